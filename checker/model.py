@@ -1,0 +1,247 @@
+"""The records and enums every part of the project speaks in; standard library only.
+
+Times are Unix milliseconds in UTC (``_at_ms``), durations are whole microseconds (``_us``), sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What a probe or a check concluded about a server."""
+
+    HEALTHY = "HEALTHY"
+    DEGRADED = "DEGRADED"
+    UNHEALTHY = "UNHEALTHY"
+    UNKNOWN = "UNKNOWN"
+    """The checker could not tell: its own fault, its own overload, a lost worker."""
+
+
+class Reason(StrEnum):
+    """Why a result is not HEALTHY: a stable list, safe to alert and to group on."""
+
+    DNS = "dns"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECT_FAILED = "connect_failed"
+    TLS_VERIFY = "tls_verify"
+    TLS_EXPIRED = "tls_expired"
+    TLS_HANDSHAKE = "tls_handshake"
+    SEND_TIMEOUT = "send_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    DEADLINE = "deadline"
+    CONNECTION_CLOSED = "connection_closed"
+    HTTP_MALFORMED = "http_malformed"
+    REDIRECT_BLOCKED = "redirect_blocked"
+    BODY_TOO_LARGE = "body_too_large"
+    DECODE = "decode"
+    HTTP_STATUS = "http_status"
+    AUTH_REQUIRED = "auth_required"
+    AUTH_REJECTED = "auth_rejected"
+    RATE_LIMITED = "rate_limited"
+    CONDITION_FAILED = "condition_failed"
+    SLOW = "slow"
+    CERTIFICATE_EXPIRES_SOON = "certificate_expires_soon"
+    MCP_NOT_JSONRPC = "mcp_not_jsonrpc"
+    MCP_NO_REPLY = "mcp_no_reply"
+    MCP_VERSION = "mcp_version"
+    MCP_ERROR = "mcp_error"
+    MCP_PAGINATION = "mcp_pagination"
+    MCP_MISSING_TOOL = "mcp_missing_tool"
+    MCP_SCHEMA_INVALID = "mcp_schema_invalid"
+    WORKER_LOST = "worker_lost"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Priority(StrEnum):
+    """The order in which servers are dealt to workers."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class RunState(StrEnum):
+    """How far a run has come."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    """The checker itself gave up, for example because the disk was full."""
+    ABANDONED = "abandoned"
+    """The process that ran it is gone without having said how it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """How the statuses of a server's probes become the status of its check."""
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    one_bad: Status = Status.DEGRADED
+    """Some probes are UNHEALTHY and some are not."""
+    all_bad: Status = Status.UNHEALTHY
+    """Every probe is UNHEALTHY."""
+    all_unknown: Status = Status.UNKNOWN
+    """No probe could tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One entry of the config: an MCP endpoint, a REST health endpoint, or both."""
+
+    name: str
+    probes: Mapping[str, Any]
+    """Probe kind -> the kind's options (`checker.probes.KINDS`), in the order of that registry."""
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    priority: Priority = Priority.NORMAL
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Probe kind -> weight in the score; a kind that is absent weighs 1."""
+    combine: Combination = Combination()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Microseconds spent in each timed step of a probe; None where the step did not happen."""
+
+    dns_us: int | None = None
+    connect_us: int | None = None
+    tls_us: int | None = None
+    wait_us: int | None = None
+    """Request sent -> first byte of the reply."""
+    transfer_us: int | None = None
+    """First byte -> last byte of the reply."""
+    discover_us: int | None = None
+    initialize_us: int | None = None
+    initialized_us: int | None = None
+    ping_us: int | None = None
+    list_us: int | None = None
+    """All pages of tools/list."""
+    close_us: int | None = None
+    """The DELETE that ends an MCP session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpFacts:
+    """What an MCP server said of itself."""
+
+    era: str | None = None
+    """`session` (2024-11-05 to 2025-11-25) or `sessionless` (2026-07-28)."""
+    protocol_version: str | None = None
+    server_name: str | None = None
+    server_version: str | None = None
+    capabilities: str | None = None
+    """The capabilities object as canonical JSON text."""
+    tool_count: int | None = None
+    tools_digest: str | None = None
+    """SHA-256 in hex of the canonical tool list."""
+    tools_bytes: int | None = None
+    """Length of the canonical tool list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """One probe of one server: the verdict and the facts behind it."""
+
+    kind: str
+    status: Status
+    started_at_ms: int
+    duration_us: int
+    """The last attempt, without the waits between attempts."""
+    reason: Reason | None = None
+    detail: str | None = None
+    """A short sentence for a person; no secret is ever in it."""
+    score: float | None = None
+    """0 to 1; None where the status is UNKNOWN."""
+    failed_stage: str | None = None
+    """The stage that did not succeed, by its name in `Stages` without the unit."""
+    url: str | None = None
+    """Where the probe went, without credentials and query values."""
+    attempts: int = 1
+    earlier_reasons: str | None = None
+    """Reasons of the attempts before the last, separated by commas."""
+    stages: Stages = Stages()
+    http_status: int | None = None
+    received_bytes: int | None = None
+    """Body bytes after decompression, over all exchanges of the probe."""
+    connections_opened: int | None = None
+    reused: bool | None = None
+    """Whether the first exchange went over a connection that was open already."""
+    redirects: int | None = None
+    certificate_expires_at_ms: int | None = None
+    auth_metadata_url: str | None = None
+    """RFC 9728 protected resource metadata address, from WWW-Authenticate."""
+    retry_after_s: int | None = None
+    sessions_opened: int | None = None
+    sessions_closed: int | None = None
+    """Sessions whose DELETE was answered with success or with "cannot be ended by clients" (404, 405)."""
+    mcp: McpFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """All probes of one server in one run, and what they come to."""
+
+    server: str
+    status: Status
+    started_at_ms: int
+    duration_us: int
+    reason: Reason | None = None
+    """The reason of the probe with the lowest score."""
+    detail: str | None = None
+    score: float | None = None
+    tries: int = 1
+    """How often the server was given to a worker: 2 after the first worker was lost."""
+    probes: tuple[ProbeResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """One remembered fact, kept in SQLite between runs and handed to workers with their servers."""
+
+    category: str
+    key: str
+    value: str
+    created_at_ms: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSnapshot:
+    """The tool list behind a digest."""
+
+    digest: str
+    tools: str
+    """Canonical JSON text: the tools sorted by name, keys sorted, no spaces."""
+    tool_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a worker hands back at a time."""
+
+    checks: tuple[CheckResult, ...] = ()
+    cache_entries: tuple[CacheEntry, ...] = ()
+    tool_snapshots: tuple[ToolSnapshot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What is known of a run before its first check."""
+
+    started_at_ms: int
+    servers_expected: int
+    workers: int
+    concurrency: int
+    config_path: str | None = None
+    environment: str | None = None
+    checker_version: str = ""
+    host: str = ""
+    pid: int = 0

@@ -1,0 +1,82 @@
+"""Options that every probe kind shares: retries, TLS, and what the endpoint is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from checker.units import Bytes, Seconds, Secret
+
+STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
+"""What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
+
+AuthVerdict = Literal["healthy", "degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often a failed attempt is repeated, and how long to wait before it."""
+
+    __pydantic_config__ = STRICT
+
+    max_attempts: int = 1
+    """Attempts in all; 1 means no retry."""
+    initial_backoff: Seconds = 0.2
+    """Wait before the second attempt."""
+    backoff_factor: float = 2.0
+    """Each further wait is this many times the one before."""
+    max_backoff: Seconds = 30.0
+    """No wait is longer than this."""
+    jitter: float = 0.2
+    """Each wait is drawn from the computed one plus or minus this share of it (0 to 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How an https connection is verified."""
+
+    __pydantic_config__ = STRICT
+
+    verify: bool = True
+    """Check the certificate and its host name. Off is shown in every report."""
+    ca_file: str | None = None
+    """PEM file of the certificate authorities to trust instead of the system's."""
+    cert_file: str | None = None
+    """PEM file of a client certificate."""
+    key_file: str | None = None
+    """PEM file of the client certificate's key, where it is not in cert_file."""
+    server_name: str | None = None
+    """Host name to ask for and to verify, where it is not the one in the URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What every HTTP probe is told: where, with which credentials, and within which limits."""
+
+    __pydantic_config__ = STRICT
+
+    url: str
+    """http or https address of the endpoint."""
+    timeout: Seconds = 30.0
+    """Wall-clock deadline of one attempt, from name lookup to the last byte."""
+    connect_timeout: Seconds = 5.0
+    """Longest time for the TCP connection and, separately, for the TLS handshake."""
+    retry: Retry = Retry()
+    """Repetition of failed attempts."""
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    """Request headers; values are treated as secrets."""
+    bearer: Secret | None = None
+    """Token sent as ``Authorization: Bearer``."""
+    bearer_file: str | None = None
+    """File that holds the token; read at the start of every run."""
+    tls: Tls = Tls()
+    """Certificate verification and client certificate."""
+    max_body: Bytes = 1024 * 1024
+    """Largest body accepted, after decompression."""
+    auth_required: AuthVerdict = "degraded"
+    """Status of an endpoint that answers 401 or 403 when no credentials are configured."""
+    degraded_above: Seconds | None = None
+    """A probe that succeeds but takes longer than this is DEGRADED."""
+    certificate_warning: Seconds | None = None
+    """A probe whose TLS certificate expires within this time is DEGRADED."""

@@ -1,0 +1,82 @@
+"""Option types that know their YAML spelling: durations, sizes and secrets.
+
+The types are read by two sides: the settings validate YAML with them through pydantic, and the worker, which
+does not load pydantic, uses the plain values. That is why the pydantic hooks import inside their bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)")
+_SECONDS_PER = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES_PER = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds for ``300ms``, ``30s``, ``5m``, ``1h``, ``7d``, ``1h30m`` or a plain number of seconds.
+
+    Raises ValueError for anything else and for a negative number.
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        if text < 0 or text != text or text == float("inf"):
+            raise ValueError("a duration is 0 or more seconds")
+        return float(text)
+    if not isinstance(text, str) or not (spelled := text.strip()):
+        raise ValueError("write a duration like 300ms, 30s, 5m or 1h")
+    if re.fullmatch(r"\d+(\.\d+)?", spelled):
+        return float(spelled)
+    if not re.fullmatch(f"(?:{_DURATION.pattern})+", spelled):
+        raise ValueError("write a duration like 300ms, 30s, 5m or 1h")
+    return sum(float(number) * _SECONDS_PER[unit] for number, unit in _DURATION.findall(spelled))
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes for ``64KiB``, ``1MiB``, ``512B`` or a plain number of bytes; raises ValueError otherwise."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("write a size like 512B, 64KiB or 1MiB")
+    return int(match[1]) * _BYTES_PER[match[2]]
+
+
+class Secret(str):
+    """Text that must not be shown: it prints as ``***`` wherever it is formatted with repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Accept any YAML string."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+
+
+class _Spelled:
+    """Annotated metadata that parses a YAML spelling with ``parse`` and describes it to JSON Schema."""
+
+    def __init__(self, parse: Any, pattern: str, number: str, example: str) -> None:
+        self._parse, self._pattern, self._number, self._example = parse, pattern, number, example
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self._parse)
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        text = {"type": "string", "pattern": self._pattern, "examples": [self._example]}
+        return {"anyOf": [text, {"type": self._number, "minimum": 0}]}
+
+
+Seconds = Annotated[float, _Spelled(parse_duration, r"^(\d+(\.\d+)?(ms|s|m|h|d))+$|^\d+(\.\d+)?$", "number", "30s")]
+"""A duration in seconds, spelled ``300ms``, ``30s``, ``5m``, ``1h`` in YAML."""
+
+Bytes = Annotated[int, _Spelled(parse_size, r"^\d+\s*(B|KiB|MiB|GiB)$", "integer", "1MiB")]
+"""A size in bytes, spelled ``64KiB`` or ``1MiB`` in YAML."""

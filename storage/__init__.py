@@ -1,0 +1,1 @@
+"""The history in SQLite: the only package that knows SQL."""
