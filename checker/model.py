@@ -50,6 +50,7 @@ class Reason(StrEnum):
     MCP_NO_REPLY = "mcp_no_reply"
     MCP_VERSION = "mcp_version"
     MCP_ERROR = "mcp_error"
+    MCP_INVALID_RESULT = "mcp_invalid_result"
     MCP_PAGINATION = "mcp_pagination"
     MCP_MISSING_TOOL = "mcp_missing_tool"
     MCP_SCHEMA_INVALID = "mcp_schema_invalid"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from checker.model import McpFacts, Reason, Stages, Status, ToolSnapshot
-from checker.units import Secret
+from checker.model import McpFacts, Reason, Status, ToolSnapshot
 
 
 class ProbeFailure(Exception):
@@ -26,14 +26,22 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    redirected: bool = False
+    """The address came from a server, not from the config: it may not lead from a public host to a private one."""
 
 
 class Reply(Protocol):
     """The head of an HTTP response whose body is still to be read."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case; a repeated header is joined with ", "."""
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names are looked up without regard to case; a repeated header is joined with ", "."""
+        ...
 
     def chunks(self) -> Iterator[bytes]:
         """Decoded body bytes as they arrive; raises ProbeFailure past the size limit or on a broken body."""
@@ -48,22 +56,6 @@ class Reply(Protocol):
         ...
 
 
-class Transport(Protocol):
-    """What a probe is given to reach its server, for one attempt."""
-
-    def send(self, request: Request) -> Reply:
-        """Send the request and read the reply's head; raises ProbeFailure with the stage it broke in."""
-        ...
-
-    def in_background(self, work: Callable[[], Any]) -> Background:
-        """Start work that outlives this attempt's deadline, within the worker's own short grace time."""
-        ...
-
-    def timed(self, stage: str) -> Any:
-        """Context manager that adds the time spent inside, less any time spent connecting, to a stage."""
-        ...
-
-
 class Background(Protocol):
     """Work that goes on although the attempt may end."""
 
@@ -72,20 +64,36 @@ class Background(Protocol):
         ...
 
 
+class Transport(Protocol):
+    """What a probe is given to reach its server, for one attempt."""
+
+    def send(self, request: Request) -> Reply:
+        """Send the request and read the reply's head; raises ProbeFailure with the stage it broke in."""
+        ...
+
+    def timed(self, stage: str) -> AbstractContextManager[None]:
+        """Add the time spent inside, less the time spent connecting, to a stage; failures inside carry its name."""
+        ...
+
+    def in_background(self, work: Callable[[Transport], Any]) -> Background:
+        """Start work that may outlive this attempt's deadline, within the worker's own grace time."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Observation:
     """The facts of one attempt, filled in while it goes on, so that a failure keeps what was seen before it."""
 
-    stages: Stages = Stages()
     failure: ProbeFailure | None = None
+    duration_us: int = 0
     http_status: int | None = None
     auth_metadata_url: str | None = None
     retry_after_s: int | None = None
     redirects: int | None = None
     sessions_opened: int | None = None
     sessions_closed: int | None = None
-    body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
     mcp: McpFacts | None = None
     snapshot: ToolSnapshot | None = None
     remember: dict[str, str] = field(default_factory=dict)
@@ -113,26 +121,4 @@ class ProbeKind:
     attempt: Callable[[Any, Transport, Observation, Mapping[str, str]], None]
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]
-    """Conditions that do not hold; called only when the attempt succeeded. Pure."""
-
-
-def credentials(options: Any) -> dict[str, str]:
-    """Request headers that carry the configured credentials; empty when there are none."""
-    sent = {name: str(value) for name, value in options.headers.items()}
-    if options.bearer:
-        sent["Authorization"] = f"Bearer {options.bearer}"
-    return sent
-
-
-__all__ = [
-    "Background",
-    "Complaint",
-    "Observation",
-    "ProbeFailure",
-    "ProbeKind",
-    "Reply",
-    "Request",
-    "Secret",
-    "Transport",
-    "credentials",
-]
+    """Conditions that do not hold; called only when the attempt succeeded. Pure; may raise ProbeFailure."""

@@ -1,4 +1,4 @@
-"""The REST probe: one request to a health endpoint, and the conditions on its reply."""
+"""The REST probe: one request to a health endpoint, judged by the conditions on its reply."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from checker.model import Reason, Status
+from checker.probes import conditions
+from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport
+from checker.probes.http import bare_url, credentials, note_refusal, redirected, refusal
 from checker.probes.options import STRICT, Endpoint
 from checker.units import Seconds, Secret
 
@@ -70,3 +74,49 @@ class RestOptions(Endpoint):
     """Redirects followed; 0 takes a redirect as the reply. https to http is never followed."""
     expect: Expect = Expect()
     """Conditions on the reply."""
+
+
+def attempt(options: RestOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:
+    """Make the request, follow its redirects, and keep the reply's status, headers and body."""
+    asked_for = credentials(options)
+    headers = {"Accept": "application/json, */*;q=0.5", "Accept-Encoding": "gzip, deflate", **asked_for}
+    body = options.body.encode() if options.body is not None else None
+    if body is not None and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
+    request = Request(options.method, bare_url(options.url), headers, body)
+    while True:
+        reply = transport.send(request)
+        location = reply.headers.get("location")
+        if reply.status not in (301, 302, 303, 307, 308) or location is None or options.max_redirects == 0:
+            break
+        seen.http_status = reply.status
+        if (seen.redirects or 0) >= options.max_redirects:
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"more than {options.max_redirects} redirects")
+        request = redirected(request, reply.status, location, asked_for)
+        reply.release()
+        seen.redirects = (seen.redirects or 0) + 1
+    seen.http_status, seen.headers = reply.status, reply.headers
+    note_refusal(reply, seen)
+    seen.body = reply.read()
+
+
+def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
+    """The conditions that the reply does not meet; a refusal is the only complaint where there is one."""
+    status, expect = seen.http_status or 0, options.expect
+    if not conditions.status_accepted(status, expect.status):
+        if refused := refusal(options, status, seen):
+            raise refused
+        accepted = ", ".join(str(code) for code in expect.status)
+        return [Complaint(Status.UNHEALTHY, Reason.HTTP_STATUS, f"HTTP {status}, expected {accepted}", "wait")]
+    found = [
+        *conditions.headers_unmet(seen.headers, expect.headers),
+        *conditions.body_unmet(seen.body, expect.body_regex),
+    ]
+    if expect.json:
+        found += conditions.json_unmet(seen.body, expect.json)
+    if expect.max_latency is not None and seen.duration_us > expect.max_latency * 1e6:
+        found.append(conditions.too_slow(seen.duration_us, expect.max_latency, Status.UNHEALTHY))
+    return found
+
+
+KIND = ProbeKind(options=RestOptions, attempt=attempt, judge=judge)

@@ -1,0 +1,132 @@
+"""Conditions on a reply: which of them do not hold, and how to say so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from checker.model import Reason, Status
+from checker.probes.base import Complaint
+from checker.probes.text import excerpt
+
+if TYPE_CHECKING:
+    from checker.probes.rest import JsonCondition
+
+
+def status_accepted(status: int, accepted: Iterable[int | str]) -> bool:
+    """Whether an HTTP status is among codes (``200``), ranges (``200-299``) and classes (``2xx``)."""
+    return any(low <= status <= high for low, high in map(status_range, accepted))
+
+
+@lru_cache(maxsize=1024)
+def status_range(spelled: int | str) -> tuple[int, int]:
+    """First and last status of ``200``, ``200-299`` or ``2xx``; raises ValueError for anything else."""
+    text = str(spelled).strip().lower()
+    if re.fullmatch(r"[1-5]xx", text):
+        return int(text[0]) * 100, int(text[0]) * 100 + 99
+    match = re.fullmatch(r"([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?", text)
+    if match is None or (match[2] and match[2] < match[1]):
+        raise ValueError("write a status like 200, 200-299 or 2xx")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def headers_unmet(headers: Mapping[str, str], wanted: Mapping[str, str]) -> list[Complaint]:
+    """Complaints about headers that are absent or whose value the regular expression does not find."""
+    unmet = []
+    for name, pattern in wanted.items():
+        value = headers.get(name)
+        if value is None:
+            unmet.append(_complaint(f"header {name} is missing"))
+        elif not re.search(pattern, value):
+            unmet.append(_complaint(f"header {name} is {excerpt(value, 60)!r}, does not match {pattern!r}"))
+    return unmet
+
+
+def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
+    """A complaint if the regular expression is not found in the body read as UTF-8."""
+    if pattern is None or re.search(pattern, body.decode("utf-8", "replace")):
+        return []
+    return [_complaint(f"body does not match {pattern!r}")]
+
+
+def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
+    """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
+    import orjson
+
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return [_complaint(f"body is not JSON: {excerpt(body, 60)!r}" if body else "body is empty, expected JSON")]
+    return [complaint for condition in wanted if (complaint := _json_unmet(document, condition))]
+
+
+def too_slow(duration_us: int, limit_s: float, status: Status) -> Complaint:
+    """The complaint about a probe that took longer than its limit in seconds."""
+    return Complaint(status, Reason.SLOW, f"took {duration_us / 1000:.0f} ms, expected at most {limit_s * 1000:.0f} ms")
+
+
+def _json_unmet(document: Any, condition: JsonCondition) -> Complaint | None:
+    status = Status(condition.otherwise.upper())
+    try:
+        found = _compiled(condition.path).findall(document)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        return _complaint(f"{condition.path} cannot be evaluated: {excerpt(str(error), 60)}", status)
+    if not found:
+        return _complaint(f"{condition.path} is missing", status) if condition.exists else None
+    if not condition.exists:
+        return _complaint(f"{condition.path} is there, expected none", status)
+    if any(_passes(value, condition) for value in found):
+        return None
+    return _complaint(f"{condition.path} is {_shown(found[0])}, expected {_expected(condition)}", status)
+
+
+def _passes(value: Any, condition: JsonCondition) -> bool:
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return (
+        (condition.equals is None or _same(value, condition.equals))
+        and (condition.one_of is None or any(_same(value, one) for one in condition.one_of))
+        and (condition.matches is None or re.search(condition.matches, _text(value)) is not None)
+        and (condition.less_than is None or (number is not None and number < condition.less_than))
+        and (condition.greater_than is None or (number is not None and number > condition.greater_than))
+    )
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equality as JSON has it: true is not 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
+
+
+def _expected(condition: JsonCondition) -> str:
+    tests = {
+        "": None if condition.equals is None else _shown(condition.equals),
+        "one of ": None if condition.one_of is None else ", ".join(_shown(one) for one in condition.one_of),
+        "a match of ": None if condition.matches is None else repr(condition.matches),
+        "less than ": condition.less_than,
+        "more than ": condition.greater_than,
+    }
+    return " and ".join(f"{words}{value}" for words, value in tests.items() if value is not None)
+
+
+def _text(value: Any) -> str:
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _shown(value: Any) -> str:
+    import orjson
+
+    return excerpt(orjson.dumps(value, default=str), 60)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(path: str) -> Any:
+    import jsonpath
+
+    return jsonpath.compile(path)
+
+
+def _complaint(detail: str, status: Status = Status.UNHEALTHY) -> Complaint:
+    return Complaint(status, Reason.CONDITION_FAILED, detail, "transfer")

@@ -1,0 +1,110 @@
+"""What both HTTP probes share: credentials, redirects, and reading the headers that explain a refusal."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from checker.model import Reason
+from checker.probes.base import Observation, ProbeFailure, Reply, Request
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
+_METADATA = re.compile(r'resource_metadata\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNORECASE)
+
+
+def credentials(options: Any) -> dict[str, str]:
+    """Request headers that the config asks for, credentials among them; empty when it asks for none."""
+    sent = {name: str(value) for name, value in options.headers.items()}
+    if options.bearer:
+        sent["Authorization"] = f"Bearer {options.bearer}"
+    parts = urlsplit(options.url)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        sent.setdefault("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    return sent
+
+
+def carries_credentials(options: Any) -> bool:
+    """Whether the probe identifies itself: a 401 then means refused, not merely protected."""
+    return any(_CREDENTIAL_NAME.search(name) for name in credentials(options))
+
+
+def bare_url(url: str) -> str:
+    """The address without user info and fragment: what is requested."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+
+
+def shown_url(url: str) -> str:
+    """The address as it may be stored and printed: no user info, no fragment, and no query values."""
+    parts = urlsplit(url)
+    query = "&".join(f"{pair.partition('=')[0]}=***" if "=" in pair else pair for pair in parts.query.split("&"))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host in lower case, and port, with the scheme's default filled in."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def redirected(request: Request, status: int, location: str, secrets: Mapping[str, str]) -> Request:
+    """The request to make next (RFC 9110 section 15.4); raises ProbeFailure where it must not be followed.
+
+    ``secrets`` are the configured headers: none of them goes to another host.
+    """
+    try:
+        target = bare_url(urljoin(request.url, location))
+        before, after = origin(request.url), origin(target)
+    except ValueError:
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect to an address that is not valid") from None
+    if after[0] not in _DEFAULT_PORTS or not after[1]:
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect to {shown_url(target)[:120]}: not http or https")
+    if before[0] == "https" and after[0] == "http":
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from https to {shown_url(target)[:120]}")
+    headers, method, body = dict(request.headers), request.method, request.body
+    upgraded = before[1] == after[1] and (before[2], after[2]) == (80, 443)
+    if before != after and not upgraded:
+        headers = {name: value for name, value in headers.items() if name not in secrets}
+    if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
+        method, body = "GET", None
+        headers.pop("Content-Type", None)
+    return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)
+
+
+def note_refusal(reply: Reply, seen: Observation) -> None:
+    """Keep what the reply's headers say about credentials to bring and time to wait."""
+    if (challenge := reply.headers.get("www-authenticate")) and (match := _METADATA.search(challenge)):
+        seen.auth_metadata_url = shown_url((match[1] or match[2])[:500])
+    if wait := reply.headers.get("retry-after"):
+        seen.retry_after_s = _seconds(wait)
+
+
+def refusal(options: Any, status: int, seen: Observation) -> ProbeFailure | None:
+    """The failure that 401, 403 and 429 stand for; None for every other status."""
+    if status == 429:
+        wait = f"; asks to wait {seen.retry_after_s} s" if seen.retry_after_s is not None else ""
+        return ProbeFailure(Reason.RATE_LIMITED, f"HTTP 429{wait}")
+    if status not in (401, 403):
+        return None
+    if carries_credentials(options):
+        return ProbeFailure(Reason.AUTH_REJECTED, f"HTTP {status} although credentials were sent")
+    where = f"; metadata at {seen.auth_metadata_url}" if seen.auth_metadata_url else ""
+    return ProbeFailure(Reason.AUTH_REQUIRED, f"HTTP {status}: reachable, protected, nothing verified{where}")
+
+
+def _seconds(retry_after: str) -> int | None:
+    """Seconds to wait for either form of Retry-After (RFC 9110 section 10.2.3)."""
+    if retry_after.strip().isdigit():
+        return min(int(retry_after.strip()), 10**9)
+    try:
+        return max(0, round(parsedate_to_datetime(retry_after).timestamp() - time()))
+    except (ValueError, TypeError, OverflowError):
+        return None

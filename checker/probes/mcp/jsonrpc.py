@@ -1,0 +1,94 @@
+"""JSON-RPC 2.0 messages: how requests are written, and what counts as a reply to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.probes.text import excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class RpcError:
+    """The error member of a reply."""
+
+    code: int
+    message: str
+    data: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.code} {excerpt(self.message)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RpcReply:
+    """A reply to one request: exactly one of the two members is set."""
+
+    result: Mapping[str, Any] | None = None
+    error: RpcError | None = None
+
+
+def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
+    """A request, or a notification where there is no id."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if request_id is not None:
+        message["id"] = request_id
+    if params is not None:
+        message["params"] = params
+    return orjson.dumps(message)
+
+
+def parse(text: bytes) -> Any:
+    """The JSON value; raises ProbeFailure where the text is not JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        shown = f"not JSON: {excerpt(text, 80)!r}" if text.strip() else "an empty body"
+        raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
+
+
+def find_reply(message: Any, request_id: int) -> RpcReply | None:
+    """The reply to ``request_id`` in a message or in a batch of them; None where the message is about something else.
+
+    Raises ProbeFailure where the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
+    """
+    if isinstance(message, list):  # batches exist in protocol version 2025-03-26 only, but are harmless to read
+        replies = [reply for one in message if (reply := find_reply(one, request_id)) is not None]
+        return replies[0] if replies else None
+    if not isinstance(message, dict):
+        raise _broken("not an object")
+    if "method" in message:  # a request or notification of the server's own
+        return None
+    if "result" not in message and "error" not in message:
+        raise _broken("neither result nor error in it")
+    if "error" in message:
+        return _error_reply(message, request_id)
+    if message.get("jsonrpc") != "2.0":
+        raise _broken(f"jsonrpc is {excerpt(repr(message.get('jsonrpc')), 40)}, expected '2.0'")
+    if message.get("id") != request_id or isinstance(message.get("id"), bool):
+        raise _broken(f"id is {excerpt(repr(message.get('id')), 40)}, expected {request_id}")
+    if not isinstance(message["result"], dict):
+        raise _broken("result is not an object")
+    return RpcReply(result=message["result"])
+
+
+def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
+    """Servers that refuse a request before reading it cannot know its id, so an error may carry another one."""
+    error = message["error"]
+    if "result" in message:
+        raise _broken("both result and error in it")
+    if message.get("jsonrpc") != "2.0" or not isinstance(error, dict):
+        raise _broken(f"error is {excerpt(repr(error), 80)}")
+    code, text = error.get("code"), error.get("message")
+    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(text, str):
+        raise _broken(f"error without a numeric code and a message: {excerpt(repr(error), 80)}")
+    return RpcReply(error=RpcError(code, text, error.get("data")))
+
+
+def _broken(what: str) -> ProbeFailure:
+    return ProbeFailure(Reason.MCP_NOT_JSONRPC, f"not a JSON-RPC 2.0 reply: {what}")

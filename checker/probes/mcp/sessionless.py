@@ -1,0 +1,67 @@
+"""The sessionless era, protocol version 2026-07-28: no handshake, everything said again with every request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from checker.model import McpFacts, Reason
+from checker.probes.base import ProbeFailure, Transport
+from checker.probes.mcp import tools
+from checker.probes.mcp.exchange import CLIENT_INFO, Answer, Conversation
+from checker.probes.mcp.facts import capabilities_text, server_identity
+
+VERSION = "2026-07-28"
+_META = "io.modelcontextprotocol/"
+_UNSUPPORTED_VERSION = -32022
+
+
+def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | None:
+    """The result of server/discover; None where the endpoint does not speak this era.
+
+    Anything but a result that names the version, or the error that names it, means the other era: servers of
+    the session era answer an unknown first request in many ways, most of them valid.
+    """
+    with transport.timed("discover"):
+        for _ in range(2):
+            answer = _call(transport, talk, "server/discover", {})
+            if answer.result is not None:
+                supported = answer.result.get("supportedVersions")
+                return answer.result if isinstance(supported, list) and VERSION in supported else None
+            if answer.error is None or answer.error.code != _UNSUPPORTED_VERSION:
+                return None
+            data = answer.error.data if isinstance(answer.error.data, dict) else {}
+            if VERSION not in (data.get("supported") or []):
+                return None
+    return None
+
+
+def check(transport: Transport, talk: Conversation, discovered: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """Read the tools; None where the server announces none. Fills in the facts of the conversation."""
+    capabilities = discovered.get("capabilities")
+    if not isinstance(capabilities, dict):
+        raise ProbeFailure(Reason.MCP_INVALID_RESULT, "server/discover: capabilities is not an object", "discover")
+    meta = discovered.get("_meta")
+    info = meta.get(_META + "serverInfo") if isinstance(meta, dict) else None
+    name, version = server_identity(info if info is not None else discovered.get("serverInfo"))
+    talk.seen.mcp = McpFacts(
+        era="sessionless",
+        protocol_version=VERSION,
+        server_name=name,
+        server_version=version,
+        capabilities=capabilities_text(capabilities),
+    )
+    if "tools" not in capabilities:
+        return None
+    with transport.timed("list"):
+        return tools.read_all(lambda params: _call(transport, talk, "tools/list", params), talk.options.max_pages)
+
+
+def _call(transport: Transport, talk: Conversation, method: str, params: Mapping[str, Any]) -> Answer:
+    meta = {
+        _META + "protocolVersion": VERSION,
+        _META + "clientInfo": CLIENT_INFO,
+        _META + "clientCapabilities": {},
+    }
+    headers = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
+    return talk.call(transport, method, {**params, "_meta": meta}, headers)
