@@ -13,8 +13,9 @@ from checker.probes.mcp import sse
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.text import excerpt
+from checker.version import VERSION
 
-CLIENT_INFO = {"name": "mcp-status-check", "version": "0.1.0"}
+CLIENT_INFO = {"name": "mcp-status-check", "version": VERSION}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,7 @@ class Session:
     def _open(self, transport: Transport) -> Answer:
         """Send initialize, without a version header: some healthy servers refuse one there."""
         params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
-        with transport.timed("initialize"):
-            return self.talk.call(transport, "initialize", params, {}, on_head=self._note_id)
+        return self.talk.call(transport, "initialize", params, {}, on_head=self._note_id)
 
     def _note_id(self, reply: Reply) -> None:
         if session_id := reply.headers.get("mcp-session-id"):
@@ -71,7 +70,8 @@ class Session:
             )
             if version not in VERSIONS:
                 raise ProbeFailure(
-                    Reason.MCP_VERSION, f"initialize: server speaks {excerpt(version, 40)!r}, unknown to the session era"
+                    Reason.MCP_VERSION,
+                    f"initialize: server speaks {excerpt(version, 40)!r}, unknown to the session era",
                 )
             if name is None:
                 raise ProbeFailure(Reason.MCP_INVALID_RESULT, "initialize: serverInfo has no name")

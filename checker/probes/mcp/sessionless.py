@@ -14,6 +14,7 @@ from checker.probes.mcp.facts import capabilities_text, server_identity
 VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"
 _UNSUPPORTED_VERSION = -32022
+_NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
 
 
 def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | None:
@@ -24,14 +25,19 @@ def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | No
     """
     with transport.timed("discover"):
         for _ in range(2):
-            answer = _call(transport, talk, "server/discover", {})
+            try:
+                answer = _call(transport, talk, "server/discover", {})
+            except ProbeFailure as failure:
+                if failure.reason in _NO_PROPER_REPLY:
+                    return None
+                raise
             if answer.result is not None:
                 supported = answer.result.get("supportedVersions")
                 return answer.result if isinstance(supported, list) and VERSION in supported else None
             if answer.error is None or answer.error.code != _UNSUPPORTED_VERSION:
                 return None
             data = answer.error.data if isinstance(answer.error.data, dict) else {}
-            if VERSION not in (data.get("supported") or []):
+            if not isinstance(named := data.get("supported"), list) or VERSION not in named:
                 return None
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -58,12 +59,10 @@ def complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -> lis
         found.append(Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, f"not listed: {_some(missing)}", "list"))
     if faults := [fault for tool in tools if (fault := _fault(tool))]:
         found.append(Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, _some(faults, "; "), "list"))
-    if doubled := sorted({str(name) for name in names if names.count(name) > 1}) if len(set(map(str, names))) < len(
-        names
-    ) else []:
-        found.append(
-            Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, f"listed more than once: {_some(doubled)}", "list")
-        )
+    counts = Counter(name for name in names if isinstance(name, str))
+    if doubled := sorted(name for name, count in counts.items() if count > 1):
+        detail = f"listed more than once: {_some(doubled)}"
+        found.append(Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, detail, "list"))
     return found
 
 

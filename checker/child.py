@@ -1,0 +1,125 @@
+"""A worker process as its parent sees it: started, spoken to without ever blocking, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from checker.errors import WorkerStartError
+from checker.wire import PROTOCOL, Frames, frame
+
+_READ_BYTES = 1 << 20
+_START_S = 30.0
+
+
+class ChildLost(Exception):
+    """The worker ended, fell silent, or sent what is no frame."""
+
+
+class Child:
+    """One worker process; used by one thread."""
+
+    def __init__(self) -> None:
+        package_parent = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            # -P: a folder named checker or storage where the user happens to stand must not be imported
+            [sys.executable, "-P", "-m", "checker.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 # both are PIPE
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._out, selectors.EVENT_READ)
+        self._frames, self._unsent = Frames(), bytearray()
+        self._heard_at = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def greet(self) -> None:
+        """Wait for the worker's greeting; raises WorkerStartError where it does not come or does not fit."""
+        until = time.monotonic() + _START_S
+        try:
+            while time.monotonic() < until:
+                for message in self.receive(0.1, _START_S):
+                    if message["op"] == "hello" and message["protocol"] == PROTOCOL:
+                        return
+                    raise WorkerStartError("the worker is of another version than this program; reinstall it")
+        except ChildLost:
+            code = self._process.wait()
+            raise WorkerStartError(f"a worker ended with code {code} as it started; its message is above") from None
+        raise WorkerStartError(f"a worker did not start within {_START_S:g} s")
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Put a message on its way; `receive` does the writing."""
+        if not self._unsent:
+            self._selector.register(self._in, selectors.EVENT_WRITE)
+        self._unsent += frame(dict(message))
+
+    def receive(self, wait_s: float, silence_s: float) -> list[dict[str, Any]]:
+        """Messages that came within ``wait_s``; raises ChildLost, also after ``silence_s`` without any."""
+        messages: list[dict[str, Any]] = []
+        for key, _ in self._selector.select(wait_s):
+            if key.fd == self._in:
+                self._write()
+            else:
+                messages += self._read()
+        if messages:
+            self._heard_at = time.monotonic()
+        elif time.monotonic() - self._heard_at > silence_s:
+            raise ChildLost(f"silent for {silence_s:g} s")
+        return messages
+
+    def end(self, within_s: float) -> None:
+        """Wait for the process to end by itself, and kill it if it does not."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _write(self) -> None:
+        try:
+            sent = os.write(self._in, self._unsent)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ChildLost(str(error)) from None
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._selector.unregister(self._in)
+
+    def _read(self) -> list[dict[str, Any]]:
+        try:
+            piece = os.read(self._out, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise ChildLost(str(error)) from None
+        if not piece:
+            raise ChildLost("ended")
+        try:
+            return list(self._frames.feed(piece))
+        except ValueError as error:
+            raise ChildLost(str(error)) from None

@@ -1,0 +1,110 @@
+"""From facts to verdicts: values in, values out, no clock and no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checker.model import Combination, ProbeResult, Reason, Status
+from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind
+from checker.probes.conditions import too_slow
+
+_OURS = {Reason.INTERNAL_ERROR, Reason.WORKER_LOST}
+_SCORES = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0, Status.UNKNOWN: None}
+_MS_PER_S = 1000
+
+RETRYABLE = {
+    Reason.DNS,
+    Reason.CONNECT_REFUSED,
+    Reason.CONNECT_TIMEOUT,
+    Reason.CONNECT_FAILED,
+    Reason.TLS_HANDSHAKE,
+    Reason.SEND_TIMEOUT,
+    Reason.FIRST_BYTE_TIMEOUT,
+    Reason.DEADLINE,
+    Reason.CONNECTION_CLOSED,
+    Reason.MCP_NO_REPLY,
+    Reason.INTERNAL_ERROR,
+}
+"""Reasons that may be gone a moment later, together with any HTTP status of 500 and above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an attempt, or a check, comes to."""
+
+    status: Status
+    reason: Reason | None = None
+    detail: str | None = None
+    stage: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """1 healthy, 0.5 degraded, 0 unhealthy, None where nothing is known."""
+        return _SCORES[self.status]
+
+
+def judge(kind: ProbeKind, options: Any, seen: Observation, finished_at_ms: int, expires_at_ms: int | None) -> Verdict:
+    """The verdict on one attempt; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
+    if seen.failure is not None:
+        return _failed(seen.failure, options)
+    try:
+        complaints = kind.judge(options, seen)
+    except ProbeFailure as failure:
+        return _failed(failure, options)
+    if options.degraded_above is not None and seen.duration_us > options.degraded_above * 1e6:
+        complaints.append(too_slow(seen.duration_us, options.degraded_above, Status.DEGRADED))
+    if options.certificate_warning is not None and expires_at_ms is not None:
+        left_ms = expires_at_ms - finished_at_ms
+        if left_ms < options.certificate_warning * _MS_PER_S:
+            days = left_ms / 86_400_000
+            detail = f"certificate expires in {days:.1f} days"
+            complaints.append(Complaint(Status.DEGRADED, Reason.CERTIFICATE_EXPIRES_SOON, detail, "tls"))
+    if not complaints:
+        return Verdict(Status.HEALTHY)
+    worst = min(complaints, key=lambda complaint: _SCORES[complaint.status] or 0.0)
+    same = [complaint.detail for complaint in complaints if complaint.status == worst.status]
+    return Verdict(worst.status, worst.reason, "; ".join(same), worst.stage)
+
+
+def _failed(failure: ProbeFailure, options: Any) -> Verdict:
+    if failure.reason in _OURS:
+        status = Status.UNKNOWN
+    elif failure.reason is Reason.AUTH_REQUIRED:
+        status = Status(options.auth_required.upper())
+    elif failure.reason is Reason.RATE_LIMITED:
+        status = Status.DEGRADED
+    else:
+        status = Status.UNHEALTHY
+    if status is Status.HEALTHY:  # the config says that being protected is what it expects
+        return Verdict(status)
+    return Verdict(status, failure.reason, failure.detail, failure.stage)
+
+
+def combine(
+    probes: Sequence[ProbeResult], weights: Mapping[str, float], rules: Combination
+) -> tuple[Verdict, float | None]:
+    """Status and score of a check from its probes (at least one).
+
+    Probes that are UNKNOWN are left out of both: what is known decides. The score is the weighted mean, None
+    where nothing is known. A check that is not HEALTHY takes reason and detail from its worst probe.
+    """
+    known = [probe for probe in probes if probe.status is not Status.UNKNOWN]
+    bad = sum(probe.status is Status.UNHEALTHY for probe in known)
+    if not known:
+        status = rules.all_unknown
+    elif bad:
+        status = rules.all_bad if bad == len(known) else rules.one_bad
+    elif any(probe.status is Status.DEGRADED for probe in known):
+        status = Status.DEGRADED
+    else:
+        status = Status.HEALTHY
+    weighed = [(weights.get(probe.kind, 1.0), probe.score) for probe in known if probe.score is not None]
+    total = sum(weight for weight, _ in weighed)
+    score = round(sum(weight * part for weight, part in weighed) / total, 4) if total else None
+    worst = min(known or probes, key=lambda probe: -1.0 if probe.score is None else probe.score)
+    if status is Status.HEALTHY or worst.reason is None:
+        return Verdict(status), score
+    detail = f"{worst.kind}: {worst.detail}" if len(probes) > 1 else worst.detail
+    return Verdict(status, worst.reason, detail, worst.failed_stage), score

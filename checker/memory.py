@@ -1,0 +1,26 @@
+"""Under which key facts about an endpoint are remembered between runs, and for how long."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urlsplit
+
+from checker.model import CacheEntry
+
+KEEP_MS = 24 * 3600 * 1000
+"""A day: an endpoint that is upgraded to another era is asked again by then, even if the old one still works."""
+
+
+def endpoint_key(url: str) -> str:
+    """The address itself, or its SHA-256 where user info or a query may hold a secret."""
+    parts = urlsplit(url)
+    if parts.username is None and not parts.query:
+        return url
+    return "sha256:" + hashlib.sha256(url.encode()).hexdigest()
+
+
+def entry(category: str, url: str, value: str, now_ms: int) -> CacheEntry:
+    """The cache entry that keeps a value about an endpoint."""
+    return CacheEntry(
+        category=category, key=endpoint_key(url), value=value, created_at_ms=now_ms, expires_at_ms=now_ms + KEEP_MS
+    )

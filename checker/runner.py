@@ -1,0 +1,220 @@
+"""Drives one worker from a thread of the parent: deals it shards, passes on its batches, replaces it when it is lost.
+
+A server is answered once. When a worker is lost, its unanswered servers go to a new one; a server that loses its
+second worker is answered here, with UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from checker.child import Child, ChildLost
+from checker.errors import WorkerStartError
+from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
+from checker.plain import from_plain, to_plain
+from checker.probes.http import shown_url
+
+Sink = Callable[[Batch], None]
+Memory = Mapping[str, Mapping[str, str]]
+"""Probe kind -> cache category -> what is remembered of the server's endpoint."""
+
+_MOST_TRIES = 2
+_TICK_S = 0.1
+_STOP_S = 3.0
+_END_S = 8.0
+_STARTS_IN_A_ROW = 3
+
+
+class Shards:
+    """Where the runners of all workers take their shards from."""
+
+    def __init__(self, shards: Iterable[Sequence[Server]]) -> None:
+        self._waiting = deque(shards)
+        self._closed = threading.Event()
+
+    def take(self) -> Sequence[Server]:
+        """The next shard; empty when there is none, or when dealing has stopped."""
+        if self._closed.is_set():
+            return ()
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return ()
+
+    def stop(self) -> None:
+        """Deal no more; what is under way is given up."""
+        self._closed.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether dealing has stopped before its end."""
+        return self._closed.is_set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """What every worker of a run is told."""
+
+    concurrency: int
+    """Checks at once in this worker."""
+    per_origin: int
+    """Attempts at once at one origin in this worker, for each probe kind."""
+    heartbeat_timeout_s: float = 15.0
+    remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
+    log_level: int = 50
+    """As in the logging module; workers write to standard error."""
+
+
+def run_shards(shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+    """Check servers until there are no more shards; returns when this worker's process has ended.
+
+    Raises WorkerStartError where no worker can be started.
+    """
+    runner = _Runner(shards, sink, options)
+    try:
+        runner.run()
+    finally:
+        runner.end()
+
+
+class _Runner:
+    def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+        self._shards, self._sink, self._options = shards, sink, options
+        self._child: Child | None = None
+        self._unanswered: dict[str, tuple[Server, int]] = {}
+        self._said_stop = False
+
+    def run(self) -> None:
+        """Deal and listen until everything taken is answered."""
+        failures = 0
+        while self._refill() or self._unanswered:
+            try:
+                child = self._child or self._start()
+                failures = 0
+                self._listen(child)
+            except WorkerStartError:
+                failures += 1
+                if failures == _STARTS_IN_A_ROW:
+                    self._lose("no worker could be started", give_up=True)
+                    raise
+            except ChildLost as lost:
+                self._discard()
+                if self._said_stop:
+                    return
+                self._lose(str(lost), give_up=False)
+
+    def end(self) -> None:
+        """Let the worker finish what it has open, then see it gone."""
+        if self._child is None:
+            return
+        if not self._said_stop:
+            self._say_stop(self._child, cancel=bool(self._unanswered))
+        until = time.monotonic() + _END_S
+        try:
+            while time.monotonic() < until:
+                if any(message["op"] == "bye" for message in self._child.receive(_TICK_S, _END_S)):
+                    break
+        except ChildLost:
+            pass
+        self._discard(within_s=1.0)
+
+    def _refill(self) -> bool:
+        """Take shards while the worker could begin their servers at once; whether any was taken."""
+        taken = False
+        while len(self._unanswered) < self._options.concurrency and (shard := self._shards.take()):
+            fresh = {server.name: (server, 1) for server in shard}
+            self._unanswered |= fresh
+            taken = True
+            if self._child is not None:
+                self._deal(self._child, fresh)
+        return taken
+
+    def _start(self) -> Child:
+        child = Child()
+        try:
+            child.greet()
+        except WorkerStartError:
+            child.end(within_s=0)
+            raise
+        limits = [self._options.concurrency, self._options.per_origin, self._options.log_level]
+        child.send({"op": "limits", "limits": limits})
+        self._child = child
+        self._deal(child, self._unanswered)
+        return child
+
+    def _deal(self, child: Child, tasks: Mapping[str, tuple[Server, int]]) -> None:
+        plain = [
+            {"server": to_plain(server), "memory": self._options.remembered(server), "tries": tries}
+            for server, tries in tasks.values()
+        ]
+        if plain:
+            child.send({"op": "run", "servers": plain})
+
+    def _listen(self, child: Child) -> None:
+        """Pass on what the worker has; say stop to it once dealing has stopped."""
+        if self._shards.stopped and not self._said_stop:
+            self._say_stop(child, cancel=True)
+        for message in child.receive(_TICK_S, _STOP_S if self._said_stop else self._options.heartbeat_timeout_s):
+            if message["op"] == "batch":
+                self._pass_on(message["batch"])
+            elif message["op"] == "bye":
+                self._discard(within_s=1.0)
+                self._unanswered.clear()
+
+    def _pass_on(self, plain: Any) -> None:
+        batch = from_plain(Batch, plain)
+        self._sink(batch)
+        for check in batch.checks:
+            self._unanswered.pop(check.server, None)
+
+    def _say_stop(self, child: Child, cancel: bool) -> None:
+        child.send({"op": "stop", "cancel": cancel})
+        self._said_stop = True
+
+    def _lose(self, why: str, give_up: bool) -> None:
+        """Raise the count of every unanswered server; answer those that had their last try."""
+        tried = {name: (server, tries + 1) for name, (server, tries) in self._unanswered.items()}
+        lost = [server for server, tries in tried.values() if give_up or tries > _MOST_TRIES]
+        if lost:
+            self._sink(Batch(checks=tuple(worker_lost(server, why, _MOST_TRIES) for server in lost)))
+        gone = {server.name for server in lost}
+        self._unanswered = {name: kept for name, kept in tried.items() if name not in gone}
+
+    def _discard(self, within_s: float = 0) -> None:
+        if self._child is not None:
+            self._child.end(within_s)
+            self._child = None
+
+
+def worker_lost(server: Server, why: str, tries: int) -> CheckResult:
+    """The result of a server whose workers were lost: UNKNOWN, because nothing is known of it."""
+    now_ms = time.time_ns() // 1_000_000
+    detail = f"the worker checking it was lost ({why})"
+    probes = tuple(
+        ProbeResult(
+            kind=kind,
+            status=Status.UNKNOWN,
+            reason=Reason.WORKER_LOST,
+            detail=detail,
+            started_at_ms=now_ms,
+            duration_us=0,
+            url=shown_url(options.url),
+            attempts=0,
+        )
+        for kind, options in server.probes.items()
+    )
+    return CheckResult(
+        server=server.name,
+        status=Status.UNKNOWN,
+        reason=Reason.WORKER_LOST,
+        detail=detail,
+        started_at_ms=now_ms,
+        duration_us=0,
+        tries=tries,
+        probes=probes,
+    )

@@ -1,0 +1,104 @@
+"""One check: the probes of a server side by side, each attempt under its deadline, each result with its reason."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+
+from checker.judge import combine
+from checker.model import Batch, CheckResult, ProbeResult, Server
+from checker.plain import from_plain
+from checker.probes import KINDS
+from checker.probes.http import origin
+from checker.worker.attempts import probe
+from checker.worker.transport.client import Grace
+from checker.worker.transport.pools import Pools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a worker may do at once."""
+
+    concurrency: int
+    """Checks."""
+    per_origin: int
+    """Attempts at one scheme, host and port, for each probe kind on its own."""
+    log_level: int = 50
+    """As in the logging module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A server to check, with what is remembered of its endpoints."""
+
+    server: Server
+    memory: Mapping[str, Mapping[str, str]]
+    """Probe kind -> cache category -> value."""
+    tries: int = 1
+
+
+def task(plain: Mapping[str, Any]) -> Task:
+    """The task that the parent made plain."""
+    server = from_plain(Server, plain["server"])
+    options = {kind: from_plain(KINDS[kind].options, fields) for kind, fields in server.probes.items()}
+    return Task(server=replace(server, probes=options), memory=plain["memory"], tries=plain["tries"])
+
+
+class Checker:
+    """Checks servers over pools that live as long as the worker."""
+
+    def __init__(self, limits: Limits, grace: Grace) -> None:
+        self._grace = grace
+        self._pools = {kind: Pools(limits.per_origin) for kind in KINDS}
+        self._per_origin = limits.per_origin
+        self._lanes: dict[tuple[str, str, str, int], BoundedSemaphore] = {}
+
+    def check(self, task: Task) -> Batch:
+        """The result of one server, with what is to be remembered; never raises for what a server does."""
+        server, started_at_ms, start = task.server, now_ms(), time.perf_counter()
+        outcomes = _side_by_side([lambda kind=kind: self._probe(kind, task) for kind in server.probes])
+        results = tuple(result for result, _ in outcomes)
+        verdict, score = combine(results, server.weights, server.combine)
+        check = CheckResult(
+            server=server.name,
+            status=verdict.status,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            score=score,
+            started_at_ms=started_at_ms,
+            duration_us=round((time.perf_counter() - start) * 1e6),
+            tries=task.tries,
+            probes=results,
+        )
+        entries = tuple(entry for _, extra in outcomes for entry in extra.cache_entries)
+        snapshots = tuple(snapshot for _, extra in outcomes for snapshot in extra.tool_snapshots)
+        return Batch(checks=(check,), cache_entries=entries, tool_snapshots=snapshots)
+
+    def _probe(self, kind: str, task: Task) -> tuple[ProbeResult, Batch]:
+        options = task.server.probes[kind]
+        key = (kind, *origin(options.url))
+        lane = self._lanes.setdefault(key, BoundedSemaphore(self._per_origin))
+        return probe(kind, options, task.memory.get(kind, {}), self._pools[kind], self._grace, lane, random.random)
+
+
+def _side_by_side(work: list[Callable[[], Any]]) -> list[Any]:
+    """What each piece of work returns, all of them running at once; none of them outlives this call."""
+    if len(work) == 1:
+        return [work[0]()]
+    running = [gevent.spawn(piece) for piece in work]
+    try:
+        return [greenlet.get() for greenlet in running]
+    except BaseException:  # a cancelled run: the probes end their sessions before the check is gone
+        gevent.killall(running)
+        raise
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000

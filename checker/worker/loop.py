@@ -1,0 +1,130 @@
+"""The greenlets of a worker: tasks come in, checks run side by side, batches go out as results come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.pool
+import gevent.queue
+
+from checker.model import Batch
+from checker.probes.base import Background
+from checker.worker.checks import Checker, Limits, Task
+
+_FLUSH_CHECKS = 100
+_FLUSH_S = 0.25
+
+
+class _Later:
+    """Work in a greenlet of its own; what it raises is raised to who waits, not printed."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self.greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> tuple[Any, Exception | None]:
+        try:
+            return self._work(), None
+        except Exception as error:
+            return None, error
+
+    def wait(self) -> Any:
+        """What the work returned; raises what it raised."""
+        value, error = self.greenlet.get()
+        if error is not None:
+            raise error
+        return value
+
+
+class _Grace:
+    """Implements `checker.worker.transport.client.Grace`: remembers what is still under way."""
+
+    def __init__(self) -> None:
+        self._under_way = gevent.pool.Group()
+
+    def spawn(self, work: Callable[[], Any]) -> Background:
+        later = _Later(work)
+        self._under_way.add(later.greenlet)
+        return later
+
+    def let_go(self, seconds: float) -> None:
+        """Wait that long for what is under way, then end it."""
+        self._under_way.join(timeout=seconds)
+        self._under_way.kill(block=True, timeout=0.2)
+
+
+class Loop:
+    """Runs tasks as they come, at most ``limits.concurrency`` at once."""
+
+    def __init__(self, emit: Callable[[Batch], None]) -> None:
+        self._emit = emit
+        self._grace = _Grace()
+        self._tasks: gevent.queue.Queue[Task] = gevent.queue.Queue()
+        self._finished: list[Batch] = []
+        self._full = gevent.event.Event()
+        self._flusher = gevent.spawn(self._flush_regularly)
+        self._dealer: gevent.Greenlet | None = None
+        self._running = gevent.pool.Pool()
+
+    def start(self, limits: Limits) -> None:
+        """Begin to run tasks."""
+        checker = Checker(limits, self._grace)
+        self._running = gevent.pool.Pool(limits.concurrency)
+        self._dealer = gevent.spawn(self._deal, checker)
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Put tasks behind those that wait."""
+        for task in tasks:
+            self._tasks.put(task)
+
+    def stop(self, cancel: bool) -> None:
+        """Take no more tasks and hand over all results; with ``cancel`` give up the checks that are under way.
+
+        Without it nothing is: the parent says stop when every task is answered.
+        """
+        if self._dealer is not None:
+            self._dealer.kill()
+        if cancel:
+            self._running.kill(timeout=1.0)
+        self._running.join()
+        self._flusher.kill()
+        self._flush()
+
+    def let_go(self, seconds: float) -> None:
+        """Wait at most that long for sessions that are still being opened or closed."""
+        self._grace.let_go(seconds)
+
+    def _deal(self, checker: Checker) -> None:
+        while True:
+            task = self._tasks.get()
+            self._running.spawn(self._check, checker, task)
+
+    def _check(self, checker: Checker, task: Task) -> None:
+        finished = checker.check(task)  # before the list is looked up: a flush meanwhile puts a new one in its place
+        self._finished.append(finished)
+        if len(self._finished) >= _FLUSH_CHECKS:
+            self._full.set()
+
+    def _flush_regularly(self) -> None:
+        try:
+            while True:
+                self._full.wait(_FLUSH_S)
+                self._full.clear()
+                self._flush()
+        except OSError:  # the parent is gone, which the end of standard input tells as well
+            return
+
+    def _flush(self) -> None:
+        if not self._finished:
+            return
+        finished, self._finished = self._finished, []
+        self._emit(
+            Batch(
+                checks=tuple(check for batch in finished for check in batch.checks),
+                cache_entries=tuple(entry for batch in finished for entry in batch.cache_entries),
+                tool_snapshots=tuple(snapshot for batch in finished for snapshot in batch.tool_snapshots),
+            )
+        )

@@ -1,0 +1,115 @@
+"""The worker's side of the pipe: frames in, batches out, and the ways a worker ends.
+
+Standard input brings ``run`` (servers to check) and ``stop``; standard output takes ``hello``, ``beat``, ``batch``
+and ``bye``. The end of standard input means that the parent is gone: nobody can take results any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from gevent.os import make_nonblocking, nb_read, nb_write
+
+from checker.plain import from_plain, to_plain
+from checker.wire import PROTOCOL, frame, messages
+from checker.worker.checks import Limits, task
+from checker.worker.loop import Loop
+
+PARENT_GONE = 3
+"""Exit code when standard input ended without a stop."""
+_BEAT_S = 1.0
+_GRACE_AT_END_S = 5.0
+"""How long sessions that are still being opened are waited for when all results are delivered."""
+_GRACE_WHEN_STOPPED_S = 1.5
+
+
+class Pipes:
+    """The two ends towards the parent, kept apart from whatever a library prints."""
+
+    def __init__(self) -> None:
+        self._read_fd, self._write_fd = os.dup(0), os.dup(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)  # a stray print goes to stderr, never into the frames
+        sys.stdout = sys.stderr
+        make_nonblocking(self._read_fd)
+        make_nonblocking(self._write_fd)
+        self._writing = BoundedSemaphore(1)
+
+    def read(self, most: int) -> bytes:
+        """Bytes from the parent; empty when it is gone."""
+        received: bytes = nb_read(self._read_fd, most)
+        return received
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one frame, letting other greenlets run while the pipe is full."""
+        view = memoryview(frame(dict(message)))
+        with self._writing:
+            while view:
+                view = view[nb_write(self._write_fd, view) :]
+
+
+def serve() -> int:
+    """Serve until told to stop, and give the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says stop
+    _raise_descriptor_limit()
+    pipes = Pipes()
+    loop = Loop(lambda batch: pipes.send({"op": "batch", "batch": to_plain(batch)}))
+    beat = gevent.spawn(_beat, pipes)
+    gevent.signal_handler(signal.SIGTERM, _terminated, loop)
+    try:
+        pipes.send({"op": "hello", "pid": os.getpid(), "protocol": PROTOCOL})
+        for message in messages(pipes.read):
+            if message["op"] == "run":
+                loop.add([task(plain) for plain in message["servers"]])
+            elif message["op"] == "limits":
+                limits = from_plain(Limits, message["limits"])
+                logging.basicConfig(level=limits.log_level, stream=sys.stderr)
+                loop.start(limits)
+            elif message["op"] == "stop":
+                loop.stop(cancel=message["cancel"])
+                loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
+                pipes.send({"op": "bye"})
+                return 0
+        loop.stop(cancel=True)
+        loop.let_go(_GRACE_WHEN_STOPPED_S)
+    except (BrokenPipeError, ConnectionResetError):
+        loop.stop(cancel=True)
+        loop.let_go(_GRACE_WHEN_STOPPED_S)
+    finally:
+        beat.kill(block=False)
+    return PARENT_GONE
+
+
+def _beat(pipes: Pipes) -> None:
+    """Say that the hub is turning; a worker that is silent for long is replaced."""
+    try:
+        while True:
+            gevent.sleep(_BEAT_S)
+            pipes.send({"op": "beat"})
+    except OSError:  # the parent is gone, which the end of standard input tells as well
+        return
+
+
+def _terminated(loop: Loop) -> None:
+    """End the sessions that are open, then go: the parent gives the unanswered servers to another worker."""
+    loop.stop(cancel=True)
+    loop.let_go(_GRACE_WHEN_STOPPED_S)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _raise_descriptor_limit() -> None:
+    """Every check needs up to two sockets; the usual soft limit of 1024 is not the machine's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

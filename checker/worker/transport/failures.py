@@ -1,0 +1,52 @@
+"""Exceptions of an exchange, told as reasons."""
+
+from __future__ import annotations
+
+import http.client
+
+from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, InvalidChunkLength, ProtocolError
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.probes.text import excerpt
+
+_TIMED_OUT = {
+    "dns": (Reason.DNS, "the name was not looked up"),
+    "connect": (Reason.CONNECT_TIMEOUT, "no connection"),
+    "tls": (Reason.TLS_HANDSHAKE, "no TLS handshake"),
+    "send": (Reason.SEND_TIMEOUT, "the request could not be sent"),
+    "wait": (Reason.FIRST_BYTE_TIMEOUT, "not a byte of a reply"),
+    "transfer": (Reason.DEADLINE, "the reply did not end"),
+}
+
+
+def deadline_failure(step: str, stage: str, timeout_s: float) -> ProbeFailure:
+    """The failure of an attempt that its deadline ended while it was in a step."""
+    reason, what = _TIMED_OUT[step]
+    during = "" if stage == step else f" to {stage}"
+    return ProbeFailure(reason, f"{what}{during} within {timeout_s:g} s", stage)
+
+
+def never_answered(error: Exception) -> bool:
+    """Whether the server closed the connection before a byte of a reply: what a stale kept connection does."""
+    return isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError)
+
+
+def exchange_failure(error: Exception, step: str) -> ProbeFailure:
+    """The failure that an exception of sending, waiting or reading stands for."""
+    cause = error.args[1] if isinstance(error, ProtocolError) and len(error.args) > 1 else error
+    if isinstance(error, DecodeError):
+        return ProbeFailure(Reason.DECODE, f"body cannot be decompressed: {excerpt(str(error), 80)}", "transfer")
+    if isinstance(cause, InvalidChunkLength):
+        return ProbeFailure(Reason.HTTP_MALFORMED, "chunked body without a valid chunk length", "transfer")
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return ProbeFailure(Reason.CONNECTION_CLOSED, "closed without an answer", "wait")
+    if isinstance(cause, IncompleteRead | http.client.IncompleteRead):
+        return ProbeFailure(Reason.CONNECTION_CLOSED, "closed before the end of the body", "transfer")
+    if isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return ProbeFailure(Reason.CONNECTION_CLOSED, "connection reset by the server", step)
+    if isinstance(cause, http.client.BadStatusLine):
+        return ProbeFailure(Reason.HTTP_MALFORMED, f"not HTTP: {excerpt(str(cause), 60)}", "transfer")
+    if isinstance(cause, http.client.HTTPException | HTTPError | ValueError):
+        return ProbeFailure(Reason.HTTP_MALFORMED, excerpt(str(cause)) or type(cause).__name__, "transfer")
+    return ProbeFailure(Reason.CONNECTION_CLOSED, excerpt(str(cause)) or type(cause).__name__, step)

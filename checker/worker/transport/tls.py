@@ -1,0 +1,78 @@
+"""TLS: one context per distinct setting, why a handshake failed, and when a certificate expires."""
+
+from __future__ import annotations
+
+import ssl
+
+from urllib3.util.ssl_ import create_urllib3_context
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.probes.options import Tls
+from checker.probes.text import excerpt
+
+_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+
+
+class TlsContexts:
+    """Contexts by setting: loading the system's authorities takes longer than a whole check."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[Tls, ssl.SSLContext] = {}
+
+    def get(self, tls: Tls) -> ssl.SSLContext:
+        """The context for the setting; raises ProbeFailure where a file of it cannot be used."""
+        context = self._contexts.get(tls)
+        if context is None:
+            try:
+                context = self._contexts[tls] = _context(tls)
+            except (OSError, ssl.SSLError) as error:
+                named = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+                said = f"{named}: {excerpt(str(error))}"
+                raise ProbeFailure(Reason.INTERNAL_ERROR, f"TLS files cannot be used: {said}", "tls") from None
+        return context
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    context.check_hostname = tls.verify
+    context.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
+    if tls.verify and tls.ca_file:
+        context.load_verify_locations(tls.ca_file)
+    elif tls.verify:
+        context.load_default_certs()
+    if tls.cert_file:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
+def handshake_failure(error: Exception, timeout_s: float) -> ProbeFailure:
+    """The failure that an exception of the handshake stands for."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code == _EXPIRED:
+            return ProbeFailure(Reason.TLS_EXPIRED, "the certificate has expired", "tls")
+        return ProbeFailure(Reason.TLS_VERIFY, f"certificate not accepted: {excerpt(error.verify_message)}", "tls")
+    if isinstance(error, TimeoutError):
+        return ProbeFailure(Reason.TLS_HANDSHAKE, f"no TLS handshake within {timeout_s:g} s", "tls")
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return ProbeFailure(Reason.TLS_HANDSHAKE, "the server does not speak TLS on this port", "tls")
+    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+        return ProbeFailure(Reason.TLS_HANDSHAKE, "the server closed the connection in the TLS handshake", "tls")
+    said = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
+    return ProbeFailure(Reason.TLS_HANDSHAKE, f"TLS handshake failed: {excerpt(said)}", "tls")
+
+
+def certificate_expiry_ms(sock: object) -> int | None:
+    """Unix milliseconds at which the peer's certificate expires; None where it cannot be read."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
+    try:
+        if (certificate := sock.getpeercert()) and "notAfter" in certificate:
+            return round(ssl.cert_time_to_seconds(str(certificate["notAfter"])) * 1000)
+        if der := sock.getpeercert(binary_form=True):  # an unverified certificate is given in this form only
+            from cryptography.x509 import load_der_x509_certificate
+
+            return round(load_der_x509_certificate(der).not_valid_after_utc.timestamp() * 1000)
+    except ValueError:  # a certificate too broken to read does not hide what the server answered
+        return None
+    return None

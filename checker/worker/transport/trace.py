@@ -1,0 +1,84 @@
+"""The clock of one attempt: how long each stage took, which one is under way, what the connections carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from time import perf_counter
+
+from checker.model import Stages
+from checker.probes.base import ProbeFailure
+
+CONNECTING = ("dns", "connect", "tls")
+_STAGES = tuple(field.name for field in fields(Stages))
+
+
+class Trace:
+    """Filled in by the connections and by the probe while an attempt goes on; read when it is over."""
+
+    def __init__(self) -> None:
+        self.step = "dns"
+        """What is being waited for right now: one of dns, connect, tls, send, wait, transfer."""
+        self.named: str | None = None
+        """The probe's own stage that is under way, such as initialize."""
+        self.received_bytes = 0
+        self.connections_opened = 0
+        self.first_reused: bool | None = None
+        self.certificate_expires_at_ms: int | None = None
+        self.public_peer: bool | None = None
+        """Whether the first host connected to has a public address; None before that."""
+        self._spent_s: dict[str, float] = {}
+        self._connecting_s = 0.0
+
+    @property
+    def stage(self) -> str:
+        """The stage to name where the attempt breaks off now."""
+        return self.named if self.named and self.step not in CONNECTING else self.step
+
+    @contextmanager
+    def connecting(self, step: str) -> Iterator[None]:
+        """Time one step of opening a connection."""
+        self.step = step
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.connecting_took(step, perf_counter() - start)
+
+    def connecting_took(self, step: str, seconds: float) -> None:
+        """Add to a step of opening a connection."""
+        self._connecting_s += seconds
+        self._add(step, seconds)
+
+    def spent(self, step: str, seconds: float) -> None:
+        """Add to a step of an exchange; inside a named stage the time belongs to that stage."""
+        if self.named is None:
+            self._add(step, seconds)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Time a stage of the probe's own, without the time that went into connecting."""
+        self.named, start, connecting = stage, perf_counter(), self._connecting_s
+        try:
+            yield
+        except ProbeFailure as failure:
+            if failure.stage not in CONNECTING:
+                failure.stage = stage
+            raise
+        finally:
+            self._add(stage, perf_counter() - start - (self._connecting_s - connecting))
+        self.named = None
+
+    def connection(self, *, public: bool, reused: bool) -> None:
+        """Count the connection an exchange goes over, and remember what kind of host the first one leads to."""
+        self.connections_opened += not reused
+        if self.first_reused is None:
+            self.first_reused, self.public_peer = reused, public
+
+    def stages(self) -> Stages:
+        """The stages in microseconds."""
+        return Stages(**{name: round(self._spent_s[name[:-3]] * 1e6) for name in _STAGES if name[:-3] in self._spent_s})
+
+    def _add(self, stage: str, seconds: float) -> None:
+        self._spent_s[stage] = self._spent_s.get(stage, 0.0) + seconds
