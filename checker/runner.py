@@ -35,7 +35,7 @@ class Shards:
 
     def __init__(self, shards: Iterable[Sequence[Server]]) -> None:
         self._waiting = deque(shards)
-        self._closed = threading.Event()
+        self._closed, self._aborted = threading.Event(), threading.Event()
 
     def take(self) -> Sequence[Server]:
         """The next shard; empty when there is none, or when dealing has stopped."""
@@ -50,10 +50,20 @@ class Shards:
         """Deal no more; what is under way is given up."""
         self._closed.set()
 
+    def abort(self) -> None:
+        """Deal no more, and do not wait for workers to end what they have open."""
+        self._closed.set()
+        self._aborted.set()
+
     @property
     def stopped(self) -> bool:
         """Whether dealing has stopped before its end."""
         return self._closed.is_set()
+
+    @property
+    def aborted(self) -> bool:
+        """Whether workers are to be killed."""
+        return self._aborted.is_set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +102,7 @@ class _Runner:
     def run(self) -> None:
         """Deal and listen until everything taken is answered."""
         failures = 0
-        while self._refill() or self._unanswered:
+        while (self._refill() or self._unanswered) and not self._shards.aborted:
             try:
                 child = self._child or self._start()
                 failures = 0
@@ -116,12 +126,12 @@ class _Runner:
             self._say_stop(self._child, cancel=bool(self._unanswered))
         until = time.monotonic() + _END_S
         try:
-            while time.monotonic() < until:
+            while time.monotonic() < until and not self._shards.aborted:
                 if any(message["op"] == "bye" for message in self._child.receive(_TICK_S, _END_S)):
                     break
         except ChildLost:
             pass
-        self._discard(within_s=1.0)
+        self._discard(within_s=0 if self._shards.aborted else 1.0)
 
     def _refill(self) -> bool:
         """Take shards while the worker could begin their servers at once; whether any was taken."""

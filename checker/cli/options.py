@@ -1,0 +1,57 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from checker.units import parse_duration
+
+FORMATS = ("table", "json", "ndjson", "csv")
+
+Decorated = Callable[..., Any]
+
+
+class Duration(click.ParamType):
+    """A duration such as 300ms, 30s, 5m or 1h, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; fails with the spelling that is expected."""
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def database(command: Decorated) -> Decorated:
+    """Add ``--db``."""
+    return click.option(
+        "--db",
+        "db",
+        type=click.Path(path_type=Path),
+        envvar="MCP_STATUS_DB",
+        show_envvar=True,
+        help="SQLite file with the history. Default: history.db in the user's data directory.",
+    )(command)
+
+
+def output_format(command: Decorated) -> Decorated:
+    """Add ``--format``."""
+    return click.option(
+        "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+    )(command)
+
+
+def database_path(given: Path | None) -> Path:
+    """The database file: the one that was given, else the default one."""
+    if given is not None:
+        return given
+    from storage.store import default_path
+
+    return default_path(os.environ)

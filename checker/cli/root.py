@@ -1,0 +1,87 @@
+"""The command group: its commands by name, loaded when they are used, and how every error ends the program."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from checker.errors import CheckerError
+from checker.version import VERSION
+
+COMMANDS = {
+    "check": "checker.cli.check",
+    "history": "checker.cli.history",
+    "sql": "checker.cli.sql",
+    "config": "checker.cli.config",
+    "db": "checker.cli.db",
+}
+"""Command name -> the module whose attribute ``command`` it is."""
+
+SUMMARIES = {
+    "check": "Check servers once and store the results.",
+    "history": "Show the past checks of one server.",
+    "sql": "Ask the history a question in SQL; reading only.",
+    "config": "Validate a configuration, or print its JSON Schema.",
+    "db": "Say what is in the database file.",
+}
+_USAGE = 3
+"""Nagios: bad usage is UNKNOWN, not a statement about a server."""
+_PIPE_CLOSED = 141
+
+
+class _Commands(click.Group):
+    """Imports a command's module when the command is asked for: `--help` must not wait for a database library."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[name]).command
+        assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes follow Nagios: 0 all healthy, 1 degraded, 2 unhealthy, 3 unknown, bad usage or bad config; "
+    "130 interrupted by Ctrl-C.",
+)
+@click.version_option(VERSION, prog_name="mcp-status")
+def group() -> None:
+    """Check the health of MCP servers and REST services, and keep the history in SQLite.
+
+    \b
+    mcp-status check --mcp http://127.0.0.1:8000/mcp      one server, no config
+    mcp-status check fleet.yaml --tag prod                a fleet
+    mcp-status history search                             what became of one server
+    mcp-status sql "select * from latest_status"          any question
+    """
+
+
+def run() -> int:
+    """Run the command that the arguments name, and give the exit code."""
+    try:
+        code = group.main(prog_name="mcp-status", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return _USAGE
+    except click.Abort:
+        return 130
+    except CheckerError as error:
+        click.echo(f"mcp-status: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stdout = None  # type: ignore[assignment] # or Python complains at exit that it cannot flush
+        return _PIPE_CLOSED

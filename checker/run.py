@@ -1,0 +1,188 @@
+"""One run as its steps: servers into shards, shards to workers, batches into the store, the run closed."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count, getpid
+from pathlib import Path
+
+from checker import memory
+from checker.interrupts import Interrupts
+from checker.model import Batch, RunInfo, RunState, Server, Status
+from checker.probes import KINDS
+from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_lost
+from checker.sharding import shards
+from checker.version import VERSION
+from storage.store import Store, open_store
+
+_SERVERS_PER_WORKER = 50
+_MOST_BATCHES_WAITING = 64
+_TICK_S = 0.1
+
+Progress = Callable[[int, int, Mapping[Status, int]], None]
+"""Checks done, checks in all, and how many have which status so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What to check and how."""
+
+    servers: Sequence[Server]
+    database: Path
+    workers: int | None = None
+    """None takes one per core, fewer for a small fleet."""
+    concurrency: int = 500
+    """Checks at once over all workers."""
+    per_origin: int = 30
+    """Attempts at once at one origin over all workers, for each probe kind."""
+    heartbeat_timeout_s: float = 15.0
+    config_path: str | None = None
+    environment: str | None = None
+    log_level: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How the run went."""
+
+    run_id: int
+    state: RunState
+    signal: int | None
+    """The signal that interrupted it."""
+
+
+def check(request: RunRequest, progress: Progress) -> RunEnd:
+    """Check every server once and store the results; raises StorageError and WorkerStartError.
+
+    On Ctrl-C what is done is kept and the run is marked interrupted; a second one does not wait for sessions to
+    be closed. If storing fails the run is marked failed, as far as the database still takes it.
+    """
+    workers = request.workers or _workers_for(len(request.servers))
+    with open_store(request.database) as store:
+        run_id = store.begin_run(_info(request, workers), request.servers)
+        crew = _Crew(request, workers, _recall(store, request.servers))
+        state = RunState.FAILED
+        try:
+            with Interrupts(crew.stop, crew.abort) as interrupts:
+                _store_results(store, run_id, crew, len(request.servers), progress)
+            state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
+            if state is RunState.FINISHED:
+                _fill_gaps(store, run_id, request.servers)
+        finally:
+            crew.abort()
+            store.finish_run(run_id, state, _now_ms())
+        return RunEnd(run_id, state, interrupts.received)
+
+
+class _Crew:
+    """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
+
+    def __init__(self, request: RunRequest, workers: int, remembered: Mapping[str, Memory]) -> None:
+        self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
+        self._shards = Shards(shards(request.servers, workers))
+        self._given_up = threading.Event()
+        options = RunnerOptions(
+            concurrency=-(-request.concurrency // workers),
+            per_origin=-(-request.per_origin // workers),
+            heartbeat_timeout_s=request.heartbeat_timeout_s,
+            remembered=lambda server: remembered.get(server.name, {}),
+            log_level=request.log_level,
+        )
+        executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._futures: list[Future[None]] = [
+            executor.submit(run_shards, self._shards, self._put, options) for _ in range(workers)
+        ]
+        executor.shutdown(wait=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether every worker has ended and every batch was taken."""
+        return all(future.done() for future in self._futures) and self.batches.empty()
+
+    def raise_failure(self) -> None:
+        """Raise what ended a driver, if something did."""
+        for future in self._futures:
+            future.result()
+
+    def stop(self) -> None:
+        """Deal no more and give up what is under way."""
+        self._shards.stop()
+
+    def abort(self) -> None:
+        """Stop, and do not wait for anything."""
+        self._shards.abort()
+        self._given_up.set()
+
+    def _put(self, batch: Batch) -> None:
+        while not self._given_up.is_set():
+            try:
+                return self.batches.put(batch, timeout=_TICK_S)
+            except queue.Full:
+                continue
+
+
+def _store_results(store: Store, run_id: int, crew: _Crew, total: int, progress: Progress) -> None:
+    """Write batches as they come; this thread is the only one that touches the database."""
+    counts: dict[Status, int] = dict.fromkeys(Status, 0)
+    progress(0, total, counts)
+    while not crew.done:
+        try:
+            batch = crew.batches.get(timeout=_TICK_S)
+        except queue.Empty:
+            continue
+        store.write(run_id, batch)
+        for result in batch.checks:
+            counts[result.status] += 1
+        progress(sum(counts.values()), total, counts)
+    crew.raise_failure()
+
+
+def _fill_gaps(store: Store, run_id: int, servers: Sequence[Server]) -> None:
+    """Answer for servers that have no row although the run is over: no server may be missing."""
+    missing = set(store.missing(run_id, [server.name for server in servers]))
+    lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
+    if lost:
+        store.write(run_id, Batch(checks=lost))
+
+
+def _recall(store: Store, servers: Sequence[Server]) -> dict[str, Memory]:
+    """What earlier runs have remembered of the servers' endpoints, by server."""
+    keys = {memory.endpoint_key(options.url) for server in servers for options in server.probes.values()}
+    by_key = store.recall(keys, _now_ms())
+    return {
+        server.name: {
+            kind: by_key.get(memory.endpoint_key(server.probes[kind].url), {})
+            for kind in KINDS
+            if kind in server.probes
+        }
+        for server in servers
+    }
+
+
+def _info(request: RunRequest, workers: int) -> RunInfo:
+    return RunInfo(
+        started_at_ms=_now_ms(),
+        servers_expected=len(request.servers),
+        workers=workers,
+        concurrency=request.concurrency,
+        config_path=request.config_path,
+        environment=request.environment,
+        checker_version=VERSION,
+        host=socket.gethostname(),
+        pid=getpid(),
+    )
+
+
+def _workers_for(servers: int) -> int:
+    """One worker per core, but none for fewer than 50 servers: starting one takes longer than checking those."""
+    return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,155 @@
+"""Named questions about the history and their answers as frozen rows; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, Select, select
+
+from checker.errors import StorageError, UsageError
+from checker.model import McpFacts, ProbeResult, Stages
+from storage.schema import FACTS, checks, mcp_facts, probes, runs, servers
+from storage.sqlite import errors_of, reading_engine
+
+_STAGES = tuple(stage.name for stage in fields(Stages))
+_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """A stored check with its probes in the order they were configured."""
+
+    run_id: int
+    server: str
+    group: str
+    tags: tuple[str, ...]
+    status: str
+    reason: str | None
+    detail: str | None
+    score: float | None
+    started_at_ms: int
+    duration_us: int
+    tries: int
+    probes: tuple[ProbeResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A stored run."""
+
+    id: int
+    state: str
+    started_at_ms: int
+    finished_at_ms: int | None
+    servers_expected: int
+    workers: int
+    concurrency: int
+    config_path: str | None
+    environment: str | None
+    checker_version: str
+    host: str
+
+
+class History:
+    """The read side of one database."""
+
+    def __init__(self, connection: Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+
+    def run(self, run_id: int) -> RunRow:
+        """The run; raises UsageError where there is none."""
+        with errors_of(self._path):
+            columns = [runs.c[field.name] for field in fields(RunRow)]
+            row = self._connection.execute(select(*columns).where(runs.c.id == run_id)).one_or_none()
+        if row is None:
+            raise UsageError(f"{self._path}: no run {run_id}")
+        return RunRow(*row)
+
+    def checks_of_run(self, run_id: int) -> list[CheckRow]:
+        """All checks of a run, by name of the server."""
+        found = _CHECK_SELECT.where(checks.c.run_id == run_id).order_by(servers.c.name)
+        return self._checks(found, _PROBE_SELECT.where(probes.c.run_id == run_id))
+
+    def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
+        """The checks of a server that began at or after ``since_ms``, newest first, at most ``limit``.
+
+        Raises UsageError where the server is not known, naming those that are spelled like it.
+        """
+        with errors_of(self._path):
+            server_id = self._connection.scalar(select(servers.c.id).where(servers.c.name == server))
+        if server_id is None:
+            raise UsageError(f"{self._path}: no server {server!r}{self._alike(server)}")
+        found = _CHECK_SELECT.where(checks.c.server_id == server_id, checks.c.started_at_ms >= since_ms)
+        newest = found.order_by(checks.c.run_id.desc()).limit(limit)
+        kept = newest.with_only_columns(checks.c.run_id).order_by(None).order_by(checks.c.run_id.desc()).subquery()
+        of_these = _PROBE_SELECT.where(probes.c.server_id == server_id, probes.c.run_id.in_(select(kept)))
+        return self._checks(newest, of_these)
+
+    def _checks(self, found: Select[Any], their_probes: Select[Any]) -> list[CheckRow]:
+        with errors_of(self._path):
+            by_check: dict[tuple[int, int], list[ProbeResult]] = {}
+            for row in self._connection.execute(their_probes.order_by(probes.c.position)):
+                by_check.setdefault((row.server_id, row.run_id), []).append(_probe(row))
+            return [
+                CheckRow(
+                    run_id=row.run_id,
+                    server=row.name,
+                    group=row.group_name,
+                    tags=tuple(orjson.loads(row.tags)),
+                    status=row.status,
+                    reason=row.reason,
+                    detail=row.detail,
+                    score=row.score,
+                    started_at_ms=row.started_at_ms,
+                    duration_us=row.duration_us,
+                    tries=row.tries,
+                    probes=tuple(by_check.get((row.server_id, row.run_id), ())),
+                )
+                for row in self._connection.execute(found)
+            ]
+
+    def _alike(self, server: str) -> str:
+        names = list(self._connection.scalars(select(servers.c.name)))
+        close = get_close_matches(server, names, n=3)
+        if close:
+            return f"; did you mean {', '.join(map(repr, close))}?"
+        return "; it has none yet, run `mcp-status check` first" if not names else ""
+
+
+@contextmanager
+def open_history(path: Path) -> Iterator[History]:
+    """The history in this file, read-only; raises StorageError where there is none."""
+    engine = reading_engine(path)
+    try:
+        with errors_of(path), engine.connect() as connection:
+            if not engine.dialect.has_table(connection, "runs"):
+                raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
+            yield History(connection, path)
+    finally:
+        engine.dispose()
+
+
+_CHECK_SELECT = select(checks, servers.c.name, servers.c.group_name, servers.c.tags).join(
+    servers, servers.c.id == checks.c.server_id
+)
+_PROBE_SELECT = select(probes, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS)).outerjoin(
+    mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id
+)
+
+
+def _probe(row: Row[Any]) -> ProbeResult:
+    columns = row._mapping
+    facts = None
+    if row.mcp_facts_id is not None:
+        facts = McpFacts(**{name: columns[f"mcp_{name}"] for name in FACTS})
+    return ProbeResult(
+        **{name: columns[name] for name in _PROBE_FIELDS},
+        stages=Stages(**{name: columns[name] for name in _STAGES}),
+        mcp=facts,
+    )

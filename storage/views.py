@@ -1,0 +1,142 @@
+"""The views: the SQL interface. Names and units of their columns are a promise; each is described beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from checker.model import Stages
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view: its name, what a row is, its columns, and its FROM."""
+
+    name: str
+    row: str
+    columns: tuple[tuple[str, str, str], ...]
+    """Column name, expression, description with unit."""
+    source: str
+
+    @property
+    def select(self) -> str:
+        """The statement behind the view."""
+        listed = ",\n  ".join(f"{expression} as {name}" for name, expression, _ in self.columns)
+        return f"select\n  {listed}\n{self.source}"
+
+
+def _time(column: str) -> str:
+    """ISO 8601 in UTC with milliseconds, which sorts as text; null stays null."""
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
+
+
+def _ms(column: str) -> str:
+    return f"round({column} / 1000.0, 3)"
+
+
+_STAGE_WORDS = {
+    "dns": "name lookup",
+    "connect": "TCP connect",
+    "tls": "TLS handshake",
+    "wait": "request sent to first byte (REST)",
+    "transfer": "first to last byte (REST)",
+    "discover": "server/discover (MCP)",
+    "initialize": "initialize (MCP)",
+    "initialized": "notifications/initialized (MCP)",
+    "ping": "ping (MCP)",
+    "list": "all pages of tools/list (MCP)",
+    "close": "DELETE of the session (MCP)",
+}
+
+_CHECK_COLUMNS = (
+    ("server", "s.name", "name of the server"),
+    ("status", "c.status", "HEALTHY, DEGRADED, UNHEALTHY or UNKNOWN"),
+    ("reason", "c.reason", "why it is not HEALTHY; null when it is"),
+    ("detail", "c.detail", "the reason in a short sentence"),
+    ("score", "c.score", "0 to 1, weighted mean of the probes; null when UNKNOWN"),
+    ("started_at", _time("c.started_at_ms"), "start of the check, ISO 8601 UTC"),
+    ("duration_ms", _ms("c.duration_us"), "duration of the check in milliseconds"),
+    ("server_group", "s.group_name", "group of the server in its newest run"),
+    ("tags", "s.tags", "tags of the server in its newest run, JSON list"),
+    ("run_id", "c.run_id", "the run it belongs to"),
+    ("tries", "c.tries", "times given to a worker: 2 after a worker was lost"),
+)
+
+_PROBE_COLUMNS = (
+    ("server", "s.name", "name of the server"),
+    ("kind", "p.kind", "mcp or rest"),
+    ("status", "p.status", "HEALTHY, DEGRADED, UNHEALTHY or UNKNOWN"),
+    ("reason", "p.reason", "why it is not HEALTHY; null when it is"),
+    ("detail", "p.detail", "the reason in a short sentence"),
+    ("score", "p.score", "1 healthy, 0.5 degraded, 0 unhealthy; null when UNKNOWN"),
+    ("started_at", _time("p.started_at_ms"), "start of the first attempt, ISO 8601 UTC"),
+    ("duration_ms", _ms("p.duration_us"), "duration of the last attempt in milliseconds"),
+    ("failed_stage", "p.failed_stage", "the stage that did not succeed"),
+    ("url", "p.url", "address without credentials and query values"),
+    ("attempts", "p.attempts", "attempts made, retries included"),
+    ("earlier_reasons", "p.earlier_reasons", "reasons of the attempts before the last, separated by commas"),
+    *(
+        (f"{stage.name[:-3]}_ms", _ms(f"p.{stage.name}"), f"{_STAGE_WORDS[stage.name[:-3]]}, milliseconds")
+        for stage in fields(Stages)
+    ),
+    ("http_status", "p.http_status", "status of the last HTTP reply"),
+    ("received_bytes", "p.received_bytes", "body bytes after decompression, all exchanges"),
+    ("connections_opened", "p.connections_opened", "connections opened by the last attempt"),
+    ("reused", "p.reused", "1 if the first exchange used an open connection, else 0"),
+    ("redirects", "p.redirects", "redirects followed"),
+    ("certificate_expires_at", _time("p.certificate_expires_at_ms"), "end of the TLS certificate, ISO 8601 UTC"),
+    ("auth_metadata_url", "p.auth_metadata_url", "protected resource metadata address of a 401 or 403"),
+    ("retry_after_s", "p.retry_after_s", "seconds the server asked to wait"),
+    ("sessions_opened", "p.sessions_opened", "MCP sessions the server opened for the last attempt"),
+    ("sessions_closed", "p.sessions_closed", "of these, ended with DELETE before the result was made"),
+    ("era", "f.era", "session (2024-11-05 to 2025-11-25) or sessionless (2026-07-28)"),
+    ("protocol_version", "f.protocol_version", "MCP protocol version agreed on"),
+    ("mcp_server_name", "f.server_name", "name the MCP server gives itself"),
+    ("mcp_server_version", "f.server_version", "version the MCP server gives itself"),
+    ("capabilities", "f.capabilities", "capabilities the MCP server announces, JSON object"),
+    ("tool_count", "f.tool_count", "tools listed"),
+    ("tools_digest", "f.tools_digest", "SHA-256 of the canonical tool list; key of tool_snapshots"),
+    ("tools_bytes", "f.tools_bytes", "length of the canonical tool list in bytes"),
+    ("server_group", "s.group_name", "group of the server in its newest run"),
+    ("tags", "s.tags", "tags of the server in its newest run, JSON list"),
+    ("run_id", "p.run_id", "the run it belongs to"),
+)
+
+_CHECKS = "from checks c join servers s on s.id = c.server_id"
+_PROBES = "from probes p join servers s on s.id = p.server_id left join mcp_facts f on f.id = p.mcp_facts_id"
+
+VIEWS = (
+    View(
+        "latest_status",
+        "the newest check of every server",
+        _CHECK_COLUMNS,
+        "from servers s join checks c on c.server_id = s.id "
+        "and c.run_id = (select max(n.run_id) from checks n where n.server_id = s.id)",
+    ),
+    View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
+    View("probe_history", "one probe", _PROBE_COLUMNS, _PROBES),
+    View("probe_errors", "one probe that is not HEALTHY", _PROBE_COLUMNS, f"{_PROBES} where p.status <> 'HEALTHY'"),
+    View(
+        "run_history",
+        "one run",
+        (
+            ("run_id", "r.id", "number of the run"),
+            ("state", "r.state", "running, finished, interrupted, failed or abandoned"),
+            ("started_at", _time("r.started_at_ms"), "start, ISO 8601 UTC"),
+            ("finished_at", _time("r.finished_at_ms"), "end, ISO 8601 UTC; null if it never said"),
+            ("duration_ms", "r.finished_at_ms - r.started_at_ms", "duration in milliseconds"),
+            ("servers_expected", "r.servers_expected", "servers to check"),
+            ("servers_checked", "count(c.run_id)", "servers with a result"),
+            ("healthy", "count(case when c.status = 'HEALTHY' then 1 end)", "of these HEALTHY"),
+            ("degraded", "count(case when c.status = 'DEGRADED' then 1 end)", "of these DEGRADED"),
+            ("unhealthy", "count(case when c.status = 'UNHEALTHY' then 1 end)", "of these UNHEALTHY"),
+            ("unknown", "count(case when c.status = 'UNKNOWN' then 1 end)", "of these UNKNOWN"),
+            ("workers", "r.workers", "worker processes"),
+            ("concurrency", "r.concurrency", "checks at once over all workers"),
+            ("config_path", "r.config_path", "the configuration file, if there was one"),
+            ("environment", "r.environment", "the environment that was selected, if any"),
+            ("checker_version", "r.checker_version", "version of mcp-status-check"),
+            ("host", "r.host", "machine that made the run"),
+        ),
+        "from runs r left join checks c on c.run_id = r.id group by r.id",
+    ),
+)
