@@ -38,7 +38,8 @@ class Child:
             bufsize=0,
             start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
         )
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 # both are PIPE
+        assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
+        assert self._process.stdout is not None  # noqa: S101 # it is a PIPE
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
 _Decode = Callable[[Any], Any]
@@ -30,12 +30,12 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(kind: type[Record], plain: Any) -> Record:
     """The record of a dataclass that `to_plain` made plain; raises TypeError where the fields do not fit."""
-    decode = _decoder(kind)
+    decode = _decoder(cast(Any, kind))
     return plain if decode is None else decode(plain)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=64)
-def _values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
     names = [field.name for field in fields(kind)]
     if len(names) == 1:
         return lambda record: (getattr(record, names[0]),)

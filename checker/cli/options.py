@@ -16,7 +16,7 @@ FORMATS = ("table", "json", "ndjson", "csv")
 Decorated = Callable[..., Any]
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A duration such as 300ms, 30s, 5m or 1h, in seconds."""
 
     name = "duration"

@@ -122,3 +122,5 @@ class ProbeKind:
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]
     """Conditions that do not hold; called only when the attempt succeeded. Pure; may raise ProbeFailure."""
+    faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
+    """Contradictions in the options: the keys below the kind's block, and what to say about them."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from checker.model import Reason, Status
 from checker.probes import conditions
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport
+from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.http import bare_url, credentials, note_refusal, redirected, refusal
 from checker.probes.options import STRICT, Endpoint
 from checker.units import Seconds, Secret
@@ -119,4 +120,27 @@ def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
     return found
 
 
-KIND = ProbeKind(options=RestOptions, attempt=attempt, judge=judge)
+def faults(options: RestOptions) -> Iterator[Fault]:
+    """What is contradictory in the options."""
+    yield from endpoint_faults(options)
+    expect = options.expect
+    if options.body is not None and options.method != "POST":
+        yield ("body",), f"{options.method} carries no body; write method: POST, or remove it"
+    if options.method == "HEAD" and (expect.json or expect.body_regex):
+        yield ("expect",), "a reply to HEAD has no body to look at; write method: GET, or remove json and body_regex"
+    if options.max_redirects < 0:
+        yield ("max_redirects",), "write 0 or more"
+    for code in expect.status:
+        if fault := value_fault(conditions.status_range, code):
+            yield ("expect", "status"), fault
+    if fault := regex_fault(expect.body_regex):
+        yield ("expect", "body_regex"), fault
+    for name, pattern in expect.headers.items():
+        if fault := regex_fault(pattern):
+            yield ("expect", "headers", name), fault
+    for place, condition in enumerate(expect.json):
+        if fault := jsonpath_fault(condition.path) or regex_fault(condition.matches):
+            yield ("expect", f"json[{place}]"), fault
+
+
+KIND = ProbeKind(options=RestOptions, attempt=attempt, judge=judge, faults=faults)

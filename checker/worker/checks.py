@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gevent
@@ -62,7 +63,7 @@ class Checker:
     def check(self, task: Task) -> Batch:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
         server, started_at_ms, start = task.server, now_ms(), time.perf_counter()
-        outcomes = _side_by_side([lambda kind=kind: self._probe(kind, task) for kind in server.probes])
+        outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
         results = tuple(result for result, _ in outcomes)
         verdict, score = combine(results, server.weights, server.combine)
         check = CheckResult(

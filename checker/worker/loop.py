@@ -66,7 +66,7 @@ class Loop:
         self._finished: list[Batch] = []
         self._full = gevent.event.Event()
         self._flusher = gevent.spawn(self._flush_regularly)
-        self._dealer: gevent.Greenlet | None = None
+        self._dealer: gevent.Greenlet[..., None] | None = None
         self._running = gevent.pool.Pool()
 
     def start(self, limits: Limits) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from checker.model import McpFacts, Reason, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Transport
+from checker.probes.faults import Fault, endpoint_faults
 from checker.probes.mcp import sessionless, tools
 from checker.probes.mcp.exchange import Conversation
 from checker.probes.mcp.options import McpOptions
@@ -71,4 +72,11 @@ def judge(options: McpOptions, seen: Observation) -> list[Complaint]:
     return list(seen.complaints)
 
 
-KIND = ProbeKind(options=McpOptions, attempt=attempt, judge=judge)
+def faults(options: McpOptions) -> Iterator[Fault]:
+    """What is contradictory in the options."""
+    yield from endpoint_faults(options)
+    if options.max_pages < 1:
+        yield ("max_pages",), "write 1 or more"
+
+
+KIND = ProbeKind(options=McpOptions, attempt=attempt, judge=judge, faults=faults)

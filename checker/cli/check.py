@@ -1,0 +1,147 @@
+"""`mcp-status check`: check servers once, store the results, print them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from checker.cli.options import Duration, database, database_path, output_format
+from checker.errors import UsageError
+
+if TYPE_CHECKING:
+    from checker.settings import Settings
+    from storage.queries import CheckRow, RunRow
+
+_EXIT_CODES = {"UNHEALTHY": 2, "UNKNOWN": 3, "DEGRADED": 1}
+_FAILS_ON = {
+    "degraded": ("UNHEALTHY", "UNKNOWN", "DEGRADED"),
+    "unhealthy": ("UNHEALTHY", "UNKNOWN"),
+    "never": (),
+}
+_INTERRUPTED = 128
+
+
+@click.command("check")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--mcp", "mcp_url", metavar="URL", help="Check this MCP endpoint, without a config.")
+@click.option("--rest", "rest_url", metavar="URL", help="Check this REST health endpoint, without a config.")
+@click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only servers of this group; repeatable.")
+@click.option("--server", "names", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for few.")
+@click.option("--concurrency", type=click.IntRange(1, 100_000), help="Checks at once over all workers. Default: 500.")
+@click.option("--timeout", type=Duration(), help="Deadline of each attempt, with --mcp and --rest.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(list(_FAILS_ON)),
+    default="degraded",
+    show_default=True,
+    help="From which status on the exit code is not 0.",
+)
+@output_format
+@database
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors; the exit code tells.")
+@click.option("--verbose", "-v", count=True, help="Log what happens to standard error; -vv logs more.")
+def command(
+    config: Path | None,
+    mcp_url: str | None,
+    rest_url: str | None,
+    environment: str | None,
+    tags: tuple[str, ...],
+    groups: tuple[str, ...],
+    names: tuple[str, ...],
+    workers: int | None,
+    concurrency: int | None,
+    timeout: float | None,
+    fail_on: str,
+    fmt: str,
+    db: Path | None,
+    quiet: bool,
+    verbose: int,
+) -> int:
+    """Check the servers of CONFIG, or those given with --mcp and --rest, once.
+
+    Each server's probes run at the same time. Every result is stored before it is printed.
+
+    \b
+    Exit code: 0 all healthy, 1 some degraded, 2 some unhealthy, 3 some unknown,
+               bad usage or bad config, 130 interrupted by Ctrl-C.
+
+    \b
+    mcp-status check fleet.yaml --tag prod --format json
+    mcp-status check --mcp http://127.0.0.1:8000/mcp --rest http://127.0.0.1:8000/health
+    """
+    from checker import run
+    from checker.cli.progress import progress_bar
+    from checker.settings import select
+    from storage.queries import open_history
+
+    log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s")
+    settings = _settings(config, {"mcp": mcp_url, "rest": rest_url}, environment, timeout)
+    if not quiet:
+        for warning in settings.warnings:
+            click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
+    path = database_path(db)
+    request = run.RunRequest(
+        servers=select(settings.servers, tags=tags, groups=groups, names=names),
+        database=path,
+        workers=workers or settings.run.workers,
+        concurrency=concurrency or settings.run.concurrency,
+        per_origin=settings.run.per_origin,
+        heartbeat_timeout_s=settings.run.heartbeat_timeout,
+        config_path=settings.path,
+        environment=settings.environment,
+        log_level=log_level,
+    )
+    with progress_bar(not quiet) as progress:
+        end = run.check(request, progress)
+    with open_history(path) as history:
+        stored, checks = history.run(end.run_id), history.checks_of_run(end.run_id)
+    if not quiet:
+        _show(stored, checks, fmt)
+    if end.signal is not None:
+        return _INTERRUPTED + end.signal
+    return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if any(row.status == one for row in checks)), 0)
+
+
+def _settings(
+    config: Path | None, urls: dict[str, str | None], environment: str | None, timeout: float | None
+) -> Settings:
+    from checker.settings import Settings, adhoc, load
+
+    given = {kind: url for kind, url in urls.items() if url is not None}
+    if config is not None and given:
+        raise UsageError("a config and --mcp or --rest at the same time; give one of them")
+    if config is None and not given:
+        raise UsageError("nothing to check; name a config file, or give --mcp URL or --rest URL")
+    if config is None:
+        return Settings(servers=(adhoc(given, timeout),))
+    if timeout is not None:
+        raise UsageError("--timeout goes with --mcp and --rest; a config has its own timeouts")
+    return load(config, environment)
+
+
+def _show(run: RunRow, checks: list[CheckRow], fmt: str) -> None:
+    """Print the run; the summary goes to standard error where standard output is data."""
+    from reports import documents, render, tables
+
+    if fmt == "json":
+        document = {"run": documents.run_document(run, checks), "checks": list(map(documents.check_document, checks))}
+        sys.stdout.write(render.json(document))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
+    elif fmt == "csv":
+        from checker.probes import KINDS
+
+        kinds = list(KINDS)
+        rows = [documents.csv_row(check, kinds) for check in checks]
+        sys.stdout.writelines(render.csv_lines(documents.csv_header(kinds), rows))
+    else:
+        tables.console(sys.stdout).print(tables.checks_table(checks))
+    click.echo(tables.summary(run, checks), err=fmt != "table")

@@ -1,0 +1,106 @@
+"""Contradictions in an endpoint's options that no single value shows; each with the key and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from checker.probes.options import Endpoint, Retry, Tls
+
+Fault = tuple[tuple[str, ...], str]
+"""Keys below the probe's block, and what to say about them."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def endpoint_faults(options: Endpoint) -> Iterator[Fault]:
+    """What is wrong with options that every kind of endpoint has."""
+    yield from _url_faults(options)
+    yield from _header_faults(options)
+    yield from _retry_faults(options.retry)
+    for name in ("timeout", "connect_timeout"):
+        if getattr(options, name) <= 0:
+            yield (name,), "0 is not a time limit; write a duration like 5s"
+    if options.max_body <= 0:
+        yield ("max_body",), "0 accepts nothing; write a size like 1MiB"
+    if options.tls.key_file and not options.tls.cert_file:
+        yield ("tls", "key_file"), "a key without a certificate; add cert_file"
+
+
+def _url_faults(options: Endpoint) -> Iterator[Fault]:
+    try:
+        parts = urlsplit(options.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield ("url",), "not a valid address; write it like https://host:port/path"
+        return
+    if parts.scheme not in ("http", "https"):
+        yield ("url",), "not an http or https address; write it like https://host/path"
+    elif not host or re.search(r"[\s\x00-\x1f\x7f]", options.url):
+        yield ("url",), "no valid host in it; write it like https://host/path"
+    if parts.username is not None and (options.bearer or "authorization" in map(str.lower, options.headers)):
+        yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
+    if parts.scheme == "http" and options.tls != Tls():
+        yield ("tls",), "TLS options for an http address; write https, or remove them"
+
+
+def _header_faults(options: Endpoint) -> Iterator[Fault]:
+    for name, value in options.headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield ("headers", name), "not a valid header name; use letters, digits and -"
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value) or not _latin(value):
+            yield ("headers", name), "the value (not shown) has a line break or a character that no header can carry"
+    if options.bearer and "authorization" in map(str.lower, options.headers):
+        yield ("bearer",), "an Authorization header is set as well; keep one of them"
+    if options.bearer is not None and not re.fullmatch(r"[\x21-\x7e]+", options.bearer):
+        yield ("bearer",), "the token (not shown) is empty, or has a space or a line break in it"
+
+
+def _retry_faults(retry: Retry) -> Iterator[Fault]:
+    if retry.max_attempts < 1:
+        yield ("retry", "max_attempts"), f"{retry.max_attempts} attempts check nothing; write 1 or more"
+    if retry.backoff_factor < 1:
+        yield ("retry", "backoff_factor"), f"{retry.backoff_factor:g} makes waits shorter; write 1 or more"
+    if not 0 <= retry.jitter <= 1:
+        yield ("retry", "jitter"), f"{retry.jitter:g} is not a share; write 0 to 1"
+    if retry.initial_backoff > retry.max_backoff:
+        yield ("retry", "initial_backoff"), "longer than max_backoff; make it shorter, or max_backoff longer"
+
+
+def _latin(value: str) -> bool:
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def regex_fault(pattern: str | None) -> str | None:
+    """What is wrong with a regular expression; None where nothing is."""
+    try:
+        re.compile(pattern or "")
+    except (re.error, RecursionError, OverflowError) as error:
+        return f'"{pattern}" is not a regular expression: {error}'
+    return None
+
+
+def jsonpath_fault(path: str) -> str | None:
+    """What is wrong with a JSONPath; None where nothing is."""
+    import jsonpath
+
+    try:
+        jsonpath.compile(path)
+    except jsonpath.JSONPathError as error:
+        return f'"{path}" is not a JSONPath such as $.status: {str(error).splitlines()[0]}'
+    return None
+
+
+def value_fault(check: Any, value: Any) -> str | None:
+    """What ``check`` raises for the value as ValueError; None where it raises nothing."""
+    try:
+        check(value)
+    except ValueError as error:
+        return f'"{value}" is not valid: {error}'
+    return None

@@ -1,0 +1,70 @@
+"""The JSON Schema of a configuration file, made from the options classes, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checker.probes import KINDS
+from checker.settings.original import Benchmarking, PerformanceOptimization
+from checker.settings.shapes import RunOptions, ServerEntry
+from checker.settings.validate import adapter
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema (2020-12)."""
+    definitions: dict[str, Any] = {}
+    entry = _of(ServerEntry, definitions)
+    kinds = {kind: _of(probe.options, definitions) for kind, probe in KINDS.items()}
+    server = definitions[entry["$ref"].rpartition("/")[2]]
+    for kind, reference in kinds.items():
+        either = [{"type": "string", "description": "The address alone."}, reference]
+        server["properties"][kind] = {"anyOf": either, "description": f"The {kind} probe."}
+    server["anyOf"] = [{"required": [kind]} for kind in KINDS]
+    inherited = {key: server["properties"][key] for key in server["properties"] if key not in ("name", *KINDS)}
+    defaults = {kind: _partly(definitions, reference) for kind, reference in kinds.items()}
+    blocks = {
+        "run": _of(RunOptions, definitions),
+        "performance_optimization": _of(PerformanceOptimization, definitions),
+        "benchmarking": _of(Benchmarking, definitions),
+        "defaults": {
+            "type": "object",
+            "description": "What every server is laid over.",
+            "properties": {**inherited, **defaults},
+            "additionalProperties": False,
+        },
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of mcp-status-check",
+        "type": "object",
+        "required": ["servers"],
+        "additionalProperties": False,
+        "patternProperties": {"^x-": {"description": "Free, for YAML anchors."}},
+        "properties": {
+            "$schema": {"type": "string"},
+            "servers": {"type": "array", "minItems": 1, "items": entry, "description": "The servers to check."},
+            **blocks,
+            "environments": {
+                "type": "object",
+                "description": "Name of an environment -> what is different in it; servers by name.",
+                "additionalProperties": {"type": "object"},
+            },
+        },
+        "$defs": definitions,
+    }
+
+
+def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A reference to the class's schema, which is put among the definitions."""
+    schema = adapter(kind).json_schema(ref_template="#/$defs/{model}")
+    definitions |= schema.pop("$defs", {})
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    definitions[kind.__name__] = schema
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _partly(definitions: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """The same properties with none of them required."""
+    whole = definitions[reference["$ref"].rpartition("/")[2]]
+    return {key: value for key, value in whole.items() if key != "required"}

@@ -1,0 +1,60 @@
+"""The blocks of our own configuration file: server entries, run options and what is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from checker.model import Combination, Priority, Server
+from checker.probes.options import STRICT
+from checker.settings.original import Benchmarking, PerformanceOptimization
+from checker.units import Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEntry:
+    """One server: a name, at least one probe, and where it belongs."""
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    """Unique name; it is the key of the history."""
+    group: str = ""
+    """The one group it belongs to."""
+    tags: tuple[str, ...] = ()
+    """Free words to select by."""
+    priority: Priority = Priority.NORMAL
+    """Which servers are dealt first: critical, high, normal or low."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Probe kind -> weight in the score; 1 where it is not given."""
+    combine: Combination = Combination()
+    """How the probes' statuses become the server's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run is made."""
+
+    __pydantic_config__ = STRICT
+
+    workers: int | None = None
+    """Worker processes; by default one per core, fewer for a small fleet."""
+    concurrency: int = 500
+    """Checks at once over all workers."""
+    per_origin: int = 30
+    """Attempts at once at one scheme, host and port, for each probe kind on its own."""
+    heartbeat_timeout: Seconds = 15.0
+    """A worker that says nothing for this long is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A configuration, validated: everything a run needs to know."""
+
+    servers: tuple[Server, ...]
+    run: RunOptions = RunOptions()
+    performance: PerformanceOptimization | None = None
+    benchmarking: Benchmarking | None = None
+    path: str | None = None
+    environment: str | None = None
+    warnings: tuple[str, ...] = ()

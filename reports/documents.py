@@ -1,0 +1,133 @@
+"""Stored checks as the documents that JSON, NDJSON and CSV print; `docs/check.schema.json` is their promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from checker.model import ProbeResult, Stages, Status
+from storage.queries import CheckRow, RunRow
+
+_STAGES = tuple(stage.name for stage in fields(Stages))
+_PLAIN = (
+    "failed_stage",
+    "url",
+    "attempts",
+    "earlier_reasons",
+    "http_status",
+    "received_bytes",
+    "connections_opened",
+    "reused",
+    "redirects",
+    "auth_metadata_url",
+    "retry_after_s",
+    "sessions_opened",
+    "sessions_closed",
+)
+
+
+def iso(at_ms: int | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds."""
+    if at_ms is None:
+        return None
+    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+
+
+def milliseconds(duration_us: int | None) -> float | None:
+    """Milliseconds with three decimals."""
+    return None if duration_us is None else round(duration_us / 1000, 3)
+
+
+def counts(checks: Sequence[CheckRow]) -> dict[str, int]:
+    """How many checks have which status; every status is there."""
+    counted = Counter(check.status for check in checks)
+    return {status.value: counted[status.value] for status in Status}
+
+
+def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
+    """The run itself."""
+    return {
+        "id": run.id,
+        "state": run.state,
+        "started_at": iso(run.started_at_ms),
+        "finished_at": iso(run.finished_at_ms),
+        "duration_ms": None if run.finished_at_ms is None else run.finished_at_ms - run.started_at_ms,
+        "servers_expected": run.servers_expected,
+        "servers_checked": len(checks),
+        "counts": counts(checks),
+        "workers": run.workers,
+        "concurrency": run.concurrency,
+        "config_path": run.config_path,
+        "environment": run.environment,
+        "checker_version": run.checker_version,
+        "host": run.host,
+    }
+
+
+def check_document(check: CheckRow) -> dict[str, Any]:
+    """A check with its probes."""
+    return {
+        "run_id": check.run_id,
+        "server": check.server,
+        "group": check.group,
+        "tags": list(check.tags),
+        "status": check.status,
+        "reason": check.reason,
+        "detail": check.detail,
+        "score": check.score,
+        "started_at": iso(check.started_at_ms),
+        "duration_ms": milliseconds(check.duration_us),
+        "tries": check.tries,
+        "probes": [probe_document(probe) for probe in check.probes],
+    }
+
+
+def probe_document(probe: ProbeResult) -> dict[str, Any]:
+    """A probe; ``stages`` has the stages that happened, ``mcp`` what an MCP server said of itself."""
+    stages = {
+        f"{name[:-3]}_ms": milliseconds(spent) for name in _STAGES if (spent := getattr(probe.stages, name)) is not None
+    }
+    document = {
+        "kind": probe.kind,
+        "status": probe.status,
+        "reason": probe.reason,
+        "detail": probe.detail,
+        "score": probe.score,
+        "started_at": iso(probe.started_at_ms),
+        "duration_ms": milliseconds(probe.duration_us),
+        **{name: getattr(probe, name) for name in _PLAIN},
+        "certificate_expires_at": iso(probe.certificate_expires_at_ms),
+        "stages": stages,
+        "mcp": None,
+    }
+    if probe.mcp is not None:
+        facts = {field.name: getattr(probe.mcp, field.name) for field in fields(probe.mcp)}
+        if probe.mcp.capabilities is not None:
+            facts["capabilities"] = orjson.loads(probe.mcp.capabilities)
+        document["mcp"] = facts
+    return document
+
+
+CSV_COLUMNS = ("run_id", "server", "group", "tags", "status", "reason", "detail", "score", "started_at", "duration_ms")
+
+
+def csv_header(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a check on one line: its own, then status, reason and duration of each kind of probe."""
+    return (*CSV_COLUMNS, *(f"{kind}_{what}" for kind in kinds for what in ("status", "reason", "duration_ms")))
+
+
+def csv_row(check: CheckRow, kinds: Sequence[str]) -> tuple[Any, ...]:
+    """The check under `csv_header`; tags are joined by spaces."""
+    document = check_document(check) | {"tags": " ".join(check.tags)}
+    probes = {probe.kind: probe for probe in check.probes}
+    row = [document[name] for name in CSV_COLUMNS]
+    for kind in kinds:
+        probe = probes.get(kind)
+        row += [None] * 3 if probe is None else [probe.status, probe.reason, milliseconds(probe.duration_us)]
+    return tuple(row)

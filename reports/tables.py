@@ -1,0 +1,117 @@
+"""Tables for people: colours on a terminal only, every column as wide as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from checker.model import ProbeResult
+from reports.documents import counts, iso
+from storage.queries import CheckRow, RunRow
+
+_COLOURS = {"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"}
+_WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+def console(stream: TextIO) -> Console:
+    """A console on the stream; where it is no terminal, wide enough that nothing is cut off in a log."""
+    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(file=stream, highlight=False, width=width, soft_wrap=False)
+
+
+def checks_table(checks: Sequence[CheckRow]) -> Table:
+    """One line a server, the worst first."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("server", "status"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("score", justify="right")
+    table.add_column("ms", justify="right")
+    table.add_column("probes", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for check in sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server)):
+        table.add_row(
+            Text(check.server),
+            _status(check.status),
+            "" if check.score is None else f"{check.score:.2f}",
+            f"{check.duration_us / 1000:.0f}",
+            _probes(check.probes),
+            _why(check),
+        )
+    return table
+
+
+def history_table(checks: Sequence[CheckRow]) -> Table:
+    """One line a check, in the order given, in local time."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("when", no_wrap=True)
+    table.add_column("run", justify="right")
+    table.add_column("status", no_wrap=True)
+    table.add_column("score", justify="right")
+    table.add_column("ms", justify="right")
+    table.add_column("probes", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for check in checks:
+        table.add_row(
+            f"{datetime.fromtimestamp(check.started_at_ms / 1000).astimezone():%Y-%m-%d %H:%M:%S}",
+            str(check.run_id),
+            _status(check.status),
+            "" if check.score is None else f"{check.score:.2f}",
+            f"{check.duration_us / 1000:.0f}",
+            _probes(check.probes),
+            _why(check),
+        )
+    return table
+
+
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Any rows."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+    return table
+
+
+def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
+    """The run in one line."""
+    named = ", ".join(f"{number} {status}" for status, number in counts(checks).items() if number) or "nothing checked"
+    took = "" if run.finished_at_ms is None else f" in {(run.finished_at_ms - run.started_at_ms) / 1000:.1f} s"
+    open_ones = run.servers_expected - len(checks)
+    unfinished = f", {open_ones} not checked" if open_ones > 0 else ""
+    ended = "" if run.state == "finished" else f" ({run.state})"
+    return f"run {run.id}{ended}: {named}{unfinished}{took}"
+
+
+def span(checks: Sequence[CheckRow]) -> str:
+    """First and last moment of some checks."""
+    first, last = min(one.started_at_ms for one in checks), max(one.started_at_ms for one in checks)
+    return f"{iso(first)} to {iso(last)}"
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=_COLOURS.get(status, ""))
+
+
+def _probes(probes: Sequence[ProbeResult]) -> Text:
+    line = Text()
+    for probe in probes:
+        line.append(("  " if line else "") + probe.kind + " ")
+        line.append(f"{probe.duration_us / 1000:.0f} ms", style=_COLOURS.get(probe.status, ""))
+        if probe.mcp is not None and probe.mcp.tool_count is not None:
+            line.append(f" {probe.mcp.tool_count} tools")
+    return line
+
+
+def _why(check: CheckRow) -> Text:
+    if check.reason is None:
+        return Text("")
+    text = Text(check.reason, style="bold")
+    return text.append(f"  {check.detail}", style="not bold") if check.detail else text
