@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Status(StrEnum):
@@ -83,7 +83,7 @@ class RunState(StrEnum):
 class Combination:
     """How the statuses of a server's probes become the status of its check."""
 
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     one_bad: Status = Status.DEGRADED
     """Some probes are UNHEALTHY and some are not."""

@@ -25,7 +25,8 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
-    return [to_plain(item) for item in _values(type(value))(value)]
+    kind: Any = type(value)
+    return [to_plain(item) for item in _values(kind)(value)]
 
 
 def from_plain(kind: type[Record], plain: Any) -> Record:

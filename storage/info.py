@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Table, func, select
+
+from storage.schema import cache_entries, checks, probes, runs, servers, tool_snapshots
 from storage.sqlite import driver, errors_of, reading_connection, wal_is_safe
 
-_COUNTED = ("runs", "servers", "checks", "probes", "tool_snapshots", "cache_entries")
+_COUNTED = (runs, servers, checks, probes, tool_snapshots, cache_entries)
 
 
 def database_info(path: Path) -> dict[str, Any]:
@@ -15,9 +18,7 @@ def database_info(path: Path) -> dict[str, Any]:
     connection = reading_connection(path)
     try:
         with errors_of(path):
-            counts = {
-                f"rows_{table}": connection.execute(f"select count(*) from {table}").fetchone()[0] for table in _COUNTED
-            }  # noqa: S608 # names of our own
+            counts = {f"rows_{table.name}": _count(connection, table) for table in _COUNTED}
             version = connection.execute("select max(version) from schema_migrations").fetchone()[0]
             journal = connection.execute("pragma journal_mode").fetchone()[0]
     finally:
@@ -33,3 +34,7 @@ def database_info(path: Path) -> dict[str, Any]:
         "wal_is_safe": wal_is_safe(tuple(library.sqlite_version_info)),
         **counts,
     }
+
+
+def _count(connection: Any, table: Table) -> int:
+    return int(connection.execute(str(select(func.count()).select_from(table))).fetchone()[0])

@@ -64,7 +64,7 @@ def command(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Check the servers of CONFIG, or those given with --mcp and --rest, once.
+    r"""Check the servers of CONFIG, or those given with --mcp and --rest, once.
 
     Each server's probes run at the same time. Every result is stored before it is printed.
 

@@ -18,7 +18,7 @@ from checker.cli.options import Duration, database, database_path, output_format
 @output_format
 @database
 def command(server: str, since: float | None, limit: int, fmt: str, db: Path | None) -> int:
-    """Show the past checks of SERVER, the newest first.
+    r"""Show the past checks of SERVER, the newest first.
 
     \b
     mcp-status history search --since 7d

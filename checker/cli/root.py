@@ -57,7 +57,7 @@ class _Commands(click.Group):
 )
 @click.version_option(VERSION, prog_name="mcp-status")
 def group() -> None:
-    """Check the health of MCP servers and REST services, and keep the history in SQLite.
+    r"""Check the health of MCP servers and REST services, and keep the history in SQLite.
 
     \b
     mcp-status check --mcp http://127.0.0.1:8000/mcp      one server, no config
@@ -83,5 +83,5 @@ def run() -> int:
         click.echo(f"mcp-status: {error}", err=True)
         return error.exit_code
     except BrokenPipeError:  # `| head` has seen enough
-        sys.stdout = None  # type: ignore[assignment] # or Python complains at exit that it cannot flush
+        sys.stdout = None  # or Python complains at exit that it cannot flush
         return _PIPE_CLOSED

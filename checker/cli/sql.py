@@ -23,7 +23,7 @@ from checker.errors import UsageError
 @output_format
 @database
 def command(query: str | None, file: Any, schema: bool, limit: int, timeout: float, fmt: str, db: Path | None) -> int:
-    """Ask the history a question in SQL. Only reading is possible.
+    r"""Ask the history a question in SQL. Only reading is possible.
 
     The views are latest_status, check_history, probe_history, probe_errors and run_history; --schema describes
     their columns.

@@ -179,17 +179,17 @@ class _Loader:
             if not str(key).endswith("_file") or not isinstance(value, str):
                 continue
             file = self._document.path.parent / Path(value).expanduser()
-            secret = str(key).removesuffix("_file")
+            read_into = str(key).removesuffix("_file")
             try:
                 content = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 said = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
                 self._problem((*place, key), f'"{value}": {said}; name a readable file, from the folder of this one')
                 continue
-            if secret == "bearer":
-                if values.get(secret) is not None:
-                    self._problem((*place, key), f"{secret} is set as well; keep one of them")
-                resolved[secret] = content.strip()
+            if read_into == "bearer":
+                if values.get(read_into) is not None:
+                    self._problem((*place, key), f"{read_into} is set as well; keep one of them")
+                resolved[read_into] = content.strip()
             resolved[key] = str(file.resolve())
         return resolved
 

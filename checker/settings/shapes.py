@@ -27,7 +27,7 @@ class ServerEntry:
     """Which servers are dealt first: critical, high, normal or low."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; 1 where it is not given."""
-    combine: Combination = Combination()
+    combine: Combination = field(default_factory=Combination)
     """How the probes' statuses become the server's."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -38,7 +38,8 @@ def validated(kind: type[Options], values: Any, raw: Any, place: Place, problems
     ``raw`` is the same value before variables were filled in: it is what may be shown.
     """
     try:
-        return adapter(kind).validate_python(values)  # type: ignore[no-any-return] # of the class asked for
+        options: Options = adapter(cast(Any, kind)).validate_python(values)
+        return options
     except ValidationError as error:
         seen: set[Place] = set()
         for fault in error.errors(include_url=False):
@@ -54,9 +55,7 @@ def _in_document(loc: tuple[int | str, ...], values: Any, missing: bool) -> Plac
     """The error's place without the names of union members that pydantic adds to it."""
     where: list[int | str] = []
     for step in loc:
-        if isinstance(values, Mapping) and step in values:
-            values = values[step]
-        elif isinstance(values, list | tuple) and isinstance(step, int) and step < len(values):
+        if step in (values if isinstance(values, Mapping) else range(len(values) if _is_list(values) else 0)):
             values = values[step]
         elif missing and step == loc[-1]:
             where.append(step)
@@ -65,6 +64,10 @@ def _in_document(loc: tuple[int | str, ...], values: Any, missing: bool) -> Plac
             break
         where.append(step)
     return tuple(where)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _text(fault: Any, kind: type[Any], where: Place, raw: Any) -> str:

@@ -47,7 +47,7 @@ class _Grace:
 
     def spawn(self, work: Callable[[], Any]) -> Background:
         later = _Later(work)
-        self._under_way.add(later.greenlet)
+        self._under_way.add(later.greenlet)  # type: ignore[arg-type] # any greenlet will do
         return later
 
     def let_go(self, seconds: float) -> None:

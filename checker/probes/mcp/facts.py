@@ -25,5 +25,5 @@ def capabilities_text(capabilities: Mapping[str, Any]) -> str:
     """The capabilities as canonical JSON text; a size nobody announces in earnest is cut to the names."""
     text = orjson.dumps(capabilities, option=orjson.OPT_SORT_KEYS)
     if len(text) > 10_000:
-        text = orjson.dumps(dict.fromkeys(sorted(capabilities)[:100], {}))
+        text = orjson.dumps({name: {} for name in sorted(capabilities)[:100]})
     return text.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from checker.model import McpFacts, Reason, Status
@@ -118,10 +119,8 @@ class Session:
 
     def _abandon(self, transport: Transport, opening: Background) -> None:
         """Wait for an initialize that is still under way, because its session would stay; then end it."""
-        try:
+        with suppress(ProbeFailure):  # the attempt has told it already
             opening.wait()
-        except ProbeFailure:  # the attempt has told it already
-            pass
         self._end(transport)
 
     def _headers(self) -> dict[str, str]:

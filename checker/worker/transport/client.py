@@ -163,7 +163,7 @@ class HttpReply:
         if self._done:
             return
         try:
-            with gevent.Timeout(_DRAIN_S, False):
+            with gevent.Timeout(_DRAIN_S, False):  # type: ignore[arg-type] # False means: end the block, raise nothing
                 self.read()
         except ProbeFailure:
             pass

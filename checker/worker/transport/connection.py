@@ -29,7 +29,7 @@ class TracedResponse(http.client.HTTPResponse):
         """Read the status line and the headers."""
         trace, sent = self._trace, perf_counter()
         trace.step = "wait"
-        self.fp.peek(1)  # type: ignore[attr-defined] # a BufferedReader: blocks until there is something to read
+        self.fp.peek(1)  # a BufferedReader: blocks until there is something to read
         trace.spent("wait", perf_counter() - sent)
         trace.step = "transfer"
         start = perf_counter()

@@ -24,7 +24,7 @@ class _HttpPool(HTTPConnectionPool):
         """An idle connection, or one that is still to be opened."""
         return self._get_conn()  # type: ignore[return-value] # made by ConnectionCls
 
-    def give_back(self, connection: TracedHTTPConnection) -> None:
+    def give_back(self, connection: TracedHTTPConnection | TracedHTTPSConnection) -> None:
         """Keep the connection for the next exchange, or close it if the pool is full."""
         self._put_conn(connection)
 
@@ -39,7 +39,7 @@ class _HttpsPool(HTTPSConnectionPool):
         """An idle connection, or one that is still to be opened."""
         return self._get_conn()  # type: ignore[return-value] # made by ConnectionCls
 
-    def give_back(self, connection: TracedHTTPSConnection) -> None:
+    def give_back(self, connection: TracedHTTPConnection | TracedHTTPSConnection) -> None:
         """Keep the connection for the next exchange, or close it if the pool is full."""
         self._put_conn(connection)
 
