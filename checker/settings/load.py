@@ -124,7 +124,9 @@ class _Loader:
             self._problem(place, "not a server; write name: and mcp: or rest:, indented")
             return None
         before = len(self._problems)
-        above = {kind: {"url": block} if isinstance(block, str) else block for kind, block in values.items()}
+        above = {
+            key: {"url": value} if key in KINDS and isinstance(value, str) else value for key, value in values.items()
+        }
         own = merged({key: defaults[key] for key in _SERVER_DEFAULTS if key in defaults}, above)
         entry_values = {key: value for key, value in own.items() if key not in KINDS}
         if unknown := [key for key in entry_values if key not in ServerEntry.__dataclass_fields__]:

@@ -1,0 +1,195 @@
+"""The MCP servers nobody here wrote: what each is installed from, how it is started, and where it answers."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPTS = Path(__file__).parent / "data" / "mcp_servers"
+_START_S = 60.0
+_FIRST_PORT, _LAST_PORT = 20_000, 31_000  # below the range the kernel hands out to clients
+
+
+@dataclass(frozen=True)
+class Component:
+    """Something to install: a venv with Python packages, or a folder with npm packages."""
+
+    name: str
+    packages: tuple[str, ...]
+    node: bool = False
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A server: ``{port}`` in the command is filled in; ``python`` and ``node`` are those of its component."""
+
+    name: str
+    component: str
+    command: tuple[str, ...]
+    path: str = "/mcp"
+    port_variable: str | None = None
+    """The environment variable that takes the port, where the command line does not."""
+
+
+COMPONENTS = {
+    one.name: one
+    for one in (
+        Component("python-sdk-2", ("mcp==2.3.0",)),
+        Component("python-sdk-1", ("mcp==1.30.0",)),
+        Component("fastmcp", ("fastmcp==4.1.2",)),
+        Component("everything", ("@modelcontextprotocol/server-everything@2026.8.31",), node=True),
+        Component("typescript-sdk-1", ("@modelcontextprotocol/sdk@1.32.2", "express"), node=True),
+        Component("typescript-sdk-2", ("@modelcontextprotocol/server@2.4.0", "@modelcontextprotocol/node@2"), node=True),
+    )
+}
+
+_EXAMPLES = "node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server"
+
+SERVERS = {
+    one.name: one
+    for one in (
+        RealServer("python-2", "python-sdk-2", ("python", "python_sdk_2.py", "{port}")),
+        RealServer("python-2-stateless", "python-sdk-2", ("python", "python_sdk_2.py", "{port}", "stateless", "json")),
+        RealServer("python-1", "python-sdk-1", ("python", "python_sdk_1.py", "{port}")),
+        RealServer("python-1-stateless", "python-sdk-1", ("python", "python_sdk_1.py", "{port}", "stateless", "json")),
+        RealServer("fastmcp-4", "fastmcp", ("python", "fastmcp_server.py", "{port}")),
+        RealServer("fastmcp-4-token", "fastmcp", ("python", "fastmcp_server.py", "{port}", "open-sesame")),
+        RealServer(
+            "everything",
+            "everything",
+            ("node", "node_modules/@modelcontextprotocol/server-everything/dist/index.js", "streamableHttp"),
+            port_variable="PORT",
+        ),
+        RealServer(
+            "typescript-1",
+            "typescript-sdk-1",
+            ("node", f"{_EXAMPLES}/simpleStreamableHttp.js"),
+            port_variable="MCP_PORT",
+        ),
+        RealServer(
+            "typescript-1-oauth",
+            "typescript-sdk-1",
+            ("node", f"{_EXAMPLES}/simpleStreamableHttp.js", "--oauth"),
+            port_variable="MCP_PORT",
+        ),
+        RealServer("typescript-2", "typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "{port}")),
+        RealServer("typescript-2-modern", "typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "{port}", "modern")),
+    )
+}
+
+
+class NotInstalled(Exception):
+    """A component is not there; the message says what is missing."""
+
+
+def cache_folder() -> Path:
+    """Where components are installed: MCP_STATUS_CACHE, else the user's cache folder."""
+    named = os.environ.get("MCP_STATUS_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "mcp-status-check" / "servers"
+
+
+def folder_of(component: Component) -> Path:
+    """A component's folder; another version is another folder."""
+    digest = hashlib.sha256(json.dumps(component.packages).encode()).hexdigest()[:12]
+    return cache_folder() / f"{component.name}-{digest}"
+
+
+def install(component: Component) -> bool:
+    """Install a component unless it is there; whether there was anything to do. Raises NotInstalled."""
+    folder = folder_of(component)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may want it at the same time
+        if (folder / ".installed").exists():
+            return False
+        if component.node:
+            if shutil.which("npm") is None or shutil.which("node") is None:
+                raise NotInstalled(f"{component.name}: Node.js and npm are not installed")
+            (folder / "package.json").write_text('{"private": true}')
+            _run(["npm", "install", "--no-audit", "--no-fund", "--silent", *component.packages], folder)
+        else:
+            _run([sys.executable, "-m", "venv", "venv"], folder)
+            _run(["venv/bin/python", "-m", "pip", "install", "--quiet", *component.packages], folder)
+        (folder / ".installed").touch()
+        return True
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotInstalled(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+@contextmanager
+def running(server: RealServer, port: int | None = None) -> Iterator[str]:
+    """The server's address while it runs; raises NotInstalled where its component is missing."""
+    folder = folder_of(COMPONENTS[server.component])
+    if not (folder / ".installed").exists():
+        raise NotInstalled(f"{server.component} is not installed; scripts/mcp_servers install {server.component}")
+    port = port or free_port()
+    environment = {**os.environ, **({server.port_variable: str(port)} if server.port_variable else {})}
+    with (folder / f"{server.name}.log").open("w") as log:
+        process = subprocess.Popen(
+            _command(server, folder, port),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_open(process, port, folder / f"{server.name}.log")
+        yield f"http://127.0.0.1:{port}{server.path}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _command(server: RealServer, folder: Path, port: int) -> list[str]:
+    program = str(folder / "venv/bin/python") if server.command[0] == "python" else "node"
+    words = [word.format(port=port) for word in server.command[1:]]
+    return [program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in words)]
+
+
+def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise NotInstalled(f"{process.args!r} did not start: {log.read_text()[-500:]}")
+
+
+def free_port() -> int:
+    """A port nobody listens at, outside the range of client ports: a bind there can fail by chance."""
+    start = _FIRST_PORT + (os.getpid() * 37 + time.monotonic_ns() // 1000) % (_LAST_PORT - _FIRST_PORT)
+    for port in [*range(start, _LAST_PORT), *range(_FIRST_PORT, start)]:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise NotInstalled("no free port between 20000 and 31000")
