@@ -37,7 +37,7 @@ def exchange_failure(error: Exception, step: str) -> ProbeFailure:
     cause = error.args[1] if isinstance(error, ProtocolError) and len(error.args) > 1 else error
     if isinstance(error, DecodeError):
         return ProbeFailure(Reason.DECODE, f"body cannot be decompressed: {excerpt(str(error), 80)}", "transfer")
-    if isinstance(cause, InvalidChunkLength):
+    if isinstance(cause, InvalidChunkLength) or _chunk_length_was_no_number(cause):
         return ProbeFailure(Reason.HTTP_MALFORMED, "chunked body without a valid chunk length", "transfer")
     if isinstance(cause, http.client.RemoteDisconnected):
         return ProbeFailure(Reason.CONNECTION_CLOSED, "closed without an answer", "wait")
@@ -50,3 +50,9 @@ def exchange_failure(error: Exception, step: str) -> ProbeFailure:
     if isinstance(cause, http.client.HTTPException | HTTPError | ValueError):
         return ProbeFailure(Reason.HTTP_MALFORMED, excerpt(str(cause)) or type(cause).__name__, "transfer")
     return ProbeFailure(Reason.CONNECTION_CLOSED, excerpt(str(cause)) or type(cause).__name__, step)
+
+
+def _chunk_length_was_no_number(cause: BaseException) -> bool:
+    """http.client tells a chunk length that is no number like an early end, but for the error it came from."""
+    source = cause.__context__ if isinstance(cause, http.client.IncompleteRead) else None
+    return isinstance(source, ValueError) and not str(source).endswith("b''")

@@ -1,0 +1,68 @@
+"""Fixtures: servers checked by a real worker process, the command line as a process, and the SDKs' own servers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checker.model import Batch, CheckResult, Server
+from checker.runner import RunnerOptions, Shards, run_shards
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and the server modules live here
+
+from real_servers import SERVERS, NotInstalled, running
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def missing(reason: str) -> None:
+    """Skip on a user's machine; fail where CI promises that everything is there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have it: {reason}")
+    pytest.skip(reason)
+
+
+def check_all(servers: Sequence[Server], concurrency: int = 100, **options: Any) -> dict[str, CheckResult]:
+    """Check the servers with one real worker process; result by name, each server exactly once."""
+    batches: list[Batch] = []
+    run_shards(Shards([servers]), batches.append, RunnerOptions(concurrency=concurrency, per_origin=30, **options))
+    results = [check for batch in batches for check in batch.checks]
+    assert sorted(check.server for check in results) == sorted(server.name for server in servers)
+    return {check.server: check for check in results}
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `mcp-status` as a process with a database of its own; gives what it printed and its exit code."""
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None, text: bool = True) -> Any:
+        environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "history.db"), "COLUMNS": "200", **(env or {})}
+        command = [sys.executable, "-m", "checker", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=text, timeout=110, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_url() -> Iterator[Callable[[str], str]]:
+    """The address of one of the SDKs' own servers by its name; it is started once in a session."""
+    started: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def url(name: str) -> str:
+            if name not in started:
+                try:
+                    started[name] = stack.enter_context(running(SERVERS[name]))
+                except NotInstalled as error:
+                    missing(str(error))
+            return started[name]
+
+        yield url
