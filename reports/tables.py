@@ -106,7 +106,7 @@ def _probes(probes: Sequence[ProbeResult]) -> Text:
         line.append(("  " if line else "") + probe.kind + " ")
         line.append(f"{probe.duration_us / 1000:.0f} ms", style=_COLOURS.get(probe.status, ""))
         if probe.mcp is not None and probe.mcp.tool_count is not None:
-            line.append(f" {probe.mcp.tool_count} tools")
+            line.append(f" {probe.mcp.tool_count} tool{'' if probe.mcp.tool_count == 1 else 's'}")
     return line
 
 

@@ -123,7 +123,7 @@ def install(component: Component) -> bool:
             _run(["npm", "install", "--no-audit", "--no-fund", "--silent", *component.packages], folder)
         else:
             _run([sys.executable, "-m", "venv", "venv"], folder)
-            _run(["venv/bin/python", "-m", "pip", "install", "--quiet", *component.packages], folder)
+            _run(["venv/bin/python", "-m", "pip", "install", "-qq", "--no-compile", *component.packages], folder)
         (folder / ".installed").touch()
         return True
 

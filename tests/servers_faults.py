@@ -99,10 +99,10 @@ MODES: dict[str, Callable[[socket.socket], None]] = {
 class FaultServer:
     """Reads a request and answers in its mode, for each connection anew; a context manager."""
 
-    def __init__(self, mode: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, mode: str, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._mode, self._context = MODES[mode], context
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

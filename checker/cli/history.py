@@ -42,7 +42,7 @@ def command(server: str, since: float | None, limit: int, fmt: str, db: Path | N
         sys.stdout.writelines(render.csv_lines(documents.csv_header(list(KINDS)), rows))
     elif checks:
         tables.console(sys.stdout).print(tables.history_table(checks))
-        click.echo(f"{len(checks)} checks, {tables.span(checks)}")
+        click.echo(f"{len(checks)} check{'' if len(checks) == 1 else 's'}, {tables.span(checks)}")
     else:
         click.echo("no checks in this time")
     return 0

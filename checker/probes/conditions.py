@@ -103,8 +103,8 @@ def _expected(condition: JsonCondition) -> str:
         "": None if condition.equals is None else _shown(condition.equals),
         "one of ": None if condition.one_of is None else ", ".join(_shown(one) for one in condition.one_of),
         "a match of ": None if condition.matches is None else repr(condition.matches),
-        "less than ": condition.less_than,
-        "more than ": condition.greater_than,
+        "less than ": None if condition.less_than is None else f"{condition.less_than:g}",
+        "more than ": None if condition.greater_than is None else f"{condition.greater_than:g}",
     }
     return " and ".join(f"{words}{value}" for words, value in tests.items() if value is not None)
 

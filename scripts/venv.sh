@@ -1,0 +1,44 @@
+# Sourced by the other scripts: finds Python 3.11 or newer and keeps .venv up to date. Not run by itself.
+
+cd "$(dirname "$0")/.." || exit 1
+ROOT=$(pwd)
+VENV="$ROOT/.venv"
+
+find_python() {
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 python; do
+        if command -v "$name" >/dev/null 2>&1 &&
+            "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    echo "Python 3.11 or newer is needed and was not found; install it, or name it: PYTHON=/path/to/python3 $0" >&2
+    return 1
+}
+
+# Debian keeps what venv needs in a package of its own.
+need_venv() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null && return
+    package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing $package"
+        apt-get update -qq && apt-get install -y -qq "$package" >/dev/null && return
+    fi
+    echo "Python's venv module is not complete; install it: apt-get install $package" >&2
+    return 1
+}
+
+# make_venv EXTRAS: .venv with the project installed; again only when pyproject.toml or the Python has changed.
+make_venv() {
+    python=$(find_python) || return 1
+    need_venv "$python" || return 1
+    wanted="$1 $("$python" -c 'import sys; print(sys.version)') $(cksum <pyproject.toml)"
+    stamp="$VENV/.installed$1"
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+        return 0
+    fi
+    echo "making .venv (once)"
+    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$VENV" || return 1
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e ".$1" || return 1
+    echo "$wanted" >"$stamp"
+}
