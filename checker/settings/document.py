@@ -13,7 +13,7 @@ from checker.errors import ConfigError
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
-_MOST_NODES = 2_000_000
+_MOST_NODES = 1_000_000
 _MOST_DEPTH = 50
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

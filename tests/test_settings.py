@@ -1,0 +1,228 @@
+"""Configuration files: every broken one has its exact message, every good one means what it says."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checker.errors import ConfigError, UsageError
+from checker.settings import adhoc, json_schema, load, select
+from checker.settings.overlay import merged
+from checker.units import parse_duration, parse_size
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+ROOT = Path(__file__).resolve().parent.parent
+INVALID = Path(__file__).parent / "data" / "invalid"
+
+
+def messages() -> dict[str, str]:
+    blocks = (INVALID / "messages.txt").read_text().split("\n== ")[1:]
+    return {name: text.strip() for name, _, text in (block.partition("\n") for block in blocks)}
+
+
+def written(tmp_path: Path, document: Any) -> Path:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+ONE = {"servers": [{"name": "a", "rest": "http://h/"}]}
+
+
+def test_every_broken_file_has_its_message() -> None:
+    assert sorted(messages()) == sorted(file.stem for file in INVALID.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", messages())
+def test_broken_file_is_refused_with_the_exact_message(name: str) -> None:
+    file = INVALID / f"{name}.yaml"
+    environment = "production" if name.startswith("environment") else None
+    with pytest.raises(ConfigError) as refused:
+        load(file, environment, {})
+    assert str(refused.value).replace(str(file), "FILE") == messages()[name]
+    assert "hush" not in str(refused.value), "a secret is shown"
+
+
+@pytest.mark.parametrize("name", ["minimal", "full", "original", "demo"])
+@pytest.mark.parametrize("environment", [None, "development", "staging", "production"])
+def test_shipped_configuration_loads_and_fits_its_schema(name: str, environment: str | None) -> None:
+    file = ROOT / "config" / f"{name}.yaml"
+    document = yaml.safe_load(file.read_text())
+    Draft202012Validator(json_schema()).validate(document)
+    if environment is None or environment in document.get("environments", {}):
+        assert load(file, environment, {}).servers
+
+
+def test_schema_refuses_what_the_loader_refuses() -> None:
+    validator = Draft202012Validator(json_schema())
+    for name in ("unknown_probe_key", "missing_name", "no_probe", "bad_choice", "wrong_type", "unknown_default"):
+        assert not validator.is_valid(yaml.safe_load((INVALID / f"{name}.yaml").read_text())), name
+
+
+def test_full_configuration_names_every_option() -> None:
+    from dataclasses import fields, is_dataclass
+
+    from checker.probes import KINDS
+
+    text = (ROOT / "config" / "full.yaml").read_text()
+    names = {field.name for kind in KINDS.values() for field in fields(kind.options)}
+    names |= {
+        inner.name
+        for kind in KINDS.values()
+        for field in fields(kind.options)
+        for inner in _inner(field, is_dataclass, fields)
+    }
+    assert [name for name in sorted(names) if f"{name}:" not in text and f"{name} " not in text] == []
+
+
+def _inner(field: Any, is_dataclass: Any, fields: Any) -> Any:
+    return fields(field.default) if is_dataclass(field.default) else ()
+
+
+def test_defaults_are_laid_under_every_server(tmp_path: Path) -> None:
+    document = {
+        "defaults": {"group": "g", "mcp": {"timeout": "7s", "retry": {"max_attempts": 4}}, "weights": {"mcp": 3}},
+        "servers": [
+            {"name": "a", "mcp": "http://h/mcp"},
+            {"name": "b", "group": "own", "mcp": {"url": "http://h/mcp", "retry": {"jitter": 0}}},
+        ],
+    }
+    first, second = load(written(tmp_path, document), None, {}).servers
+    assert (first.group, first.probes["mcp"].timeout, first.weights) == ("g", 7.0, {"mcp": 3})
+    assert (second.group, second.probes["mcp"].retry.max_attempts, second.probes["mcp"].retry.jitter) == ("own", 4, 0)
+
+
+def test_environment_is_laid_over_the_file(tmp_path: Path) -> None:
+    document = {
+        **ONE,
+        "run": {"concurrency": 5, "workers": 1},
+        "environments": {
+            "production": {"run": {"concurrency": 50}, "servers": {"a": {"rest": {"url": "http://h/", "timeout": 1}}}}
+        },
+    }
+    file = written(tmp_path, document)
+    assert load(file, None, {}).run.concurrency == 5
+    for settings in (load(file, "production", {}), load(file, None, {"MCP_STATUS_ENV": "production"})):
+        assert (settings.run.concurrency, settings.run.workers, settings.environment) == (50, 1, "production")
+        assert settings.servers[0].probes["rest"].timeout == 1.0
+    with pytest.raises(ConfigError, match='no environment "test"; there are: production'):
+        load(file, "test", {})
+
+
+def test_original_keys_act_where_they_can_and_warn_where_they_do_not() -> None:
+    settings = load(ROOT / "config" / "original.yaml", None, {})
+    rest = settings.servers[0].probes["rest"]
+    assert (settings.run.concurrency, settings.run.per_origin) == (20, 30)
+    assert (rest.timeout, rest.connect_timeout, rest.retry.max_attempts) == (30.0, 10.0, 3)
+    assert load(ROOT / "config" / "original.yaml", "development", {}).run.concurrency == 10
+    assert settings.benchmarking is not None
+    assert settings.benchmarking.scenarios["stress_test"].concurrent_users == 100
+    assert len(settings.warnings) == 7
+    assert any("caching: accepted" in line for line in settings.warnings)
+
+
+def test_variables_are_filled_in(tmp_path: Path) -> None:
+    rest = {"url": "http://${HOST}:${PORT:-80}/", "headers": {"X-Price": "$$5"}, "expect": {"body_regex": "^ok$"}}
+    (server,) = load(written(tmp_path, {"servers": [{"name": "a", "rest": rest}]}), None, {"HOST": "h"}).servers
+    assert server.probes["rest"].url == "http://h:80/"
+    assert server.probes["rest"].headers == {"X-Price": "$5"}
+    assert server.probes["rest"].expect.body_regex == "^ok$"
+
+
+def test_token_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("c4nary\n")
+    document = {"servers": [{"name": "a", "mcp": {"url": "https://h/mcp", "bearer_file": "token"}}]}
+    settings = load(written(tmp_path, document), None, {})
+    assert settings.servers[0].probes["mcp"].bearer == "c4nary"
+    assert "c4nary" not in repr(settings)
+
+
+def test_ten_thousand_servers_load_in_seconds(tmp_path: Path) -> None:
+    server = {
+        "mcp": {"url": "http://h/mcp", "timeout": "5s"},
+        "rest": {"url": "http://h/", "expect": {"status": [200]}},
+    }
+    file = written(tmp_path, {"servers": [{"name": f"s{number}", **server} for number in range(10_000)]})
+    start = time.monotonic()
+    assert len(load(file, None, {}).servers) == 10_000
+    assert time.monotonic() - start < 20
+
+
+def test_servers_are_chosen_by_tag_group_and_name(tmp_path: Path) -> None:
+    document = {
+        "servers": [
+            {"name": "a", "tags": ["prod"], "group": "x", "rest": "http://h/"},
+            {"name": "b", "tags": ["prod", "eu"], "group": "y", "rest": "http://h/"},
+            {"name": "c", "rest": "http://h/"},
+        ]
+    }
+    servers = load(written(tmp_path, document), None, {}).servers
+    assert [one.name for one in select(servers, tags=["prod"])] == ["a", "b"]
+    assert [one.name for one in select(servers, tags=["prod"], groups=["y"])] == ["b"]
+    assert [one.name for one in select(servers, names=["c"])] == ["c"]
+    assert len(select(servers)) == 3
+    with pytest.raises(UsageError, match='no tag "prd" in this configuration; there are: prod'):
+        select(servers, tags=["prd"])
+    with pytest.raises(UsageError, match="no server has all"):
+        select(servers, names=["c"], groups=["x"])
+
+
+def test_addresses_need_no_file() -> None:
+    server = adhoc({"mcp": "http://h:1/mcp", "rest": "http://h:2/health"})
+    assert (server.name, list(server.probes)) == ("h:1", ["mcp", "rest"])
+    with pytest.raises(ConfigError, match="--rest nonsense: "):
+        adhoc({"rest": "nonsense"})
+
+
+def test_schema_in_the_repository_is_fresh() -> None:
+    import json
+
+    assert json.loads((ROOT / "config" / "schema.json").read_text()) == json_schema()
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_durations_add_up(number: int, unit: str) -> None:
+    seconds = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+    assert parse_duration(f"{number}{unit}") == pytest.approx(number * seconds)
+    assert parse_duration(f"1h{number}{unit}") == pytest.approx(3600 + number * seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5 s", "-1s", "s", "1w", "1h-2m", True, None, float("nan"), float("inf")])
+def test_what_is_no_duration_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+def test_sizes_have_binary_units() -> None:
+    assert [parse_size(text) for text in ("512B", "64KiB", "1 MiB", "2GiB", 7)] == [512, 65536, 2**20, 2**31, 7]
+    for wrong in ("1MB", "-1B", "many", True, 1.5):
+        with pytest.raises(ValueError, match="size"):
+            parse_size(wrong)  # type: ignore[arg-type] # on purpose
+
+
+_documents = st.recursive(
+    st.integers() | st.text(max_size=3),
+    lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(_documents, _documents)
+def test_laying_over_keeps_what_is_above_and_what_is_only_below(below: Any, above: Any) -> None:
+    laid = merged(below, above)
+    assert merged(laid, above) == laid
+    assert merged({}, below) == below
+    if isinstance(below, dict) and isinstance(above, dict):
+        assert set(laid) == {*below, *above}
+
+
+def test_environment_variables_of_the_process_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "HERE", "h")
+    (server,) = load(written(tmp_path, {"servers": [{"name": "a", "rest": "http://${HERE}/"}]})).servers
+    assert server.probes["rest"].url == "http://h/"
