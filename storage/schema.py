@@ -195,7 +195,7 @@ def _refresh_views(connection: Connection) -> None:
     """Make the views anew where they are not as this program has them: they hold no data."""
     wanted = {view.name: f"CREATE VIEW {view.name} as {view.select}" for view in VIEWS}
     stored = text("select name, sql from sqlite_master where type = 'view'")
-    present: dict[str, str] = dict(connection.execute(stored).tuples().all())
+    present = {str(name): str(sql) for name, sql in connection.execute(stored)}
     if all(present.get(name) == sql for name, sql in wanted.items()):
         return
     for name, sql in wanted.items():
