@@ -12,12 +12,12 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from checker import memory as remembered
+from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import Batch, CacheEntry, ProbeResult, Reason, Status
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.http import credentials, shown_url
-from checker.probes.options import Retry
 from checker.probes.text import excerpt
 from checker.worker.transport.client import Client, Grace
 from checker.worker.transport.failures import deadline_failure
@@ -57,12 +57,6 @@ def probe(
         cache_entries=_to_remember(options.url, seen, memory),
         tool_snapshots=(seen.snapshot,) if seen.snapshot else (),
     )
-
-
-def backoff_s(retry: Retry, failures: int, drawn: float) -> float:
-    """Seconds to wait after that many failures; ``drawn`` (0 to 1) places the wait within its jitter."""
-    wait = min(retry.initial_backoff * retry.backoff_factor ** (failures - 1), retry.max_backoff)
-    return wait * (1 + retry.jitter * (2 * drawn - 1))
 
 
 def _attempt(

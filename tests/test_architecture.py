@@ -1,0 +1,138 @@
+"""Rules about the code that a reader may rely on: who imports whom, what a folder is for, what is published."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checker.model import Reason
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for package in ("checker", "storage", "reports")
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+
+HOMES = {
+    "click": ("checker.cli",),
+    "rich": ("checker.cli", "reports"),
+    "yaml": ("checker.settings",),
+    "pydantic": ("checker.settings",),
+    "pydantic_core": ("checker.units",),
+    "gevent": ("checker.worker",),
+    "urllib3": ("checker.worker.transport",),
+    "sqlalchemy": ("storage",),
+    "sqlite3": ("storage.sqlite",),
+    "pysqlite3": ("storage.sqlite",),
+    "platformdirs": ("storage.store",),
+    "msgpack": ("checker.wire",),
+    "cryptography": ("checker.worker.transport",),
+    "jsonschema_rs": ("checker.probes.mcp",),
+    "jsonpath": ("checker.probes",),
+}
+"""Third-party package -> the modules that may import it."""
+
+FORBIDDEN = {
+    "storage": ("checker.cli", "checker.run", "checker.runner", "checker.worker", "checker.probes", "checker.settings", "reports"),
+    "reports": ("checker.cli", "checker.run", "checker.runner", "checker.worker", "checker.probes", "checker.settings", "sqlalchemy"),
+    "checker.probes": ("checker.worker", "checker.settings", "checker.run", "checker.runner", "checker.cli", "storage", "reports"),
+    "checker.worker": ("checker.settings", "checker.run", "checker.runner", "checker.child", "checker.cli", "storage", "reports"),
+    "checker.settings": ("checker.worker", "checker.run", "checker.runner", "checker.cli", "storage", "reports"),
+    "checker.run": ("checker.cli", "checker.worker"),
+    "checker.runner": ("checker.cli", "checker.worker", "storage", "reports"),
+    "checker.judge": ("checker.worker", "storage", "reports"),
+    "checker.model": ("checker.probes", "checker.judge", "storage", "reports"),
+}
+"""Module or package -> what it must not import."""
+
+
+def imports(file: Path) -> set[str]:
+    """Everything a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_third_party_package_has_one_home(package: str) -> None:
+    strays = [
+        module
+        for module, file in MODULES.items()
+        if any(within(name, package) for name in imports(file)) and not any(within(module, home) for home in HOMES[package])
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_point_one_way(package: str) -> None:
+    strays = [
+        (module, name)
+        for module, file in MODULES.items()
+        if within(module, package)
+        for name in imports(file)
+        if any(within(name, forbidden) for forbidden in FORBIDDEN[package])
+    ]
+    assert strays == []
+
+
+def test_nothing_imports_the_command_line_but_its_entry() -> None:
+    users = {module for module, file in MODULES.items() if any(within(name, "checker.cli") for name in imports(file))}
+    assert {module for module in users if not within(module, "checker.cli")} == {"checker.__main__"}
+
+
+def test_only_the_worker_entry_patches() -> None:
+    assert [module for module, file in MODULES.items() if "monkey" in file.read_text()] == ["checker.worker.__main__"]
+
+
+@pytest.mark.parametrize("module", ["checker", "checker.cli.root", "checker.child", "checker.wire", "checker.model"])
+def test_importing_loads_nothing_that_a_worker_must_patch(module: str) -> None:
+    heavy = ("ssl", "urllib3", "requests", "gevent", "sqlalchemy", "numpy", "matplotlib", "pydantic")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_worker_loads_neither_settings_nor_storage() -> None:
+    code = "import runpy, sys; runpy.run_module('checker.worker', run_name='x'); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert loaded.isdisjoint({"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy"})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_file_is_a_small_room_with_a_docstring(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text())
+    assert ast.get_docstring(tree), "the docstring says what the file does"
+    assert len(MODULES[module].read_text().splitlines()) <= 400
+
+
+def test_published_schema_knows_every_reason() -> None:
+    schema = json.loads((ROOT / "docs" / "check.schema.json").read_text())
+    assert schema["$defs"]["check"]["properties"]["reason"]["enum"] == [None, *(reason.value for reason in Reason)]
+
+
+def test_reasons_are_documented() -> None:
+    text = (ROOT / "docs" / "statuses.md").read_text()
+    assert [reason.value for reason in Reason if f"`{reason.value}`" not in text] == []
+
+
+def test_dependencies_are_explained_in_the_readme() -> None:
+    import tomllib
+
+    readme = (ROOT / "README.md").read_text()
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [line.partition(";")[0].partition(">")[0].strip() for line in listed]
+    assert [name for name in names if f"| {name} |" not in readme] == []

@@ -1,0 +1,48 @@
+"""The wheel: what is in it, and that it starts where nothing else of the project is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"checker", "storage", "reports"}
+    source = {
+        str(file.relative_to(ROOT)) for package in ("checker", "storage", "reports") for file in (ROOT / package).rglob("*.py")
+    }
+    assert source == {name for name in names if name.endswith(".py")}, "a package is not listed in pyproject.toml"
+
+
+def test_wheel_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
+    """With the dependencies only: no dev package, no checkout."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    install = [str(venv / "bin/python"), "-m", "pip", "install", "-qq", "--no-compile", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    for command in (["mcp-status", "--help"], ["python", "-m", "checker", "--help"]):
+        done = subprocess.run(
+            [str(venv / "bin" / command[0]), *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Check the health of MCP servers and REST services" in done.stdout
+    check = [str(venv / "bin/mcp-status"), "check", "--rest", "http://127.0.0.1:9/", "--db", "h.db", "--format", "csv"]
+    done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "connect_refused" in done.stdout) == (2, True), done.stderr

@@ -1,0 +1,192 @@
+"""The pure parts, by their invariants: wire, plain records, events, judging, sharding."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import batch, check, facts, probe, server
+from checker.judge import combine, judge
+from checker.memory import endpoint_key
+from checker.model import Batch, Combination, Priority, Reason, Server, Status
+from checker.plain import from_plain, to_plain
+from checker.probes import KINDS
+from checker.probes.base import Observation, ProbeFailure
+from checker.probes.http import origin, shown_url
+from checker.probes.mcp import sse
+from checker.probes.mcp.jsonrpc import find_reply
+from checker.probes.mcp.tools import snapshot
+from checker.probes.options import Retry
+from checker.probes.rest import RestOptions
+from checker.probes.text import excerpt
+from checker.sharding import shards
+from checker.wire import Frames, frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), json_values, max_size=3), max_size=4), st.lists(st.integers(0, 500)))
+def test_frames_come_out_as_they_went_in_however_the_pipe_cuts_them(messages: list[Any], cuts: list[int]) -> None:
+    frames = Frames()
+    found = [message for piece in pieces(b"".join(map(frame, messages)), cuts) for message in frames.feed(piece)]
+    assert found == messages
+
+
+def test_bytes_that_are_no_frame_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a frame"):
+        list(Frames().feed(b"Traceback (most recent call last)"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [batch(check(), check("b", probes=())), batch(check(reason=Reason.SLOW, status=Status.DEGRADED)), Batch()],
+)
+def test_records_survive_being_made_plain(record: Batch) -> None:
+    import msgpack
+
+    assert from_plain(Batch, msgpack.unpackb(msgpack.packb(to_plain(record)))) == record
+
+
+def test_record_of_another_version_is_refused() -> None:
+    with pytest.raises(TypeError, match="Stages has 11 fields, got 2"):
+        from_plain(type(probe().stages), [1, 2])
+
+
+_line = st.binary(max_size=8).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
+
+
+@given(st.lists(st.lists(_line, min_size=1, max_size=3), max_size=4), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 300)))
+def test_events_do_not_depend_on_how_the_stream_is_cut(events: list[list[bytes]], end: bytes, cuts: list[int]) -> None:
+    stream = b"".join(b"".join(b"data: " + line + end for line in lines) + b"id: 7" + end + end for lines in events)
+    wanted = [b"\n".join(lines) for lines in events if b"\n".join(lines).strip()]
+    assert list(sse.events(pieces(stream, cuts))) == wanted
+    assert list(sse.events([stream])) == wanted
+
+
+def test_comments_empty_data_and_cut_off_events_are_passed_over() -> None:
+    stream = b"\xef\xbb\xbf: hello\n\nid: 1\ndata:\n\ndata: a\ndata: b\n\ndataset: no\n\ndata: cut"
+    assert list(sse.events([stream])) == [b"a\nb"]
+
+
+@given(json_values)
+def test_no_json_value_breaks_the_reader_of_replies(value: Any) -> None:
+    try:
+        find_reply(value, 1)
+    except ProbeFailure as failure:
+        assert failure.reason is Reason.MCP_NOT_JSONRPC
+
+
+@given(st.lists(st.fixed_dictionaries({"name": st.text(max_size=3), "x": json_values}), max_size=4), st.randoms())
+def test_tools_digest_does_not_depend_on_order(tools: list[dict[str, Any]], random: Any) -> None:
+    shuffled = [dict(reversed(tool.items())) for tool in tools]
+    names = [tool["name"] for tool in tools]
+    if len(set(names)) == len(names):
+        random.shuffle(shuffled)
+    assert snapshot(shuffled) == snapshot(tools)
+    assert json.loads(snapshot(tools).tools) == json.loads(snapshot(shuffled).tools)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Priority), st.integers(0, 5)), max_size=200),
+    st.integers(1, 8),
+)
+def test_shards_hold_every_server_once_and_critical_ones_first(kinds: list[tuple[Priority, int]], workers: int) -> None:
+    servers = [
+        server(f"s{number}", priority=priority, probes={"rest": RestOptions(url=f"http://h{host}/")})
+        for number, (priority, host) in enumerate(kinds)
+    ]
+    dealt = [one for shard in shards(servers, workers) for one in shard]
+    assert sorted(one.name for one in dealt) == sorted(one.name for one in servers)
+    order = [list(Priority).index(one.priority) for one in dealt]
+    assert order == sorted(order)
+    assert all(0 < len(shard) <= 50 for shard in shards(servers, workers))
+    hosts = [(one.priority, origin(one.probes["rest"].url)) for one in dealt]
+    changes = sum(before != after for before, after in zip(hosts, hosts[1:], strict=False))
+    assert changes <= max(0, len(set(hosts)) - 1), "servers of one origin are next to each other"
+
+
+GOOD = probe("mcp")
+HALF = probe("rest", status=Status.DEGRADED, score=0.5, reason=Reason.SLOW, detail="slow")
+BAD = probe("rest", status=Status.UNHEALTHY, score=0.0, reason=Reason.HTTP_STATUS, detail="HTTP 500")
+LOST = probe("mcp", status=Status.UNKNOWN, score=None, reason=Reason.WORKER_LOST, detail="lost")
+
+
+@pytest.mark.parametrize(
+    ("probes", "expected"),
+    [
+        ((GOOD,), ("HEALTHY", None, 1.0)),
+        ((GOOD, GOOD), ("HEALTHY", None, 1.0)),
+        ((GOOD, HALF), ("DEGRADED", "slow", 0.75)),
+        ((GOOD, BAD), ("DEGRADED", "http_status", 0.5)),
+        ((HALF, BAD), ("DEGRADED", "http_status", 0.25)),
+        ((BAD, BAD), ("UNHEALTHY", "http_status", 0.0)),
+        ((BAD,), ("UNHEALTHY", "http_status", 0.0)),
+        ((LOST,), ("UNKNOWN", "worker_lost", None)),
+        ((LOST, LOST), ("UNKNOWN", "worker_lost", None)),
+        ((LOST, BAD), ("UNHEALTHY", "http_status", 0.0)),
+        ((LOST, replace(GOOD, kind="rest")), ("HEALTHY", None, 1.0)),
+    ],
+)
+def test_probes_combine_into_a_check(probes: Any, expected: Any) -> None:
+    verdict, score = combine(probes, {}, Combination())
+    assert (verdict.status, verdict.reason, score) == expected
+
+
+def test_combination_and_weights_can_be_set() -> None:
+    strict = Combination(one_bad=Status.UNHEALTHY)
+    assert combine((GOOD, BAD), {}, strict)[0].status == "UNHEALTHY"
+    assert combine((GOOD, BAD), {"mcp": 3, "rest": 1}, Combination())[1] == 0.75
+    assert combine((GOOD, BAD), {"mcp": 0}, Combination())[1] == 0.0
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_failure_has_a_status(reason: Reason) -> None:
+    seen = Observation(failure=ProbeFailure(reason, "why"))
+    verdict = judge(KINDS["rest"], RestOptions(url="http://h/"), seen, 0, None)
+    ours = {Reason.INTERNAL_ERROR, Reason.WORKER_LOST}
+    softer = {Reason.AUTH_REQUIRED, Reason.RATE_LIMITED}
+    expected = Status.UNKNOWN if reason in ours else Status.DEGRADED if reason in softer else Status.UNHEALTHY
+    assert (verdict.status, verdict.reason) == (expected, reason)
+
+
+@given(st.integers(1, 12), st.floats(0, 1), st.floats(0, 1))
+def test_backoff_grows_to_its_limit_and_keeps_within_its_jitter(failures: int, drawn: float, jitter: float) -> None:
+    from checker.backoff import backoff_s
+
+    retry = Retry(initial_backoff=0.1, backoff_factor=2.0, max_backoff=5.0, jitter=jitter)
+    middle = min(0.1 * 2.0 ** (failures - 1), 5.0)
+    assert middle * (1 - jitter) - 1e-9 <= backoff_s(retry, failures, drawn) <= middle * (1 + jitter) + 1e-9
+
+
+@given(st.text() | st.binary(), st.integers(2, 50))
+def test_excerpt_is_one_short_printable_line(text: str | bytes, limit: int) -> None:
+    shown = excerpt(text, limit)
+    assert len(shown) <= limit
+    assert shown.isprintable()
+
+
+def test_addresses_are_shown_without_secrets() -> None:
+    assert shown_url("https://me:pass@h:8/p?key=abc&flag#x") == "https://h:8/p?key=***&flag"
+    assert endpoint_key("http://h/mcp") == "http://h/mcp"
+    assert "abc" not in endpoint_key("http://h/mcp?key=abc")
+    assert endpoint_key("http://me:abc@h/") != endpoint_key("http://me:abd@h/")
+
+
+def test_names_of_a_server_survive_the_wire() -> None:
+    one = server("s", weights={"mcp": 2.0}, combine=Combination(one_bad=Status.UNHEALTHY))
+    plain = to_plain(one)
+    assert replace(from_plain(Server, plain), probes=one.probes) == one
+    assert facts() == from_plain(type(facts()), to_plain(facts()))
