@@ -38,10 +38,42 @@ HOMES = {
 """Third-party package -> the modules that may import it."""
 
 FORBIDDEN = {
-    "storage": ("checker.cli", "checker.run", "checker.runner", "checker.worker", "checker.probes", "checker.settings", "reports"),
-    "reports": ("checker.cli", "checker.run", "checker.runner", "checker.worker", "checker.probes", "checker.settings", "sqlalchemy"),
-    "checker.probes": ("checker.worker", "checker.settings", "checker.run", "checker.runner", "checker.cli", "storage", "reports"),
-    "checker.worker": ("checker.settings", "checker.run", "checker.runner", "checker.child", "checker.cli", "storage", "reports"),
+    "storage": (
+        "checker.cli",
+        "checker.run",
+        "checker.runner",
+        "checker.worker",
+        "checker.probes",
+        "checker.settings",
+        "reports",
+    ),
+    "reports": (
+        "checker.cli",
+        "checker.run",
+        "checker.runner",
+        "checker.worker",
+        "checker.probes",
+        "checker.settings",
+        "sqlalchemy",
+    ),
+    "checker.probes": (
+        "checker.worker",
+        "checker.settings",
+        "checker.run",
+        "checker.runner",
+        "checker.cli",
+        "storage",
+        "reports",
+    ),
+    "checker.worker": (
+        "checker.settings",
+        "checker.run",
+        "checker.runner",
+        "checker.child",
+        "checker.cli",
+        "storage",
+        "reports",
+    ),
     "checker.settings": ("checker.worker", "checker.run", "checker.runner", "checker.cli", "storage", "reports"),
     "checker.run": ("checker.cli", "checker.worker"),
     "checker.runner": ("checker.cli", "checker.worker", "storage", "reports"),
@@ -71,7 +103,8 @@ def test_third_party_package_has_one_home(package: str) -> None:
     strays = [
         module
         for module, file in MODULES.items()
-        if any(within(name, package) for name in imports(file)) and not any(within(module, home) for home in HOMES[package])
+        if any(within(name, package) for name in imports(file))
+        and not any(within(module, home) for home in HOMES[package])
     ]
     assert strays == []
 

@@ -26,7 +26,9 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"checker", "storage", "reports"}
     source = {
-        str(file.relative_to(ROOT)) for package in ("checker", "storage", "reports") for file in (ROOT / package).rglob("*.py")
+        str(file.relative_to(ROOT))
+        for package in ("checker", "storage", "reports")
+        for file in (ROOT / package).rglob("*.py")
     }
     assert source == {name for name in names if name.endswith(".py")}, "a package is not listed in pyproject.toml"
 

@@ -38,7 +38,9 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=3), json_values, max_size=3), max_size=4), st.lists(st.integers(0, 500)))
+@given(
+    st.lists(st.dictionaries(st.text(max_size=3), json_values, max_size=3), max_size=4), st.lists(st.integers(0, 500))
+)
 def test_frames_come_out_as_they_went_in_however_the_pipe_cuts_them(messages: list[Any], cuts: list[int]) -> None:
     frames = Frames()
     found = [message for piece in pieces(b"".join(map(frame, messages)), cuts) for message in frames.feed(piece)]
@@ -68,7 +70,11 @@ def test_record_of_another_version_is_refused() -> None:
 _line = st.binary(max_size=8).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
 
 
-@given(st.lists(st.lists(_line, min_size=1, max_size=3), max_size=4), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 300)))
+@given(
+    st.lists(st.lists(_line, min_size=1, max_size=3), max_size=4),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.lists(st.integers(0, 300)),
+)
 def test_events_do_not_depend_on_how_the_stream_is_cut(events: list[list[bytes]], end: bytes, cuts: list[int]) -> None:
     stream = b"".join(b"".join(b"data: " + line + end for line in lines) + b"id: 7" + end + end for lines in events)
     wanted = [b"\n".join(lines) for lines in events if b"\n".join(lines).strip()]
