@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from checker.model import Batch, CheckResult, Server
 from checker.runner import RunnerOptions, Shards, run_shards
 

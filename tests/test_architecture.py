@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from checker.model import Reason
 
 ROOT = Path(__file__).resolve().parent.parent

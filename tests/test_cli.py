@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+
 from servers import McpServer, RestServer, Scripted
 from servers_faults import FaultServer, closed_port
 

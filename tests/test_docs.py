@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from builders import batch, check, run_info, server
 from checker.settings import load
 from storage.sql import ask

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
 from checker.model import CheckResult, ProbeResult, Server
 from checker.probes.mcp.options import McpOptions
 from conftest import check_all
@@ -194,9 +195,7 @@ def test_every_stage_is_timed(cases: Any) -> None:
 
 
 def test_session_era_is_asked_as_the_specification_says(cases: Any) -> None:
-    headers = {
-        method: sent for method, sent in zip(("discover", "initialize"), cases[1]["session"].headers, strict=False)
-    }
+    headers = dict(zip(("discover", "initialize"), cases[1]["session"].headers, strict=False))
     assert headers["discover"]["mcp-method"] == "server/discover"
     assert headers["discover"]["mcp-protocol-version"] == "2026-07-28"
     assert "mcp-protocol-version" not in headers["initialize"]

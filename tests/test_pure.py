@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from builders import batch, check, facts, probe, server
 from checker.judge import combine, judge
 from checker.memory import endpoint_key
@@ -23,8 +27,6 @@ from checker.probes.rest import RestOptions
 from checker.probes.text import excerpt
 from checker.sharding import shards
 from checker.wire import Frames, frame
-from hypothesis import given
-from hypothesis import strategies as st
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(max_size=5),
@@ -35,7 +37,7 @@ json_values = st.recursive(
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @given(
@@ -120,7 +122,7 @@ def test_shards_hold_every_server_once_and_critical_ones_first(kinds: list[tuple
     assert order == sorted(order)
     assert all(0 < len(shard) <= 50 for shard in shards(servers, workers))
     hosts = [(one.priority, origin(one.probes["rest"].url)) for one in dealt]
-    changes = sum(before != after for before, after in zip(hosts, hosts[1:], strict=False))
+    changes = sum(before != after for before, after in itertools.pairwise(hosts))
     assert changes <= max(0, len(set(hosts)) - 1), "servers of one origin are next to each other"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from checker.model import CheckResult, ProbeResult, Server
 from checker.probes.mcp.options import McpOptions
 from conftest import check_all

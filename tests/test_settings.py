@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
 from checker.errors import ConfigError, UsageError
 from checker.settings import adhoc, json_schema, load, select
 from checker.settings.overlay import merged
 from checker.units import parse_duration, parse_size
-from hypothesis import given
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 ROOT = Path(__file__).resolve().parent.parent
 INVALID = Path(__file__).parent / "data" / "invalid"

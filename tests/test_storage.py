@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from builders import AT_MS, batch, check, facts, probe, run_info, server
 from checker.errors import QueryError, StorageBusy, StorageError, UsageError
 from checker.model import (
@@ -29,8 +32,6 @@ from checker.model import (
     Status,
     ToolSnapshot,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from storage import schema
 from storage.queries import open_history
 from storage.schema import metadata
@@ -250,7 +251,7 @@ def test_sql_errors_help(path: Path) -> None:
         rows(path, "select * from checkz")
     with pytest.raises(QueryError, match="the query is empty"):
         rows(path, "  ")
-    with pytest.raises(QueryError, match="longer than 0.2 s"), ask(path, _ENDLESS, 0.2) as answer:
+    with pytest.raises(QueryError, match=r"longer than 0\.2 s"), ask(path, _ENDLESS, 0.2) as answer:
         list(answer.rows)
     with pytest.raises(StorageError, match="no such database; `mcp-status check` makes one"):
         rows(path.with_name("none.db"), "select 1")

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+
 from checker.model import Batch, Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions

@@ -302,7 +302,7 @@ _INSTEAD = {
     "resource_limits": "only max_concurrent_checks acts, as run.concurrency",
     "caching": "what is remembered of endpoints is kept for a day",
     "batch_processing": "shards are sized by themselves",
-    "concurrent_execution": "per_server_limits and timeouts.batch_processing do not act; run.per_origin limits each host",
+    "concurrent_execution": "per_server_limits and batch_processing do not act; run.per_origin limits each host",
     "monitoring": "every run and probe is in the database; ask it with `mcp-status sql`",
 }
 
