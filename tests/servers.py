@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +20,18 @@ class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that break off are what is being tested."""
 
@@ -27,6 +40,10 @@ class _Running:
     """A server in a thread; a context manager."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        self.lock = threading.Lock()
+        """Held wherever a thread of a connection counts."""
+        self.connections = 0
+        self.closing = threading.Event()
         self.http = _Quiet(("127.0.0.1", port), handler)
         self.http.owner = self  # type: ignore[attr-defined] # how the handler finds it
         self._thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -43,20 +60,28 @@ class _Running:
         self.close()
 
     def close(self) -> None:
+        """Stop listening, and hang up on those who kept their connection."""
+        self.closing.set()
         self.http.shutdown()
         self.http.server_close()
         self._thread.join(5)
+        for kept in self.http.open.copy():
+            with suppress(OSError):  # its thread was faster
+                kept.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # what is written is sent, also in tiny pieces
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
     def setup(self) -> None:
         super().setup()
-        self.server.owner.connections += 1  # type: ignore[attr-defined]
+        owner = self.server.owner  # type: ignore[attr-defined]
+        with owner.lock:
+            owner.connections += 1
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -86,7 +111,6 @@ class RestServer(_Running):
 
     def __init__(self, paths: dict[str, Scripted] | None = None, port: int = 0) -> None:
         self.paths = {"/health": Scripted(), **(paths or {})}
-        self.connections = 0
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         super().__init__(_RestHandler, port)
 
@@ -104,9 +128,11 @@ class _RestHandler(_Handler):
         if scripted is None:
             return self.answer(404, b"no such path")
         if scripted.delay_s:
-            time.sleep(scripted.delay_s)
-        if scripted.fail_first > 0:
-            scripted.fail_first -= 1
+            owner.closing.wait(scripted.delay_s)
+        with owner.lock:
+            early = scripted.fail_first > 0
+            scripted.fail_first -= early
+        if early:
             return self.answer(503, b"not yet")
         return self.answer(scripted.status, scripted.body, **scripted.headers)
 
@@ -130,7 +156,11 @@ class McpFaults:
     before_reply: list[dict[str, Any]] = field(default_factory=list)
     """Messages sent on the stream before each reply."""
     hold_open_s: float = 0.0
-    """The stream stays open so long after the reply."""
+    """The stream stays open so long after the reply, or until the server closes."""
+    line_end: bytes = b"\r\n"
+    """How lines of the stream end."""
+    segment_bytes: int = 0
+    """The stream's bytes are sent in pieces of this size, each in a segment of its own; 0 sends each event at once."""
     raw: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     """Method -> status, content type and body to answer with as they are."""
     patch: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -148,7 +178,10 @@ class McpFaults:
     cursor_loop: bool = False
     batch: bool = False
     delete_status: int = 200
+    """Answered to DELETE; only a success ends the session."""
     stateless: bool = False
+    session_requests: int | None = None
+    """The session is gone after so many requests: the next is answered with 404."""
     redirect_to: str | None = None
 
 
@@ -157,10 +190,11 @@ class McpServer(_Running):
 
     def __init__(self, port: int = 0, **faults: Any) -> None:
         self.faults = McpFaults(**faults)
-        self.connections = 0
         self.methods: Counter[str] = Counter()
         self.opened = 0
+        self.deleted = 0
         self.open_sessions: set[str] = set()
+        self.session_requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         super().__init__(_McpHandler, port)
 
@@ -175,27 +209,33 @@ class _McpHandler(_Handler):
         return found
 
     def do_DELETE(self) -> None:
-        self.owner.methods["DELETE"] += 1
-        if self.owner.faults.delete_status == 200:
-            self.owner.open_sessions.discard(self.headers.get("Mcp-Session-Id") or "")
-        self.answer(self.owner.faults.delete_status)
+        status, session = self.owner.faults.delete_status, self.headers.get("Mcp-Session-Id") or ""
+        with self.owner.lock:
+            self.owner.methods["DELETE"] += 1
+            known = session in self.owner.open_sessions
+            if known and status < 300:
+                self.owner.open_sessions.discard(session)
+                self.owner.deleted += 1
+        self.answer(status if known or status >= 300 else 404)
 
     def do_GET(self) -> None:
-        self.owner.methods["GET"] += 1
+        with self.owner.lock:
+            self.owner.methods["GET"] += 1
         self.answer(405)
 
     def do_POST(self) -> None:
         faults = self.owner.faults
         message = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         method = message["method"]
-        self.owner.methods[method] += 1
-        self.owner.headers.append({name.lower(): value for name, value in self.headers.items()})
+        with self.owner.lock:
+            self.owner.methods[method] += 1
+            self.owner.headers.append({name.lower(): value for name, value in self.headers.items()})
         if faults.redirect_to and self.path == "/mcp":
             return self.answer(307, Location=faults.redirect_to)
         if faults.refuse and (faults.token is None or self.headers.get("Authorization") != f"Bearer {faults.token}"):
             return self.answer(faults.refuse[0], b'{"error": "invalid_token"}', **faults.refuse[1])
         if method in faults.delay_s:
-            time.sleep(faults.delay_s[method])
+            self.owner.closing.wait(faults.delay_s[method])
         if method in faults.raw:
             status, kind, body = faults.raw[method]
             return self.answer(status, body, **({"Content_Type": kind} if kind else {}))
@@ -235,8 +275,9 @@ class _McpHandler(_Handler):
             session: dict[str, str] = {}
             if not faults.stateless:
                 session = {"Mcp_Session_Id": uuid.uuid4().hex}
-                self.owner.opened += 1
-                self.owner.open_sessions.add(session["Mcp_Session_Id"])
+                with self.owner.lock:
+                    self.owner.opened += 1
+                    self.owner.open_sessions.add(session["Mcp_Session_Id"])
             version = faults.version or (asked if asked in LEGACY else LEGACY[0])
             result = {
                 "protocolVersion": version,
@@ -244,7 +285,7 @@ class _McpHandler(_Handler):
                 "serverInfo": {"name": "scripted", "version": "1.2"},
             }
             return self._result(message, result, **session)
-        if not faults.stateless and self.headers.get("Mcp-Session-Id") not in self.owner.open_sessions:
+        if not faults.stateless and not self._session_lives():
             return self._error(message, 404, -32001, "Session not found")
         if "id" not in message:
             return self.answer(202)
@@ -253,6 +294,14 @@ class _McpHandler(_Handler):
         if method == "tools/list":
             return self._result(message, self._page(message))
         return self._error(message, 200, -32601, "Method not found")
+
+    def _session_lives(self) -> bool:
+        session, limit = self.headers.get("Mcp-Session-Id") or "", self.owner.faults.session_requests
+        with self.owner.lock:
+            self.owner.session_requests[session] += 1
+            if limit is not None and self.owner.session_requests[session] > limit:
+                self.owner.open_sessions.discard(session)
+            return session in self.owner.open_sessions
 
     def _page(self, message: dict[str, Any]) -> dict[str, Any]:
         faults = self.owner.faults
@@ -280,16 +329,19 @@ class _McpHandler(_Handler):
         for name, value in {**headers, "Content_Type": "text/event-stream", "Transfer_Encoding": "chunked"}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self._chunk(b"id: 1\ndata:\n\n: a comment\n\n")
+        self._stream("id: 1", "data:", "", ": a comment", "")
         for one in [*faults.before_reply, reply]:
-            self._chunk(b"event: message\r\ndata: " + json.dumps(one).encode() + b"\r\n\r\n")
-        time.sleep(faults.hold_open_s)
+            self._stream("event: message", f"data: {json.dumps(one)}", "")
+        self.owner.closing.wait(faults.hold_open_s)
         self.wfile.write(b"0\r\n\r\n")
         return None
 
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        self.wfile.flush()
+    def _stream(self, *lines: str) -> None:
+        faults = self.owner.faults
+        text = b"".join(line.encode() + faults.line_end for line in lines)
+        data = f"{len(text):x}\r\n".encode() + text + b"\r\n"
+        for start in range(0, len(data), faults.segment_bytes or len(data)):
+            self.wfile.write(data[start : start + (faults.segment_bytes or len(data))])
 
     def _error(self, message: dict[str, Any], status: int, code: int, text: str, data: Any = None) -> None:
         error = {"code": code, "message": text} | ({"data": data} if data is not None else {})

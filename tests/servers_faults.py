@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import ssl
 import struct
@@ -10,7 +11,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status": "UP"}'
@@ -62,6 +65,12 @@ def _tiny_segments(sock: socket.socket) -> None:
         time.sleep(0.001)
 
 
+def _stay(sock: socket.socket) -> None:
+    """Say nothing until the client hangs up."""
+    while sock.recv(65536):
+        pass
+
+
 def _with_body(body: bytes, *headers: str) -> bytes:
     lines = "".join(f"{header}\r\n" for header in headers).encode()
     return _HEAD + lines + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -69,7 +78,7 @@ def _with_body(body: bytes, *headers: str) -> bytes:
 
 MODES: dict[str, Callable[[socket.socket], None]] = {
     "ok": lambda sock: sock.sendall(OK),
-    "silent": lambda sock: time.sleep(_LONGEST_S),
+    "silent": _stay,
     "drip_head": lambda sock: _drip(sock, OK),
     "drip_body": lambda sock: (sock.sendall(_HEAD + b"Content-Length: 100\r\n\r\n"), _drip(sock, b"x" * 100))[1],
     "reset_before_head": lambda sock: _reset(sock),
@@ -95,26 +104,47 @@ MODES: dict[str, Callable[[socket.socket], None]] = {
     "endless_comments": _endless_comments,
 }
 
+# What a GET of a health endpoint over plain HTTP does not come across.
+OTHER_MODES: dict[str, Callable[[socket.socket], None]] = {
+    "not_modified": lambda sock: sock.sendall(b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'),
+    "head": lambda sock: sock.sendall(_HEAD + b"Content-Length: 16\r\n\r\n"),
+    "head_with_body": lambda sock: sock.sendall(OK),
+    "to_http": lambda sock: sock.sendall(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"
+    ),
+    "no_handshake": _stay,
+}
+
 
 class FaultServer:
-    """Reads a request and answers in its mode, for each connection anew; a context manager."""
+    """Reads a request and answers in its mode, then closes, for each connection anew; a context manager."""
 
     def __init__(self, mode: str, context: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self._mode, self._context = MODES[mode], context
+        self._mode, self._context = {**MODES, **OTHER_MODES}[mode], context
+        self._reads = mode != "no_handshake"
         self.connections = 0
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def url(self, path: str = "/health", host: str = "127.0.0.1") -> str:
-        scheme = "https" if self._context else "http"
+        scheme = "https" if self._context or not self._reads else "http"
         return f"{scheme}://{host}:{self.port}{path}"
 
     def __enter__(self) -> FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A close alone leaves the port open for as long as a thread is in accept().
+        _shut(self._listener)
+        self._thread.join(5)
         self._listener.close()
+        with self._lock:
+            for sock in self._open:
+                _shut(sock)
 
     def _accept(self) -> None:
         while True:
@@ -123,22 +153,44 @@ class FaultServer:
             except OSError:
                 return
             self.connections += 1
+            with self._lock:
+                self._open.add(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, accepted: socket.socket) -> None:
+        sock = accepted
         try:
+            sock.settimeout(_LONGEST_S)
             if self._context:
                 sock = self._context.wrap_socket(sock, server_side=True)
-            with sock:
-                sock.settimeout(_LONGEST_S)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    if not (piece := sock.recv(65536)):
-                        return
-                    request += piece
+                with self._lock:
+                    self._open.add(sock)
+            if not self._reads or _request_read(sock):
                 self._mode(sock)
-        except (OSError, ssl.SSLError):  # the client has seen enough
+        except OSError:  # the client has seen enough
             return
+        finally:
+            with self._lock:
+                self._open -= {accepted, sock}
+            sock.close()
+
+
+def _request_read(sock: socket.socket) -> bool:
+    """Read the request to its last byte: closing on unread bytes would send a reset where an end is meant."""
+    request, length = b"", 0
+    while b"\r\n\r\n" not in request or len(request) < length:
+        if not (piece := sock.recv(65536)):
+            return False
+        request += piece
+        head, end, _ = request.partition(b"\r\n\r\n")
+        declared = re.search(rb"(?im)^content-length: *(\d+)", head)
+        length = len(head) + len(end) + (int(declared[1]) if declared else 0)
+    return True
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def closed_port() -> int:
@@ -166,3 +218,26 @@ def certificates(folder: Path) -> dict[str, ssl.SSLContext]:
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(contexts[name])
     return contexts
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A TLS context whose certificate nobody but itself has signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    file = folder / "self_signed.pem"
+    file.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()) + signed.public_bytes(encoding))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context

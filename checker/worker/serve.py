@@ -28,7 +28,10 @@ PARENT_GONE = 3
 _BEAT_S = 1.0
 _GRACE_AT_END_S = 5.0
 """How long sessions that are still being opened are waited for when all results are delivered."""
-_GRACE_WHEN_STOPPED_S = 1.5
+_GRACE_WHEN_STOPPED_S = 4.0
+"""The same after Ctrl-C: it is over as soon as the sessions are, and a second Ctrl-C does not wait."""
+_GRACE_WITHOUT_PARENT_S = 1.5
+"""The same when the parent is gone: nobody is left to end a worker that lingers."""
 
 
 class Pipes:
@@ -81,10 +84,10 @@ def serve() -> int:
                 pipes.send({"op": "bye"})
                 return 0
         loop.stop(cancel=True)
-        loop.let_go(_GRACE_WHEN_STOPPED_S)
+        loop.let_go(_GRACE_WITHOUT_PARENT_S)
     except (BrokenPipeError, ConnectionResetError):
         loop.stop(cancel=True)
-        loop.let_go(_GRACE_WHEN_STOPPED_S)
+        loop.let_go(_GRACE_WITHOUT_PARENT_S)
     finally:
         beat.kill(block=False)
     return PARENT_GONE
@@ -103,7 +106,7 @@ def _beat(pipes: Pipes) -> None:
 def _terminated(loop: Loop) -> None:
     """End the sessions that are open, then go: the parent gives the unanswered servers to another worker."""
     loop.stop(cancel=True)
-    loop.let_go(_GRACE_WHEN_STOPPED_S)
+    loop.let_go(_GRACE_WITHOUT_PARENT_S)
     os._exit(128 + signal.SIGTERM)
 
 
