@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import socket
 import threading
@@ -20,6 +21,8 @@ from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_los
 from checker.sharding import shards
 from checker.version import VERSION
 from storage.store import Store, open_store
+
+log = logging.getLogger(__name__)
 
 _SERVERS_PER_WORKER = 50
 _MOST_BATCHES_WAITING = 64
@@ -64,6 +67,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     be closed. If storing fails the run is marked failed, as far as the database still takes it.
     """
     workers = request.workers or _workers_for(len(request.servers))
+    log.info("%d servers, %d workers, database %s", len(request.servers), workers, request.database)
     with open_store(request.database) as store:
         run_id = store.begin_run(_info(request, workers), request.servers)
         crew = _Crew(request, workers, _recall(store, request.servers))

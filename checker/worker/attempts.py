@@ -52,6 +52,7 @@ def probe(
             break
         earlier.append(verdict.reason)
         gevent.sleep(backoff_s(options.retry, number, draw()))
+    log.debug("%s %s: %s %s", kind, shown_url(options.url), verdict.status, verdict.reason or "")
     result = _result(kind, options, started_at_ms, seen, trace, verdict, earlier)
     return result, Batch(
         cache_entries=_to_remember(options.url, seen, memory),

@@ -76,7 +76,9 @@ def serve() -> int:
                 loop.add([task(plain) for plain in message["servers"]])
             elif message["op"] == "limits":
                 limits = from_plain(Limits, message["limits"])
-                logging.basicConfig(level=limits.log_level, stream=sys.stderr)
+                logging.basicConfig(
+                    level=limits.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+                )
                 loop.start(limits)
             elif message["op"] == "stop":
                 loop.stop(cancel=message["cancel"])

@@ -35,7 +35,10 @@ class Answer:
             status = "" if self.status == 200 else f" (HTTP {self.status})"
             return ProbeFailure(Reason.MCP_ERROR, f"{method}: {self.error}{status}")
         if self.status in (404, 405):
-            return ProbeFailure(Reason.HTTP_STATUS, f"HTTP {self.status} to {method}: no MCP endpoint at this address")
+            return ProbeFailure(
+                Reason.HTTP_STATUS,
+                f"HTTP {self.status} to {method}: no MCP endpoint over Streamable HTTP at this address",
+            )
         said = f": {self.text}" if self.text else ""
         return ProbeFailure(Reason.HTTP_STATUS, f"HTTP {self.status} to {method}{said}")
 
