@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count, getpid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from checker import memory
 from checker.interrupts import Interrupts
@@ -20,7 +21,9 @@ from checker.probes import KINDS
 from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_lost
 from checker.sharding import shards
 from checker.version import VERSION
-from storage.store import Store, open_store
+
+if TYPE_CHECKING:
+    from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -68,41 +71,52 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     """
     workers = request.workers or _workers_for(len(request.servers))
     log.info("%d servers, %d workers, database %s", len(request.servers), workers, request.database)
-    with open_store(request.database) as store:
-        run_id = store.begin_run(_info(request, workers), request.servers)
-        crew = _Crew(request, workers, _recall(store, request.servers))
-        state = RunState.FAILED
-        try:
-            with Interrupts(crew.stop, crew.abort) as interrupts:
-                _store_results(store, run_id, crew, len(request.servers), progress)
-            state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
-            if state is RunState.FINISHED:
-                _fill_gaps(store, run_id, request.servers)
-        finally:
-            crew.abort()
-            store.finish_run(run_id, state, _now_ms())
-        return RunEnd(run_id, state, interrupts.received)
+    crew = _Crew(request, workers)
+    try:
+        from storage.store import open_store  # takes as long to import as a worker to start, so both at once
+
+        with open_store(request.database) as store:
+            run_id = store.begin_run(_info(request, workers), request.servers)
+            state = RunState.FAILED
+            try:
+                with Interrupts(crew.stop, crew.abort) as interrupts:
+                    crew.begin(_recall(store, request.servers))
+                    _store_results(store, run_id, crew, len(request.servers), progress)
+                state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
+                if state is RunState.FINISHED:
+                    _fill_gaps(store, run_id, request.servers)
+            finally:
+                store.finish_run(run_id, state, _now_ms())
+            return RunEnd(run_id, state, interrupts.received)
+    finally:
+        crew.abort()
 
 
 class _Crew:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
-    def __init__(self, request: RunRequest, workers: int, remembered: Mapping[str, Memory]) -> None:
+    def __init__(self, request: RunRequest, workers: int) -> None:
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
         self._shards = Shards(shards(request.servers, workers))
-        self._given_up = threading.Event()
+        self._begin, self._given_up = threading.Event(), threading.Event()
+        self._remembered: Mapping[str, Memory] = {}
         options = RunnerOptions(
             concurrency=-(-request.concurrency // workers),
             per_origin=-(-request.per_origin // workers),
             heartbeat_timeout_s=request.heartbeat_timeout_s,
-            remembered=lambda server: remembered.get(server.name, {}),
+            remembered=lambda server: self._remembered.get(server.name, {}),
             log_level=request.log_level,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = [
-            executor.submit(run_shards, self._shards, self._put, options) for _ in range(workers)
+            executor.submit(run_shards, self._shards, self._put, options, self._begin) for _ in range(workers)
         ]
         executor.shutdown(wait=False)
+
+    def begin(self, remembered: Mapping[str, Memory]) -> None:
+        """Deal, now that there is a run to store results in."""
+        self._remembered = remembered
+        self._begin.set()
 
     @property
     def done(self) -> bool:
@@ -122,6 +136,7 @@ class _Crew:
         """Stop, and do not wait for anything."""
         self._shards.abort()
         self._given_up.set()
+        self._begin.set()
 
     def _put(self, batch: Batch) -> None:
         while not self._given_up.is_set():

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +84,17 @@ class RunnerOptions:
     """As in the logging module; workers write to standard error."""
 
 
-def run_shards(shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:
     """Check servers until there are no more shards; returns when this worker's process has ended.
 
-    Raises WorkerStartError where no worker can be started.
+    The worker is started at once; nothing is dealt before ``begin``, if there is one, is set. Raises
+    WorkerStartError where no worker can be started.
     """
     runner = _Runner(shards, sink, options)
     try:
+        if begin is not None:
+            runner.warm_up()
+            begin.wait()
         runner.run()
     finally:
         runner.end()
@@ -101,6 +106,11 @@ class _Runner:
         self._child: Child | None = None
         self._unanswered: dict[str, tuple[Server, int]] = {}
         self._said_stop = False
+
+    def warm_up(self) -> None:
+        """Start the worker before there is anything for it to do; a failure is told by `run`."""
+        with suppress(WorkerStartError):
+            self._start()
 
     def run(self) -> None:
         """Deal and listen until everything taken is answered."""

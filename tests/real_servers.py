@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -41,6 +42,8 @@ class RealServer:
     path: str = "/mcp"
     port_variable: str | None = None
     """The environment variable that takes the port, where the command line does not."""
+    second_port_variable: str | None = None
+    """The environment variable that takes the port of a second listener, here an authorization server."""
 
 
 COMPONENTS = {
@@ -89,6 +92,7 @@ SERVERS = {
             "typescript-sdk-1",
             ("node", f"{_EXAMPLES}/simpleStreamableHttp.js", "--oauth"),
             port_variable="MCP_PORT",
+            second_port_variable="MCP_AUTH_PORT",
         ),
         RealServer("typescript-2", "typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "{port}")),
         RealServer("typescript-2-modern", "typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "{port}", "modern")),
@@ -162,22 +166,17 @@ def _run(command: list[str], folder: Path, environment: dict[str, str] | None = 
 
 @contextmanager
 def running(server: RealServer, port: int | None = None) -> Iterator[str]:
-    """The server's address while it runs; raises NotInstalled where its component is missing."""
+    """The server's address while it runs.
+
+    Raises NotInstalled where its component is missing or does not start, OSError where the port is taken.
+    """
     folder = folder_of(COMPONENTS[server.component])
     if not (folder / ".installed").exists():
         raise NotInstalled(f"{server.component} is not installed; scripts/mcp_servers install {server.component}")
     port = port or free_port()
-    environment = {**os.environ, **({server.port_variable: str(port)} if server.port_variable else {})}
-    with (folder / f"{server.name}.log").open("w") as log:
-        process = subprocess.Popen(
-            _command(server, folder, port),
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    if not is_free(port):  # else whoever listens there would be taken for the server
+        raise OSError(errno.EADDRINUSE, f"port {port} is taken")
+    process = _start(server, folder, port)
     try:
         _wait_until_open(process, port, folder / f"{server.name}.log")
         yield f"http://127.0.0.1:{port}{server.path}"
@@ -191,10 +190,34 @@ def running(server: RealServer, port: int | None = None) -> Iterator[str]:
                 process.wait()
 
 
+def _start(server: RealServer, folder: Path, port: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ}
+    if server.port_variable:
+        environment[server.port_variable] = str(port)
+    if server.second_port_variable:
+        environment[server.second_port_variable] = str(free_port(other_than=port))
+    with (folder / f"{server.name}.log").open("w") as log:
+        try:
+            return subprocess.Popen(
+                _command(server, folder, port),
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError as error:  # for example the Python that its venv was made from is gone
+            raise NotInstalled(f"{server.component}: {error}; remove {folder} and install it again") from None
+
+
 def _command(server: RealServer, folder: Path, port: int) -> list[str]:
-    program = str(folder / "venv/bin/python") if server.command[0] == "python" else str(node_folder() / "node")
+    if server.command[0] == "python":
+        program = [str(folder / "venv/bin/python")]
+    else:
+        program = [str(node_folder() / "node"), "--require", str(_SCRIPTS / "loopback.cjs")]
     words = [word.format(port=port) for word in server.command[1:]]
-    return [program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in words)]
+    return [*program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in words)]
 
 
 def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -211,13 +234,26 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> 
     raise NotInstalled(f"{process.args!r} did not start: {log.read_text()[-500:]}")
 
 
-def free_port() -> int:
+def free_port(other_than: int = 0) -> int:
     """A port nobody listens at, outside the range of client ports: a bind there can fail by chance."""
     start = _FIRST_PORT + (os.getpid() * 37 + time.monotonic_ns() // 1000) % (_LAST_PORT - _FIRST_PORT)
     for port in [*range(start, _LAST_PORT), *range(_FIRST_PORT, start)]:
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
+        if port != other_than and is_free(port):
+            return port
     raise NotInstalled("no free port between 20000 and 31000")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at the port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def exit_on_signals() -> None:
+    """Make SIGTERM and SIGHUP end the program as Ctrl-C does: what it started is stopped first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup SIGHUP is to be ignored
+            signal.signal(number, lambda received, _: sys.exit(128 + received))

@@ -105,7 +105,8 @@ class Loop:
     def _check(self, checker: Checker, task: Task) -> None:
         finished = checker.check(task)  # before the list is looked up: a flush meanwhile puts a new one in its place
         self._finished.append(finished)
-        if len(self._finished) >= _FLUSH_CHECKS:
+        nothing_else = len(self._running) == 1 and not self._tasks.qsize()
+        if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
             self._full.set()
 
     def _flush_regularly(self) -> None:
