@@ -35,7 +35,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
         return []
 
 
-def wait_for(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if found := condition():
@@ -95,9 +95,8 @@ def test_silent_worker_is_replaced() -> None:
 def test_server_that_loses_two_workers_is_unknown() -> None:
     with RestServer({"/slow": Scripted(delay_s=3.0)}) as server:
         run = Run(slow_fleet(server.url("/slow"), 10))
-        for _ in range(2):
-            asked = len(server.requests)
-            wait_for(lambda asked=asked: len(server.requests) > asked)
+        for asked in (10, 20):  # all ten are under way in this worker
+            wait_for(lambda asked=asked: len(server.requests) == asked)
             run.worker().kill()
         run.thread.join(60)
     assert (len(run.names()), set(run.names().values())) == (10, {1})
@@ -165,7 +164,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         process.wait()
         _, alive = psutil.wait_procs(workers, timeout=2.0)
         assert not alive
-        wait_for(lambda: not server.open_sessions, within_s=3)
+        wait_for(lambda: not server.open_sessions, within_s=5)
 
 
 def test_run_killed_with_its_parent_keeps_its_rows_and_the_next_one_works(tmp_path: Path, status: Any) -> None:

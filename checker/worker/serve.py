@@ -85,11 +85,9 @@ def serve() -> int:
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
                 pipes.send({"op": "bye"})
                 return 0
-        loop.stop(cancel=True)
-        loop.let_go(_GRACE_WITHOUT_PARENT_S)
+        _leave(loop, PARENT_GONE)
     except (BrokenPipeError, ConnectionResetError):
-        loop.stop(cancel=True)
-        loop.let_go(_GRACE_WITHOUT_PARENT_S)
+        _leave(loop, PARENT_GONE)
     finally:
         beat.kill(block=False)
     return PARENT_GONE
@@ -106,10 +104,16 @@ def _beat(pipes: Pipes) -> None:
 
 
 def _terminated(loop: Loop) -> None:
-    """End the sessions that are open, then go: the parent gives the unanswered servers to another worker."""
+    """The parent, if there is one, gives the unanswered servers to another worker."""
+    _leave(loop, 128 + signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _leave(loop: Loop, code: int) -> None:
+    """End the sessions that are open; whatever hangs, the process is gone when the grace time is over."""
+    gevent.spawn_later(_GRACE_WITHOUT_PARENT_S, os._exit, code)
     loop.stop(cancel=True)
     loop.let_go(_GRACE_WITHOUT_PARENT_S)
-    os._exit(128 + signal.SIGTERM)
 
 
 def _raise_descriptor_limit() -> None:
