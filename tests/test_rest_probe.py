@@ -319,3 +319,33 @@ def test_redirect_from_a_public_host_does_not_lead_inside(host: str) -> None:
     with pytest.raises(ProbeFailure) as refused:
         open_socket(host, 9, 0.5, Trace(), public_only=True)
     assert refused.value.reason == "redirect_blocked"
+
+
+def test_name_that_does_not_exist_and_other_families_have_their_reasons() -> None:
+    found = check_all(
+        [
+            rest("unknown", "http://no-such-host.invalid/"),
+            rest("not_a_name", "http://a..b/"),
+            rest("unreachable", "http://[::1]:9/"),
+            rest("named", f"http://localhost:{closed_port()}/"),
+        ]
+    )
+    assert {name: check.reason for name, check in found.items()} == {
+        "unknown": "dns",
+        "not_a_name": "dns",
+        "unreachable": found["unreachable"].reason,
+        "named": "connect_refused",
+    }
+    assert found["unreachable"].reason in ("connect_refused", "connect_failed"), (
+        "where there is no IPv6 it is the latter"
+    )
+    assert only(found["unknown"]).failed_stage == "dns"
+
+
+@pytest.mark.parametrize(
+    "value", ['Bearer resource_metadata="http://["', "Bearer resource_metadata=\x01", "Bearer", ""]
+)
+def test_challenge_that_is_nonsense_is_still_a_challenge(value: str) -> None:
+    with RestServer({"/401": Scripted(401, headers={"WWW-Authenticate": value, "Retry-After": "soon"})}) as server:
+        found = check_all([rest("a", server.url("/401"))])
+    assert (found["a"].status, found["a"].reason) == ("DEGRADED", "auth_required")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from time import time
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from checker.model import Reason
 from checker.probes.base import Observation, ProbeFailure, Reply, Request
+from checker.probes.text import excerpt
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
@@ -82,7 +84,8 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
 def note_refusal(reply: Reply, seen: Observation) -> None:
     """Keep what the reply's headers say about credentials to bring and time to wait."""
     if (challenge := reply.headers.get("www-authenticate")) and (match := _METADATA.search(challenge)):
-        seen.auth_metadata_url = shown_url((match[1] or match[2])[:500])
+        with suppress(ValueError):  # what the server wrote there may be no address at all
+            seen.auth_metadata_url = excerpt(shown_url(match[1] or match[2] or ""), 500)
     if wait := reply.headers.get("retry-after"):
         seen.retry_after_s = _seconds(wait)
 
