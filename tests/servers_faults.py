@@ -119,8 +119,11 @@ OTHER_MODES: dict[str, Callable[[socket.socket], None]] = {
 class FaultServer:
     """Reads a request and answers in its mode, then closes, for each connection anew; a context manager."""
 
-    def __init__(self, mode: str, context: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self._mode, self._context = {**MODES, **OTHER_MODES}[mode], context
+    def __init__(
+        self, mode: str | Callable[[socket.socket], None], context: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
+        self._mode = {**MODES, **OTHER_MODES}[mode] if isinstance(mode, str) else mode
+        self._context = context
         self._reads = mode != "no_handshake"
         self.connections = 0
         self._open: set[socket.socket] = set()
