@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from checker.model import Reason, Status
 from checker.probes.base import Complaint
+from checker.probes.options import STRICT
 from checker.probes.text import excerpt
 
-if TYPE_CHECKING:
-    from checker.probes.rest import JsonCondition
+Otherwise = Literal["degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonCondition:
+    """A demand on one value of a JSON body; every test that is given must hold."""
+
+    __pydantic_config__ = STRICT
+
+    path: str
+    """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
+    equals: Any = None
+    """The value itself."""
+    one_of: tuple[Any, ...] | None = None
+    """One of these values."""
+    matches: str | None = None
+    """Regular expression found anywhere in the value's text."""
+    less_than: float | None = None
+    """The number is smaller than this."""
+    greater_than: float | None = None
+    """The number is larger than this."""
+    exists: bool = True
+    """Whether the path must match at all; false demands that it does not."""
+    otherwise: Otherwise = "unhealthy"
+    """Status when the condition does not hold."""
 
 
 def status_accepted(status: int, accepted: Iterable[int | str]) -> bool:

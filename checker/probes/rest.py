@@ -4,41 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from checker.model import Reason, Status
 from checker.probes import conditions
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport
+from checker.probes.conditions import JsonCondition
 from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.http import bare_url, credentials, note_refusal, redirected, refusal
 from checker.probes.options import STRICT, Endpoint
 from checker.units import Seconds, Secret
-
-Otherwise = Literal["degraded", "unhealthy"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonCondition:
-    """A demand on one value of a JSON body; every test that is given must hold."""
-
-    __pydantic_config__ = STRICT
-
-    path: str
-    """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
-    equals: Any = None
-    """The value itself."""
-    one_of: tuple[Any, ...] | None = None
-    """One of these values."""
-    matches: str | None = None
-    """Regular expression found anywhere in the value's text."""
-    less_than: float | None = None
-    """The number is smaller than this."""
-    greater_than: float | None = None
-    """The number is larger than this."""
-    exists: bool = True
-    """Whether the path must match at all; false demands that it does not."""
-    otherwise: Otherwise = "unhealthy"
-    """Status when the condition does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
