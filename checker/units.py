@@ -12,25 +12,32 @@ from typing import Annotated, Any
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)")
 _SECONDS_PER = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_S = 3650 * 86400.0  # sockets refuse a time limit that does not fit their clock
 _BYTES_PER = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 def parse_duration(text: str | float) -> float:
     """Seconds for ``300ms``, ``30s``, ``5m``, ``1h``, ``7d``, ``1h30m`` or a plain number of seconds.
 
-    Raises ValueError for anything else and for a negative number.
+    Raises ValueError for anything else, for a negative number and for more than 3650 days.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
         if text < 0 or text != text or text == float("inf"):
             raise ValueError("a duration is 0 or more seconds")
-        return float(text)
+        return _not_too_long(text)
     if not isinstance(text, str) or not (spelled := text.strip()):
         raise ValueError("write a duration like 300ms, 30s, 5m or 1h")
     if re.fullmatch(r"\d+(\.\d+)?", spelled):
-        return float(spelled)
+        return _not_too_long(float(spelled))
     if not re.fullmatch(f"(?:{_DURATION.pattern})+", spelled):
         raise ValueError("write a duration like 300ms, 30s, 5m or 1h")
-    return sum(float(number) * _SECONDS_PER[unit] for number, unit in _DURATION.findall(spelled))
+    return _not_too_long(sum(float(number) * _SECONDS_PER[unit] for number, unit in _DURATION.findall(spelled)))
+
+
+def _not_too_long(seconds: float) -> float:
+    if seconds > _LONGEST_S:
+        raise ValueError("a duration is at most 3650d")
+    return float(seconds)
 
 
 def parse_size(text: str | int) -> int:

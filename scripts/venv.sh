@@ -38,7 +38,9 @@ make_venv() {
         return 0
     fi
     echo "making .venv (once)"
-    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$VENV" || return 1
+    # After an upgrade of the system's Python the old .venv still starts, but has no packages.
+    "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+        "$python" -m venv --clear "$VENV" || return 1
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e ".$1" || return 1
     echo "$wanted" >"$stamp"
 }

@@ -127,7 +127,7 @@ def install(component: Component) -> bool:
         if component.node:
             (folder / "package.json").write_text('{"private": true}')
             environment = {"PATH": f"{node_folder()}{os.pathsep}{os.environ['PATH']}"}  # install scripts look for node
-            quietly = ["--no-audit", "--no-fund", "--silent"]
+            quietly = ["--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
             _run([*_npm(node_folder()), "install", *quietly, *component.packages], folder, environment)
         else:
             _run([sys.executable, "-m", "venv", "venv"], folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -62,7 +63,19 @@ def test_shipped_configuration_loads_and_fits_its_schema(name: str, environment:
 
 def test_schema_refuses_what_the_loader_refuses() -> None:
     validator = Draft202012Validator(json_schema())
-    for name in ("unknown_probe_key", "missing_name", "no_probe", "bad_choice", "wrong_type", "unknown_default"):
+    names = (
+        "unknown_probe_key",
+        "missing_name",
+        "no_probe",
+        "bad_choice",
+        "wrong_type",
+        "unknown_default",
+        "unasked_environment",
+        "environment_servers_listed",
+        "bad_run",
+        "original_bad_value",
+    )
+    for name in names:
         assert not validator.is_valid(yaml.safe_load((INVALID / f"{name}.yaml").read_text())), name
 
 
@@ -116,16 +129,31 @@ def test_environment_is_laid_over_the_file(tmp_path: Path) -> None:
         load(file, "test", {})
 
 
-def test_original_keys_act_where_they_can_and_warn_where_they_do_not() -> None:
-    settings = load(ROOT / "config" / "original.yaml", None, {})
-    rest = settings.servers[0].probes["rest"]
-    assert (settings.run.concurrency, settings.run.per_origin) == (20, 30)
-    assert (rest.timeout, rest.connect_timeout, rest.retry.max_attempts) == (30.0, 10.0, 3)
-    assert load(ROOT / "config" / "original.yaml", "development", {}).run.concurrency == 10
-    assert settings.benchmarking is not None
-    assert settings.benchmarking.scenarios["stress_test"].concurrent_users == 100
-    assert len(settings.warnings) == 7
-    assert any("caching: accepted" in line for line in settings.warnings)
+def test_environment_and_file_may_write_an_address_alone(tmp_path: Path) -> None:
+    document = {
+        "servers": [{"name": "a", "rest": "http://h/"}, {"name": "b", "rest": {"url": "http://h/", "timeout": 3}}],
+        "environments": {
+            "production": {"servers": {"a": {"rest": {"timeout": 1}}, "b": {"rest": "http://production/"}}}
+        },
+    }
+    first, second = (server.probes["rest"] for server in load(written(tmp_path, document), "production", {}).servers)
+    assert (first.url, first.timeout) == ("http://h/", 1.0)
+    assert (second.url, second.timeout) == ("http://production/", 3.0)
+
+
+def test_environment_switches_a_kind_off(tmp_path: Path) -> None:
+    document = {
+        "servers": [{"name": "a", "mcp": "http://h/mcp", "rest": "http://h/", "weights": {"mcp": 2, "rest": 1}}],
+        "environments": {"production": {"servers": {"a": {"rest": None}}}},
+    }
+    file = written(tmp_path, document)
+    assert list(load(file, None, {}).servers[0].probes) == ["mcp", "rest"]
+    assert list(load(file, "production", {}).servers[0].probes) == ["mcp"]
+
+
+def test_unknown_environment_says_who_named_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='no environment "test", which MCP_STATUS_ENV names; there are: none'):
+        load(written(tmp_path, ONE), None, {"MCP_STATUS_ENV": "test"})
 
 
 def test_variables_are_filled_in(tmp_path: Path) -> None:
@@ -142,6 +170,116 @@ def test_token_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
     settings = load(written(tmp_path, document), None, {})
     assert settings.servers[0].probes["mcp"].bearer == "c4nary"
     assert "c4nary" not in repr(settings)
+
+
+def test_credentials_of_a_server_replace_those_of_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("own")
+    (tmp_path / "all").write_text("all")
+    document: dict[str, Any] = {
+        "defaults": {"mcp": {"bearer_file": "all"}, "rest": {"bearer": "all"}},
+        "servers": [
+            {"name": "a", "mcp": "https://h/mcp", "rest": "https://h/"},
+            {"name": "b", "mcp": {"url": "https://h/mcp", "bearer": "own"}},
+            {"name": "c", "rest": {"url": "https://h/", "bearer_file": "own"}},
+            {"name": "d", "rest": {"url": "https://h/", "bearer": None, "headers": {"Authorization": "own"}}},
+        ],
+    }
+    tokens = [
+        [options.bearer for options in server.probes.values()]
+        for server in load(written(tmp_path, document), None, {}).servers
+    ]
+    assert tokens == [["all", "all"], ["own"], ["own"], [None]]
+
+
+def test_default_authorities_are_for_the_https_servers(tmp_path: Path) -> None:
+    document = {
+        "defaults": {"rest": {"tls": {"verify": False}}},
+        "servers": [{"name": "a", "rest": "http://h/"}, {"name": "b", "rest": "https://h/"}],
+    }
+    plain, encrypted = load(written(tmp_path, document), None, {}).servers
+    assert (plain.probes["rest"].tls.verify, encrypted.probes["rest"].tls.verify) == (True, False)
+
+
+def test_header_may_be_named_like_a_file_option(tmp_path: Path) -> None:
+    rest = {"url": "http://h/", "headers": {"x_file": "no/such/file"}}
+    (server,) = load(written(tmp_path, {"servers": [{"name": "a", "rest": rest}]}), None, {}).servers
+    assert server.probes["rest"].headers == {"x_file": "no/such/file"}
+
+
+SECRET_PLACES = (
+    "bearer: [{}]",
+    "bearer: {}\n      bearer_file: no/such",
+    "bearer: '{} {}'",
+    "bearer: !{} x",
+    "bearer: *{}",
+    "bearer: '${{1-{}}}'",
+    "bearer: '${{1:-{}}}'",
+    "bearer: '${{CANARY}} ${{UNSET}}'",
+    "bearer: '${{CANARY}} x'",
+    "headers: {}",
+    "headers: [{}]",
+    "headers: {{Authorization: [{}]}}",
+    "headers: {{Authorization: '${{CANARY}}\\x'}}\n      bearer: x",
+    'headers: {{X-A: "{}\\n"}}',
+    "body: [{}]",
+    "body: {}",
+    "url: ftp://me:{}@h/",
+    "url: http://me:{}@h:99999/?key={}",
+    "url: http://me:{}@h/\n      bearer: x",
+    "url: 'http://me:${{CANARY}}@/'",
+    "timeout: ${{CANARY}}",
+    "expect: {{status: ['${{UNSET}}${{CANARY}}']}}",
+)
+
+
+@pytest.mark.parametrize("spelled", SECRET_PLACES)
+def test_no_message_shows_a_secret(tmp_path: Path, spelled: str) -> None:
+    canary = "c4nary"
+    file = tmp_path / "fleet.yaml"
+    url = "" if spelled.startswith("url") else "url: https://h/\n      "
+    file.write_text(f"servers:\n  - name: a\n    rest:\n      {url}{spelled.format(canary, canary)}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(file, None, {"CANARY": canary})
+    assert canary not in str(refused.value)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "? ", "- "])
+def test_deep_nesting_is_refused_before_it_overflows_the_stack(tmp_path: Path, opening: str) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text("x-a:\n  " + opening * 100_000)
+    with pytest.raises(ConfigError, match="not valid YAML: "):
+        load(file, None, {})
+
+
+def test_what_only_old_yaml_takes_for_dates_and_numbers_is_text(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "servers:\n  - name: 2026-13-45\n    rest:\n      url: http://h/\n"
+        "      expect: {json: [{path: $.a, one_of: [2026-01-02, 12:30, 1:2.5, =, 7]}]}\n"
+    )
+    (server,) = load(file, None, {}).servers
+    assert server.name == "2026-13-45"
+    assert server.probes["rest"].expect.json[0].one_of == ("2026-01-02", "12:30", "1:2.5", "=", 7)
+
+
+def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "x-slow: &slow {timeout: 9s}\nservers:\n"
+        "  - {name: a, rest: {<<: *slow, url: 'http://h/'}}\n  - {name: b, rest: {<<: [*slow], url: 'http://h/'}}\n"
+    )
+    assert [server.probes["rest"].timeout for server in load(str(file), None, {}).servers] == [9.0, 9.0]
+
+
+def test_large_file_without_aliases_is_no_bomb(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text("servers:\n  - {name: a, rest: 'http://h/'}\nx-a:\n" + "  - [a, b, c, d]\n" * 30_000)
+    assert load(file, None, {}).servers
+
+
+def test_loading_leaves_the_cycle_collector_as_it_was(tmp_path: Path) -> None:
+    load(written(tmp_path, ONE), None, {})
+    assert gc.isenabled()
 
 
 def test_ten_thousand_servers_load_in_seconds(tmp_path: Path) -> None:
@@ -177,8 +315,13 @@ def test_servers_are_chosen_by_tag_group_and_name(tmp_path: Path) -> None:
 def test_addresses_need_no_file() -> None:
     server = adhoc({"mcp": "http://h:1/mcp", "rest": "http://h:2/health"})
     assert (server.name, list(server.probes)) == ("h:1", ["mcp", "rest"])
-    with pytest.raises(ConfigError, match="--rest nonsense: "):
+    with pytest.raises(ConfigError, match='--rest: "nonsense" is not an http or https address'):
         adhoc({"rest": "nonsense"})
+    with pytest.raises(ConfigError) as refused:
+        adhoc({"rest": "http://me:c4nary@h:99999/"})
+    assert "c4nary" not in str(refused.value)
+    with pytest.raises(ConfigError, match="--timeout: 0 is not a time limit"):
+        adhoc({"rest": "http://h/"}, timeout_s=0.0)
 
 
 def test_schema_in_the_repository_is_fresh() -> None:
@@ -190,6 +333,10 @@ def test_schema_in_the_repository_is_fresh() -> None:
 @given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_durations_add_up(number: int, unit: str) -> None:
     seconds = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+    if number * seconds > 3650 * 86400 - 3600:
+        with pytest.raises(ValueError, match="at most 3650d"):
+            parse_duration(f"1h1m{number}{unit}")
+        return
     assert parse_duration(f"{number}{unit}") == pytest.approx(number * seconds)
     assert parse_duration(f"1h{number}{unit}") == pytest.approx(3600 + number * seconds)
 
@@ -219,6 +366,8 @@ def test_laying_over_keeps_what_is_above_and_what_is_only_below(below: Any, abov
     laid = merged(below, above)
     assert merged(laid, above) == laid
     assert merged({}, below) == below
+    if isinstance(below, dict):
+        assert merged(below, {}) == below
     if isinstance(below, dict) and isinstance(above, dict):
         assert set(laid) == {*below, *above}
 

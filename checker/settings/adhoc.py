@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from checker.errors import ConfigError, UsageError
 from checker.model import Server
 from checker.probes import KINDS
-from checker.settings.document import Problem, dotted
-from checker.settings.validate import validated
+from checker.settings.document import Problem
+from checker.settings.validate import Source, validated
 
 
 def adhoc(urls: Mapping[str, str], timeout_s: float | None = None) -> Server:
@@ -20,11 +20,12 @@ def adhoc(urls: Mapping[str, str], timeout_s: float | None = None) -> Server:
     for kind, url in urls.items():
         values = {"url": url} if timeout_s is None else {"url": url, "timeout": timeout_s}
         problems: list[Problem] = []
-        options = validated(KINDS[kind].options, values, values, (kind,), problems)
+        options = validated(KINDS[kind].options, values, Source((), values, problems))
         if options is not None:
-            problems += [Problem((kind, *keys), text) for keys, text in KINDS[kind].faults(options)]
-        if problems:
-            raise ConfigError("\n".join(f"--{dotted(one.place[:1])} {url}: {one.text}" for one in problems))
+            problems += [Problem(keys, text) for keys, text in KINDS[kind].faults(options)]
+        if problems:  # without the address, which may hold a password
+            said = ((kind if one.place[0] == "url" else one.place[0], one.text) for one in problems)
+            raise ConfigError("\n".join(f"--{option}: {text}" for option, text in said))
         probes[kind] = options
     name = urlsplit(next(iter(urls.values()))).netloc.rpartition("@")[2]
     return Server(name=name, probes={kind: probes[kind] for kind in KINDS if kind in probes})

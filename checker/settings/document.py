@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.reader import Reader
 
 from checker.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
-_MOST_NODES = 1_000_000
+_ALIASES_MAKE = 20  # times the nodes that are written out, at most, once a small document is exceeded
+_SMALL = 100_000
 _MOST_DEPTH = 50
+_LONGEST_NUMBER = 19  # digits; what is longer may not fit the 64 bits in which numbers reach the workers
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Problem:
 
     place: Place
     text: str
+    line: int | None = None
+    """Where it stands, if that is not where the place stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +44,20 @@ class Document:
     lines: dict[Place, int]
 
     def refuse(self, problems: list[Problem], most: int = 10) -> ConfigError:
-        """The error that lists these problems, a line each."""
-        shown = [f"{self.path}:{self._line(one.place)}{dotted(one.place)}: {one.text}" for one in problems[:most]]
+        """The error that lists these problems in the order of the file, a line each."""
+        placed = sorted(((self._line(one), one) for one in problems), key=lambda pair: pair[0] or sys.maxsize)
+        shown = [
+            f"{self.path}:{f'{line}: ' if line else ' '}{_on_one_line(f'{dotted(one.place)}: {one.text}')}"
+            for line, one in placed[:most]
+        ]
         if len(problems) > most:
             shown.append(f"and {len(problems) - most} more")
         return ConfigError("\n".join(shown))
 
-    def _line(self, place: Place) -> str:
-        """The line of the place, or of the nearest thing around it."""
-        for length in range(len(place), 0, -1):
-            if (line := self.lines.get(place[:length])) is not None:
-                return f"{line}: "
-        return " "
+    def _line(self, problem: Problem) -> int | None:
+        """The line of the problem's place, or of the nearest thing around it."""
+        around = (self.lines.get(problem.place[:length]) for length in range(len(problem.place), 0, -1))
+        return problem.line or next((line for line in around if line is not None), None)
 
 
 def dotted(place: Place) -> str:
@@ -57,6 +68,11 @@ def dotted(place: Place) -> str:
     return text.removeprefix(".") or "the document"
 
 
+def _on_one_line(text: str) -> str:
+    """The text with line breaks and what else a terminal would act on written as escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def read(path: Path) -> Document:
     """The document; raises ConfigError for what cannot be read, is no YAML, or has a key twice."""
     try:
@@ -65,13 +81,19 @@ def read(path: Path) -> Document:
         raise ConfigError(f"{path}: {error.strerror}; name a readable YAML file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    loader = _Loader(text)
+    if odd := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: a control character (#x{ord(odd[0]):02x}); remove it")
+    document, problems = Document(path, {}, {}), list[Problem]()
+    loader = None
     try:
+        most = _SMALL + _ALIASES_MAKE * _written_nodes(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
-        document = Document(path, {}, {})
-        problems: list[Problem] = []
         if node is not None:
-            _walk(node, document, problems)
+            _walk(node, most, document, problems)
+        if problems:
+            raise document.refuse(problems)
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -80,35 +102,85 @@ def read(path: Path) -> Document:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     finally:
-        loader.dispose()
-    if problems:
-        raise document.refuse(problems)
+        if loader is not None:
+            loader.dispose()
     if not isinstance(values, dict):
         raise ConfigError(f'{path}: not a mapping; a config begins with keys such as "servers:"')
     return Document(path, values, document.lines)
 
 
-def _walk(root: yaml.Node, document: Document, problems: list[Problem]) -> None:
-    """Note the line of every key and list item, and complain of keys that stand twice."""
+def _written_nodes(text: str) -> int:
+    """How many nodes the text writes out; raises ValueError for nesting that would overflow the composer's C stack."""
+    nodes = depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        nodes += isinstance(event, yaml.NodeEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MOST_DEPTH:
+                raise ValueError("nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return nodes
+
+
+def _walk(root: yaml.Node, most: int, document: Document, problems: list[Problem]) -> None:
+    """Note the line of every key and list item, and complain of what YAML allows and a configuration does not."""
     waiting: list[tuple[yaml.Node, Place]] = [(root, ())]
-    for _ in range(_MOST_NODES):
+    for _ in range(most):
         if not waiting:
             return
         node, place = waiting.pop()
         if len(place) > _MOST_DEPTH:
             raise ValueError("nested too deeply")
+        if fault := _settle(node):
+            problems.append(Problem(place, fault))
         if isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                document.lines[(*place, index)] = item.start_mark.line + 1
-                waiting.append((item, (*place, index)))
+            inner = [(item, (*place, index)) for index, item in enumerate(node.value)]
+            document.lines.update({where: item.start_mark.line + 1 for item, where in inner})
+            waiting += reversed(inner)
         elif isinstance(node, yaml.MappingNode):
-            names: set[str] = set()
-            for key, value in node.value:
-                if key.value in names and key.value != "<<":
-                    line = key.start_mark.line + 1
-                    problems.append(Problem((*place, key.value), f"the key stands twice (again in line {line})"))
-                elif isinstance(key, yaml.ScalarNode):
-                    names.add(key.value)
-                    document.lines[(*place, key.value)] = key.start_mark.line + 1
-                    waiting.append((value, (*place, key.value)))
+            waiting += reversed(_entries(node, place, document, problems))
     raise ValueError("too large once its aliases are expanded")
+
+
+def _entries(
+    node: yaml.MappingNode, place: Place, document: Document, problems: list[Problem]
+) -> list[tuple[yaml.Node, Place]]:
+    """The values of a mapping with their places; complains of keys that stand twice or are not text."""
+    entries: dict[str, tuple[yaml.Node, Place]] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(Problem(place, "a list or a mapping stands where a key should be", line))
+        elif key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+            problems.append(Problem(place, f'the key "{key.value}" is not text; put quotes around it', line))
+        elif key.value in entries:
+            problems.append(Problem((*place, key.value), f"the key stands twice (again in line {line})"))
+        else:
+            where = (*place, key.value)
+            document.lines[where] = line
+            entries[key.value] = value, where
+    return list(entries.values())
+
+
+def _settle(node: yaml.Node) -> str | None:
+    """Make text of what only YAML 1.1 takes for a number or a date; say what no value of ours can be."""
+    if node.tag == f"{_TAG}value":  # a lone "=", for which the loader has no constructor
+        node.tag = f"{_TAG}str"
+    if node.tag not in _PLAIN:
+        return "a YAML tag has no use here; put quotes around text that begins with !"
+    if node.tag == f"{_TAG}timestamp" or (node.tag in (f"{_TAG}int", f"{_TAG}float") and ":" in node.value):
+        node.tag = f"{_TAG}str"
+    elif node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_NUMBER:
+        return "the number is too long; put quotes around it if it is text"
+    elif node.tag == f"{_TAG}float" and not _finite(node.value):
+        return "not a finite number; write one, or put quotes around it if it is text"
+    return None
+
+
+def _finite(spelled: str) -> bool:
+    """Whether a YAML float is one that can be counted with; its ``.inf`` and ``.nan`` are none for Python."""
+    try:
+        return math.isfinite(float(spelled.replace("_", "")))
+    except ValueError:
+        return False

@@ -1,63 +1,100 @@
-"""Values laid over values: an environment over the document, a server over the defaults."""
+"""One layer of configuration over another: an environment over the file, a server over the defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from checker.probes import KINDS
 from checker.settings.document import Document, Place, Problem
 from checker.settings.validate import unknown_key
 
+FILE_SUFFIX = "_file"
+"""How the name of an option ends that names a file."""
+
 
 def merged(below: Any, above: Any) -> Any:
-    """``above`` laid over ``below``: mappings are merged key by key, everything else is replaced."""
+    """``above`` laid over ``below``: mappings are merged key by key, everything else is replaced.
+
+    A value replaces the file it might be read from, and the reverse: ``bearer`` above goes for ``bearer_file`` below.
+    """
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
-    return {**below, **{key: merged(below[key], item) if key in below else item for key, item in above.items()}}
+    kept = {key: item for key, item in below.items() if key in above or _other_spelling(key) not in above}
+    return {**kept, **{key: merged(below[key], item) if key in below else item for key, item in above.items()}}
 
 
-def with_environment(document: Document, environment: str | None) -> Document:
+def _other_spelling(key: str) -> str:
+    return key.removesuffix(FILE_SUFFIX) if key.endswith(FILE_SUFFIX) else key + FILE_SUFFIX
+
+
+def spelled_out(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A server entry in which an address alone has become a mapping with a url."""
+    return {key: {"url": value} if key in KINDS and isinstance(value, str) else value for key, value in entry.items()}
+
+
+def with_environment(document: Document, environment: str | None, known: Sequence[str], named_by: str = "") -> Document:
     """The document as the environment has it, without its ``environments`` block; raises ConfigError.
 
-    In an environment ``servers`` is a mapping from a server's name to what is different about it.
+    In an environment ``servers`` is a mapping from a server's name to what is different about it. ``known`` are the
+    keys that an environment may have, ``named_by`` says in a message where the environment's name comes from.
     """
     values = dict(document.values)
     environments = values.pop("environments", None) or {}
-    if not isinstance(environments, Mapping):
-        raise document.refuse([Problem(("environments",), "write names of environments, indented below")])
+    if problems := _problems(environments, known):
+        raise document.refuse(problems)
     if environment is None:
         return Document(document.path, values, document.lines)
     if environment not in environments:
-        known = ", ".join(map(str, environments)) or "none"
-        raise document.refuse([Problem(("environments",), f'no environment "{environment}"; there are: {known}')])
-    above = environments[environment] or {}
-    if not isinstance(above, Mapping):
-        raise document.refuse([Problem(("environments", environment), "write keys and values, indented below")])
-    lines = dict(document.lines)
+        there = ", ".join(environments) or "none"
+        said = f'no environment "{environment}"{named_by}; there are: {there}'
+        raise document.refuse([Problem(("environments",), said)])
+    differing = dict(environments[environment] or {})
     prefix: Place = ("environments", environment)
-    for place, line in document.lines.items():
-        if place[:2] == prefix and len(place) > 2:
-            lines[place[2:]] = line
-    differing = dict(above)
-    changed = _servers(document, values.get("servers"), differing.pop("servers", {}), prefix)
+    lines = {place[2:]: line for place, line in document.lines.items() if place[:2] == prefix and len(place) > 2}
+    changes = differing.pop("servers", None) or {}
     values = merged(values, differing)
-    if changed is not None:
-        values["servers"] = changed
-    return Document(document.path, values, lines)
+    if changes:
+        values["servers"], index_of = _servers(document, values.get("servers"), changes, (*prefix, "servers"))
+        # an entry is complained of by its place in the list, and what is wrong may stand in the environment
+        for place, line in list(lines.items()):
+            if place[0] == "servers" and len(place) > 2 and place[1] in index_of:
+                lines["servers", index_of[str(place[1])], *place[2:]] = line
+    return Document(document.path, values, {**document.lines, **lines})
 
 
-def _servers(document: Document, servers: Any, changes: Any, prefix: Place) -> list[Any] | None:
-    if not changes or not isinstance(servers, list):
-        return None
-    place = (*prefix, "servers")
+def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:
+    """What is wrong with the environments at first sight, those that were not asked for included."""
+    if not isinstance(environments, Mapping):
+        return [Problem(("environments",), "write names of environments, indented below")]
+    problems = []
+    for name, above in environments.items():
+        if above is not None and not isinstance(above, Mapping):
+            problems.append(Problem(("environments", name), "write keys and values, indented below"))
+            continue
+        problems += [
+            Problem(("environments", name, key), unknown_key(key, list(known)))
+            for key in above or {}
+            if key not in known
+        ]
+    return problems
+
+
+def _servers(document: Document, servers: Any, changes: Any, place: Place) -> tuple[list[Any], dict[str, int]]:
+    """The server entries with the changes laid over them, and where in the list each changed one stands."""
     if not isinstance(changes, Mapping):
         raise document.refuse([Problem(place, "write names of servers, each with what is different, indented below")])
-    names = [one.get("name") for one in servers if isinstance(one, Mapping)]
-    if unknown := [name for name in changes if name not in names]:
-        known = [str(name) for name in names]
-        said = unknown_key(str(unknown[0]), known).replace("unknown key", "no server of this name")
-        raise document.refuse([Problem((*place, unknown[0]), said)])
-    return [
-        merged(one, changes[one["name"]] or {}) if isinstance(one, Mapping) and one.get("name") in changes else one
-        for one in servers
-    ]
+    listed = list(servers) if isinstance(servers, list) else []
+    index_of = {str(one.get("name")): index for index, one in enumerate(listed) if isinstance(one, Mapping)}
+    problems = []
+    for name, change in changes.items():
+        if name not in index_of:
+            said = unknown_key(name, list(index_of)).replace("unknown key", "no server of this name")
+            problems.append(Problem((*place, name), said))
+        elif change is not None and not isinstance(change, Mapping):
+            problems.append(Problem((*place, name), "write what is different about the server, indented below"))
+        elif change:
+            listed[index_of[name]] = merged(spelled_out(listed[index_of[name]]), spelled_out(change))
+    if problems:
+        raise document.refuse(problems)
+    return listed, {name: index for name, index in index_of.items() if name in changes}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from checker.probes import KINDS
-from checker.settings.original import Benchmarking, PerformanceOptimization
+from checker.settings.benchmarking import Benchmarking
+from checker.settings.performance import PerformanceOptimization
 from checker.settings.shapes import RunOptions, ServerEntry
 from checker.settings.validate import adapter
 
@@ -47,10 +48,29 @@ def json_schema() -> dict[str, Any]:
             "environments": {
                 "type": "object",
                 "description": "Name of an environment -> what is different in it; servers by name.",
-                "additionalProperties": {"type": "object"},
+                "additionalProperties": {
+                    "type": ["object", "null"],
+                    "properties": {**blocks, "servers": _changes(server, defaults)},
+                    "additionalProperties": False,
+                },
             },
         },
         "$defs": definitions,
+    }
+
+
+def _changes(server: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """What an environment may say about servers: by name, none of their keys required, a kind switched off by null."""
+    address = {"type": "string", "description": "The address alone."}
+    partly = {kind: {"anyOf": [address, whole, {"type": "null"}]} for kind, whole in kinds.items()}
+    return {
+        "type": "object",
+        "description": "Name of a server -> what is different about it.",
+        "additionalProperties": {
+            "type": ["object", "null"],
+            "properties": {**server["properties"], **partly},
+            "additionalProperties": False,
+        },
     }
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT
-from checker.settings.original import Benchmarking, PerformanceOptimization
+from checker.settings.benchmarking import Benchmarking
+from checker.settings.performance import Count, PerformanceOptimization
 from checker.units import Seconds
 
 
@@ -31,19 +35,25 @@ class ServerEntry:
     """How the probes' statuses become the server's."""
 
 
+def _heartbeat_timeout(seconds: float) -> float:
+    if seconds < 3:
+        raise ValueError("workers speak once a second; write 3s or more")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a run is made."""
 
     __pydantic_config__ = STRICT
 
-    workers: int | None = None
+    workers: Count | None = None
     """Worker processes; by default one per core, fewer for a small fleet."""
-    concurrency: int = 500
+    concurrency: Count = 500
     """Checks at once over all workers."""
-    per_origin: int = 30
+    per_origin: Count = 30
     """Attempts at once at one scheme, host and port, for each probe kind on its own."""
-    heartbeat_timeout: Seconds = 15.0
+    heartbeat_timeout: Annotated[Seconds, AfterValidator(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 
 
@@ -53,8 +63,8 @@ class Settings:
 
     servers: tuple[Server, ...]
     run: RunOptions = RunOptions()
-    performance: PerformanceOptimization | None = None
-    benchmarking: Benchmarking | None = None
+    performance: PerformanceOptimization = field(default_factory=PerformanceOptimization)
+    benchmarking: Benchmarking = field(default_factory=Benchmarking)
     path: str | None = None
     environment: str | None = None
     warnings: tuple[str, ...] = ()

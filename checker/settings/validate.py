@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import types
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -18,12 +20,56 @@ _SECRET_KEYS = {"headers", "bearer", "body"}
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 _PLAINER = {
-    "Input should be a valid tuple": "write a list, such as [a, b]",
-    "Input should be a valid mapping": "write keys and values, indented below",
-    "Input should be a valid string": "write text; put quotes around it",
-    "Input should be a valid boolean, unable to interpret input": "write true or false",
-    "Input should be a valid boolean": "write true or false",
+    r"should be a valid tuple": "write a list, such as [a, b]",
+    r"should be a valid mapping|should be a (?:valid )?dictionary.*": "write keys and values, indented below",
+    r"should be a valid string": "write text; put quotes around it",
+    r"should be a valid boolean.*": "write true or false",
+    r"should be a valid integer.*": "write a whole number",
+    r"should be a valid number.*": "write a number",
+    r"should be greater than or equal to (\S+)": r"write \1 or more",
+    r"should be less than or equal to (\S+)": r"write \1 or less",
+    r"should be greater than (\S+)": r"write more than \1",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where values come from: what stands in the file, at which place, and the list for what is wrong with it."""
+
+    place: Place
+    raw: Any
+    """The values before variables were filled in: what may be shown."""
+    problems: list[Problem]
+
+    def complain(self, where: Place, text: str) -> None:
+        """Add a problem at a place below this one."""
+        self.problems.append(Problem((*self.place, *where), text))
+
+    def below(self, *keys: str | int) -> Source:
+        """The source of what stands below these keys."""
+        raw = self.raw
+        for key in keys:
+            try:
+                raw = raw[key]
+            except (LookupError, TypeError):
+                raw = None
+        return Source((*self.place, *keys), raw, self.problems)
+
+    def shown(self, where: Place) -> str:
+        """The value as it stands in the file, short; a secret's is not shown."""
+        if _SECRET_KEYS & set(where):
+            return "the value (not shown)"
+        raw = self.raw
+        for step in where:
+            try:
+                raw = raw[step]
+            except (LookupError, TypeError):
+                return "the value"
+        if isinstance(raw, dict | list):
+            return "this " + ("mapping" if isinstance(raw, dict) else "list")
+        text = {None: "null", True: "true", False: "false"}.get(raw) if isinstance(raw, bool | None) else None
+        text = text or (f'"{raw}"' if isinstance(raw, str) else str(raw))
+        return text if len(text) <= 80 else text[:79] + "…"
 
 
 @lru_cache(maxsize=64)
@@ -32,14 +78,10 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def validated(kind: type[Options], values: Any, raw: Any, place: Place, problems: list[Problem]) -> Options | None:
-    """The options, or None and an entry in problems for each fault.
-
-    ``raw`` is the same value before variables were filled in: it is what may be shown.
-    """
+def validated(kind: type[Options], values: Any, source: Source) -> Options | None:
+    """The options, or None and an entry in the source's problems for each fault."""
     try:
         options: Options = adapter(cast(Any, kind)).validate_python(values)
-        return options
     except ValidationError as error:
         seen: set[Place] = set()
         for fault in error.errors(include_url=False):
@@ -47,8 +89,40 @@ def validated(kind: type[Options], values: Any, raw: Any, place: Place, problems
             where = _in_document(fault["loc"], values, missing)
             if where not in seen:
                 seen.add(where)
-                problems.append(Problem((*place, *where), _text(fault, kind, where, raw)))
-    return None
+                source.complain(where, _text(fault, kind, where, source))
+        return None
+    misread = list(_misread(kind, values, ()))
+    for where in misread:
+        source.complain(where, f"{source.shown(where)} is not valid: write a number")
+    return None if misread else options
+
+
+def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
+    """Where pydantic took yes or no, or a variable that holds "nan", for a number of this bare type or inside it."""
+    if kind is int or kind is float:
+        if isinstance(value, bool) or not _finite(value):
+            yield where
+    elif isinstance(value, dict):
+        if is_dataclass(kind):
+            hints = option_types(cast(Any, kind))
+            for key, item in value.items():
+                yield from _misread(hints[key], item, (*where, key))
+        elif get_origin(kind) is Mapping:
+            inner = _bare(get_args(kind)[1])
+            for key, item in value.items():
+                yield from _misread(inner, item, (*where, key))
+    elif isinstance(value, list) and get_origin(kind) is tuple:
+        inner = _bare(get_args(kind)[0])
+        for index, item in enumerate(value):
+            yield from _misread(inner, item, (*where, index))
+
+
+def _finite(value: Any) -> bool:
+    """False for an infinite number and for what is none, however it is written; durations and sizes are as parsed."""
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return True
 
 
 def _in_document(loc: tuple[int | str, ...], values: Any, missing: bool) -> Place:
@@ -70,36 +144,47 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _text(fault: Any, kind: type[Any], where: Place, raw: Any) -> str:
+def _text(fault: Any, kind: type[Any], where: Place, source: Source) -> str:
     if fault["type"] in _UNKNOWN_KEY:
         return unknown_key(str(where[-1]), known_keys(kind, where[:-1])) if where else "unknown key"
     if fault["type"] in _MISSING:
         return "missing; add this key"
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    said = _PLAINER.get(said, said.replace("Input should be", "should be"))
-    return f"{_shown(raw, where)} is not valid: {said}"
+    said = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
+    for pattern, plainer in _PLAINER.items():
+        if match := re.fullmatch(pattern, said):
+            said = match.expand(plainer)
+            break
+    return f"{source.shown(where)} is not valid: {said}"
 
 
 def unknown_key(name: str, known: list[str]) -> str:
     """The message for a key that does not exist, with the one that was probably meant."""
     close = get_close_matches(name, known, n=1)
-    return (
-        f'unknown key; did you mean "{close[0]}"?' if close else f"unknown key; known here: {', '.join(sorted(known))}"
-    )
+    if close:
+        return f'unknown key; did you mean "{close[0]}"?'
+    return f"unknown key; known here: {', '.join(sorted(known)) or 'none'}"
 
 
 def known_keys(kind: Any, where: Place) -> list[str]:
     """The keys that an options class has at a place inside it; none where keys are free."""
     for step in where:
         kind = _bare(kind)
-        if is_dataclass(kind) and isinstance(kind, type):
-            kind = get_type_hints(kind, include_extras=True).get(str(step))
+        if is_dataclass(kind):
+            kind = option_types(cast(Any, kind)).get(str(step))
         elif get_origin(kind) is tuple:
             kind = get_args(kind)[0]
+        elif get_origin(kind) is Mapping:
+            kind = get_args(kind)[1]
         else:
             return []
     kind = _bare(kind)
     return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+@lru_cache(maxsize=64)
+def option_types(kind: Any) -> dict[str, Any]:
+    """The type of each option of a class, without Annotated and without None."""
+    return {name: _bare(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
 
 
 def _bare(kind: Any) -> Any:
@@ -114,19 +199,3 @@ def _bare(kind: Any) -> Any:
             kind = others[0]
         else:
             return kind
-
-
-def _shown(raw: Any, where: Place) -> str:
-    """The value as it stands in the file, short; a secret's is not shown."""
-    if _SECRET_KEYS & set(where):
-        return "the value (not shown)"
-    for step in where:
-        try:
-            raw = raw[step]
-        except (LookupError, TypeError):
-            return "the value"
-    if isinstance(raw, dict | list):
-        return "this " + ("mapping" if isinstance(raw, dict) else "list")
-    text = {None: "null", True: "true", False: "false"}.get(raw) if isinstance(raw, bool | None) else None
-    text = text or (f'"{raw}"' if isinstance(raw, str) else str(raw))
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 from checker.settings.document import Place, Problem
 
-_REFERENCE = re.compile(r"\$(?:(\$)|\{([^}]*)\})")
+_REFERENCE = re.compile(r"\$(?:(\$)|\{([^}]*)(\}?))")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
@@ -24,11 +24,10 @@ def expand(value: Any, environ: Mapping[str, str], place: Place, problems: list[
     def fill(match: re.Match[str]) -> str:
         if match[1]:
             return "$"
-        named = _NAME.fullmatch(match[2])
+        named = _NAME.fullmatch(match[2]) if match[3] else None
         if named is None:
-            problems.append(
-                Problem(place, f'"{match[0]}" is no variable; write ${{NAME}}, or $${{ for the text itself')
-            )
+            # What follows may be a secret that only looks like a variable: it is not shown.
+            problems.append(Problem(place, '"${…" is no variable; write ${NAME}, or $${ for the text itself'))
             return ""
         found = environ.get(named[1], named[2])
         if found is None:

@@ -1,0 +1,108 @@
+"""The ``benchmarking`` block of the original system: its keys and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from checker.probes.options import STRICT
+from checker.settings.performance import Count
+from checker.units import Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkDefaults:
+    """How long a benchmark runs."""
+
+    __pydantic_config__ = STRICT
+
+    duration_seconds: Seconds = 60.0
+    """Time that is measured."""
+    warmup_duration: Seconds = 10.0
+    """Time before it, which is not."""
+    cooldown_duration: Seconds = 5.0
+    """Time after it, which is not."""
+    iterations: Count = 3
+    """How often it is repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One load scenario."""
+
+    __pydantic_config__ = STRICT
+
+    concurrent_users: Count
+    """Checks at once."""
+    duration_seconds: Seconds
+    """Time in all."""
+    ramp_up_seconds: Seconds = 0.0
+    """Time in which the users arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charts:
+    """Charts of a benchmark's report."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether there are any."""
+    formats: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+    """Files to write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkReports:
+    """What a benchmark's report holds."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether there is one."""
+    include_charts: bool = True
+    """Whether it shows the charts."""
+    include_recommendations: bool = True
+    """Whether it says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkOutput:
+    """Where a benchmark's results go."""
+
+    __pydantic_config__ = STRICT
+
+    directory: str = "benchmark_results"
+    """Folder of the files."""
+    formats: tuple[Literal["json", "csv", "html"], ...] = ("json", "csv", "html")
+    """Files to write."""
+    charts: Charts = Charts()
+    """Charts."""
+    reports: BenchmarkReports = BenchmarkReports()
+    """The report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmarking:
+    """The original's benchmark block."""
+
+    __pydantic_config__ = STRICT
+
+    defaults: BenchmarkDefaults = BenchmarkDefaults()
+    """How long a benchmark runs."""
+    concurrent_users: tuple[Count, ...] = (1, 5, 10, 20, 50, 100)
+    """Numbers of checks at once to measure with."""
+    server_counts: tuple[Count, ...] = (1, 5, 10, 25, 50)
+    """Numbers of servers to measure with."""
+    scenarios: Mapping[str, Scenario] = field(
+        default_factory=lambda: {
+            "light_load": Scenario(concurrent_users=5, duration_seconds=30.0, ramp_up_seconds=5.0),
+            "normal_load": Scenario(concurrent_users=20, duration_seconds=60.0, ramp_up_seconds=10.0),
+            "heavy_load": Scenario(concurrent_users=50, duration_seconds=120.0, ramp_up_seconds=20.0),
+            "stress_test": Scenario(concurrent_users=100, duration_seconds=300.0, ramp_up_seconds=60.0),
+        }
+    )
+    """Load scenarios by name."""
+    output: BenchmarkOutput = BenchmarkOutput()
+    """Where results go."""

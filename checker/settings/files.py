@@ -1,0 +1,68 @@
+"""Options that name a file: made absolute, known to be readable, and read where the file holds a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from checker.settings.overlay import FILE_SUFFIX, merged
+from checker.settings.validate import Source, option_types
+
+
+def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, folder: Path) -> dict[str, Any]:
+    """The values with absolute paths; what ``x_file`` holds is in ``x`` too, where the options class has an ``x``.
+
+    Relative paths start at ``folder``. Unreadable files and values given in both ways are added to the problems.
+    """
+    found = dict(values)
+    for keys, secret in _file_options(cast(Any, kind)):
+        block = _inside(values, keys[:-1])
+        named = block.get(keys[-1]) if isinstance(block, Mapping) else None
+        if not isinstance(named, str):
+            continue
+        if secret is not None and block.get(secret) is not None:
+            source.complain(keys, f"{secret} is set as well; keep one of them")
+            continue
+        try:
+            file = (folder / Path(named).expanduser()).resolve()
+            content = file.read_text(encoding="utf-8")
+        except (OSError, ValueError, RuntimeError) as error:
+            said = _said(error)
+            source.complain(keys, f"{source.shown(keys)}: {said}; name a readable file, from the folder of this one")
+            continue
+        read: dict[str, Any] = (
+            {keys[-1]: str(file)} if secret is None else {keys[-1]: str(file), secret: content.strip()}
+        )
+        for key in reversed(keys[:-1]):
+            read = {key: read}
+        found = merged(found, read)
+    return found
+
+
+def _said(error: Exception) -> str:
+    """Why a file could not be read; a path can also hold a NUL, or the home of a user who does not exist."""
+    if isinstance(error, OSError):
+        return error.strerror or "not readable"
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "not a path"
+
+
+def _inside(values: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+@lru_cache(maxsize=64)
+def _file_options(kind: Any) -> tuple[tuple[tuple[str, ...], str | None], ...]:
+    """The keys of every option that names a file, with the option that holds what is read from it, if there is one."""
+    found: list[tuple[tuple[str, ...], str | None]] = []
+    types = option_types(kind)
+    for name in (field.name for field in fields(kind)):
+        if name.endswith(FILE_SUFFIX):
+            found.append(((name,), name.removesuffix(FILE_SUFFIX) if name.removesuffix(FILE_SUFFIX) in types else None))
+        elif is_dataclass(types[name]):
+            found += [((name, *keys), secret) for keys, secret in _file_options(types[name])]
+    return tuple(found)

@@ -1,0 +1,309 @@
+"""The ``performance_optimization`` block of the original system: its keys and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from checker.probes.options import STRICT
+from checker.units import Seconds
+
+
+def _time_limit(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("a time limit is more than 0")
+    return seconds
+
+
+Count = Annotated[int, Field(ge=1)]
+"""A number of things of which there is at least one."""
+TimeLimit = Annotated[Seconds, AfterValidator(_time_limit)]
+"""A duration in which something has to happen."""
+Percent = Annotated[float, Field(ge=0, le=100)]
+"""0 to 100."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindPool:
+    """Connection pool of one probe kind."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """No use here: leave the kind out of the servers instead."""
+    max_connections: Count = 50
+    """No use here: run.concurrency limits checks at once."""
+    max_connections_per_host: Count = 15
+    """Acts as run.per_origin; the smallest of the block's three numbers does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionPools:
+    """Connection pools."""
+
+    __pydantic_config__ = STRICT
+
+    max_connections: Count = 100
+    """No use here: run.concurrency limits checks at once."""
+    max_connections_per_host: Count = 30
+    """Acts as run.per_origin; the smallest of the block's three numbers does."""
+    keepalive_timeout: Seconds = 30.0
+    """No use here: an idle connection is kept as long as its worker."""
+    connection_timeout: TimeLimit = 10.0
+    """Acts as connect_timeout of every probe."""
+    read_timeout: Seconds = 30.0
+    """No use here: a probe's timeout covers the whole attempt."""
+    pool_cleanup_interval: Seconds = 300.0
+    """No use here: an idle connection is kept as long as its worker."""
+    mcp_pool: KindPool = KindPool()
+    """Connections of MCP probes."""
+    rest_pool: KindPool = KindPool()
+    """Connections of REST probes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceThresholds:
+    """Share of a limit from which on there is a warning."""
+
+    __pydantic_config__ = STRICT
+
+    memory_warning_percent: Percent = 80.0
+    """Of max_memory_usage_mb."""
+    cpu_warning_percent: Percent = 70.0
+    """Of all cores."""
+    queue_warning_percent: Percent = 80.0
+    """Of max_queue_size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceLimits:
+    """Limits on what the checker itself uses."""
+
+    __pydantic_config__ = STRICT
+
+    max_concurrent_checks: Count = 50
+    """Acts as run.concurrency; the smaller of it and default_max_concurrent does."""
+    max_memory_usage_mb: Annotated[float, Field(gt=0)] = 512.0
+    """Memory of all processes."""
+    max_cpu_usage_percent: Percent = 80.0
+    """Of all cores."""
+    max_queue_size: Count = 1000
+    """Checks that may wait."""
+    check_interval_seconds: Seconds = 5.0
+    """How often usage is looked at."""
+    monitoring_enabled: bool = True
+    """Whether usage is looked at."""
+    thresholds: ResourceThresholds = ResourceThresholds()
+    """When there is a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheTtl:
+    """How long entries of each category live."""
+
+    __pydantic_config__ = STRICT
+
+    config_cache: Seconds = 300.0
+    """Configurations."""
+    auth_token_cache: Seconds = 3600.0
+    """Credentials."""
+    dns_cache: Seconds = 600.0
+    """Addresses of names."""
+    result_cache: Seconds = 60.0
+    """Results of checks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCategory:
+    """One category of the cache."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether anything is kept."""
+    max_size: Count = 200
+    """Most entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCategories:
+    """The categories of the cache."""
+
+    __pydantic_config__ = STRICT
+
+    config: CacheCategory = CacheCategory(max_size=100)
+    """Configurations."""
+    auth_tokens: CacheCategory = CacheCategory()
+    """Credentials."""
+    dns: CacheCategory = CacheCategory(max_size=500)
+    """Addresses of names."""
+    results: CacheCategory = CacheCategory()
+    """Results of checks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """The cache."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether anything is kept."""
+    ttl: CacheTtl = CacheTtl()
+    """How long entries live."""
+    max_cache_size: Count = 1000
+    """Most entries over all categories."""
+    cleanup_interval: Seconds = 60.0
+    """How often expired entries are removed."""
+    categories: CacheCategories = CacheCategories()
+    """Limits by category."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProcessing:
+    """Batches of checks."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether checks are put into batches."""
+    max_batch_size: Count = 10
+    """Most checks in a batch."""
+    batch_timeout: Seconds = 5.0
+    """A batch that is not full starts after this time."""
+    priority_batching: bool = True
+    """Whether checks of one priority go together."""
+    processing_interval: Seconds = 1.0
+    """How often waiting checks are looked at."""
+    max_concurrent_batches: Count = 5
+    """Most batches at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionTimeouts:
+    """Time limits of checks and batches."""
+
+    __pydantic_config__ = STRICT
+
+    health_check: TimeLimit = 30.0
+    """Acts as timeout of every probe."""
+    batch_processing: Seconds = 60.0
+    """No use here: every probe has its own timeout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRetry:
+    """Acts as retry of every probe."""
+
+    __pydantic_config__ = STRICT
+
+    max_attempts: Count = 3
+    """Attempts in all."""
+    backoff_factor: Annotated[float, Field(ge=1)] = 2.0
+    """Each wait is this many times the one before."""
+    max_backoff: Seconds = 30.0
+    """No wait is longer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrentExecution:
+    """Checks at once."""
+
+    __pydantic_config__ = STRICT
+
+    default_max_concurrent: Count = 20
+    """Acts as run.concurrency; the smaller of it and max_concurrent_checks does."""
+    per_server_limits: Mapping[str, Count] = field(default_factory=dict)
+    """No use here: run.per_origin limits attempts at once at each host."""
+    timeouts: ExecutionTimeouts = ExecutionTimeouts()
+    """Time limits."""
+    retry: ExecutionRetry = ExecutionRetry()
+    """Repetition of failed attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholds:
+    """When there is an alert."""
+
+    __pydantic_config__ = STRICT
+
+    high_response_time: Annotated[float, Field(ge=0)] = 5000.0
+    """Milliseconds."""
+    low_throughput: Annotated[float, Field(ge=0)] = 1.0
+    """Checks a second."""
+    high_error_rate: Share = 0.05
+    """Of all checks."""
+    high_memory_usage: Share = 0.8
+    """Of max_memory_usage_mb."""
+    high_cpu_usage: Share = 0.8
+    """Of all cores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """Alerts on the checker's own metrics."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether there are any."""
+    thresholds: AlertThresholds = AlertThresholds()
+    """When there is one."""
+
+
+Metric = Literal[
+    "response_times", "throughput", "error_rates", "resource_usage", "cache_performance", "connection_pool_stats"
+]
+_METRICS: tuple[Metric, ...] = (
+    "response_times",
+    "throughput",
+    "error_rates",
+    "resource_usage",
+    "cache_performance",
+    "connection_pool_stats",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """Collection of the checker's own metrics."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether metrics are collected."""
+    collection_interval: Seconds = 10.0
+    """How often."""
+    retention_period: Seconds = 3600.0
+    """How long they are kept."""
+    detailed_metrics: bool = True
+    """Whether single values are kept besides the sums."""
+    metrics: tuple[Metric, ...] = _METRICS
+    """Which ones."""
+    alerts: Alerts = Alerts()
+    """Alerts on them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceOptimization:
+    """The original's performance block."""
+
+    __pydantic_config__ = STRICT
+
+    connection_pools: ConnectionPools = ConnectionPools()
+    """Connections."""
+    resource_limits: ResourceLimits = ResourceLimits()
+    """Limits on what the checker itself uses."""
+    caching: Caching = Caching()
+    """What is remembered between checks."""
+    batch_processing: BatchProcessing = BatchProcessing()
+    """Batches of checks."""
+    concurrent_execution: ConcurrentExecution = ConcurrentExecution()
+    """Checks at once, their time limits and retries."""
+    monitoring: Monitoring = Monitoring()
+    """The checker's own metrics."""

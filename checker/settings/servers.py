@@ -1,0 +1,116 @@
+"""Server entries laid over the file's defaults, validated, and looked through for contradictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from checker.model import Server
+from checker.probes import KINDS
+from checker.settings.files import with_files
+from checker.settings.overlay import merged, spelled_out
+from checker.settings.shapes import ServerEntry
+from checker.settings.validate import Source, unknown_key, validated
+
+_INHERITED = tuple(name for name in ServerEntry.__dataclass_fields__ if name != "name")
+_LONGEST_NAME = 200
+
+
+class ServerReader:
+    """What makes servers of entries: it knows the defaults, and the folder at which relative paths start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._entry: dict[str, Any] = {}
+        self._probes: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+
+    def read_defaults(self, given: Any, source: Source, of_every_probe: Mapping[str, Any]) -> None:
+        """Take the ``defaults`` block over what is to hold for every probe.
+
+        Its faults are told here, once: what is not valid is not laid under any server.
+        """
+        if not isinstance(given, Mapping):
+            source.complain((), "write keys and values, indented below")
+            return
+        for key in given:
+            if key not in (*_INHERITED, *KINDS):
+                source.complain((key,), unknown_key(key, [*_INHERITED, *KINDS]))
+        inherited = {key: given[key] for key in _INHERITED if key in given}
+        entry = validated(ServerEntry, {"name": "-", **inherited}, source)
+        if entry is not None and _weights_are_valid(entry, source):
+            self._entry = inherited
+        for kind, probe in KINDS.items():
+            block, below = given.get(kind) or {}, source.below(kind)
+            if not isinstance(block, Mapping):
+                below.complain((), "write keys such as timeout:, indented below")
+                continue
+            before = len(source.problems)
+            laid = merged(of_every_probe, with_files(probe.options, block, below, self._folder))
+            options = validated(probe.options, {"url": "https://localhost/", **laid}, below)
+            if options is not None:
+                for keys, text in probe.faults(options):
+                    below.complain(keys, text)
+            if len(source.problems) == before:
+                self._probes[kind] = laid
+
+    def server(self, values: Any, source: Source) -> Server | None:
+        """The server of an entry; None where something is wrong with it."""
+        if not isinstance(values, Mapping):
+            source.complain((), "not a server; write name: and mcp: or rest:, indented")
+            return None
+        before = len(source.problems)
+        given = spelled_out(values)
+        for key in given:
+            if key not in (*ServerEntry.__dataclass_fields__, *KINDS):
+                source.complain((key,), unknown_key(key, [*ServerEntry.__dataclass_fields__, *KINDS]))
+        own = {key: given[key] for key in ServerEntry.__dataclass_fields__ if key in given}
+        entry = validated(ServerEntry, merged(self._entry, own), source)
+        # a kind without a value is switched off, which is how an environment does it
+        probes = {kind: self._probe(kind, given[kind], source) for kind in KINDS if given.get(kind) is not None}
+        if not probes:
+            source.complain((), f"nothing to check; add {' or '.join(f'{kind}:' for kind in KINDS)} with an address")
+        if entry is None or len(source.problems) > before:
+            return None
+        _check_entry(entry, given, probes, source)
+        return Server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
+
+    def _probe(self, kind: str, given: Any, source: Source) -> Any:
+        below = source.below(kind)
+        if isinstance(below.raw, str):
+            below = Source(below.place, {"url": below.raw}, below.problems)
+        if not isinstance(given, Mapping):
+            below.complain((), "write an address, or keys such as url: indented below")
+            return None
+        own = with_files(KINDS[kind].options, given, below, self._folder)
+        defaults = self._probes[kind]
+        if str(own.get("url")).lower().startswith("http:"):  # default authorities are meant for the https servers
+            defaults = {key: value for key, value in defaults.items() if key != "tls"}
+        options = validated(KINDS[kind].options, merged(defaults, own), below)
+        if options is not None:
+            for keys, text in KINDS[kind].faults(options):
+                below.complain(keys, text if keys[0] in own else f"{text} ({keys[0]} is from the defaults)")
+        return options
+
+
+def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[str, Any], source: Source) -> None:
+    if not entry.name.strip() or len(entry.name) > _LONGEST_NAME or not entry.name.isprintable():
+        source.complain(("name",), f"write 1 to {_LONGEST_NAME} printable characters")
+    elif entry.name != entry.name.strip():
+        source.complain(("name",), "begins or ends with a space; remove it")
+    _weights_are_valid(entry, source)
+    for kind in given.get("weights", ()):
+        if kind in KINDS and kind not in given:
+            source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
+    if not sum(entry.weights.get(kind, 1.0) for kind in probes):
+        source.complain(("weights",), "every probe of this server weighs 0; give one of them more")
+
+
+def _weights_are_valid(entry: ServerEntry, source: Source) -> bool:
+    before = len(source.problems)
+    for kind, weight in entry.weights.items():
+        if kind not in KINDS:
+            source.complain(("weights", kind), unknown_key(kind, list(KINDS)))
+        elif weight < 0:
+            source.complain(("weights", kind), f"{weight:g} is no weight; write 0 or more")
+    return len(source.problems) == before
