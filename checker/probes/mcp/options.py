@@ -2,28 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from checker.probes.conditions import JsonCondition
+from checker.probes.oauth.options import OAuth
 from checker.probes.options import STRICT, Endpoint
-from checker.units import Bytes
+from checker.units import Bytes, Seconds, Secret
+
+Listing = Literal["tools", "resources", "resource_templates", "prompts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallExpect:
+    """What a healthy answer to a named call looks like."""
+
+    __pydantic_config__ = STRICT
+
+    is_error: bool = False
+    """Whether a tool is to report an error of its own (``isError``)."""
+    json: tuple[JsonCondition, ...] = ()
+    """Conditions on the result object, such as ``$.structuredContent.total`` or ``$.content[0].text``."""
+    text_regex: str | None = None
+    """Regular expression that must be found in the text of the answer."""
+    max_latency: Seconds | None = None
+    """A slower answer is UNHEALTHY."""
+    degraded_above: Seconds | None = None
+    """A slower answer is DEGRADED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One thing to ask of the server in every check: a tool to call, a resource to read or a prompt to get."""
+
+    __pydantic_config__ = STRICT
+
+    tool: str | None = None
+    """Name of the tool to call."""
+    resource: str | None = None
+    """URI of the resource to read."""
+    prompt: str | None = None
+    """Name of the prompt to get."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the tool or the prompt."""
+    expect: CallExpect = CallExpect()
+    """What makes the answer a healthy one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpOptions(Endpoint):
-    """An MCP endpoint over Streamable HTTP."""
+    """An MCP server: an address to speak to, or a command to start."""
 
     __pydantic_config__ = STRICT
 
-    transport: Literal["streamable-http"] = "streamable-http"
-    """How messages travel."""
+    url: str = ""
+    """http or https address of the endpoint; or give ``command``."""
+    command: str | None = None
+    """Program to start and to speak to over its standard input and output; or give ``url``."""
+    args: tuple[str, ...] = ()
+    """Arguments of the command."""
+    env: Mapping[str, Secret] = field(default_factory=dict)
+    """Environment variables for the command, on top of a minimal environment; values are treated as secrets."""
+    cwd: str | None = None
+    """Folder in which the command starts; relative to the folder of this file."""
+    shutdown_timeout: Seconds = 2.0
+    """How long a started command may take to end after its input is closed, and again after SIGTERM."""
+    transport: Literal["auto", "streamable-http", "sse", "stdio"] = "auto"
+    """How messages travel; auto is stdio for a command, and for an address Streamable HTTP, then HTTP+SSE."""
     era: Literal["auto", "session", "sessionless"] = "auto"
     """Protocol family: ``session`` is 2024-11-05 to 2025-11-25, ``sessionless`` 2026-07-28; auto asks the server."""
+    oauth: OAuth | None = None
+    """Client credentials of OAuth 2.1: the token is fetched, kept and renewed."""
     ping: bool = True
     """Send ping in the session era; a server that does not know the method is not blamed."""
+    lists: tuple[Listing, ...] = ("tools", "resources", "resource_templates", "prompts")
+    """What is read to its last page, where the server announces it, and kept as its contract."""
     expected_tools: tuple[str, ...] = ()
     """Names of tools that must be listed."""
+    calls: tuple[Call, ...] = ()
+    """Tools, resources and prompts to try in every check; nothing else is ever called."""
     max_pages: int = 100
-    """Most pages of tools/list that are read."""
+    """Most pages of each list that are read."""
     max_body: Bytes = 10 * 1024 * 1024
     """Largest body accepted, after decompression."""
