@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from checker.errors import WorkerStartError
+from checker.orphans import kill_session
 from checker.wire import PROTOCOL, Frames, frame
 
 _READ_BYTES = 1 << 20
@@ -94,6 +95,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.returncode != 0:  # it had no time to end the programs of stdio servers
+            kill_session(self._process.pid)
         self._selector.close()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:

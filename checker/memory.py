@@ -19,8 +19,14 @@ def endpoint_key(url: str) -> str:
     return "sha256:" + hashlib.sha256(url.encode()).hexdigest()
 
 
-def entry(category: str, url: str, value: str, now_ms: int) -> CacheEntry:
-    """The cache entry that keeps a value about an endpoint."""
+def command_key(program: str, args: tuple[str, ...], cwd: str | None) -> str:
+    """The SHA-256 of a command: its arguments may hold a secret."""
+    whole = "\0".join((program, *args, cwd or ""))
+    return "command:sha256:" + hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()
+
+
+def entry(category: str, key: str, value: str, now_ms: int, until_ms: int | None = None) -> CacheEntry:
+    """The cache entry that keeps a value about an endpoint, for a day where no end is given."""
     return CacheEntry(
-        category=category, key=endpoint_key(url), value=value, created_at_ms=now_ms, expires_at_ms=now_ms + KEEP_MS
+        category=category, key=key, value=value, created_at_ms=now_ms, expires_at_ms=until_ms or now_ms + KEEP_MS
     )

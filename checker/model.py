@@ -42,6 +42,9 @@ class Reason(StrEnum):
     HTTP_STATUS = "http_status"
     AUTH_REQUIRED = "auth_required"
     AUTH_REJECTED = "auth_rejected"
+    AUTH_EXPIRED = "auth_expired"
+    AUTH_SCOPE = "auth_scope"
+    AUTH_SERVER = "auth_server"
     RATE_LIMITED = "rate_limited"
     CONDITION_FAILED = "condition_failed"
     SLOW = "slow"
@@ -54,6 +57,9 @@ class Reason(StrEnum):
     MCP_PAGINATION = "mcp_pagination"
     MCP_MISSING_TOOL = "mcp_missing_tool"
     MCP_SCHEMA_INVALID = "mcp_schema_invalid"
+    MCP_SESSION_EXPIRED = "mcp_session_expired"
+    PROCESS_START = "process_start"
+    PROCESS_EXITED = "process_exited"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 
@@ -119,12 +125,18 @@ class Stages:
     """Request sent -> first byte of the reply."""
     transfer_us: int | None = None
     """First byte -> last byte of the reply."""
+    auth_us: int | None = None
+    """Discovery of the authorization server and the token request."""
+    start_us: int | None = None
+    """Starting the command of a stdio server."""
     discover_us: int | None = None
     initialize_us: int | None = None
     initialized_us: int | None = None
     ping_us: int | None = None
     list_us: int | None = None
-    """All pages of tools/list."""
+    """All pages of all lists."""
+    call_us: int | None = None
+    """All calls that the config names."""
     close_us: int | None = None
     """The DELETE that ends an MCP session."""
 
@@ -135,16 +147,25 @@ class McpFacts:
 
     era: str | None = None
     """`session` (2024-11-05 to 2025-11-25) or `sessionless` (2026-07-28)."""
+    transport: str | None = None
+    """`streamable-http`, `sse` or `stdio`."""
     protocol_version: str | None = None
     server_name: str | None = None
     server_version: str | None = None
     capabilities: str | None = None
     """The capabilities object as canonical JSON text."""
     tool_count: int | None = None
+    resource_count: int | None = None
+    template_count: int | None = None
+    prompt_count: int | None = None
     tools_digest: str | None = None
     """SHA-256 in hex of the canonical tool list."""
+    contract_digest: str | None = None
+    """SHA-256 in hex of the canonical contract: all that the server offers and says of itself."""
     tools_bytes: int | None = None
     """Length of the canonical tool list."""
+    tools_tokens: int | None = None
+    """Estimate of the tokens a model reads for the tool list: a quarter of its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +204,8 @@ class ProbeResult:
     sessions_opened: int | None = None
     sessions_closed: int | None = None
     """Sessions whose DELETE was answered with success or with "cannot be ended by clients" (404, 405)."""
+    stderr_tail: str | None = None
+    """Last lines that a command wrote to its standard error, where the probe is not HEALTHY."""
     mcp: McpFacts | None = None
 
 
@@ -215,13 +238,12 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolSnapshot:
-    """The tool list behind a digest."""
+class ContractSnapshot:
+    """The contract behind a digest: what an MCP server offers, as text."""
 
     digest: str
-    tools: str
-    """Canonical JSON text: the tools sorted by name, keys sorted, no spaces."""
-    tool_count: int
+    document: str
+    """Canonical JSON text: lists sorted by name, keys sorted, no spaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +252,7 @@ class Batch:
 
     checks: tuple[CheckResult, ...] = ()
     cache_entries: tuple[CacheEntry, ...] = ()
-    tool_snapshots: tuple[ToolSnapshot, ...] = ()
+    contracts: tuple[ContractSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,13 @@ from os import cpu_count, getpid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from checker import memory
 from checker.interrupts import Interrupts
+from checker.limits import Limits
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
 from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_lost
 from checker.sharding import shards
+from checker.units import Secret
 from checker.version import VERSION
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class RunRequest:
     """Checks at once over all workers."""
     per_origin: int = 30
     """Attempts at once at one origin over all workers, for each probe kind."""
+    processes: int = 8
+    """Programs of stdio servers at once over all workers."""
+    token_key: Secret | None = None
+    """What access tokens are encrypted with in the database; None keeps them in memory."""
     heartbeat_timeout_s: float = 15.0
     config_path: str | None = None
     environment: str | None = None
@@ -101,11 +106,15 @@ class _Crew:
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         options = RunnerOptions(
-            concurrency=-(-request.concurrency // workers),
-            per_origin=-(-request.per_origin // workers),
+            limits=Limits(
+                concurrency=-(-request.concurrency // workers),
+                per_origin=-(-request.per_origin // workers),
+                processes=max(1, request.processes // workers),
+                log_level=request.log_level,
+                token_key=request.token_key,
+            ),
             heartbeat_timeout_s=request.heartbeat_timeout_s,
             remembered=lambda server: self._remembered.get(server.name, {}),
-            log_level=request.log_level,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = [
@@ -172,16 +181,12 @@ def _fill_gaps(store: Store, run_id: int, servers: Sequence[Server]) -> None:
 
 def _recall(store: Store, servers: Sequence[Server]) -> dict[str, Memory]:
     """What earlier runs have remembered of the servers' endpoints, by server."""
-    keys = {memory.endpoint_key(options.url) for server in servers for options in server.probes.values()}
-    by_key = store.recall(keys, _now_ms())
-    return {
-        server.name: {
-            kind: by_key.get(memory.endpoint_key(server.probes[kind].url), {})
-            for kind in KINDS
-            if kind in server.probes
-        }
+    keys = {
+        server.name: {kind: KINDS[kind].address(options).key for kind, options in server.probes.items()}
         for server in servers
     }
+    by_key = store.recall({key for by_kind in keys.values() for key in by_kind.values()}, _now_ms())
+    return {name: {kind: by_key.get(key, {}) for kind, key in by_kind.items()} for name, by_kind in keys.items()}
 
 
 def _info(request: RunRequest, workers: int) -> RunInfo:

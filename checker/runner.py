@@ -17,9 +17,10 @@ from typing import Any
 
 from checker.child import Child, ChildLost
 from checker.errors import WorkerStartError
+from checker.limits import Limits
 from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
 from checker.plain import from_plain, to_plain
-from checker.probes.http import shown_url
+from checker.probes import KINDS
 
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
@@ -74,14 +75,9 @@ class Shards:
 class RunnerOptions:
     """What every worker of a run is told."""
 
-    concurrency: int
-    """Checks at once in this worker."""
-    per_origin: int
-    """Attempts at once at one origin in this worker, for each probe kind."""
+    limits: Limits
     heartbeat_timeout_s: float = 15.0
     remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
-    log_level: int = 50
-    """As in the logging module; workers write to standard error."""
 
 
 def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:
@@ -149,7 +145,7 @@ class _Runner:
     def _refill(self) -> bool:
         """Take shards while the worker could begin their servers at once; whether any was taken."""
         taken = False
-        while len(self._unanswered) < self._options.concurrency and (shard := self._shards.take()):
+        while len(self._unanswered) < self._options.limits.concurrency and (shard := self._shards.take()):
             fresh = {server.name: (server, 1) for server in shard}
             self._unanswered |= fresh
             taken = True
@@ -164,8 +160,7 @@ class _Runner:
         except WorkerStartError:
             child.end(within_s=0)
             raise
-        limits = [self._options.concurrency, self._options.per_origin, self._options.log_level]
-        child.send({"op": "limits", "limits": limits})
+        child.send({"op": "limits", "limits": to_plain(self._options.limits)})
         log.info("worker %d started", child.pid)
         self._child = child
         self._deal(child, self._unanswered)
@@ -230,7 +225,7 @@ def worker_lost(server: Server, why: str, tries: int) -> CheckResult:
             detail=detail,
             started_at_ms=now_ms,
             duration_us=0,
-            url=shown_url(options.url),
+            url=KINDS[kind].address(options).shown,
             attempts=0,
         )
         for kind, options in server.probes.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from checker.model import Priority, Server
-from checker.probes.http import origin
+from checker.probes import KINDS
 
 _ORDER = {priority: place for place, priority in enumerate(Priority)}
 _LARGEST = 50
@@ -24,5 +24,6 @@ def shards(servers: Sequence[Server], workers: int) -> list[tuple[Server, ...]]:
     return [tuple(ordered[start : start + most]) for start in range(0, len(ordered), most)]
 
 
-def _origin(server: Server) -> tuple[str, str, int]:
-    return min(origin(options.url) for options in server.probes.values())
+def _origin(server: Server) -> tuple[str, ...]:
+    """What to sort by: the same for servers that share an origin."""
+    return min(tuple(map(str, KINDS[kind].address(options).lane)) for kind, options in server.probes.items())

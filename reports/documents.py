@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from checker.model import ProbeResult, Stages, Status
-from storage.queries import CheckRow, RunRow
+from storage.queries import CheckRow, ContractRow, RunRow
 
 _STAGES = tuple(stage.name for stage in fields(Stages))
 _PLAIN = (
@@ -28,6 +28,7 @@ _PLAIN = (
     "retry_after_s",
     "sessions_opened",
     "sessions_closed",
+    "stderr_tail",
 )
 
 
@@ -112,6 +113,19 @@ def probe_document(probe: ProbeResult) -> dict[str, Any]:
             facts["capabilities"] = orjson.loads(probe.mcp.capabilities)
         document["mcp"] = facts
     return document
+
+
+def contract_document(row: ContractRow) -> dict[str, Any]:
+    """A version of what an MCP server offers, without the offer itself."""
+    return {
+        "server": row.server,
+        "version": row.version,
+        "seen_at": iso(row.seen_at_ms),
+        "run_id": row.run_id,
+        "digest": row.digest,
+        "grade": row.grade,
+        "changes": [dict(change) for change in row.changes],
+    }
 
 
 CSV_COLUMNS = ("run_id", "server", "group", "tags", "status", "reason", "detail", "score", "started_at", "duration_ms")

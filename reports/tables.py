@@ -13,9 +13,10 @@ from rich.text import Text
 
 from checker.model import ProbeResult
 from reports.documents import counts, iso
-from storage.queries import CheckRow, RunRow
+from storage.queries import CheckRow, ContractRow, RunRow
 
 _COLOURS = {"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"}
+_GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 _WIDTH_WITHOUT_TERMINAL = 160
 
@@ -67,6 +68,25 @@ def history_table(checks: Sequence[CheckRow]) -> Table:
             _probes(check.probes),
             _why(check),
         )
+    return table
+
+
+def changes_table(versions: Sequence[ContractRow]) -> Table:
+    """One line a change of what MCP servers offer."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="changed contracts", title_justify="left")
+    for name in ("server", "version", "grade", "change", "item"):
+        table.add_column(name, no_wrap=name != "item")
+    table.add_column("what", overflow="fold")
+    for row in versions:
+        for change in row.changes:
+            table.add_row(
+                Text(row.server),
+                str(row.version),
+                Text(change["grade"], style=_GRADES.get(change["grade"], "")),
+                Text(change["kind"]),
+                Text(change["item"]),
+                Text(change["detail"]),
+            )
     return table
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
-from storage.schema import cache_entries, checks, probes, runs, servers, tool_snapshots
+from storage.schema import cache_entries, checks, contracts, probes, runs, servers
 from storage.sqlite import driver, errors_of, reading_connection, wal_is_safe
 
-_COUNTED = (runs, servers, checks, probes, tool_snapshots, cache_entries)
+_COUNTED = (runs, servers, checks, probes, contracts, cache_entries)
 
 
 def database_info(path: Path) -> dict[str, Any]:

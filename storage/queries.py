@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from checker.errors import StorageError, UsageError
 from checker.model import McpFacts, ProbeResult, Stages
-from storage.schema import FACTS, checks, mcp_facts, probes, runs, servers
-from storage.sqlite import errors_of, reading_engine
+from storage.schema import (
+    FACTS,
+    NEWEST,
+    checks,
+    contract_versions,
+    contracts,
+    mcp_facts,
+    migrate,
+    probes,
+    runs,
+    schema_migrations,
+    servers,
+)
+from storage.sqlite import errors_of, reading_engine, writing_engine
 
+_WAIT_S = 10.0
 _STAGES = tuple(stage.name for stage in fields(Stages))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
 
@@ -56,6 +69,22 @@ class RunRow:
     host: str
 
 
+@dataclass(frozen=True, slots=True)
+class ContractRow:
+    """A version of what an MCP server offers."""
+
+    server: str
+    version: int
+    run_id: int
+    seen_at_ms: int
+    digest: str
+    grade: str | None
+    """The worst of the changes; None for the first version."""
+    changes: tuple[dict[str, str], ...]
+    """Each with kind, grade, item and detail."""
+    document: dict[str, Any]
+
+
 class History:
     """The read side of one database."""
 
@@ -81,15 +110,45 @@ class History:
 
         Raises UsageError where the server is not known, naming those that are spelled like it.
         """
-        with errors_of(self._path):
-            server_id = self._connection.scalar(select(servers.c.id).where(servers.c.name == server))
-        if server_id is None:
-            raise UsageError(f"{self._path}: no server {server!r}{self._alike(server)}")
+        server_id = self._server_id(server)
         found = _CHECK_SELECT.where(checks.c.server_id == server_id, checks.c.started_at_ms >= since_ms)
         newest = found.order_by(checks.c.run_id.desc()).limit(limit)
         kept = newest.with_only_columns(checks.c.run_id).order_by(None).order_by(checks.c.run_id.desc()).subquery()
         of_these = _PROBE_SELECT.where(probes.c.server_id == server_id, probes.c.run_id.in_(select(kept)))
         return self._checks(newest, of_these)
+
+    def contracts_of_server(self, server: str) -> list[ContractRow]:
+        """The versions of a server's contract, the oldest first; raises UsageError where the server is not known."""
+        found = _CONTRACT_SELECT.where(contract_versions.c.server_id == self._server_id(server))
+        return self._contracts(found.order_by(contract_versions.c.version))
+
+    def drift_of_run(self, run_id: int) -> list[ContractRow]:
+        """The versions that a run saw first and that differ from one before, by name of the server."""
+        found = _CONTRACT_SELECT.where(contract_versions.c.run_id == run_id, contract_versions.c.grade.is_not(None))
+        return self._contracts(found.order_by(servers.c.name))
+
+    def _contracts(self, found: Select[Any]) -> list[ContractRow]:
+        with errors_of(self._path):
+            return [
+                ContractRow(
+                    server=row.name,
+                    version=row.version,
+                    run_id=row.run_id,
+                    seen_at_ms=row.seen_at_ms,
+                    digest=row.digest,
+                    grade=row.grade,
+                    changes=tuple(orjson.loads(row.changes)),
+                    document={} if row.document is None else orjson.loads(row.document),
+                )
+                for row in self._connection.execute(found)
+            ]
+
+    def _server_id(self, server: str) -> int:
+        with errors_of(self._path):
+            server_id = self._connection.scalar(select(servers.c.id).where(servers.c.name == server))
+        if server_id is None:
+            raise UsageError(f"{self._path}: no server {server!r}{self._alike(server)}")
+        return int(server_id)
 
     def _checks(self, found: Select[Any], their_probes: Select[Any]) -> list[CheckRow]:
         with errors_of(self._path):
@@ -124,19 +183,33 @@ class History:
 
 @contextmanager
 def open_history(path: Path) -> Iterator[History]:
-    """The history in this file, read-only; raises StorageError where there is none."""
+    """The history in this file, read-only; raises StorageError where there is none.
+
+    A file that an older version of this program wrote is brought up to date first.
+    """
     engine = reading_engine(path)
     try:
-        with errors_of(path), engine.connect() as connection:
-            if not engine.dialect.has_table(connection, "runs"):
-                raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
-            yield History(connection, path)
+        with errors_of(path):
+            with engine.connect() as connection:
+                if not engine.dialect.has_table(connection, "runs"):
+                    raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
+                outdated = (connection.scalar(select(func.max(schema_migrations.c.version))) or 0) < NEWEST
+            if outdated:
+                with writing_engine(path, _WAIT_S).begin() as connection:
+                    migrate(connection, str(path))
+            with engine.connect() as connection:
+                yield History(connection, path)
     finally:
         engine.dispose()
 
 
 _CHECK_SELECT = select(checks, servers.c.name, servers.c.group_name, servers.c.tags).join(
     servers, servers.c.id == checks.c.server_id
+)
+_CONTRACT_SELECT = (
+    select(contract_versions, servers.c.name, contracts.c.document)
+    .join(servers, servers.c.id == contract_versions.c.server_id)
+    .outerjoin(contracts, contracts.c.digest == contract_versions.c.digest)
 )
 _PROBE_SELECT = select(probes, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS)).outerjoin(
     mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id

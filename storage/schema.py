@@ -84,13 +84,19 @@ mcp_facts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("era", Text),
+    Column("transport", Text),
     Column("protocol_version", Text),
     Column("server_name", Text),
     Column("server_version", Text),
     Column("capabilities", Text),
     Column("tool_count", Integer),
+    Column("resource_count", Integer),
+    Column("template_count", Integer),
+    Column("prompt_count", Integer),
     Column("tools_digest", Text),
+    Column("contract_digest", Text),
     Column("tools_bytes", Integer),
+    Column("tools_tokens", Integer),
     Column("fingerprint", Text, nullable=False),
     UniqueConstraint("fingerprint", name="mcp_facts_fingerprint"),
 )
@@ -124,18 +130,37 @@ probes = Table(
     Column("retry_after_s", Integer),
     Column("sessions_opened", Integer),
     Column("sessions_closed", Integer),
+    Column("stderr_tail", Text),
     Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
     sqlite_with_rowid=False,
 )
 
-tool_snapshots = Table(
-    "tool_snapshots",
+contracts = Table(
+    "contracts",
     metadata,
     Column("digest", Text, primary_key=True),
-    Column("tools", Text, nullable=False),
-    Column("tool_count", Integer, nullable=False),
+    Column("document", Text, nullable=False),
 )
+"""What MCP servers offer, as canonical JSON: each contract once, whoever has it."""
+
+contract_versions = Table(
+    "contract_versions",
+    metadata,
+    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("seen_at_ms", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("grade", Text),
+    Column("changes", Text, nullable=False),
+    CheckConstraint("grade in ('breaking', 'risky', 'cosmetic')", name="known_grade"),
+    sqlite_with_rowid=False,
+)
+"""When a server's contract became another: version 1 is the first one seen, with no grade and no changes.
+
+``changes`` is a JSON list of objects with kind, grade, item and detail, against the version before.
+"""
 
 cache_entries = Table(
     "cache_entries",
@@ -149,6 +174,7 @@ cache_entries = Table(
 )
 
 Index("checks_by_run", checks.c.run_id)
+Index("contract_versions_by_run", contract_versions.c.run_id)
 Index("probes_by_run", probes.c.run_id)
 
 schema_migrations = Table(
@@ -160,8 +186,40 @@ schema_migrations = Table(
 
 FACTS = tuple(field.name for field in fields(McpFacts))
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+
+def _contracts(connection: Connection) -> None:
+    """Version 2: contracts in place of tool lists, which the next run brings again; transports, stages, stderr."""
+    connection.exec_driver_sql("drop table tool_snapshots")
+    for view in connection.execute(text("select name from sqlite_master where type = 'view'")).scalars().all():
+        connection.exec_driver_sql(f"drop view {view}")  # one that names a missing column stops "alter table"
+    for column in ("auth_us", "start_us", "call_us"):
+        connection.exec_driver_sql(f"alter table probes add column {column} integer")
+    connection.exec_driver_sql("alter table probes add column stderr_tail text")
+    for column in ("transport text", "resource_count integer", "template_count integer", "prompt_count integer"):
+        connection.exec_driver_sql(f"alter table mcp_facts add column {column}")
+    for column in ("contract_digest text", "tools_tokens integer"):
+        connection.exec_driver_sql(f"alter table mcp_facts add column {column}")
+    connection.exec_driver_sql("create table contracts (digest text not null primary key, document text not null)")
+    connection.exec_driver_sql(
+        """create table contract_versions (
+            server_id integer not null references servers (id),
+            version integer not null,
+            run_id integer not null references runs (id),
+            seen_at_ms integer not null,
+            digest text not null,
+            grade text constraint known_grade check (grade in ('breaking', 'risky', 'cosmetic')),
+            changes text not null,
+            primary key (server_id, version)
+        ) without rowid"""
+    )
+    connection.exec_driver_sql("create index contract_versions_by_run on contract_versions (run_id)")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts,)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
+
+NEWEST = 1 + len(MIGRATIONS)
+"""The version that this program writes."""
 
 
 def migrate(connection: Connection, path: str) -> None:
@@ -169,17 +227,16 @@ def migrate(connection: Connection, path: str) -> None:
 
     Raises StorageError for a database of another program or of a newer version of this one.
     """
-    newest = 1 + len(MIGRATIONS)
     if not inspect(connection).has_table("schema_migrations"):
         if inspect(connection).get_table_names():
             raise StorageError(f"{path}: a SQLite database of another program; use another file with --db")
         metadata.create_all(connection)
-        _record(connection, newest)
+        _record(connection, NEWEST)
     version = connection.scalar(select(func.max(schema_migrations.c.version))) or 0
-    if version > newest:
+    if version > NEWEST:
         raise StorageError(
             f"{path}: made by a newer version of mcp-status-check (schema {version}, this program knows "
-            f"{newest}); upgrade the program, or use another file with --db"
+            f"{NEWEST}); upgrade the program, or use another file with --db"
         )
     for number, step in enumerate(MIGRATIONS[version - 1 :], version + 1):
         step(connection)

@@ -17,7 +17,8 @@ from sqlalchemy.dialects import sqlite
 
 from checker.errors import StorageError
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
-from storage.schema import FACTS, cache_entries, checks, mcp_facts, migrate, probes, runs, servers, tool_snapshots
+from storage.contracts import Versions
+from storage.schema import FACTS, cache_entries, checks, contracts, mcp_facts, migrate, probes, runs, servers
 from storage.sqlite import errors_of, writing_engine
 
 _MOST_PARAMETERS = 500
@@ -55,6 +56,7 @@ class Store:
         self._engine, self.path = engine, path
         self._server_ids: dict[str, int] = {}
         self._facts_ids: dict[McpFacts, int] = {}
+        self._versions = Versions()
 
     def begin_run(self, info: RunInfo, checked: Sequence[Server]) -> int:
         """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
@@ -71,6 +73,7 @@ class Store:
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
+            self._versions.load(connection)
             values = {"state": RunState.RUNNING, **asdict(info)}
             number = connection.execute(runs.insert().values(values)).inserted_primary_key
         if number is None:
@@ -88,7 +91,8 @@ class Store:
                 for place, probe in enumerate(check.probes)
             ]
             _insert_new(connection, probes, probe_rows)
-            _insert_new(connection, tool_snapshots, [asdict(one) for one in batch.tool_snapshots])
+            _insert_new(connection, contracts, [asdict(one) for one in batch.contracts])
+            self._note_contracts(connection, run_id, batch)
             if batch.cache_entries:
                 insert = sqlite.insert(cache_entries)
                 newer = {name: insert.excluded[name] for name in ("value", "created_at_ms", "expires_at_ms")}
@@ -150,6 +154,13 @@ class Store:
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row
+
+    def _note_contracts(self, connection: Connection, run_id: int, batch: Batch) -> None:
+        for check in batch.checks:
+            for probe in check.probes:
+                if probe.mcp is not None and (digest := probe.mcp.contract_digest):
+                    server_id = self._server_ids[check.server]
+                    self._versions.note(connection, run_id, server_id, digest, probe.started_at_ms)
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
         """The id of these facts, found or made."""

@@ -34,6 +34,8 @@ def _ms(column: str) -> str:
 
 
 _STAGE_WORDS = {
+    "auth": "authorization server: discovery and token (MCP)",
+    "start": "start of the command (MCP over stdio)",
     "dns": "name lookup",
     "connect": "TCP connect",
     "tls": "TLS handshake",
@@ -43,7 +45,8 @@ _STAGE_WORDS = {
     "initialize": "initialize (MCP)",
     "initialized": "notifications/initialized (MCP)",
     "ping": "ping (MCP)",
-    "list": "all pages of tools/list (MCP)",
+    "list": "all pages of all lists (MCP)",
+    "call": "calls that the config names (MCP)",
     "close": "DELETE of the session (MCP)",
 }
 
@@ -88,14 +91,21 @@ _PROBE_COLUMNS = (
     ("retry_after_s", "p.retry_after_s", "seconds the server asked to wait"),
     ("sessions_opened", "p.sessions_opened", "MCP sessions the server opened for the last attempt"),
     ("sessions_closed", "p.sessions_closed", "of these, ended with DELETE before the result was made"),
+    ("stderr_tail", "p.stderr_tail", "last lines of a command's standard error; null when HEALTHY"),
+    ("transport", "f.transport", "streamable-http, sse or stdio"),
     ("era", "f.era", "session (2024-11-05 to 2025-11-25) or sessionless (2026-07-28)"),
     ("protocol_version", "f.protocol_version", "MCP protocol version agreed on"),
     ("mcp_server_name", "f.server_name", "name the MCP server gives itself"),
     ("mcp_server_version", "f.server_version", "version the MCP server gives itself"),
     ("capabilities", "f.capabilities", "capabilities the MCP server announces, JSON object"),
     ("tool_count", "f.tool_count", "tools listed"),
-    ("tools_digest", "f.tools_digest", "SHA-256 of the canonical tool list; key of tool_snapshots"),
+    ("resource_count", "f.resource_count", "resources listed"),
+    ("template_count", "f.template_count", "resource templates listed"),
+    ("prompt_count", "f.prompt_count", "prompts listed"),
+    ("tools_digest", "f.tools_digest", "SHA-256 of the canonical tool list"),
+    ("contract_digest", "f.contract_digest", "SHA-256 of the canonical contract; key of the table contracts"),
     ("tools_bytes", "f.tools_bytes", "length of the canonical tool list in bytes"),
+    ("tools_tokens", "f.tools_tokens", "tokens a model reads for the tool list, estimated as a quarter of its bytes"),
     ("server_group", "s.group_name", "group of the server in its newest run"),
     ("tags", "s.tags", "tags of the server in its newest run, JSON list"),
     ("run_id", "p.run_id", "the run it belongs to"),
@@ -115,6 +125,25 @@ VIEWS = (
     View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
     View("probe_history", "one probe", _PROBE_COLUMNS, _PROBES),
     View("probe_errors", "one probe that is not HEALTHY", _PROBE_COLUMNS, f"{_PROBES} where p.status <> 'HEALTHY'"),
+    View(
+        "contract_history",
+        "one version of what an MCP server offers",
+        (
+            ("server", "s.name", "name of the server"),
+            ("version", "v.version", "number of the version, from 1"),
+            ("seen_at", _time("v.seen_at_ms"), "when it was seen first, ISO 8601 UTC"),
+            ("grade", "v.grade", "breaking, risky or cosmetic: the worst change; null for the first version"),
+            ("change_count", "json_array_length(v.changes)", "changes against the version before"),
+            ("changes", "v.changes", "JSON list of objects with kind, grade, item and detail"),
+            (
+                "contract_digest",
+                "v.digest",
+                "key of the table contracts, whose column document is the contract as JSON",
+            ),
+            ("run_id", "v.run_id", "the run that saw it first"),
+        ),
+        "from contract_versions v join servers s on s.id = v.server_id",
+    ),
     View(
         "run_history",
         "one run",

@@ -14,7 +14,7 @@ from checker.errors import UsageError
 
 if TYPE_CHECKING:
     from checker.settings import Settings
-    from storage.queries import CheckRow, RunRow
+    from storage.queries import CheckRow, ContractRow, RunRow
 
 _EXIT_CODES = {"UNHEALTHY": 2, "UNKNOWN": 3, "DEGRADED": 1}
 _FAILS_ON = {
@@ -22,12 +22,16 @@ _FAILS_ON = {
     "unhealthy": ("UNHEALTHY", "UNKNOWN"),
     "never": (),
 }
+_DRIFT = {"breaking": ("breaking",), "risky": ("breaking", "risky"), "any": ("breaking", "risky", "cosmetic")}
+_DRIFTED = 2
 _INTERRUPTED = 128
 
 
 @click.command("check")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--mcp", "mcp_url", metavar="URL", help="Check this MCP endpoint, without a config.")
+@click.option("--stdio", "command_line", metavar="COMMAND", help="Check the MCP server that this command starts.")
+@click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--rest", "rest_url", metavar="URL", help="Check this REST health endpoint, without a config.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
@@ -43,6 +47,12 @@ _INTERRUPTED = 128
     show_default=True,
     help="From which status on the exit code is not 0.",
 )
+@click.option(
+    "--fail-on-drift",
+    "drift",
+    type=click.Choice(list(_DRIFT)),
+    help="Exit with 2 where what an MCP server offers has changed that much since it was last seen.",
+)
 @output_format
 @database
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors; the exit code tells.")
@@ -50,6 +60,8 @@ _INTERRUPTED = 128
 def command(
     config: Path | None,
     mcp_url: str | None,
+    command_line: str | None,
+    source: str | None,
     rest_url: str | None,
     environment: str | None,
     tags: tuple[str, ...],
@@ -59,12 +71,13 @@ def command(
     concurrency: int | None,
     timeout: float | None,
     fail_on: str,
+    drift: str | None,
     fmt: str,
     db: Path | None,
     quiet: bool,
     verbose: int,
 ) -> int:
-    r"""Check the servers of CONFIG, or those given with --mcp and --rest, once.
+    r"""Check the servers of CONFIG, or those given on the command line, once.
 
     Each server's probes run at the same time. Every result is stored before it is printed.
 
@@ -75,6 +88,9 @@ def command(
     \b
     mcp-status check fleet.yaml --tag prod --format json
     mcp-status check --mcp http://127.0.0.1:8000/mcp --rest http://127.0.0.1:8000/health
+    mcp-status check --stdio "uvx mcp-server-time"
+    mcp-status check --from ~/.cursor/mcp.json
+    mcp-status check fleet.yaml --fail-on-drift breaking
     """
     from checker import run
     from checker.cli.progress import progress_bar
@@ -83,7 +99,8 @@ def command(
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s")
-    settings = _settings(config, {"mcp": mcp_url, "rest": rest_url}, environment, timeout)
+    urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
+    settings = _settings(config, source, urls, environment, timeout)
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
@@ -94,6 +111,8 @@ def command(
         workers=workers or settings.run.workers,
         concurrency=concurrency or settings.run.concurrency,
         per_origin=settings.run.per_origin,
+        processes=settings.run.processes,
+        token_key=settings.run.token_key,
         heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,
         environment=settings.environment,
@@ -103,36 +122,53 @@ def command(
         end = run.check(request, progress)
     with open_history(path) as history:
         stored, checks = history.run(end.run_id), history.checks_of_run(end.run_id)
+        changed = history.drift_of_run(end.run_id)
     if not quiet:
-        _show(stored, checks, fmt)
+        _show(stored, checks, changed, fmt)
     if end.signal is not None:
         return _INTERRUPTED + end.signal
+    code = _status_code(checks, fail_on)
+    drifted = any(row.grade in _DRIFT[drift] for row in changed) if drift else False
+    return max(code, _DRIFTED) if drifted else code
+
+
+def _status_code(checks: list[CheckRow], fail_on: str) -> int:
     return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if any(row.status == one for row in checks)), 0)
 
 
 def _settings(
-    config: Path | None, urls: dict[str, str | None], environment: str | None, timeout: float | None
+    config: Path | None,
+    source: str | None,
+    addresses: dict[str, str | None],
+    environment: str | None,
+    timeout: float | None,
 ) -> Settings:
-    from checker.settings import Settings, adhoc, load
+    from checker.settings import Settings, adhoc, imported_settings, load
 
-    given = {kind: url for kind, url in urls.items() if url is not None}
-    if config is not None and given:
-        raise UsageError("a config and --mcp or --rest at the same time; give one of them")
-    if config is None and not given:
-        raise UsageError("nothing to check; name a config file, or give --mcp URL or --rest URL")
-    if config is None:
+    given = {kind: url for kind, url in addresses.items() if url is not None}
+    if (config is not None) + (source is not None) + bool(given) > 1:
+        raise UsageError("a config, --from, and --mcp, --stdio or --rest at the same time; give one of them")
+    if given:
         return Settings(servers=(adhoc(given, timeout),))
     if timeout is not None:
-        raise UsageError("--timeout goes with --mcp and --rest; a config has its own timeouts")
+        raise UsageError("--timeout goes with --mcp, --stdio and --rest; a config has its own timeouts")
+    if source is not None:
+        return imported_settings(source)
+    if config is None:
+        raise UsageError("nothing to check; name a config file, or give --mcp URL, --stdio COMMAND or --rest URL")
     return load(config, environment)
 
 
-def _show(run: RunRow, checks: list[CheckRow], fmt: str) -> None:
+def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], fmt: str) -> None:
     """Print the run; the summary goes to standard error where standard output is data."""
     from reports import documents, render, tables
 
     if fmt == "json":
-        document = {"run": documents.run_document(run, checks), "checks": list(map(documents.check_document, checks))}
+        document = {
+            "run": documents.run_document(run, checks),
+            "checks": list(map(documents.check_document, checks)),
+            "contract_changes": list(map(documents.contract_document, changed)),
+        }
         sys.stdout.write(render.json(document))
     elif fmt == "ndjson":
         sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
@@ -144,4 +180,6 @@ def _show(run: RunRow, checks: list[CheckRow], fmt: str) -> None:
         sys.stdout.writelines(render.csv_lines(documents.csv_header(kinds), rows))
     else:
         tables.console(sys.stdout).print(tables.checks_table(checks))
+        if changed:
+            tables.console(sys.stdout).print(tables.changes_table(changed))
     click.echo(tables.summary(run, checks), err=fmt != "table")

@@ -1,4 +1,4 @@
-"""`mcp-status config`: validate a configuration, or print its JSON Schema."""
+"""`mcp-status config`: validate a configuration, import one, or print its JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from checker.errors import UsageError
+
 
 @click.group("config")
 def command() -> None:
-    """Validate a configuration, or print its JSON Schema."""
+    """Validate a configuration, import one from other programs, or print its JSON Schema."""
 
 
 @command.command("validate")
@@ -32,6 +34,51 @@ def validate(config: Path, environment: str | None) -> int:
     counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     where = f" in environment {settings.environment}" if settings.environment else ""
     click.echo(f"{config}: valid{where}; servers: {len(settings.servers)}, probes: {counted}")
+    return 0
+
+
+@command.command("import")
+@click.argument("source")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file, not to the screen.")
+@click.option(
+    "--merge",
+    type=click.Path(path_type=Path),
+    metavar="CONFIG",
+    help="Add the servers to this config. It is changed only where --output names it, too.",
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
+@click.option("--force", is_flag=True, help="Let --output replace a file.")
+def import_(source: str, output: Path | None, merge: Path | None, only: tuple[str, ...], force: bool) -> int:
+    r"""Make a config of the MCP servers that another program or a registry lists in SOURCE.
+
+    SOURCE is a file or an address: the JSON of Claude, Cursor, Gemini and FastMCP, mcp.json of VS Code, config.toml
+    of Codex, a server.json, or a registry. Which one it is is found out. Nothing that is read is started.
+
+    No secret is written: the config has a variable in its place, and a note on standard error says which to set.
+
+    \b
+    mcp-status config import ~/.cursor/mcp.json                    to the screen
+    mcp-status config import .vscode/mcp.json -o fleet.yaml        to a new file
+    mcp-status config import .mcp.json --merge fleet.yaml -o fleet.yaml --only github
+    mcp-status config import https://registry.modelcontextprotocol.io -o registry.yaml
+    mcp-status config validate fleet.yaml                          is everything set?
+    """
+    from checker.importers import read
+    from checker.importers.write import chosen, existing_text, merged_config, write
+
+    in_place = merge is not None and output is not None and output.resolve() == merge.resolve()
+    if output is not None and output.exists() and not force and not in_place:
+        raise UsageError(f"{output} exists; name another file, or replace it with --force")
+    imported = read(source)
+    for note in imported.notes:
+        click.echo(f"mcp-status: {note}", err=True)
+    text, notes = merged_config(existing_text(merge) if merge else None, chosen(imported, only))
+    for note in notes:
+        click.echo(f"mcp-status: {note}", err=True)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write(output, text, replace=force or in_place)
     return 0
 
 

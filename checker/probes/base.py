@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from checker.model import McpFacts, Reason, Status, ToolSnapshot
+from checker.model import ContractSnapshot, McpFacts, Reason, Status
 
 
 class ProbeFailure(Exception):
@@ -56,6 +56,55 @@ class Reply(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program to start and to speak to over its standard input and output."""
+
+    program: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    """On top of a minimal environment."""
+    cwd: str | None
+    shutdown_s: float
+    """How long it may take to end after its input is closed, and again after SIGTERM."""
+
+
+class Process(Protocol):
+    """A started program; whatever happens, it and what it started are gone when the attempt is over."""
+
+    def send(self, line: bytes) -> None:
+        """Write a line to its standard input; raises ProbeFailure where it does not read any more."""
+        ...
+
+    def lines(self) -> Iterator[bytes]:
+        """Lines of its standard output as they come; raises ProbeFailure past the size limit or when it has ended."""
+        ...
+
+
+class Tokens(Protocol):
+    """Access tokens of this worker: in memory, each until it expires."""
+
+    def get(self, key: str) -> str | None:
+        """The token, unless it expires within moments."""
+        ...
+
+    def put(self, key: str, token: str, expires_at_ms: int) -> str | None:
+        """Keep the token; its encrypted form to store, if the user gave a key for that."""
+        ...
+
+    def drop(self, key: str, token: str) -> None:
+        """Forget the token, if it is still this one."""
+        ...
+
+    def take_stored(self, key: str, encrypted: str) -> None:
+        """Take over a stored token, if it can be decrypted, is this one's and has not expired."""
+        ...
+
+    def exclusive(self, key: str) -> AbstractContextManager[Any]:
+        """Let one attempt at a time fetch the token."""
+        ...
+
+
 class Background(Protocol):
     """Work that goes on although the attempt may end."""
 
@@ -75,8 +124,29 @@ class Transport(Protocol):
         """Add the time spent inside, less the time spent connecting, to a stage; failures inside carry its name."""
         ...
 
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    def at_most(self, seconds: float) -> AbstractContextManager[None]:
+        """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
+        ...
+
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work that may outlive this attempt's deadline, within the worker's own grace time."""
+        ...
+
+    def aside(self, work: Callable[[Transport], Any]) -> Any:
+        """Do work whose exchanges are not counted and timed as the probe's own; its return value."""
+        ...
+
+    def start(self, command: Command) -> Process:
+        """Start a program; raises ProbeFailure where it cannot be started."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens:
+        """The worker's access tokens."""
         ...
 
 
@@ -88,6 +158,10 @@ class Observation:
     duration_us: int = 0
     http_status: int | None = None
     auth_metadata_url: str | None = None
+    challenge: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the last WWW-Authenticate."""
+    token_sent: bool = False
+    """An access token that was fetched on the way went with the last request."""
     retry_after_s: int | None = None
     redirects: int | None = None
     sessions_opened: int | None = None
@@ -95,9 +169,15 @@ class Observation:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     mcp: McpFacts | None = None
-    snapshot: ToolSnapshot | None = None
+    snapshot: ContractSnapshot | None = None
     remember: dict[str, str] = field(default_factory=dict)
     """Cache category -> value to keep for this endpoint."""
+    remember_until_ms: dict[str, int] = field(default_factory=dict)
+    """Cache category -> when its value expires, where that is not after the usual time."""
+    suspicion: ProbeFailure | None = None
+    """What explains it, should the deadline pass."""
+    secrets: set[str] = field(default_factory=set)
+    """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)
     """What is wrong with a server that did answer; the worst decides."""
 
@@ -112,12 +192,32 @@ class Complaint:
     stage: str | None = None
 
 
+COMMANDS = ("command",)
+"""The lane that all started programs share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a probe goes: as it is remembered, shown, and limited."""
+
+    key: str
+    """Under which facts about it are kept between runs; no secret can be read from it."""
+    shown: str
+    """As it may be stored and printed."""
+    lane: tuple[str | int, ...]
+    """What shares a limit on attempts at once: the origin of an address, or all commands together."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeKind:
     """A kind of probe: its options, how to make one attempt, and how to judge what came back."""
 
     options: type[Any]
     """Frozen dataclass; its fields are the keys of the kind's YAML block."""
+    address: Callable[[Any], Address]
+    """Where a probe with these options goes."""
+    secrets: Callable[[Any], Iterator[str]]
+    """Every configured secret, for masking what a server echoes."""
     attempt: Callable[[Any, Transport, Observation, Mapping[str, str]], None]
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]

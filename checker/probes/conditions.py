@@ -84,6 +84,11 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return [_complaint(f"body is not JSON: {excerpt(body, 60)!r}" if body else "body is empty, expected JSON")]
+    return json_unmet_in(document, wanted)
+
+
+def json_unmet_in(document: Any, wanted: Iterable[JsonCondition]) -> list[Complaint]:
+    """Complaints about conditions that do not hold in a parsed document."""
     return [complaint for condition in wanted if (complaint := _json_unmet(document, condition))]
 
 

@@ -16,9 +16,11 @@ Fault = tuple[tuple[str, ...], str]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def endpoint_faults(options: Endpoint) -> Iterator[Fault]:
+def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
     """What is wrong with options that every kind of endpoint has."""
-    yield from _url_faults(options)
+    if has_url and options.url:
+        yield from _url_faults(options)
+        yield from _credential_faults(options)
     yield from _header_faults(options)
     yield from _retry_faults(options.retry)
     for name in ("timeout", "connect_timeout"):
@@ -45,6 +47,24 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
     if parts.scheme == "http" and options.tls != Tls():
         yield ("tls",), "TLS options for an http address; write https, or remove them"
+
+
+def _credential_faults(options: Endpoint) -> Iterator[Fault]:
+    if options.basic is not None:
+        if options.bearer or "authorization" in map(str.lower, options.headers):
+            yield ("basic",), "another Authorization is set as well; keep one of them"
+        if options.basic.password is None:
+            yield ("basic", "password"), "missing; add it, or password_file"
+        if ":" in options.basic.username:
+            yield ("basic", "username"), "a user name cannot have a colon in it"
+    if options.api_key is not None:
+        name, value = options.api_key.header, options.api_key.value
+        if not _HEADER_NAME.fullmatch(name):
+            yield ("api_key", "header"), "not a valid header name; use letters, digits and -"
+        elif name.lower() in map(str.lower, options.headers):
+            yield ("api_key", "header"), "the header is set as well; keep one of them"
+        if not value or not re.fullmatch(r"[\x20-\x7e]+", value):
+            yield ("api_key", "value"), "missing, or with a character that no header can carry; add it, or value_file"
 
 
 def _header_faults(options: Endpoint) -> Iterator[Fault]:

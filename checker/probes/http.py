@@ -1,24 +1,43 @@
-"""What both HTTP probes share: credentials, redirects, and reading the headers that explain a refusal."""
+"""What both HTTP probes share: address, credentials, redirects, and the headers that explain a refusal."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
+from checker.memory import endpoint_key
 from checker.model import Reason
-from checker.probes.base import Observation, ProbeFailure, Reply, Request
+from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
+from checker.probes.challenges import challenge, token_has_expired
 from checker.probes.text import excerpt
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
-_METADATA = re.compile(r'resource_metadata\s*=\s*(?:"([^"]*)"|([^\s,]+))', re.IGNORECASE)
+
+
+def http_address(options: Any) -> Address:
+    """The address of an endpoint with a url."""
+    return Address(endpoint_key(options.url), shown_url(options.url), origin(options.url))
+
+
+def http_secrets(options: Any) -> Iterator[str]:
+    """What must not be shown of an endpoint's options, also in parts: header values, tokens and query values."""
+    for value in credentials(options).values():
+        yield value
+        yield from value.split()
+    parts = urlsplit(options.url)
+    yield from (value for _, value in parse_qsl(parts.query))
+    if parts.password:
+        yield unquote(parts.password)
+    if options.basic is not None:
+        yield options.basic.password or ""
 
 
 def credentials(options: Any) -> dict[str, str]:
@@ -26,6 +45,11 @@ def credentials(options: Any) -> dict[str, str]:
     sent = {name: str(value) for name, value in options.headers.items()}
     if options.bearer:
         sent["Authorization"] = f"Bearer {options.bearer}"
+    if options.api_key is not None:
+        sent[options.api_key.header] = str(options.api_key.value)
+    if options.basic is not None:
+        pair = f"{options.basic.username}:{options.basic.password}"
+        sent["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     parts = urlsplit(options.url)
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -35,7 +59,7 @@ def credentials(options: Any) -> dict[str, str]:
 
 def carries_credentials(options: Any) -> bool:
     """Whether the probe identifies itself: a 401 then means refused, not merely protected."""
-    return any(_CREDENTIAL_NAME.search(name) for name in credentials(options))
+    return options.api_key is not None or any(_CREDENTIAL_NAME.search(name) for name in credentials(options))
 
 
 def bare_url(url: str) -> str:
@@ -83,24 +107,36 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
 
 def note_refusal(reply: Reply, seen: Observation) -> None:
     """Keep what the reply's headers say about credentials to bring and time to wait."""
-    if (challenge := reply.headers.get("www-authenticate")) and (match := _METADATA.search(challenge)):
+    seen.challenge = challenge(reply.headers.get("www-authenticate"))
+    if url := seen.challenge.get("resource_metadata"):
         with suppress(ValueError):  # what the server wrote there may be no address at all
-            seen.auth_metadata_url = excerpt(shown_url(match[1] or match[2] or ""), 500)
+            seen.auth_metadata_url = excerpt(shown_url(url), 500)
     if wait := reply.headers.get("retry-after"):
         seen.retry_after_s = _seconds(wait)
 
 
-def refusal(options: Any, status: int, seen: Observation) -> ProbeFailure | None:
-    """The failure that 401, 403 and 429 stand for; None for every other status."""
+def refusal(options: Any, status: int, seen: Observation, said: str = "") -> ProbeFailure | None:
+    """The failure that 401, 403 and 429 stand for; None for every other status.
+
+    ``said`` is the start of the body, in which some servers name what the challenge should.
+    """
     if status == 429:
         wait = f"; asks to wait {seen.retry_after_s} s" if seen.retry_after_s is not None else ""
         return ProbeFailure(Reason.RATE_LIMITED, f"HTTP 429{wait}")
     if status not in (401, 403):
         return None
-    if carries_credentials(options):
-        return ProbeFailure(Reason.AUTH_REJECTED, f"HTTP {status} although credentials were sent")
-    where = f"; metadata at {seen.auth_metadata_url}" if seen.auth_metadata_url else ""
-    return ProbeFailure(Reason.AUTH_REQUIRED, f"HTTP {status}: reachable, protected, nothing verified{where}")
+    if not seen.token_sent and not carries_credentials(options):
+        where = f"; metadata at {seen.auth_metadata_url}" if seen.auth_metadata_url else ""
+        return ProbeFailure(Reason.AUTH_REQUIRED, f"HTTP {status}: reachable, protected, nothing verified{where}")
+    if seen.challenge.get("error") == "insufficient_scope":
+        scope = seen.challenge.get("scope")
+        wanted = f"; asks for {excerpt(scope, 200)}" if scope else ""
+        return ProbeFailure(Reason.AUTH_SCOPE, f"HTTP {status}: the credentials work, but lack a scope{wanted}")
+    why = excerpt(seen.challenge.get("error_description") or "", 120)
+    told = f": {why}" if why else ""
+    if status == 401 and ("expired" in f"{why} {said}".lower() or token_has_expired(options.bearer, time())):
+        return ProbeFailure(Reason.AUTH_EXPIRED, f"HTTP 401: the credentials that were sent have expired{told}")
+    return ProbeFailure(Reason.AUTH_REJECTED, f"HTTP {status} although credentials were sent{told}")
 
 
 def _seconds(retry_after: str) -> int | None:

@@ -51,6 +51,34 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Basic:
+    """User and password sent as ``Authorization: Basic``."""
+
+    __pydantic_config__ = STRICT
+
+    username: str
+    """User name."""
+    password: Secret | None = None
+    """Password."""
+    password_file: str | None = None
+    """File that holds the password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key sent in a header of its own."""
+
+    __pydantic_config__ = STRICT
+
+    header: str = "X-API-Key"
+    """Name of the header."""
+    value: Secret | None = None
+    """The key."""
+    value_file: str | None = None
+    """File that holds the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """What every HTTP probe is told: where, with which credentials, and within which limits."""
 
@@ -70,6 +98,10 @@ class Endpoint:
     """Token sent as ``Authorization: Bearer``."""
     bearer_file: str | None = None
     """File that holds the token; read at the start of every run."""
+    basic: Basic | None = None
+    """User and password."""
+    api_key: ApiKey | None = None
+    """Key in a header of its own."""
     tls: Tls = Tls()
     """Certificate verification and client certificate."""
     max_body: Bytes = 1024 * 1024

@@ -11,8 +11,17 @@ from checker.probes import conditions
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport
 from checker.probes.conditions import JsonCondition
 from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
-from checker.probes.http import bare_url, credentials, note_refusal, redirected, refusal
+from checker.probes.http import (
+    bare_url,
+    credentials,
+    http_address,
+    http_secrets,
+    note_refusal,
+    redirected,
+    refusal,
+)
 from checker.probes.options import STRICT, Endpoint
+from checker.probes.text import excerpt
 from checker.units import Seconds, Secret
 
 
@@ -80,7 +89,7 @@ def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
     """The conditions that the reply does not meet; a refusal is the only complaint where there is one."""
     status, expect = seen.http_status or 0, options.expect
     if not conditions.status_accepted(status, expect.status):
-        if refused := refusal(options, status, seen):
+        if refused := refusal(options, status, seen, excerpt(seen.body, 200)):
             raise refused
         accepted = ", ".join(str(code) for code in expect.status)
         return [Complaint(Status.UNHEALTHY, Reason.HTTP_STATUS, f"HTTP {status}, expected {accepted}", "wait")]
@@ -118,4 +127,6 @@ def faults(options: RestOptions) -> Iterator[Fault]:
             yield ("expect", f"json[{place}]"), fault
 
 
-KIND = ProbeKind(options=RestOptions, attempt=attempt, judge=judge, faults=faults)
+KIND = ProbeKind(
+    options=RestOptions, address=http_address, secrets=http_secrets, attempt=attempt, judge=judge, faults=faults
+)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,21 +16,39 @@ from checker.settings.document import Problem
 from checker.settings.validate import Source, validated
 
 
-def adhoc(urls: Mapping[str, str], timeout_s: float | None = None) -> Server:
-    """One server from addresses by probe kind, named after the first one's host and port; raises ConfigError."""
+def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
+    """One server from what the command line gives: addresses by probe kind, or ``stdio`` and a command.
+
+    It is named after the first address's host and port, or the program. Raises ConfigError.
+    """
     probes: dict[str, Any] = {}
-    for kind, url in urls.items():
-        values = {"url": url} if timeout_s is None else {"url": url, "timeout": timeout_s}
+    for option, given in addresses.items():
+        kind, values = _probe_of(option, given)
+        if kind in probes:
+            raise UsageError("--mcp and --stdio are both MCP; give one of them")
+        if timeout_s is not None:
+            values["timeout"] = timeout_s
         problems: list[Problem] = []
         options = validated(KINDS[kind].options, values, Source((), values, problems))
         if options is not None:
             problems += [Problem(keys, text) for keys, text in KINDS[kind].faults(options)]
         if problems:  # without the address, which may hold a password
-            said = ((kind if one.place[0] == "url" else one.place[0], one.text) for one in problems)
-            raise ConfigError("\n".join(f"--{option}: {text}" for option, text in said))
+            said = ((one.place[0] if one.place[0] == "timeout" else option, one.text) for one in problems)
+            raise ConfigError("\n".join(f"--{place}: {text}" for place, text in said))
         probes[kind] = options
-    name = urlsplit(next(iter(urls.values()))).netloc.rpartition("@")[2]
+    option, first = next(iter(addresses.items()))
+    name = PurePath(shlex.split(first)[0]).name if option == "stdio" else urlsplit(first).netloc.rpartition("@")[2]
     return Server(name=name, probes={kind: probes[kind] for kind in KINDS if kind in probes})
+
+
+def _probe_of(option: str, given: str) -> tuple[str, dict[str, Any]]:
+    if option != "stdio":
+        return option, {"url": given}
+    try:
+        program, *args = shlex.split(given)
+    except ValueError as error:
+        raise ConfigError(f"--stdio: {error} in the command; write it as for a shell, in quotes") from None
+    return "mcp", {"command": program, "args": args}
 
 
 def select(

@@ -11,6 +11,9 @@ from typing import Any, cast
 from checker.settings.overlay import FILE_SUFFIX, merged
 from checker.settings.validate import Source, option_types
 
+_FOLDER = "cwd"
+"""The one option that names a folder; it need not be there before the program starts in it."""
+
 
 def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, folder: Path) -> dict[str, Any]:
     """The values with absolute paths; what ``x_file`` holds is in ``x`` too, where the options class has an ``x``.
@@ -18,6 +21,8 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, folde
     Relative paths start at ``folder``. Unreadable files and values given in both ways are added to the problems.
     """
     found = dict(values)
+    if isinstance(folder_to_start_in := values.get(_FOLDER), str):
+        found[_FOLDER] = str((folder / Path(folder_to_start_in).expanduser()).resolve())
     for keys, secret in _file_options(cast(Any, kind)):
         block = _inside(values, keys[:-1])
         named = block.get(keys[-1]) if isinstance(block, Mapping) else None

@@ -13,6 +13,7 @@ from checker.model import Server
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.document import Document, Problem, read
+from checker.settings.files import with_files
 from checker.settings.overlay import with_environment
 from checker.settings.performance import PerformanceOptimization
 from checker.settings.servers import ServerReader
@@ -91,6 +92,8 @@ class _Loader:
         """The options of a block at the top, laid over ``below``; the defaults alone where it is not valid."""
         given = self._values.get(name)
         given = {} if given is None else given
+        if isinstance(given, Mapping):
+            given = with_files(kind, given, self._whole.below(name), self._document.path.parent)
         laid = {**(below or {}), **given} if isinstance(given, Mapping) else given
         return validated(kind, laid, self._whole.below(name)) or kind()
 

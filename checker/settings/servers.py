@@ -8,6 +8,7 @@ from typing import Any
 
 from checker.model import Server
 from checker.probes import KINDS
+from checker.probes.mcp.faults import ONLY_HTTP
 from checker.settings.files import with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.shapes import ServerEntry
@@ -86,6 +87,8 @@ class ServerReader:
         defaults = self._probes[kind]
         if str(own.get("url")).lower().startswith("http:"):  # default authorities are meant for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
+        if "command" in own:  # what is meant for the servers that are reached over HTTP
+            defaults = {key: value for key, value in defaults.items() if key not in ONLY_HTTP}
         options = validated(KINDS[kind].options, merged(defaults, own), below)
         if options is not None:
             for keys, text in KINDS[kind].faults(options):

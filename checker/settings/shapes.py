@@ -12,7 +12,7 @@ from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import Count, PerformanceOptimization
-from checker.units import Seconds
+from checker.units import Seconds, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,12 @@ def _heartbeat_timeout(seconds: float) -> float:
     return seconds
 
 
+def _token_key(key: str) -> str:
+    if len(key) < 32:
+        raise ValueError("too short to be safe; write 32 characters or more, such as `openssl rand -base64 32` prints")
+    return key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a run is made."""
@@ -53,6 +59,12 @@ class RunOptions:
     """Checks at once over all workers."""
     per_origin: Count = 30
     """Attempts at once at one scheme, host and port, for each probe kind on its own."""
+    processes: Count = 8
+    """Programs of stdio servers at once over all workers."""
+    token_key: Annotated[Secret, AfterValidator(_token_key)] | None = None
+    """Encrypts access tokens, so that they may be kept in the database between runs; without it they are not kept."""
+    token_key_file: str | None = None
+    """File that holds the key."""
     heartbeat_timeout: Annotated[Seconds, AfterValidator(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 

@@ -16,7 +16,19 @@ from pydantic import TypeAdapter, ValidationError
 from checker.settings.document import Place, Problem
 
 Options = TypeVar("Options")
-_SECRET_KEYS = {"headers", "bearer", "body"}
+_SECRET_KEYS = {
+    "headers",
+    "bearer",
+    "body",
+    "password",
+    "value",
+    "env",
+    "args",
+    "arguments",
+    "client_secret",
+    "private_key",
+    "token_key",
+}
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 _PLAINER = {

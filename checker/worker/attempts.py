@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -14,14 +14,12 @@ from gevent.lock import BoundedSemaphore
 from checker import memory as remembered
 from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
-from checker.model import Batch, CacheEntry, ProbeResult, Reason, Status
+from checker.model import Batch, CacheEntry, ContractSnapshot, ProbeResult, Reason, Status
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
-from checker.probes.http import credentials, shown_url
 from checker.probes.text import excerpt
-from checker.worker.transport.client import Client, Grace
+from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
-from checker.worker.transport.pools import Pools
 from checker.worker.transport.trace import Trace
 
 _SHORTEST_SECRET = 4
@@ -32,8 +30,7 @@ def probe(
     kind: str,
     options: Any,
     memory: Mapping[str, str],
-    pools: Pools,
-    grace: Grace,
+    shared: Shared,
     lane: BoundedSemaphore,
     draw: Callable[[], float],
 ) -> tuple[ProbeResult, Batch]:
@@ -41,30 +38,38 @@ def probe(
 
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
-    started_at_ms = _now_ms()
+    started_at_ms, address = _now_ms(), KINDS[kind].address(options)
     earlier: list[Reason] = []
     while True:
         with lane:
-            seen, trace = _attempt(kind, options, memory, pools, grace)
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared)
         verdict = judge(KINDS[kind], options, seen, _now_ms(), trace.certificate_expires_at_ms)
         number = len(earlier) + 1
         if number >= options.retry.max_attempts or verdict.reason is None or not _may_pass(verdict, seen):
             break
+        wait_s = backoff_s(options.retry, number, draw())
+        if seen.retry_after_s is not None:
+            if seen.retry_after_s > options.retry.max_backoff:  # asked to stay away for longer than we may wait
+                break
+            wait_s = max(wait_s, seen.retry_after_s)
         earlier.append(verdict.reason)
-        gevent.sleep(backoff_s(options.retry, number, draw()))
-    log.debug("%s %s: %s %s", kind, shown_url(options.url), verdict.status, verdict.reason or "")
-    result = _result(kind, options, started_at_ms, seen, trace, verdict, earlier)
+        gevent.sleep(wait_s)
+    log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")
+    secrets = {*KINDS[kind].secrets(options), *seen.secrets}
+    result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier)
+    told = None if verdict.status is Status.HEALTHY else stderr_tail or None
+    result = replace(result, detail=_masked(verdict.detail, secrets), stderr_tail=_masked(told, secrets))
+    if seen.mcp is not None:
+        result = replace(result, mcp=replace(seen.mcp, capabilities=_masked(seen.mcp.capabilities, secrets)))
     return result, Batch(
-        cache_entries=_to_remember(options.url, seen, memory),
-        tool_snapshots=(seen.snapshot,) if seen.snapshot else (),
+        cache_entries=_to_remember(address.key, seen, memory),
+        contracts=() if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),),
     )
 
 
-def _attempt(
-    kind: str, options: Any, memory: Mapping[str, str], pools: Pools, grace: Grace
-) -> tuple[Observation, Trace]:
+def _attempt(kind: str, options: Any, memory: Mapping[str, str], shared: Shared) -> tuple[Observation, Trace, str]:
     seen, trace = Observation(), Trace()
-    client = Client(pools, options, trace, grace)
+    client = Client(shared, options, trace)
     start = time.perf_counter()
     deadline = gevent.Timeout(options.timeout)
     deadline.start()
@@ -75,19 +80,28 @@ def _attempt(
     except gevent.Timeout as timeout:
         if timeout is not deadline:
             raise
-        seen.failure = deadline_failure(trace.step, trace.stage, options.timeout)
+        seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
-        log.exception("%s probe of %s", kind, shown_url(options.url))
+        log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
         seen.failure = ProbeFailure(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {excerpt(str(error))}")
     finally:
         deadline.close()
         seen.duration_us = round((time.perf_counter() - start) * 1e6)
-        client.close()
-    return seen, trace
+        client.close(answered=seen.failure is None)
+    return seen, trace, client.stderr_tail
+
+
+def _explained(suspicion: ProbeFailure | None, failure: ProbeFailure) -> ProbeFailure:
+    """The failure of a passed deadline, by what the probe was suspecting when it passed."""
+    if suspicion is None:
+        return failure
+    return ProbeFailure(suspicion.reason, f"{suspicion.detail}; {failure.detail}", suspicion.stage or failure.stage)
 
 
 def _may_pass(verdict: Verdict, seen: Observation) -> bool:
     """Whether another attempt may end better."""
+    if verdict.reason is Reason.RATE_LIMITED and seen.retry_after_s is not None:
+        return True
     if verdict.status not in (Status.UNHEALTHY, Status.UNKNOWN):
         return False
     return verdict.reason in RETRYABLE or (verdict.reason is Reason.HTTP_STATUS and (seen.http_status or 0) >= 500)
@@ -95,7 +109,7 @@ def _may_pass(verdict: Verdict, seen: Observation) -> bool:
 
 def _result(
     kind: str,
-    options: Any,
+    shown: str,
     started_at_ms: int,
     seen: Observation,
     trace: Trace,
@@ -106,10 +120,10 @@ def _result(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
-        detail=_without_secrets(verdict.detail, options),
+        detail=verdict.detail,
         score=verdict.score,
         failed_stage=verdict.stage,
-        url=shown_url(options.url),
+        url=shown,
         started_at_ms=started_at_ms,
         duration_us=seen.duration_us,
         attempts=len(earlier) + 1,
@@ -129,24 +143,22 @@ def _result(
     )
 
 
-def _without_secrets(detail: str | None, options: Any) -> str | None:
-    """The detail, with every configured secret that a server may have echoed into it masked."""
-    if detail is None:
-        return None
-    parts = urlsplit(options.url)
-    values = [value for sent in credentials(options).values() for value in (sent, *sent.split())]
-    values += [value for _, value in parse_qsl(parts.query)]
-    values += [unquote(parts.password)] if parts.password else []
-    for value in sorted(set(values), key=len, reverse=True):
+def _masked(text: str | None, secrets: set[str]) -> str | None:
+    """The text, with every secret that a server may have echoed into it masked."""
+    for value in sorted(secrets, key=len, reverse=True) if text else ():
         if len(value) >= _SHORTEST_SECRET and value not in ("Bearer", "Basic"):
-            detail = detail.replace(value, "***")
-    return detail
+            text = (text or "").replace(value, "***")
+    return text
 
 
-def _to_remember(url: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
+def _masked_contract(snapshot: ContractSnapshot, secrets: set[str]) -> ContractSnapshot:
+    return replace(snapshot, document=_masked(snapshot.document, secrets) or "")
+
+
+def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
     return tuple(
-        remembered.entry(category, url, value, _now_ms())
+        remembered.entry(category, key, value, _now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()
         if value and memory.get(category) != value
     )

@@ -13,25 +13,16 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from checker.judge import combine
+from checker.limits import Limits
 from checker.model import Batch, CheckResult, ProbeResult, Server
 from checker.plain import from_plain
 from checker.probes import KINDS
-from checker.probes.http import origin
+from checker.probes.base import COMMANDS
 from checker.worker.attempts import probe
-from checker.worker.transport.client import Grace
+from checker.worker.tokens import TokenStore
+from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.pools import Pools
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a worker may do at once."""
-
-    concurrency: int
-    """Checks."""
-    per_origin: int
-    """Attempts at one scheme, host and port, for each probe kind on its own."""
-    log_level: int = 50
-    """As in the logging module."""
+from checker.worker.transport.processes import Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +46,11 @@ class Checker:
     """Checks servers over pools that live as long as the worker."""
 
     def __init__(self, limits: Limits, grace: Grace) -> None:
-        self._grace = grace
-        self._pools = {kind: Pools(limits.per_origin) for kind in KINDS}
-        self._per_origin = limits.per_origin
-        self._lanes: dict[tuple[str, str, str, int], BoundedSemaphore] = {}
+        self.processes = Processes()
+        tokens = TokenStore(limits.token_key)
+        self._shared = {kind: Shared(Pools(limits.per_origin), self.processes, tokens, grace) for kind in KINDS}
+        self._limits = limits
+        self._lanes: dict[tuple[str | int, ...], BoundedSemaphore] = {}
 
     def check(self, task: Task) -> Batch:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
@@ -78,14 +70,15 @@ class Checker:
             probes=results,
         )
         entries = tuple(entry for _, extra in outcomes for entry in extra.cache_entries)
-        snapshots = tuple(snapshot for _, extra in outcomes for snapshot in extra.tool_snapshots)
-        return Batch(checks=(check,), cache_entries=entries, tool_snapshots=snapshots)
+        contracts = tuple(contract for _, extra in outcomes for contract in extra.contracts)
+        return Batch(checks=(check,), cache_entries=entries, contracts=contracts)
 
     def _probe(self, kind: str, task: Task) -> tuple[ProbeResult, Batch]:
         options = task.server.probes[kind]
-        key = (kind, *origin(options.url))
-        lane = self._lanes.setdefault(key, BoundedSemaphore(self._per_origin))
-        return probe(kind, options, task.memory.get(kind, {}), self._pools[kind], self._grace, lane, random.random)
+        place = KINDS[kind].address(options).lane
+        width = self._limits.processes if place == COMMANDS else self._limits.per_origin
+        lane = self._lanes.setdefault((kind, *place), BoundedSemaphore(width))
+        return probe(kind, options, task.memory.get(kind, {}), self._shared[kind], lane, random.random)
 
 
 def _side_by_side(work: list[Callable[[], Any]]) -> list[Any]:

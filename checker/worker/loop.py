@@ -10,9 +10,11 @@ import gevent.event
 import gevent.pool
 import gevent.queue
 
+from checker.limits import Limits
 from checker.model import Batch
 from checker.probes.base import Background
-from checker.worker.checks import Checker, Limits, Task
+from checker.worker.checks import Checker, Task
+from checker.worker.transport.processes import Processes
 
 _FLUSH_CHECKS = 100
 _FLUSH_S = 0.25
@@ -67,11 +69,13 @@ class Loop:
         self._full = gevent.event.Event()
         self._flusher = gevent.spawn(self._flush_regularly)
         self._dealer: gevent.Greenlet[..., None] | None = None
+        self._processes: Processes | None = None
         self._running = gevent.pool.Pool()
 
     def start(self, limits: Limits) -> None:
         """Begin to run tasks."""
         checker = Checker(limits, self._grace)
+        self._processes = checker.processes
         self._running = gevent.pool.Pool(limits.concurrency)
         self._dealer = gevent.spawn(self._deal, checker)
 
@@ -96,6 +100,11 @@ class Loop:
     def let_go(self, seconds: float) -> None:
         """Wait at most that long for sessions that are still being opened or closed."""
         self._grace.let_go(seconds)
+
+    def kill_programs(self) -> None:
+        """Kill what stdio servers were started, and what they have started."""
+        if self._processes is not None:
+            self._processes.kill_all()
 
     def _deal(self, checker: Checker) -> None:
         while True:
@@ -126,6 +135,6 @@ class Loop:
             Batch(
                 checks=tuple(check for batch in finished for check in batch.checks),
                 cache_entries=tuple(entry for batch in finished for entry in batch.cache_entries),
-                tool_snapshots=tuple(snapshot for batch in finished for snapshot in batch.tool_snapshots),
+                contracts=tuple(contract for batch in finished for contract in batch.contracts),
             )
         )

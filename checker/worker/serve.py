@@ -19,9 +19,10 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 
+from checker.limits import Limits
 from checker.plain import from_plain, to_plain
 from checker.wire import PROTOCOL, frame, messages
-from checker.worker.checks import Limits, task
+from checker.worker.checks import task
 from checker.worker.loop import Loop
 
 PARENT_GONE = 3
@@ -84,6 +85,7 @@ def serve() -> int:
             elif message["op"] == "stop":
                 loop.stop(cancel=message["cancel"])
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
+                loop.kill_programs()
                 pipes.send({"op": "bye"})
                 return 0
         _leave(loop, PARENT_GONE)
@@ -112,9 +114,15 @@ def _terminated(loop: Loop) -> None:
 
 def _leave(loop: Loop, code: int) -> None:
     """End the sessions that are open; whatever hangs, the process is gone when the grace time is over."""
-    gevent.spawn_later(_GRACE_WITHOUT_PARENT_S, os._exit, code)
+    gevent.spawn_later(_GRACE_WITHOUT_PARENT_S, _exit, loop, code)
     loop.stop(cancel=True)
     loop.let_go(_GRACE_WITHOUT_PARENT_S)
+    loop.kill_programs()
+
+
+def _exit(loop: Loop, code: int) -> None:
+    loop.kill_programs()
+    os._exit(code)
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,70 +1,97 @@
-"""The MCP probe: find out which era the endpoint speaks, then handshake, ping and tools as that era has them."""
+"""The MCP probe: reach the server the way it is to be reached, speak its era, and see what it offers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
+from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
-from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Transport
-from checker.probes.faults import Fault, endpoint_faults
-from checker.probes.mcp import sessionless, tools
-from checker.probes.mcp.exchange import Conversation
+from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
+from checker.probes.http import http_address, http_secrets
+from checker.probes.mcp import contracts, eras, tools
+from checker.probes.mcp.faults import faults
+from checker.probes.mcp.http_sse import HttpSse
+from checker.probes.mcp.lists import Offer
 from checker.probes.mcp.options import McpOptions
-from checker.probes.mcp.session import Session
+from checker.probes.mcp.shown import shown_command
+from checker.probes.mcp.stdio import Stdio
+from checker.probes.mcp.streamable import StreamableHttp
+from checker.probes.oauth.bearer import Bearer
 
 ERA = "mcp_era"
 """Cache category: the era an endpoint spoke last."""
-TOOLS_DIGEST = "mcp_tools_digest"
-"""Cache category: the digest of the tool list an endpoint gave last."""
+TRANSPORT = "mcp_transport"
+"""Cache category: the transport an endpoint was reached over last."""
 
-_ERA_MAY_HAVE_CHANGED = {Reason.MCP_ERROR, Reason.MCP_VERSION, Reason.MCP_NOT_JSONRPC, Reason.HTTP_STATUS}
+_OTHER_TRANSPORT = (400, 404, 405)
+_NOT_SSE_ANY_MORE = {Reason.HTTP_STATUS, Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY, Reason.MCP_INVALID_RESULT}
 
 
 def attempt(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:
-    """Speak MCP with the endpoint once; what was seen is in ``seen``, also when ProbeFailure is raised."""
-    talk = Conversation(options, seen)
-    listed = _by_era(options, transport, talk, memory.get(ERA))
+    """Speak MCP with the server once; what was seen is in ``seen``, also when ProbeFailure is raised."""
+    offer = _by_transport(options, transport, seen, memory)
     facts = seen.mcp or McpFacts()
-    seen.remember[ERA] = facts.era or ""
-    if listed is None:
-        if options.expected_tools:
-            seen.complaints.append(
-                Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, "the server announces no tools", "list")
-            )
-        seen.mcp = replace(facts, tool_count=0)
-        return
-    snapshot = tools.snapshot(listed)
-    seen.mcp = replace(
-        facts, tool_count=len(listed), tools_digest=snapshot.digest, tools_bytes=len(snapshot.tools.encode())
-    )
-    seen.remember[TOOLS_DIGEST] = snapshot.digest
-    if memory.get(TOOLS_DIGEST) != snapshot.digest:
-        seen.snapshot = snapshot
-    seen.complaints += tools.complaints(listed, options.expected_tools)
-
-
-def _by_era(
-    options: McpOptions, transport: Transport, talk: Conversation, remembered: str | None
-) -> list[Mapping[str, Any]] | None:
-    """The tools, by the era that is configured, else remembered, else found by asking."""
-    era = options.era if options.era != "auto" else remembered
-    if era != "session" and (discovered := sessionless.discover(transport, talk)) is not None:
-        return sessionless.check(transport, talk, discovered)
-    if options.era == "sessionless":
-        raise ProbeFailure(
-            Reason.MCP_VERSION, f"server/discover: the endpoint does not speak {sessionless.VERSION}", "discover"
+    seen.remember[ERA], seen.remember[TRANSPORT] = facts.era or "", facts.transport or ""
+    seen.mcp = contracts.note(offer, facts, seen, memory)
+    listed = offer.lists.get("tools")
+    if listed is not None:
+        seen.complaints += tools.complaints(listed, options.expected_tools)
+    elif options.expected_tools:
+        seen.complaints.append(
+            Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, "the server announces no tools", "list")
         )
+    if listed is None and "tools" in options.lists:
+        seen.mcp = replace(seen.mcp, tool_count=0)
+
+
+def _by_transport(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
+    """What the server offers, over the transport that is configured, else remembered, else found by asking.
+
+    For an address that is Streamable HTTP first and HTTP+SSE where POST is refused (2025-11-25, Transports,
+    Backwards Compatibility).
+    """
+    if options.command is not None:
+        return _over_stdio(options, transport, seen, memory)
+    bearer = None if options.oauth is None else Bearer(options.oauth, options.url, memory)
+    way = options.transport if options.transport != "auto" else memory.get(TRANSPORT)
+    if way == "sse":
+        try:
+            return _over_sse(options, transport, seen, bearer)
+        except ProbeFailure as failure:
+            if options.transport == "sse" or failure.reason not in _NOT_SSE_ANY_MORE:
+                raise
     try:
-        return Session(talk).check(transport)
+        return eras.check(transport, StreamableHttp(options, seen, bearer), memory.get(ERA))
     except ProbeFailure as failure:
-        stale = options.era == "auto" and era == "session" and failure.reason in _ERA_MAY_HAVE_CHANGED
-        if not stale or failure.stage != "initialize":
+        refused = failure.reason is Reason.HTTP_STATUS and failure.stage == "initialize"
+        if options.transport != "auto" or not refused or seen.http_status not in _OTHER_TRANSPORT or way == "sse":
             raise
-        if (discovered := sessionless.discover(transport, talk)) is None:
-            raise
-        return sessionless.check(transport, talk, discovered)
+        seen.suspicion, status = failure, seen.http_status
+        try:
+            offer = _over_sse(options, transport, seen, bearer)
+        except ProbeFailure as other:
+            if other.reason not in _NOT_SSE_ANY_MORE or seen.mcp is not None:
+                raise
+            seen.http_status = status
+            raise ProbeFailure(failure.reason, f"{failure.detail}, nor over HTTP+SSE", failure.stage) from None
+        seen.suspicion = None
+        return offer
+
+
+def _over_sse(options: McpOptions, transport: Transport, seen: Observation, bearer: Bearer | None) -> Offer:
+    channel = HttpSse(options, seen, bearer)
+    channel.open(transport)
+    return eras.check(transport, channel, "session")
+
+
+def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
+    channel = Stdio(options, seen)
+    channel.open(transport)
+    offer = eras.check(transport, channel, memory.get(ERA))
+    if seen.suspicion is not None:  # stray lines, but it did answer
+        seen.complaints.append(Complaint(Status.DEGRADED, seen.suspicion.reason, seen.suspicion.detail, "transfer"))
+    return offer
 
 
 def judge(options: McpOptions, seen: Observation) -> list[Complaint]:
@@ -72,11 +99,22 @@ def judge(options: McpOptions, seen: Observation) -> list[Complaint]:
     return list(seen.complaints)
 
 
-def faults(options: McpOptions) -> Iterator[Fault]:
-    """What is contradictory in the options."""
-    yield from endpoint_faults(options)
-    if options.max_pages < 1:
-        yield ("max_pages",), "write 1 or more"
+def address(options: McpOptions) -> Address:
+    """An address, or a command; all commands share one limit."""
+    if options.command is None:
+        return http_address(options)
+    return Address(
+        command_key(options.command, options.args, options.cwd), shown_command(options.command, options.args), COMMANDS
+    )
 
 
-KIND = ProbeKind(options=McpOptions, attempt=attempt, judge=judge, faults=faults)
+def secrets(options: McpOptions) -> Iterator[str]:
+    """Everything in the options that must not be shown."""
+    yield from http_secrets(options)
+    yield from options.env.values()
+    if options.oauth is not None:
+        yield options.oauth.client_secret or ""
+        yield options.oauth.private_key or ""
+
+
+KIND = ProbeKind(options=McpOptions, address=address, secrets=secrets, attempt=attempt, judge=judge, faults=faults)

@@ -27,3 +27,8 @@ def capabilities_text(capabilities: Mapping[str, Any]) -> str:
     if len(text) > 10_000:
         text = orjson.dumps({name: {} for name in sorted(capabilities)[:100]})
     return text.decode()
+
+
+def instructions_text(instructions: Any) -> str | None:
+    """The instructions, if they are text; what nobody writes in earnest is cut."""
+    return instructions[:100_000] if isinstance(instructions, str) else None

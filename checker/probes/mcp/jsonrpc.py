@@ -43,6 +43,21 @@ def request_body(method: str, params: Mapping[str, Any] | None, request_id: int 
     return orjson.dumps(message)
 
 
+def is_request(message: Any) -> bool:
+    """Whether the message is a request of the server's own, which waits for an answer."""
+    return isinstance(message, dict) and isinstance(message.get("method"), str) and message.get("id") is not None
+
+
+def answer_body(request: Mapping[str, Any]) -> bytes:
+    """The answer of a client that announced no capabilities: ping is known, every other method is not."""
+    answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+    if request["method"] == "ping":
+        answer["result"] = {}
+    else:
+        answer["error"] = {"code": -32601, "message": "Method not found: this client announced no such capability"}
+    return orjson.dumps(answer)
+
+
 def parse(text: bytes) -> Any:
     """The JSON value; raises ProbeFailure where the text is not JSON."""
     try:
@@ -52,17 +67,20 @@ def parse(text: bytes) -> Any:
         raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
 
 
-def find_reply(message: Any, request_id: int) -> RpcReply | None:
+def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcReply | None:
     """The reply to ``request_id`` in a message or in a batch of them; None where the message is about something else.
 
+    ``on_stream`` says that other messages may come before the reply, such as a late one to an earlier request.
     Raises ProbeFailure where the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
     """
     if isinstance(message, list):  # batches exist in protocol version 2025-03-26 only, but are harmless to read
-        replies = [reply for one in message if (reply := find_reply(one, request_id)) is not None]
+        replies = [reply for one in message if (reply := find_reply(one, request_id, on_stream)) is not None]
         return replies[0] if replies else None
     if not isinstance(message, dict):
         raise _broken("not an object")
     if "method" in message:  # a request or notification of the server's own
+        return None
+    if on_stream and _about_an_earlier_one(message.get("id"), request_id):
         return None
     if "result" not in message and "error" not in message:
         raise _broken("neither result nor error in it")
@@ -75,6 +93,10 @@ def find_reply(message: Any, request_id: int) -> RpcReply | None:
     if not isinstance(message["result"], dict):
         raise _broken("result is not an object")
     return RpcReply(result=message["result"])
+
+
+def _about_an_earlier_one(answered: Any, request_id: int) -> bool:
+    return isinstance(answered, int) and not isinstance(answered, bool) and 0 < answered < request_id
 
 
 def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:

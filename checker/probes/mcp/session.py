@@ -8,62 +8,81 @@ from typing import Any
 
 from checker.model import McpFacts, Reason, Status
 from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
-from checker.probes.mcp import tools
-from checker.probes.mcp.exchange import CLIENT_INFO, Answer, Conversation
-from checker.probes.mcp.facts import capabilities_text, server_identity
+from checker.probes.mcp.calls import make_calls
+from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
+from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
+from checker.probes.mcp.lists import Offer, read_lists
 from checker.probes.text import excerpt
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-_METHOD_UNKNOWN = (-32601, -32602)  # the second from Python SDK 1.x
+_METHOD_UNKNOWN = -32601
+_PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
 
 
 class Session:
-    """One session of one attempt; whatever happens, `end` or `abandon` is the last thing done with it."""
+    """One session of one attempt; whatever happens, its end is the last thing done with it."""
 
-    def __init__(self, talk: Conversation) -> None:
-        self.talk = talk
+    def __init__(self, channel: Channel) -> None:
+        self._channel, self._options, self._seen = channel, channel.options, channel.seen
         self._id: str | None = None
         self._version: str | None = None
 
-    def check(self, transport: Transport) -> list[Mapping[str, Any]] | None:
-        """Handshake, ping and tools; None where the server announces no tools. Leaves no session behind."""
+    def check(self, transport: Transport) -> Offer:
+        """Handshake, ping, lists and calls; leaves no session behind.
+
+        Raises ProbeFailure; mcp_session_expired where the server has dropped the session meanwhile.
+        """
+        if not self._channel.leaves_sessions:
+            return self._use(transport, lambda: self._open(transport))
         opening = transport.in_background(self._open)
         try:
-            capabilities = self._accept(transport, opening)
-            if self.talk.options.ping:
-                self._ping(transport)
-            listed = self._list(transport) if "tools" in capabilities else None
+            offer = self._use(transport, opening.wait)
         except BaseException:  # a deadline and a cancelled run end here too
             transport.in_background(lambda later: self._abandon(later, opening))
             raise
         self._end(transport)
-        return listed
+        return offer
+
+    def _use(self, transport: Transport, opened: Any) -> Offer:
+        offer = self._accept(transport, opened)
+        if self._options.ping:
+            self._ping(transport)
+
+        def ask(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+            return self._ask(transport, method, params or None, headers)
+
+        with transport.timed("list"):
+            read_lists(ask, offer, self._options, self._seen)
+        if self._options.calls:
+            make_calls(transport, ask, self._options.calls, offer, self._seen)
+        return offer
 
     def _open(self, transport: Transport) -> Answer:
         """Send initialize, without a version header: some healthy servers refuse one there."""
         params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
-        return self.talk.call(transport, "initialize", params, {}, on_head=self._note_id)
+        return self._channel.call(transport, "initialize", params, {}, on_head=self._note_id)
 
     def _note_id(self, reply: Reply) -> None:
-        if session_id := reply.headers.get("mcp-session-id"):
+        if reply.status < 300 and (session_id := reply.headers.get("mcp-session-id")):
             self._id = session_id
-            self.talk.seen.sessions_opened = (self.talk.seen.sessions_opened or 0) + 1
+            self._seen.sessions_opened = (self._seen.sessions_opened or 0) + 1
 
-    def _accept(self, transport: Transport, opening: Background) -> Mapping[str, Any]:
-        """The announced capabilities, once the handshake is done."""
+    def _accept(self, transport: Transport, opened: Any) -> Offer:
+        """What the server announces, once the handshake is done."""
         with transport.timed("initialize"):
-            answer: Answer = opening.wait()
-            if answer.result is None:
+            answer: Answer = opened()
+            if (result := answer.result) is None:
                 raise answer.refused("initialize")
-            version, capabilities = answer.result.get("protocolVersion"), answer.result.get("capabilities")
+            version, capabilities = result.get("protocolVersion"), result.get("capabilities")
             if not isinstance(version, str) or not isinstance(capabilities, dict):
                 raise ProbeFailure(
                     Reason.MCP_INVALID_RESULT, "initialize: protocolVersion or capabilities is missing or malformed"
                 )
-            name, server_version = server_identity(answer.result.get("serverInfo"))
-            self.talk.seen.mcp = McpFacts(
+            name, server_version = server_identity(result.get("serverInfo"))
+            self._seen.mcp = McpFacts(
                 era="session",
+                transport=self._channel.name,
                 protocol_version=excerpt(version, 40),
                 server_name=name,
                 server_version=server_version,
@@ -78,28 +97,31 @@ class Session:
                 raise ProbeFailure(Reason.MCP_INVALID_RESULT, "initialize: serverInfo has no name")
             self._version = version
         with transport.timed("initialized"):
-            answer = self.talk.notify(transport, "notifications/initialized", self._headers())
+            answer = self._channel.notify(transport, "notifications/initialized", self._headers())
             if answer.status >= 300:
                 raise answer.refused("notifications/initialized")
-        return capabilities
+        identity = {"name": name, "version": server_version}
+        return Offer(version, identity, capabilities, instructions_text(result.get("instructions")))
 
     def _ping(self, transport: Transport) -> None:
         with transport.timed("ping"):
-            answer = self.talk.call(transport, "ping", None, self._headers())
-            if answer.result is not None or (answer.error and answer.error.code in _METHOD_UNKNOWN):
+            answer = self._ask(transport, "ping", None, {})
+            if answer.result is not None or (answer.error and answer.error.code in _PING_UNKNOWN):
                 return
             if answer.error is None:
                 raise answer.refused("ping")
-            self.talk.seen.complaints.append(
-                Complaint(Status.DEGRADED, Reason.MCP_ERROR, f"ping: {answer.error}", "ping")
-            )
+            self._seen.complaints.append(Complaint(Status.DEGRADED, Reason.MCP_ERROR, f"ping: {answer.error}", "ping"))
 
-    def _list(self, transport: Transport) -> list[Mapping[str, Any]]:
-        with transport.timed("list"):
-            return tools.read_all(
-                lambda params: self.talk.call(transport, "tools/list", params or None, self._headers()),
-                self.talk.options.max_pages,
-            )
+    def _ask(
+        self, transport: Transport, method: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """A request in the session; raises ProbeFailure where the server has dropped it (Session Management, 404)."""
+        answer = self._channel.call(transport, method, params, {**self._headers(), **headers})
+        gone = answer.status == 404 and (answer.error is None or answer.error.code != _METHOD_UNKNOWN)
+        if gone and self._id is not None:
+            self._id = None
+            raise ProbeFailure(Reason.MCP_SESSION_EXPIRED, f"{method}: HTTP 404, the session is gone")
+        return answer
 
     def _end(self, transport: Transport) -> None:
         """DELETE the session, if the server gave one: a DELETE without an id breaks one server for the next caller.
@@ -111,11 +133,11 @@ class Session:
         session_headers, self._id = self._headers(), None
         try:
             with transport.timed("close"):
-                status = self.talk.delete(transport, session_headers)
+                status = self._channel.delete(transport, session_headers)
         except ProbeFailure:
             return
         if status < 300 or status in _CANNOT_BE_ENDED:
-            self.talk.seen.sessions_closed = (self.talk.seen.sessions_closed or 0) + 1
+            self._seen.sessions_closed = (self._seen.sessions_closed or 0) + 1
 
     def _abandon(self, transport: Transport, opening: Background) -> None:
         """Wait for an initialize that is still under way, because its session would stay; then end it."""

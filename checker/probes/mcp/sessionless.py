@@ -7,9 +7,10 @@ from typing import Any
 
 from checker.model import McpFacts, Reason
 from checker.probes.base import ProbeFailure, Transport
-from checker.probes.mcp import tools
-from checker.probes.mcp.exchange import CLIENT_INFO, Answer, Conversation
-from checker.probes.mcp.facts import capabilities_text, server_identity
+from checker.probes.mcp.calls import make_calls
+from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
+from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
+from checker.probes.mcp.lists import Offer, read_lists
 
 VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"
@@ -17,7 +18,7 @@ _UNSUPPORTED_VERSION = -32022
 _NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
 
 
-def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | None:
+def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None:
     """The result of server/discover; None where the endpoint does not speak this era.
 
     Anything but a result that names the version, or the error that names it, means the other era: servers of
@@ -26,7 +27,7 @@ def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | No
     with transport.timed("discover"):
         for _ in range(2):
             try:
-                answer = _call(transport, talk, "server/discover", {})
+                answer = _call(transport, channel, "server/discover", {})
             except ProbeFailure as failure:
                 if failure.reason in _NO_PROPER_REPLY:
                     return None
@@ -42,32 +43,46 @@ def discover(transport: Transport, talk: Conversation) -> Mapping[str, Any] | No
     return None
 
 
-def check(transport: Transport, talk: Conversation, discovered: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    """Read the tools; None where the server announces none. Fills in the facts of the conversation."""
+def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any]) -> Offer:
+    """Read the lists and make the calls. Fills in the facts of the attempt; raises ProbeFailure."""
     capabilities = discovered.get("capabilities")
     if not isinstance(capabilities, dict):
         raise ProbeFailure(Reason.MCP_INVALID_RESULT, "server/discover: capabilities is not an object", "discover")
     meta = discovered.get("_meta")
     info = meta.get(_META + "serverInfo") if isinstance(meta, dict) else None
     name, version = server_identity(info if info is not None else discovered.get("serverInfo"))
-    talk.seen.mcp = McpFacts(
+    channel.seen.mcp = McpFacts(
         era="sessionless",
+        transport=channel.name,
         protocol_version=VERSION,
         server_name=name,
         server_version=version,
         capabilities=capabilities_text(capabilities),
     )
-    if "tools" not in capabilities:
-        return None
+    identity = {"name": name, "version": version}
+    offer = Offer(VERSION, identity, capabilities, instructions_text(discovered.get("instructions")))
+
+    def ask(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        return _call(transport, channel, method, params, headers)
+
     with transport.timed("list"):
-        return tools.read_all(lambda params: _call(transport, talk, "tools/list", params), talk.options.max_pages)
+        read_lists(ask, offer, channel.options, channel.seen)
+    if channel.options.calls:
+        make_calls(transport, ask, channel.options.calls, offer, channel.seen)
+    return offer
 
 
-def _call(transport: Transport, talk: Conversation, method: str, params: Mapping[str, Any]) -> Answer:
+def _call(
+    transport: Transport,
+    channel: Channel,
+    method: str,
+    params: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     meta = {
         _META + "protocolVersion": VERSION,
         _META + "clientInfo": CLIENT_INFO,
         _META + "clientCapabilities": {},
     }
-    headers = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
-    return talk.call(transport, method, {**params, "_meta": meta}, headers)
+    sent = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method, **(headers or {})}
+    return channel.call(transport, method, {**params, "_meta": meta}, sent)

@@ -6,23 +6,43 @@ import re
 from collections.abc import Iterable, Iterator
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_LONGEST_ID = 1024
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of each event, joined by line feeds; events without data and comments are passed over.
+class EventStream:
+    """The events of one stream, and what it said about taking it up again."""
 
-    An event that the end of the stream cuts off is dropped, as the standard says.
-    """
-    data: list[bytes] = []
-    for line in _lines(chunks):
-        if not line:
-            if data and (text := b"\n".join(data)).strip():
-                yield text
-            data = []
-        elif line.startswith(b"data"):
+    def __init__(self) -> None:
+        self.last_id: str | None = None
+        """Identifier of the last event that had one: where to go on after a break."""
+        self.retry_ms: int | None = None
+        """How long to wait before that."""
+
+    def events(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Type and data of each event, lines of data joined by line feeds; events without data are passed over.
+
+        An event that the end of the stream cuts off is dropped, as the standard says.
+        """
+        data: list[bytes] = []
+        kind, event_id = b"", None
+        for line in _lines(chunks):
+            if not line:
+                if event_id is not None:
+                    self.last_id, event_id = event_id.decode("utf-8", "replace"), None
+                if data and (text := b"\n".join(data)).strip():
+                    yield kind or b"message", text
+                data, kind = [], b""
+                continue
             name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
             if name == b"data":
-                data.append(value.removeprefix(b" "))
+                data.append(value)
+            elif name == b"event":
+                kind = value
+            elif name == b"id" and b"\0" not in value and len(value) <= _LONGEST_ID:
+                event_id = value
+            elif name == b"retry" and value.isdigit() and len(value) <= 9:
+                self.retry_ms = int(value)
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,54 +1,21 @@
-"""The tool list: read to its last page, validated, and made canonical."""
+"""The tool list judged: tools that must be there, names, and input schemas that are none."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from checker.model import Reason, Status, ToolSnapshot
-from checker.probes.base import Complaint, ProbeFailure
-from checker.probes.mcp.exchange import Answer
+from checker.model import Reason, Status
+from checker.probes.base import Complaint
+from checker.probes.mcp.param_headers import header_fault
 from checker.probes.text import excerpt
 
 _DRAFTS = ("draft-04", "draft-06", "draft-07", "2019-09", "2020-12")
 _MOST_NAMED = 3
-
-
-def read_all(list_page: Callable[[dict[str, Any]], Answer], max_pages: int) -> list[Mapping[str, Any]]:
-    """All tools; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages."""
-    tools: list[Mapping[str, Any]] = []
-    cursors: set[str] = set()
-    params: dict[str, Any] = {}
-    for _ in range(max_pages):
-        answer = list_page(params)
-        if answer.result is None:
-            raise answer.refused("tools/list")
-        page = answer.result.get("tools")
-        if not isinstance(page, list) or not all(isinstance(tool, dict) for tool in page):
-            raise ProbeFailure(Reason.MCP_INVALID_RESULT, "tools/list: tools is not a list of objects")
-        tools += page
-        cursor = answer.result.get("nextCursor")
-        if cursor is None:  # an empty string does not end the list
-            return tools
-        if not isinstance(cursor, str):
-            raise ProbeFailure(Reason.MCP_PAGINATION, "tools/list: nextCursor is not a string")
-        if cursor in cursors:
-            raise ProbeFailure(Reason.MCP_PAGINATION, f"tools/list: cursor {excerpt(cursor, 40)!r} came a second time")
-        cursors.add(cursor)
-        params = {"cursor": cursor}
-    raise ProbeFailure(Reason.MCP_PAGINATION, f"tools/list: more than {max_pages} pages")
-
-
-def snapshot(tools: list[Mapping[str, Any]]) -> ToolSnapshot:
-    """The list as canonical text with its SHA-256: order of tools and of keys does not change it."""
-    ordered = sorted(tools, key=lambda tool: str(tool.get("name")))
-    text = orjson.dumps(ordered, option=orjson.OPT_SORT_KEYS)
-    return ToolSnapshot(digest=hashlib.sha256(text).hexdigest(), tools=text.decode(), tool_count=len(tools))
 
 
 def complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -> list[Complaint]:
@@ -74,6 +41,8 @@ def _fault(tool: Mapping[str, Any]) -> str | None:
         return f"{excerpt(name, 40)}: inputSchema is not an object"
     if schema.get("type") != "object":
         return f'{excerpt(name, 40)}: inputSchema is not of type "object"'
+    if (fault := header_fault(schema)) is not None:
+        return f"{excerpt(name, 40)}: {fault}"
     fault = _schema_fault(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
     return f"{excerpt(name, 40)}: inputSchema {fault}" if fault else None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -15,14 +16,16 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import parse_url
 
 from checker.model import Reason
-from checker.probes.base import Background, ProbeFailure, Request, Transport
+from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
 from checker.probes.options import Endpoint
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.pools import Pools
+from checker.worker.transport.processes import Processes, StartedProcess
 from checker.worker.transport.trace import Trace
 
 _CHUNK_BYTES = 65536
+_MOST_ASIDE_BYTES = 1024 * 1024
 _DRAIN_S = 0.02
 """How long a stream may take to end after its reply, so that its connection can be kept."""
 USER_AGENT = f"mcp-status-check/{VERSION}"
@@ -36,12 +39,33 @@ class Grace(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all attempts of one probe kind share in a worker."""
+
+    pools: Pools
+    processes: Processes
+    tokens: Tokens
+    grace: Grace
+
+
 class Client:
     """Implements `checker.probes.base.Transport` for one attempt."""
 
-    def __init__(self, pools: Pools, options: Endpoint, trace: Trace, grace: Grace) -> None:
-        self._pools, self._options, self._trace, self._grace = pools, options, trace, grace
+    def __init__(self, shared: Shared, options: Endpoint, trace: Trace) -> None:
+        self._shared, self._pools, self._options, self._trace = shared, shared.pools, options, trace
         self._open: list[HttpReply] = []
+        self._started: list[StartedProcess] = []
+
+    @property
+    def tokens(self) -> Tokens:
+        """The worker's access tokens."""
+        return self._shared.tokens
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last lines that started programs wrote to standard error."""
+        return "\n".join(process.stderr_tail for process in self._started).strip()
 
     def send(self, request: Request) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure.
@@ -80,22 +104,55 @@ class Client:
         """Time a stage of the probe's own."""
         return self._trace.timed(stage)
 
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        gevent.sleep(seconds)
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
+        limit = gevent.Timeout(seconds)
+        limit.start()
+        try:
+            yield
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {seconds:g} s") from None
+        finally:
+            limit.close()
+
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work with a client of its own, whose connections this attempt's end does not touch."""
+        return self._shared.grace.spawn(lambda: self._with_another(work, self._options, self._trace))
 
-        def run() -> Any:
-            client = Client(self._pools, self._options, self._trace, self._grace)
-            try:
-                return work(client)
-            finally:
-                client.close()
+    def aside(self, work: Callable[[Transport], Any]) -> Any:
+        """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
+        tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
+        trace = Trace()
+        trace.first_reused, trace.public_peer = False, self._trace.public_peer
+        return self._with_another(work, replace(self._options, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
 
-        return self._grace.spawn(run)
+    def start(self, command: Command) -> StartedProcess:
+        """Start a program; raises ProbeFailure where it cannot be started."""
+        self._trace.step = "wait"
+        process = self._shared.processes.start(command, self._options.max_body)
+        self._started.append(process)
+        return process
 
-    def close(self) -> None:
-        """Close what was left half-read."""
+    def close(self, answered: bool = True) -> None:
+        """Close what was left half-read, and end the programs that were started."""
         for reply in self._open:
             reply.close()
+        for process in self._started:
+            process.close(answered)
+
+    def _with_another(self, work: Callable[[Transport], Any], options: Endpoint, trace: Trace) -> Any:
+        client = Client(self._shared, options, trace)
+        try:
+            return work(client)
+        finally:
+            client.close()
 
     def _exchange(
         self,

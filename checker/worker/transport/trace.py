@@ -12,6 +12,8 @@ from checker.probes.base import ProbeFailure
 
 CONNECTING = ("dns", "connect", "tls")
 _STAGES = tuple(field.name for field in fields(Stages))
+_OWN = {"auth", "start"}
+"""Stages that lie inside another one and are to be named where they fail."""
 
 
 class Trace:
@@ -29,7 +31,7 @@ class Trace:
         self.public_peer: bool | None = None
         """Whether the first host connected to has a public address; None before that."""
         self._spent_s: dict[str, float] = {}
-        self._connecting_s = 0.0
+        self._elsewhere_s = 0.0
 
     @property
     def stage(self) -> str:
@@ -48,7 +50,7 @@ class Trace:
 
     def connecting_took(self, step: str, seconds: float) -> None:
         """Add to a step of opening a connection."""
-        self._connecting_s += seconds
+        self._elsewhere_s += seconds
         self._add(step, seconds)
 
     def spent(self, step: str, seconds: float) -> None:
@@ -58,17 +60,21 @@ class Trace:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Time a stage of the probe's own, without the time that went into connecting."""
-        self.named, start, connecting = stage, perf_counter(), self._connecting_s
+        """Time a stage of the probe's own, without the time that went into connecting or into a stage inside it."""
+        outer, self.named = self.named, stage
+        start, elsewhere = perf_counter(), self._elsewhere_s
         try:
             yield
         except ProbeFailure as failure:
-            if failure.stage not in CONNECTING:
+            if failure.stage not in CONNECTING and not (failure.stage and failure.stage in _OWN):
                 failure.stage = stage
             raise
         finally:
-            self._add(stage, perf_counter() - start - (self._connecting_s - connecting))
-        self.named = None
+            spent = perf_counter() - start - (self._elsewhere_s - elsewhere)
+            self._add(stage, spent)
+            if outer is not None:
+                self._elsewhere_s += spent
+        self.named = outer
 
     def connection(self, *, public: bool, reused: bool) -> None:
         """Count the connection an exchange goes over, and remember what kind of host the first one leads to."""

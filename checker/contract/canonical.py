@@ -1,0 +1,88 @@
+"""A contract in its canonical form: the same text and digest whatever the order in which a server lists things."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate", "prompts": "name"}
+"""List of a contract -> the member that names its items."""
+
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """The canonical text of a contract, and its size."""
+
+    digest: str
+    """SHA-256 of the text, in hex."""
+    text: str
+    """JSON with sorted keys and lists and without spaces."""
+    tools_digest: str | None
+    """SHA-256 of the canonical tool list; None where there is none, as with the counts."""
+    tool_count: int | None
+    resource_count: int | None
+    template_count: int | None
+    prompt_count: int | None
+    tools_bytes: int | None
+    """Length of the canonical tool list."""
+    tools_tokens: int | None
+    """Estimate of the tokens a model reads for the tool list: its bytes divided by 4, rounded up."""
+
+
+def canonical(document: Mapping[str, Any]) -> Contract:
+    """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out."""
+    ordered = dict(document)
+    for member, key in KEYS.items():
+        if isinstance(items := document.get(member), list):
+            ordered[member] = _sorted([_steady(member, item) for item in items], key)
+    text = dumps(ordered)
+    tools = dumps(ordered["tools"]) if isinstance(ordered.get("tools"), list) else None
+    return Contract(
+        digest=hashlib.sha256(text).hexdigest(),
+        text=text.decode(),
+        tools_digest=None if tools is None else hashlib.sha256(tools).hexdigest(),
+        tool_count=_count(ordered, "tools"),
+        resource_count=_count(ordered, "resources"),
+        template_count=_count(ordered, "resourceTemplates"),
+        prompt_count=_count(ordered, "prompts"),
+        tools_bytes=None if tools is None else len(tools),
+        tools_tokens=None if tools is None else -(-len(tools) // _BYTES_PER_TOKEN),
+    )
+
+
+def dumps(value: Any) -> bytes:
+    """JSON with sorted keys and without spaces, also of numbers that do not fit 64 bits and of broken Unicode."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _steady(member: str, item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    kept = {key: value for key, value in item.items() if key != "icons"} if "icons" in item else item
+    if member == "resources" and ("size" in kept or "annotations" in kept):
+        kept = {key: value for key, value in kept.items() if key != "size"}
+        if isinstance(notes := kept.get("annotations"), dict):
+            kept["annotations"] = {key: value for key, value in notes.items() if key != "lastModified"}
+    return kept
+
+
+def _sorted(items: list[Any], key: str) -> list[Any]:
+    names = [name if isinstance(item, dict) and isinstance(name := item.get(key), str) else "" for item in items]
+    if len(set(names)) == len(names):
+        return [item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: pair[0])]
+    return [item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: (pair[0], dumps(pair[1])))]
+
+
+def _count(document: Mapping[str, Any], member: str) -> int | None:
+    items = document.get(member)
+    return len(items) if isinstance(items, list) else None

@@ -1,0 +1,207 @@
+"""What has changed between two contracts, and how much that matters to who uses the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from checker.contract.canonical import KEYS, dumps
+from checker.contract.change import Change, Grade, same, worst
+from checker.contract.schemas import input_changes, output_changes
+
+__all__ = ["Change", "Grade", "diff", "worst"]
+
+_WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
+_REMOVED = {
+    "tools": Grade.BREAKING,
+    "resources": Grade.RISKY,
+    "resourceTemplates": Grade.BREAKING,
+    "prompts": Grade.BREAKING,
+}
+_HINTS = {
+    "readOnlyHint": (False, True),
+    "destructiveHint": (True, False),
+    "idempotentHint": (False, True),
+    "openWorldHint": (True, False),
+}
+"""Annotation -> what it means where it is missing, and which value is the harmless one (2025-06-18, ToolAnnotations)."""
+
+Say = Callable[[str, Grade, str], Change]
+
+
+def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The changes from one contract document to another, the worst first.
+
+    Breaking is what makes a call fail that worked; risky is what may change how a model or a program behaves, such
+    as a description, which models act on; the rest is cosmetic. Documents are taken as servers send them: any part
+    may be missing or of a wrong type.
+    """
+    found = list(_about_the_server(old, new))
+    for member, key in KEYS.items():
+        found += _about_items(member, key, _items(old, member, key), _items(new, member, key))
+    rest = {*old, *new} - {*KEYS, "protocolVersion", "server", "capabilities", "instructions"}
+    for name in sorted(rest):
+        if not same(old.get(name), new.get(name)):
+            found.append(Change.of("server", "other_changed", Grade.COSMETIC, f"{name} has changed"))
+    return tuple(
+        sorted(found, key=lambda change: (list(Grade).index(change.grade), change.item, change.kind, change.detail))
+    )
+
+
+def _about_the_server(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    def say(kind: str, grade: Grade, detail: str) -> Change:
+        return Change.of("server", kind, grade, detail)
+
+    before, after = old.get("protocolVersion"), new.get("protocolVersion")
+    if not same(before, after):
+        older = str(after or "") < str(before or "")
+        yield say("protocol_version_changed", Grade.RISKY if older else Grade.COSMETIC, f"{before} -> {after}")
+    yield from _identity(_mapping(old.get("server")), _mapping(new.get("server")), say)
+    had, has = _mapping(old.get("capabilities")), _mapping(new.get("capabilities"))
+    for name in sorted({*had, *has}):
+        if name not in has:
+            yield say("capability_removed", Grade.BREAKING, name)
+        elif name not in had:
+            yield say("capability_added", Grade.COSMETIC, name)
+        elif not same(had[name], has[name]):
+            yield say("capability_changed", Grade.COSMETIC, f"{name}: {_short(had[name])} -> {_short(has[name])}")
+    if not same(old.get("instructions"), new.get("instructions")):
+        yield say("instructions_changed", Grade.RISKY, _short(new.get("instructions")))
+
+
+def _identity(before: Mapping[str, Any], after: Mapping[str, Any], say: Say) -> Iterator[Change]:
+    for name in sorted({*before, *after}):
+        if not same(before.get(name), after.get(name)):
+            grade = Grade.RISKY if name == "name" else Grade.COSMETIC
+            yield say(f"server_{name}_changed", grade, f"{_short(before.get(name))} -> {_short(after.get(name))}")
+
+
+def _about_items(
+    member: str, key: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]]
+) -> Iterator[Change]:
+    word = _WORDS[member]
+    gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
+    for name in list(gone):
+        twin = next((other for other in come if _is_renamed(member, key, old[name], new[other])), None)
+        if twin is not None:
+            gone.remove(name)
+            come.remove(twin)
+            yield Change.of(f"{word} {name}", f"{word}_renamed", _REMOVED[member], f"{name} -> {twin}")
+    for name in gone:
+        yield Change.of(f"{word} {name}", f"{word}_removed", _REMOVED[member], "no longer listed")
+    for name in come:
+        yield Change.of(f"{word} {name}", f"{word}_added", Grade.COSMETIC, "listed for the first time")
+    for name in old.keys() & new.keys():
+        if not same(old[name], new[name]):
+            yield from _item_changes(member, f"{word} {name}", old[name], new[name])
+
+
+def _is_renamed(member: str, key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an item that is gone and one that has come are the same under another name."""
+    shape = {"tools": ("inputSchema", "outputSchema"), "prompts": ("arguments",)}.get(member, ("mimeType", "name"))
+    if not all(same(old.get(part), new.get(part)) for part in shape):
+        return False
+    if same(old.get("description"), new.get("description")) and old.get("description"):
+        return True
+    if member == "tools":
+        return bool(_mapping(_mapping(old.get("inputSchema")).get("properties")))
+    return bool(old.get("arguments")) if member == "prompts" else False
+
+
+def _item_changes(member: str, item: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    def say(kind: str, grade: Grade, detail: str) -> Change:
+        return Change.of(item, kind, grade, detail)
+
+    for part in sorted({*old, *new}):
+        before, after = old.get(part), new.get(part)
+        if same(before, after) and (part in old) == (part in new):
+            continue
+        if part == "description":
+            yield say("description_changed", Grade.RISKY, _short(after))
+        elif part == "inputSchema" and member == "tools":
+            yield from (say(*change) for change in input_changes(before, after))
+        elif part == "outputSchema" and member == "tools":
+            yield from (say(*change) for change in output_changes(before, after))
+        elif part == "annotations" and member == "tools":
+            yield from _annotation_changes(_mapping(before), _mapping(after), say)
+        elif part == "arguments" and member == "prompts":
+            yield from _argument_changes(_by_name(before), _by_name(after), say)
+        else:
+            kind = f"{part}_changed" if part in ("title", "name", "mimeType", "annotations") else "other_changed"
+            yield say(kind, Grade.COSMETIC, f"{part}: {_short(before)} -> {_short(after)}")
+
+
+def _annotation_changes(old: Mapping[str, Any], new: Mapping[str, Any], say: Say) -> Iterator[Change]:
+    for name in sorted({*old, *new}):
+        if same(old.get(name), new.get(name)) and (name in old) == (name in new):
+            continue
+        usual, harmless = _HINTS.get(name, (None, None))
+        before, after = old.get(name, usual), new.get(name, usual)
+        worse = name in _HINTS and before is harmless and after is not harmless
+        detail = f"{name}: {_short(before)} -> {_short(after)}"
+        yield say("annotation_changed", Grade.RISKY if worse else Grade.COSMETIC, detail)
+
+
+def _argument_changes(
+    old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]], say: Say
+) -> Iterator[Change]:
+    before_and_after = {name: (old.get(name), new.get(name)) for name in sorted({*old, *new})}
+    yielded = False
+    for name, (before, after) in before_and_after.items():
+        if same(before, after):
+            continue
+        yielded = True
+        if after is None:
+            yield say("argument_removed", Grade.BREAKING, name)
+        elif before is None:
+            required = after.get("required") is True
+            kind = "required_argument_added" if required else "argument_added"
+            yield say(kind, Grade.BREAKING if required else Grade.COSMETIC, name)
+        else:
+            yield from _argument_change(name, before, after, say)
+    if not yielded:
+        yield say("other_changed", Grade.COSMETIC, "arguments are listed otherwise")
+
+
+def _argument_change(name: str, before: Mapping[str, Any], after: Mapping[str, Any], say: Say) -> Iterator[Change]:
+    had, has = before.get("required") is True, after.get("required") is True
+    if has and not had:
+        yield say("argument_became_required", Grade.BREAKING, name)
+    elif had and not has:
+        yield say("argument_became_optional", Grade.COSMETIC, name)
+    for part in sorted({*before, *after} - {"required"}):
+        if not same(before.get(part), after.get(part)):
+            grade = Grade.RISKY if part == "description" else Grade.COSMETIC
+            kind = "description_changed" if part == "description" else "other_changed"
+            yield say(kind, grade, f"{name}: {part}: {_short(after.get(part))}")
+    if had == has and not same(before.get("required"), after.get("required")):
+        yield say("other_changed", Grade.COSMETIC, f"{name}: required is written otherwise")
+
+
+def _items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapping[str, Any]]:
+    """The items by name; a second one of a name, and one without, get a name that no server gives."""
+    found: dict[str, Mapping[str, Any]] = {}
+    listed = document.get(member)
+    for item in listed if isinstance(listed, list) else ():
+        name = item.get(key) if isinstance(item, dict) else None
+        name = name if isinstance(name, str) and name not in found else f"(no name) {_short(item)}"
+        number = 2
+        unique = name
+        while unique in found:
+            unique, number = f"{name} ({number})", number + 1
+        found[unique] = item if isinstance(item, dict) else {"value": item}
+    return found
+
+
+def _by_name(arguments: Any) -> dict[str, Mapping[str, Any]]:
+    listed = arguments if isinstance(arguments, list) else []
+    return {str(one.get("name")): one for one in listed if isinstance(one, dict)}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else dumps(value).decode("utf-8", "replace")
+    return text if len(text) <= 60 else text[:59] + "…"

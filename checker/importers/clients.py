@@ -1,0 +1,137 @@
+"""Servers as MCP clients list them, by name under ``mcpServers`` or ``servers``, as entries of our configuration."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checker.errors import ConfigError
+from checker.importers import look
+from checker.importers.imported import Entry, Imported, Names, Origin, Unusable, one_line
+from checker.importers.variables import Placeholders, escaped
+
+_LEAST_TIMEOUT_MS = 500
+_MOST_TIMEOUT_MS = 3650 * 86_400_000
+_USED = {
+    *("type", "transport", "command", "args", "env", "cwd", "url", "httpUrl", "serverUrl", "headers", "auth"),
+    *("timeout", "disabled", "enabled", "description", "name"),
+}
+_NOT_READ = {
+    "headersHelper": "headersHelper is a command and is not run; give the headers themselves",
+    "envFile": "envFile is not read; set its variables where the check runs, or list them under env",
+    "oauth": "oauth is a sign-in with a browser and is not imported; add oauth: with client credentials",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What is particular about a program's file."""
+
+    placeholders: Placeholders
+    url_means: str | None = None
+    """Transport of ``url`` where no type is given; None leaves it to be found out."""
+
+
+Convert = Callable[[Mapping[str, Any], Client, list[str]], Entry]
+"""Block of the file, its program, and the notes to add to -> the options of the ``mcp:`` block."""
+
+
+def servers(listed: Any, where: str, origin: Origin, names: Names, client: Client, convert: Convert) -> Imported:
+    """The servers of a mapping; those that cannot be used become notes. Raises ConfigError for what is no mapping."""
+    if not isinstance(listed, dict):
+        raise ConfigError(f"{origin.shown}: {where}: not a mapping; write names, each with its server")
+    entries: list[Entry] = []
+    notes: list[str] = []
+    for wanted, block in listed.items():
+        name, said = names.unique(wanted), list[str]()
+        try:
+            if not isinstance(block, dict):
+                raise Unusable("not a server; write command: or url: in braces")
+            if look.flag(block, "disabled") or block.get("enabled") is False:
+                raise Unusable("disabled in the file")
+            entries.append({"name": escaped(name), "mcp": convert(block, client, said)})
+        except Unusable as why:
+            said.append(f"left out: {why}")
+        notes += [one_line(f"{name}: {text}") for text in dict.fromkeys(said)]
+    return Imported(tuple(entries), tuple(notes))
+
+
+def options(block: Mapping[str, Any], client: Client, notes: list[str]) -> Entry:
+    """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
+    kind = look.transport(look.text(block, "type") or look.text(block, "transport"))
+    address = look.text(block, "httpUrl") or look.text(block, "url") or look.text(block, "serverUrl")
+    command = look.text(block, "command")
+    if command and address and kind in (None, "stdio"):
+        notes.append("both a command and an address; the command is taken")
+    if command and kind in (None, "stdio"):
+        found = _command(command, block, client.placeholders, notes)
+    elif address and kind != "stdio":
+        kind = kind or ("streamable-http" if look.text(block, "httpUrl") else client.url_means)
+        found = _address(address, kind, block, client.placeholders, notes)
+    else:
+        raise Unusable("no command" if kind == "stdio" else "neither a command nor an address")
+    if timeout := _timeout(block.get("timeout"), notes):
+        found["timeout"] = timeout
+    notes += [text for key, text in _NOT_READ.items() if block.get(key)]
+    if ignored := sorted(key for key in block if key not in _USED and key not in _NOT_READ):
+        notes.append(f"ignored: {', '.join(ignored)}")
+    return found
+
+
+def _command(command: str, block: Mapping[str, Any], placeholders: Placeholders, notes: list[str]) -> Entry:
+    def ours(text: str) -> str:
+        if "\0" in text:
+            raise Unusable("a NUL character in the command")
+        return placeholders.translated(text, notes)
+
+    found: Entry = {"command": ours(command)}
+    if args := look.texts(block, "args"):
+        found["args"] = [ours(one) for one in args]
+    if env := look.environment(look.texts_by_name(block, "env")):
+        found["env"] = {name: ours(value) for name, value in env.items()}
+    if cwd := look.text(block, "cwd"):
+        found["cwd"] = _folder(ours(cwd), placeholders.folder)
+    return found
+
+
+def _folder(cwd: str, folder: Path | None) -> str:
+    """The folder as an absolute path: a relative one starts at the file that was read, not at the one written."""
+    if folder is None or cwd.startswith(("/", "~", "${")):
+        return cwd
+    return f"{escaped(str(folder))}/{cwd.removeprefix('./')}"
+
+
+def _address(
+    url: str, kind: str | None, block: Mapping[str, Any], placeholders: Placeholders, notes: list[str]
+) -> Entry:
+    found: Entry = {"url": look.address(placeholders.translated(url, notes))}
+    if kind:
+        found["transport"] = kind
+    headers = look.headers(look.texts_by_name(block, "headers"))
+    if headers:
+        found["headers"] = {name: placeholders.translated(value, notes) for name, value in headers.items()}
+    auth = block.get("auth")
+    if isinstance(auth, str) and auth != "oauth" and "authorization" not in map(str.lower, headers):
+        token = placeholders.translated(auth.removeprefix("Bearer "), notes)
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise Unusable("auth is neither a token nor oauth")
+        found["bearer"] = token
+    elif auth:
+        notes.append("auth is not imported; add bearer: or oauth: to the server")
+    return found
+
+
+def _timeout(timeout_ms: Any, notes: list[str]) -> str | None:
+    """The time limit as we spell it."""
+    if timeout_ms is None:
+        return None
+    number = isinstance(timeout_ms, int | float) and not isinstance(timeout_ms, bool) and math.isfinite(timeout_ms)
+    if not number or not _LEAST_TIMEOUT_MS <= timeout_ms <= _MOST_TIMEOUT_MS:
+        notes.append("timeout is ignored: it is no plausible number of milliseconds")
+        return None
+    whole_ms = round(timeout_ms)
+    return f"{whole_ms // 1000}s" if whole_ms % 1000 == 0 else f"{whole_ms}ms"

@@ -1,0 +1,79 @@
+"""Tells the formats of documents apart, and reads each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from checker.errors import ConfigError
+from checker.importers.clients import Client, options, servers
+from checker.importers.codex import codex_options
+from checker.importers.imported import Imported, Names, Origin
+from checker.importers.inputs import Naming
+from checker.importers.listing import listing
+from checker.importers.registry import server
+from checker.importers.variables import Placeholders
+
+_GEMINI = "settings.json"
+
+
+def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imported:
+    """The servers of a document by what it looks like; raises ConfigError. ``url`` is where to read further pages."""
+    if isinstance(values, list):
+        return listing(values, origin, url, names)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{origin.shown}: not an object; {_KNOWN}")
+    if "mcpServers" in values:
+        return _client(values, "mcpServers", origin, names)
+    if "mcp_servers" in values:
+        client = Client(Placeholders(origin.folder, enabled=False))
+        return servers(values["mcp_servers"], "mcp_servers", origin, names, client, codex_options)
+    if isinstance(values.get("servers"), dict):
+        return _vs_code(values, origin, names)
+    if "servers" in values:
+        return listing(values, origin, url, names)
+    inner = values.get("mcp")
+    if isinstance(inner, dict) and "servers" in inner:  # the settings of VS Code
+        return _vs_code(inner, origin, names)
+    if isinstance(values.get("server"), dict):  # one server, as the registry's API gives it
+        return server(values["server"], names, Naming())
+    if {"remotes", "packages"} & values.keys():
+        return server(values, names, Naming())
+    if values and all(isinstance(one, dict) and {"command", "url"} & one.keys() for one in values.values()):
+        return _client({"mcpServers": values}, "mcpServers", origin, names)
+    raise ConfigError(f"{origin.shown}: no list of servers; {_KNOWN}")
+
+
+_KNOWN = "give a file with mcpServers, servers or mcp_servers, a server.json, or the listing of a registry"
+
+
+def _client(values: dict[str, Any], key: str, origin: Origin, names: Names) -> Imported:
+    listed = values[key]
+    gemini = isinstance(listed, dict) and (
+        (origin.file is not None and origin.file.name == _GEMINI)
+        or any(isinstance(one, dict) and "httpUrl" in one for one in listed.values())
+    )
+    client = Client(Placeholders(origin.folder, bare=gemini), "sse" if gemini else None)
+    found = servers(listed, key, origin, names, client, options)
+    if isinstance(values.get("projects"), dict) and any(
+        isinstance(one, dict) and one.get(key) for one in values["projects"].values()
+    ):
+        note = "servers of single projects are not read; import the .mcp.json of the project"
+        return Imported(found.entries, (*found.notes, note))
+    return found
+
+
+def _vs_code(values: dict[str, Any], origin: Origin, names: Names) -> Imported:
+    inputs = {}
+    listed = values.get("inputs")
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("id"), str):
+            default = one.get("default")
+            inputs[one["id"]] = default if isinstance(default, str) else None
+    client = Client(Placeholders(origin.folder, inputs))
+    return servers(values["servers"], "servers", origin, names, client, options)
+
+
+def is_toml(name: str) -> bool:
+    """Whether a file of this name is TOML."""
+    return Path(name).suffix.lower() == ".toml"

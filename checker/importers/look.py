@@ -1,0 +1,116 @@
+"""Looks into values of unknown types: what is not what it should be makes the server unusable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from checker.importers.imported import Unusable
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+TRANSPORTS = {
+    "stdio": "stdio",
+    "http": "streamable-http",
+    "streamable-http": "streamable-http",
+    "streamableHttp": "streamable-http",
+    "streamable_http": "streamable-http",
+    "streamablehttp": "streamable-http",
+    "sse": "sse",
+}
+"""How other programs spell a transport -> how we do."""
+
+
+def text(values: Mapping[str, Any], key: str) -> str | None:
+    """The text of a key; None where there is none."""
+    value = values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise Unusable(f"{key} is not text")
+    return value or None
+
+
+def texts(values: Mapping[str, Any], key: str) -> list[str]:
+    """The list of texts of a key; numbers become text."""
+    value = values.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Unusable(f"{key} is not a list")
+    return [_scalar(item, f"an item of {key}") for item in value]
+
+
+def texts_by_name(values: Mapping[str, Any], key: str) -> dict[str, str]:
+    """The mapping from names to texts of a key; numbers and booleans become text, null is left out."""
+    value = values.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unusable(f"{key} is not a mapping of names to text")
+    return {name: _scalar(item, f"a value of {key}") for name, item in value.items() if item is not None}
+
+
+def _scalar(value: Any, what: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        try:
+            return str(value)
+        except ValueError:  # a number of more digits than Python writes
+            pass
+    raise Unusable(f"{what} is not text")
+
+
+def flag(values: Mapping[str, Any], key: str) -> bool:
+    """Whether a key is true; the word counts as well."""
+    return str(values.get(key)).lower() == "true" if isinstance(values.get(key), bool | str) else False
+
+
+def transport(kind: str | None) -> str | None:
+    """Our name of a transport; None where none is given."""
+    if kind is None:
+        return None
+    found = TRANSPORTS.get(kind) or TRANSPORTS.get(kind.lower())
+    if found is None:
+        raise Unusable(f'the transport "{kind[:40]}" is not supported; stdio, streamable-http and sse are')
+    return found
+
+
+def address(url: str) -> str:
+    """The address, known to be one that can be requested; one that begins with a variable is taken as it is."""
+    if url.startswith("${"):
+        return url
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    if scheme not in ("http", "https"):
+        raise Unusable(f'"{scheme[:20]}:" addresses are not supported; http and https are' if scheme else _NO_ADDRESS)
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and (parts.port or 1) and not re.search(r"[\s\x00-\x1f\x7f]", url)
+    except ValueError:
+        usable = "${" in url  # a variable may stand for the port
+    if not usable:
+        raise Unusable(_NO_ADDRESS)
+    return url
+
+
+def headers(given: Mapping[str, str]) -> dict[str, str]:
+    """The request headers, known to be ones that HTTP can carry."""
+    for name, value in given.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise Unusable("the name of a header is not valid; use letters, digits and -")
+        if _BREAKS.search(value) or value.encode("latin-1", "replace").decode("latin-1") != value:
+            raise Unusable(f"the header {name} has a character that no header can carry")
+    return dict(given)
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables, known to be ones that a process can be given."""
+    for name, value in given.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise Unusable("the name or the value of an environment variable is not valid")
+    return dict(given)
+
+
+_NO_ADDRESS = "the address is not valid; write it like https://host/path"

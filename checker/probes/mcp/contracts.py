@@ -1,0 +1,38 @@
+"""What a server offers as its contract: digest and counts with every check, the text when it is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from checker.contract.canonical import canonical
+from checker.model import ContractSnapshot, McpFacts
+from checker.probes.base import Observation
+from checker.probes.mcp.lists import Offer
+
+CONTRACT_DIGEST = "mcp_contract_digest"
+"""Cache category: the digest of the contract that an endpoint had last."""
+
+
+def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, str]) -> McpFacts:
+    """The facts with the contract's digest and counts; a contract that is new to the endpoint is handed on.
+
+    One of which a list could not be read has no digest: it would be taken for a change.
+    """
+    contract = canonical(offer.document())
+    facts = replace(
+        facts,
+        tool_count=contract.tool_count,
+        resource_count=contract.resource_count,
+        template_count=contract.template_count,
+        prompt_count=contract.prompt_count,
+        tools_bytes=contract.tools_bytes,
+        tools_tokens=contract.tools_tokens,
+        tools_digest=contract.tools_digest,
+    )
+    if not offer.complete:
+        return facts
+    seen.remember[CONTRACT_DIGEST] = contract.digest
+    if memory.get(CONTRACT_DIGEST) != contract.digest:
+        seen.snapshot = ContractSnapshot(digest=contract.digest, document=contract.text)
+    return replace(facts, contract_digest=contract.digest)

@@ -1,0 +1,123 @@
+"""What a server offers: each list read to its last page, where the server announces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from checker.model import Reason, Status
+from checker.probes.base import Complaint, Observation, ProbeFailure
+from checker.probes.mcp.channel import Answer
+from checker.probes.mcp.options import Listing, McpOptions
+from checker.probes.text import excerpt
+
+Ask = Callable[[str, Mapping[str, Any], Mapping[str, str]], Answer]
+"""Method, parameters and further HTTP headers -> the answer."""
+
+_METHOD_UNKNOWN = (-32601, -32602)  # the second from Python SDK 1.x
+_OF_THE_SERVER = {Reason.MCP_ERROR, Reason.MCP_INVALID_RESULT, Reason.MCP_PAGINATION}
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    method: str
+    member: str
+    """Of the result, and of the contract."""
+    capability: str
+
+
+LISTS: dict[Listing, _List] = {
+    "tools": _List("tools/list", "tools", "tools"),
+    "resources": _List("resources/list", "resources", "resources"),
+    "resource_templates": _List("resources/templates/list", "resourceTemplates", "resources"),
+    "prompts": _List("prompts/list", "prompts", "prompts"),
+}
+
+
+@dataclass(slots=True)
+class Offer:
+    """What a server says of itself and offers, as far as it was read."""
+
+    protocol_version: str
+    server: Mapping[str, str | None]
+    capabilities: Mapping[str, Any]
+    instructions: str | None
+    lists: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """Member of the contract -> its items; absent where it is not announced or not asked for."""
+    complete: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """The contract."""
+        return {
+            "protocolVersion": self.protocol_version,
+            "server": dict(self.server),
+            "capabilities": self.capabilities,
+            "instructions": self.instructions,
+            **self.lists,
+        }
+
+
+def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -> None:
+    """Read the lists into the offer; raises ProbeFailure where tools cannot be listed or the connection breaks.
+
+    A list other than tools that cannot be read is a complaint; templates may be unknown to a server with resources.
+    """
+    for name, kind in LISTS.items():
+        if name not in options.lists and not (name == "tools" and _needs_tools(options)):
+            continue
+        if kind.capability not in offer.capabilities:
+            continue
+        try:
+            offer.lists[kind.member] = _read_all(ask, kind, options.max_pages)
+        except _Unknown as unknown:
+            if name == "resource_templates":
+                continue
+            failure = unknown.failure
+        except ProbeFailure as failed:
+            failure = failed
+        else:
+            continue
+        if name == "tools" or failure.reason not in _OF_THE_SERVER:
+            raise failure
+        offer.complete = False
+        seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
+
+
+class _Unknown(Exception):
+    """The server does not know the method of a list."""
+
+    def __init__(self, failure: ProbeFailure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def _needs_tools(options: McpOptions) -> bool:
+    return bool(options.expected_tools) or any(call.tool for call in options.calls)
+
+
+def _read_all(ask: Ask, kind: _List, max_pages: int) -> list[Mapping[str, Any]]:
+    """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages."""
+    items: list[Mapping[str, Any]] = []
+    cursors: set[str] = set()
+    params: dict[str, Any] = {}
+    for _ in range(max_pages):
+        answer = ask(kind.method, params, {})
+        if answer.result is None:
+            refused = answer.refused(kind.method)
+            raise _Unknown(refused) if answer.error and answer.error.code in _METHOD_UNKNOWN else refused
+        page = answer.result.get(kind.member)
+        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+            raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {kind.member} is not a list of objects")
+        items += page
+        cursor = answer.result.get("nextCursor")
+        if cursor is None:  # an empty string does not end the list
+            return items
+        if not isinstance(cursor, str):
+            raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: nextCursor is not a string")
+        if cursor in cursors:
+            shown = excerpt(cursor, 40)
+            raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: cursor {shown!r} came a second time")
+        cursors.add(cursor)
+        params = {"cursor": cursor}
+    raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: more than {max_pages} pages")

@@ -1,0 +1,177 @@
+"""The Streamable HTTP transport: every message a POST, the reply in its body or in an event stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from checker.model import Reason
+from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal
+from checker.probes.mcp.channel import Answer, Incoming
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
+from checker.probes.mcp.options import McpOptions
+from checker.probes.mcp.sse import EventStream
+from checker.probes.oauth.bearer import Bearer
+from checker.probes.text import excerpt
+
+_MOST_RESUMED = 5
+_EVENTS = "text/event-stream"
+
+
+class StreamableHttp:
+    """Implements `checker.probes.mcp.channel.Channel`: the address, the next id, and what was seen on the way."""
+
+    name = "streamable-http"
+    leaves_sessions = True
+
+    def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
+        self.options, self.seen = options, seen
+        self._url, self._next_id, self._bearer = bare_url(options.url), 0, bearer
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": f"application/json, {_EVENTS}",
+            "Accept-Encoding": "identity",
+            **credentials(options),
+        }
+
+    def call(
+        self,
+        transport: Transport,
+        method: str,
+        params: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        on_head: Callable[[Reply], None] | None = None,
+    ) -> Answer:
+        """Send a request and read until its reply; ``on_head`` sees the reply's head before its body is awaited."""
+        self._next_id += 1
+        request_id = self._next_id
+        headers = {"Mcp-Method": method, **headers}
+        reply = self._post(transport, request_body(method, params, request_id), headers)
+        if on_head is not None:
+            on_head(reply)
+        return self._answer(transport, reply, request_id, method, headers)
+
+    def notify(self, transport: Transport, method: str, headers: Mapping[str, str]) -> Answer:
+        """Send a notification; the answer has neither result nor error."""
+        reply = self._post(transport, request_body(method, None, None), {"Mcp-Method": method, **headers})
+        text = excerpt(reply.read()) if reply.status >= 400 else ""
+        reply.release()
+        return Answer(reply.status, reply.headers, text=text)
+
+    def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
+        """Send DELETE and give the HTTP status."""
+        reply = transport.send(Request("DELETE", self._url, {**self._all_headers(transport), **headers}))
+        reply.release()
+        return reply.status
+
+    def _all_headers(self, transport: Transport) -> dict[str, str]:
+        if self._bearer is None:
+            return self._headers
+        return {**self._headers, **self._bearer.headers(transport, self.seen)}
+
+    def _post(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """POST the body; where a token is to be had and none was sent, or it was refused, once more with a new one."""
+        reply = self._post_once(transport, body, headers)
+        if reply.status == 401 and self._bearer is not None and self._bearer.may_renew:
+            reply.release()
+            self._bearer.renew(transport, self.seen)
+            reply = self._post_once(transport, body, headers)
+        return reply
+
+    def _post_once(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """POST the body; a 307 or 308 within the origin is followed once and remembered for the attempt."""
+        own = self._all_headers(transport)
+        request = Request("POST", self._url, {**own, **headers}, body)
+        reply = transport.send(request)
+        if reply.status in (307, 308) and (location := reply.headers.get("location")):
+            follow = redirected(request, reply.status, location, own)
+            reply.release()
+            self.seen.http_status = reply.status
+            if origin(follow.url) != origin(self._url) or self.seen.redirects:
+                raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {reply.status} to another origin, or a second time")
+            self._url, self.seen.redirects = follow.url, 1
+            reply = transport.send(follow)
+        self.seen.http_status = reply.status
+        if reply.status in (401, 403, 429, 503):
+            note_refusal(reply, self.seen)
+        return reply
+
+    def _answer(
+        self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
+    ) -> Answer:
+        kind = _media_type(reply)
+        if reply.status == 200 and kind == _EVENTS:
+            found = self._from_stream(transport, reply, request_id, method, headers)
+            return Answer(reply.status, reply.headers, found.result, found.error)
+        if reply.status == 200 and kind != "application/json":
+            what = f"content type {kind!r}" if kind else "no content type"
+            body = reply.read()
+            raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"{method}: answered {what}: {excerpt(body, 60)!r}")
+        if reply.status == 200:
+            body = reply.read()
+            if (found_one := find_reply(parse(body), request_id)) is None:
+                raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
+            return Answer(reply.status, reply.headers, found_one.result, found_one.error)
+        return self._refusal(reply, request_id, kind)
+
+    def _from_stream(
+        self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
+    ) -> RpcReply:
+        """Read events up to the reply: some servers hold the stream open after it.
+
+        A stream that ends early after an event with an id is taken up again where it ended (2025-11-25, Transports,
+        Resumability and Redelivery).
+        """
+        incoming = Incoming(self.seen, lambda body: self._answer_server(transport, body, headers))
+        for _ in range(_MOST_RESUMED):
+            stream = EventStream()
+            found = incoming.reply_to(request_id, _messages(stream, reply))
+            if found is not None:
+                reply.release()
+                return found
+            if stream.last_id is None:
+                break
+            transport.wait((stream.retry_ms or 0) / 1000)
+            resume = {"Accept": _EVENTS, "Last-Event-ID": stream.last_id}
+            own = {name: value for name, value in self._all_headers(transport).items() if name != "Content-Type"}
+            reply = transport.send(Request("GET", self._url, {**own, **headers, **resume}))
+            if reply.status != 200 or _media_type(reply) != _EVENTS:
+                reply.release()
+                break
+        raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the event stream ended without a reply")
+
+    def _answer_server(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> None:
+        """POST an answer to a request of the server's own; nothing of the check waits for what becomes of it."""
+        own = {name: value for name, value in headers.items() if name != "Mcp-Method"}
+
+        def post(later: Transport) -> None:
+            with suppress(ProbeFailure):
+                later.send(Request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
+
+        transport.in_background(post)
+
+    def _refusal(self, reply: Reply, request_id: int, kind: str) -> Answer:
+        """An answer with another status than 200; its body is JSON-RPC only if it keeps to it."""
+        body = reply.read()
+        error = None
+        try:
+            texts = [data for _, data in EventStream().events([body])] if kind == _EVENTS else [body]
+            found = find_reply(parse(texts[0]), request_id) if texts else None
+            error = found.error if found else None
+        except ProbeFailure:
+            error = None
+        # A 403 that is a JSON-RPC error of the transport (-32000) refuses the Host or Origin, not the caller.
+        wrong_host = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
+        if not wrong_host and (refused := refusal(self.options, reply.status, self.seen, excerpt(body, 200))):
+            raise refused
+        return Answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
+
+
+def _messages(stream: EventStream, reply: Reply) -> Iterator[Any]:
+    return (parse(data) for _, data in stream.events(reply.chunks()))
+
+
+def _media_type(reply: Reply) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()

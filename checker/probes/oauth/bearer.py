@@ -1,0 +1,69 @@
+"""The access token of one attempt: from the worker's memory, or fetched when the server asks; renewed once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+
+from checker.model import Reason
+from checker.probes.base import Observation, ProbeFailure, Transport
+from checker.probes.oauth.discovery import token_source
+from checker.probes.oauth.options import OAuth
+from checker.probes.oauth.token import fetch_token
+
+AUTH_TOKEN = "auth_token"  # noqa: S105 # the name of a cache category
+"""Cache category: an encrypted access token."""
+
+
+class Bearer:
+    """Gives the Authorization header; one for each attempt."""
+
+    def __init__(self, oauth: OAuth, url: str, memory: Mapping[str, str]) -> None:
+        self._oauth, self._url, self._stored = oauth, url, memory.get(AUTH_TOKEN)
+        self._token: str | None = None
+        self._fetched = False
+        parts = (url, oauth.client_id, *oauth.scopes, *map(str, (oauth.issuer, oauth.token_url, oauth.resource)))
+        self._key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def may_renew(self) -> bool:
+        """Whether a refusal may be answered with a new token: not if the refused one is new already."""
+        return not self._fetched
+
+    def headers(self, transport: Transport, seen: Observation) -> dict[str, str]:
+        """The header with the token; empty where none is known and the server has not asked yet."""
+        if self._token is None:
+            if self._stored is not None:
+                transport.tokens.take_stored(self._key, self._stored)
+                self._stored = None
+            self._take(transport.tokens.get(self._key), seen)
+        if self._token is None and not self._fetched and (self._oauth.token_url or self._oauth.issuer):
+            self.renew(transport, seen)
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+
+    def renew(self, transport: Transport, seen: Observation) -> None:
+        """Fetch a token, unless another attempt has just done so; raises ProbeFailure."""
+        refused, self._fetched = self._token, True
+        seen.suspicion = ProbeFailure(Reason.AUTH_SERVER, "the authorization server did not answer in time", "auth")
+        with transport.timed("auth"), transport.tokens.exclusive(self._key):
+            if refused is not None:
+                transport.tokens.drop(self._key, refused)
+            self._take(transport.tokens.get(self._key), seen)
+            if self._token is None or self._token == refused:
+                self._take(transport.aside(lambda aside: self._fetch(aside, seen)), seen)
+        seen.suspicion = None
+
+    def _fetch(self, transport: Transport, seen: Observation) -> str:
+        source = token_source(transport, self._oauth, self._url, seen.challenge)
+        token = fetch_token(transport, self._oauth, source)
+        seen.secrets.add(token.value)
+        expires_at_ms = round((time.time() + token.life_s) * 1000)
+        if encrypted := transport.tokens.put(self._key, token.value, expires_at_ms):
+            seen.remember[AUTH_TOKEN], seen.remember_until_ms[AUTH_TOKEN] = encrypted, expires_at_ms
+        return token.value
+
+    def _take(self, token: str | None, seen: Observation) -> None:
+        self._token, seen.token_sent = token, token is not None
+        if token is not None:
+            seen.secrets.add(token)

@@ -1,0 +1,148 @@
+"""Where a protected server's tokens come from: RFC 9728 metadata of the server, RFC 8414 metadata of its issuer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure, Request, Transport
+from checker.probes.http import bare_url, origin, shown_url
+from checker.probes.oauth.options import OAuth
+from checker.probes.text import excerpt
+
+_PROTECTED = "oauth-protected-resource"
+_SERVER = ("oauth-authorization-server", "openid-configuration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSource:
+    """Where to ask for a token, and what to ask for."""
+
+    token_url: str
+    audience: str
+    """What a signed assertion is addressed to: the issuer, where it is known."""
+    resource: str
+    scopes: tuple[str, ...]
+    methods: tuple[str, ...]
+    """Client authentication that the server offers; empty where it does not say."""
+
+
+def token_source(transport: Transport, oauth: OAuth, url: str, challenge: Mapping[str, str]) -> TokenSource:
+    """Find the token endpoint for the server at ``url``; raises ProbeFailure (auth_server).
+
+    What the config names is not looked up. A server without any metadata is taken for one of 2025-03-26, whose
+    authorization server is at its own origin.
+    """
+    server = bare_url(url)
+    scopes = oauth.scopes or tuple(challenge.get("scope", "").split())
+    if oauth.token_url:
+        return TokenSource(
+            token_url=oauth.token_url,
+            audience=oauth.issuer or oauth.token_url,
+            resource=oauth.resource or server,
+            scopes=scopes,
+            methods=(),
+        )
+    resource: Mapping[str, Any] = {}
+    issuer = oauth.issuer
+    if issuer is None:
+        resource = _first(transport, oauth, server, _resource_urls(server, challenge.get("resource_metadata"))) or {}
+        named = resource.get("authorization_servers")
+        issuer = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+    own = issuer is None
+    issuer = issuer or urlunsplit((*urlsplit(server)[:2], "", "", ""))
+    found = _first(transport, oauth, server, _issuer_urls(issuer))
+    if found is None:
+        said = "the server names no authorization server, and there is none at its origin" if own else "no metadata"
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{excerpt(shown_url(issuer), 100)}: {said}")
+    if not own and str(found.get("issuer")).rstrip("/") != issuer.rstrip("/"):
+        raise ProbeFailure(
+            Reason.AUTH_SERVER,
+            f"the metadata of {excerpt(shown_url(issuer), 100)} is of another issuer, {excerpt(str(found.get('issuer')))}",
+        )
+    token_url = found.get("token_endpoint")
+    if not isinstance(token_url, str) or not _may_follow(server, token_url):
+        raise ProbeFailure(
+            Reason.AUTH_SERVER, f"{excerpt(shown_url(issuer), 100)}: its metadata has no usable token_endpoint"
+        )
+    named_resource = resource.get("resource")
+    return TokenSource(
+        token_url=token_url,
+        audience=str(found.get("issuer") or token_url),
+        resource=oauth.resource or (named_resource if isinstance(named_resource, str) else server),
+        scopes=scopes or _texts(resource.get("scopes_supported")),
+        methods=_texts(found.get("token_endpoint_auth_methods_supported")),
+    )
+
+
+def _resource_urls(server: str, challenged: str | None) -> Iterator[str]:
+    """RFC 9728 section 3.1: what the challenge names, else the well-known address with the path and without it."""
+    if challenged:
+        yield challenged
+        return
+    scheme, netloc, path, _, _ = urlsplit(server)
+    if path.strip("/"):
+        yield urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}{path.rstrip('/')}", "", ""))
+    yield urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}", "", ""))
+
+
+def _issuer_urls(issuer: str) -> Iterator[str]:
+    """RFC 8414 section 3.1 and OpenID Connect Discovery section 4, in the order of the MCP specification."""
+    scheme, netloc, path, _, _ = urlsplit(issuer)
+    path = path.rstrip("/")
+    for name in _SERVER:
+        yield urlunsplit((scheme, netloc, f"/.well-known/{name}{path}", "", ""))
+    if path:
+        yield urlunsplit((scheme, netloc, f"{path}/.well-known/{_SERVER[1]}", "", ""))
+
+
+def _first(transport: Transport, oauth: OAuth, server: str, urls: Iterator[str]) -> Mapping[str, Any] | None:
+    """The first of the documents that is there; None where none is. Raises ProbeFailure where nothing answers."""
+    for url in urls:
+        if not _may_follow(server, url):
+            raise ProbeFailure(Reason.AUTH_SERVER, f"metadata at {excerpt(shown_url(url), 100)} is not to be followed")
+        try:
+            reply = transport.send(
+                Request("GET", url, {"Accept": "application/json"}, redirected=_elsewhere(server, url, oauth))
+            )
+            body = reply.read()
+        except ProbeFailure as failure:
+            raise ProbeFailure(
+                Reason.AUTH_SERVER,
+                f"{excerpt(shown_url(url), 100)} cannot be reached: {failure.reason}, {failure.detail}",
+            ) from None
+        if reply.status >= 500:
+            raise ProbeFailure(Reason.AUTH_SERVER, f"{excerpt(shown_url(url), 100)} answered HTTP {reply.status}")
+        if reply.status == 200 and (document := _document(body)) is not None:
+            return document
+    return None
+
+
+def _document(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _may_follow(server: str, url: str) -> bool:
+    """Whether an address that a server named is http or https, and not a way out of https."""
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        return False
+    return bool(host) and (scheme == "https" or (scheme == "http" and not server.startswith("https:")))
+
+
+def _elsewhere(server: str, url: str, oauth: OAuth) -> bool:
+    return not oauth.allow_private and origin(server) != origin(url)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

@@ -1,0 +1,39 @@
+"""Contradictions in the options of OAuth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checker.probes.http import origin
+from checker.probes.oauth.options import OAuth
+from checker.probes.oauth.token import signing_key
+
+Fault = tuple[tuple[str, ...], str]
+
+
+def oauth_faults(options: OAuth) -> Iterator[Fault]:
+    """What is contradictory in the options, below the ``oauth`` block."""
+    if not options.client_id:
+        yield ("client_id",), "write the identifier that the authorization server gave"
+    if (options.client_secret is None) == (options.private_key is None):
+        yield ("client_secret",), "give one of client_secret and private_key (or their _file)"
+    if options.method == "private_key_jwt" and options.private_key is None:
+        yield ("method",), "private_key_jwt needs private_key or private_key_file"
+    elif options.method not in (None, "private_key_jwt") and options.client_secret is None:
+        yield ("method",), f"{options.method} needs client_secret or client_secret_file"
+    if options.private_key is not None:
+        try:
+            signing_key(options)
+        except ValueError as error:
+            yield ("private_key",), f"the key (not shown) is {error}; check it, and algorithm"
+    for name in ("issuer", "token_url"):
+        if (url := getattr(options, name)) and not _is_address(url):
+            yield (name,), "not a valid address; write it like https://host/path"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        return False
+    return scheme in ("http", "https") and bool(host)

@@ -1,0 +1,118 @@
+"""The token request of OAuth 2.1 client credentials (RFC 6749 section 4.4), signed by Authlib, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure, Request, Transport
+from checker.probes.http import shown_url
+from checker.probes.oauth.discovery import TokenSource
+from checker.probes.oauth.options import Method, OAuth
+from checker.probes.text import excerpt
+
+_USUAL_LIFE_S = 300.0
+"""How long a token is kept whose end the authorization server does not name."""
+_LONGEST_LIFE_S = 24 * 3600.0
+_KEY_TYPES = {"E": "EC", "R": "RSA", "P": "RSA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and how long it is good for."""
+
+    value: str
+    life_s: float
+
+
+def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource) -> Token:
+    """Ask for a token; raises ProbeFailure: auth_server where nothing proper answers, else what was refused."""
+    form = {"grant_type": "client_credentials", "resource": source.resource}
+    if source.scopes:
+        form["scope"] = " ".join(source.scopes)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    url, headers, body = _identified(oauth, source, headers, urlencode(form))
+    where = excerpt(shown_url(source.token_url), 100)
+    try:
+        reply = transport.send(Request("POST", url, headers, body.encode(), redirected=not oauth.allow_private))
+        text = reply.read()
+    except ProbeFailure as failure:
+        raise ProbeFailure(
+            Reason.AUTH_SERVER, f"{where} cannot be reached: {failure.reason}, {failure.detail}"
+        ) from None
+    try:
+        answer = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict) or reply.status >= 500:
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered HTTP {reply.status} without a token")
+    if "error" in answer or reply.status >= 400:
+        raise _refused(where, reply.status, answer)
+    value, life = answer.get("access_token"), answer.get("expires_in")
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered without an access_token")
+    try:
+        life_s = _USUAL_LIFE_S if life is None else float(life)
+    except (TypeError, ValueError):
+        life_s = _USUAL_LIFE_S
+    return Token(value, max(0.0, min(life_s, _LONGEST_LIFE_S)))
+
+
+def chosen_method(oauth: OAuth, offered: tuple[str, ...]) -> Method:
+    """How the client identifies itself: as configured, else as offered; secrets in a header where nothing is said."""
+    if oauth.method is not None:
+        return oauth.method
+    if oauth.private_key is not None:
+        return "private_key_jwt"
+    if "client_secret_post" in offered and "client_secret_basic" not in offered:
+        return "client_secret_post"
+    return "client_secret_basic"
+
+
+def signing_key(oauth: OAuth) -> Any:
+    """The private key as the library wants it; raises ValueError where the text is no key for the algorithm."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    kind: Any = OKPKey if oauth.algorithm == "EdDSA" else {"EC": ECKey, "RSA": RSAKey}[_KEY_TYPES[oauth.algorithm[0]]]
+    try:
+        return kind.import_key(str(oauth.private_key or ""))
+    except (ValueError, TypeError, JoseError):
+        raise ValueError(f"not a PEM private key for {oauth.algorithm}") from None
+
+
+def _identified(
+    oauth: OAuth, source: TokenSource, headers: dict[str, str], body: str
+) -> tuple[str, dict[str, str], str]:
+    """The request with the client's identity in it."""
+    from authlib.oauth2.auth import ClientAuth
+    from authlib.oauth2.rfc7523 import PrivateKeyJWT
+
+    method: Any = chosen_method(oauth, source.methods)
+    secret: Any = str(oauth.client_secret or "")
+    if method == "private_key_jwt":
+        try:
+            secret = signing_key(oauth)
+        except ValueError as error:
+            raise ProbeFailure(Reason.AUTH_REJECTED, f"oauth.private_key: {error}") from None
+        header = {"kid": oauth.key_id} if oauth.key_id else None
+        method = PrivateKeyJWT(source.audience, headers=header, alg=oauth.algorithm)
+    url, sent, signed = ClientAuth(oauth.client_id, secret, method).prepare("POST", source.token_url, headers, body)
+    return str(url), dict(sent), str(signed)
+
+
+def _refused(where: str, status: int, answer: dict[str, Any]) -> ProbeFailure:
+    """The failure that an error answer is (RFC 6749 section 5.2)."""
+    error, description = str(answer.get("error")), str(answer.get("error_description") or "")
+    said = f"{where} refused a token: {excerpt(error, 60)}" + (f", {excerpt(description, 120)}" if description else "")
+    if error == "invalid_scope":
+        return ProbeFailure(Reason.AUTH_SCOPE, said)
+    if "expired" in f"{error} {description}".lower():
+        return ProbeFailure(Reason.AUTH_EXPIRED, said)
+    if error in ("server_error", "temporarily_unavailable") or status == 429:
+        return ProbeFailure(Reason.AUTH_SERVER, said)
+    return ProbeFailure(Reason.AUTH_REJECTED, said)
