@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from checker.limits import Limits
 from checker.model import Batch, CheckResult, Server
 from checker.runner import RunnerOptions, Shards, run_shards
 
@@ -32,7 +33,8 @@ def missing(reason: str) -> None:
 def check_all(servers: Sequence[Server], concurrency: int = 100, **options: Any) -> dict[str, CheckResult]:
     """Check the servers with one real worker process; result by name, each server exactly once."""
     batches: list[Batch] = []
-    run_shards(Shards([servers]), batches.append, RunnerOptions(concurrency=concurrency, per_origin=30, **options))
+    limits = Limits(concurrency=concurrency, per_origin=30)
+    run_shards(Shards([servers]), batches.append, RunnerOptions(limits=limits, **options))
     results = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in results) == sorted(server.name for server in servers)
     return {check.server: check for check in results}

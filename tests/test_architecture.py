@@ -32,7 +32,10 @@ HOMES = {
     "pysqlite3": ("storage.sqlite",),
     "platformdirs": ("storage.store",),
     "msgpack": ("checker.wire",),
-    "cryptography": ("checker.worker.transport",),
+    "authlib": ("checker.probes.oauth",),
+    "cryptography": ("checker.worker",),
+    "joserfc": ("checker.probes.oauth",),
+    "requests": ("checker.importers",),
     "jsonschema_rs": ("checker.probes.mcp",),
     "jsonpath": ("checker.probes",),
 }

@@ -23,6 +23,7 @@ from checker.errors import QueryError, StorageBusy, StorageError, UsageError
 from checker.model import (
     CacheEntry,
     CheckResult,
+    ContractSnapshot,
     McpFacts,
     ProbeResult,
     Reason,
@@ -30,7 +31,6 @@ from checker.model import (
     RunState,
     Stages,
     Status,
-    ToolSnapshot,
 )
 from storage import schema
 from storage.queries import open_history
@@ -116,15 +116,15 @@ def test_row_that_is_there_is_not_written_again(path: Path) -> None:
     ]
 
 
-def test_same_facts_and_tools_are_kept_once(path: Path) -> None:
-    snapshot = ToolSnapshot(digest="d" * 64, tools="[]", tool_count=0)
+def test_same_facts_and_contracts_are_kept_once(path: Path) -> None:
+    snapshot = ContractSnapshot(digest="d" * 64, document="{}")
     with open_store(path) as store:
         for _ in range(3):
             run_id = store.begin_run(run_info(), [server()])
-            store.write(run_id, batch(check(), tool_snapshots=(snapshot,)))
-        store.write(run_id, batch(check("search", probes=()), tool_snapshots=()))
+            store.write(run_id, batch(check(), contracts=(snapshot,)))
+        store.write(run_id, batch(check("search", probes=())))
     assert rows(path, "select count(*) from mcp_facts") == [(1,)]
-    assert rows(path, "select count(*) from tool_snapshots") == [(1,)]
+    assert rows(path, "select count(*) from contracts") == [(1,)]
     assert rows(path, "select count(*), count(distinct tools_digest) from probe_history where kind = 'mcp'") == [(3, 1)]
 
 

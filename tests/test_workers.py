@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from checker.limits import Limits
 from checker.model import Batch, Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
@@ -54,7 +55,7 @@ class Run:
     def __init__(self, servers: list[Server], **options: Any) -> None:
         self.batches: list[Batch] = []
         self.shards = Shards([servers[start : start + 20] for start in range(0, len(servers), 20)])
-        self.options = RunnerOptions(**{"concurrency": 20, "per_origin": 20, **options})
+        self.options = RunnerOptions(limits=Limits(concurrency=20, per_origin=20), **options)
         self.thread = threading.Thread(target=lambda: run_shards(self.shards, self.batches.append, self.options))
         self.thread.start()
 
@@ -226,7 +227,7 @@ def test_full_pipe_does_not_stop_the_hub() -> None:
                 time.sleep(2)
             found.extend(check.duration_us for check in batch.checks)
 
-        run_shards(shards, sink, RunnerOptions(concurrency=10, per_origin=10))
+        run_shards(shards, sink, RunnerOptions(limits=Limits(concurrency=10, per_origin=10)))
     assert len(found) == 3000
     assert max(found) < 1_000_000
 

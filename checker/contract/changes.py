@@ -24,7 +24,7 @@ _HINTS = {
     "idempotentHint": (False, True),
     "openWorldHint": (True, False),
 }
-"""Annotation -> what it means where it is missing, and which value is the harmless one (2025-06-18, ToolAnnotations)."""
+"""Annotation -> what it means where it is missing, and its harmless value (2025-06-18, ToolAnnotations)."""
 
 Say = Callable[[str, Grade, str], Change]
 

@@ -48,24 +48,23 @@ def file_text(path: Path) -> str:
     return _text(content, str(path))
 
 
-def address_text(url: str, timeout_s: float = PAGE_TIMEOUT_S) -> str:
+def address_text(url: str) -> str:
     """The text at an address; raises ConfigError."""
     import requests
 
     name = shown(url)
-    ends_at = time.monotonic() + timeout_s
-    wait_s = min(_SILENCE_S, timeout_s)
+    ends_at = time.monotonic() + PAGE_TIMEOUT_S
     try:
         with requests.Session() as session:
             session.max_redirects = _MOST_REDIRECTS
-            with session.get(url, stream=True, timeout=wait_s, headers={"Accept": "application/json"}) as reply:
+            with session.get(url, stream=True, timeout=_SILENCE_S, headers={"Accept": "application/json"}) as reply:
                 if reply.status_code != 200:
                     raise ConfigError(f"{name}: HTTP {reply.status_code}; give an address that can be read")
                 if name.lower().startswith("https:") and not reply.url.lower().startswith("https:"):
                     raise ConfigError(f"{name}: leads from https to http, where anybody could change the list")
                 content = _body(reply, name, ends_at)
     except requests.exceptions.Timeout:
-        raise ConfigError(f"{name}: no answer within {wait_s:g} s; try again later") from None
+        raise ConfigError(f"{name}: no answer within {_SILENCE_S:g} s; try again later") from None
     except requests.exceptions.SSLError:
         raise ConfigError(f"{name}: the certificate cannot be verified") from None
     except requests.exceptions.TooManyRedirects:

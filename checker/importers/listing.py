@@ -74,14 +74,14 @@ def _pages(page: Any, origin: Origin, url: str | None, notes: list[str]) -> Iter
         if url is None:
             notes.append("the listing goes on at its registry; only the page in the file is read")
             return
-        if cursor in seen:
-            notes.append("the registry gives the same page again; the listing ends there")
-            return
         if time.monotonic() > ends_at:
             notes.append(f"the listing is not read to its end: that took longer than {MOST_TIME_S:g} s")
             return
         seen.add(cursor)
         page = parsed(fetch.address_text(_with_cursor(url, cursor)), origin.shown, toml=False)
+        if _next_cursor(page) in seen:
+            notes.append("the registry gives the same page again; the listing ends there")
+            return
     notes.append(f"the listing is not read to its end: it has more than {MOST_PAGES} pages")
 
 

@@ -114,7 +114,7 @@ def _values(text: str) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MOST_DEPTH:
-                raise ConfigError("the config is nested too deeply; is it one?")
+                raise ConfigError("the config is not one: nested too deeply")
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 # it is a safe one
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError("the config is not valid YAML; mcp-status config validate says where") from None

@@ -74,7 +74,7 @@ class HttpSse:
         return 204
 
     def _get(self, transport: Transport) -> Reply:
-        """The stream's head; where a token is to be had and none was sent, or it was refused, once more with a new one."""
+        """The stream's head; after a refusal once more with a new token, where one is to be had."""
         for last in (False, True):
             headers = {"Accept": _EVENTS, "Cache-Control": "no-store", **self._credentials(transport)}
             reply = transport.send(Request("GET", bare_url(self.options.url), headers))

@@ -13,7 +13,7 @@ _MOST = 200
 
 
 def shown_command(program: str, args: tuple[str, ...]) -> str:
-    """The program's name and its arguments; addresses lose their credentials, options named like secrets their value."""
+    """The program's name and arguments; addresses lose their credentials, options named like secrets their value."""
     shown, hide_next = [PurePath(program).name], False
     for arg in args:
         name, equals, _ = arg.partition("=")

@@ -63,7 +63,7 @@ def token_source(transport: Transport, oauth: OAuth, url: str, challenge: Mappin
     if not own and str(found.get("issuer")).rstrip("/") != issuer.rstrip("/"):
         raise ProbeFailure(
             Reason.AUTH_SERVER,
-            f"the metadata of {excerpt(shown_url(issuer), 100)} is of another issuer, {excerpt(str(found.get('issuer')))}",
+            f"the metadata of {excerpt(shown_url(issuer), 100)} names another issuer, {excerpt(str(found.get('issuer')))}",
         )
     token_url = found.get("token_endpoint")
     if not isinstance(token_url, str) or not _may_follow(server, token_url):

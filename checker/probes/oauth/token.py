@@ -101,7 +101,8 @@ def _identified(
             raise ProbeFailure(Reason.AUTH_REJECTED, f"oauth.private_key: {error}") from None
         header = {"kid": oauth.key_id} if oauth.key_id else None
         method = PrivateKeyJWT(source.audience, headers=header, alg=oauth.algorithm)
-    url, sent, signed = ClientAuth(oauth.client_id, secret, method).prepare("POST", source.token_url, headers, body)
+    client = ClientAuth(oauth.client_id, secret, method)
+    url, sent, signed = client.prepare("POST", source.token_url, headers, body)  # type: ignore[no-untyped-call] # no stub
     return str(url), dict(sent), str(signed)
 
 

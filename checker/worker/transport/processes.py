@@ -50,7 +50,7 @@ class Processes:
                 Reason.PROCESS_START, f"{command.program}: no such program in PATH; install it, or write its path"
             )
         try:
-            started = subprocess.Popen(
+            started = subprocess.Popen(  # noqa: S603 # the config names it: that is what a stdio server is
                 [program, *command.args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
