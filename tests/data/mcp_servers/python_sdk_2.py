@@ -1,4 +1,4 @@
-"""A server of the Python SDK 2: PORT [stateless] [json]."""
+"""A server of the Python SDK 2: PORT [sse] [stateless] [json], or stdio."""
 
 import sys
 
@@ -19,10 +19,15 @@ def search(text: str) -> list[str]:
     return []
 
 
-server.run(
-    transport="streamable-http",
-    host="127.0.0.1",
-    port=int(sys.argv[1]),
-    stateless_http="stateless" in sys.argv,
-    json_response="json" in sys.argv,
-)
+if sys.argv[1] == "stdio":
+    server.run(transport="stdio")
+elif "sse" in sys.argv:
+    server.run(transport="sse", host="127.0.0.1", port=int(sys.argv[1]))
+else:
+    server.run(
+        transport="streamable-http",
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        stateless_http="stateless" in sys.argv,
+        json_response="json" in sys.argv,
+    )
