@@ -62,9 +62,7 @@ COMPONENTS = {
             "reference-servers",
             ("mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"),
         ),
-        Component(
-            "conformance", ("@modelcontextprotocol/conformance@0.2.0-alpha.12",), node=True, oldest_node=22
-        ),
+        Component("conformance", ("@modelcontextprotocol/conformance@0.2.0-alpha.12",), node=True, oldest_node=22),
     )
 }
 

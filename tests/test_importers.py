@@ -456,7 +456,7 @@ DOCUMENTS = JSON | st.builds(
 
 
 @given(DOCUMENTS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_imported_or_refused(tmp_path: Path, document: Any) -> None:
     file = in_file(tmp_path, document)
     try:

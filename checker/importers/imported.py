@@ -59,16 +59,17 @@ class Names:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._taken: set[str] = set()
+        self._taken: dict[str, int] = {}
 
     def unique(self, wanted: str) -> str:
         """The name, made printable and cut where it must be, with `` (2)`` where it is taken."""
         printable = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in self._prefix + wanted)
         base = printable.strip()[:LONGEST_NAME].strip() or "server"
-        name, number = base, 1
-        while name in self._taken:
-            number += 1
+        name, number = base, self._taken.get(base, 0) + 1
+        while number > 1 and name in self._taken:
             ending = f" ({number})"
             name = base[: LONGEST_NAME - len(ending)].strip() + ending
-        self._taken.add(name)
+            number += name in self._taken
+        self._taken[base] = number
+        self._taken.setdefault(name, 1)
         return name

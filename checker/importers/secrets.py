@@ -28,10 +28,11 @@ def withheld(entries: Sequence[Entry], taken: set[str]) -> tuple[list[Entry], li
     No new variable is called like one that is ``taken``, or that an entry already has.
     """
     taken = taken | set(needed(list(entries)))
+    numbers: dict[str, int] = {}  # variable -> the number it was last given, where several servers want it
     written: list[Entry] = []
     notes: list[str] = []
     for entry in entries:
-        one = _Withheld(name_of(entry), taken)
+        one = _Withheld(name_of(entry), taken, numbers)
         written.append({**entry, "mcp": one.options(entry["mcp"])})
         notes += one.notes
     return written, notes
@@ -40,8 +41,8 @@ def withheld(entries: Sequence[Entry], taken: set[str]) -> tuple[list[Entry], li
 class _Withheld:
     """One entry on its way; the variables it takes are added to those that are taken."""
 
-    def __init__(self, name: str, taken: set[str]) -> None:
-        self._name, self._taken = name, taken
+    def __init__(self, name: str, taken: set[str], numbers: dict[str, int]) -> None:
+        self._name, self._taken, self._numbers = name, taken, numbers
         self.notes: list[str] = []
 
     def options(self, given: Entry) -> Entry:
@@ -75,10 +76,11 @@ class _Withheld:
 
     def _variable(self, name: str) -> str:
         wanted = found = variable_name(self._name.rpartition("/")[2], name)
-        number = 1
+        number = self._numbers.get(wanted, 1)
         while found in self._taken:
             number += 1
             found = f"{wanted}_{number}"
+        self._numbers[wanted] = number
         self._taken.add(found)
         self._note(found, f"to the value of {name}, which is not written")
         return reference(found)

@@ -76,8 +76,11 @@ class Process(Protocol):
         """Write a line to its standard input; raises ProbeFailure where it does not read any more."""
         ...
 
-    def lines(self) -> Iterator[bytes]:
-        """Lines of its standard output as they come; raises ProbeFailure past the size limit or when it has ended."""
+    def read_line(self) -> bytes:
+        """The next line of its standard output; raises ProbeFailure past the size limit or when it has ended.
+
+        Whoever is interrupted while it waits may ask again: nothing that came is lost.
+        """
         ...
 
 

@@ -89,8 +89,8 @@ def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, me
     channel = Stdio(options, seen)
     channel.open(transport)
     offer = eras.check(transport, channel, memory.get(ERA))
-    if seen.suspicion is not None:  # stray lines, but it did answer
-        seen.complaints.append(Complaint(Status.DEGRADED, seen.suspicion.reason, seen.suspicion.detail, "transfer"))
+    if (stray := channel.stray) is not None:
+        seen.complaints.append(Complaint(Status.DEGRADED, stray.reason, stray.detail, "transfer"))
     return offer
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from checker.model import Reason
 from checker.probes.base import Observation, ProbeFailure, Reply, Transport
-from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, find_reply, is_request
+from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers_another, find_reply, is_request
 from checker.probes.mcp.options import McpOptions
 from checker.version import VERSION
 
@@ -87,8 +87,15 @@ class Incoming:
             for one in message if isinstance(message, list) else (message,):
                 if is_request(one):
                     self._answer(one)
+                elif answers_another(one, request_id) and not 0 < one["id"] < request_id:
+                    self._seen.suspicion = ProbeFailure(
+                        Reason.MCP_NOT_JSONRPC, f"a reply with id {one['id']} came, expected {request_id}"
+                    )
             if (found := find_reply(message, request_id, on_stream=True)) is not None:
+                self._seen.suspicion = None
                 return found
+        if self._seen.suspicion is not None:
+            raise self._seen.suspicion
         return None
 
     def _answer(self, request: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
         raise _broken("not an object")
     if "method" in message:  # a request or notification of the server's own
         return None
-    if on_stream and _about_an_earlier_one(message.get("id"), request_id):
+    if on_stream and answers_another(message, request_id):
         return None
     if "result" not in message and "error" not in message:
         raise _broken("neither result nor error in it")
@@ -95,8 +95,10 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
     return RpcReply(result=message["result"])
 
 
-def _about_an_earlier_one(answered: Any, request_id: int) -> bool:
-    return isinstance(answered, int) and not isinstance(answered, bool) and 0 < answered < request_id
+def answers_another(message: Any, request_id: int) -> bool:
+    """Whether the message is a reply to a request of another number."""
+    answered = message.get("id") if isinstance(message, dict) and "method" not in message else None
+    return isinstance(answered, int) and not isinstance(answered, bool) and answered != request_id
 
 
 def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:

@@ -23,12 +23,9 @@ class Stdio:
 
     def __init__(self, options: McpOptions, seen: Observation) -> None:
         self.options, self.seen = options, seen
-        self.stray_lines = 0
-        """Lines on standard output that were no messages."""
-        self.first_stray = ""
+        self._stray_lines, self._first_stray = 0, ""
         self._next_id = 0
         self._process: Process | None = None
-        self._messages: Iterator[Any] = iter(())
 
     def open(self, transport: Transport) -> None:
         """Start the program; raises ProbeFailure where that is not possible."""
@@ -43,7 +40,6 @@ class Stdio:
                     shutdown_s=options.shutdown_timeout,
                 )
             )
-        self._messages = self._read(self._process)
 
     def call(
         self,
@@ -57,7 +53,7 @@ class Stdio:
         self._next_id += 1
         request_id = self._next_id
         self._write(request_body(method, params, request_id))
-        found = Incoming(self.seen, self._write).reply_to(request_id, self._messages)
+        found = Incoming(self.seen, self._write).reply_to(request_id, self)
         if found is None:
             raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: standard output was closed without a reply")
         return Answer(200, {}, found.result, found.error)
@@ -75,9 +71,17 @@ class Stdio:
         if self._process is not None:
             self._process.send(message)
 
-    def _read(self, process: Process) -> Iterator[Any]:
-        """Messages as they come; what is no JSON object is counted, and suspected should no reply come."""
-        for line in process.lines():
+    def __iter__(self) -> Iterator[Any]:
+        """The messages of the program."""
+        return self
+
+    def __next__(self) -> Any:
+        """The next message; what is no JSON object is counted, and suspected should no reply come.
+
+        No generator, because one is over when a time limit interrupts it.
+        """
+        while self._process is not None:
+            line = self._process.read_line()
             if not line.strip():
                 continue
             try:
@@ -85,16 +89,23 @@ class Stdio:
             except ProbeFailure:
                 message = None
             if isinstance(message, dict | list):
-                yield message
-                continue
-            self._stray(line)
+                return message
+            self._note_stray(line)
+        raise StopIteration
 
-    def _stray(self, line: bytes) -> None:
-        self.stray_lines += 1
-        self.first_stray = self.first_stray or excerpt(line, 80)
-        count = "a line" if self.stray_lines == 1 else f"{self.stray_lines} lines"
-        self.seen.suspicion = ProbeFailure(
-            Reason.MCP_NOT_JSONRPC, f"printed {count} on standard output that are no messages: {self.first_stray!r}"
+    @property
+    def stray(self) -> ProbeFailure | None:
+        """What is to be said of lines on standard output that were no messages; None where there were none."""
+        if not self._stray_lines:
+            return None
+        count = "a line" if self._stray_lines == 1 else f"{self._stray_lines} lines"
+        return ProbeFailure(
+            Reason.MCP_NOT_JSONRPC, f"printed {count} on standard output that are no messages: {self._first_stray!r}"
         )
-        if self.stray_lines > _MOST_STRAY_LINES:
-            raise self.seen.suspicion
+
+    def _note_stray(self, line: bytes) -> None:
+        self._stray_lines += 1
+        self._first_stray = self._first_stray or excerpt(line, 80)
+        self.seen.suspicion = self.stray
+        if self._stray_lines > _MOST_STRAY_LINES and self.stray is not None:
+            raise self.stray

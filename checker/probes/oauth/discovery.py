@@ -63,21 +63,38 @@ def token_source(transport: Transport, oauth: OAuth, url: str, challenge: Mappin
     if not own and str(found.get("issuer")).rstrip("/") != issuer.rstrip("/"):
         raise ProbeFailure(
             Reason.AUTH_SERVER,
-            f"the metadata of {excerpt(shown_url(issuer), 100)} names another issuer, {excerpt(str(found.get('issuer')))}",
+            f"metadata of {excerpt(shown_url(issuer), 100)} names another issuer, {excerpt(str(found.get('issuer')))}",
         )
     token_url = found.get("token_endpoint")
     if not isinstance(token_url, str) or not _may_follow(server, token_url):
         raise ProbeFailure(
             Reason.AUTH_SERVER, f"{excerpt(shown_url(issuer), 100)}: its metadata has no usable token_endpoint"
         )
-    named_resource = resource.get("resource")
     return TokenSource(
         token_url=token_url,
         audience=str(found.get("issuer") or token_url),
-        resource=oauth.resource or (named_resource if isinstance(named_resource, str) else server),
+        resource=oauth.resource or _resource(resource, server),
         scopes=scopes or _texts(resource.get("scopes_supported")),
         methods=_texts(found.get("token_endpoint_auth_methods_supported")),
     )
+
+
+def _resource(metadata: Mapping[str, Any], server: str) -> str:
+    """What the token is to be for; metadata of another resource must not be used (RFC 9728 section 3.3)."""
+    named = metadata.get("resource")
+    if not isinstance(named, str):
+        return server
+    try:
+        same = origin(named) == origin(server)
+    except ValueError:
+        same = False
+    path = urlsplit(named).path.rstrip("/")
+    if not same or not f"{urlsplit(server).path}/".startswith(f"{path}/"):
+        raise ProbeFailure(
+            Reason.AUTH_SERVER,
+            f"metadata of another resource, {excerpt(shown_url(named), 100)}; if it is right, set oauth.resource",
+        )
+    return named
 
 
 def _resource_urls(server: str, challenged: str | None) -> Iterator[str]:

@@ -64,8 +64,8 @@ class Client:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that started programs wrote to standard error."""
-        return "\n".join(process.stderr_tail for process in self._started).strip()
+        """The last lines that the program started last wrote to standard error."""
+        return self._started[-1].stderr_tail if self._started else ""
 
     def send(self, request: Request) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure.

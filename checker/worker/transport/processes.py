@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ class StartedProcess:
         self._process, self._mark, self._command, self._max_line = process, mark, command, max_line
         self._owner = owner
         self._stderr = b""
+        self._pending, self._lines = bytearray(), deque[bytes]()
         self._in, self._out, self._err = (
             os.dup(pipe.fileno()) for pipe in (process.stdin, process.stdout, process.stderr)
         )
@@ -121,25 +122,26 @@ class StartedProcess:
                 raise
             raise self._ended() from None
 
-    def lines(self) -> Iterator[bytes]:
-        """Lines of its standard output as they come; raises ProbeFailure past the size limit or when it has ended."""
-        pending = bytearray()
-        while True:
+    def read_line(self) -> bytes:
+        """The next line of its standard output; raises ProbeFailure past the size limit or when it has ended."""
+        while not self._lines:
             chunk = nb_read(self._out, _READ_BYTES)
             if not chunk:
-                if pending.strip():
-                    yield bytes(pending)
+                if self._pending.strip():
+                    self._lines.append(bytes(self._pending))
+                    self._pending.clear()
+                    break
                 raise self._ended()
-            pending += chunk
+            self._pending += chunk
             if b"\n" in chunk:
-                *whole, rest = pending.split(b"\n")
-                pending = rest
-                for line in whole:
-                    yield bytes(line)
-            if len(pending) > self._max_line:
+                *whole, rest = self._pending.split(b"\n")
+                self._lines.extend(map(bytes, whole))
+                self._pending = rest
+            elif len(self._pending) > self._max_line:
                 raise ProbeFailure(
                     Reason.BODY_TOO_LARGE, f"a line of more than {self._max_line} bytes on standard output"
                 )
+        return self._lines.popleft()
 
     def close(self, answered: bool) -> None:
         """Shut it down as the specification says: close its input, wait, SIGTERM, wait, SIGKILL; then the rest of it.
