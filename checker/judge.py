@@ -25,6 +25,9 @@ RETRYABLE = {
     Reason.DEADLINE,
     Reason.CONNECTION_CLOSED,
     Reason.MCP_NO_REPLY,
+    Reason.MCP_SESSION_EXPIRED,
+    Reason.PROCESS_EXITED,
+    Reason.AUTH_SERVER,
     Reason.INTERNAL_ERROR,
 }
 """Reasons that may be gone a moment later, together with any HTTP status of 500 and above."""
@@ -73,7 +76,7 @@ def _failed(failure: ProbeFailure, options: Any) -> Verdict:
         status = Status.UNKNOWN
     elif failure.reason is Reason.AUTH_REQUIRED:
         status = Status(options.auth_required.upper())
-    elif failure.reason is Reason.RATE_LIMITED:
+    elif failure.reason in (Reason.RATE_LIMITED, Reason.AUTH_SCOPE):
         status = Status.DEGRADED
     else:
         status = Status.UNHEALTHY

@@ -82,12 +82,17 @@ def changes_table(versions: Sequence[ContractRow]) -> Table:
             table.add_row(
                 Text(row.server),
                 str(row.version),
-                Text(change["grade"], style=_GRADES.get(change["grade"], "")),
+                grade_text(change["grade"]),
                 Text(change["kind"]),
                 Text(change["item"]),
                 Text(change["detail"]),
             )
     return table
+
+
+def grade_text(grade: str | None) -> Text:
+    """The grade of a change in its colour; nothing where there is none."""
+    return Text(grade or "", style=_GRADES.get(grade or "", ""))
 
 
 def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

@@ -62,6 +62,7 @@ COMPONENTS = {
             "reference-servers",
             ("mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"),
         ),
+        Component("mcp-proxy", ("mcp-proxy==0.13.0",)),
         Component("conformance", ("@modelcontextprotocol/conformance@0.2.0-alpha.12",), node=True, oldest_node=22),
     )
 }
@@ -97,6 +98,12 @@ SERVERS = {
         RealServer("python-2-sse", "python-sdk-2", ("python", "python_sdk_2.py", "{port}", "sse"), path="/sse"),
         RealServer("python-1-sse", "python-sdk-1", ("python", "python_sdk_1.py", "{port}", "sse"), path="/sse"),
         RealServer(
+            "mcp-proxy-sse",
+            "mcp-proxy",
+            ("mcp-proxy", "--host", "127.0.0.1", "--port", "{port}", "venv/bin/python", "python_sdk_1.py", "stdio"),
+            path="/sse",
+        ),
+        RealServer(
             "typescript-1",
             "typescript-sdk-1",
             ("node", f"{_EXAMPLES}/simpleStreamableHttp.js"),
@@ -115,6 +122,12 @@ SERVERS = {
 }
 
 
+PROTECTED = {
+    "python-2": RealServer("python-2-auth", "python-sdk-2", ("python", "python_sdk_2_auth.py", "{port}", "{issuer}")),
+    "fastmcp-4": RealServer("fastmcp-4-auth", "fastmcp", ("python", "fastmcp_auth.py", "{port}", "{issuer}")),
+}
+"""Servers that want a token of the authorization server ``{issuer}``, a word of the command."""
+
 STDIO = {
     "everything": ("everything", ("node", f"{_EVERYTHING}/dist/index.js", "stdio")),
     "time": ("reference-servers", ("mcp-server-time", "--local-timezone", "UTC")),
@@ -123,6 +136,8 @@ STDIO = {
     "python-2": ("python-sdk-2", ("python", "python_sdk_2.py", "stdio")),
     "python-1": ("python-sdk-1", ("python", "python_sdk_1.py", "stdio")),
     "fastmcp-4": ("fastmcp", ("python", "fastmcp_server.py", "stdio")),
+    "typescript-1": ("typescript-sdk-1", ("node", "typescript_sdk_1.mjs", "package.json")),
+    "typescript-2": ("typescript-sdk-2", ("node", "typescript_sdk_2.mjs", "stdio", "package.json")),
 }
 """Servers that are started for every check: name -> component and command."""
 
@@ -193,8 +208,8 @@ def _run(command: list[str], folder: Path, environment: dict[str, str] | None = 
 
 
 @contextmanager
-def running(server: RealServer, port: int | None = None) -> Iterator[str]:
-    """The server's address while it runs.
+def running(server: RealServer, port: int | None = None, **words: str) -> Iterator[str]:
+    """The server's address while it runs; ``words`` are filled in where the command has them.
 
     Raises NotInstalled where its component is missing or does not start, OSError where the port is taken.
     """
@@ -204,7 +219,7 @@ def running(server: RealServer, port: int | None = None) -> Iterator[str]:
     port = port or free_port()
     if not is_free(port):  # else whoever listens there would be taken for the server
         raise OSError(errno.EADDRINUSE, f"port {port} is taken")
-    process = _start(server, folder, port)
+    process = _start(server, folder, port, words)
     try:
         _wait_until_open(process, port, folder / f"{server.name}.log")
         yield f"http://127.0.0.1:{port}{server.path}"
@@ -218,7 +233,7 @@ def running(server: RealServer, port: int | None = None) -> Iterator[str]:
                 process.wait()
 
 
-def _start(server: RealServer, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(server: RealServer, folder: Path, port: int, words: dict[str, str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ}
     if server.port_variable:
         environment[server.port_variable] = str(port)
@@ -227,7 +242,7 @@ def _start(server: RealServer, folder: Path, port: int) -> subprocess.Popen[byte
     with (folder / f"{server.name}.log").open("w") as log:
         try:
             return subprocess.Popen(
-                _command(server, folder, port),
+                _words(tuple(word.format(port=port, **words) for word in server.command), folder),
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -257,10 +272,6 @@ def conformance_command() -> list[str]:
         raise NotInstalled("conformance is not installed; scripts/mcp_servers install conformance")
     program = folder / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
     return [str(node_folder(component.oldest_node) / "node"), str(program)]
-
-
-def _command(server: RealServer, folder: Path, port: int) -> list[str]:
-    return _words(tuple(word.format(port=port) for word in server.command), folder)
 
 
 def _words(command: tuple[str, ...], folder: Path) -> list[str]:

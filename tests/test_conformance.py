@@ -26,7 +26,7 @@ CHECKS = {
     ("auth/client-credentials-basic", None): 9,
     ("auth/client-credentials-jwt", None): 9,
     ("auth/pre-registration", "2025-11-25"): 9,
-    ("auth/pre-registration", "2026-07-28"): 9,
+    ("auth/pre-registration", "2026-07-28"): 6,
 }
 
 
@@ -41,9 +41,10 @@ def test_probe_passes_the_conformance_scenario(scenario: str, version: str | Non
     done = subprocess.run(
         [*command, "--timeout", "30000"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )
-    passed = re.search(r"Passed: (\d+)/(\d+), (\d+) failed", done.stdout)
-    assert passed is not None, done.stdout + done.stderr
-    assert passed.groups() == (str(CHECKS[scenario, version]), str(CHECKS[scenario, version]), "0"), done.stdout
+    said = done.stdout + done.stderr
+    passed = re.search(r"Passed: (\d+)/(\d+), (\d+) failed", said)
+    assert passed is not None, said
+    assert passed.groups() == (str(CHECKS[scenario, version]), str(CHECKS[scenario, version]), "0"), said
     assert done.returncode == 0
 
 

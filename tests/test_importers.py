@@ -522,6 +522,7 @@ def test_note_says_which_variable_takes_the_place_of_a_secret() -> None:
         {"command": "npx", "args": ["mcp-remote", "https://h/", "--header", "Authorization:hush-hush"]},
         {"command": "docker", "args": ["run", "-e", "API_KEY=hush-hush", "--env=API_KEY=hush-hush", "image"]},
         {"command": "x", "args": ["ghp_hush-hush-hush"]},
+        {"command": "x", "args": ["x" * 5000 + " token=hush-hush"]},
         {"command": "x", "env": {"DATABASE": "postgresql://me:hush-hush@h/x"}},
         {"command": "x", "env": {"API_KEY": "${API_KEY:-hush-hush}"}},
         {"command": "x", "env": {"API_KEY": "hush-hush-hush${X}"}},

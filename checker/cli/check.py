@@ -77,7 +77,7 @@ def command(
     quiet: bool,
     verbose: int,
 ) -> int:
-    r"""Check the servers of CONFIG, or those given on the command line, once.
+    """Check the servers of CONFIG, or those given on the command line, once.
 
     Each server's probes run at the same time. Every result is stored before it is printed.
 
@@ -91,7 +91,7 @@ def command(
     mcp-status check --stdio "uvx mcp-server-time"
     mcp-status check --from ~/.cursor/mcp.json
     mcp-status check fleet.yaml --fail-on-drift breaking
-    """
+    """  # noqa: D301 # click wants the backspace itself
     from checker import run
     from checker.cli.progress import progress_bar
     from checker.settings import select

@@ -49,7 +49,7 @@ def validate(config: Path, environment: str | None) -> int:
 @click.option("--only", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
 @click.option("--force", is_flag=True, help="Let --output replace a file.")
 def import_(source: str, output: Path | None, merge: Path | None, only: tuple[str, ...], force: bool) -> int:
-    r"""Make a config of the MCP servers that another program or a registry lists in SOURCE.
+    """Make a config of the MCP servers that another program or a registry lists in SOURCE.
 
     SOURCE is a file or an address: the JSON of Claude, Cursor, Gemini and FastMCP, mcp.json of VS Code, config.toml
     of Codex, a server.json, or a registry. Which one it is is found out. Nothing that is read is started.
@@ -62,7 +62,7 @@ def import_(source: str, output: Path | None, merge: Path | None, only: tuple[st
     mcp-status config import .mcp.json --merge fleet.yaml -o fleet.yaml --only github
     mcp-status config import https://registry.modelcontextprotocol.io -o registry.yaml
     mcp-status config validate fleet.yaml                          is everything set?
-    """
+    """  # noqa: D301 # click wants the backspace itself, which a raw docstring does not have
     from checker.importers import read
     from checker.importers.write import chosen, existing_text, merged_config, write
 

@@ -18,12 +18,12 @@ from checker.cli.options import Duration, database, database_path, output_format
 @output_format
 @database
 def command(server: str, since: float | None, limit: int, fmt: str, db: Path | None) -> int:
-    r"""Show the past checks of SERVER, the newest first.
+    """Show the past checks of SERVER, the newest first.
 
     \b
     mcp-status history search --since 7d
     mcp-status history search --format csv --limit 1000
-    """
+    """  # noqa: D301 # click wants the backspace itself
     from reports import documents, render, tables
     from storage.queries import open_history
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "checker.cli.check",
     "history": "checker.cli.history",
     "sql": "checker.cli.sql",
+    "contract": "checker.cli.contract",
     "config": "checker.cli.config",
     "db": "checker.cli.db",
 }
@@ -23,7 +24,8 @@ SUMMARIES = {
     "check": "Check servers once and store the results.",
     "history": "Show the past checks of one server.",
     "sql": "Ask the history a question in SQL; reading only.",
-    "config": "Validate a configuration, or print its JSON Schema.",
+    "contract": "Show what an MCP server offers, and how that has changed.",
+    "config": "Validate, import or describe a configuration.",
     "db": "Say what is in the database file.",
 }
 _USAGE = 3
@@ -57,14 +59,14 @@ class _Commands(click.Group):
 )
 @click.version_option(VERSION, prog_name="mcp-status")
 def group() -> None:
-    r"""Check the health of MCP servers and REST services, and keep the history in SQLite.
+    """Check the health of MCP servers and REST services, and keep the history in SQLite.
 
     \b
     mcp-status check --mcp http://127.0.0.1:8000/mcp      one server, no config
     mcp-status check fleet.yaml --tag prod                a fleet
     mcp-status history search                             what became of one server
     mcp-status sql "select * from latest_status"          any question
-    """
+    """  # noqa: D301 # click wants the backspace itself
 
 
 def run() -> int:

@@ -23,7 +23,7 @@ from checker.errors import UsageError
 @output_format
 @database
 def command(query: str | None, file: Any, schema: bool, limit: int, timeout: float, fmt: str, db: Path | None) -> int:
-    r"""Ask the history a question in SQL. Only reading is possible.
+    """Ask the history a question in SQL. Only reading is possible.
 
     The views are latest_status, check_history, probe_history, probe_errors and run_history; --schema describes
     their columns.
@@ -31,7 +31,7 @@ def command(query: str | None, file: Any, schema: bool, limit: int, timeout: flo
     \b
     mcp-status sql "select * from latest_status where status <> 'HEALTHY'"
     mcp-status sql "select server, avg(duration_ms) from probe_history group by server order by 2 desc" --format csv
-    """
+    """  # noqa: D301 # click wants the backspace itself
     if schema:
         _describe(fmt)
         return 0

@@ -11,6 +11,7 @@ from checker.importers.imported import Unusable
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_LONGEST_ADDRESS = 8192
 
 TRANSPORTS = {
     "stdio": "stdio",
@@ -80,6 +81,8 @@ def transport(kind: str | None) -> str | None:
 
 def address(url: str) -> str:
     """The address, known to be one that can be requested; one that begins with a variable is taken as it is."""
+    if len(url) > _LONGEST_ADDRESS:
+        raise Unusable(f"the address is longer than {_LONGEST_ADDRESS} characters")
     if url.startswith("${"):
         return url
     scheme = url.partition(":")[0].lower() if ":" in url else ""

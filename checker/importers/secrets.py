@@ -19,6 +19,7 @@ _SCHEME = re.compile(r"\b(?:bearer|basic|token|api-?key)\b", re.IGNORECASE)
 _QUERY_VALUE = re.compile(r"([?&])([^=&#]+)=([^&#]*)")
 _DEFAULT = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*):-[^}]+\})")
 _SHORTEST = 8  # what stands next to a variable and is shorter is taken for a prefix
+_LONGEST_ARGUMENT = 4096  # a longer one is not looked through for what in it is the secret
 _NO_SECRETS = {"", "true", "false"}
 
 
@@ -97,6 +98,9 @@ class _Withheld:
         found: list[str] = []
         before = ""
         for one in args:
+            if len(one) > _LONGEST_ARGUMENT and (_SECRET_NAME.search(one) or _SECRET_VALUE.search(one)):
+                found.append(self._variable("argument"))
+                continue
             assigned = _ASSIGNED.search(one) or _HEADER.match(one)
             if before.startswith("-") and "=" not in before and _SECRET_NAME.search(before) and one[:1] != "-":
                 found.append(self._named(before.lstrip("-"), one))

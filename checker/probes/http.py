@@ -129,8 +129,8 @@ def refusal(options: Any, status: int, seen: Observation, said: str = "") -> Pro
         where = f"; metadata at {seen.auth_metadata_url}" if seen.auth_metadata_url else ""
         return ProbeFailure(Reason.AUTH_REQUIRED, f"HTTP {status}: reachable, protected, nothing verified{where}")
     if seen.challenge.get("error") == "insufficient_scope":
-        scope = seen.challenge.get("scope")
-        wanted = f"; asks for {excerpt(scope, 200)}" if scope else ""
+        scope, why = seen.challenge.get("scope"), seen.challenge.get("error_description")
+        wanted = f"; asks for {excerpt(scope, 200)}" if scope else f": {excerpt(why, 120)}" if why else ""
         return ProbeFailure(Reason.AUTH_SCOPE, f"HTTP {status}: the credentials work, but lack a scope{wanted}")
     why = excerpt(seen.challenge.get("error_description") or "", 120)
     told = f": {why}" if why else ""

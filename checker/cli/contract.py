@@ -1,0 +1,112 @@
+"""`mcp-status contract`: what an MCP server offers, and what has changed in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from checker.cli.options import database, database_path, output_format
+from checker.errors import UsageError
+
+if TYPE_CHECKING:
+    from storage.queries import ContractRow
+
+
+class _ShowByDefault(click.Group):
+    """A group whose commands may be left out: what is no command is the server that `show` is asked for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group("contract", cls=_ShowByDefault)
+def command() -> None:
+    """Show what an MCP server offers, and how that has changed.
+
+    A contract is the tools, resources, resource templates and prompts that a server lists, with what it says of
+    itself. Each change is breaking, risky or cosmetic; docs/contracts.md has the rules.
+
+    \b
+    mcp-status contract search              what it offers now, and when that changed
+    mcp-status contract diff search 1 3     from one version to another
+    mcp-status check fleet.yaml --fail-on-drift breaking
+    """  # noqa: D301 # click wants the backspace itself
+
+
+@command.command("show")
+@click.argument("server")
+@output_format
+@database
+def show(server: str, fmt: str, db: Path | None) -> None:
+    """Show what SERVER offers now, and its past versions. `show` may be left out."""
+    from reports import contracts, documents, render, tables
+    from storage.queries import open_history
+
+    with open_history(database_path(db)) as history:
+        versions = history.contracts_of_server(server)
+    if fmt == "json":
+        current = versions[-1].document if versions else None
+        listed = [documents.contract_document(row) for row in versions]
+        sys.stdout.write(render.json({"server": server, "contract": current, "versions": listed}))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(map(documents.contract_document, versions)))
+    elif fmt == "csv":
+        sys.stdout.writelines(render.csv_lines(contracts.VERSION_COLUMNS, map(contracts.version_row, versions)))
+    elif versions:
+        console = tables.console(sys.stdout)
+        console.print(contracts.offer_table(versions[-1]))
+        console.print(contracts.versions_table(versions))
+    else:
+        click.echo("no contract yet: no MCP check of this server has read what it offers")
+
+
+@command.command("diff")
+@click.argument("server")
+@click.argument("old")
+@click.argument("new", required=False)
+@output_format
+@database
+def difference(server: str, old: str, new: str | None, fmt: str, db: Path | None) -> None:
+    """Show what changed in SERVER from version OLD to NEW, by default the newest.
+
+    A version is its number, or the beginning of its digest.
+    """
+    from checker.contract.changes import diff
+    from reports import contracts, render, tables
+    from storage.queries import open_history
+
+    path = database_path(db)
+    with open_history(path) as history:
+        versions = history.contracts_of_server(server)
+    before = _version(versions, old, server)
+    after = _version(versions, new, server) if new is not None else versions[-1]
+    changes = diff(before.document, after.document)
+    if fmt == "json":
+        sys.stdout.write(render.json(contracts.diff_document(before, after, changes)))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(map(contracts.change_document, changes)))
+    elif fmt == "csv":
+        sys.stdout.writelines(render.csv_lines(contracts.CHANGE_COLUMNS, map(contracts.change_row, changes)))
+    elif changes:
+        tables.console(sys.stdout).print(contracts.changes_table(changes))
+        click.echo(f"version {before.version} to {after.version}: {contracts.summary(changes)}")
+    else:
+        click.echo(f"version {before.version} to {after.version}: nothing has changed")
+
+
+def _version(versions: list[ContractRow], asked: str, server: str) -> ContractRow:
+    """The version of this number or of a digest that begins so; raises UsageError."""
+    found = [row for row in versions if str(row.version) == asked]
+    if not found and len(asked) >= 4:
+        found = [row for row in versions if row.digest.startswith(asked.lower())]
+    if not found:
+        there = f"there are 1 to {versions[-1].version}" if versions else "there is none"
+        raise UsageError(f"{server}: no version {asked!r} of its contract; {there}")
+    return found[-1]
