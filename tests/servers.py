@@ -167,9 +167,19 @@ class McpFaults:
     """Method -> members laid over the JSON-RPC reply; a member that is `...` is left out."""
     errors: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     """Method -> HTTP status, JSON-RPC code and message."""
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Method -> result, for methods that the server does not know by itself, and instead of what it would say."""
+    ask_before: dict[str, list[str]] = field(default_factory=dict)
+    """Method -> methods that the server asks its client on the stream, and waits for the answers before it replies."""
+    cut_streams: int = 0
+    """So many streams end before the reply, which comes on the GET that takes one up again."""
     delay_s: dict[str, float] = field(default_factory=dict)
     refuse: tuple[int, dict[str, str]] | None = None
     """Status and headers for requests without the token."""
+    refuse_first: int | None = None
+    """Only so many requests are refused."""
+    lose_first_session: bool = False
+    """The first session is forgotten before its list is asked for."""
     token: str | None = None
     capabilities: dict[str, Any] = field(default_factory=lambda: {"tools": {}})
     tools: list[Any] = field(default_factory=lambda: [tool("add"), tool("search")])
@@ -196,6 +206,12 @@ class McpServer(_Running):
         self.open_sessions: set[str] = set()
         self.session_requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
+        self.messages: list[dict[str, Any]] = []
+        """Requests and notifications in the order they came."""
+        self.client_answers: dict[Any, Any] = {}
+        """Id of a request of ours -> result or error code of the client's answer."""
+        self.answered = threading.Condition()
+        self.cut_off: list[dict[str, Any]] = []
         super().__init__(_McpHandler, port)
 
     def url(self, path: str = "/mcp") -> str:
@@ -221,17 +237,30 @@ class _McpHandler(_Handler):
     def do_GET(self) -> None:
         with self.owner.lock:
             self.owner.methods["GET"] += 1
-        self.answer(405)
+            reply = (
+                self.owner.cut_off.pop() if self.owner.cut_off and self.headers.get("Last-Event-ID") == "7" else None
+            )
+        if reply is None:
+            return self.answer(405)
+        text = f"event: message\ndata: {json.dumps(reply)}\n\n".encode()
+        return self.answer(200, text, Content_Type="text/event-stream")
 
     def do_POST(self) -> None:
         faults = self.owner.faults
         message = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        if "method" not in message:
+            return self._note_answer(message)
         method = message["method"]
         with self.owner.lock:
             self.owner.methods[method] += 1
+            self.owner.messages.append(message)
             self.owner.headers.append({name.lower(): value for name, value in self.headers.items()})
         if faults.redirect_to and self.path == "/mcp":
             return self.answer(307, Location=faults.redirect_to)
+        if faults.refuse_first is not None:
+            with self.owner.lock:
+                faults.refuse = faults.refuse if faults.refuse_first > 0 else None
+                faults.refuse_first -= 1
         if faults.refuse and (faults.token is None or self.headers.get("Authorization") != f"Bearer {faults.token}"):
             return self.answer(faults.refuse[0], b'{"error": "invalid_token"}', **faults.refuse[1])
         if method in faults.delay_s:
@@ -243,6 +272,13 @@ class _McpHandler(_Handler):
             status, code, text = faults.errors[method]
             return self._error(message, status, code, text)
         return self._by_era(message, method)
+
+    def _note_answer(self, message: dict[str, Any]) -> None:
+        with self.owner.answered:
+            said = message.get("result") if "result" in message else message["error"]["code"]
+            self.owner.client_answers[message["id"]] = said
+            self.owner.answered.notify_all()
+        self.answer(202)
 
     def _by_era(self, message: dict[str, Any], method: str) -> None:
         faults = self.owner.faults
@@ -260,6 +296,8 @@ class _McpHandler(_Handler):
         if "io.modelcontextprotocol/protocolVersion" not in message.get("params", {}).get("_meta", {}):
             return self._error(message, 400, -32602, "_meta is missing")
         hints = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        if method in self.owner.faults.answers:
+            return self._result(message, {**hints, **self.owner.faults.answers[method]})
         if method == "server/discover":
             info = {"io.modelcontextprotocol/serverInfo": {"name": "scripted", "version": "9"}}
             found = {"supportedVersions": [MODERN], "capabilities": self.owner.faults.capabilities, "_meta": info}
@@ -289,6 +327,13 @@ class _McpHandler(_Handler):
             return self._error(message, 404, -32001, "Session not found")
         if "id" not in message:
             return self.answer(202)
+        if faults.lose_first_session and method == "tools/list":
+            faults.lose_first_session = False
+            with self.owner.lock:
+                self.owner.open_sessions.clear()
+            return self._error(message, 404, -32001, "Session not found")
+        if method in faults.answers:
+            return self._result(message, faults.answers[method])
         if method == "ping":
             return self._result(message, {})
         if method == "tools/list":
@@ -330,11 +375,25 @@ class _McpHandler(_Handler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self._stream("id: 1", "data:", "", ": a comment", "")
+        if faults.cut_streams and message["method"] == "tools/list":
+            faults.cut_streams -= 1
+            self.owner.cut_off.append(reply)
+            self._stream("id: 7", "retry: 50", "data:", "")
+            self.wfile.write(b"0\r\n\r\n")
+            return None
+        self._ask_client(faults.ask_before.get(message["method"], []))
         for one in [*faults.before_reply, reply]:
             self._stream("event: message", f"data: {json.dumps(one)}", "")
         self.owner.closing.wait(faults.hold_open_s)
         self.wfile.write(b"0\r\n\r\n")
         return None
+
+    def _ask_client(self, methods: list[str]) -> None:
+        for method in methods:
+            self._stream(f'data: {{"jsonrpc": "2.0", "id": "ask {method}", "method": "{method}", "params": {{}}}}', "")
+        wanted = {f"ask {method}" for method in methods}
+        with self.owner.answered:
+            self.owner.answered.wait_for(lambda: wanted <= self.owner.client_answers.keys(), 5)
 
     def _stream(self, *lines: str) -> None:
         faults = self.owner.faults

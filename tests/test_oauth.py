@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authorization_server import CLIENT, SECRET, AuthorizationServer
 
+from authorization_server import CLIENT, SECRET, AuthorizationServer
 from checker.model import ProbeResult, Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.options import OAuth

@@ -25,6 +25,10 @@ EXPECTED: dict[str, tuple[str, str | None, str | None, int | None]] = {
     "fastmcp-4": ("HEALTHY", None, "sessionless", 5),
     "fastmcp-4-token": ("DEGRADED", "auth_required", None, None),
     "everything": ("HEALTHY", None, "session", None),
+    "everything-sse": ("HEALTHY", None, "session", None),
+    "python-1-sse": ("HEALTHY", None, "session", 1),
+    "python-2-sse": ("HEALTHY", None, "session", 2),
+    "mcp-proxy-sse": ("HEALTHY", None, "session", 1),
     "typescript-1": ("HEALTHY", None, "session", None),
     "typescript-1-oauth": ("DEGRADED", "auth_required", None, None),
     "typescript-2": ("HEALTHY", None, "sessionless", 1),
@@ -55,7 +59,8 @@ def test_real_server_is_judged_right(real_url: Callable[[str], str], name: str) 
         assert probe.mcp.era == era
         assert tools in (None, probe.mcp.tool_count)
         assert probe.mcp.server_name
-    assert probe.connections_opened == 1
+        assert probe.mcp.transport == ("sse" if name.endswith("-sse") else "streamable-http")
+    assert probe.connections_opened == 1 or name.endswith("-sse")
     assert (probe.sessions_opened or 0) == (probe.sessions_closed or 0)
 
 

@@ -43,6 +43,8 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     for name in sorted(rest):
         if not same(old.get(name), new.get(name)):
             found.append(Change.of("server", "other_changed", Grade.COSMETIC, f"{name} has changed"))
+    if not found and dumps(old) != dumps(new):  # such as 1 for 1.0, or an empty object for none
+        found.append(Change.of("server", "other_changed", Grade.COSMETIC, "the contract is written otherwise"))
     return tuple(
         sorted(found, key=lambda change: (list(Grade).index(change.grade), change.item, change.kind, change.detail))
     )
