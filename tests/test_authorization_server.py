@@ -283,9 +283,8 @@ def test_protected_server_names_its_metadata_and_these_its_issuer(
     url = protected(name)
     reply = initialize(url)
     assert reply.status_code == 401
-    challenge = urllib.request.parse_keqv_list(
-        urllib.request.parse_http_list(reply.headers["WWW-Authenticate"].removeprefix("Bearer "))
-    )
+    words = urllib.request.parse_http_list(reply.headers["WWW-Authenticate"].removeprefix("Bearer "))
+    challenge = urllib.request.parse_keqv_list(words)
     found = requests.get(challenge["resource_metadata"], timeout=5).json()
     assert found["resource"] == url
     assert [issuer.rstrip("/") for issuer in found["authorization_servers"]] == [guard.issuer]
