@@ -135,11 +135,11 @@ def test_sql_describes_its_views_and_limits_rows(status: Status, fleet: Path, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check"], "nothing to check; name a config file, or give --mcp URL or --rest URL"),
+        (["check"], "nothing to check; name a config file, or give --mcp URL, --stdio COMMAND or --rest URL"),
         (["check", "none.yaml"], "none.yaml: No such file or directory; name a readable YAML file"),
-        (["check", "x.yaml", "--mcp", "http://h/"], "a config and --mcp or --rest at the same time"),
+        (["check", "x.yaml", "--mcp", "http://h/"], "a config, --from, and --mcp, --stdio or --rest at the same time"),
         (["check", "--mcp", "h:80/mcp"], "is not an http or https address"),
-        (["check", "config/minimal.yaml", "--timeout", "3s"], "--timeout goes with --mcp and --rest"),
+        (["check", "config/minimal.yaml", "--timeout", "3s"], "--timeout goes with --mcp, --stdio and --rest"),
         (["check", "--rest", "http://h/", "--db", "/proc/none/h.db"], "/proc/none/h.db: "),
         (["history", "search"], "no such database"),
         (["sql"], "give a query"),

@@ -84,6 +84,16 @@ def test_protected_server_asks_for_credentials_and_takes_them(
         assert issuer.forms[-1]["resource"] == url
 
 
+@pytest.mark.parametrize("odd", ["a%b+c d&e=f", "pä€"])
+def test_secret_of_any_characters_is_encoded(
+    odd: str, protected: Callable[[str], str], issuer: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authorization_server.SECRET", odd)
+    for method in ("client_secret_basic", "client_secret_post"):
+        probe = check(protected("python-2"), secret(client_secret=Secret(odd), method=method))
+        assert (probe.status, probe.detail) == ("HEALTHY", None)
+
+
 def test_servers_of_one_address_share_a_token(protected: Callable[[str], str], issuer: AuthorizationServer) -> None:
     url = protected("python-2")
     servers = [Server(name=f"s{n}", probes={"mcp": McpOptions(url=url, oauth=secret())}) for n in range(20)]

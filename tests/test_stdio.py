@@ -22,12 +22,13 @@ from checker.units import Secret
 from conftest import ROOT, check_all, missing
 from real_servers import STDIO, NotInstalled, stdio_command
 
-FAULTY = ROOT / "tests" / "data" / "stdio" / "faulty.py"
+SCRIPTS = ROOT / "tests" / "data" / "stdio"
 
 
-def faulty(fault: str = "", **options: Any) -> Server:
-    values: dict[str, Any] = {"command": sys.executable, "args": (str(FAULTY), fault), "timeout": 4.0, **options}
-    return Server(name=fault or "proper", probes={"mcp": McpOptions(**values)})
+def faulty(fault: str, **options: Any) -> Server:
+    """The server that one of the scripts is; ``speaks`` is the proper one."""
+    values: dict[str, Any] = {"command": sys.executable, "args": (str(SCRIPTS / f"{fault}.py"),), **options}
+    return Server(name=fault, probes={"mcp": McpOptions(**{"timeout": 4.0, **values})})
 
 
 def only(check: CheckResult) -> ProbeResult:
@@ -36,13 +37,12 @@ def only(check: CheckResult) -> ProbeResult:
 
 
 def left_over() -> list[list[str]]:
-    """Command lines of what the faulty server started and is still there."""
+    """Command lines of the scripts that a check has started, and of what they have started, that are still there."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
+    for process in psutil.process_iter(["cmdline", "status", "environ"]):
         line = process.info["cmdline"] or []
-        if (
-            process.info["status"] != psutil.STATUS_ZOMBIE and any("faulty.py" in word for word in line)
-        ) or "signal.SIG_IGN" in " ".join(line):
+        ours = "MCP_STATUS_STARTED" in (process.info["environ"] or {})  # other tests start these scripts themselves
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE and any(str(SCRIPTS) in word for word in line):
             found.append(line)
     return found
 
@@ -69,10 +69,10 @@ def test_real_stdio_server_is_healthy(name: str, tmp_path: Path) -> None:
 
 EXPECTED = {
     # fault: status, reason, part of the detail
-    "proper": ("HEALTHY", None, ""),
+    "speaks": ("HEALTHY", None, ""),
     "silent": ("UNHEALTHY", "first_byte_timeout", "within 4 s"),
     "garbage": ("UNHEALTHY", "mcp_not_jsonrpc", "Welcome to the server!"),
-    "dies": ("UNHEALTHY", "process_exited", "exited with code 1"),
+    "dies": ("UNHEALTHY", "process_exited", "exited with code 3"),
     "floods": ("UNHEALTHY", "body_too_large", "more than 10485760 bytes"),
     "noisy": ("DEGRADED", "mcp_not_jsonrpc", "printed a line on standard output"),
     "stderr_flood": ("HEALTHY", None, ""),
@@ -87,7 +87,7 @@ EXPECTED = {
 
 
 def test_faulty_stdio_servers_get_their_reason_and_leave_nothing() -> None:
-    servers = [faulty("" if fault == "proper" else fault, shutdown_timeout=0.5) for fault in EXPECTED]
+    servers = [faulty(fault, shutdown_timeout=0.5) for fault in EXPECTED]
     start = time.monotonic()
     checks = check_all(servers)
     assert time.monotonic() - start < 25
@@ -107,7 +107,7 @@ def test_last_words_are_kept_without_the_secret() -> None:
 
 
 def test_command_that_is_not_there_is_told() -> None:
-    probe = only(check_all([faulty("", command="no-such-program-here")])["proper"])
+    probe = only(check_all([faulty("speaks", command="no-such-program-here")])["speaks"])
     assert (probe.status, probe.reason, probe.failed_stage) == ("UNHEALTHY", "process_start", "start")
     assert probe.detail == "no-such-program-here: no such program in PATH; install it, or write its path"
 
@@ -115,18 +115,18 @@ def test_command_that_is_not_there_is_told() -> None:
 def test_environment_of_a_command_is_minimal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "of-the-shell")
     probe = only(check_all([faulty("dies")])["dies"])
-    assert "the token was None" in (probe.stderr_tail or "")
+    assert "the token was not set" in (probe.stderr_tail or "")
 
 
 def test_named_tool_is_called_and_judged() -> None:
     calls = (Call(tool="add", arguments={"a": 1}), Call(tool="absent"))
-    probe = only(check_all([faulty("", calls=calls)])["proper"])
+    probe = only(check_all([faulty("speaks", calls=calls)])["speaks"])
     assert (probe.status, probe.reason, probe.failed_stage) == ("UNHEALTHY", "mcp_missing_tool", "call")
     assert probe.stages.call_us is not None
 
 
 def test_fleet_of_commands_keeps_to_its_limit() -> None:
-    servers = [faulty("", shutdown_timeout=1.0) for _ in range(1)]
+    servers = [faulty("speaks", shutdown_timeout=1.0) for _ in range(1)]
     servers = [Server(name=f"s{number}", probes=servers[0].probes) for number in range(60)]
     most = 0
     batches: list[Batch] = []
@@ -150,9 +150,9 @@ def test_programs_are_gone_when_the_worker_is_killed(number: int, tmp_path: Path
     config = tmp_path / "fleet.yaml"
     fault = "forks" if number == signal.SIGTERM else "silent"
     config.write_text(
-        f"servers:\n  - name: a\n    mcp: {{command: {sys.executable}, args: [{FAULTY}, {fault}], timeout: 60s,"
+        f"servers:\n  - name: a\n    mcp: {{command: {sys.executable}, args: [{SCRIPTS / fault}.py], timeout: 60s,"
         f" calls: [{{tool: add}}]}}\n"
-        f"  - name: b\n    mcp: {{command: {sys.executable}, args: [{FAULTY}, silent], timeout: 5s}}\n"
+        f"  - name: b\n    mcp: {{command: {sys.executable}, args: [{SCRIPTS / 'silent'}.py], timeout: 5s}}\n"
     )
     environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "h.db")}
     command = [sys.executable, "-m", "checker", "check", str(config), "--quiet"]
@@ -172,7 +172,8 @@ def test_programs_are_gone_when_the_worker_is_killed(number: int, tmp_path: Path
 def test_programs_are_gone_when_the_parent_is_killed(tmp_path: Path) -> None:
     config = tmp_path / "fleet.yaml"
     config.write_text(
-        f"servers:\n  - name: a\n    mcp: {{command: {sys.executable}, args: [{FAULTY}, silent], timeout: 60s}}\n"
+        f"servers:\n  - name: a\n"
+        f"    mcp: {{command: {sys.executable}, args: [{SCRIPTS / 'silent'}.py], timeout: 60s}}\n"
     )
     environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "h.db")}
     process = subprocess.Popen(

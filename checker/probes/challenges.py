@@ -17,6 +17,12 @@ def challenge(header: str | None) -> dict[str, str]:
     return found
 
 
+def says_expired(text: str) -> bool:
+    """Whether a text says that credentials have expired, and not only that they may have, among other faults."""
+    words = text.lower()
+    return "expired" in words and not re.search(r"invalid|\bor\b|malformed|revoked", words)
+
+
 def token_has_expired(token: str | None, now_s: float) -> bool:
     """Whether a token is a JWT whose ``exp`` (RFC 7519 section 4.1.4) has passed; False for what is none."""
     import orjson

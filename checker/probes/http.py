@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 from checker.memory import endpoint_key
 from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
-from checker.probes.challenges import challenge, token_has_expired
+from checker.probes.challenges import challenge, says_expired, token_has_expired
 from checker.probes.text import excerpt
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -134,7 +134,7 @@ def refusal(options: Any, status: int, seen: Observation, said: str = "") -> Pro
         return ProbeFailure(Reason.AUTH_SCOPE, f"HTTP {status}: the credentials work, but lack a scope{wanted}")
     why = excerpt(seen.challenge.get("error_description") or "", 120)
     told = f": {why}" if why else ""
-    if status == 401 and ("expired" in f"{why} {said}".lower() or token_has_expired(options.bearer, time())):
+    if status == 401 and (says_expired(why) or says_expired(said) or token_has_expired(options.bearer, time())):
         return ProbeFailure(Reason.AUTH_EXPIRED, f"HTTP 401: the credentials that were sent have expired{told}")
     return ProbeFailure(Reason.AUTH_REJECTED, f"HTTP {status} although credentials were sent{told}")
 

@@ -92,7 +92,10 @@ class ServerReader:
         options = validated(KINDS[kind].options, merged(defaults, own), below)
         if options is not None:
             for keys, text in KINDS[kind].faults(options):
-                below.complain(keys, text if keys[0] in own else f"{text} ({keys[0]} is from the defaults)")
+                below.complain(
+                    keys,
+                    f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
+                )
         return options
 
 

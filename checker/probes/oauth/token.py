@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import orjson
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
+from checker.probes.challenges import says_expired
 from checker.probes.http import shown_url
 from checker.probes.oauth.discovery import TokenSource
 from checker.probes.oauth.options import Method, OAuth
@@ -101,7 +102,10 @@ def _identified(
             raise ProbeFailure(Reason.AUTH_REJECTED, f"oauth.private_key: {error}") from None
         header = {"kid": oauth.key_id} if oauth.key_id else None
         method = PrivateKeyJWT(source.audience, headers=header, alg=oauth.algorithm)
-    client = ClientAuth(oauth.client_id, secret, method)
+    name = oauth.client_id
+    if method == "client_secret_basic":  # form-encoded first (RFC 6749 section 2.3.1), which the library leaves out
+        name, secret = quote_plus(name), quote_plus(secret)
+    client = ClientAuth(name, secret, method)
     url, sent, signed = client.prepare("POST", source.token_url, headers, body)  # type: ignore[no-untyped-call] # no stub
     return str(url), dict(sent), str(signed)
 
@@ -112,7 +116,7 @@ def _refused(where: str, status: int, answer: dict[str, Any]) -> ProbeFailure:
     said = f"{where} refused a token: {excerpt(error, 60)}" + (f", {excerpt(description, 120)}" if description else "")
     if error == "invalid_scope":
         return ProbeFailure(Reason.AUTH_SCOPE, said)
-    if "expired" in f"{error} {description}".lower():
+    if says_expired(description) or says_expired(error):
         return ProbeFailure(Reason.AUTH_EXPIRED, said)
     if error in ("server_error", "temporarily_unavailable") or status == 429:
         return ProbeFailure(Reason.AUTH_SERVER, said)

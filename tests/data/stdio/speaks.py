@@ -66,3 +66,7 @@ def speak(answer: Answer = session_era) -> None:
             reply = answer(message["method"], message.get("params") or {})
             if reply is not None:
                 say({"id": message["id"], **reply})
+
+
+if __name__ == "__main__":
+    speak()
