@@ -102,7 +102,7 @@ class _Crew:
 
     def __init__(self, request: RunRequest, workers: int) -> None:
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
-        self._shards = Shards(shards(request.servers, workers))
+        self._shards = Shards(shards(request.servers, workers), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         options = RunnerOptions(

@@ -38,13 +38,18 @@ _STARTS_IN_A_ROW = 3
 class Shards:
     """Where the runners of all workers take their shards from."""
 
-    def __init__(self, shards: Iterable[Sequence[Server]]) -> None:
+    def __init__(self, shards: Iterable[Sequence[Server]], runners: int = 1) -> None:
         self._waiting = deque(shards)
+        self._fair = -(-sum(map(len, self._waiting)) // runners)
         self._closed, self._aborted = threading.Event(), threading.Event()
 
-    def take(self) -> Sequence[Server]:
-        """The next shard; empty when there is none, or when dealing has stopped."""
-        if self._closed.is_set():
+    def take(self, held: int) -> Sequence[Server]:
+        """The next shard for a runner that holds so many servers already.
+
+        Empty when there is none, when dealing has stopped, and for a runner that holds its fair share: the others may
+        still be starting.
+        """
+        if self._closed.is_set() or held >= self._fair:
             return ()
         try:
             return self._waiting.popleft()
@@ -145,7 +150,8 @@ class _Runner:
     def _refill(self) -> bool:
         """Take shards while the worker could begin their servers at once; whether any was taken."""
         taken = False
-        while len(self._unanswered) < self._options.limits.concurrency and (shard := self._shards.take()):
+        most = self._options.limits.concurrency
+        while (held := len(self._unanswered)) < most and (shard := self._shards.take(held)):
             fresh = {server.name: (server, 1) for server in shard}
             self._unanswered |= fresh
             taken = True

@@ -23,13 +23,18 @@ VERSION_COLUMNS = ("version", "seen_at", "run_id", "grade", "changes", "digest")
 CHANGE_COLUMNS = ("grade", "kind", "item", "detail")
 
 
+def offer_title(row: ContractRow) -> str:
+    """Who offers it."""
+    server = row.document.get("server") or {}
+    named = " ".join(str(server[part]) for part in ("name", "version") if server.get(part))
+    protocol = row.document.get("protocolVersion")
+    return f"{row.server}: {named or 'no name'}, protocol {protocol}, version {row.version} of its contract"
+
+
 def offer_table(row: ContractRow) -> Table:
     """One line for each thing that a server offers."""
     document = row.document
-    server = document.get("server") or {}
-    named = " ".join(str(server[part]) for part in ("name", "version") if server.get(part))
-    title = f"{row.server}: {named or 'no name'}, protocol {document.get('protocolVersion')}, version {row.version}"
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("kind", "name"):
         table.add_column(name, no_wrap=name == "kind")
     table.add_column("description", overflow="fold")

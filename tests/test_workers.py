@@ -164,7 +164,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         _, alive = psutil.wait_procs(workers, timeout=2.0)
-        assert not alive
+        # one that has ended may wait for the system's first process to take note of it
+        assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE]
         wait_for(lambda: not server.open_sessions, within_s=5)
 
 

@@ -61,6 +61,7 @@ def show(server: str, fmt: str, db: Path | None) -> None:
         sys.stdout.writelines(render.csv_lines(contracts.VERSION_COLUMNS, map(contracts.version_row, versions)))
     elif versions:
         console = tables.console(sys.stdout)
+        click.echo(contracts.offer_title(versions[-1]))
         console.print(contracts.offer_table(versions[-1]))
         console.print(contracts.versions_table(versions))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -26,6 +26,17 @@ _SHORTEST_SECRET = 4
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What comes of a probe."""
+
+    result: ProbeResult
+    remembered: Batch
+    """Cache entries and contracts."""
+    spent_us: int
+    """All attempts and the waits between them, without waiting for others."""
+
+
 def probe(
     kind: str,
     options: Any,
@@ -33,15 +44,17 @@ def probe(
     shared: Shared,
     lane: BoundedSemaphore,
     draw: Callable[[], float],
-) -> tuple[ProbeResult, Batch]:
+) -> Outcome:
     """The result, and what is to be remembered of the endpoint.
 
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
-    started_at_ms, address = _now_ms(), KINDS[kind].address(options)
+    address = KINDS[kind].address(options)
     earlier: list[Reason] = []
+    started_at_ms, spent_us = 0, 0
     while True:
         with lane:
+            started_at_ms = started_at_ms or _now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared)
         verdict = judge(KINDS[kind], options, seen, _now_ms(), trace.certificate_expires_at_ms)
         number = len(earlier) + 1
@@ -53,6 +66,7 @@ def probe(
                 break
             wait_s = max(wait_s, seen.retry_after_s)
         earlier.append(verdict.reason)
+        spent_us += seen.duration_us + round(wait_s * 1e6)
         gevent.sleep(wait_s)
     log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")
     secrets = {*KINDS[kind].secrets(options), *seen.secrets}
@@ -61,10 +75,11 @@ def probe(
     result = replace(result, detail=_masked(verdict.detail, secrets), stderr_tail=_masked(told, secrets))
     if seen.mcp is not None:
         result = replace(result, mcp=replace(seen.mcp, capabilities=_masked(seen.mcp.capabilities, secrets)))
-    return result, Batch(
+    remembered_now = Batch(
         cache_entries=_to_remember(address.key, seen, memory),
         contracts=() if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),),
     )
+    return Outcome(result, remembered_now, spent_us + seen.duration_us)
 
 
 def _attempt(kind: str, options: Any, memory: Mapping[str, str], shared: Shared) -> tuple[Observation, Trace, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,11 +13,11 @@ from gevent.lock import BoundedSemaphore
 
 from checker.judge import combine
 from checker.limits import Limits
-from checker.model import Batch, CheckResult, ProbeResult, Server
+from checker.model import Batch, CheckResult, Server
 from checker.plain import from_plain
 from checker.probes import KINDS
 from checker.probes.base import COMMANDS
-from checker.worker.attempts import probe
+from checker.worker.attempts import Outcome, probe
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.pools import Pools
@@ -54,9 +53,9 @@ class Checker:
 
     def check(self, task: Task) -> Batch:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
-        server, started_at_ms, start = task.server, now_ms(), time.perf_counter()
+        server = task.server
         outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
-        results = tuple(result for result, _ in outcomes)
+        results = tuple(outcome.result for outcome in outcomes)
         verdict, score = combine(results, server.weights, server.combine)
         check = CheckResult(
             server=server.name,
@@ -64,16 +63,16 @@ class Checker:
             reason=verdict.reason,
             detail=verdict.detail,
             score=score,
-            started_at_ms=started_at_ms,
-            duration_us=round((time.perf_counter() - start) * 1e6),
+            started_at_ms=min(result.started_at_ms for result in results),
+            duration_us=max(outcome.spent_us for outcome in outcomes),
             tries=task.tries,
             probes=results,
         )
-        entries = tuple(entry for _, extra in outcomes for entry in extra.cache_entries)
-        contracts = tuple(contract for _, extra in outcomes for contract in extra.contracts)
+        entries = tuple(entry for outcome in outcomes for entry in outcome.remembered.cache_entries)
+        contracts = tuple(contract for outcome in outcomes for contract in outcome.remembered.contracts)
         return Batch(checks=(check,), cache_entries=entries, contracts=contracts)
 
-    def _probe(self, kind: str, task: Task) -> tuple[ProbeResult, Batch]:
+    def _probe(self, kind: str, task: Task) -> Outcome:
         options = task.server.probes[kind]
         place = KINDS[kind].address(options).lane
         width = self._limits.processes if place == COMMANDS else self._limits.per_origin
@@ -81,7 +80,7 @@ class Checker:
         return probe(kind, options, task.memory.get(kind, {}), self._shared[kind], lane, random.random)
 
 
-def _side_by_side(work: list[Callable[[], Any]]) -> list[Any]:
+def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:
     """What each piece of work returns, all of them running at once; none of them outlives this call."""
     if len(work) == 1:
         return [work[0]()]
@@ -91,8 +90,3 @@ def _side_by_side(work: list[Callable[[], Any]]) -> list[Any]:
     except BaseException:  # a cancelled run: the probes end their sessions before the check is gone
         gevent.killall(running)
         raise
-
-
-def now_ms() -> int:
-    """Unix milliseconds."""
-    return time.time_ns() // 1_000_000
