@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from time import time
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
@@ -24,7 +25,12 @@ _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|
 
 def http_address(options: Any) -> Address:
     """The address of an endpoint with a url."""
-    return Address(endpoint_key(options.url), shown_url(options.url), origin(options.url))
+    return _address(options.url)
+
+
+@lru_cache(maxsize=1024)
+def _address(url: str) -> Address:
+    return Address(endpoint_key(url), shown_url(url), origin(url))
 
 
 def http_secrets(options: Any) -> Iterator[str]:

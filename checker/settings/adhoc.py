@@ -45,9 +45,11 @@ def _probe_of(option: str, given: str) -> tuple[str, dict[str, Any]]:
     if option != "stdio":
         return option, {"url": given}
     try:
-        program, *args = shlex.split(given)
+        program, *args = shlex.split(given) or [""]
     except ValueError as error:
         raise ConfigError(f"--stdio: {error} in the command; write it as for a shell, in quotes") from None
+    if not program:
+        raise ConfigError('--stdio: no command; write it as for a shell, such as "uvx mcp-server-time"')
     return "mcp", {"command": program, "args": args}
 
 

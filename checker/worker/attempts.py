@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from checker import memory as remembered
 from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
-from checker.model import Batch, CacheEntry, ContractSnapshot, ProbeResult, Reason, Status
+from checker.model import Batch, CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.text import excerpt
@@ -23,6 +23,7 @@ from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
 
 _SHORTEST_SECRET = 4
+_SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version", "capabilities")
 log = logging.getLogger(__name__)
 
 
@@ -69,12 +70,9 @@ def probe(
         spent_us += seen.duration_us + round(wait_s * 1e6)
         gevent.sleep(wait_s)
     log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")
-    secrets = {*KINDS[kind].secrets(options), *seen.secrets}
-    result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier)
     told = None if verdict.status is Status.HEALTHY else stderr_tail or None
-    result = replace(result, detail=_masked(verdict.detail, secrets), stderr_tail=_masked(told, secrets))
-    if seen.mcp is not None:
-        result = replace(result, mcp=replace(seen.mcp, capabilities=_masked(seen.mcp.capabilities, secrets)))
+    secrets = _secrets(kind, options, seen) if verdict.detail or told or seen.mcp else []
+    result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, secrets)
     remembered_now = Batch(
         cache_entries=_to_remember(address.key, seen, memory),
         contracts=() if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),),
@@ -130,12 +128,14 @@ def _result(
     trace: Trace,
     verdict: Verdict,
     earlier: list[Reason],
+    stderr_tail: str | None,
+    secrets: list[str],
 ) -> ProbeResult:
     return ProbeResult(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
-        detail=verdict.detail,
+        detail=_masked(verdict.detail, secrets),
         score=verdict.score,
         failed_stage=verdict.stage,
         url=shown,
@@ -154,19 +154,34 @@ def _result(
         retry_after_s=seen.retry_after_s,
         sessions_opened=seen.sessions_opened,
         sessions_closed=seen.sessions_closed,
-        mcp=seen.mcp,
+        stderr_tail=_masked(stderr_tail, secrets),
+        mcp=_masked_facts(seen.mcp, secrets),
     )
 
 
-def _masked(text: str | None, secrets: set[str]) -> str | None:
+def _secrets(kind: str, options: Any, seen: Observation) -> list[str]:
+    """Everything that must not be shown of the options and of what was acquired on the way, the longest first."""
+    found = {*KINDS[kind].secrets(options), *seen.secrets} - {"Bearer", "Basic"}
+    return sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _masked(text: str | None, secrets: list[str]) -> str | None:
     """The text, with every secret that a server may have echoed into it masked."""
-    for value in sorted(secrets, key=len, reverse=True) if text else ():
-        if len(value) >= _SHORTEST_SECRET and value not in ("Bearer", "Basic"):
-            text = (text or "").replace(value, "***")
+    if text is not None:
+        for value in secrets:
+            text = text.replace(value, "***")
     return text
 
 
-def _masked_contract(snapshot: ContractSnapshot, secrets: set[str]) -> ContractSnapshot:
+def _masked_facts(facts: McpFacts | None, secrets: list[str]) -> McpFacts | None:
+    if facts is None or not secrets:
+        return facts
+    said = {name: getattr(facts, name) for name in _SAID_BY_SERVERS}
+    masked: dict[str, Any] = {name: _masked(text, secrets) for name, text in said.items()}
+    return facts if masked == said else replace(facts, **masked)
+
+
+def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> ContractSnapshot:
     return replace(snapshot, document=_masked(snapshot.document, secrets) or "")
 
 

@@ -41,8 +41,6 @@ def _fault(tool: Mapping[str, Any]) -> str | None:
         return f"{excerpt(name, 40)}: inputSchema is not an object"
     if schema.get("type") != "object":
         return f'{excerpt(name, 40)}: inputSchema is not of type "object"'
-    if (fault := header_fault(schema)) is not None:
-        return f"{excerpt(name, 40)}: {fault}"
     fault = _schema_fault(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
     return f"{excerpt(name, 40)}: inputSchema {fault}" if fault else None
 
@@ -53,6 +51,8 @@ def _schema_fault(text: bytes) -> str | None:
     import jsonschema_rs
 
     schema = orjson.loads(text)
+    if b"x-mcp-header" in text and (fault := header_fault(schema)) is not None:
+        return f"marks a header that cannot be: {fault}"
     if not any(draft in str(schema.get("$schema", "")) for draft in _DRAFTS):
         schema.pop("$schema", None)  # the validator would fetch a dialect it does not know
     try:
