@@ -27,6 +27,7 @@ HOMES = {
     "pydantic_core": ("checker.units",),
     "gevent": ("checker.worker",),
     "urllib3": ("checker.worker.transport",),
+    "httptools": ("checker.worker.transport",),
     "sqlalchemy": ("storage",),
     "sqlite3": ("storage.sqlite",),
     "pysqlite3": ("storage.sqlite",),

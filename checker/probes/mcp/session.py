@@ -130,12 +130,18 @@ class Session:
         """
         if self._id is None:
             return
-        session_headers, self._id = self._headers(), None
+        session_headers, session_id, self._id = self._headers(), self._id, None
         try:
             with transport.timed("close"):
                 status = self._channel.delete(transport, session_headers)
         except ProbeFailure:
             return
+        except (
+            BaseException
+        ):  # a deadline or a cancelled run before the DELETE was answered, perhaps before it was sent
+            self._id = session_id
+            transport.in_background(self._end)
+            raise
         if status < 300 or status in _CANNOT_BE_ENDED:
             self._seen.sessions_closed = (self._seen.sessions_closed or 0) + 1
 

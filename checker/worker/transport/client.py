@@ -6,28 +6,23 @@ import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from time import perf_counter
 from typing import Any, Protocol
 
 import gevent
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, LocationParseError
-from urllib3.response import BaseHTTPResponse
-from urllib3.util import parse_url
 
 from checker.model import Reason
 from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
 from checker.probes.options import Endpoint
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
+from checker.worker.transport.http1 import Incoming, parsed, request_bytes
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes, StartedProcess
+from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
-_CHUNK_BYTES = 65536
 _MOST_ASIDE_BYTES = 1024 * 1024
-_DRAIN_S = 0.02
-"""How long a stream may take to end after its reply, so that its connection can be kept."""
 USER_AGENT = f"mcp-status-check/{VERSION}"
 
 
@@ -73,19 +68,17 @@ class Client:
         A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply came.
         """
         try:
-            url = parse_url(request.url)
+            url, target = parsed(request.url)
             pool = self._pools.pool(url, self._options.tls)
         except (LocationParseError, UnicodeError) as error:
             raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
-        public_only = request.redirected and bool(self._trace.public_peer)
+        inside = not (request.redirected and self._trace.public_peer)
         headers = {"User-Agent": USER_AGENT, **request.headers}
         connection = pool.lease()
         while True:
             reused = not connection.is_closed
             try:
-                response = self._exchange(
-                    connection, request.method, url.request_uri, headers, request.body, public_only
-                )
+                response = self._exchange(connection, request.method, target, headers, request.body, inside)
             except (HTTPError, http.client.HTTPException, OSError) as error:
                 connection.close()
                 if reused and never_answered(error):
@@ -155,99 +148,23 @@ class Client:
             client.close()
 
     def _exchange(
-        self,
-        connection: HTTPConnection,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        public_only: bool,
-    ) -> BaseHTTPResponse:
+        self, connection: Any, method: str, target: bytes, headers: Mapping[str, str], body: bytes | None, inside: bool
+    ) -> Incoming:
+        """Connect where need be, send, and read the head; ``inside`` says that a private host may be called."""
         trace = self._trace
-        connection.trace, connection.public_only = trace, public_only  # type: ignore[attr-defined]
+        connection.trace, connection.public_only = trace, not inside
         reused = not connection.is_closed
-        if reused and public_only and not connection.public_peer:  # type: ignore[attr-defined]
+        if reused and not inside and not connection.public_peer:
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect from a public host to a private one", "connect")
         if not reused:
             connection.timeout = self._options.connect_timeout
             connection.connect()
-        trace.connection(public=connection.public_peer, reused=reused)  # type: ignore[attr-defined]
+            connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
+        trace.connection(public=connection.public_peer, reused=reused)
         if trace.certificate_expires_at_ms is None:
-            trace.certificate_expires_at_ms = connection.certificate_expires_at_ms  # type: ignore[attr-defined]
+            trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
         trace.step = "send"
-        connection.timeout = None  # from here on the attempt's deadline is the only limit
-        connection.sock.settimeout(None)
-        connection.request(method, target, body, headers, preload_content=False, decode_content=True)
-        return connection.getresponse()
-
-
-class HttpReply:
-    """Implements `checker.probes.base.Reply`."""
-
-    def __init__(
-        self,
-        response: BaseHTTPResponse,
-        connection: HTTPConnection,
-        give_back: Callable[[Any], None],
-        trace: Trace,
-        max_body: int,
-    ) -> None:
-        self._response, self._connection, self._give_back = response, connection, give_back
-        self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
-
-    @property
-    def status(self) -> int:
-        """The HTTP status code."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Names are looked up without regard to case."""
-        return self._response.headers
-
-    def chunks(self) -> Iterator[bytes]:
-        """Decoded body bytes as they arrive; raises ProbeFailure."""
-        while not self._done:
-            if chunk := self._next_chunk():
-                yield chunk
-
-    def read(self) -> bytes:
-        """The whole decoded body; raises ProbeFailure."""
-        return b"".join(self.chunks())
-
-    def release(self) -> None:
-        """Read on for a moment, so that a stream that ends with its reply keeps its connection; else close it."""
-        if self._done:
-            return
-        try:
-            with gevent.Timeout(_DRAIN_S, False):  # type: ignore[arg-type] # False means: end the block, raise nothing
-                self.read()
-        except ProbeFailure:
-            pass
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection if the body was not read to its end."""
-        if not self._done:
-            self._done = True
-            self._connection.close()
-            self._give_back(self._connection)
-
-    def _next_chunk(self) -> bytes:
-        start = perf_counter()
-        try:
-            chunk = self._response.read1(_CHUNK_BYTES)
-        except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            self.close()
-            raise exchange_failure(error, "transfer") from None
-        finally:
-            self._trace.spent("transfer", perf_counter() - start)
-        self._received += len(chunk)
-        self._trace.received_bytes += len(chunk)
-        if self._received > self._max_body:
-            self.close()
-            raise ProbeFailure(Reason.BODY_TOO_LARGE, f"body of more than {self._max_body} bytes", "transfer")
-        if not chunk:
-            self._done = True
-            self._give_back(self._connection)
-        return chunk
+        connection.sock.sendall(request_bytes(method, target, headers, body))
+        response = Incoming(connection.sock, method, trace)
+        response.read_head()
+        return response

@@ -1,45 +1,16 @@
-"""urllib3 connections that tell the clock what they are doing: lookup, connect, handshake, first byte."""
+"""urllib3 connections that tell the clock what they are doing: lookup, connect, handshake."""
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
-from functools import partial
 from time import perf_counter
-from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from checker.worker.transport.sockets import is_public, open_socket
 from checker.worker.transport.tls import certificate_expiry_ms, handshake_failure
 from checker.worker.transport.trace import Trace
-
-_MOST_INTERIM_REPLIES = 20
-
-
-class TracedResponse(http.client.HTTPResponse):
-    """A response that notes its first byte, and skips every interim (1xx) reply, not only 100."""
-
-    def __init__(self, trace: Trace, sock: socket.socket, *args: Any, **named: Any) -> None:
-        super().__init__(sock, *args, **named)
-        self._trace = trace
-
-    def begin(self) -> None:
-        """Read the status line and the headers."""
-        trace, sent = self._trace, perf_counter()
-        trace.step = "wait"
-        self.fp.peek(1)  # a BufferedReader: blocks until there is something to read
-        trace.spent("wait", perf_counter() - sent)
-        trace.step = "transfer"
-        start = perf_counter()
-        super().begin()
-        for _ in range(_MOST_INTERIM_REPLIES):
-            if not 100 <= self.status < 200 or self.status == http.client.SWITCHING_PROTOCOLS:
-                break
-            self.headers = self.msg = None  # type: ignore[assignment] # what begin() takes for "not begun yet"
-            super().begin()
-        trace.spent("transfer", perf_counter() - start)
 
 
 class _Traced:
@@ -61,7 +32,6 @@ class TracedHTTPConnection(_Traced, HTTPConnection):
     """A plain connection."""
 
     def _new_conn(self) -> socket.socket:
-        self.response_class = partial(TracedResponse, self.trace)  # type: ignore[assignment]
         return self._open(self)
 
 

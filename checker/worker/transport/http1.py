@@ -1,0 +1,205 @@
+"""One HTTP/1.1 exchange on an open socket: the request as one piece of bytes, the response parsed by llhttp."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import httptools
+from urllib3.util import Url, parse_url
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.worker.transport.trace import Trace
+
+_READ_BYTES = 65536
+_MOST_HEAD_BYTES = 64 * 1024
+_MOST_HEADERS = 100
+_MOST_INTERIM = 20
+_NO_BODY = (204, 304)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Headers(Mapping[str, str]):
+    """Response headers: looked up without regard to case, repeated ones joined with ", "."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in raw:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            self._values[key] = f"{self._values[key]}, {text}" if key in self._values else text
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, or the default: asked for so often that the mapping's own way is too slow."""
+        return self._values.get(name.lower(), default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@lru_cache(maxsize=4096)
+def parsed(url: str) -> tuple[Url, bytes]:
+    """The address, and the request target with the Host line; raises urllib3's LocationParseError."""
+    found = parse_url(url)
+    host = found.host or ""
+    port = "" if found.port in (None, _DEFAULT_PORTS.get(found.scheme or "")) else f":{found.port}"
+    return found, f" {found.request_uri} HTTP/1.1\r\nHost: {host}{port}\r\n".encode("ascii")
+
+
+def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """The whole request; raises ProbeFailure for a header that cannot be sent."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if any(name.lower() == "host" for name in headers):
+        target = target.partition(b"Host: ")[0]
+    if not any(name.lower() == "accept-encoding" for name in headers):
+        lines.append("Accept-Encoding: identity")
+    if body is not None or method == "POST":
+        lines.append(f"Content-Length: {len(body or b'')}")
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or "\0" in text:
+        raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send")
+    try:
+        return method.encode() + target + text.encode("latin-1") + b"\r\n\r\n" + (body or b"")
+    except UnicodeEncodeError:
+        raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send") from None
+
+
+class Incoming:
+    """A response as it comes: its head first, then pieces of its body, still compressed."""
+
+    def __init__(self, sock: socket.socket, method: str, trace: Trace) -> None:
+        self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._pieces: deque[bytes] = deque()
+        self._head_bytes, self._interim = 0, 0
+        self._has_head = self._delimited = self._keep_alive = False
+        self._broken: http.client.HTTPException | None = None
+        self.complete = False
+        """The whole response has come."""
+        self.surplus = False
+        """More than the response has come: the connection cannot be used again."""
+        self.status = 0
+        self.headers: Headers = Headers([])
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_lf_after_cr=True, lenient_optional_cr_before_lf=True
+        )
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can carry another exchange."""
+        return self.complete and not self.surplus and self._delimited and self._keep_alive
+
+    def read_head(self) -> None:
+        """Read status line and headers, past every interim (1xx) reply.
+
+        Raises RemoteDisconnected where not a byte comes, and what `next_piece` raises.
+        """
+        trace, sent = self._trace, perf_counter()
+        trace.step = "wait"
+        data = self._sock.recv(_READ_BYTES)
+        start = perf_counter()
+        trace.spent("wait", start - sent)
+        if not data:
+            raise http.client.RemoteDisconnected("closed without an answer")
+        trace.step = "transfer"
+        while True:
+            self._head_bytes += len(data)
+            self._feed(data)
+            if self._has_head:
+                break  # what came with it of the body does not count
+            if self._head_bytes > _MOST_HEAD_BYTES or self._interim > _MOST_INTERIM:
+                raise http.client.HTTPException("the head of the response does not end")
+            data = self._sock.recv(_READ_BYTES)
+            if not data:
+                raise http.client.IncompleteRead(b"")
+        trace.spent("transfer", perf_counter() - start)
+
+    def next_piece(self) -> bytes:
+        """The next piece of the body as it came; empty at its end.
+
+        Raises IncompleteRead for a body that is cut off, HTTPException for one that is no HTTP, and OSError.
+        """
+        while not self._pieces:
+            if self.complete:
+                return b""
+            if self._broken is not None:
+                raise self._broken
+            data = self._sock.recv(_READ_BYTES)
+            if data:
+                self._feed(data)
+            elif self._delimited:
+                raise http.client.IncompleteRead(b"")
+            else:
+                self.complete = True
+        return self._pieces.popleft()
+
+    def _feed(self, data: bytes) -> None:
+        if self.complete:
+            self.surplus = True
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.complete = self.surplus = True
+        except httptools.HttpParserError as error:
+            if self.complete:  # what follows the response is no response, which is not the response's fault
+                self.surplus = True
+                return
+            broken = http.client.HTTPException(str(error.__context__ or error))
+            if not self._has_head:
+                raise broken from None
+            self._broken = broken  # told when the body is read: the head is worth knowing
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        if self.complete:
+            self.surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if not self.complete:
+            self._raw.append((name, value))
+            if len(self._raw) > _MOST_HEADERS:
+                raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        if self.complete:
+            return
+        self.status = self._parser.get_status_code()
+        if 100 <= self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
+            self._interim += 1
+            self._raw = []
+            return
+        self.headers = Headers(self._raw)
+        self._has_head = True
+        coding = self.headers.get("transfer-encoding", "").lower()
+        self._delimited = self._head_only or self.status in _NO_BODY or "chunked" in coding
+        self._delimited = self._delimited or "content-length" in self.headers
+        if self._head_only:
+            self.on_message_complete()
+
+    def on_body(self, data: bytes) -> None:
+        """Called by the parser."""
+        if not self.complete:
+            self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if self._has_head and not self.complete:
+            self.complete = True
+            self._keep_alive = bool(self._parser.should_keep_alive())  # can be asked now only

@@ -1,0 +1,116 @@
+"""The body of a response: read as it comes, decompressed under a limit, and its connection kept or closed."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from typing import Any
+
+import gevent
+from urllib3.exceptions import DecodeError
+from urllib3.response import BaseHTTPResponse, _get_decoder
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.worker.transport.failures import exchange_failure
+from checker.worker.transport.http1 import Incoming
+from checker.worker.transport.trace import Trace
+
+_PIECE_BYTES = 65536
+"""At most this much is decompressed at a time: a small body can become a very large one."""
+_DRAIN_S = 0.02
+"""How long a stream may take to end after its reply, so that its connection can be kept."""
+
+
+class HttpReply:
+    """Implements `checker.probes.base.Reply`."""
+
+    def __init__(
+        self, response: Incoming, connection: Any, give_back: Callable[[Any], None], trace: Trace, max_body: int
+    ) -> None:
+        self._response, self._connection, self._give_back = response, connection, give_back
+        self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
+        self._decoder: Any = _get_decoder(coding) if known else None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names are looked up without regard to case."""
+        return self._response.headers
+
+    def chunks(self) -> Iterator[bytes]:
+        """Decoded body bytes as they arrive; raises ProbeFailure."""
+        while not self._done:
+            if chunk := self._next_chunk():
+                yield chunk
+
+    def read(self) -> bytes:
+        """The whole decoded body; raises ProbeFailure."""
+        return b"".join(self.chunks())
+
+    def release(self) -> None:
+        """Read on for a moment, so that a stream that ends with its reply keeps its connection; else close it."""
+        if not self._done and self._response.complete:
+            self._finish()
+        if self._done:
+            return
+        try:
+            with gevent.Timeout(_DRAIN_S, False):  # type: ignore[arg-type] # False means: end the block, raise nothing
+                self.read()
+        except ProbeFailure:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection if the body was not read to its end."""
+        if not self._done:
+            self._done = True
+            self._connection.close()
+            self._give_back(self._connection)
+
+    def _next_chunk(self) -> bytes:
+        start = perf_counter()
+        try:
+            chunk = self._decoded()
+        except (DecodeError, http.client.HTTPException, OSError) as error:
+            self.close()
+            raise exchange_failure(error, "transfer") from None
+        finally:
+            self._trace.spent("transfer", perf_counter() - start)
+        self._received += len(chunk)
+        self._trace.received_bytes += len(chunk)
+        if self._received > self._max_body:
+            self.close()
+            raise ProbeFailure(Reason.BODY_TOO_LARGE, f"body of more than {self._max_body} bytes", "transfer")
+        return chunk
+
+    def _decoded(self) -> bytes:
+        """The next bytes of the body; empty where there are none yet, and at its end, which is noted."""
+        decoder = self._decoder
+        if decoder is None:
+            if not (piece := self._response.next_piece()):
+                self._finish()
+            return piece
+        piece = b"" if decoder.has_unconsumed_tail else self._response.next_piece()
+        try:
+            if piece or decoder.has_unconsumed_tail:
+                return bytes(decoder.decompress(piece, max_length=_PIECE_BYTES))
+            rest = bytes(decoder.flush())
+        except BaseHTTPResponse.DECODER_ERROR_CLASSES as error:
+            raise DecodeError(str(error)) from None
+        self._finish()
+        return rest
+
+    def _finish(self) -> None:
+        """Note the end of the body: the connection goes back, and is closed before where it can't be used again."""
+        self._done = True
+        if not self._response.reusable:
+            self._connection.close()
+        self._give_back(self._connection)
