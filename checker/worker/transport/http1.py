@@ -50,6 +50,9 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
 
+_NO_HEADERS = Headers([])
+
+
 @lru_cache(maxsize=4096)
 def parsed(url: str) -> tuple[Url, bytes]:
     """The address, and the request target with the Host line; raises urllib3's LocationParseError."""
@@ -61,10 +64,14 @@ def parsed(url: str) -> tuple[Url, bytes]:
 
 def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """The whole request; raises ProbeFailure for a header that cannot be sent."""
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    if any(name.lower() == "host" for name in headers):
-        target = target.partition(b"Host: ")[0]
-    if not any(name.lower() == "accept-encoding" for name in headers):
+    lines, encoding_is_said = [], False
+    for name, value in headers.items():
+        lines.append(f"{name}: {value}")
+        known = name.lower()
+        if known == "host":
+            target = target.partition(b"Host: ")[0]
+        encoding_is_said = encoding_is_said or known == "accept-encoding"
+    if not encoding_is_said:
         lines.append("Accept-Encoding: identity")
     if body is not None or method == "POST":
         lines.append(f"Content-Length: {len(body or b'')}")
@@ -92,7 +99,7 @@ class Incoming:
         self.surplus = False
         """More than the response has come: the connection cannot be used again."""
         self.status = 0
-        self.headers: Headers = Headers([])
+        self.headers = _NO_HEADERS
         self._parser: Any = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_lf_after_cr=True, lenient_optional_cr_before_lf=True
