@@ -68,15 +68,16 @@ def _by_transport(options: McpOptions, transport: Transport, seen: Observation, 
         if options.transport != "auto" or not refused or seen.http_status not in _OTHER_TRANSPORT or way == "sse":
             raise
         seen.suspicion, status = failure, seen.http_status
+        channel = HttpSse(options, seen, bearer)
         try:
-            offer = _over_sse(options, transport, seen, bearer)
+            channel.open(transport)
         except ProbeFailure as other:
-            if other.reason not in _NOT_SSE_ANY_MORE or seen.mcp is not None:
+            if other.reason not in _NOT_SSE_ANY_MORE:
                 raise
             seen.http_status = status
             raise ProbeFailure(failure.reason, f"{failure.detail}, nor over HTTP+SSE", failure.stage) from None
         seen.suspicion = None
-        return offer
+        return eras.check(transport, channel, "session")
 
 
 def _over_sse(options: McpOptions, transport: Transport, seen: Observation, bearer: Bearer | None) -> Offer:

@@ -14,17 +14,18 @@ _TIMED_OUT = {
     "dns": (Reason.DNS, "the name was not looked up"),
     "connect": (Reason.CONNECT_TIMEOUT, "no connection"),
     "tls": (Reason.TLS_HANDSHAKE, "no TLS handshake"),
-    "send": (Reason.SEND_TIMEOUT, "the request could not be sent"),
-    "wait": (Reason.FIRST_BYTE_TIMEOUT, "not a byte of a reply"),
-    "transfer": (Reason.DEADLINE, "the reply did not end"),
+    "send": (Reason.SEND_TIMEOUT, "the request{of} could not be sent"),
+    "wait": (Reason.FIRST_BYTE_TIMEOUT, "not a byte of a reply{to}"),
+    "transfer": (Reason.DEADLINE, "the reply{to} did not end"),
 }
 
 
 def deadline_failure(step: str, stage: str, timeout_s: float) -> ProbeFailure:
     """The failure of an attempt that its deadline ended while it was in a step."""
     reason, what = _TIMED_OUT[step]
-    during = "" if stage == step else f" to {stage}"
-    return ProbeFailure(reason, f"{what}{during} within {timeout_s:g} s", stage)
+    own = stage != step
+    said = what.format(of=f" of {stage}" if own else "", to=f" to {stage}" if own else "")
+    return ProbeFailure(reason, f"{said} within {timeout_s:g} s", stage)
 
 
 def never_answered(error: Exception) -> bool:
