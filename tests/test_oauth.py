@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def test_worker_environment_is_not_needed_for_secrets(
     file = config(tmp_path, protected("python-2"), f"token_key: {KEY}")
     environment = {**os.environ, "FLEET_SECRET": SECRET, "MCP_STATUS_DB": str(tmp_path / "h.db")}
     process = subprocess.Popen(
-        ["python", "-m", "checker", "check", str(file), "-q"], env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "checker", "check", str(file), "-q"], env=environment, stdout=subprocess.DEVNULL
     )
     seen = ""
     while process.poll() is None:
