@@ -1,0 +1,193 @@
+"""Who is measured doing what: the registry of contestants, and the comparisons between two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PEERS = ("aiohttp==3.14.5", "geventhttpclient==2.6.1", "mcp==2.3.0", "uvloop==0.23.0")
+"""Installed for the benchmark alone. urllib3, requests and gevent are those that this checker is built on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A way to make checks; each is a process that makes ``checks`` of them, and once more only ``few``."""
+
+    name: str
+    words: str
+    client: tuple[str, ...]
+    """Script in the folder clients, with its arguments."""
+    path: str
+    counted: str
+    """What the target counts exactly once for each check."""
+    checks: int
+    """As many as take a second or two of CPU on a slow machine."""
+    few: int = 100
+    against: str | None = None
+    """The contestant whose rate the ratio is to."""
+    peer: bool = False
+    """Runs in the environment that PEERS are installed in."""
+    program: str | None = None
+    """Has to be on the PATH."""
+    concurrency: int = 100
+    in_quick: bool = True
+    """Whether it is worth its time in a quick run."""
+    quick_share: float = 0.2
+    """Share of ``checks`` made in a quick run; more where starting takes long, else nothing can be told."""
+    runs: int = 1
+    """How often it is run in the same folder; only the last time is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many times faster the first is than the second."""
+
+    words: str
+    first: str
+    second: str
+    by: Literal["cpu", "wall"]
+
+
+_REST: dict[str, Any] = {"path": "/health", "counted": "GET /health", "against": "urllib3"}
+_MCP: dict[str, Any] = {"path": "/mcp", "counted": "tools/list", "against": "urllib3-mcp"}
+_MODERN: dict[str, Any] = {"path": "/modern", "counted": "tools/list", "against": "urllib3-modern"}
+_SLOW: dict[str, Any] = {"path": "/slow", "counted": "GET /slow"}
+_CLOSE: dict[str, Any] = {"path": "/close", "counted": "GET /close"}
+_WORKER, _WHOLE, _URLLIB3 = ("with_worker.py",), ("with_checker.py",), ("with_urllib3.py",)
+
+GROUPS = {
+    "REST": (
+        Contestant(name="checker-rest", words="this checker, worker only", client=_WORKER, checks=6_000, **_REST),
+        Contestant(
+            name="checker-rest-run",
+            words="this checker, YAML to rows",
+            client=_WHOLE,
+            quick_share=0.5,
+            checks=3_000,
+            **_REST,
+        ),
+        Contestant(name="urllib3", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=3_000, **_REST),
+        Contestant(name="requests", words="requests, gevent", client=("with_requests.py",), checks=1_500, **_REST),
+        Contestant(name="aiohttp", words="aiohttp", client=("with_aiohttp.py",), peer=True, checks=8_000, **_REST),
+        Contestant(
+            name="geventhttpclient",
+            words="geventhttpclient",
+            client=("with_geventhttpclient.py",),
+            peer=True,
+            checks=10_000,
+            **_REST,
+        ),
+        Contestant(
+            name="blackbox",
+            words="blackbox_exporter",
+            client=("with_blackbox.py",),
+            peer=True,
+            program="prometheus-blackbox-exporter",
+            checks=1_500,
+            **_REST,
+        ),
+    ),
+    "MCP, session era": (
+        Contestant(name="checker-mcp", words="this checker, worker only", client=_WORKER, checks=1_200, **_MCP),
+        Contestant(
+            name="checker-mcp-run",
+            words="this checker, YAML to rows",
+            client=_WHOLE,
+            quick_share=0.5,
+            checks=1_000,
+            **_MCP,
+        ),
+        Contestant(
+            name="checker-mcp-again",
+            words="the same, second run on one database",
+            client=_WHOLE,
+            runs=2,
+            checks=1_000,
+            in_quick=False,
+            **_MCP,
+        ),
+        Contestant(name="urllib3-mcp", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=600, **_MCP),
+        Contestant(
+            name="mcp-sdk",
+            words="official SDK, as documented",
+            client=("with_mcp_sdk.py",),
+            peer=True,
+            checks=40,
+            few=4,
+            concurrency=10,
+            in_quick=False,
+            **_MCP,
+        ),
+        Contestant(
+            name="mcp-sdk-shared",
+            words="official SDK, one HTTP client for all",
+            client=("with_mcp_sdk.py", "--share"),
+            peer=True,
+            checks=120,
+            quick_share=1.0,
+            few=4,
+            concurrency=10,
+            **_MCP,
+        ),
+    ),
+    "MCP, sessionless era (2026-07-28)": (
+        Contestant(name="checker-modern", words="this checker, worker only", client=_WORKER, checks=2_500, **_MODERN),
+        Contestant(
+            name="urllib3-modern", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=1_500, **_MODERN
+        ),
+    ),
+    "REST, the target takes 20 ms": (
+        Contestant(
+            name="checker-sequential",
+            words="this checker, one after the other",
+            client=_WORKER,
+            checks=60,
+            quick_share=1.0,
+            few=4,
+            concurrency=1,
+            **_SLOW,
+        ),
+        Contestant(
+            name="checker-concurrent",
+            words="this checker, 200 at once",
+            client=_WORKER,
+            checks=4_200,
+            quick_share=0.5,
+            few=200,
+            concurrency=200,
+            **_SLOW,
+        ),
+    ),
+    "REST, a connection for each check": (
+        Contestant(
+            name="checker-cold",
+            words="this checker, worker only",
+            client=_WORKER,
+            checks=2_500,
+            against="urllib3-cold",
+            **_CLOSE,
+        ),
+        Contestant(
+            name="urllib3-cold",
+            words="urllib3 as it comes, gevent",
+            client=_URLLIB3,
+            checks=2_000,
+            against="urllib3-cold",
+            **_CLOSE,
+        ),
+    ),
+}
+"""Title of a table -> its rows."""
+
+CONTESTANTS = {one.name: one for group in GROUPS.values() for one in group}
+
+COMPARISONS = (
+    Comparison("200 at once instead of one after the other", "checker-concurrent", "checker-sequential", "wall"),
+    Comparison("a kept connection instead of a new one", "checker-rest", "checker-cold", "cpu"),
+    Comparison(
+        "a second run on one database, era and contracts known, instead of a first",
+        "checker-mcp-again",
+        "checker-mcp-run",
+        "cpu",
+    ),
+)
