@@ -12,5 +12,6 @@ def logged(method: str, params: Message) -> Message | None:
 
 
 sys.stdout.write("*** add server 1.0 ***\n")
+sys.stdout.flush()
 sys.stderr.write("INFO: starting\n")
 speak(logged)
