@@ -47,6 +47,8 @@ class AuthorizationServer:
         invalid_client, invalid_scope, server_error or expired at the token endpoint."""
         self.fault_at = ""
         self.life_s = 600
+        self.said_life_s: int | None = None
+        """Told to the client instead of how long the token is good for."""
         self.scopes: tuple[str, ...] | None = None
         """Scopes the client may ask for; None allows all."""
         self.granted_scopes: tuple[str, ...] | None = None
@@ -138,7 +140,12 @@ class AuthorizationServer:
         }
         token = jwt.encode({"alg": self.algorithm, "kid": "server"}, claims, self.signs)
         self.tokens.append(token)
-        return 200, {"access_token": token, "token_type": "Bearer", "expires_in": self.life_s, "scope": scope}
+        return 200, {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": self.said_life_s or self.life_s,
+            "scope": scope,
+        }
 
     def introspect(self, token: str) -> dict[str, Any]:
         """RFC 7662 answer."""

@@ -137,6 +137,41 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, Grade]]]]
         tools(properties(a={"$ref": "#/$defs/y"})),
         [("schema_changed", RISKY)],
     ),
+    "count of nothing": (
+        tools(properties(a=TEXT)),
+        tools(properties(a={"type": "string", "minLength": 0})),
+        [("schema_changed", COSMETIC)],
+    ),
+    "multiple of a divisor": (
+        tools(properties(a={"multipleOf": 10})),
+        tools(properties(a={"multipleOf": 5})),
+        [("constraint_loosened", COSMETIC)],
+    ),
+    "large numbers": (
+        tools(properties(a={"enum": [2**53]})),
+        tools(properties(a={"enum": [2**53 + 1]})),
+        [("enum_shrunk", BREAKING), ("enum_grown", COSMETIC)],
+    ),
+    "words in a branch": (
+        tools(properties(a=OPTIONAL)),
+        tools(properties(a={"anyOf": [{"type": "string", "description": "Send it all."}, {"type": "null"}]})),
+        [("description_changed", RISKY)],
+    ),
+    "type and branches": (
+        tools(properties(a=TEXT)),
+        tools(properties(a={"type": "string", "anyOf": [{"type": "null"}]})),
+        [("schema_changed", RISKY)],
+    ),
+    "const beside enum": (
+        tools(properties(a={"enum": [1, 2], "const": 1})),
+        tools(properties(a={"enum": [1, 2], "const": 2})),
+        [("enum_shrunk", BREAKING), ("enum_grown", COSMETIC)],
+    ),
+    "no schema any more": (
+        tools(tool()),
+        tools({**tool(), "inputSchema": False}),
+        [("schema_changed", RISKY)],
+    ),
     "output removed": (output({"type": "object"}), tools(tool()), [("output_schema_removed", BREAKING)]),
     "output member removed": (
         output({"type": "object", "properties": {"a": TEXT}}),
@@ -292,3 +327,31 @@ def test_change_is_fit_to_be_shown() -> None:
     assert change.item.isprintable()
     assert change.detail.isprintable()
     assert (len(change.item), len(change.detail)) == (120, 200)
+
+
+def test_renamed_tools_are_matched_by_their_words_first() -> None:
+    schema = {"type": "object", "properties": {"q": TEXT}}
+    old = [{"name": name, "description": words, "inputSchema": schema} for name, words in (("a", "A"), ("b", "B"))]
+    new = [{"name": name, "description": words, "inputSchema": schema} for name, words in (("c", "B"), ("d", "A"))]
+    assert [change.detail for change in diff(tools(*old), tools(*new))] == ["a -> d", "b -> c"]
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_thousands_of_tools_are_compared(alike: bool) -> None:
+    """Every tool against every other one would take hours."""
+
+    def listed(letter: str) -> dict[str, Any]:
+        names = [f"{letter}{number}" for number in range(4000)]
+        return tools(*(tool(name, name, properties={"q": TEXT}, title="" if alike else name) for name in names))
+
+    kinds = {change.kind for change in diff(listed("a"), listed("b"))}
+    assert kinds == ({"tool_renamed"} if alike else {"tool_removed", "tool_added"})
+    assert len(diff(tools(*[tool()] * 20_000), tools())) == 20_000
+
+
+def test_contract_that_is_nested_too_deeply_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(900):
+        deep = {"a": deep}
+    with pytest.raises(ValueError, match="nested more than 200 levels deep"):
+        canonical({"tools": [{"name": "a", "x": deep}]})

@@ -87,6 +87,17 @@ def test_list_other_than_tools_that_breaks_is_a_degradation_and_no_contract() ->
         assert batch_of(server.url()).contracts == ()
 
 
+def test_contract_that_is_nested_too_deeply_is_no_contract() -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = {"a": deep}
+    with McpServer(tools=[{**tool("a"), "_meta": deep}]) as server:
+        probe = check(server.url())
+        assert (probe.status, probe.reason) == ("DEGRADED", "mcp_invalid_result"), probe.detail
+        assert probe.mcp is not None
+        assert probe.mcp.contract_digest is None
+
+
 def test_templates_may_be_unknown_where_resources_are_not() -> None:
     with McpServer(capabilities={"resources": {}}, answers={"resources/list": {"resources": []}}) as server:
         probe = check(server.url())

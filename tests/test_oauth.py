@@ -33,7 +33,7 @@ def issuer() -> Iterator[AuthorizationServer]:
 @pytest.fixture(autouse=True)
 def proper(issuer: AuthorizationServer) -> Iterator[None]:
     yield
-    issuer.fault, issuer.granted_scopes, issuer.life_s = None, None, 600
+    issuer.fault, issuer.granted_scopes, issuer.said_life_s = None, None, None
     issuer.forms.clear()
 
 
@@ -187,7 +187,7 @@ def test_token_is_not_kept_without_a_key(
 def test_short_lived_token_is_renewed_before_it_expires(
     tmp_path: Path, protected: Callable[[str], str], issuer: AuthorizationServer, status: Callable[..., Any]
 ) -> None:
-    issuer.life_s = 1
+    issuer.said_life_s = 1
     file = config(tmp_path, protected("fastmcp-4"), f"token_key: {KEY}")
     for _ in range(2):
         assert status("check", file, env={"FLEET_SECRET": SECRET}).returncode == 0

@@ -14,6 +14,7 @@ KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate",
 """List of a contract -> the member that names its items."""
 
 _BYTES_PER_TOKEN = 4
+_DEEPEST = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,10 @@ class Contract:
 
 
 def canonical(document: Mapping[str, Any]) -> Contract:
-    """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out."""
+    """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out.
+
+    Raises ValueError for a document that is nested more than 200 levels deep.
+    """
     ordered = dict(document)
     for member, key in KEYS.items():
         if isinstance(items := document.get(member), list):
@@ -58,11 +62,27 @@ def canonical(document: Mapping[str, Any]) -> Contract:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON with sorted keys and without spaces, also of numbers that do not fit 64 bits and of broken Unicode."""
+    """JSON with sorted keys and without spaces, also of numbers that do not fit 64 bits and of broken Unicode.
+
+    Raises ValueError for what is nested too deeply to be compared.
+    """
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
+        if _is_deep(value):
+            raise ValueError(f"nested more than {_DEEPEST} levels deep") from None
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether values lie deeper than what is compared; without recursion, because that is what it protects."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [item for items in inner for item in items]
+        if not level:
+            return False
+    return True
 
 
 def _steady(member: str, item: Any) -> Any:

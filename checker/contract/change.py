@@ -11,6 +11,7 @@ from checker.contract.canonical import dumps
 
 _LONGEST_ITEM = 120
 _LONGEST_DETAIL = 200
+_EXACT = 2**53
 
 
 class Grade(StrEnum):
@@ -63,7 +64,13 @@ def same(one: Any, other: Any) -> bool:
 
 def distinct(values: Iterable[Any]) -> dict[bytes, Any]:
     """The values by their canonical text, in which equal ones meet."""
-    return {dumps(float(one) if isinstance(one, int) and not isinstance(one, bool) else one): one for one in values}
+    return {dumps(_as_float(one)): one for one in values}
+
+
+def _as_float(value: Any) -> Any:
+    """A whole number as a float, so that 1 and 1.0 meet; not beyond where floats lose units."""
+    small = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT
+    return float(value) if small else value
 
 
 def _line(text: str, limit: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     """
     found = list(_about_the_server(old, new))
     for member, key in KEYS.items():
-        found += _about_items(member, key, _items(old, member, key), _items(new, member, key))
+        found += _about_items(member, _items(old, member, key), _items(new, member, key))
     rest = {*old, *new} - {*KEYS, "protocolVersion", "server", "capabilities", "instructions"}
     for name in sorted(rest):
         if not same(old.get(name), new.get(name)):
@@ -78,17 +79,14 @@ def _identity(before: Mapping[str, Any], after: Mapping[str, Any], say: Say) -> 
             yield say(f"server_{name}_changed", grade, f"{_short(before.get(name))} -> {_short(after.get(name))}")
 
 
-def _about_items(
-    member: str, key: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]]
-) -> Iterator[Change]:
+def _about_items(member: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]]) -> Iterator[Change]:
     word = _WORDS[member]
     gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
-    for name in list(gone):
-        twin = next((other for other in come if _is_renamed(member, key, old[name], new[other])), None)
-        if twin is not None:
-            gone.remove(name)
-            come.remove(twin)
-            yield Change.of(f"{word} {name}", f"{word}_renamed", _REMOVED[member], f"{name} -> {twin}")
+    renamed = _renamed(member, {name: old[name] for name in gone}, {name: new[name] for name in come})
+    for name, twin in renamed.items():
+        yield Change.of(f"{word} {name}", f"{word}_renamed", _REMOVED[member], f"{name} -> {twin}")
+    taken = set(renamed.values())
+    gone, come = [name for name in gone if name not in renamed], [name for name in come if name not in taken]
     for name in gone:
         yield Change.of(f"{word} {name}", f"{word}_removed", _REMOVED[member], "no longer listed")
     for name in come:
@@ -98,16 +96,45 @@ def _about_items(
             yield from _item_changes(member, f"{word} {name}", old[name], new[name])
 
 
-def _is_renamed(member: str, key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an item that is gone and one that has come are the same under another name."""
-    shape = {"tools": ("inputSchema", "outputSchema"), "prompts": ("arguments",)}.get(member, ("mimeType", "name"))
-    if not all(same(old.get(part), new.get(part)) for part in shape):
-        return False
-    if same(old.get("description"), new.get("description")) and old.get("description"):
-        return True
+def _renamed(
+    member: str, gone: Mapping[str, Mapping[str, Any]], come: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Names of items that are gone -> names under which they have come back.
+
+    An item is the same if its shape and its description are, or its shape alone where that says something. Looked up,
+    not compared one by one: a server may list thousands.
+    """
+    described: dict[bytes, list[str]] = {}
+    shaped: dict[bytes, list[str]] = {}
+    for name in reversed(list(come)):
+        shape, is_telling = _shape(member, come[name])
+        if description := come[name].get("description"):
+            described.setdefault(shape + dumps(description), []).append(name)
+        if is_telling:
+            shaped.setdefault(shape, []).append(name)
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for index, by_description in ((described, True), (shaped, False)):
+        for name in gone:
+            shape, _ = _shape(member, gone[name])
+            key = shape + dumps(gone[name].get("description")) if by_description else shape
+            twins = index.get(key, []) if name not in found else []
+            while twins and twins[-1] in taken:
+                twins.pop()
+            if twins:
+                found[name] = twins.pop()
+                taken.add(found[name])
+    return found
+
+
+def _shape(member: str, item: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """What an item is besides its name and its words, and whether that is telling by itself."""
     if member == "tools":
-        return bool(_mapping(_mapping(old.get("inputSchema")).get("properties")))
-    return bool(old.get("arguments")) if member == "prompts" else False
+        telling = bool(_mapping(_mapping(item.get("inputSchema")).get("properties")))
+        return dumps([item.get("inputSchema"), item.get("outputSchema")]), telling
+    if member == "prompts":
+        return dumps(item.get("arguments")), bool(item.get("arguments"))
+    return dumps([item.get("mimeType"), item.get("name")]), False
 
 
 def _item_changes(member: str, item: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -183,15 +210,15 @@ def _argument_change(name: str, before: Mapping[str, Any], after: Mapping[str, A
 def _items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapping[str, Any]]:
     """The items by name; a second one of a name, and one without, get a name that no server gives."""
     found: dict[str, Mapping[str, Any]] = {}
+    counts: Counter[str] = Counter()
     listed = document.get(member)
     for item in listed if isinstance(listed, list) else ():
         name = item.get(key) if isinstance(item, dict) else None
-        name = name if isinstance(name, str) and name not in found else f"(no name) {_short(item)}"
-        number = 2
-        unique = name
-        while unique in found:
-            unique, number = f"{name} ({number})", number + 1
-        found[unique] = item if isinstance(item, dict) else {"value": item}
+        if not isinstance(name, str) or name in found:
+            name = f"(no name) {_short(item)}"
+            counts[name] += 1
+            name = f"{name} ({counts[name]})" if counts[name] > 1 else name
+        found[name] = item if isinstance(item, dict) else {"value": item}
     return found
 
 

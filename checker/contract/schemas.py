@@ -15,13 +15,17 @@ _DEEPEST = 20
 _ALL_TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_COUNTS = ("minLength", "minItems", "minProperties")
 _WORDS = ("title", "examples", "$comment", "deprecated", "$schema", "$id")
 _ALONE = {"type", "title", "description"}
 
 
 def input_changes(old: Any, new: Any) -> Iterator[Found]:
     """Changes of what a caller may send: less allowed is breaking."""
-    found = list(_schema(_mapping(old), _mapping(new), "", False, 0))
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        yield "schema_changed", Grade.RISKY, "inputSchema became an object, or is none any more"
+        return
+    found = list(_schema(old, new, "", False, 0))
     yield from found or [("schema_changed", Grade.COSMETIC, "inputSchema is written otherwise")]
 
 
@@ -99,19 +103,29 @@ def _values(old: Mapping[str, Any], new: Mapping[str, Any], where: str, out: boo
 
 def _bounds(old: Mapping[str, Any], new: Mapping[str, Any], where: str, out: bool) -> Iterator[Found]:
     for name in (*_UPPER, *_LOWER):
-        before, after = _number(old.get(name)), _number(new.get(name))
-        if same(old.get(name), new.get(name)):
+        usual = 0 if name in _COUNTS else None
+        before, after = _number(old.get(name, usual)), _number(new.get(name, usual))
+        if same(old.get(name, usual), new.get(name, usual)):
             continue
-        tighter = before is None if before is None or after is None else (after < before) == (name in _UPPER)
+        if isinstance(old.get(name), bool) or isinstance(new.get(name), bool):  # exclusiveMinimum of draft 4
+            tighter = new.get(name) is True
+        else:
+            tighter = before is None if before is None or after is None else (after < before) == (name in _UPPER)
         yield _constraint(tighter, out, f"{_named(where)}: {name} {_short(old.get(name))} -> {_short(new.get(name))}")
     for name in ("pattern", "format", "multipleOf"):
         if not same(old.get(name), new.get(name)):
-            tighter = new.get(name) is not None
+            tighter = new.get(name) is not None and not _divides(new.get(name), old.get(name))
             yield _constraint(
                 tighter, out, f"{_named(where)}: {name} {_short(old.get(name))} -> {_short(new.get(name))}"
             )
     if not same(old.get("uniqueItems", False), new.get("uniqueItems", False)):
         yield _constraint(new.get("uniqueItems") is True, out, f"{_named(where)}: uniqueItems")
+
+
+def _divides(new: Any, old: Any) -> bool:
+    """Whether every multiple of the old number is one of the new."""
+    whole = isinstance(new, int) and isinstance(old, int)
+    return whole and bool(new) and not isinstance(new, bool) and old % new == 0
 
 
 def _constraint(tighter: bool, out: bool, detail: str) -> Found:
@@ -177,8 +191,10 @@ def _rest(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterato
     }
     for name in sorted({*old, *new} - understood):
         if not same(old.get(name), new.get(name)) or (name in old) != (name in new):
-            if name == "anyOf" and _plain_union(old) is not None and _plain_union(new) is not None:
-                continue  # the types tell it
+            if name == "anyOf" and _only_types(old) and _only_types(new):
+                if _type_set(old) == _type_set(new):  # so it is a title or a description of a branch
+                    yield "description_changed", Grade.RISKY, f"{_named(where)}: a branch of anyOf"
+                continue  # else the types tell it
             yield "schema_changed", Grade.RISKY, f"{_named(where)}: {name} has changed"
 
 
@@ -194,6 +210,11 @@ def _type_set(schema: Mapping[str, Any]) -> frozenset[str]:
     return kinds | {"integer"} if "number" in kinds else kinds
 
 
+def _only_types(schema: Mapping[str, Any]) -> bool:
+    """Whether the types say all that ``type`` and ``anyOf`` say."""
+    return not ("type" in schema and "anyOf" in schema) and _plain_union(schema) is not None
+
+
 def _plain_union(schema: Mapping[str, Any]) -> frozenset[str] | None:
     """The types of an ``anyOf`` whose branches are types alone, as optional arguments are often written."""
     branches = schema.get("anyOf", [{"type": schema["type"]}] if isinstance(schema.get("type"), str) else None)
@@ -206,9 +227,9 @@ def _plain_union(schema: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def _enumerated(schema: Mapping[str, Any]) -> dict[bytes, Any] | None:
-    if isinstance(values := schema.get("enum"), list):
-        return distinct(values)
-    return distinct([schema["const"]]) if "const" in schema else None
+    if "const" in schema:  # the narrower of the two
+        return distinct([schema["const"]])
+    return distinct(values) if isinstance(values := schema.get("enum"), list) else None
 
 
 def _names(required: Any) -> set[str]:
@@ -216,7 +237,7 @@ def _names(required: Any) -> set[str]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from checker.contract.canonical import canonical
-from checker.model import ContractSnapshot, McpFacts
-from checker.probes.base import Observation
+from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.probes.base import Complaint, Observation
 from checker.probes.mcp.lists import Offer
 
 CONTRACT_DIGEST = "mcp_contract_digest"
@@ -19,7 +19,12 @@ def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, 
 
     One of which a list could not be read has no digest: it would be taken for a change.
     """
-    contract = canonical(offer.document())
+    try:
+        contract = canonical(offer.document())
+    except ValueError as error:
+        fault = Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, f"what the server offers is {error}", "list")
+        seen.complaints.append(fault)
+        return facts
     facts = replace(
         facts,
         tool_count=contract.tool_count,
