@@ -10,7 +10,7 @@ from checker.model import Combination, ProbeResult, Reason, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind
 from checker.probes.conditions import too_slow
 
-_OURS = {Reason.INTERNAL_ERROR, Reason.WORKER_LOST}
+_OURS = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST}
 _SCORES = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0, Status.UNKNOWN: None}
 _MS_PER_S = 1000
 

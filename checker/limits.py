@@ -1,15 +1,131 @@
-"""What a worker may do at once: said by the parent, kept by the worker."""
+"""How much may happen at once, what is kept, and which resources may be used: options of a run, told to workers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from checker.units import Secret
+from checker.units import Bytes, Count, Percent, PositiveNumber, Seconds, Secret
+
+STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """Connections of one probe kind."""
+
+    __pydantic_config__ = STRICT
+
+    max_connections: Count = 2000
+    """Connections open at once over all workers."""
+    keepalive: Seconds = 30.0
+    """An idle connection is closed after this time."""
+    when_full: Literal["wait", "overflow"] = "wait"
+    """What an attempt does that finds max_connections open and none idle: wait for one, or open one more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLimits:
+    """One category of the cache."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether anything is kept."""
+    ttl: Seconds = 3600.0
+    """How long an entry is good."""
+    size: Count = 10_000
+    """Most entries; the one that was not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsLimits:
+    """Addresses of host names."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether anything is kept; hosts that are asked for at the same time share one lookup either way."""
+    ttl: Seconds = 60.0
+    """How long addresses are good, give or take a tenth."""
+    negative_ttl: Seconds = 5.0
+    """How long a name that was not found is not looked up again."""
+    stale: Seconds = 600.0
+    """For how long after its end an entry still serves when the lookup fails."""
+    size: Count = 10_000
+    """Most entries; the one that was not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """What is kept between checks and between runs."""
+
+    __pydantic_config__ = STRICT
+
+    config: CacheLimits = CacheLimits(ttl=30 * 86400.0, size=100)
+    """Validated configurations: an unchanged file is not parsed again."""
+    auth_tokens: CacheLimits = CacheLimits(ttl=3600.0, size=10_000)
+    """Access tokens; no longer than the token itself says."""
+    dns: DnsLimits = DnsLimits()
+    """Addresses of host names."""
+    results: CacheLimits = CacheLimits(ttl=3600.0, size=100_000)
+    """Results of checks, for `check --max-age`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceLimits:
+    """What may be used while new checks are begun; above a limit they wait."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = True
+    """Whether resources are looked at."""
+    interval: Seconds = 1.0
+    """How often."""
+    cpu_percent: Percent | None = None
+    """CPU of the checker's own processes, of all cores."""
+    memory: Bytes | None = None
+    """Resident memory of the checker's own processes."""
+    machine_cpu_percent: Percent | None = None
+    """CPU of everything on the machine, of all cores."""
+    machine_memory_percent: Percent = 95.0
+    """Memory in use of the machine."""
+    descriptors_percent: Percent = 90.0
+    """File descriptors of a worker, of what the system allows it."""
+    ports_percent: Percent = 90.0
+    """Ports of outgoing connections in use, of the range the system takes them from."""
+    warn_at_percent: Percent = 80.0
+    """Share of a limit from which on there is a warning."""
+    queue_size: Count = 100_000
+    """Checks that may wait; those of lowest priority above it are UNKNOWN with resource_limit."""
+    queue_wait: Seconds = 300.0
+    """Longest time without any room; then what waits is UNKNOWN with resource_limit."""
+    lag: Seconds = 0.25
+    """A result taken while its worker was this late is marked suspect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How the checks of a run are spread over time."""
+
+    __pydantic_config__ = STRICT
+
+    adaptive: bool = True
+    """Begin with few checks at once, add more while the workers keep up; off allows run.concurrency at once."""
+    rate_per_origin: PositiveNumber | None = None
+    """Attempts a second at one scheme, host and port, for each probe kind on its own."""
+    jitter: Seconds = 0.02
+    """The first attempts at an origin that several servers share start at random within this time."""
+    batch_size: Count = 50
+    """Most servers dealt to a worker at a time."""
+    batch_timeout: Seconds = 0.25
+    """Results are stored after this time, or when 100 are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a worker may do at once."""
+    """What one worker is told: its share of the run's limits."""
 
     concurrency: int
     """Checks."""
@@ -21,3 +137,12 @@ class Limits:
     """As in the logging module; workers write to standard error."""
     token_key: Secret | None = None
     """What access tokens are encrypted with before they are handed back to be stored; None keeps them here."""
+    worker: int = 0
+    """The worker's number, from 0."""
+    workers: int = 1
+    pools: Mapping[str, PoolLimits] = field(default_factory=dict)
+    """Probe kind -> its connections, whole; a worker takes its share."""
+    caches: Caches = Caches()
+    pace: Pace = Pace()
+    lag: float = 0.25
+    """Seconds of lateness from which on results are suspect."""

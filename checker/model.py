@@ -60,6 +60,8 @@ class Reason(StrEnum):
     MCP_SESSION_EXPIRED = "mcp_session_expired"
     PROCESS_START = "process_start"
     PROCESS_EXITED = "process_exited"
+    CIRCUIT_OPEN = "circuit_open"
+    RESOURCE_LIMIT = "resource_limit"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 
@@ -223,6 +225,8 @@ class CheckResult:
     score: float | None = None
     tries: int = 1
     """How often the server was given to a worker: 2 after the first worker was lost."""
+    suspect: bool = False
+    """Taken while its worker was too late to be trusted with time: not counted in availability."""
     probes: tuple[ProbeResult, ...] = ()
 
 
@@ -261,8 +265,11 @@ class RunInfo:
 
     started_at_ms: int
     servers_expected: int
+    """Servers to check, without those whose earlier result was taken."""
     workers: int
     concurrency: int
+    servers_cached: int = 0
+    """Servers whose earlier result was young enough."""
     config_path: str | None = None
     environment: str | None = None
     checker_version: str = ""

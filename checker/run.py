@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import cpu_count, getpid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from checker.accounts import Accounts
 from checker.interrupts import Interrupts
-from checker.limits import Limits
+from checker.limits import Caches, Limits, Pace, PoolLimits, ResourceLimits
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
 from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_lost
@@ -52,6 +53,11 @@ class RunRequest:
     """Programs of stdio servers at once over all workers."""
     token_key: Secret | None = None
     """What access tokens are encrypted with in the database; None keeps them in memory."""
+    pace: Pace = field(default_factory=Pace)
+    pools: Mapping[str, PoolLimits] = field(default_factory=dict)
+    """Probe kind -> limits of its connections."""
+    caches: Caches = field(default_factory=Caches)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     heartbeat_timeout_s: float = 15.0
     config_path: str | None = None
     environment: str | None = None
@@ -92,6 +98,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
                     _fill_gaps(store, run_id, request.servers)
             finally:
                 store.finish_run(run_id, state, _now_ms())
+                store.write_measures(run_id, crew.accounts.measures())
             return RunEnd(run_id, state, interrupts.received)
     finally:
         crew.abort()
@@ -105,21 +112,18 @@ class _Crew:
         self._shards = Shards(shards(request.servers, workers), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
+        self.accounts = Accounts()
         options = RunnerOptions(
-            limits=Limits(
-                concurrency=-(-request.concurrency // workers),
-                per_origin=-(-request.per_origin // workers),
-                processes=max(1, request.processes // workers),
-                log_level=request.log_level,
-                token_key=request.token_key,
-            ),
+            limits=_limits(request, workers),
             heartbeat_timeout_s=request.heartbeat_timeout_s,
             remembered=lambda server: self._remembered.get(server.name, {}),
+            report=self.accounts.take,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._futures: list[Future[None]] = [
-            executor.submit(run_shards, self._shards, self._put, options, self._begin) for _ in range(workers)
-        ]
+        self._futures: list[Future[None]] = []
+        for number in range(workers):
+            own = replace(options, limits=replace(options.limits, worker=number))
+            self._futures.append(executor.submit(run_shards, self._shards, self._put, own, self._begin))
         executor.shutdown(wait=False)
 
     def begin(self, remembered: Mapping[str, Memory]) -> None:
@@ -187,6 +191,22 @@ def _recall(store: Store, servers: Sequence[Server]) -> dict[str, Memory]:
     }
     by_key = store.recall({key for by_kind in keys.values() for key in by_kind.values()}, _now_ms())
     return {name: {kind: by_key.get(key, {}) for kind, key in by_kind.items()} for name, by_kind in keys.items()}
+
+
+def _limits(request: RunRequest, workers: int) -> Limits:
+    """What each of so many workers may do."""
+    return Limits(
+        concurrency=-(-request.concurrency // workers),
+        per_origin=-(-request.per_origin // workers),
+        processes=max(1, request.processes // workers),
+        log_level=request.log_level,
+        token_key=request.token_key,
+        workers=workers,
+        pools={kind: request.pools.get(kind, PoolLimits()) for kind in KINDS},
+        caches=request.caches,
+        pace=request.pace,
+        lag=request.limits.lag,
+    )
 
 
 def _info(request: RunRequest, workers: int) -> RunInfo:

@@ -18,6 +18,7 @@ from typing import Any
 from checker.child import Child, ChildLost
 from checker.errors import WorkerStartError
 from checker.limits import Limits
+from checker.measures import WorkerReport
 from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
 from checker.plain import from_plain, to_plain
 from checker.probes import KINDS
@@ -83,6 +84,8 @@ class RunnerOptions:
     limits: Limits
     heartbeat_timeout_s: float = 15.0
     remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
+    report: Callable[[WorkerReport], None] = field(default=lambda _report: None)
+    """Takes what a worker says of itself: about once a second, and when it ends."""
 
 
 def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:
@@ -141,8 +144,11 @@ class _Runner:
         until = time.monotonic() + _END_S
         try:
             while time.monotonic() < until and not self._shards.aborted:
-                if any(message["op"] == "bye" for message in self._child.receive(_TICK_S, _END_S)):
-                    break
+                for message in self._child.receive(_TICK_S, _END_S):
+                    if message["op"] == "report":
+                        self._options.report(from_plain(WorkerReport, message["report"]))
+                    elif message["op"] == "bye":
+                        return self._discard(within_s=1.0)
         except ChildLost:
             pass
         self._discard(within_s=0 if self._shards.aborted else 1.0)
@@ -188,6 +194,8 @@ class _Runner:
         for message in child.receive(_TICK_S, _STOP_S if self._said_stop else self._options.heartbeat_timeout_s):
             if message["op"] == "batch":
                 self._pass_on(message["batch"])
+            elif message["op"] == "report":
+                self._options.report(from_plain(WorkerReport, message["report"]))
             elif message["op"] == "bye":
                 self._discard(within_s=1.0)
                 self._unanswered.clear()

@@ -87,3 +87,24 @@ Seconds = Annotated[float, _Spelled(parse_duration, r"^(\d+(\.\d+)?(ms|s|m|h|d))
 
 Bytes = Annotated[int, _Spelled(parse_size, r"^\d+\s*(B|KiB|MiB|GiB)$", "integer", "1MiB")]
 """A size in bytes, spelled ``64KiB`` or ``1MiB`` in YAML."""
+
+
+class _Within:
+    """Annotated metadata: a number within bounds, as pydantic checks it."""
+
+    def __init__(self, **bounds: float) -> None:
+        self._bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        bounds: Any = self._bounds
+        return core_schema.int_schema(**bounds) if source is int else core_schema.float_schema(**bounds)
+
+
+Count = Annotated[int, _Within(ge=1)]
+"""A number of things of which there is at least one."""
+Percent = Annotated[float, _Within(gt=0, le=100)]
+"""More than 0, up to 100."""
+PositiveNumber = Annotated[float, _Within(gt=0)]
+"""More than 0."""

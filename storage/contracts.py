@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from checker.contract.changes import diff, worst
-from storage.schema import contract_versions, contracts
+from storage.tables import contract_versions, contracts
 
 
 class Versions:

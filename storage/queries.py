@@ -14,20 +14,19 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from checker.errors import StorageError, UsageError
 from checker.model import McpFacts, ProbeResult, Stages
-from storage.schema import (
+from storage.schema import NEWEST, migrate
+from storage.sqlite import errors_of, reading_engine, writing_engine
+from storage.tables import (
     FACTS,
-    NEWEST,
     checks,
     contract_versions,
     contracts,
     mcp_facts,
-    migrate,
     probes,
     runs,
     schema_migrations,
     servers,
 )
-from storage.sqlite import errors_of, reading_engine, writing_engine
 
 _WAIT_S = 10.0
 _STAGES = tuple(stage.name for stage in fields(Stages))

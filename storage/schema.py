@@ -1,197 +1,70 @@
-"""Tables and the steps that bring an older database up to date; what users query are the views in views.py.
+"""The steps that bring an older database up to date.
 
-A new column takes a field in checker/model.py, a column in its table here, and a step at the end of `MIGRATIONS`.
-Released steps are never edited.
+A new column takes a field in checker/model.py or checker/measures.py, a column in storage/tables.py, and a step at
+the end of `MIGRATIONS`. Released steps are never edited.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
-from sqlalchemy import (
-    Boolean,
-    CheckConstraint,
-    Column,
-    Connection,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-    inspect,
-    select,
-    text,
-)
+from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
-from checker.model import McpFacts, Stages
+from storage.tables import metadata, schema_migrations
 from storage.views import VIEWS
 
-metadata = MetaData()
-
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("started_at_ms", Integer, nullable=False),
-    Column("finished_at_ms", Integer),
-    Column("servers_expected", Integer, nullable=False),
-    Column("workers", Integer, nullable=False),
-    Column("concurrency", Integer, nullable=False),
-    Column("config_path", Text),
-    Column("environment", Text),
-    Column("checker_version", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    sqlite_autoincrement=True,  # the id of a pruned run must not come back
+_VERSION_3 = (
+    """create table run_cached (
+        run_id integer not null, server_id integer not null, from_run_id integer not null, primary key
+        (run_id, server_id), foreign key(run_id) references runs (id), foreign key(server_id) references
+        servers (id), foreign key(from_run_id) references runs (id)
+    ) without rowid""",
+    """create table run_pools (
+        run_id integer not null, kind text not null, created integer not null, reused integer not null,
+        closed_by_peer integer not null, evicted integer not null, waits integer not null, wait_us integer
+        not null, longest_wait_us integer not null, most_in_use integer not null, most_open integer not
+        null, idle integer not null, in_use integer not null, tls_handshakes integer not null, tls_resumed
+        integer not null, primary key (run_id, kind), foreign key(run_id) references runs (id)
+    ) without rowid""",
+    """create table run_caches (
+        run_id integer not null, category text not null, hits integer not null, misses integer not null,
+        stale_hits integer not null, evicted integer not null, entries integer not null, primary key
+        (run_id, category), foreign key(run_id) references runs (id)
+    ) without rowid""",
+    """create table run_workers (
+        run_id integer not null, worker integer not null, pid integer not null, checks integer not null,
+        suspect_checks integer not null, cpu_ms integer not null, peak_memory_bytes integer not null,
+        lag_p99_us integer not null, longest_lag_us integer not null, most_at_once integer not null,
+        concurrency_at_end integer not null, primary key (run_id, worker, pid), foreign key(run_id)
+        references runs (id)
+    ) without rowid""",
+    """create table run_resources (
+        run_id integer not null, samples integer not null, warnings integer not null, most_cpu_percent float
+        not null, most_machine_cpu_percent float not null, most_memory_bytes integer not null,
+        most_machine_memory_percent float not null, most_descriptors_percent float not null,
+        most_ports_percent float not null, closed_ms integer not null, most_waiting integer not null,
+        longest_wait_ms integer not null, dropped integer not null, primary key (run_id), foreign
+        key(run_id) references runs (id)
+    ) without rowid""",
+    """create table run_alerts (
+        run_id integer not null, at_ms integer not null, resource text not null, level text not null, value
+        float not null, threshold float not null, detail text not null, primary key (run_id, at_ms,
+        resource, level), foreign key(run_id) references runs (id)
+    ) without rowid""",
+    """create table breakers (
+        server_id integer not null, kind text not null, state text not null, failures integer not null,
+        successes integer not null, since_ms integer not null, retry_at_ms integer, reason text, primary key
+        (server_id, kind), constraint known_state check (state in ('closed', 'open', 'half_open')), foreign
+        key(server_id) references servers (id)
+    ) without rowid""",
 )
-
-servers = Table(
-    "servers",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("group_name", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-)
-"""Names are kept once; group and tags are those of the server's newest run. ``tags`` is a JSON list."""
-
-checks = Table(
-    "checks",
-    metadata,
-    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
-    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
-    Column("started_at_ms", Integer, nullable=False),
-    Column("duration_us", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),
-    Column("detail", Text),
-    Column("score", Float),
-    Column("tries", Integer, nullable=False),
-    CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
-    sqlite_with_rowid=False,
-)
-"""The key leads with the server: a server's history lies together and its latest check is found at once."""
-
-mcp_facts = Table(
-    "mcp_facts",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("era", Text),
-    Column("transport", Text),
-    Column("protocol_version", Text),
-    Column("server_name", Text),
-    Column("server_version", Text),
-    Column("capabilities", Text),
-    Column("tool_count", Integer),
-    Column("resource_count", Integer),
-    Column("template_count", Integer),
-    Column("prompt_count", Integer),
-    Column("tools_digest", Text),
-    Column("contract_digest", Text),
-    Column("tools_bytes", Integer),
-    Column("tools_tokens", Integer),
-    Column("fingerprint", Text, nullable=False),
-    UniqueConstraint("fingerprint", name="mcp_facts_fingerprint"),
-)
-"""Each combination of facts once: a server says the same of itself every minute."""
-
-probes = Table(
-    "probes",
-    metadata,
-    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
-    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("started_at_ms", Integer, nullable=False),
-    Column("duration_us", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),
-    Column("detail", Text),
-    Column("score", Float),
-    Column("failed_stage", Text),
-    Column("url", Text),
-    Column("attempts", Integer, nullable=False),
-    Column("earlier_reasons", Text),
-    *(Column(stage.name, Integer) for stage in fields(Stages)),
-    Column("http_status", Integer),
-    Column("received_bytes", Integer),
-    Column("connections_opened", Integer),
-    Column("reused", Boolean),
-    Column("redirects", Integer),
-    Column("certificate_expires_at_ms", Integer),
-    Column("auth_metadata_url", Text),
-    Column("retry_after_s", Integer),
-    Column("sessions_opened", Integer),
-    Column("sessions_closed", Integer),
-    Column("stderr_tail", Text),
-    Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
-    CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
-    sqlite_with_rowid=False,
-)
-
-contracts = Table(
-    "contracts",
-    metadata,
-    Column("digest", Text, primary_key=True),
-    Column("document", Text, nullable=False),
-)
-"""What MCP servers offer, as canonical JSON: each contract once, whoever has it."""
-
-contract_versions = Table(
-    "contract_versions",
-    metadata,
-    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
-    Column("seen_at_ms", Integer, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("grade", Text),
-    Column("changes", Text, nullable=False),
-    CheckConstraint("grade in ('breaking', 'risky', 'cosmetic')", name="known_grade"),
-    sqlite_with_rowid=False,
-)
-"""When a server's contract became another: version 1 is the first one seen, with no grade and no changes.
-
-``changes`` is a JSON list of objects with kind, grade, item and detail, against the version before.
-"""
-
-cache_entries = Table(
-    "cache_entries",
-    metadata,
-    Column("category", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-    Column("created_at_ms", Integer, nullable=False),
-    Column("expires_at_ms", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-Index("checks_by_run", checks.c.run_id)
-Index("contract_versions_by_run", contract_versions.c.run_id)
-Index("probes_by_run", probes.c.run_id)
-
-schema_migrations = Table(
-    "schema_migrations",
-    metadata,
-    Column("version", Integer, primary_key=True),
-    Column("applied_at", Text, nullable=False),
-)
-
-FACTS = tuple(field.name for field in fields(McpFacts))
 
 
 def _contracts(connection: Connection) -> None:
     """Version 2: contracts in place of tool lists, which the next run brings again; transports, stages, stderr."""
     connection.exec_driver_sql("drop table tool_snapshots")
-    for view in connection.execute(text("select name from sqlite_master where type = 'view'")).scalars().all():
-        connection.exec_driver_sql(f"drop view {view}")  # one that names a missing column stops "alter table"
+    _drop_views(connection)
     for column in ("auth_us", "start_us", "call_us"):
         connection.exec_driver_sql(f"alter table probes add column {column} integer")
     connection.exec_driver_sql("alter table probes add column stderr_tail text")
@@ -215,7 +88,23 @@ def _contracts(connection: Connection) -> None:
     connection.exec_driver_sql("create index contract_versions_by_run on contract_versions (run_id)")
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts,)
+def _drop_views(connection: Connection) -> None:
+    """Drop all views, which are made anew: one that names a missing column stops "alter table"."""
+    for view in connection.execute(text("select name from sqlite_master where type = 'view'")).scalars().all():
+        connection.exec_driver_sql(f"drop view {view}")
+
+
+def _measures(connection: Connection) -> None:
+    """Version 3: what a run measures of itself, suspect results, results taken from an earlier run, breakers."""
+    _drop_views(connection)
+    connection.exec_driver_sql("alter table checks add column suspect boolean not null default '0'")
+    connection.exec_driver_sql("alter table runs add column servers_cached integer not null default '0'")
+    connection.exec_driver_sql("alter table cache_entries add column used_at_ms integer not null default '0'")
+    for statement in _VERSION_3:
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)

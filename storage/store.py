@@ -16,10 +16,26 @@ from sqlalchemy import Connection, Engine, Table, delete, func, select, update
 from sqlalchemy.dialects import sqlite
 
 from checker.errors import StorageError
+from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
 from storage.contracts import Versions
-from storage.schema import FACTS, cache_entries, checks, contracts, mcp_facts, migrate, probes, runs, servers
+from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
+from storage.tables import (
+    FACTS,
+    cache_entries,
+    checks,
+    contracts,
+    mcp_facts,
+    probes,
+    run_alerts,
+    run_caches,
+    run_pools,
+    run_resources,
+    run_workers,
+    runs,
+    servers,
+)
 
 _MOST_PARAMETERS = 500
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
@@ -101,6 +117,22 @@ class Store:
                     [asdict(entry) for entry in batch.cache_entries],
                 )
         return added
+
+    def write_measures(self, run_id: int, measures: RunMeasures) -> None:
+        """Write what the run measured of itself; a second time replaces the first."""
+        resources = [measures.resources] if measures.resources else []
+        kinds: tuple[tuple[Table, Sequence[Any]], ...] = (
+            (run_workers, measures.workers),
+            (run_pools, measures.pools),
+            (run_caches, measures.caches),
+            (run_resources, resources),
+            (run_alerts, measures.alerts),
+        )
+        with self._transaction() as connection:
+            for table, records in kinds:
+                connection.execute(delete(table).where(table.c.run_id == run_id))
+                if records:
+                    connection.execute(table.insert(), [{"run_id": run_id, **asdict(one)} for one in records])
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """Those of the names that have no check in the run."""

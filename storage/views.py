@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
+from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import Stages
 
 
@@ -62,6 +64,7 @@ _CHECK_COLUMNS = (
     ("tags", "s.tags", "tags of the server in its newest run, JSON list"),
     ("run_id", "c.run_id", "the run it belongs to"),
     ("tries", "c.tries", "times given to a worker: 2 after a worker was lost"),
+    ("suspect", "c.suspect", "1 if its worker was too late to be trusted with time, else 0; not counted"),
 )
 
 _PROBE_COLUMNS = (
@@ -111,6 +114,71 @@ _PROBE_COLUMNS = (
     ("run_id", "p.run_id", "the run it belongs to"),
 )
 
+_MEASURED = {
+    "kind": "probe kind: mcp or rest",
+    "created": "connections opened",
+    "reused": "exchanges over a connection that was open",
+    "closed_by_peer": "idle connections that the server had closed",
+    "evicted": "of pools: idle connections closed to make room or after keepalive; of caches: entries that had to go",
+    "waits": "attempts that waited for a connection or for their turn at an origin",
+    "wait_us": "time they waited, added up",
+    "longest_wait_us": "longest such wait",
+    "most_in_use": "most connections in use at once, added up over workers",
+    "most_open": "most connections open at once, added up over workers",
+    "idle": "connections kept when it was measured last",
+    "in_use": "connections in use when it was measured last",
+    "tls_handshakes": "TLS handshakes made",
+    "tls_resumed": "of these, resumed from an earlier session",
+    "category": "config, auth_tokens, dns or results",
+    "hits": "lookups that found an entry",
+    "misses": "lookups that did not",
+    "stale_hits": "lookups that failed and took an entry past its end",
+    "entries": "entries when it was measured last",
+    "worker": "number of the worker, from 0",
+    "pid": "process id of the worker",
+    "checks": "checks made",
+    "suspect_checks": "of these suspect",
+    "cpu_ms": "CPU time used",
+    "peak_memory_bytes": "largest resident memory in bytes",
+    "lag_p99_us": "99th percentile of how late the worker's loop was",
+    "longest_lag_us": "latest that the worker's loop was",
+    "most_at_once": "most checks under way at once",
+    "concurrency_at_end": "checks at once that the worker allowed itself at its end",
+    "samples": "times that resources were looked at",
+    "warnings": "times that a warning threshold was passed",
+    "most_cpu_percent": "highest CPU of the checker's processes, percent of all cores",
+    "most_machine_cpu_percent": "highest CPU of the machine, percent of all cores",
+    "most_memory_bytes": "largest resident memory of the checker's processes in bytes",
+    "most_machine_memory_percent": "highest use of the machine's memory, percent",
+    "most_descriptors_percent": "highest use of file descriptors by a worker, percent of its limit",
+    "most_ports_percent": "highest use of ports for outgoing connections, percent of their range",
+    "closed_ms": "time in which no check was begun because a limit was passed, in milliseconds",
+    "most_waiting": "most checks waiting in that time",
+    "longest_wait_ms": "longest such time at a stretch, in milliseconds",
+    "dropped": "checks given up with resource_limit",
+    "at_ms": "when, ISO 8601 UTC",
+    "resource": "cpu, memory, machine_cpu, machine_memory, descriptors or ports",
+    "level": "warning or hard",
+    "value": "what was measured",
+    "threshold": "what was passed",
+    "detail": "the same in a short sentence",
+}
+
+
+def _measured(name: str, row: str, kind: Any, table: str) -> View:
+    """A view of a run's own measures: their fields, durations in milliseconds, and when the run began."""
+    columns = [("run_id", "m.run_id", "the run"), ("run_started_at", _time("r.started_at_ms"), "its start")]
+    for field in fields(kind):
+        column, words = f"m.{field.name}", _MEASURED[field.name]
+        if field.name.endswith("_us"):
+            columns.append((f"{field.name[:-3]}_ms", _ms(column), f"{words}, in milliseconds"))
+        elif field.name == "at_ms":
+            columns.append(("at", _time(column), words))
+        else:
+            columns.append((field.name, column, words))
+    return View(name, row, tuple(columns), f"from {table} m join runs r on r.id = m.run_id")
+
+
 _CHECKS = "from checks c join servers s on s.id = c.server_id"
 _PROBES = "from probes p join servers s on s.id = p.server_id left join mcp_facts f on f.id = p.mcp_facts_id"
 
@@ -154,11 +222,13 @@ VIEWS = (
             ("finished_at", _time("r.finished_at_ms"), "end, ISO 8601 UTC; null if it never said"),
             ("duration_ms", "r.finished_at_ms - r.started_at_ms", "duration in milliseconds"),
             ("servers_expected", "r.servers_expected", "servers to check"),
+            ("servers_cached", "r.servers_cached", "servers whose earlier result was young enough, not checked"),
             ("servers_checked", "count(c.run_id)", "servers with a result"),
-            ("healthy", "count(case when c.status = 'HEALTHY' then 1 end)", "of these HEALTHY"),
-            ("degraded", "count(case when c.status = 'DEGRADED' then 1 end)", "of these DEGRADED"),
-            ("unhealthy", "count(case when c.status = 'UNHEALTHY' then 1 end)", "of these UNHEALTHY"),
-            ("unknown", "count(case when c.status = 'UNKNOWN' then 1 end)", "of these UNKNOWN"),
+            ("suspect", "count(case when c.suspect then 1 end)", "of these suspect, not counted below"),
+            *(
+                (word, f"count(case when c.status = '{word.upper()}' and not c.suspect then 1 end)", f"{word.upper()}")
+                for word in ("healthy", "degraded", "unhealthy", "unknown")
+            ),
             ("workers", "r.workers", "worker processes"),
             ("concurrency", "r.concurrency", "checks at once over all workers"),
             ("config_path", "r.config_path", "the configuration file, if there was one"),
@@ -168,4 +238,24 @@ VIEWS = (
         ),
         "from runs r left join checks c on c.run_id = r.id group by r.id",
     ),
+    View(
+        "breaker_states",
+        "one probe of a server whose circuit breaker has counted failures",
+        (
+            ("server", "s.name", "name of the server"),
+            ("kind", "b.kind", "mcp or rest"),
+            ("state", "b.state", "closed (probed), open (not probed), half_open (one trial at a time)"),
+            ("failures", "b.failures", "failures in a row"),
+            ("successes", "b.successes", "trials in a row that succeeded"),
+            ("since", _time("b.since_ms"), "when it came to this state, ISO 8601 UTC"),
+            ("retry_at", _time("b.retry_at_ms"), "when an open one is tried again, ISO 8601 UTC"),
+            ("reason", "b.reason", "reason of the last failure"),
+        ),
+        "from breakers b join servers s on s.id = b.server_id",
+    ),
+    _measured("worker_history", "one worker of a run", WorkerMeasures, "run_workers"),
+    _measured("pool_history", "the connections of one probe kind in a run", PoolMeasures, "run_pools"),
+    _measured("cache_history", "one cache category in a run", CacheMeasures, "run_caches"),
+    _measured("resource_history", "the resources that a run used", ResourceMeasures, "run_resources"),
+    _measured("resource_alerts", "a resource that passed a threshold in a run", ResourceAlert, "run_alerts"),
 )

@@ -32,12 +32,12 @@ from checker.model import (
     Stages,
     Status,
 )
-from storage import schema
+from storage import tables
 from storage.queries import open_history
-from storage.schema import metadata
 from storage.sql import ask
 from storage.sqlite import driver, wal_is_safe
 from storage.store import default_path, open_store
+from storage.tables import metadata
 from storage.views import VIEWS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,16 +140,16 @@ def test_cache_entries_are_recalled_until_they_expire(path: Path) -> None:
 
 
 def test_columns_follow_the_records() -> None:
-    facts_columns = {column.name for column in schema.mcp_facts.columns}
+    facts_columns = {column.name for column in tables.mcp_facts.columns}
     assert {field.name for field in fields(McpFacts)} == facts_columns - {"id", "fingerprint"}
     probe_fields = {field.name for field in fields(ProbeResult)} - {"stages", "mcp"} | {
         field.name for field in fields(Stages)
     }
-    probe_columns = {column.name for column in schema.probes.columns}
+    probe_columns = {column.name for column in tables.probes.columns}
     assert probe_fields == probe_columns - {"server_id", "run_id", "position", "mcp_facts_id"}
     check_fields = {field.name for field in fields(CheckResult)} - {"server", "probes"}
-    assert check_fields == {column.name for column in schema.checks.columns} - {"server_id", "run_id"}
-    run_columns = {column.name for column in schema.runs.columns}
+    assert check_fields == {column.name for column in tables.checks.columns} - {"server_id", "run_id"}
+    run_columns = {column.name for column in tables.runs.columns}
     assert {field.name for field in fields(RunInfo)} == run_columns - {"id", "state", "finished_at_ms"}
 
 

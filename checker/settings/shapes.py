@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from checker.limits import Caches, Pace, PoolLimits, ResourceLimits
 from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT
 from checker.settings.benchmarking import Benchmarking
@@ -65,6 +66,14 @@ class RunOptions:
     """Encrypts access tokens, so that they may be kept in the database between runs; without it they are not kept."""
     token_key_file: str | None = None
     """File that holds the key."""
+    pace: Pace = field(default_factory=Pace)
+    """How the checks are spread over time."""
+    pools: Mapping[str, PoolLimits] = field(default_factory=dict)
+    """Probe kind -> limits of its connections."""
+    caches: Caches = field(default_factory=Caches)
+    """What is kept between checks and between runs."""
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    """What may be used while new checks are begun."""
     heartbeat_timeout: Annotated[Seconds, AfterValidator(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 

@@ -13,6 +13,7 @@ from gevent.lock import BoundedSemaphore
 
 from checker.judge import combine
 from checker.limits import Limits
+from checker.measures import CacheMeasures, PoolMeasures
 from checker.model import Batch, CheckResult, Server
 from checker.plain import from_plain
 from checker.probes import KINDS
@@ -71,6 +72,14 @@ class Checker:
         entries = tuple(entry for outcome in outcomes for entry in outcome.remembered.cache_entries)
         contracts = tuple(contract for outcome in outcomes for contract in outcome.remembered.contracts)
         return Batch(checks=(check,), cache_entries=entries, contracts=contracts)
+
+    def pool_measures(self) -> tuple[PoolMeasures, ...]:
+        """The connections of each probe kind."""
+        return tuple(shared.pools.measures(kind) for kind, shared in self._shared.items())
+
+    def cache_measures(self) -> tuple[CacheMeasures, ...]:
+        """The caches that live in the worker."""
+        return ()
 
     def _probe(self, kind: str, task: Task) -> Outcome:
         options = task.server.probes[kind]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import gevent
@@ -11,10 +15,11 @@ import gevent.pool
 import gevent.queue
 
 from checker.limits import Limits
+from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch
 from checker.probes.base import Background
 from checker.worker.checks import Checker, Task
-from checker.worker.transport.processes import Processes
+from checker.worker.lag import LagMeter
 
 _FLUSH_CHECKS = 100
 _FLUSH_S = 0.25
@@ -69,15 +74,18 @@ class Loop:
         self._full = gevent.event.Event()
         self._flusher = gevent.spawn(self._flush_regularly)
         self._dealer: gevent.Greenlet[..., None] | None = None
-        self._processes: Processes | None = None
+        self._checker: Checker | None = None
         self._running = gevent.pool.Pool()
+        self._lag: LagMeter | None = None
+        self._worker, self._checks, self._suspect, self._most_at_once = 0, 0, 0, 0
 
     def start(self, limits: Limits) -> None:
         """Begin to run tasks."""
-        checker = Checker(limits, self._grace)
-        self._processes = checker.processes
+        self._checker = checker = Checker(limits, self._grace)
+        self._worker = limits.worker
+        self._lag = LagMeter(limits.lag)
         self._running = gevent.pool.Pool(limits.concurrency)
-        self._dealer = gevent.spawn(self._deal, checker)
+        self._dealer = gevent.spawn(self._deal, checker, self._lag)
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Put tasks behind those that wait."""
@@ -103,17 +111,47 @@ class Loop:
 
     def kill_programs(self) -> None:
         """Kill what stdio servers were started, and what they have started."""
-        if self._processes is not None:
-            self._processes.kill_all()
+        if self._checker is not None:
+            self._checker.processes.kill_all()
 
-    def _deal(self, checker: Checker) -> None:
+    @property
+    def started(self) -> bool:
+        """Whether there is anything to report."""
+        return self._checker is not None
+
+    def report(self) -> WorkerReport:
+        """What was done until now, and what it took."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        worker = WorkerMeasures(
+            worker=self._worker,
+            pid=os.getpid(),
+            checks=self._checks,
+            suspect_checks=self._suspect,
+            cpu_ms=round((usage.ru_utime + usage.ru_stime) * 1000),
+            peak_memory_bytes=usage.ru_maxrss * 1024,
+            lag_p99_us=0 if self._lag is None else self._lag.p99_us(),
+            longest_lag_us=0 if self._lag is None else round(self._lag.longest_s * 1e6),
+            most_at_once=self._most_at_once,
+            concurrency_at_end=self._running.size or 0,
+        )
+        if self._checker is None:
+            return WorkerReport(worker=worker)
+        return WorkerReport(worker=worker, pools=self._checker.pool_measures(), caches=self._checker.cache_measures())
+
+    def _deal(self, checker: Checker, lag: LagMeter) -> None:
         while True:
             task = self._tasks.get()
-            self._running.spawn(self._check, checker, task)
+            self._running.spawn(self._check, checker, task, lag)
+            self._most_at_once = max(self._most_at_once, len(self._running))
 
-    def _check(self, checker: Checker, task: Task) -> None:
-        finished = checker.check(task)  # before the list is looked up: a flush meanwhile puts a new one in its place
-        self._finished.append(finished)
+    def _check(self, checker: Checker, task: Task, lag: LagMeter) -> None:
+        began = perf_counter()
+        finished = checker.check(task)
+        self._checks += 1
+        if lag.saturated_since(began):
+            self._suspect += 1
+            finished = replace(finished, checks=tuple(replace(one, suspect=True) for one in finished.checks))
+        self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
         nothing_else = len(self._running) == 1 and not self._tasks.qsize()
         if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
             self._full.set()

@@ -69,7 +69,7 @@ def serve() -> int:
     _raise_descriptor_limit()
     pipes = Pipes()
     loop = Loop(lambda batch: pipes.send({"op": "batch", "batch": to_plain(batch)}))
-    beat = gevent.spawn(_beat, pipes)
+    beat = gevent.spawn(_beat, pipes, loop)
     gevent.signal_handler(signal.SIGTERM, _terminated, loop)
     try:
         pipes.send({"op": "hello", "pid": os.getpid(), "protocol": PROTOCOL})
@@ -86,6 +86,7 @@ def serve() -> int:
                 loop.stop(cancel=message["cancel"])
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
                 loop.kill_programs()
+                pipes.send({"op": "report", "report": to_plain(loop.report())})
                 pipes.send({"op": "bye"})
                 return 0
         _leave(loop, PARENT_GONE)
@@ -96,12 +97,12 @@ def serve() -> int:
     return PARENT_GONE
 
 
-def _beat(pipes: Pipes) -> None:
-    """Say that the hub is turning; a worker that is silent for long is replaced."""
+def _beat(pipes: Pipes, loop: Loop) -> None:
+    """Say that the hub is turning, and how things stand; a worker that is silent for long is replaced."""
     try:
         while True:
             gevent.sleep(_BEAT_S)
-            pipes.send({"op": "beat"})
+            pipes.send({"op": "report", "report": to_plain(loop.report())} if loop.started else {"op": "beat"})
     except OSError:  # the parent is gone, which the end of standard input tells as well
         return
 

@@ -13,6 +13,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, FullPoolError
 from urllib3.util import Url
 
+from checker.measures import PoolMeasures
 from checker.probes.options import Tls
 from checker.worker.transport.connection import TracedHTTPConnection, TracedHTTPSConnection
 from checker.worker.transport.tls import TlsContexts
@@ -79,6 +80,10 @@ class Pools:
         else:
             self._pools.move_to_end(key)
         return pool
+
+    def measures(self, kind: str) -> PoolMeasures:
+        """What was counted until now."""
+        return PoolMeasures(kind=kind)
 
     def _plain(self, url: Url) -> _HttpPool:
         return _HttpPool(url.host or "", url.port or 80, maxsize=self._per_origin)

@@ -1,0 +1,130 @@
+"""What a run measures of itself: connections, caches, workers, and the machine's resources; standard library only.
+
+A worker counts from its start and says where it stands; the parent adds its workers up. A field added here becomes a
+column of the table of the same name in storage/schema.py, which needs a migration step, and of its view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMeasures:
+    """The connections of one probe kind."""
+
+    kind: str
+    created: int = 0
+    reused: int = 0
+    closed_by_peer: int = 0
+    evicted: int = 0
+    waits: int = 0
+    wait_us: int = 0
+    longest_wait_us: int = 0
+    most_in_use: int = 0
+    most_open: int = 0
+    idle: int = 0
+    in_use: int = 0
+    tls_handshakes: int = 0
+    tls_resumed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMeasures:
+    """One cache category."""
+
+    category: str
+    hits: int = 0
+    misses: int = 0
+    stale_hits: int = 0
+    evicted: int = 0
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerMeasures:
+    """One worker process."""
+
+    worker: int
+    pid: int
+    checks: int = 0
+    suspect_checks: int = 0
+    cpu_ms: int = 0
+    peak_memory_bytes: int = 0
+    lag_p99_us: int = 0
+    longest_lag_us: int = 0
+    most_at_once: int = 0
+    concurrency_at_end: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceMeasures:
+    """What the checker and the machine used, and what the limits did about it."""
+
+    samples: int = 0
+    warnings: int = 0
+    most_cpu_percent: float = 0.0
+    most_machine_cpu_percent: float = 0.0
+    most_memory_bytes: int = 0
+    most_machine_memory_percent: float = 0.0
+    most_descriptors_percent: float = 0.0
+    most_ports_percent: float = 0.0
+    closed_ms: int = 0
+    most_waiting: int = 0
+    longest_wait_ms: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceAlert:
+    """A resource that passed one of its thresholds."""
+
+    at_ms: int
+    resource: str
+    level: str
+    """`warning` or `hard`."""
+    value: float
+    threshold: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """Where a worker stands."""
+
+    worker: WorkerMeasures
+    pools: tuple[PoolMeasures, ...] = ()
+    caches: tuple[CacheMeasures, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMeasures:
+    """Everything a run measured of itself."""
+
+    workers: tuple[WorkerMeasures, ...] = ()
+    pools: tuple[PoolMeasures, ...] = ()
+    caches: tuple[CacheMeasures, ...] = ()
+    resources: ResourceMeasures | None = None
+    alerts: tuple[ResourceAlert, ...] = ()
+
+
+Measures = TypeVar("Measures", PoolMeasures, CacheMeasures)
+
+
+def summed(measures: Iterable[Measures]) -> tuple[Measures, ...]:
+    """One record for each kind or category: numbers added up, of those called ``longest`` the largest."""
+    found: dict[str, Any] = {}
+    for one in measures:
+        name, *counted = (field.name for field in fields(one))
+        key = getattr(one, name)
+        if key not in found:
+            found[key] = one
+            continue
+        before = found[key]
+        pairs = {field: (getattr(before, field), getattr(one, field)) for field in counted}
+        found[key] = replace(
+            before, **{field: max(pair) if field.startswith("longest") else sum(pair) for field, pair in pairs.items()}
+        )
+    return tuple(found.values())
