@@ -93,6 +93,8 @@ def combine(
     Probes that are UNKNOWN are left out of both: what is known decides. The score is the weighted mean, None
     where nothing is known. A check that is not HEALTHY takes reason and detail from its worst probe.
     """
+    if all(probe.status is Status.HEALTHY for probe in probes):
+        return Verdict(Status.HEALTHY), 1.0
     known = [probe for probe in probes if probe.status is not Status.UNKNOWN]
     bad = sum(probe.status is Status.UNHEALTHY for probe in known)
     if not known:

@@ -13,12 +13,14 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from checker.records import constructor
+
 Record = TypeVar("Record")
 _Decode = Callable[[Any], Any]
 
 
 def to_plain(value: Any) -> Any:
-    """Lists, dicts with text keys, text, numbers, booleans and None for a value made of records."""
+    """Lists, tuples, dicts with text keys, text, numbers, booleans and None for a value made of records."""
     if value is None or isinstance(value, str | int | float | bytes):
         return value
     if isinstance(value, tuple | list):
@@ -26,7 +28,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     kind: Any = type(value)
-    return [to_plain(item) for item in _values(kind)(value)]
+    return _encoder(kind)(value)
 
 
 def from_plain(kind: type[Record], plain: Any) -> Record:
@@ -35,12 +37,38 @@ def from_plain(kind: type[Record], plain: Any) -> Record:
     return plain if decode is None else decode(plain)  # type: ignore[no-any-return]
 
 
-@lru_cache(maxsize=64)
-def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+@lru_cache(maxsize=256)
+def _encoder(kind: Any) -> Callable[[Any], Any]:
+    """How to take a record apart: fields whose types are plain go as they are, all at once."""
+    hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
+    nested = [index for index, name in enumerate(names) if not _is_plain(hints[name])]
+    take = attrgetter(*names)
     if len(names) == 1:
-        return lambda record: (getattr(record, names[0]),)
-    return attrgetter(*names)
+        return lambda record: (to_plain(take(record)),)
+    if not nested:
+        return take
+
+    def encode(record: Any) -> Any:
+        values = list(take(record))
+        for index in nested:
+            if (value := values[index]) is not None:
+                values[index] = to_plain(value)
+        return values
+
+    return encode
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether every value of this type crosses as it is."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _is_plain(get_args(kind)[0])
+    if origin in (Union, types.UnionType):
+        return all(_is_plain(one) for one in get_args(kind))
+    if origin is Literal or kind is type(None):
+        return True
+    return isinstance(kind, type) and issubclass(kind, str | int | float | bytes)
 
 
 @lru_cache(maxsize=256)
@@ -84,6 +112,7 @@ def _record(kind: type[Any]) -> _Decode:
     hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
     rebuilt = [(index, decode) for index, name in enumerate(names) if (decode := _decoder(hints[name])) is not None]
+    construct: Any = constructor(kind)
 
     def build(plain: Any) -> Any:
         values = list(plain)
@@ -91,6 +120,6 @@ def _record(kind: type[Any]) -> _Decode:
             raise TypeError(f"{kind.__name__} has {len(names)} fields, got {len(values)}")
         for index, decode in rebuilt:
             values[index] = decode(values[index])
-        return kind(**dict(zip(names, values, strict=True)))
+        return construct(*values)
 
     return build

@@ -154,9 +154,9 @@ class _Runner:
         self._discard(within_s=0 if self._shards.aborted else 1.0)
 
     def _refill(self) -> bool:
-        """Take shards while the worker could begin their servers at once; whether any was taken."""
+        """Take shards while the worker could soon begin their servers; whether any was taken."""
         taken = False
-        most = self._options.limits.concurrency
+        most = 2 * self._options.limits.concurrency  # the worker never runs dry while its results are on their way
         while (held := len(self._unanswered)) < most and (shard := self._shards.take(held)):
             fresh = {server.name: (server, 1) for server in shard}
             self._unanswered |= fresh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from builders import batch, check, facts, probe, server
 from checker.judge import combine, judge
 from checker.memory import endpoint_key
-from checker.model import Batch, Combination, Priority, Reason, Server, Status
+from checker.model import Batch, Combination, Priority, Reason, Server, Stages, Status
 from checker.plain import from_plain, to_plain
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
@@ -23,6 +23,7 @@ from checker.probes.mcp.jsonrpc import find_reply
 from checker.probes.options import Retry
 from checker.probes.rest import RestOptions
 from checker.probes.text import excerpt
+from checker.records import constructor
 from checker.sharding import shards
 from checker.wire import Frames, frame
 
@@ -188,3 +189,20 @@ def test_names_of_a_server_survive_the_wire() -> None:
     plain = to_plain(one)
     assert replace(from_plain(Server, plain), probes=one.probes) == one
     assert facts() == from_plain(type(facts()), to_plain(facts()))
+
+
+@pytest.mark.parametrize("record", [probe(), probe("mcp"), check(), facts(), server(), RestOptions(url="http://h/")])
+def test_fast_constructor_builds_what_the_class_builds(record: Any) -> None:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    built = constructor(type(record))(**values)
+    assert (built, hash(type(built))) == (record, hash(type(record)))
+    with pytest.raises(FrozenInstanceError):
+        setattr(built, next(iter(values)), None)
+
+
+def test_fast_constructor_fills_in_defaults_and_misses_what_is_required() -> None:
+    assert constructor(Stages)(dns_us=1) == Stages(dns_us=1)
+    assert constructor(RestOptions)(url="http://h/") == RestOptions(url="http://h/")
+    for call in ({}, {"url": "http://h/", "colour": "red"}):
+        with pytest.raises(TypeError):
+            constructor(RestOptions)(**call)  # type: ignore[arg-type]

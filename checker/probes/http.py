@@ -48,7 +48,7 @@ def http_secrets(options: Any) -> Iterator[str]:
 
 def credentials(options: Any) -> dict[str, str]:
     """Request headers that the config asks for, credentials among them; empty when it asks for none."""
-    sent = {name: str(value) for name, value in options.headers.items()}
+    sent = {name: str(value) for name, value in options.headers.items()} if options.headers else {}
     if options.bearer:
         sent["Authorization"] = f"Bearer {options.bearer}"
     if options.api_key is not None:
@@ -56,8 +56,7 @@ def credentials(options: Any) -> dict[str, str]:
     if options.basic is not None:
         pair = f"{options.basic.username}:{options.basic.password}"
         sent["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    parts = urlsplit(options.url)
-    if parts.username is not None:
+    if "@" in options.url and (parts := urlsplit(options.url)).username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         sent.setdefault("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
     return sent
@@ -70,6 +69,8 @@ def carries_credentials(options: Any) -> bool:
 
 def bare_url(url: str) -> str:
     """The address without user info and fragment: what is requested."""
+    if "@" not in url and "#" not in url:
+        return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
@@ -113,7 +114,8 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
 
 def note_refusal(reply: Reply, seen: Observation) -> None:
     """Keep what the reply's headers say about credentials to bring and time to wait."""
-    seen.challenge = challenge(reply.headers.get("www-authenticate"))
+    asked = reply.headers.get("www-authenticate")
+    seen.challenge = challenge(asked) if asked else {}
     if url := seen.challenge.get("resource_metadata"):
         with suppress(ValueError):  # what the server wrote there may be no address at all
             seen.auth_metadata_url = excerpt(shown_url(url), 500)

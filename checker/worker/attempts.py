@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -14,10 +14,12 @@ from gevent.lock import BoundedSemaphore
 from checker import memory as remembered
 from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
-from checker.model import Batch, CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
+from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.text import excerpt
+from checker.records import constructor
+from checker.worker.deadlines import Deadlines
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
@@ -25,15 +27,15 @@ from checker.worker.transport.trace import Trace
 _SHORTEST_SECRET = 4
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version", "capabilities")
 log = logging.getLogger(__name__)
+_probe_result = constructor(ProbeResult)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What comes of a probe."""
 
     result: ProbeResult
-    remembered: Batch
-    """Cache entries and contracts."""
+    cache_entries: tuple[CacheEntry, ...]
+    contracts: tuple[ContractSnapshot, ...]
     spent_us: int
     """All attempts and the waits between them, without waiting for others."""
 
@@ -44,6 +46,7 @@ def probe(
     memory: Mapping[str, str],
     shared: Shared,
     lane: BoundedSemaphore,
+    deadlines: Deadlines,
     draw: Callable[[], float],
 ) -> Outcome:
     """The result, and what is to be remembered of the endpoint.
@@ -56,7 +59,7 @@ def probe(
     while True:
         with lane:
             started_at_ms = started_at_ms or _now_ms()
-            seen, trace, stderr_tail = _attempt(kind, options, memory, shared)
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines)
         verdict = judge(KINDS[kind], options, seen, _now_ms(), trace.certificate_expires_at_ms)
         number = len(earlier) + 1
         if number >= options.retry.max_attempts or verdict.reason is None or not _may_pass(verdict, seen):
@@ -73,32 +76,30 @@ def probe(
     told = None if verdict.status is Status.HEALTHY else stderr_tail or None
     secrets = _secrets(kind, options, seen) if verdict.detail or told or seen.mcp else []
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, secrets)
-    remembered_now = Batch(
-        cache_entries=_to_remember(address.key, seen, memory),
-        contracts=() if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),),
-    )
-    return Outcome(result, remembered_now, spent_us + seen.duration_us)
+    contracts = () if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),)
+    return Outcome(result, _to_remember(address.key, seen, memory), contracts, spent_us + seen.duration_us)
 
 
-def _attempt(kind: str, options: Any, memory: Mapping[str, str], shared: Shared) -> tuple[Observation, Trace, str]:
+def _attempt(
+    kind: str, options: Any, memory: Mapping[str, str], shared: Shared, deadlines: Deadlines
+) -> tuple[Observation, Trace, str]:
     seen, trace = Observation(), Trace()
     client = Client(shared, options, trace)
     start = time.perf_counter()
-    deadline = gevent.Timeout(options.timeout)
-    deadline.start()
+    deadline = deadlines.set(options.timeout)
     try:
         KINDS[kind].attempt(options, client, seen, memory)
     except ProbeFailure as failure:
         seen.failure = failure
     except gevent.Timeout as timeout:
-        if timeout is not deadline:
+        if timeout is not deadline.raised:
             raise
         seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
         log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
         seen.failure = ProbeFailure(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {excerpt(str(error))}")
     finally:
-        deadline.close()
+        deadline.cancel()
         seen.duration_us = round((time.perf_counter() - start) * 1e6)
         client.close(answered=seen.failure is None)
     return seen, trace, client.stderr_tail
@@ -131,7 +132,7 @@ def _result(
     stderr_tail: str | None,
     secrets: list[str],
 ) -> ProbeResult:
-    return ProbeResult(
+    return _probe_result(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
@@ -187,6 +188,8 @@ def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> Contract
 
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
+    if not seen.remember:
+        return ()
     return tuple(
         remembered.entry(category, key, value, _now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()

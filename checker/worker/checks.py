@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -14,15 +14,19 @@ from gevent.lock import BoundedSemaphore
 from checker.judge import combine
 from checker.limits import Limits
 from checker.measures import CacheMeasures, PoolMeasures
-from checker.model import Batch, CheckResult, Server
+from checker.model import CheckResult, Server
 from checker.plain import from_plain
 from checker.probes import KINDS
 from checker.probes.base import COMMANDS
+from checker.records import constructor
 from checker.worker.attempts import Outcome, probe
+from checker.worker.deadlines import Deadlines
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes
+
+_check_result = constructor(CheckResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,13 @@ def task(plain: Mapping[str, Any]) -> Task:
     return Task(server=replace(server, probes=options), memory=plain["memory"], tries=plain["tries"])
 
 
+class Finished(NamedTuple):
+    """The check of one server, and what each probe found to be remembered."""
+
+    check: CheckResult
+    outcomes: Sequence[Outcome]
+
+
 class Checker:
     """Checks servers over pools that live as long as the worker."""
 
@@ -49,16 +60,16 @@ class Checker:
         self.processes = Processes()
         tokens = TokenStore(limits.token_key)
         self._shared = {kind: Shared(Pools(limits.per_origin), self.processes, tokens, grace) for kind in KINDS}
-        self._limits = limits
+        self._limits, self._deadlines = limits, Deadlines()
         self._lanes: dict[tuple[str | int, ...], BoundedSemaphore] = {}
 
-    def check(self, task: Task) -> Batch:
+    def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
         server = task.server
         outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
         results = tuple(outcome.result for outcome in outcomes)
         verdict, score = combine(results, server.weights, server.combine)
-        check = CheckResult(
+        check = _check_result(
             server=server.name,
             status=verdict.status,
             reason=verdict.reason,
@@ -69,9 +80,7 @@ class Checker:
             tries=task.tries,
             probes=results,
         )
-        entries = tuple(entry for outcome in outcomes for entry in outcome.remembered.cache_entries)
-        contracts = tuple(contract for outcome in outcomes for contract in outcome.remembered.contracts)
-        return Batch(checks=(check,), cache_entries=entries, contracts=contracts)
+        return Finished(check, outcomes)
 
     def pool_measures(self) -> tuple[PoolMeasures, ...]:
         """The connections of each probe kind."""
@@ -85,17 +94,21 @@ class Checker:
         options = task.server.probes[kind]
         place = KINDS[kind].address(options).lane
         width = self._limits.processes if place == COMMANDS else self._limits.per_origin
-        lane = self._lanes.setdefault((kind, *place), BoundedSemaphore(width))
-        return probe(kind, options, task.memory.get(kind, {}), self._shared[kind], lane, random.random)
+        lane = self._lanes.get((kind, *place))
+        if lane is None:
+            lane = self._lanes[(kind, *place)] = BoundedSemaphore(width)
+        return probe(kind, options, task.memory.get(kind, {}), self._shared[kind], lane, self._deadlines, random.random)
 
 
 def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:
     """What each piece of work returns, all of them running at once; none of them outlives this call."""
-    if len(work) == 1:
-        return [work[0]()]
-    running = [gevent.spawn(piece) for piece in work]
+    *others, last = work
+    if not others:
+        return [last()]
+    running = [gevent.spawn(piece) for piece in others]
     try:
-        return [greenlet.get() for greenlet in running]
+        own = last()
+        return [*(greenlet.get() for greenlet in running), own]
     except BaseException:  # a cancelled run: the probes end their sessions before the check is gone
         gevent.killall(running)
         raise

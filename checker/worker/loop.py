@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
@@ -12,17 +13,26 @@ from typing import Any
 import gevent
 import gevent.event
 import gevent.pool
-import gevent.queue
 
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
-from checker.model import Batch
+from checker.model import Batch, CheckResult, Reason
 from checker.probes.base import Background
-from checker.worker.checks import Checker, Task
+from checker.worker.checks import Checker, Finished, Task
+from checker.worker.concurrency import Concurrency
 from checker.worker.lag import LagMeter
 
 _FLUSH_CHECKS = 100
-_FLUSH_S = 0.25
+_LOOK_S = 0.05
+_STRAINED = {
+    Reason.CONNECT_TIMEOUT,
+    Reason.CONNECT_FAILED,
+    Reason.CONNECTION_CLOSED,
+    Reason.FIRST_BYTE_TIMEOUT,
+    Reason.RATE_LIMITED,
+    Reason.INTERNAL_ERROR,
+}
+"""What comes of too much at once, here or there."""
 
 
 class _Later:
@@ -64,45 +74,57 @@ class _Grace:
 
 
 class Loop:
-    """Runs tasks as they come, at most ``limits.concurrency`` at once."""
+    """Runs tasks as they come, as many at once as the worker keeps up with and ``limits.concurrency`` allows.
+
+    A greenlet takes one task after the other, because starting a greenlet costs as much as a short exchange.
+    """
 
     def __init__(self, emit: Callable[[Batch], None]) -> None:
         self._emit = emit
         self._grace = _Grace()
-        self._tasks: gevent.queue.Queue[Task] = gevent.queue.Queue()
-        self._finished: list[Batch] = []
+        self._tasks: deque[Task] = deque()
+        self._finished: list[Finished] = []
         self._full = gevent.event.Event()
-        self._flusher = gevent.spawn(self._flush_regularly)
-        self._dealer: gevent.Greenlet[..., None] | None = None
+        self._background: list[gevent.Greenlet[..., None]] = []
         self._checker: Checker | None = None
-        self._running = gevent.pool.Pool()
+        self._running = gevent.pool.Group()
+        self._open, self._stopping = True, False
         self._lag: LagMeter | None = None
-        self._worker, self._checks, self._suspect, self._most_at_once = 0, 0, 0, 0
+        self._concurrency = Concurrency(1, adaptive=False)
+        self._durations_ms: list[float] = []
+        self._strained = self._worker = self._checks = self._suspect = self._most_at_once = 0
 
     def start(self, limits: Limits) -> None:
         """Begin to run tasks."""
-        self._checker = checker = Checker(limits, self._grace)
+        self._checker = Checker(limits, self._grace)
         self._worker = limits.worker
         self._lag = LagMeter(limits.lag)
-        self._running = gevent.pool.Pool(limits.concurrency)
-        self._dealer = gevent.spawn(self._deal, checker, self._lag)
+        self._concurrency = Concurrency(limits.concurrency, limits.pace.adaptive)
+        self._background = [gevent.spawn(self._look), gevent.spawn(self._flush_regularly, limits.pace.batch_timeout)]
+        self._run_more()
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Put tasks behind those that wait."""
-        for task in tasks:
-            self._tasks.put(task)
+        self._tasks.extend(tasks)
+        self._run_more()
+
+    def gate(self, open_: bool) -> None:
+        """Begin no more checks, or begin them again."""
+        self._open = open_
+        self._run_more()
 
     def stop(self, cancel: bool) -> None:
         """Take no more tasks and hand over all results; with ``cancel`` give up the checks that are under way.
 
         Without it nothing is: the parent says stop when every task is answered.
         """
-        if self._dealer is not None:
-            self._dealer.kill()
+        self._stopping = True
         if cancel:
+            self._tasks.clear()
             self._running.kill(timeout=1.0)
         self._running.join()
-        self._flusher.kill()
+        for greenlet in self._background:
+            greenlet.kill()
         self._flush()
 
     def let_go(self, seconds: float) -> None:
@@ -132,34 +154,61 @@ class Loop:
             lag_p99_us=0 if self._lag is None else self._lag.p99_us(),
             longest_lag_us=0 if self._lag is None else round(self._lag.longest_s * 1e6),
             most_at_once=self._most_at_once,
-            concurrency_at_end=self._running.size or 0,
+            concurrency_at_end=self._concurrency.allowed,
         )
         if self._checker is None:
             return WorkerReport(worker=worker)
         return WorkerReport(worker=worker, pools=self._checker.pool_measures(), caches=self._checker.cache_measures())
 
-    def _deal(self, checker: Checker, lag: LagMeter) -> None:
-        while True:
-            task = self._tasks.get()
-            self._running.spawn(self._check, checker, task, lag)
-            self._most_at_once = max(self._most_at_once, len(self._running))
+    @property
+    def _has_room(self) -> bool:
+        return self._open and not self._stopping and len(self._running) < self._concurrency.allowed
 
-    def _check(self, checker: Checker, task: Task, lag: LagMeter) -> None:
-        began = perf_counter()
-        finished = checker.check(task)
+    def _run_more(self) -> None:
+        """Start as many greenlets as there are tasks for, and room."""
+        if self._checker is None or self._lag is None:
+            return
+        for _ in range(min(len(self._tasks), self._concurrency.allowed - len(self._running))):
+            if self._has_room:
+                self._running.spawn(self._work, self._checker, self._lag)
+        self._most_at_once = max(self._most_at_once, len(self._running))
+
+    def _work(self, checker: Checker, lag: LagMeter) -> None:
+        """Run one task after the other while there are some, and room."""
+        tasks, concurrency = self._tasks, self._concurrency
+        while tasks and self._open and len(self._running) <= concurrency.allowed:
+            began = perf_counter()
+            finished = checker.check(tasks.popleft())
+            self._note(finished.check)
+            if lag.saturated_since(began):
+                self._suspect += 1
+                finished = finished._replace(check=replace(finished.check, suspect=True))
+            self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
+            nothing_else = len(self._running) == 1 and not tasks
+            if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
+                self._full.set()
+
+    def _note(self, check: CheckResult) -> None:
         self._checks += 1
-        if lag.saturated_since(began):
-            self._suspect += 1
-            finished = replace(finished, checks=tuple(replace(one, suspect=True) for one in finished.checks))
-        self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
-        nothing_else = len(self._running) == 1 and not self._tasks.qsize()
-        if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
-            self._full.set()
+        if check.reason in _STRAINED:
+            self._strained += 1
+        elif check.reason is None:
+            self._durations_ms.append(check.duration_us / 1000)
 
-    def _flush_regularly(self) -> None:
+    def _look(self) -> None:
+        """Adjust how many checks run at once."""
+        while True:
+            gevent.sleep(_LOOK_S)
+            lag_s = 0.0 if self._lag is None else self._lag.recent_s
+            all_in_use = bool(self._tasks) and len(self._running) >= self._concurrency.allowed
+            self._concurrency.look(lag_s, all_in_use, self._durations_ms, self._strained)
+            self._durations_ms, self._strained = [], 0
+            self._run_more()
+
+    def _flush_regularly(self, every_s: float) -> None:
         try:
             while True:
-                self._full.wait(_FLUSH_S)
+                self._full.wait(every_s)
                 self._full.clear()
                 self._flush()
         except OSError:  # the parent is gone, which the end of standard input tells as well
@@ -169,10 +218,11 @@ class Loop:
         if not self._finished:
             return
         finished, self._finished = self._finished, []
+        outcomes = [outcome for one in finished for outcome in one.outcomes]
         self._emit(
             Batch(
-                checks=tuple(check for batch in finished for check in batch.checks),
-                cache_entries=tuple(entry for batch in finished for entry in batch.cache_entries),
-                contracts=tuple(contract for batch in finished for contract in batch.contracts),
+                checks=tuple(one.check for one in finished),
+                cache_entries=tuple(entry for outcome in outcomes for entry in outcome.cache_entries),
+                contracts=tuple(contract for outcome in outcomes for contract in outcome.contracts),
             )
         )

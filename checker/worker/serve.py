@@ -6,6 +6,7 @@ and ``bye``. The end of standard input means that the parent is gone: nobody can
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -28,6 +29,8 @@ from checker.worker.loop import Loop
 PARENT_GONE = 3
 """Exit code when standard input ended without a stop."""
 _BEAT_S = 1.0
+_COLLECT = (20_000, 20, 20)
+"""Collections are rarer than Python's own: nearly everything here goes when its last reference does."""
 _GRACE_AT_END_S = 5.0
 """How long sessions that are still being opened are waited for when all results are delivered."""
 _GRACE_WHEN_STOPPED_S = 4.0
@@ -82,6 +85,8 @@ def serve() -> int:
                     level=limits.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
                 )
                 loop.start(limits)
+                gc.freeze()  # what was imported stays
+                gc.set_threshold(*_COLLECT)
             elif message["op"] == "stop":
                 loop.stop(cancel=message["cancel"])
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)

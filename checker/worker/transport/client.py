@@ -20,6 +20,7 @@ from checker.worker.transport.http1 import Incoming, parsed, request_bytes
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes, StartedProcess
 from checker.worker.transport.reply import HttpReply
+from checker.worker.transport.sockets import send_all
 from checker.worker.transport.trace import Trace
 
 _MOST_ASIDE_BYTES = 1024 * 1024
@@ -164,7 +165,7 @@ class Client:
         if trace.certificate_expires_at_ms is None:
             trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
         trace.step = "send"
-        connection.sock.sendall(request_bytes(method, target, headers, body))
+        send_all(connection.sock, request_bytes(method, target, headers, body))
         response = Incoming(connection.sock, method, trace)
         response.read_head()
         return response

@@ -15,6 +15,7 @@ from urllib3.util import Url, parse_url
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
+from checker.worker.transport.sockets import wait_readable
 from checker.worker.transport.trace import Trace
 
 _READ_BYTES = 65536
@@ -87,6 +88,25 @@ def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: 
 class Incoming:
     """A response as it comes: its head first, then pieces of its body, still compressed."""
 
+    __slots__ = (
+        "_broken",
+        "_delimited",
+        "_has_head",
+        "_head_bytes",
+        "_head_only",
+        "_interim",
+        "_keep_alive",
+        "_parser",
+        "_pieces",
+        "_raw",
+        "_sock",
+        "_trace",
+        "complete",
+        "headers",
+        "status",
+        "surplus",
+    )
+
     def __init__(self, sock: socket.socket, method: str, trace: Trace) -> None:
         self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
         self._raw: list[tuple[bytes, bytes]] = []
@@ -117,6 +137,7 @@ class Incoming:
         """
         trace, sent = self._trace, perf_counter()
         trace.step = "wait"
+        wait_readable(self._sock)
         data = self._sock.recv(_READ_BYTES)
         start = perf_counter()
         trace.spent("wait", start - sent)
@@ -153,6 +174,12 @@ class Incoming:
             else:
                 self.complete = True
         return self._pieces.popleft()
+
+    def rest(self) -> bytes:
+        """All that has come of the body and was not taken yet."""
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return body
 
     def _feed(self, data: bytes) -> None:
         if self.complete:

@@ -23,6 +23,12 @@ _DRAIN_S = 0.02
 """How long a stream may take to end after its reply, so that its connection can be kept."""
 
 
+def _decoder(coding: str) -> Any:
+    """What decompresses a body of this coding; None where it is not known."""
+    known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
+    return _get_decoder(coding) if known else None
+
+
 class HttpReply:
     """Implements `checker.probes.base.Reply`."""
 
@@ -31,9 +37,8 @@ class HttpReply:
     ) -> None:
         self._response, self._connection, self._give_back = response, connection, give_back
         self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
-        coding = response.headers.get("content-encoding", "").strip().lower()
-        known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
-        self._decoder: Any = _get_decoder(coding) if known else None
+        coding = response.headers.get("content-encoding")
+        self._decoder = None if coding is None else _decoder(coding.strip().lower())
 
     @property
     def status(self) -> int:
@@ -53,6 +58,8 @@ class HttpReply:
 
     def read(self) -> bytes:
         """The whole decoded body; raises ProbeFailure."""
+        if self._decoder is None and self._response.complete and not self._done:
+            return self._all_that_came()
         return b"".join(self.chunks())
 
     def release(self) -> None:
@@ -75,6 +82,13 @@ class HttpReply:
             self._connection.close()
             self._give_back(self._connection)
 
+    def _all_that_came(self) -> bytes:
+        """The rest of a body that has come whole and is not compressed: the usual case, without its clock."""
+        body = self._response.rest()
+        self._count(body)
+        self._finish()
+        return body
+
     def _next_chunk(self) -> bytes:
         start = perf_counter()
         try:
@@ -84,12 +98,15 @@ class HttpReply:
             raise exchange_failure(error, "transfer") from None
         finally:
             self._trace.spent("transfer", perf_counter() - start)
+        self._count(chunk)
+        return chunk
+
+    def _count(self, chunk: bytes) -> None:
         self._received += len(chunk)
         self._trace.received_bytes += len(chunk)
         if self._received > self._max_body:
             self.close()
             raise ProbeFailure(Reason.BODY_TOO_LARGE, f"body of more than {self._max_body} bytes", "transfer")
-        return chunk
 
     def _decoded(self) -> bytes:
         """The next bytes of the body; empty where there are none yet, and at its end, which is noted."""

@@ -9,6 +9,8 @@ from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Any
 
+import gevent.socket
+
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.transport.trace import Trace
@@ -38,6 +40,27 @@ def open_socket(host: str, port: int, timeout_s: float, trace: Trace, public_onl
             else:
                 return sock
     raise ProbeFailure(Reason.DNS, f"{host} has no address", "dns")
+
+
+def send_all(sock: Any, data: bytes) -> None:
+    """Send all of it: in one go where the system takes it, which it does with nearly every request."""
+    if type(sock) is gevent.socket.socket:  # one with TLS is another: what it has read already does not wake it
+        plain: Any = sock
+        try:
+            sent = plain._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    sock.sendall(data)
+
+
+def wait_readable(sock: Any) -> None:
+    """Wait until a plain socket has something to read: to ask before costs a call and an exception."""
+    if type(sock) is gevent.socket.socket:  # one with TLS is another: what it has read already does not wake it
+        plain: Any = sock
+        plain._wait(plain._read_event)
 
 
 def is_public(address: str) -> bool:

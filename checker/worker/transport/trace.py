@@ -9,15 +9,29 @@ from time import perf_counter
 
 from checker.model import Stages
 from checker.probes.base import ProbeFailure
+from checker.records import constructor
 
 CONNECTING = ("dns", "connect", "tls")
-_STAGES = tuple(field.name for field in fields(Stages))
+_FIELDS = {field.name[:-3]: field.name for field in fields(Stages)}
+_build_stages = constructor(Stages)
 _OWN = {"auth", "start"}
 """Stages that lie inside another one and are to be named where they fail."""
 
 
 class Trace:
     """Filled in by the connections and by the probe while an attempt goes on; read when it is over."""
+
+    __slots__ = (
+        "_elsewhere_s",
+        "_spent_s",
+        "certificate_expires_at_ms",
+        "connections_opened",
+        "first_reused",
+        "named",
+        "public_peer",
+        "received_bytes",
+        "step",
+    )
 
     def __init__(self) -> None:
         self.step = "dns"
@@ -84,7 +98,9 @@ class Trace:
 
     def stages(self) -> Stages:
         """The stages in microseconds."""
-        return Stages(**{name: round(self._spent_s[name[:-3]] * 1e6) for name in _STAGES if name[:-3] in self._spent_s})
+        return Stages(
+            **{_FIELDS[name]: round(spent_s * 1e6) for name, spent_s in self._spent_s.items() if name in _FIELDS}
+        )
 
     def _add(self, stage: str, seconds: float) -> None:
         self._spent_s[stage] = self._spent_s.get(stage, 0.0) + seconds

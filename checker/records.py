@@ -1,0 +1,50 @@
+"""Building frozen records at the price of ordinary ones, for the places where thousands are made in a second."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from functools import lru_cache
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
+
+
+def constructor(kind: type[Record]) -> type[Record]:
+    """What builds this frozen, slotted dataclass, called with the same keywords, or with all values in order.
+
+    A frozen dataclass sets each field through `object.__setattr__`, which takes most of the time of building one with
+    many fields. This fills an unfrozen twin of the same layout and then turns it into the record. Raises TypeError
+    like the class itself for fields that are missing or unknown.
+    """
+    return _constructor(kind)  # type: ignore[arg-type,no-any-return] # a class can be hashed
+
+
+@lru_cache(maxsize=64)
+def _constructor(kind: Any) -> Any:
+    if hasattr(kind, "__post_init__"):
+        raise TypeError(f"{kind.__name__} does more than keeping its fields")
+    own = {"__slots__": kind.__dict__.get("__slots__", ()), "__setattr__": object.__setattr__}
+    known: dict[str, Any] = {"new_": object.__new__, "twin_": type("Twin", kind.__bases__, own), "kind_": kind}
+    parameters, lines = [], []
+    for field in fields(kind):
+        default = ""
+        if field.default is not MISSING:
+            known[f"default_{field.name}"] = field.default
+            default = f"=default_{field.name}"
+        elif field.default_factory is not MISSING:
+            known[f"default_{field.name}"] = field.default_factory
+            default = "=None"
+            lines.append(f"if {field.name} is None: {field.name} = default_{field.name}()")
+        parameters.append((field.name, default))
+        lines.append(f"self_.{field.name} = {field.name}")
+    required = [name for name, default in parameters if not default]
+    late = {name for name, _ in parameters[len(required) :]}
+    if late & set(required):  # keyword-only fields may stand in any order; a function's parameters may not
+        parameters = [(name, default or "=missing_") for name, default in parameters]
+        known["missing_"] = MISSING
+        wanted = " or ".join(f"{name} is missing_" for name in required)
+        lines.insert(0, f"if {wanted}: kind_()  # which says what is missing")
+    signature = ", ".join(f"{name}{default}" for name, default in parameters)
+    body = "\n    ".join(["self_ = new_(twin_)", *lines, "self_.__class__ = kind_", "return self_"])
+    exec(f"def build_({signature}):\n    {body}", known)  # noqa: S102 # made of the record's own field names
+    return known["build_"]

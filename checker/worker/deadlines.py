@@ -1,0 +1,69 @@
+"""Wall-clock deadlines of greenlets on one timer: a timer for each would cost more than the exchange it limits."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+import gevent
+from gevent import getcurrent
+
+_LATE_S = 0.001
+
+
+class Deadline:
+    """A limit on what the greenlet that set it does next; `gevent.Timeout` (``raised``) comes when it passes."""
+
+    __slots__ = ("greenlet", "raised")
+
+    def __init__(self, greenlet: Any) -> None:
+        self.greenlet = greenlet
+        self.raised: gevent.Timeout | None = None
+
+    def cancel(self) -> None:
+        """The work is done."""
+        self.greenlet = None
+
+
+class Deadlines:
+    """All deadlines of a worker, the earliest first; those cancelled stay until their time and are passed over."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Deadline]] = []
+        self._numbers = count()
+        self._timer: Any = None
+        self._timer_at = float("inf")
+
+    def set(self, seconds: float) -> Deadline:
+        """Limit the current greenlet from now on."""
+        deadline, at = Deadline(getcurrent()), perf_counter() + seconds
+        heappush(self._heap, (at, next(self._numbers), deadline))
+        if at < self._timer_at:
+            self._arm(at)
+        return deadline
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._timer_at = at
+        self._timer = gevent.get_hub().loop.timer(max(0.0, at - perf_counter()) + _LATE_S)
+        self._timer.start(self._pass)
+
+    def _pass(self) -> None:
+        """Called in the hub: throw into every greenlet whose time is over, and wait for the next live one."""
+        heap, now = self._heap, perf_counter()
+        due = []
+        while heap and (heap[0][0] <= now or heap[0][2].greenlet is None):
+            deadline = heappop(heap)[2]
+            if deadline.greenlet is not None:
+                due.append(deadline)
+        self._timer.close()
+        self._timer, self._timer_at = None, float("inf")
+        if heap:
+            self._arm(heap[0][0])
+        for deadline in due:
+            if deadline.greenlet is not None:  # one that was thrown into before may have ended another
+                deadline.raised = gevent.Timeout(None)
+                deadline.greenlet.throw(deadline.raised)
