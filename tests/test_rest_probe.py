@@ -312,12 +312,14 @@ def test_private_addresses_are_known(address: str, public: bool) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "::1", "169.254.169.254"])
 def test_redirect_from_a_public_host_does_not_lead_inside(host: str) -> None:
     """The rule itself; a public host to start from is not to be had on loopback."""
+    from checker.limits import DnsLimits
     from checker.probes.base import ProbeFailure
+    from checker.worker.transport.dns import DnsCache
     from checker.worker.transport.sockets import open_socket
     from checker.worker.transport.trace import Trace
 
     with pytest.raises(ProbeFailure) as refused:
-        open_socket(host, 9, 0.5, Trace(), public_only=True)
+        open_socket(host, 9, 0.5, Trace(), public_only=True, dns=DnsCache(DnsLimits()))
     assert refused.value.reason == "redirect_blocked"
 
 

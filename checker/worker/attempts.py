@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.lock import BoundedSemaphore
 
 from checker import memory as remembered
 from checker.backoff import backoff_s
@@ -20,6 +19,7 @@ from checker.probes.base import Observation, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.worker.deadlines import Deadlines
+from checker.worker.lanes import Lane
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
@@ -45,7 +45,7 @@ def probe(
     options: Any,
     memory: Mapping[str, str],
     shared: Shared,
-    lane: BoundedSemaphore,
+    lane: Lane,
     deadlines: Deadlines,
     draw: Callable[[], float],
 ) -> Outcome:

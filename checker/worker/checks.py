@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.lock import BoundedSemaphore
+from gevent.lock import DummySemaphore
 
 from checker.judge import combine
-from checker.limits import Limits
+from checker.limits import Limits, Pace, PoolLimits
 from checker.measures import CacheMeasures, PoolMeasures
 from checker.model import CheckResult, Server
 from checker.plain import from_plain
@@ -21,8 +21,11 @@ from checker.probes.base import COMMANDS
 from checker.records import constructor
 from checker.worker.attempts import Outcome, probe
 from checker.worker.deadlines import Deadlines
+from checker.worker.lanes import Lane
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
+from checker.worker.transport.dns import CATEGORY as DNS
+from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes
 
@@ -37,13 +40,20 @@ class Task:
     memory: Mapping[str, Mapping[str, str]]
     """Probe kind -> cache category -> value."""
     tries: int = 1
+    share: int = 1
+    """Over how many workers the servers of its origin are spread."""
 
 
 def task(plain: Mapping[str, Any]) -> Task:
     """The task that the parent made plain."""
     server = from_plain(Server, plain["server"])
     options = {kind: from_plain(KINDS[kind].options, fields) for kind, fields in server.probes.items()}
-    return Task(server=replace(server, probes=options), memory=plain["memory"], tries=plain["tries"])
+    return Task(
+        server=replace(server, probes=options),
+        memory=plain["memory"],
+        tries=plain["tries"],
+        share=plain.get("share", 1),
+    )
 
 
 class Finished(NamedTuple):
@@ -58,10 +68,12 @@ class Checker:
 
     def __init__(self, limits: Limits, grace: Grace) -> None:
         self.processes = Processes()
-        tokens = TokenStore(limits.token_key)
-        self._shared = {kind: Shared(Pools(limits.per_origin), self.processes, tokens, grace) for kind in KINDS}
+        self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
+        self.dns = DnsCache(limits.caches.dns)
+        pools = {kind: self._pools(kind, limits) for kind in KINDS}
+        self._shared = {kind: Shared(pools[kind], self.processes, self._tokens, grace) for kind in KINDS}
         self._limits, self._deadlines = limits, Deadlines()
-        self._lanes: dict[tuple[str | int, ...], BoundedSemaphore] = {}
+        self._lanes: dict[tuple[str | int, ...], Lane] = {}
 
     def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
@@ -88,16 +100,30 @@ class Checker:
 
     def cache_measures(self) -> tuple[CacheMeasures, ...]:
         """The caches that live in the worker."""
-        return ()
+        return (self._tokens.measures(), self.dns.measures())
 
     def _probe(self, kind: str, task: Task) -> Outcome:
         options = task.server.probes[kind]
         place = KINDS[kind].address(options).lane
-        width = self._limits.processes if place == COMMANDS else self._limits.per_origin
-        lane = self._lanes.get((kind, *place))
-        if lane is None:
-            lane = self._lanes[(kind, *place)] = BoundedSemaphore(width)
-        return probe(kind, options, task.memory.get(kind, {}), self._shared[kind], lane, self._deadlines, random.random)
+        lane = self._lanes.get((kind, *place)) or self._new_lane(kind, place, task.share)
+        memory = task.memory.get(kind, {})
+        if stored := memory.get(DNS):
+            self.dns.take_stored(str(place[1]), stored)
+        return probe(kind, options, memory, self._shared[kind], lane, self._deadlines, random.random)
+
+    def _new_lane(self, kind: str, place: tuple[str | int, ...], share: int) -> Lane:
+        pools, limits = self._shared[kind].pools, self._limits
+        if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
+            lane = Lane(limits.processes, 1, Pace(jitter=0), DummySemaphore(), pools.waits)
+        else:
+            lane = Lane(limits.per_origin, share, limits.pace, pools.slots, pools.waits)
+        self._lanes[(kind, *place)] = lane
+        return lane
+
+    def _pools(self, kind: str, limits: Limits) -> Pools:
+        own = limits.pools.get(kind, PoolLimits())
+        share = replace(own, max_connections=max(1, -(-own.max_connections // limits.workers)))
+        return Pools(limits.per_origin, share, self.dns)
 
 
 def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:

@@ -16,7 +16,7 @@ import gevent.pool
 
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
-from checker.model import Batch, CheckResult, Reason
+from checker.model import Batch, CacheEntry, CheckResult, Reason
 from checker.probes.base import Background
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
@@ -214,6 +214,9 @@ class Loop:
         except OSError:  # the parent is gone, which the end of standard input tells as well
             return
 
+    def _fresh_entries(self) -> list[CacheEntry]:
+        return [] if self._checker is None else self._checker.dns.take_fresh()
+
     def _flush(self) -> None:
         if not self._finished:
             return
@@ -222,7 +225,7 @@ class Loop:
         self._emit(
             Batch(
                 checks=tuple(one.check for one in finished),
-                cache_entries=tuple(entry for outcome in outcomes for entry in outcome.cache_entries),
+                cache_entries=(*self._fresh_entries(), *(entry for one in outcomes for entry in one.cache_entries)),
                 contracts=tuple(contract for outcome in outcomes for contract in outcome.contracts),
             )
         )

@@ -157,7 +157,10 @@ class Client:
         reused = not connection.is_closed
         if reused and not inside and not connection.public_peer:
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect from a public host to a private one", "connect")
-        if not reused:
+        if reused:
+            self._pools.counts.reused += 1
+        else:
+            self._pools.make_room()
             connection.timeout = self._options.connect_timeout
             connection.connect()
             connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit

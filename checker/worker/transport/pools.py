@@ -6,44 +6,83 @@ import queue
 import socket
 from collections import OrderedDict
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
+import gevent
 import gevent.queue
+from gevent.lock import BoundedSemaphore, DummySemaphore
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, FullPoolError
 from urllib3.util import Url
 
+from checker.limits import PoolLimits
 from checker.measures import PoolMeasures
 from checker.probes.options import Tls
-from checker.worker.transport.connection import TracedHTTPConnection, TracedHTTPSConnection
+from checker.worker.lanes import Waits
+from checker.worker.transport.connection import Counts, TracedHTTPConnection, TracedHTTPSConnection
+from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.tls import TlsContexts
 
 _MOST_ORIGINS = 1000
 """Origins whose idle connections are kept; the least recently used one goes first."""
+_SHORTEST_SWEEP_S = 0.5
 _LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
 class _Leasing:
     """Pooling and reuse as urllib3 has it, over a queue made for greenlets."""
 
+    owner: Pools
+
     def lease(self) -> Any:
         """An idle connection that the server has not closed, or one that is still to be opened."""
         pool: Any = self
+        owner = self.owner
+        owner.counts.taken()
         try:
             connection = pool.pool.get(block=False)
         except (queue.Empty, AttributeError):  # all are in use, or the pool has gone with its origin
             connection = None
         if connection is None:
-            return pool._new_conn()
-        if connection.sock is not None and _has_ended(connection.sock):
-            connection.close()
+            connection = pool._new_conn()
+            connection.counts, connection.dns = owner.counts, owner.dns
+            return connection
+        if connection.sock is not None:
+            if _has_ended(connection.sock):
+                owner.counts.closed_by_peer += 1
+                connection.close()
+            elif connection.idle_since + owner.keepalive_s < monotonic():
+                owner.counts.evicted += 1
+                connection.close()
         return connection
 
     def give_back(self, connection: Any) -> None:
-        """Keep the connection for the next exchange, or close it if the pool is full."""
+        """Keep the connection for the next exchange, or close it where there are too many."""
         pool: Any = self
+        connection.idle_since = monotonic()
+        self.owner.counts.in_use -= 1
+        if self.owner.counts.open > self.owner.most_open and connection.sock is not None:
+            self.owner.counts.evicted += 1
+            connection.close()
         with suppress(ClosedPoolError, FullPoolError):
             pool._put_conn(connection)
+
+    def close_idle(self, idle_since: float) -> int:
+        """Close what has been idle since that moment or before; how many there were."""
+        pool: Any = self
+        kept, closed = [], 0
+        with suppress(queue.Empty, AttributeError):
+            while True:
+                connection = pool.pool.get(block=False)
+                if connection is not None and connection.sock is not None and connection.idle_since <= idle_since:
+                    connection.close()
+                    closed += 1
+                kept.append(connection)
+        for connection in reversed(kept):
+            with suppress(queue.Full, AttributeError):
+                pool.pool.put(connection, block=False)
+        return closed
 
 
 class _HttpPool(_Leasing, HTTPConnectionPool):
@@ -61,12 +100,18 @@ class _HttpsPool(_Leasing, HTTPSConnectionPool):
 
 
 class Pools:
-    """The pools of one probe kind."""
+    """The pools of one probe kind; ``limits.max_connections`` is this worker's share."""
 
-    def __init__(self, per_origin: int) -> None:
-        self._contexts = TlsContexts()
+    def __init__(self, per_origin: int, limits: PoolLimits, dns: DnsCache) -> None:
+        self.counts, self.waits, self.dns = Counts(), Waits(), dns
+        self.keepalive_s, self.most_open = limits.keepalive, limits.max_connections
+        self.slots: BoundedSemaphore | DummySemaphore = DummySemaphore()
+        if limits.when_full == "wait":
+            self.slots = BoundedSemaphore(limits.max_connections)
+        self.contexts = TlsContexts()
         self._per_origin = per_origin
         self._pools: OrderedDict[tuple[Any, ...], _HttpPool | _HttpsPool] = OrderedDict()
+        gevent.spawn(self._sweep)
 
     def pool(self, url: Url, tls: Tls) -> _HttpPool | _HttpsPool:
         """The pool of the URL's origin under these TLS settings; raises ProbeFailure for unusable TLS files."""
@@ -75,15 +120,50 @@ class Pools:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = self._secure(url, tls) if secure else self._plain(url)
+            pool.owner = self
             if len(self._pools) > _MOST_ORIGINS:
-                self._pools.popitem(last=False)[1].close()
+                oldest = self._pools.popitem(last=False)[1]
+                self.counts.evicted += oldest.close_idle(monotonic())
+                oldest.close()
         else:
             self._pools.move_to_end(key)
         return pool
 
+    def make_room(self) -> None:
+        """Close an idle connection of the origin that was not called for longest, if as many are open as may be."""
+        if self.counts.open < self.most_open:
+            return
+        for pool in self._pools.values():
+            if closed := pool.close_idle(monotonic()):
+                self.counts.evicted += closed
+                return
+
     def measures(self, kind: str) -> PoolMeasures:
         """What was counted until now."""
-        return PoolMeasures(kind=kind)
+        counts, waits = self.counts, self.waits
+        return PoolMeasures(
+            kind=kind,
+            created=counts.created,
+            reused=counts.reused,
+            closed_by_peer=counts.closed_by_peer,
+            evicted=counts.evicted,
+            waits=waits.count,
+            wait_us=waits.total_us,
+            longest_wait_us=waits.longest_us,
+            most_in_use=counts.most_in_use,
+            most_open=counts.most_open,
+            idle=max(0, counts.open - counts.in_use),
+            in_use=counts.in_use,
+            tls_handshakes=counts.tls_handshakes,
+            tls_resumed=counts.tls_resumed,
+        )
+
+    def _sweep(self) -> None:
+        """Close what is idle for too long, also where nobody asks any more."""
+        while True:
+            gevent.sleep(max(_SHORTEST_SWEEP_S, self.keepalive_s / 2))
+            for pool in list(self._pools.values()):
+                self.counts.evicted += pool.close_idle(monotonic() - self.keepalive_s)
 
     def _plain(self, url: Url) -> _HttpPool:
         return _HttpPool(url.host or "", url.port or 80, maxsize=self._per_origin)
@@ -94,7 +174,7 @@ class Pools:
             names = {"server_hostname": tls.server_name, "assert_hostname": tls.server_name}
         if not tls.verify:
             names["assert_hostname"] = False
-        context = self._contexts.get(tls)
+        context = self.contexts.get(tls)
         port = url.port or 443
         return _HttpsPool(url.host or "", port, maxsize=self._per_origin, ssl_context=context, **names)
 

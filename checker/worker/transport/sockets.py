@@ -13,31 +13,40 @@ import gevent.socket
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
+from checker.worker.transport.dns import Address, DnsCache
 from checker.worker.transport.trace import Trace
 
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
-_Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def open_socket(host: str, port: int, timeout_s: float, trace: Trace, public_only: bool) -> socket.socket:
+def open_socket(
+    host: str, port: int, timeout_s: float, trace: Trace, public_only: bool, dns: DnsCache
+) -> socket.socket:
     """A connected TCP socket without a timeout; raises ProbeFailure.
 
-    The addresses of the name are tried in the resolver's order, all of them within ``timeout_s``. With
-    ``public_only`` an address that is not public is refused: a redirect must not lead inside.
+    The addresses of the name are tried one after the other, both families in turn, all of them within ``timeout_s``:
+    each has its share of what is left, so that one that swallows everything does not hide the next. The one that
+    answered is tried first from then on. With ``public_only`` an address that is not public is refused: a redirect
+    must not lead inside.
     """
     with trace.connecting("dns"):
-        addresses = resolve(host, port)
+        addresses = resolve(host, dns)
     with trace.connecting("connect"):
         until = monotonic() + timeout_s
-        for index, (family, address) in enumerate(addresses):
-            if public_only and not is_public(address[0]):
-                raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from a public host to {address[0]}", "connect")
+        for place, address in enumerate(addresses):
+            family, (ip, _, *rest) = address
+            if public_only and not is_public(ip):
+                raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from a public host to {ip}", "connect")
+            left = len(addresses) - place
+            share_s = max(0.001, (until - monotonic()) / left)
             try:
-                sock = _connect(family, address, max(0.001, until - monotonic()))
+                sock = _connect(family, (ip, port, *rest), share_s)
             except OSError as error:
-                if index + 1 == len(addresses) or isinstance(error, TimeoutError):
-                    raise _failure(error, address, timeout_s) from None
+                if left == 1:
+                    raise _failure(error, (ip, port), timeout_s) from None
             else:
+                if place:
+                    dns.prefer(host, address)
                 return sock
     raise ProbeFailure(Reason.DNS, f"{host} has no address", "dns")
 
@@ -70,20 +79,13 @@ def is_public(address: str) -> bool:
     return (mapped or ip).is_global
 
 
-def resolve(host: str, port: int) -> list[_Address]:
-    """Address family and socket address of every address of the host; raises ProbeFailure."""
+def resolve(host: str, dns: DnsCache) -> list[Address]:
+    """The addresses of the host; raises ProbeFailure."""
     try:
         literal = ip_address(host)
     except ValueError:
-        pass
-    else:
-        return [(socket.AF_INET, (host, port)) if literal.version == 4 else (socket.AF_INET6, (host, port, 0, 0))]
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        said = error.strerror if isinstance(error, socket.gaierror) else "not a valid host name"
-        raise ProbeFailure(Reason.DNS, f"{host}: {said}", "dns") from None
-    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        return dns.addresses(host)
+    return [(socket.AF_INET, (host, 0)) if literal.version == 4 else (socket.AF_INET6, (host, 0, 0, 0))]
 
 
 def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> socket.socket:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ssl
-
-from urllib3.util.ssl_ import create_urllib3_context
+from time import monotonic
+from typing import Any
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.probes.options import Tls
 from checker.probes.text import excerpt
 
+_RESUME_WITHIN_S = 300.0
+_MOST_SESSIONS = 10_000
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
@@ -33,8 +35,49 @@ class TlsContexts:
         return context
 
 
+class ResumingContext(ssl.SSLContext):
+    """A context that takes up the last TLS session of a server where it is fresh (RFC 8446 section 2.2).
+
+    A server does not send its certificate again when a session is resumed: after a few minutes it is asked for anew,
+    so that one that was replaced is seen.
+    """
+
+    sessions: dict[tuple[str | None, str, int], tuple[ssl.SSLSession, float]]
+
+    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """As the standard one does; raises the same errors."""
+        server: Any = (kwargs.get("server_hostname"), *sock.getpeername()[:2])
+        session, until_s = self.sessions.get(server, (None, 0.0))
+        if session is not None and monotonic() < until_s:
+            kwargs["session"] = session
+        wrapped = super().wrap_socket(sock, *args, **kwargs)
+        wrapped.resumable_as = server  # type: ignore[attr-defined] # read by keep_session
+        return wrapped
+
+
+def keep_session(sock: object) -> None:
+    """Keep the TLS session of a socket that is about to be closed, for the next connection to the same server.
+
+    In TLS 1.3 a session comes with the first data, so that it is not there before.
+    """
+    if not isinstance(sock, ssl.SSLSocket) or not isinstance(context := sock.context, ResumingContext):
+        return
+    server: Any = getattr(sock, "resumable_as", None)
+    if server is None or sock.session_reused:
+        return  # a resumed one is not kept again: its age counts from the certificate
+    session = sock.session
+    if session is not None and (session.has_ticket or session.id):
+        if len(context.sessions) >= _MOST_SESSIONS:
+            context.sessions.clear()
+        context.sessions[server] = session, monotonic() + _RESUME_WITHIN_S
+
+
 def _context(tls: Tls) -> ssl.SSLContext:
-    context = create_urllib3_context()
+    context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sessions = {}
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.hostname_checks_common_name = False
     context.check_hostname = tls.verify
     context.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
     if tls.verify and tls.ca_file:

@@ -1,0 +1,167 @@
+"""Addresses of host names: asked of the system once for all who wait, and kept for a while.
+
+The system's own lookup (getaddrinfo) says no lifetime, so the configured one counts. It is used all the same: it reads
+the hosts file and the search domains as every other program on the machine does.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections import OrderedDict
+from itertools import chain, zip_longest
+from typing import Any
+
+import gevent
+import orjson
+from gevent.event import AsyncResult
+
+from checker.limits import DnsLimits
+from checker.measures import CacheMeasures
+from checker.model import CacheEntry, Reason
+from checker.probes.base import ProbeFailure
+
+CATEGORY = "dns"
+_LOOKUPS_AT_ONCE = 32
+_JITTER = 0.1
+"""Entries live a tenth longer or shorter than their time, so that those made together do not end together."""
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""Family, and the socket address with port 0."""
+
+
+class _Entry:
+    __slots__ = ("addresses", "error", "good_until_s", "stale_until_s")
+
+    def __init__(self, addresses: list[Address], error: str | None, good_until_s: float, stale_until_s: float) -> None:
+        self.addresses, self.error = addresses, error
+        self.good_until_s, self.stale_until_s = good_until_s, stale_until_s
+
+
+class DnsCache:
+    """The addresses that one worker knows."""
+
+    def __init__(self, limits: DnsLimits) -> None:
+        self._limits = limits
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lookups: dict[str, AsyncResult[tuple[list[Address], str | None]]] = {}
+        self._fresh: list[CacheEntry] = []
+        self._hits = self._misses = self._stale_hits = self._evicted = 0
+        gevent.get_hub().threadpool.maxsize = _LOOKUPS_AT_ONCE
+
+    def addresses(self, host: str) -> list[Address]:
+        """Where the host can be reached, families taking turns; raises ProbeFailure (dns) where it has no address.
+
+        Where the lookup fails, addresses past their time serve on for ``stale`` seconds.
+        """
+        entry = self._entries.get(host)
+        if entry is not None and time.time() < entry.good_until_s:
+            self._hits += 1
+            self._entries.move_to_end(host)
+        else:
+            entry = self._looked_up(host, entry)
+        if entry.error is not None:
+            raise ProbeFailure(Reason.DNS, f"{host}: {entry.error}", "dns")
+        return entry.addresses
+
+    def prefer(self, host: str, address: Address) -> None:
+        """Note which address answered, so that it is tried first from now on."""
+        entry = self._entries.get(host)
+        if entry is not None and len(entry.addresses) > 1 and address in entry.addresses:
+            entry.addresses = [address, *(one for one in entry.addresses if one != address)]
+
+    def take_stored(self, host: str, value: str) -> None:
+        """Take over what an earlier run found out, unless something is known already."""
+        if not self._limits.enabled or host in self._entries:
+            return
+        try:
+            stored = orjson.loads(value)
+            addresses = [(socket.AddressFamily(family), tuple(address)) for family, address in stored["addresses"]]
+            good_until_s = float(stored["good_until_s"])
+        except (ValueError, TypeError, LookupError):  # written by another version
+            return
+        self._keep(host, _Entry(addresses, None, good_until_s, good_until_s + self._limits.stale))
+
+    def take_fresh(self) -> list[CacheEntry]:
+        """What was looked up since the last call, to be stored."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def measures(self) -> CacheMeasures:
+        """What was counted until now."""
+        return CacheMeasures(
+            category=CATEGORY,
+            hits=self._hits,
+            misses=self._misses,
+            stale_hits=self._stale_hits,
+            evicted=self._evicted,
+            entries=len(self._entries),
+        )
+
+    def _looked_up(self, host: str, before: _Entry | None) -> _Entry:
+        waiting = self._lookups.get(host)
+        if waiting is None:
+            self._misses += 1
+            waiting = self._lookups[host] = AsyncResult()
+            gevent.spawn(self._look_up, host, waiting)  # on its own: who asked first may be out of time before the rest
+        else:
+            self._hits += 1
+        addresses, error = waiting.get() or ([], "not found")
+        now_s = time.time()
+        if error is not None and before is not None and before.addresses and now_s < before.stale_until_s:
+            self._stale_hits += 1
+            return before
+        if error is not None:
+            until_s = now_s + self._limits.negative_ttl
+            return self._keep(host, _Entry([], error, until_s, until_s))
+        known = self._entries.get(host)
+        if known is not None and known is not before:  # kept by another who waited for the same lookup
+            return known
+        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 # nothing secret
+        until_s = now_s + self._limits.ttl * jitter
+        entry = self._keep(host, _Entry(addresses, None, until_s, until_s + self._limits.stale))
+        self._fresh += self._to_store(host, entry, now_s)
+        return entry
+
+    def _look_up(self, host: str, waiting: AsyncResult[tuple[list[Address], str | None]]) -> None:
+        try:
+            found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+            waiting.set((_taking_turns(dict.fromkeys((family, address) for family, _, _, _, address in found)), None))
+        except socket.gaierror as error:
+            waiting.set(([], error.strerror or "not found"))
+        except (UnicodeError, OSError):
+            waiting.set(([], "not a valid host name"))
+        finally:
+            del self._lookups[host]
+
+    def _keep(self, host: str, entry: _Entry) -> _Entry:
+        if self._limits.enabled:
+            self._entries[host] = entry
+            self._entries.move_to_end(host)
+            if len(self._entries) > self._limits.size:
+                self._entries.popitem(last=False)
+                self._evicted += 1
+        return entry
+
+    def _to_store(self, host: str, entry: _Entry, now_s: float) -> list[CacheEntry]:
+        if not self._limits.enabled:
+            return []
+        value = {"good_until_s": round(entry.good_until_s, 3), "addresses": entry.addresses}
+        return [
+            CacheEntry(
+                category=CATEGORY,
+                key=host,
+                value=orjson.dumps(value).decode(),
+                created_at_ms=round(now_s * 1000),
+                expires_at_ms=round(entry.stale_until_s * 1000),
+            )
+        ]
+
+
+def _taking_turns(addresses: dict[Address, None]) -> list[Address]:
+    """The addresses with their families interleaved, the resolver's first one first (RFC 8305 section 4)."""
+    by_family: dict[socket.AddressFamily, list[Address]] = {}
+    for address in addresses:
+        by_family.setdefault(address[0], []).append(address)
+    return [one for one in chain.from_iterable(zip_longest(*by_family.values())) if one is not None]
