@@ -109,7 +109,7 @@ class _Crew:
 
     def __init__(self, request: RunRequest, workers: int) -> None:
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
-        self._shards = Shards(shards(request.servers, workers), workers)
+        self._shards = Shards(shards(request.servers, workers, request.pace.batch_size), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         self.accounts = Accounts()
@@ -197,7 +197,7 @@ def _limits(request: RunRequest, workers: int) -> Limits:
     """What each of so many workers may do."""
     return Limits(
         concurrency=-(-request.concurrency // workers),
-        per_origin=-(-request.per_origin // workers),
+        per_origin=request.per_origin,
         processes=max(1, request.processes // workers),
         log_level=request.log_level,
         token_key=request.token_key,

@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from checker.child import Child, ChildLost
 from checker.errors import WorkerStartError
@@ -22,6 +22,7 @@ from checker.measures import WorkerReport
 from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
 from checker.plain import from_plain, to_plain
 from checker.probes import KINDS
+from checker.sharding import Shard
 
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
@@ -39,23 +40,37 @@ _STARTS_IN_A_ROW = 3
 class Shards:
     """Where the runners of all workers take their shards from."""
 
-    def __init__(self, shards: Iterable[Sequence[Server]], runners: int = 1) -> None:
+    def __init__(self, shards: Iterable[Shard], runners: int = 1) -> None:
         self._waiting = deque(shards)
-        self._fair = -(-sum(map(len, self._waiting)) // runners)
+        self._fair = -(-sum(len(shard.servers) for shard in self._waiting) // runners)
+        self._homes: dict[int, int] = {}
+        self._lock = threading.Lock()
         self._closed, self._aborted = threading.Event(), threading.Event()
 
-    def take(self, held: int) -> Sequence[Server]:
+    def take(self, held: int, runner: int = 0) -> Shard | None:
         """The next shard for a runner that holds so many servers already.
 
-        Empty when there is none, when dealing has stopped, and for a runner that holds its fair share: the others may
-        still be starting.
+        None when there is none, when dealing has stopped, and for a runner that holds its fair share: the others may
+        still be starting. Shards of one home go to the runner that had the first of them.
         """
         if self._closed.is_set() or held >= self._fair:
-            return ()
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return ()
+            return None
+        with self._lock:
+            for place, shard in enumerate(self._waiting):
+                if shard.home is None or self._homes.setdefault(shard.home, runner) == runner:
+                    del self._waiting[place]
+                    return shard
+        return None
+
+    def leave(self, runner: int) -> None:
+        """Let the others have what was kept for a runner that takes no more."""
+        with self._lock:
+            self._homes = {home: keeper for home, keeper in self._homes.items() if keeper != runner}
+
+    @property
+    def left(self) -> bool:
+        """Whether some are still to be dealt, to whomever."""
+        return bool(self._waiting) and not self._closed.is_set()
 
     def stop(self) -> None:
         """Deal no more; what is under way is given up."""
@@ -84,6 +99,8 @@ class RunnerOptions:
     limits: Limits
     heartbeat_timeout_s: float = 15.0
     remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
+    skipped: Callable[[Server], Mapping[str, str]] = field(default=lambda _server: {})
+    """Gives the probe kinds that are not to be made, with why."""
     report: Callable[[WorkerReport], None] = field(default=lambda _report: None)
     """Takes what a worker says of itself: about once a second, and when it ends."""
 
@@ -101,14 +118,21 @@ def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: thread
             begin.wait()
         runner.run()
     finally:
+        shards.leave(options.limits.worker)
         runner.end()
+
+
+class _Dealt(NamedTuple):
+    server: Server
+    tries: int
+    share: int
 
 
 class _Runner:
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
         self._shards, self._sink, self._options = shards, sink, options
         self._child: Child | None = None
-        self._unanswered: dict[str, tuple[Server, int]] = {}
+        self._unanswered: dict[str, _Dealt] = {}
         self._said_stop = False
 
     def warm_up(self) -> None:
@@ -157,8 +181,9 @@ class _Runner:
         """Take shards while the worker could soon begin their servers; whether any was taken."""
         taken = False
         most = 2 * self._options.limits.concurrency  # the worker never runs dry while its results are on their way
-        while (held := len(self._unanswered)) < most and (shard := self._shards.take(held)):
-            fresh = {server.name: (server, 1) for server in shard}
+        number = self._options.limits.worker
+        while (held := len(self._unanswered)) < most and (shard := self._shards.take(held, number)):
+            fresh = {server.name: _Dealt(server, 1, shard.share) for server in shard.servers}
             self._unanswered |= fresh
             taken = True
             if self._child is not None:
@@ -178,10 +203,16 @@ class _Runner:
         self._deal(child, self._unanswered)
         return child
 
-    def _deal(self, child: Child, tasks: Mapping[str, tuple[Server, int]]) -> None:
+    def _deal(self, child: Child, tasks: Mapping[str, _Dealt]) -> None:
         plain = [
-            {"server": to_plain(server), "memory": self._options.remembered(server), "tries": tries}
-            for server, tries in tasks.values()
+            {
+                "server": to_plain(server),
+                "memory": self._options.remembered(server),
+                "skip": self._options.skipped(server),
+                "tries": tries,
+                "share": share,
+            }
+            for server, tries, share in tasks.values()
         ]
         if plain:
             log.debug("worker %d: %d servers dealt", child.pid, len(plain))
@@ -212,8 +243,8 @@ class _Runner:
 
     def _lose(self, why: str, give_up: bool) -> None:
         """Raise the count of every unanswered server; answer those that had their last try."""
-        tried = {name: (server, tries + 1) for name, (server, tries) in self._unanswered.items()}
-        lost = [server for server, tries in tried.values() if give_up or tries > _MOST_TRIES]
+        tried = {name: dealt._replace(tries=dealt.tries + 1) for name, dealt in self._unanswered.items()}
+        lost = [dealt.server for dealt in tried.values() if give_up or dealt.tries > _MOST_TRIES]
         if lost:
             self._sink(Batch(checks=tuple(worker_lost(server, why, _MOST_TRIES) for server in lost)))
         log.warning("worker lost (%s): %d servers again, %d given up", why, len(tried) - len(lost), len(lost))

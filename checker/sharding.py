@@ -2,28 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from checker.model import Priority, Server
 from checker.probes import KINDS
+from checker.probes.base import COMMANDS
 
-_ORDER = {priority: place for place, priority in enumerate(Priority)}
-_LARGEST = 50
+LARGEST = 50
+"""Servers in a shard, unless the options say otherwise."""
 _SHARDS_PER_WORKER = 8
+_TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
+"""Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
+
+_Lane = tuple[str | int, ...]
 
 
-def shards(servers: Sequence[Server], workers: int) -> list[tuple[Server, ...]]:
-    """All servers in shards of up to 50, critical ones first, those of one origin next to each other.
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Servers that are dealt to a worker at a time."""
 
-    A small fleet makes small shards, so that every worker gets some. Each server is in exactly one shard.
+    servers: tuple[Server, ...]
+    home: int | None = None
+    """Shards with the same one go to the same worker: they share an origin, and with it open connections."""
+    share: int = 1
+    """Over how many workers their origins are spread: each takes that part of the limits of an origin."""
+
+
+def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> list[Shard]:
+    """All servers in shards of at most ``largest``, in the order to deal them; each server is in exactly one.
+
+    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers. A small
+    fleet makes small shards, so that every worker gets some.
     """
     if not servers:
         return []
-    most = max(1, min(_LARGEST, -(-len(servers) // (workers * _SHARDS_PER_WORKER))))
-    ordered = sorted(servers, key=lambda server: (_ORDER[server.priority], _origin(server)))
-    return [tuple(ordered[start : start + most]) for start in range(0, len(ordered), most)]
+    most = max(1, min(largest, -(-len(servers) // (workers * _SHARDS_PER_WORKER))))
+    fair = -(-len(servers) // workers)
+    made: dict[Priority, list[Shard]] = {priority: [] for priority in Priority}
+    small: dict[Priority, list[Server]] = {priority: [] for priority in Priority}
+    for home, group in enumerate(_sharing_origins(servers)):
+        by_priority = {priority: [one for one in group if one.priority is priority] for priority in Priority}
+        apart = len(group) > fair
+        alone = len(group) <= most and len(group) in map(len, by_priority.values())
+        for priority, members in by_priority.items():
+            if alone:
+                waiting = small[priority]
+                if len(waiting) + len(members) > most:
+                    made[priority].append(Shard(tuple(waiting)))
+                    waiting.clear()
+                waiting += members
+                continue
+            for start in range(0, len(members), most):
+                piece = tuple(members[start : start + most])
+                made[priority].append(Shard(piece, None, workers) if apart else Shard(piece, home))
+    for priority, waiting in small.items():
+        if waiting:
+            made[priority].append(Shard(tuple(waiting)))
+    turns = [
+        (place * turn, rank, shard)
+        for rank, (priority, turn) in enumerate(_TURNS.items())
+        for place, shard in enumerate(made[priority], 1)
+    ]
+    return [*made[Priority.CRITICAL], *(shard for *_, shard in sorted(turns, key=lambda one: one[:2]))]
 
 
-def _origin(server: Server) -> tuple[str, ...]:
-    """What to sort by: the same for servers that share an origin."""
-    return min(tuple(map(str, KINDS[kind].address(options).lane)) for kind, options in server.probes.items())
+def _sharing_origins(servers: Sequence[Server]) -> Iterator[list[Server]]:
+    """Servers in groups: two that have an origin in common, directly or over others, are in the same one."""
+    leader: dict[_Lane, _Lane] = {}
+
+    def leader_of(lane: _Lane) -> _Lane:
+        while leader.setdefault(lane, lane) != lane:
+            leader[lane] = lane = leader[leader[lane]]
+        return lane
+
+    lanes = [[_lane(server, kind) for kind in server.probes] for server in servers]
+    for first, *others in lanes:
+        for other in others:
+            leader[leader_of(other)] = leader_of(first)
+    groups: dict[_Lane, list[Server]] = {}
+    for server, (first, *_) in zip(servers, lanes, strict=True):
+        groups.setdefault(leader_of(first), []).append(server)
+    yield from groups.values()
+
+
+def _lane(server: Server, kind: str) -> _Lane:
+    """What the attempts of this probe share a limit with: an origin; commands have nothing in common to keep."""
+    lane = KINDS[kind].address(server.probes[kind]).lane
+    return (*lane, server.name) if lane == COMMANDS else lane

@@ -15,6 +15,7 @@ import pytest
 from checker.limits import Limits
 from checker.model import Batch, CheckResult, Server
 from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and the server modules live here
 
@@ -34,7 +35,7 @@ def check_all(servers: Sequence[Server], concurrency: int = 100, **options: Any)
     """Check the servers with one real worker process; result by name, each server exactly once."""
     batches: list[Batch] = []
     limits = Limits(concurrency=concurrency, per_origin=30)
-    run_shards(Shards([servers]), batches.append, RunnerOptions(limits=limits, **options))
+    run_shards(Shards([Shard(tuple(servers))]), batches.append, RunnerOptions(limits=limits, **options))
     results = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in results) == sorted(server.name for server in servers)
     return {check.server: check for check in results}

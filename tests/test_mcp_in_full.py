@@ -13,6 +13,7 @@ from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, CallExpect, McpOptions
 from checker.probes.options import ApiKey, Basic, Retry
 from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 from checker.units import Secret
 from conftest import check_all
 from servers import McpServer, tool
@@ -35,7 +36,7 @@ def check(url: str, remembered: dict[str, str] | None = None, **options: Any) ->
 def batch_of(url: str, **options: Any) -> Batch:
     batches: list[Batch] = []
     server = Server(name="a", probes={"mcp": McpOptions(url=url, **options)})
-    run_shards(Shards([[server]]), batches.append, RunnerOptions(limits=Limits(concurrency=1, per_origin=1)))
+    run_shards(Shards([Shard((server,))]), batches.append, RunnerOptions(limits=Limits(concurrency=1, per_origin=1)))
     (batch,) = batches
     return batch
 

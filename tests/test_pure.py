@@ -17,9 +17,10 @@ from checker.model import Batch, Combination, Priority, Reason, Server, Stages, 
 from checker.plain import from_plain, to_plain
 from checker.probes import KINDS
 from checker.probes.base import Observation, ProbeFailure
-from checker.probes.http import origin, shown_url
+from checker.probes.http import shown_url
 from checker.probes.mcp import sse
 from checker.probes.mcp.jsonrpc import find_reply
+from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Retry
 from checker.probes.rest import RestOptions
 from checker.probes.text import excerpt
@@ -107,14 +108,45 @@ def test_shards_hold_every_server_once_and_critical_ones_first(kinds: list[tuple
         server(f"s{number}", priority=priority, probes={"rest": RestOptions(url=f"http://h{host}/")})
         for number, (priority, host) in enumerate(kinds)
     ]
-    dealt = [one for shard in shards(servers, workers) for one in shard]
+    made = shards(servers, workers)
+    dealt = [one for shard in made for one in shard.servers]
     assert sorted(one.name for one in dealt) == sorted(one.name for one in servers)
-    order = [list(Priority).index(one.priority) for one in dealt]
-    assert order == sorted(order)
-    assert all(0 < len(shard) <= 50 for shard in shards(servers, workers))
-    hosts = [(one.priority, origin(one.probes["rest"].url)) for one in dealt]
-    changes = sum(before != after for before, after in itertools.pairwise(hosts))
-    assert changes <= max(0, len(set(hosts)) - 1), "servers of one origin are next to each other"
+    critical = [one.priority is Priority.CRITICAL for one in dealt]
+    assert critical == sorted(critical, reverse=True)
+    assert all(0 < len(shard.servers) <= 50 for shard in made)
+    fair = -(-len(servers) // workers)
+    for host in {number for _, number in kinds}:
+        of_host = [s for s in made if any(one.probes["rest"].url == f"http://h{host}/" for one in s.servers)]
+        assert len(of_host) == 1 or len({(shard.home, shard.share) for shard in of_host}) == 1, "kept or spread whole"
+        if sum(number == host for _, number in kinds) <= fair:
+            assert len(of_host) == 1 or of_host[0].home is not None, "stays on one worker"
+        else:
+            assert of_host[0].share == workers
+
+
+def test_low_priority_is_not_left_for_the_end() -> None:
+    servers = [
+        server(
+            f"{priority}{number}", priority=priority, probes={"rest": RestOptions(url=f"http://{priority}{number}/")}
+        )
+        for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH)
+        for number in range(400)
+    ]
+    order = [shard.servers[0].priority.value for shard in shards(servers, 2)]
+    assert order[:7].count("high") == 4
+    assert "low" in order[:8]
+
+
+def test_origins_that_a_server_joins_stay_together() -> None:
+    def both(name: str, mcp: str, rest: str) -> Server:
+        probes = {"mcp": McpOptions(url=f"http://{mcp}/"), "rest": RestOptions(url=f"http://{rest}/")}
+        return server(name, probes=probes)
+
+    chained = [both("a", "one", "two"), both("b", "two", "three"), both("c", "four", "four")]
+    others = [both(f"x{number}", f"x{number}", f"x{number}") for number in range(20)]
+    homes = {one.name: shard for shard in shards([*chained, *others], 2, largest=1) for one in shard.servers}
+    assert homes["a"].home == homes["b"].home is not None
+    assert homes["c"].home is None
 
 
 GOOD = probe("mcp")

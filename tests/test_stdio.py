@@ -18,6 +18,7 @@ from checker.limits import Limits
 from checker.model import Batch, CheckResult, ProbeResult, Server
 from checker.probes.mcp.options import Call, McpOptions
 from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 from checker.units import Secret
 from conftest import ROOT, check_all, missing
 from real_servers import STDIO, NotInstalled, stdio_command
@@ -137,7 +138,7 @@ def test_fleet_of_commands_keeps_to_its_limit() -> None:
         batches.append(batch)
 
     limits = Limits(concurrency=100, per_origin=30, processes=4)
-    run_shards(Shards([servers]), sink, RunnerOptions(limits=limits))
+    run_shards(Shards([Shard(tuple(servers))]), sink, RunnerOptions(limits=limits))
     statuses = [check.status for batch in batches for check in batch.checks]
     assert len(statuses) == 60
     assert set(statuses) == {"HEALTHY"}

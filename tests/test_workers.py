@@ -23,6 +23,7 @@ from checker.model import Batch, Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 from servers import McpServer, RestServer, Scripted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,7 @@ class Run:
 
     def __init__(self, servers: list[Server], **options: Any) -> None:
         self.batches: list[Batch] = []
-        self.shards = Shards([servers[start : start + 20] for start in range(0, len(servers), 20)])
+        self.shards = Shards([Shard(tuple(servers[start : start + 20])) for start in range(0, len(servers), 20)])
         self.options = RunnerOptions(limits=Limits(concurrency=20, per_origin=20), **options)
         self.thread = threading.Thread(target=lambda: run_shards(self.shards, self.batches.append, self.options))
         self.thread.start()
@@ -218,7 +219,7 @@ def test_worker_refuses_to_patch_too_late(tmp_path: Path) -> None:
 def test_full_pipe_does_not_stop_the_hub() -> None:
     """A parent that does not read for two seconds must not make healthy servers look slow."""
     with RestServer() as server:
-        shards = Shards([slow_fleet(server.url(), 3000)])
+        shards = Shards([Shard(tuple(slow_fleet(server.url(), 3000)))])
         slow = threading.Event()
         found: list[int] = []
 

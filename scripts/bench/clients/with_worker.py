@@ -15,6 +15,7 @@ from checker.model import Batch, Server, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 
 
 def servers(order: Order) -> Iterator[Server]:
@@ -42,7 +43,7 @@ def main(order: Order) -> None:
             peak_bytes = worker_peak_bytes()
 
     everything = list(servers(order))
-    shards = [everything[start : start + 50] for start in range(0, len(everything), 50)]
+    shards = [Shard(tuple(everything[start : start + 50])) for start in range(0, len(everything), 50)]
     limits = Limits(concurrency=order.concurrency, per_origin=order.concurrency)
     run_shards(Shards(shards), take, RunnerOptions(limits=limits))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
