@@ -23,6 +23,18 @@ class Accounts:
         with self._lock:
             self._reports[report.worker.pid] = report
 
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers that have reported."""
+        with self._lock:
+            return list(self._reports)
+
+    @property
+    def ports_at_busiest_origin(self) -> int:
+        """Ports that connections to one origin take, where they are most."""
+        with self._lock:
+            return max((report.worker.ports_at_busiest_origin for report in self._reports.values()), default=0)
+
     def add_cache(self, measures: CacheMeasures) -> None:
         """Add what the parent itself counted of a cache category."""
         self._caches.append(measures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import subprocess
@@ -17,6 +18,7 @@ from checker.orphans import kill_session
 from checker.wire import PROTOCOL, Frames, frame
 
 _READ_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20
 _START_S = 30.0
 
 
@@ -42,6 +44,8 @@ class Child:
         assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
         assert self._process.stdout is not None  # noqa: S101 # it is a PIPE
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        _widen(self._in)
+        _widen(self._out)
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self._selector = selectors.DefaultSelector()
@@ -127,3 +131,10 @@ class Child:
             return list(self._frames.feed(piece))
         except ValueError as error:
             raise ChildLost(str(error)) from None
+
+
+def _widen(pipe: int) -> None:
+    """Let the pipe hold more than a frame, where the system can: neither side then waits for the other so often."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # a user may have only so much of it
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

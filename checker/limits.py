@@ -40,6 +40,28 @@ class CacheLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigLimits(CacheLimits):
+    """Validated configurations."""
+
+    __pydantic_config__ = STRICT
+
+    ttl: Seconds = 30 * 86400.0
+    """How long an entry is good, as long as nothing that it was made of changes."""
+    size: Count = 100
+    """Most entries; the one that was not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLimits(CacheLimits):
+    """Results of checks."""
+
+    __pydantic_config__ = STRICT
+
+    size: Count = 100_000
+    """Most entries; the one that was not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsLimits:
     """Addresses of host names."""
 
@@ -63,18 +85,18 @@ class Caches:
 
     __pydantic_config__ = STRICT
 
-    config: CacheLimits = CacheLimits(ttl=30 * 86400.0, size=100)
+    config: ConfigLimits = ConfigLimits()
     """Validated configurations: an unchanged file is not parsed again."""
-    auth_tokens: CacheLimits = CacheLimits(ttl=3600.0, size=10_000)
+    auth_tokens: CacheLimits = CacheLimits()
     """Access tokens; no longer than the token itself says."""
     dns: DnsLimits = DnsLimits()
     """Addresses of host names."""
-    results: CacheLimits = CacheLimits(ttl=3600.0, size=100_000)
+    results: ResultLimits = ResultLimits()
     """Results of checks, for `check --max-age`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceLimits:
+class ResourceCaps:
     """What may be used while new checks are begun; above a limit they wait."""
 
     __pydantic_config__ = STRICT

@@ -57,6 +57,7 @@ class WorkerMeasures:
     longest_lag_us: int = 0
     most_at_once: int = 0
     concurrency_at_end: int = 0
+    ports_at_busiest_origin: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from checker.model import CacheEntry
 
 KEEP_MS = 24 * 3600 * 1000
 """A day: an endpoint that is upgraded to another era is asked again by then, even if the old one still works."""
+
+DNS = "dns"
+"""Cache category: host name -> its addresses."""
+
+
+def named_host(lane: tuple[str | int, ...]) -> str | None:
+    """The host name of an origin (scheme, host, port), under which its addresses are remembered.
+
+    None for an address in numbers, which needs no lookup, and for a lane that is no origin.
+    """
+    if len(lane) != 3 or not (host := str(lane[1])):
+        return None
+    if not host[-1].isdigit() and ":" not in host:  # what most names look like, and no address
+        return host
+    try:
+        ip_address(host)
+    except ValueError:
+        return host
+    return None
 
 
 def endpoint_key(url: str) -> str:

@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from checker.accounts import Accounts
+from checker.breaker import rules, skips
+from checker.caching import ConfigUse, RunCaches
+from checker.dealing import Shards
+from checker.governor import Governor
 from checker.interrupts import Interrupts
-from checker.limits import Caches, Limits, Pace, PoolLimits, ResourceLimits
+from checker.limits import Caches, Limits, Pace, PoolLimits, ResourceCaps
+from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
-from checker.runner import Memory, RunnerOptions, Shards, run_shards, worker_lost
+from checker.probes.base import Address
+from checker.runner import Memory, RunnerOptions, run_shards, worker_lost
 from checker.sharding import shards
 from checker.units import Secret
 from checker.version import VERSION
@@ -33,8 +39,8 @@ _SERVERS_PER_WORKER = 50
 _MOST_BATCHES_WAITING = 64
 _TICK_S = 0.1
 
-Progress = Callable[[int, int, Mapping[Status, int]], None]
-"""Checks done, checks in all, and how many have which status so far."""
+Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
+"""Checks done, checks in all, how many have which status so far, and what checks wait for, if they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,11 @@ class RunRequest:
     pools: Mapping[str, PoolLimits] = field(default_factory=dict)
     """Probe kind -> limits of its connections."""
     caches: Caches = field(default_factory=Caches)
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    max_age_s: float | None = None
+    """A server whose last result is younger than this is not checked again; None checks every server."""
+    config: ConfigUse | None = None
+    """How the configuration was come to, where it is one that may be kept."""
+    limits: ResourceCaps = field(default_factory=ResourceCaps)
     heartbeat_timeout_s: float = 15.0
     config_path: str | None = None
     environment: str | None = None
@@ -80,61 +90,82 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     On Ctrl-C what is done is kept and the run is marked interrupted; a second one does not wait for sessions to
     be closed. If storing fails the run is marked failed, as far as the database still takes it.
     """
-    workers = request.workers or _workers_for(len(request.servers))
-    log.info("%d servers, %d workers, database %s", len(request.servers), workers, request.database)
-    crew = _Crew(request, workers)
+    # where results may be taken, how many workers are needed is known only once the database was asked
+    crew = _Crew(request) if request.max_age_s is None else None
+    progress(0, len(request.servers), {}, None)
     try:
         from storage.store import open_store  # takes as long to import as a worker to start, so both at once
 
         with open_store(request.database) as store:
-            run_id = store.begin_run(_info(request, workers), request.servers)
+            caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
+            taken = caches.take(store, _now_ms())
+            fresh = [server for server in request.servers if server.name not in taken]
+            crew = crew or _Crew(replace(request, servers=fresh))
+            log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
+            run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers)
+            store.write_cached(run_id, taken)
             state = RunState.FAILED
             try:
                 with Interrupts(crew.stop, crew.abort) as interrupts:
-                    crew.begin(_recall(store, request.servers))
-                    _store_results(store, run_id, crew, len(request.servers), progress)
+                    crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
+                    caches.keep_config(store, run_id, _now_ms())
+                    _store_results(store, run_id, crew, caches, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
-                    _fill_gaps(store, run_id, request.servers)
+                    _fill_gaps(store, run_id, caches, fresh)
+                caches.keep_results(store, run_id)
             finally:
-                store.finish_run(run_id, state, _now_ms())
+                evicted = store.finish_run(run_id, state, _now_ms(), caches.sizes)
+                for measures in caches.measures(store, evicted):
+                    crew.accounts.add_cache(measures)
                 store.write_measures(run_id, crew.accounts.measures())
             return RunEnd(run_id, state, interrupts.received)
     finally:
-        crew.abort()
+        if crew is not None:
+            crew.abort()
 
 
 class _Crew:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
-    def __init__(self, request: RunRequest, workers: int) -> None:
+    def __init__(self, request: RunRequest) -> None:
+        self.workers = (request.workers or _workers_for(len(request.servers))) if request.servers else 0
+        workers = max(1, self.workers)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
         self._shards = Shards(shards(request.servers, workers, request.pace.batch_size), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
+        self._skipped: Mapping[str, Mapping[str, str]] = {}
         self.accounts = Accounts()
+        self.governor = Governor(request.limits, self._shards, self.accounts, self._put)
+        self.accounts.resources = self.governor.measured
         options = RunnerOptions(
             limits=_limits(request, workers),
             heartbeat_timeout_s=request.heartbeat_timeout_s,
             remembered=lambda server: self._remembered.get(server.name, {}),
+            skipped=lambda server: self._skipped.get(server.name, {}),
             report=self.accounts.take,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []
-        for number in range(workers):
+        for number in range(self.workers):
             own = replace(options, limits=replace(options.limits, worker=number))
             self._futures.append(executor.submit(run_shards, self._shards, self._put, own, self._begin))
         executor.shutdown(wait=False)
+        if self.workers:
+            self.governor.start()
 
-    def begin(self, remembered: Mapping[str, Memory]) -> None:
-        """Deal, now that there is a run to store results in."""
-        self._remembered = remembered
+    def begin(self, remembered: Mapping[str, Memory], skipped: Mapping[str, Mapping[str, str]]) -> None:
+        """Deal, now that there is a run to store results in; ``skipped`` are the probes that are not made, with why."""
+        self._remembered, self._skipped = remembered, skipped
+        if self.workers:
+            self.governor.wait_for_first_look()
         self._begin.set()
 
     @property
     def done(self) -> bool:
         """Whether every worker has ended and every batch was taken."""
-        return all(future.done() for future in self._futures) and self.batches.empty()
+        return all(future.done() for future in self._futures) and self.governor.settled and self.batches.empty()
 
     def raise_failure(self) -> None:
         """Raise what ended a driver, if something did."""
@@ -147,6 +178,7 @@ class _Crew:
 
     def abort(self) -> None:
         """Stop, and do not wait for anything."""
+        self.governor.end()
         self._shards.abort()
         self._given_up.set()
         self._begin.set()
@@ -159,38 +191,54 @@ class _Crew:
                 continue
 
 
-def _store_results(store: Store, run_id: int, crew: _Crew, total: int, progress: Progress) -> None:
+def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, total: int, progress: Progress) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
-    progress(0, total, counts)
+    progress(0, total, counts, None)
     while not crew.done:
         try:
             batch = crew.batches.get(timeout=_TICK_S)
         except queue.Empty:
+            progress(sum(counts.values()), total, counts, crew.governor.waits_for)
             continue
-        store.write(run_id, batch)
+        store.write(run_id, caches.with_results(run_id, batch))
         for result in batch.checks:
             counts[result.status] += 1
-        progress(sum(counts.values()), total, counts)
+        progress(sum(counts.values()), total, counts, crew.governor.waits_for)
     crew.raise_failure()
 
 
-def _fill_gaps(store: Store, run_id: int, servers: Sequence[Server]) -> None:
+def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
     """Answer for servers that have no row although the run is over: no server may be missing."""
     missing = set(store.missing(run_id, [server.name for server in servers]))
     lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
     if lost:
-        store.write(run_id, Batch(checks=lost))
+        store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
 
 
-def _recall(store: Store, servers: Sequence[Server]) -> dict[str, Memory]:
-    """What earlier runs have remembered of the servers' endpoints, by server."""
-    keys = {
-        server.name: {kind: KINDS[kind].address(options).key for kind, options in server.probes.items()}
+def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
+    """What earlier runs have remembered of the servers' endpoints and, with ``dns``, of their hosts, by server."""
+    addresses = {
+        server.name: {kind: KINDS[kind].address(options) for kind, options in server.probes.items()}
         for server in servers
     }
-    by_key = store.recall({key for by_kind in keys.values() for key in by_kind.values()}, _now_ms())
-    return {name: {kind: by_key.get(key, {}) for kind, key in by_kind.items()} for name, by_kind in keys.items()}
+    distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
+    hosts = {address: host for address in distinct if dns and (host := named_host(address.lane))}
+    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, _now_ms())
+
+    def memory(address: Address) -> Mapping[str, str]:
+        known = by_key.get(address.key, {})
+        found = by_key.get(hosts.get(address, ""), {}).get(DNS)
+        return known if found is None else {**known, DNS: found}
+
+    return {name: {kind: memory(address) for kind, address in by_kind.items()} for name, by_kind in addresses.items()}
+
+
+def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:
+    """What open circuit breakers leave out of this run: server -> probe kind -> why."""
+    circuits, now_ms = store.circuits(), _now_ms()
+    failed = (server for server in servers if server.name in circuits)
+    return {server.name: skips(circuits[server.name], rules(server), now_ms) for server in failed}
 
 
 def _limits(request: RunRequest, workers: int) -> Limits:
@@ -209,10 +257,11 @@ def _limits(request: RunRequest, workers: int) -> Limits:
     )
 
 
-def _info(request: RunRequest, workers: int) -> RunInfo:
+def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
     return RunInfo(
         started_at_ms=_now_ms(),
-        servers_expected=len(request.servers),
+        servers_expected=fresh,
+        servers_cached=len(request.servers) - fresh,
         workers=workers,
         concurrency=request.concurrency,
         config_path=request.config_path,

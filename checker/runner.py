@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from checker.child import Child, ChildLost
+from checker.dealing import Shards
 from checker.errors import WorkerStartError
 from checker.limits import Limits
 from checker.measures import WorkerReport
-from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
+from checker.model import Batch, CheckResult, Reason, Server
 from checker.plain import from_plain, to_plain
-from checker.probes import KINDS
-from checker.sharding import Shard
+from checker.unanswered import unanswered
 
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
@@ -35,61 +34,6 @@ _TICK_S = 0.1
 _STOP_S = 3.0
 _END_S = 8.0
 _STARTS_IN_A_ROW = 3
-
-
-class Shards:
-    """Where the runners of all workers take their shards from."""
-
-    def __init__(self, shards: Iterable[Shard], runners: int = 1) -> None:
-        self._waiting = deque(shards)
-        self._fair = -(-sum(len(shard.servers) for shard in self._waiting) // runners)
-        self._homes: dict[int, int] = {}
-        self._lock = threading.Lock()
-        self._closed, self._aborted = threading.Event(), threading.Event()
-
-    def take(self, held: int, runner: int = 0) -> Shard | None:
-        """The next shard for a runner that holds so many servers already.
-
-        None when there is none, when dealing has stopped, and for a runner that holds its fair share: the others may
-        still be starting. Shards of one home go to the runner that had the first of them.
-        """
-        if self._closed.is_set() or held >= self._fair:
-            return None
-        with self._lock:
-            for place, shard in enumerate(self._waiting):
-                if shard.home is None or self._homes.setdefault(shard.home, runner) == runner:
-                    del self._waiting[place]
-                    return shard
-        return None
-
-    def leave(self, runner: int) -> None:
-        """Let the others have what was kept for a runner that takes no more."""
-        with self._lock:
-            self._homes = {home: keeper for home, keeper in self._homes.items() if keeper != runner}
-
-    @property
-    def left(self) -> bool:
-        """Whether some are still to be dealt, to whomever."""
-        return bool(self._waiting) and not self._closed.is_set()
-
-    def stop(self) -> None:
-        """Deal no more; what is under way is given up."""
-        self._closed.set()
-
-    def abort(self) -> None:
-        """Deal no more, and do not wait for workers to end what they have open."""
-        self._closed.set()
-        self._aborted.set()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether dealing has stopped before its end."""
-        return self._closed.is_set()
-
-    @property
-    def aborted(self) -> bool:
-        """Whether workers are to be killed."""
-        return self._aborted.is_set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +77,8 @@ class _Runner:
         self._shards, self._sink, self._options = shards, sink, options
         self._child: Child | None = None
         self._unanswered: dict[str, _Dealt] = {}
-        self._said_stop = False
+        self._said_stop = self._said_given_up = False
+        self._said_open = True
 
     def warm_up(self) -> None:
         """Start the worker before there is anything for it to do; a failure is told by `run`."""
@@ -143,7 +88,7 @@ class _Runner:
     def run(self) -> None:
         """Deal and listen until everything taken is answered."""
         failures = 0
-        while (self._refill() or self._unanswered) and not self._shards.aborted:
+        while (self._refill() or self._unanswered or self._shards.held_back) and not self._shards.aborted:
             try:
                 child = self._child or self._start()
                 failures = 0
@@ -198,6 +143,7 @@ class _Runner:
             child.end(within_s=0)
             raise
         child.send({"op": "limits", "limits": to_plain(self._options.limits)})
+        self._said_open, self._said_given_up = True, False
         log.info("worker %d started", child.pid)
         self._child = child
         self._deal(child, self._unanswered)
@@ -222,6 +168,7 @@ class _Runner:
         """Pass on what the worker has; say stop to it once dealing has stopped."""
         if self._shards.stopped and not self._said_stop:
             self._say_stop(child, cancel=True)
+        self._say_whether_to_wait(child)
         for message in child.receive(_TICK_S, _STOP_S if self._said_stop else self._options.heartbeat_timeout_s):
             if message["op"] == "batch":
                 self._pass_on(message["batch"])
@@ -236,6 +183,15 @@ class _Runner:
         self._sink(batch)
         for check in batch.checks:
             self._unanswered.pop(check.server, None)
+
+    def _say_whether_to_wait(self, child: Child) -> None:
+        """Tell the worker of the gate, and of what it is to give up, once each."""
+        if (open_ := self._shards.gate_open) != self._said_open:
+            child.send({"op": "gate", "open": open_})
+            self._said_open = open_
+        if self._shards.given_up is not None and not self._said_given_up:
+            child.send({"op": "drop", "detail": self._shards.given_up})
+            self._said_given_up = True
 
     def _say_stop(self, child: Child, cancel: bool) -> None:
         child.send({"op": "stop", "cancel": cancel})
@@ -259,29 +215,5 @@ class _Runner:
 
 
 def worker_lost(server: Server, why: str, tries: int) -> CheckResult:
-    """The result of a server whose workers were lost: UNKNOWN, because nothing is known of it."""
-    now_ms = time.time_ns() // 1_000_000
-    detail = f"the worker checking it was lost ({why})"
-    probes = tuple(
-        ProbeResult(
-            kind=kind,
-            status=Status.UNKNOWN,
-            reason=Reason.WORKER_LOST,
-            detail=detail,
-            started_at_ms=now_ms,
-            duration_us=0,
-            url=KINDS[kind].address(options).shown,
-            attempts=0,
-        )
-        for kind, options in server.probes.items()
-    )
-    return CheckResult(
-        server=server.name,
-        status=Status.UNKNOWN,
-        reason=Reason.WORKER_LOST,
-        detail=detail,
-        started_at_ms=now_ms,
-        duration_us=0,
-        tries=tries,
-        probes=probes,
-    )
+    """The result of a server whose workers were lost."""
+    return unanswered(server, Reason.WORKER_LOST, f"the worker checking it was lost ({why})", tries)

@@ -7,6 +7,7 @@ does not load pydantic, uses the plain values. That is why the pydantic hooks im
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -89,22 +90,36 @@ Bytes = Annotated[int, _Spelled(parse_size, r"^\d+\s*(B|KiB|MiB|GiB)$", "integer
 """A size in bytes, spelled ``64KiB`` or ``1MiB`` in YAML."""
 
 
-class _Within:
+class Within:
     """Annotated metadata: a number within bounds, as pydantic checks it."""
 
     def __init__(self, **bounds: float) -> None:
         self._bounds = bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """A whole number or any, as the type is."""
         from pydantic_core import core_schema
 
         bounds: Any = self._bounds
         return core_schema.int_schema(**bounds) if source is int else core_schema.float_schema(**bounds)
 
 
-Count = Annotated[int, _Within(ge=1)]
+class Checked:
+    """Annotated metadata: a function that gives the value back, or raises ValueError with what to write instead."""
+
+    def __init__(self, check: Callable[[Any], Any]) -> None:
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """What the type itself accepts, then the function."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+
+Count = Annotated[int, Within(ge=1)]
 """A number of things of which there is at least one."""
-Percent = Annotated[float, _Within(gt=0, le=100)]
+Percent = Annotated[float, Within(gt=0, le=100)]
 """More than 0, up to 100."""
-PositiveNumber = Annotated[float, _Within(gt=0)]
+PositiveNumber = Annotated[float, Within(gt=0)]
 """More than 0."""

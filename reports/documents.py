@@ -46,8 +46,8 @@ def milliseconds(duration_us: int | None) -> float | None:
 
 
 def counts(checks: Sequence[CheckRow]) -> dict[str, int]:
-    """How many checks have which status; every status is there."""
-    counted = Counter(check.status for check in checks)
+    """How many checks have which status, without suspect ones; every status is there."""
+    counted = Counter(check.status for check in checks if not check.suspect)
     return {status.value: counted[status.value] for status in Status}
 
 
@@ -60,8 +60,10 @@ def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
         "finished_at": iso(run.finished_at_ms),
         "duration_ms": None if run.finished_at_ms is None else run.finished_at_ms - run.started_at_ms,
         "servers_expected": run.servers_expected,
-        "servers_checked": len(checks),
+        "servers_checked": sum(check.cached_ms is None for check in checks),
+        "servers_cached": run.servers_cached,
         "counts": counts(checks),
+        "suspect": sum(check.suspect for check in checks),
         "workers": run.workers,
         "concurrency": run.concurrency,
         "config_path": run.config_path,
@@ -85,6 +87,8 @@ def check_document(check: CheckRow) -> dict[str, Any]:
         "started_at": iso(check.started_at_ms),
         "duration_ms": milliseconds(check.duration_us),
         "tries": check.tries,
+        "cached": check.cached_ms is not None,
+        "suspect": check.suspect,
         "probes": [probe_document(probe) for probe in check.probes],
     }
 
@@ -128,7 +132,20 @@ def contract_document(row: ContractRow) -> dict[str, Any]:
     }
 
 
-CSV_COLUMNS = ("run_id", "server", "group", "tags", "status", "reason", "detail", "score", "started_at", "duration_ms")
+CSV_COLUMNS = (
+    "run_id",
+    "server",
+    "group",
+    "tags",
+    "status",
+    "reason",
+    "detail",
+    "score",
+    "started_at",
+    "duration_ms",
+    "cached",
+    "suspect",
+)
 
 
 def csv_header(kinds: Sequence[str]) -> tuple[str, ...]:

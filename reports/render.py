@@ -42,6 +42,8 @@ def _chain(first: Sequence[Any], rest: Iterable[Sequence[Any]]) -> Iterator[Sequ
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, dict | list | tuple):
         return orjson.dumps(value, default=str).decode()
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):

@@ -35,6 +35,9 @@ def checks_table(checks: Sequence[CheckRow]) -> Table:
     table.add_column("score", justify="right")
     table.add_column("ms", justify="right")
     table.add_column("probes", no_wrap=True)
+    cached = any(check.cached_ms is not None for check in checks)
+    if cached:
+        table.add_column("cached", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for check in sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server)):
         table.add_row(
@@ -43,6 +46,7 @@ def checks_table(checks: Sequence[CheckRow]) -> Table:
             "" if check.score is None else f"{check.score:.2f}",
             f"{check.duration_us / 1000:.0f}",
             _probes(check.probes),
+            *([_age(check.cached_ms)] if cached else []),
             _why(check),
         )
     return table
@@ -107,18 +111,36 @@ def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
 
 def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
     """The run in one line."""
-    named = ", ".join(f"{number} {status}" for status, number in counts(checks).items() if number) or "nothing checked"
+    found = [f"{number} {status}" for status, number in counts(checks).items() if number]
+    if suspect := sum(check.suspect for check in checks):
+        found.append(f"{suspect} suspect")
+    named = ", ".join(found) or "nothing checked"
     took = "" if run.finished_at_ms is None else f" in {(run.finished_at_ms - run.started_at_ms) / 1000:.1f} s"
-    open_ones = run.servers_expected - len(checks)
+    cached = sum(check.cached_ms is not None for check in checks)
+    taken = f" ({cached} cached)" if cached else ""
+    open_ones = run.servers_expected - (len(checks) - cached)
     unfinished = f", {open_ones} not checked" if open_ones > 0 else ""
     ended = "" if run.state == "finished" else f" ({run.state})"
-    return f"run {run.id}{ended}: {named}{unfinished}{took}"
+    return f"run {run.id}{ended}: {named}{taken}{unfinished}{took}"
 
 
 def span(checks: Sequence[CheckRow]) -> str:
     """First and last moment of some checks."""
     first, last = min(one.started_at_ms for one in checks), max(one.started_at_ms for one in checks)
     return f"{iso(first)} to {iso(last)}"
+
+
+def _age(age_ms: int | None) -> str:
+    """How long ago a result that was taken from an earlier run was made; nothing for a fresh one."""
+    return "" if age_ms is None else f"{spelled_duration(age_ms / 1000)} ago"
+
+
+def spelled_duration(seconds: float) -> str:
+    """A duration in its largest fitting unit: 12 s, 5 min, 3 h, 4 d."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length or seconds == length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _status(status: str) -> Text:
@@ -137,6 +159,6 @@ def _probes(probes: Sequence[ProbeResult]) -> Text:
 
 def _why(check: CheckRow) -> Text:
     if check.reason is None:
-        return Text("")
-    text = Text(check.reason, style="bold")
+        return Text("suspect, not counted: the worker was late" if check.suspect else "", style="yellow")
+    text = Text("suspect  " if check.suspect else "", style="yellow").append(check.reason, style="bold")
     return text.append(f"  {check.detail}", style="not bold") if check.detail else text

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
-from storage.sqlite import driver, errors_of, reading_connection, wal_is_safe
+from storage.driver import driver
+from storage.sqlite import errors_of, reading_connection, wal_is_safe
 from storage.tables import cache_entries, checks, contracts, probes, runs, servers
 
 _COUNTED = (runs, servers, checks, probes, contracts, cache_entries)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from checker.errors import StorageError, UsageError
+from checker.measures import RunMeasures
 from checker.model import McpFacts, ProbeResult, Stages
+from storage.measures import measures_of
 from storage.schema import NEWEST, migrate
 from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
@@ -23,6 +25,7 @@ from storage.tables import (
     contracts,
     mcp_facts,
     probes,
+    run_cached,
     runs,
     schema_migrations,
     servers,
@@ -49,6 +52,10 @@ class CheckRow:
     duration_us: int
     tries: int
     probes: tuple[ProbeResult, ...]
+    suspect: bool = False
+    """Taken while its worker was too late to be trusted with time: not counted."""
+    cached_ms: int | None = None
+    """Age of the result in the run that took it from an earlier one, ``run_id``; None where it was made in the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class RunRow:
     started_at_ms: int
     finished_at_ms: int | None
     servers_expected: int
+    servers_cached: int
     workers: int
     concurrency: int
     config_path: str | None
@@ -100,9 +108,28 @@ class History:
         return RunRow(*row)
 
     def checks_of_run(self, run_id: int) -> list[CheckRow]:
-        """All checks of a run, by name of the server."""
-        found = _CHECK_SELECT.where(checks.c.run_id == run_id).order_by(servers.c.name)
-        return self._checks(found, _PROBE_SELECT.where(probes.c.run_id == run_id))
+        """All checks of a run, and those that it took from earlier ones, by name of the server."""
+        own = self._checks(
+            _CHECK_SELECT.where(checks.c.run_id == run_id), _PROBE_SELECT.where(probes.c.run_id == run_id)
+        )
+        return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
+
+    def _cached_checks(self, run_id: int) -> list[CheckRow]:
+        """The earlier checks that a run took instead of checking again, each with its age."""
+        run = self.run(run_id)
+        if not run.servers_cached:
+            return []
+        of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
+        taken = run_cached.c.run_id == run_id
+        found = self._checks(
+            _CHECK_SELECT.join(run_cached, and_(of_server == checks.c.server_id, of_run == checks.c.run_id)).where(
+                taken
+            ),
+            _PROBE_SELECT.join(run_cached, and_(of_server == probes.c.server_id, of_run == probes.c.run_id)).where(
+                taken
+            ),
+        )
+        return [replace(one, cached_ms=max(0, run.started_at_ms - one.started_at_ms)) for one in found]
 
     def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
         """The checks of a server that began at or after ``since_ms``, newest first, at most ``limit``.
@@ -125,6 +152,11 @@ class History:
         """The versions that a run saw first and that differ from one before, by name of the server."""
         found = _CONTRACT_SELECT.where(contract_versions.c.run_id == run_id, contract_versions.c.grade.is_not(None))
         return self._contracts(found.order_by(servers.c.name))
+
+    def measures_of_run(self, run_id: int) -> RunMeasures:
+        """What the run measured of itself."""
+        with errors_of(self._path):
+            return measures_of(self._connection, run_id)
 
     def _contracts(self, found: Select[Any]) -> list[ContractRow]:
         with errors_of(self._path):
@@ -167,6 +199,7 @@ class History:
                     started_at_ms=row.started_at_ms,
                     duration_us=row.duration_us,
                     tries=row.tries,
+                    suspect=row.suspect,
                     probes=tuple(by_check.get((row.server_id, row.run_id), ())),
                 )
                 for row in self._connection.execute(found)
@@ -182,7 +215,14 @@ class History:
 
 @contextmanager
 def open_history(path: Path) -> Iterator[History]:
-    """The history in this file, read-only; raises StorageError where there is none.
+    """The history in this file, read-only; raises StorageError where there is none."""
+    with reading(path) as connection:
+        yield History(connection, path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Connection]:
+    """A read-only connection to the history in this file; raises StorageError where there is none.
 
     A file that an older version of this program wrote is brought up to date first.
     """
@@ -197,7 +237,7 @@ def open_history(path: Path) -> Iterator[History]:
                 with writing_engine(path, _WAIT_S).begin() as connection:
                     migrate(connection, str(path))
             with engine.connect() as connection:
-                yield History(connection, path)
+                yield connection
     finally:
         engine.dispose()
 

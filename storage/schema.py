@@ -36,7 +36,8 @@ _VERSION_3 = (
         run_id integer not null, worker integer not null, pid integer not null, checks integer not null,
         suspect_checks integer not null, cpu_ms integer not null, peak_memory_bytes integer not null,
         lag_p99_us integer not null, longest_lag_us integer not null, most_at_once integer not null,
-        concurrency_at_end integer not null, primary key (run_id, worker, pid), foreign key(run_id)
+        concurrency_at_end integer not null,
+        ports_at_busiest_origin integer not null, primary key (run_id, worker, pid), foreign key(run_id)
         references runs (id)
     ) without rowid""",
     """create table run_resources (

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from checker.errors import QueryError
-from storage.sqlite import driver, errors_of, reading_connection
+from storage.driver import driver
+from storage.sqlite import errors_of, reading_connection
 from storage.views import VIEWS
 
 _CHECK_EVERY_STEPS = 10_000

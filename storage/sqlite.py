@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
@@ -16,18 +14,10 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from checker.errors import StorageBusy, StorageError
+from storage.driver import driver
 
 _FIXED_IN = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """Releases without the race that corrupts a WAL file written over two connections (sqlite.org/wal.html)."""
-
-
-def driver() -> ModuleType:
-    """The SQLite binding: the one that brings its own recent library where it is installed, else Python's."""
-    try:
-        import pysqlite3
-    except ImportError:
-        return sqlite3
-    return pysqlite3  # type: ignore[no-any-return] # no annotations
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:

@@ -11,24 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import platformdirs
-from sqlalchemy import Connection, Engine, Table, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, delete, select, update
 from sqlalchemy.dialects import sqlite
 
+from checker.breaker import Circuit
 from checker.errors import StorageError
 from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
+from storage import cache
+from storage.breakers import Breakers
 from storage.contracts import Versions
+from storage.rows import insert_new
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
 from storage.tables import (
     FACTS,
-    cache_entries,
     checks,
     contracts,
     mcp_facts,
     probes,
     run_alerts,
+    run_cached,
     run_caches,
     run_pools,
     run_resources,
@@ -37,16 +40,9 @@ from storage.tables import (
     servers,
 )
 
-_MOST_PARAMETERS = 500
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
 _STAGES = tuple(field.name for field in fields(Stages))
-
-
-def default_path(environ: Mapping[str, str]) -> Path:
-    """The database file where none is named: ``MCP_STATUS_DB``, else history.db in the user's data directory."""
-    named = environ.get("MCP_STATUS_DB")
-    return Path(named) if named else Path(platformdirs.user_data_dir("mcp-status-check")) / "history.db"
 
 
 @contextmanager
@@ -73,6 +69,7 @@ class Store:
         self._server_ids: dict[str, int] = {}
         self._facts_ids: dict[McpFacts, int] = {}
         self._versions = Versions()
+        self._breakers = Breakers()
 
     def begin_run(self, info: RunInfo, checked: Sequence[Server]) -> int:
         """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
@@ -90,6 +87,7 @@ class Store:
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
             self._versions.load(connection)
+            self._breakers.begin(connection, checked)
             values = {"state": RunState.RUNNING, **asdict(info)}
             number = connection.execute(runs.insert().values(values)).inserted_primary_key
         if number is None:
@@ -99,24 +97,34 @@ class Store:
     def write(self, run_id: int, batch: Batch) -> int:
         """Write a batch whole; the number of checks that were not there before. A row that is there stays."""
         with self._transaction() as connection:
+            self._breakers.note(connection, run_id, batch.checks, self._server_ids)
             rows = [self._check_row(run_id, check) for check in batch.checks]
-            added = _insert_new(connection, checks, rows)
+            added = insert_new(connection, checks, rows)
             probe_rows = [
                 self._probe_row(connection, run_id, check.server, place, probe)
                 for check in batch.checks
                 for place, probe in enumerate(check.probes)
             ]
-            _insert_new(connection, probes, probe_rows)
-            _insert_new(connection, contracts, [asdict(one) for one in batch.contracts])
+            insert_new(connection, probes, probe_rows)
+            insert_new(connection, contracts, [asdict(one) for one in batch.contracts])
             self._note_contracts(connection, run_id, batch)
-            if batch.cache_entries:
-                insert = sqlite.insert(cache_entries)
-                newer = {name: insert.excluded[name] for name in ("value", "created_at_ms", "expires_at_ms")}
-                connection.execute(
-                    insert.on_conflict_do_update(index_elements=["category", "key"], set_=newer),
-                    [asdict(entry) for entry in batch.cache_entries],
-                )
+            cache.keep(connection, batch.cache_entries)
         return added
+
+    def circuits(self) -> dict[str, dict[str, Circuit]]:
+        """Server -> probe kind -> its circuit, of the run's servers that have a circuit breaker and have failed."""
+        with self._transaction() as connection:
+            return self._breakers.circuits(connection)
+
+    def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
+        """Write which servers the run did not check because the result of an earlier run, by its id, was taken."""
+        rows = [
+            {"run_id": run_id, "server_id": self._server_ids[name], "from_run_id": earlier}
+            for name, earlier in taken.items()
+        ]
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(run_cached.insert(), rows)
 
     def write_measures(self, run_id: int, measures: RunMeasures) -> None:
         """Write what the run measured of itself; a second time replaces the first."""
@@ -141,26 +149,50 @@ class Store:
             there = set(connection.scalars(found.where(checks.c.run_id == run_id)))
         return [name for name in names if name not in there]
 
-    def finish_run(self, run_id: int, state: RunState, finished_at_ms: int) -> None:
-        """Close a run, and drop cache entries that have expired."""
+    def finish_run(
+        self, run_id: int, state: RunState, finished_at_ms: int, cache_sizes: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """Close a run, and drop cache entries that have expired or are above the size of their category.
+
+        Gives how many were above it, by category.
+        """
         with self._transaction() as connection:
             ended = {"state": state, "finished_at_ms": finished_at_ms}
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
-            connection.execute(delete(cache_entries).where(cache_entries.c.expires_at_ms <= finished_at_ms))
+            return cache.give_up(connection, finished_at_ms, cache_sizes or {})
 
     def recall(self, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
         """What is remembered under these keys and has not expired: key -> category -> value."""
-        recalled: dict[str, dict[str, str]] = {}
-        wanted = sorted(keys)
-        columns = select(cache_entries.c.key, cache_entries.c.category, cache_entries.c.value)
         with self._transaction() as connection:
-            for start in range(0, len(wanted), _MOST_PARAMETERS):
-                some = cache_entries.c.key.in_(wanted[start : start + _MOST_PARAMETERS])
-                for key, category, value in connection.execute(
-                    columns.where(some, cache_entries.c.expires_at_ms > now_ms)
-                ):
-                    recalled.setdefault(key, {})[category] = value
-        return recalled
+            return cache.recall(connection, keys, now_ms)
+
+    def young_results(self, keys: Mapping[str, str], since_ms: int, now_ms: int) -> dict[str, int]:
+        """Server -> the run whose result of it may be taken, of the servers under these keys of the results cache.
+
+        Its check began after ``since_ms``, has not expired, and says something of the server.
+        """
+        with self._transaction() as connection:
+            taken = cache.young_results(connection, keys, since_ms, now_ms)
+            cache.note_use(connection, cache.RESULTS, [key for key, name in keys.items() if name in taken], now_ms)
+        return taken
+
+    def note_use(self, category: str, key: str, now_ms: int) -> None:
+        """Note that a cache entry was used."""
+        with self._transaction() as connection:
+            cache.note_use(connection, category, [key], now_ms)
+
+    def cache_size(self, category: str) -> int:
+        """How many entries a category has."""
+        with self._transaction() as connection:
+            return cache.count(connection, category)
+
+    def clear_cache(self, wanted: Iterable[str] = ()) -> dict[str, int]:
+        """Remove the entries of these categories, of all where none is named; how many, by category.
+
+        Nothing of the history is touched.
+        """
+        with self._transaction() as connection:
+            return cache.clear(connection, list(wanted))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -200,21 +232,12 @@ class Store:
         if known is None:
             values = {name: getattr(facts, name) for name in FACTS}
             mark = hashlib.sha256(orjson.dumps(values)).hexdigest()
-            _insert_new(connection, mcp_facts, [{**values, "fingerprint": mark}])
+            insert_new(connection, mcp_facts, [{**values, "fingerprint": mark}])
             known = connection.scalar(select(mcp_facts.c.id).where(mcp_facts.c.fingerprint == mark))
             if known is None:
                 raise StorageError(f"{self.path}: facts of an MCP server were not stored")
             self._facts_ids[facts] = known
         return known
-
-
-def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert the rows whose key is not there yet, and give their number."""
-    if not rows:
-        return 0
-    before = connection.scalar(select(func.total_changes())) or 0
-    connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
-    return int((connection.scalar(select(func.total_changes())) or 0) - before)
 
 
 def _alive(pid: int) -> bool:

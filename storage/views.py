@@ -144,6 +144,7 @@ _MEASURED = {
     "longest_lag_us": "latest that the worker's loop was",
     "most_at_once": "most checks under way at once",
     "concurrency_at_end": "checks at once that the worker allowed itself at its end",
+    "ports_at_busiest_origin": "connections opened to one origin in the last minute, where they were most",
     "samples": "times that resources were looked at",
     "warnings": "times that a warning threshold was passed",
     "most_cpu_percent": "highest CPU of the checker's processes, percent of all cores",
@@ -182,6 +183,9 @@ def _measured(name: str, row: str, kind: Any, table: str) -> View:
 _CHECKS = "from checks c join servers s on s.id = c.server_id"
 _PROBES = "from probes p join servers s on s.id = p.server_id left join mcp_facts f on f.id = p.mcp_facts_id"
 
+_COUNTED = "count(case when c.status <> 'UNKNOWN' and not c.suspect then 1 end)"
+_UP = "count(case when c.status in ('HEALTHY', 'DEGRADED') and not c.suspect then 1 end)"
+
 VIEWS = (
     View(
         "latest_status",
@@ -191,6 +195,25 @@ VIEWS = (
         "and c.run_id = (select max(n.run_id) from checks n where n.server_id = s.id)",
     ),
     View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
+    View(
+        "availability",
+        "one server, over all its checks",
+        (
+            ("server", "s.name", "name of the server"),
+            ("availability_ratio", f"round(1.0 * {_UP} / nullif({_COUNTED}, 0), 6)", "up / counted, 0 to 1"),
+            ("up", _UP, "checks that were HEALTHY or DEGRADED"),
+            ("counted", _COUNTED, "checks that count: neither suspect nor UNKNOWN"),
+            ("suspect", "count(case when c.suspect then 1 end)", "checks left out because their worker was late"),
+            (
+                "unknown",
+                "count(case when c.status = 'UNKNOWN' and not c.suspect then 1 end)",
+                "checks left out as UNKNOWN",
+            ),
+            ("since", _time("min(c.started_at_ms)"), "the first check, ISO 8601 UTC"),
+            ("until", _time("max(c.started_at_ms)"), "the last check, ISO 8601 UTC"),
+        ),
+        f"{_CHECKS} group by s.id",
+    ),
     View("probe_history", "one probe", _PROBE_COLUMNS, _PROBES),
     View("probe_errors", "one probe that is not HEALTHY", _PROBE_COLUMNS, f"{_PROBES} where p.status <> 'HEALTHY'"),
     View(

@@ -243,7 +243,22 @@ def test_hanging_server_delays_a_run_by_its_deadline_only(status: Status) -> Non
     assert document["checks"][0]["reason"] == "first_byte_timeout"
 
 
-@pytest.mark.parametrize("arguments", [[], ["check"], ["history"], ["sql"], ["config"], ["config", "validate"], ["db"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["check"],
+        ["history"],
+        ["sql"],
+        ["config"],
+        ["config", "validate"],
+        ["db"],
+        ["cache"],
+        ["cache", "stats"],
+        ["cache", "list"],
+        ["cache", "clear"],
+    ],
+)
 def test_help_is_as_recorded(status: Status, arguments: list[str]) -> None:
     """`MCP_STATUS_UPDATE=1 pytest` records it anew."""
     shown = status(*arguments, "--help").stdout

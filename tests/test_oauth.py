@@ -180,7 +180,7 @@ def test_token_is_not_kept_without_a_key(
         assert status("check", file, env={"FLEET_SECRET": SECRET}).returncode == 0
     assert len(issuer.forms) == 2
     with sqlite3.connect(tmp_path / "history.db") as connection:
-        assert connection.execute("select * from cache_entries where category = 'auth_token'").fetchall() == []
+        assert connection.execute("select * from cache_entries where category = 'auth_tokens'").fetchall() == []
     connection.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from checker.errors import ConfigError
+from checker.limits import Caches
 from checker.settings import Settings, load
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
@@ -76,23 +77,36 @@ def test_every_environment_of_the_shipped_file_is_laid_over_it() -> None:
 def test_shipped_file_acts_where_it_can() -> None:
     settings = load(ORIGINAL, None, {})
     assert (settings.run.concurrency, settings.run.per_origin) == (20, 15)
+    assert {kind: (pool.max_connections, pool.keepalive) for kind, pool in settings.run.pools.items()} == {
+        "mcp": (50, 30.0),
+        "rest": (50, 30.0),
+    }
+    limits = settings.run.limits
+    assert (limits.memory, limits.cpu_percent, limits.queue_size, limits.interval, limits.warn_at_percent) == (
+        512 * 1024 * 1024,
+        80.0,
+        1000,
+        5.0,
+        70.0,
+    )
+    assert (settings.run.pace.batch_size, settings.run.pace.batch_timeout) == (10, 5.0)
     for options in settings.servers[0].probes.values():
         assert (options.timeout, options.connect_timeout) == (30.0, 10.0)
         assert (options.retry.max_attempts, options.retry.backoff_factor, options.retry.max_backoff) == (3, 2.0, 30.0)
 
 
 def test_shipped_file_warns_in_few_lines_that_name_the_keys() -> None:
-    kept = "an idle connection is kept as long as its worker"
     assert load(ORIGINAL, None, {}).warnings == (
-        "performance_optimization.connection_pools: no use here for max_connections, mcp_pool.max_connections,"
-        " rest_pool.max_connections (run.concurrency limits checks at once); mcp_pool.enabled, rest_pool.enabled"
-        f" (leave the kind out of the servers); keepalive_timeout, pool_cleanup_interval ({kept});"
-        " read_timeout (a probe's timeout covers the whole attempt)",
+        "performance_optimization.connection_pools: no use here for mcp_pool.enabled, rest_pool.enabled"
+        " (leave the kind out of the servers); pool_cleanup_interval (idle connections are looked at twice in each"
+        " keepalive time); read_timeout (a probe's timeout covers the whole attempt)",
+        "performance_optimization.caching: no use here for cleanup_interval"
+        " (expired entries are removed at the end of each run)",
+        "performance_optimization.batch_processing: no use here for enabled, priority_batching, processing_interval,"
+        " max_concurrent_batches (checks are dealt as workers have room; run.pace says how many at a time)",
         "performance_optimization.concurrent_execution: no use here for per_server_limits"
         " (run.per_origin limits attempts at each host); timeouts.batch_processing (every probe has its own timeout)",
-        "accepted, not acted on yet: performance_optimization.resource_limits (all but max_concurrent_checks),"
-        " performance_optimization.caching, performance_optimization.batch_processing,"
-        " performance_optimization.monitoring, benchmarking",
+        "accepted, not acted on yet: performance_optimization.monitoring, benchmarking",
     )
 
 
@@ -107,9 +121,32 @@ def test_keys_that_act_in_full_give_no_warning(tmp_path: Path) -> None:
 
 
 def test_defaults_of_the_original_do_not_replace_ours(tmp_path: Path) -> None:
-    without, beside = loaded(tmp_path), loaded(tmp_path, performance_optimization={"caching": {"enabled": False}})
+    without, beside = loaded(tmp_path), loaded(tmp_path, performance_optimization={"monitoring": {"enabled": False}})
     assert (without.run, without.servers) == (beside.run, beside.servers)
-    assert beside.warnings == ("accepted, not acted on yet: performance_optimization.caching",)
+    assert beside.warnings == ("accepted, not acted on yet: performance_optimization.monitoring",)
+
+
+def test_caching_acts_as_the_caches_of_a_run(tmp_path: Path) -> None:
+    block = {
+        "caching": {
+            "ttl": {"config_cache": 5, "result_cache": 7},
+            "max_cache_size": 150,
+            "categories": {"auth_tokens": {"enabled": False, "max_size": 20}, "dns": {"max_size": 500}},
+        }
+    }
+    settings = loaded(tmp_path, performance_optimization=block, run={"caches": {"results": {"size": 9}}})
+    caches, ours = settings.run.caches, Caches()
+    assert settings.warnings == ()
+    assert (caches.config.ttl, caches.config.size, caches.config.enabled) == (5.0, 100, True)
+    assert (caches.auth_tokens.enabled, caches.auth_tokens.size, caches.auth_tokens.ttl) == (False, 20, 3600.0)
+    assert (caches.dns.size, caches.dns.ttl, caches.dns.stale) == (150, ours.dns.ttl, ours.dns.stale)
+    assert (caches.results.ttl, caches.results.size) == (7.0, 9)
+
+
+def test_caching_switched_off_switches_every_category_off(tmp_path: Path) -> None:
+    caches = loaded(tmp_path, performance_optimization={"caching": {"enabled": False}}).run.caches
+    assert [getattr(caches, name).enabled for name in ("config", "auth_tokens", "dns", "results")] == [False] * 4
+    assert caches.config.size == Caches().config.size
 
 
 @pytest.mark.parametrize(

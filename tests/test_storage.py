@@ -33,10 +33,11 @@ from checker.model import (
     Status,
 )
 from storage import tables
+from storage.driver import default_path, driver
 from storage.queries import open_history
 from storage.sql import ask
-from storage.sqlite import driver, wal_is_safe
-from storage.store import default_path, open_store
+from storage.sqlite import wal_is_safe
+from storage.store import open_store
 from storage.tables import metadata
 from storage.views import VIEWS
 

@@ -13,6 +13,8 @@ from checker.cli.options import Duration, database, database_path, output_format
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
+    from checker.caching import ConfigUse
+    from checker.measures import RunMeasures
     from checker.settings import Settings
     from storage.queries import CheckRow, ContractRow, RunRow
 
@@ -39,6 +41,7 @@ _INTERRUPTED = 128
 @click.option("--server", "names", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for few.")
 @click.option("--concurrency", type=click.IntRange(1, 100_000), help="Checks at once over all workers. Default: 500.")
+@click.option("--max-age", type=Duration(), help="Take a server's last result where it is younger; 60s, 5m, ...")
 @click.option("--timeout", type=Duration(), help="Deadline of each attempt, with --mcp and --rest.")
 @click.option(
     "--fail-on",
@@ -69,6 +72,7 @@ def command(
     names: tuple[str, ...],
     workers: int | None,
     concurrency: int | None,
+    max_age: float | None,
     timeout: float | None,
     fail_on: str,
     drift: str | None,
@@ -91,20 +95,20 @@ def command(
     mcp-status check --stdio "uvx mcp-server-time"
     mcp-status check --from ~/.cursor/mcp.json
     mcp-status check fleet.yaml --fail-on-drift breaking
+    mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
     from checker import run
     from checker.cli.progress import progress_bar
     from checker.settings import select
-    from storage.queries import open_history
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s")
     urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
-    settings = _settings(config, source, urls, environment, timeout)
+    path = database_path(db)
+    settings, config_use = _settings(config, source, urls, environment, timeout, path)
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
-    path = database_path(db)
     request = run.RunRequest(
         servers=select(settings.servers, tags=tags, groups=groups, names=names),
         database=path,
@@ -116,19 +120,32 @@ def command(
         pace=settings.run.pace,
         pools=settings.run.pools,
         caches=settings.run.caches,
+        max_age_s=settings.run.max_age if max_age is None else max_age,
+        config=config_use,
         limits=settings.run.limits,
         heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,
         environment=settings.environment,
         log_level=log_level,
     )
+    if request.max_age_s and not request.caches.results.enabled and not quiet:
+        click.echo("mcp-status: run.caches.results is not enabled: there are no results for --max-age to take", err=True)
     with progress_bar(not quiet) as progress:
         end = run.check(request, progress)
+
+    from storage.queries import open_history  # not before: importing SQLAlchemy would hold up the workers' start
+
     with open_history(path) as history:
         stored, checks = history.run(end.run_id), history.checks_of_run(end.run_id)
         changed = history.drift_of_run(end.run_id)
+        measures = history.measures_of_run(end.run_id)
     if not quiet:
-        _show(stored, checks, changed, fmt)
+        _show(stored, checks, changed, measures, fmt)
+    if verbose:
+        from reports.measures import measure_lines
+
+        for line in measure_lines(measures):
+            click.echo(line, err=True)
     if end.signal is not None:
         return _INTERRUPTED + end.signal
     code = _status_code(checks, fail_on)
@@ -137,7 +154,13 @@ def command(
 
 
 def _status_code(checks: list[CheckRow], fail_on: str) -> int:
-    return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if any(row.status == one for row in checks)), 0)
+    found = {_trusted_status(row) for row in checks}
+    return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if one in found), 0)
+
+
+def _trusted_status(row: CheckRow) -> str:
+    """The status to go by: what a worker that was late found to be wrong may have been its own lateness."""
+    return "UNKNOWN" if row.suspect and row.status != "HEALTHY" else row.status
 
 
 def _settings(
@@ -146,32 +169,41 @@ def _settings(
     addresses: dict[str, str | None],
     environment: str | None,
     timeout: float | None,
-) -> Settings:
-    from checker.settings import Settings, adhoc, imported_settings, load
+    database: Path,
+) -> tuple[Settings, ConfigUse | None]:
+    from checker.cli.configuration import configured
+    from checker.settings import Settings
 
     given = {kind: url for kind, url in addresses.items() if url is not None}
     if (config is not None) + (source is not None) + bool(given) > 1:
         raise UsageError("a config, --from, and --mcp, --stdio or --rest at the same time; give one of them")
     if given:
-        return Settings(servers=(adhoc(given, timeout),))
+        from checker.settings import adhoc
+
+        return Settings(servers=(adhoc(given, timeout),)), None
     if timeout is not None:
         raise UsageError("--timeout goes with --mcp, --stdio and --rest; a config has its own timeouts")
     if source is not None:
-        return imported_settings(source)
+        from checker.settings import imported_settings
+
+        return imported_settings(source), None
     if config is None:
         raise UsageError("nothing to check; name a config file, or give --mcp URL, --stdio COMMAND or --rest URL")
-    return load(config, environment)
+    return configured(config, environment, database)
 
 
-def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], fmt: str) -> None:
+def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
     """Print the run; the summary goes to standard error where standard output is data."""
     from reports import documents, render, tables
 
     if fmt == "json":
+        from reports.measures import measures_document
+
         document = {
             "run": documents.run_document(run, checks),
             "checks": list(map(documents.check_document, checks)),
             "contract_changes": list(map(documents.contract_document, changed)),
+            "measures": measures_document(measures),
         }
         sys.stdout.write(render.json(document))
     elif fmt == "ndjson":

@@ -1,4 +1,4 @@
-"""The progress bar of a long run, on a terminal only."""
+"""What is seen of a run while it goes on: a bar on a terminal, and everywhere a word when checks have to wait."""
 
 from __future__ import annotations
 
@@ -6,16 +6,39 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import click
+
 from checker.model import Status
 from checker.run import Progress
 
 
 @contextmanager
 def progress_bar(wanted: bool) -> Iterator[Progress]:
-    """What a run reports to; draws on standard error, if that is a terminal and the bar is wanted."""
-    if not wanted or not sys.stderr.isatty():
-        yield lambda done, total, counts: None
-        return
+    """What a run reports to; draws on standard error, if that is a terminal, and is silent where not wanted."""
+    if not wanted:
+        yield lambda done, total, counts, waits_for: None
+    elif not sys.stderr.isatty():
+        yield _said_once()
+    else:
+        with _bar() as show:
+            yield show
+
+
+def _said_once() -> Progress:
+    """Say when checks begin to wait, and when they go on."""
+    waiting = False
+
+    def show(done: int, total: int, counts: Mapping[Status, int], waits_for: str | None) -> None:
+        nonlocal waiting
+        if (waits_for is not None) != waiting:
+            waiting = waits_for is not None
+            click.echo(f"mcp-status: checks wait: {waits_for}" if waiting else "mcp-status: checks go on", err=True)
+
+    return show
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -23,8 +46,10 @@ def progress_bar(wanted: bool) -> Iterator[Progress]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("checking", total=None, found="")
 
-        def show(done: int, total: int, counts: Mapping[Status, int]) -> None:
+        def show(done: int, total: int, counts: Mapping[Status, int], waits_for: str | None) -> None:
             found = "  ".join(f"{number} {status}" for status, number in counts.items() if number)
+            if waits_for is not None:
+                found = f"{found}  waiting: {waits_for}".strip()
             bar.update(line, completed=done, total=total, found=found)
 
         yield show

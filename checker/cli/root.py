@@ -16,6 +16,7 @@ COMMANDS = {
     "sql": "checker.cli.sql",
     "contract": "checker.cli.contract",
     "config": "checker.cli.config",
+    "cache": "checker.cli.cache",
     "db": "checker.cli.db",
 }
 """Command name -> the module whose attribute ``command`` it is."""
@@ -26,6 +27,7 @@ SUMMARIES = {
     "sql": "Ask the history a question in SQL; reading only.",
     "contract": "Show what an MCP server offers, and how that has changed.",
     "config": "Validate, import or describe a configuration.",
+    "cache": "Show or clear what is kept between runs.",
     "db": "Say what is in the database file.",
 }
 _USAGE = 3

@@ -91,8 +91,8 @@ class Tokens(Protocol):
         """The token, unless it expires within moments."""
         ...
 
-    def put(self, key: str, token: str, expires_at_ms: int) -> str | None:
-        """Keep the token; its encrypted form to store, if the user gave a key for that."""
+    def put(self, key: str, token: str, expires_at_ms: int) -> tuple[str, int] | None:
+        """Keep the token; its encrypted form to store and when that expires, if the user gave a key for that."""
         ...
 
     def drop(self, key: str, token: str) -> None:

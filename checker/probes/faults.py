@@ -23,6 +23,8 @@ def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
         yield from _credential_faults(options)
     yield from _header_faults(options)
     yield from _retry_faults(options.retry)
+    if options.breaker is not None and options.breaker.cooldown <= 0:
+        yield ("breaker", "cooldown"), "after 0 every run makes a trial; write a duration like 60s"
     for name in ("timeout", "connect_timeout"):
         if getattr(options, name) <= 0:
             yield (name,), "0 is not a time limit; write a duration like 5s"

@@ -1,4 +1,4 @@
-"""Options that every probe kind shares: retries, TLS, and what the endpoint is called with."""
+"""Options that every probe kind shares: retries, circuit breaker, TLS, and what the endpoint is called with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from checker.units import Bytes, Seconds, Secret
+from checker.units import Bytes, Count, Seconds, Secret
 
 STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 """What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
@@ -30,6 +30,20 @@ class Retry:
     """No wait is longer than this."""
     jitter: float = 0.2
     """Each wait is drawn from the computed one plus or minus this share of it (0 to 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a probe that keeps failing is not made for a while, and what it takes until it counts as well again."""
+
+    __pydantic_config__ = STRICT
+
+    failures: Count
+    """Failures in a row that open it; a probe with all its retries is one."""
+    cooldown: Seconds = 60.0
+    """How long the probe is not made after the last failure; the next run makes a trial."""
+    trials: Count = 2
+    """Trials in a row, one in each run, that must succeed to close it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,8 @@ class Endpoint:
     """Longest time for the TCP connection and, separately, for the TLS handshake."""
     retry: Retry = Retry()
     """Repetition of failed attempts."""
+    breaker: Breaker | None = None
+    """Circuit breaker: leaves the probe out for a while when it keeps failing. None by default."""
     headers: Mapping[str, Secret] = field(default_factory=dict)
     """Request headers; values are treated as secrets."""
     bearer: Secret | None = None

@@ -1,11 +1,46 @@
-"""The configuration: YAML into Settings, strictly; imported only where a command needs it."""
+"""The configuration: YAML into Settings, strictly; each part is imported where it is used first."""
 
 from __future__ import annotations
 
-from checker.settings.adhoc import adhoc, select
-from checker.settings.imported import imported_settings
-from checker.settings.load import load
-from checker.settings.schema import json_schema
-from checker.settings.shapes import RunOptions, Settings
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from checker.settings.adhoc import adhoc
+    from checker.settings.choice import select
+    from checker.settings.imported import imported_settings
+    from checker.settings.load import load
+    from checker.settings.schema import json_schema
+    from checker.settings.shapes import RunOptions, Settings
 
 __all__ = ["RunOptions", "Settings", "adhoc", "imported_settings", "json_schema", "load", "select"]
+
+_HOMES = {
+    "RunOptions": "shapes",
+    "Settings": "shapes",
+    "adhoc": "adhoc",
+    "imported_settings": "imported",
+    "json_schema": "schema",
+    "load": "load",
+    "select": "choice",
+}
+"""Name -> its module here. A cached configuration needs neither the YAML reader nor the validator."""
+
+
+class _Package(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{self.__name__}.{_HOMES[name]}"), name)
+        super().__setattr__(name, found)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Importing a module binds its name here, where ``load`` and ``adhoc`` are to stay the functions."""
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

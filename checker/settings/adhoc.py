@@ -1,10 +1,9 @@
-"""Servers without a file: addresses from the command line, and the choice among the servers of a file."""
+"""Servers without a file: addresses from the command line."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,33 +50,3 @@ def _probe_of(option: str, given: str) -> tuple[str, dict[str, Any]]:
     if not program:
         raise ConfigError('--stdio: no command; write it as for a shell, such as "uvx mcp-server-time"')
     return "mcp", {"command": program, "args": args}
-
-
-def select(
-    servers: Sequence[Server], *, tags: Sequence[str] = (), groups: Sequence[str] = (), names: Sequence[str] = ()
-) -> tuple[Server, ...]:
-    """The servers that have any of the tags, are in any of the groups and have any of the names.
-
-    An empty choice does not narrow. Raises UsageError for a word that no server has, and where nothing is left.
-    """
-    _known("tag", tags, {tag for server in servers for tag in server.tags})
-    _known("group", groups, {server.group for server in servers if server.group})
-    _known("server", names, {server.name for server in servers})
-    chosen = tuple(
-        server
-        for server in servers
-        if (not tags or set(tags) & set(server.tags))
-        and (not groups or server.group in groups)
-        and (not names or server.name in names)
-    )
-    if not chosen:
-        raise UsageError("no server has all that was asked for; leave out --tag, --group or --server")
-    return chosen
-
-
-def _known(what: str, asked: Sequence[str], there: set[str]) -> None:
-    for word in asked:
-        if word not in there:
-            close = get_close_matches(word, there, n=3) or sorted(there)[:10]
-            known = ", ".join(close) or "none"
-            raise UsageError(f'no {what} "{word}" in this configuration; there are: {known}')

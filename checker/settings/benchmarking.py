@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from checker.probes.options import STRICT
-from checker.settings.performance import Count
-from checker.units import Seconds
+from checker.units import Count, Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

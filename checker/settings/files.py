@@ -15,14 +15,38 @@ _FOLDER = "cwd"
 """The one option that names a folder; it need not be there before the program starts in it."""
 
 
-def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, folder: Path) -> dict[str, Any]:
+class Files:
+    """What a configuration's paths lead to: they start at its folder, and what was found there is noted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.seen: dict[str, tuple[str, str | None]] = {}
+        """Path before symbolic links are followed -> the path behind them, and the text that was read, if it was."""
+
+    def place(self, named: str) -> Path:
+        """The path, absolute and without symbolic links; raises RuntimeError and ValueError for what is none."""
+        path = (self._folder / Path(named).expanduser()).absolute()
+        resolved = path.resolve()
+        self.seen.setdefault(str(path), (str(resolved), None))
+        return resolved
+
+    def text(self, named: str) -> tuple[str, str]:
+        """The path as `place` has it, and what stands in the file; raises OSError too."""
+        path = (self._folder / Path(named).expanduser()).absolute()
+        resolved = path.resolve()
+        content = resolved.read_text(encoding="utf-8")
+        self.seen[str(path)] = str(resolved), content
+        return str(resolved), content
+
+
+def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files: Files) -> dict[str, Any]:
     """The values with absolute paths; what ``x_file`` holds is in ``x`` too, where the options class has an ``x``.
 
-    Relative paths start at ``folder``. Unreadable files and values given in both ways are added to the problems.
+    Unreadable files and values given in both ways are added to the problems.
     """
     found = dict(values)
     if isinstance(folder_to_start_in := values.get(_FOLDER), str):
-        found[_FOLDER] = str((folder / Path(folder_to_start_in).expanduser()).resolve())
+        found[_FOLDER] = str(files.place(folder_to_start_in))
     for keys, secret in _file_options(cast(Any, kind)):
         block = _inside(values, keys[:-1])
         named = block.get(keys[-1]) if isinstance(block, Mapping) else None
@@ -32,14 +56,13 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, folde
             source.complain(keys, f"{secret} is set as well; keep one of them")
             continue
         try:
-            file = (folder / Path(named).expanduser()).resolve()
-            content = file.read_text(encoding="utf-8")
+            file, content = files.text(named)
         except (OSError, ValueError, RuntimeError) as error:
             said = _said(error)
             source.complain(keys, f"{source.shown(keys)}: {said}; name a readable file, from the folder of this one")
             continue
         read: dict[str, Any] = (
-            {keys[-1]: str(file)} if secret is None else {keys[-1]: str(file), secret: content.strip()}
+            {keys[-1]: file} if secret is None else {keys[-1]: file, secret: content.strip()}
         )
         for key in reversed(keys[:-1]):
             read = {key: read}

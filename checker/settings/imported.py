@@ -17,6 +17,7 @@ from checker.importers.imported import Entry, name_of, one_line
 from checker.importers.variables import needed
 from checker.model import Server
 from checker.settings.document import Problem, dotted
+from checker.settings.files import Files
 from checker.settings.servers import ServerReader
 from checker.settings.shapes import Settings
 from checker.settings.validate import Source
@@ -39,7 +40,7 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ) -> S
     warnings = list(imported.notes)
     problems: list[Problem] = []
     servers: list[Server] = []
-    reader = ServerReader(Path() if is_address(source) else Path(source).absolute().parent)
+    reader = ServerReader(Files(Path() if is_address(source) else Path(source).absolute().parent))
     for entry in imported.entries:
         name = name_of(entry)
         if is_address(source) and "command" in entry["mcp"]:

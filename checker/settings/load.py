@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from checker.model import Server
+from checker.probes import KINDS
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.document import Document, Problem, read
-from checker.settings.files import with_files
-from checker.settings.overlay import with_environment
+from checker.settings.files import Files, with_files
+from checker.settings.overlay import merged, with_environment
 from checker.settings.performance import PerformanceOptimization
 from checker.settings.servers import ServerReader
 from checker.settings.shapes import RunOptions, Settings
@@ -27,17 +28,23 @@ _ENVIRONMENT = "MCP_STATUS_ENV"
 Block = TypeVar("Block")
 
 
-def load(path: str | Path, environment: str | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    path: str | Path,
+    environment: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    files: Files | None = None,
+) -> Settings:
     """The settings in a file; raises ConfigError, which lists what is wrong and how to mend it.
 
-    ``environment`` is one of the file's ``environments``; None takes MCP_STATUS_ENV, if it is set.
+    ``environment`` is one of the file's ``environments``; None takes MCP_STATUS_ENV, if it is set. ``files`` notes
+    what is read besides the file itself; None forgets it.
     """
     named_by = "" if environment else f", which {_ENVIRONMENT} names"
     environment = environment or environ.get(_ENVIRONMENT) or None
     inside = [key for key in _TOP if key != "environments"]
     with _without_collections():
         document = with_environment(read(Path(path)), environment, inside, named_by)
-        return _Loader(document, environment, environ).settings()
+        return _Loader(document, environment, environ, files or Files(document.path.parent)).settings()
 
 
 @contextmanager
@@ -55,8 +62,8 @@ def _without_collections() -> Iterator[None]:
 class _Loader:
     """One file on its way to Settings; problems are gathered, so that one run of `config validate` shows them."""
 
-    def __init__(self, document: Document, environment: str | None, environ: Mapping[str, str]) -> None:
-        self._document, self._environment = document, environment
+    def __init__(self, document: Document, environment: str | None, environ: Mapping[str, str], files: Files) -> None:
+        self._document, self._environment, self._files = document, environment, files
         self._problems: list[Problem] = []
         self._whole = Source((), document.values, self._problems)
         self._values = expand(document.values, environ, (), self._problems)
@@ -72,7 +79,10 @@ class _Loader:
         in_file = self._values.get("performance_optimization")
         in_file = in_file if isinstance(in_file, Mapping) else {}
         run = self._block("run", RunOptions, original.run_defaults(in_file, performance))
-        reader = ServerReader(self._document.path.parent)
+        for kind in run.pools:
+            if kind not in KINDS:
+                self._whole.complain(("run", "pools", kind), unknown_key(kind, list(KINDS)))
+        reader = ServerReader(self._files)
         defaults = self._values.get("defaults")
         from_original = original.probe_defaults(in_file, performance)
         reader.read_defaults({} if defaults is None else defaults, self._whole.below("defaults"), from_original)
@@ -93,8 +103,8 @@ class _Loader:
         given = self._values.get(name)
         given = {} if given is None else given
         if isinstance(given, Mapping):
-            given = with_files(kind, given, self._whole.below(name), self._document.path.parent)
-        laid = {**(below or {}), **given} if isinstance(given, Mapping) else given
+            given = with_files(kind, given, self._whole.below(name), self._files)
+        laid = merged(below or {}, given)
         return validated(kind, laid, self._whole.below(name)) or kind()
 
     def _servers(self, reader: ServerReader) -> tuple[Server, ...]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-
 from checker.probes.options import STRICT
-from checker.units import Seconds
+from checker.units import Checked, Count, PositiveNumber, Seconds, Within
 
 
 def _time_limit(seconds: float) -> float:
@@ -18,13 +16,11 @@ def _time_limit(seconds: float) -> float:
     return seconds
 
 
-Count = Annotated[int, Field(ge=1)]
-"""A number of things of which there is at least one."""
-TimeLimit = Annotated[Seconds, AfterValidator(_time_limit)]
+TimeLimit = Annotated[Seconds, Checked(_time_limit)]
 """A duration in which something has to happen."""
-Percent = Annotated[float, Field(ge=0, le=100)]
+Percent = Annotated[float, Within(ge=0, le=100)]
 """0 to 100."""
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Within(ge=0, le=1)]
 """0 to 1."""
 
 
@@ -37,7 +33,7 @@ class KindPool:
     enabled: bool = True
     """No use here: leave the kind out of the servers instead."""
     max_connections: Count = 50
-    """No use here: run.concurrency limits checks at once."""
+    """Acts as run.pools.<kind>.max_connections; the smaller of it and the block's own does."""
     max_connections_per_host: Count = 15
     """Acts as run.per_origin; the smallest of the block's three numbers does."""
 
@@ -49,17 +45,17 @@ class ConnectionPools:
     __pydantic_config__ = STRICT
 
     max_connections: Count = 100
-    """No use here: run.concurrency limits checks at once."""
+    """Acts as run.pools.<kind>.max_connections of both kinds; the smaller of it and the kind's own does."""
     max_connections_per_host: Count = 30
     """Acts as run.per_origin; the smallest of the block's three numbers does."""
     keepalive_timeout: Seconds = 30.0
-    """No use here: an idle connection is kept as long as its worker."""
+    """Acts as run.pools.<kind>.keepalive of both kinds."""
     connection_timeout: TimeLimit = 10.0
     """Acts as connect_timeout of every probe."""
     read_timeout: Seconds = 30.0
     """No use here: a probe's timeout covers the whole attempt."""
     pool_cleanup_interval: Seconds = 300.0
-    """No use here: an idle connection is kept as long as its worker."""
+    """No use here: idle connections are looked at twice in each keepalive time."""
     mcp_pool: KindPool = KindPool()
     """Connections of MCP probes."""
     rest_pool: KindPool = KindPool()
@@ -88,23 +84,23 @@ class ResourceLimits:
 
     max_concurrent_checks: Count = 50
     """Acts as run.concurrency; the smaller of it and default_max_concurrent does."""
-    max_memory_usage_mb: Annotated[float, Field(gt=0)] = 512.0
-    """Memory of all processes."""
+    max_memory_usage_mb: PositiveNumber = 512.0
+    """Acts as run.limits.memory."""
     max_cpu_usage_percent: Percent = 80.0
-    """Of all cores."""
+    """Acts as run.limits.cpu_percent; 0 is no limit."""
     max_queue_size: Count = 1000
-    """Checks that may wait."""
+    """Acts as run.limits.queue_size."""
     check_interval_seconds: Seconds = 5.0
-    """How often usage is looked at."""
+    """Acts as run.limits.interval."""
     monitoring_enabled: bool = True
-    """Whether usage is looked at."""
+    """Acts as run.limits.enabled."""
     thresholds: ResourceThresholds = ResourceThresholds()
     """When there is a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheTtl:
-    """How long entries of each category live."""
+    """How long entries of each category live: run.caches.<category>.ttl."""
 
     __pydantic_config__ = STRICT
 
@@ -120,14 +116,14 @@ class CacheTtl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheCategory:
-    """One category of the cache."""
+    """One category of the cache: run.caches.<category>."""
 
     __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether anything is kept."""
     max_size: Count = 200
-    """Most entries."""
+    """Most entries; acts as size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +153,9 @@ class Caching:
     ttl: CacheTtl = CacheTtl()
     """How long entries live."""
     max_cache_size: Count = 1000
-    """Most entries over all categories."""
+    """Most entries of each category."""
     cleanup_interval: Seconds = 60.0
-    """How often expired entries are removed."""
+    """No use here: expired entries are removed at the end of each run."""
     categories: CacheCategories = CacheCategories()
     """Limits by category."""
 
@@ -171,17 +167,17 @@ class BatchProcessing:
     __pydantic_config__ = STRICT
 
     enabled: bool = True
-    """Whether checks are put into batches."""
+    """No use here: checks are always dealt in batches."""
     max_batch_size: Count = 10
-    """Most checks in a batch."""
+    """Acts as run.pace.batch_size."""
     batch_timeout: Seconds = 5.0
-    """A batch that is not full starts after this time."""
+    """Acts as run.pace.batch_timeout."""
     priority_batching: bool = True
-    """Whether checks of one priority go together."""
+    """No use here: critical servers are always dealt first."""
     processing_interval: Seconds = 1.0
-    """How often waiting checks are looked at."""
+    """No use here: checks are dealt as soon as a worker has room."""
     max_concurrent_batches: Count = 5
-    """Most batches at once."""
+    """No use here: run.concurrency limits checks at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +200,7 @@ class ExecutionRetry:
 
     max_attempts: Count = 3
     """Attempts in all."""
-    backoff_factor: Annotated[float, Field(ge=1)] = 2.0
+    backoff_factor: Annotated[float, Within(ge=1)] = 2.0
     """Each wait is this many times the one before."""
     max_backoff: Seconds = 30.0
     """No wait is longer than this."""
@@ -232,9 +228,9 @@ class AlertThresholds:
 
     __pydantic_config__ = STRICT
 
-    high_response_time: Annotated[float, Field(ge=0)] = 5000.0
+    high_response_time: Annotated[float, Within(ge=0)] = 5000.0
     """Milliseconds."""
-    low_throughput: Annotated[float, Field(ge=0)] = 1.0
+    low_throughput: Annotated[float, Within(ge=0)] = 1.0
     """Checks a second."""
     high_error_rate: Share = 0.05
     """Of all checks."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.mcp.faults import ONLY_HTTP
-from checker.settings.files import with_files
+from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
@@ -19,10 +18,10 @@ _LONGEST_NAME = 200
 
 
 class ServerReader:
-    """What makes servers of entries: it knows the defaults, and the folder at which relative paths start."""
+    """What makes servers of entries: it knows the defaults, and the files that paths lead to."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._entry: dict[str, Any] = {}
         self._probes: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
@@ -47,7 +46,7 @@ class ServerReader:
                 below.complain((), "write keys such as timeout:, indented below")
                 continue
             before = len(source.problems)
-            laid = merged(of_every_probe, with_files(probe.options, block, below, self._folder))
+            laid = merged(of_every_probe, with_files(probe.options, block, below, self._files))
             options = validated(probe.options, {"url": "https://localhost/", **laid}, below)
             if options is not None:
                 for keys, text in probe.faults(options):
@@ -83,7 +82,7 @@ class ServerReader:
         if not isinstance(given, Mapping):
             below.complain((), "write an address, or keys such as url: indented below")
             return None
-        own = with_files(KINDS[kind].options, given, below, self._folder)
+        own = with_files(KINDS[kind].options, given, below, self._files)
         defaults = self._probes[kind]
         if str(own.get("url")).lower().startswith("http:"):  # default authorities are meant for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import AfterValidator
-
-from checker.limits import Caches, Pace, PoolLimits, ResourceLimits
+from checker.limits import Caches, Pace, PoolLimits, ResourceCaps
 from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT
 from checker.settings.benchmarking import Benchmarking
-from checker.settings.performance import Count, PerformanceOptimization
-from checker.units import Seconds, Secret
+from checker.settings.performance import PerformanceOptimization
+from checker.units import Checked, Count, Seconds, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,7 @@ class RunOptions:
     """Attempts at once at one scheme, host and port, for each probe kind on its own."""
     processes: Count = 8
     """Programs of stdio servers at once over all workers."""
-    token_key: Annotated[Secret, AfterValidator(_token_key)] | None = None
+    token_key: Annotated[Secret, Checked(_token_key)] | None = None
     """Encrypts access tokens, so that they may be kept in the database between runs; without it they are not kept."""
     token_key_file: str | None = None
     """File that holds the key."""
@@ -72,9 +70,11 @@ class RunOptions:
     """Probe kind -> limits of its connections."""
     caches: Caches = field(default_factory=Caches)
     """What is kept between checks and between runs."""
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    max_age: Seconds | None = None
+    """A server whose last result is younger than this is not checked again; by default every server is."""
+    limits: ResourceCaps = field(default_factory=ResourceCaps)
     """What may be used while new checks are begun."""
-    heartbeat_timeout: Annotated[Seconds, AfterValidator(_heartbeat_timeout)] = 15.0
+    heartbeat_timeout: Annotated[Seconds, Checked(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 
 

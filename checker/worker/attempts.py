@@ -80,6 +80,37 @@ def probe(
     return Outcome(result, _to_remember(address.key, seen, memory), contracts, spent_us + seen.duration_us)
 
 
+def skipped(kind: str, options: Any, detail: str) -> Outcome:
+    """What comes of a probe that its open circuit breaker leaves out: nobody is called."""
+    result = _probe_result(
+        kind=kind,
+        status=Status.UNHEALTHY,
+        reason=Reason.CIRCUIT_OPEN,
+        detail=detail,
+        score=0.0,
+        url=KINDS[kind].address(options).shown,
+        started_at_ms=_now_ms(),
+        duration_us=0,
+        attempts=0,
+    )
+    return Outcome(result, (), (), 0)
+
+
+def broken(kind: str, options: Any, error: Exception) -> Outcome:
+    """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
+    log.error("%s probe of %s", kind, KINDS[kind].address(options).shown, exc_info=error)
+    result = _probe_result(
+        kind=kind,
+        status=Status.UNKNOWN,
+        reason=Reason.INTERNAL_ERROR,
+        detail=f"{type(error).__name__}: {excerpt(str(error))}",
+        url=KINDS[kind].address(options).shown,
+        started_at_ms=_now_ms(),
+        duration_us=0,
+    )
+    return Outcome(result, (), (), 0)
+
+
 def _attempt(
     kind: str, options: Any, memory: Mapping[str, str], shared: Shared, deadlines: Deadlines
 ) -> tuple[Observation, Trace, str]:

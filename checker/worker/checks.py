@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.lock import DummySemaphore
 
 from checker.judge import combine
 from checker.limits import Limits, Pace, PoolLimits
@@ -19,9 +19,9 @@ from checker.plain import from_plain
 from checker.probes import KINDS
 from checker.probes.base import COMMANDS
 from checker.records import constructor
-from checker.worker.attempts import Outcome, probe
+from checker.worker.attempts import Outcome, broken, probe, skipped
 from checker.worker.deadlines import Deadlines
-from checker.worker.lanes import Lane
+from checker.worker.lanes import Lane, Places
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
@@ -42,6 +42,8 @@ class Task:
     tries: int = 1
     share: int = 1
     """Over how many workers the servers of its origin are spread."""
+    skip: Mapping[str, str] = field(default_factory=dict)
+    """Probe kind -> why its circuit breaker leaves it out."""
 
 
 def task(plain: Mapping[str, Any]) -> Task:
@@ -53,6 +55,7 @@ def task(plain: Mapping[str, Any]) -> Task:
         memory=plain["memory"],
         tries=plain["tries"],
         share=plain.get("share", 1),
+        skip=plain.get("skip", {}),
     )
 
 
@@ -98,23 +101,32 @@ class Checker:
         """The connections of each probe kind."""
         return tuple(shared.pools.measures(kind) for kind, shared in self._shared.items())
 
+    def ports_at_busiest_origin(self) -> int:
+        """Connections opened to one origin in the last minute, where they were most."""
+        return max(shared.pools.counts.recent.most() for shared in self._shared.values())
+
     def cache_measures(self) -> tuple[CacheMeasures, ...]:
         """The caches that live in the worker."""
         return (self._tokens.measures(), self.dns.measures())
 
     def _probe(self, kind: str, task: Task) -> Outcome:
         options = task.server.probes[kind]
+        if kind in task.skip:
+            return skipped(kind, options, task.skip[kind])
         place = KINDS[kind].address(options).lane
         lane = self._lanes.get((kind, *place)) or self._new_lane(kind, place, task.share)
         memory = task.memory.get(kind, {})
         if stored := memory.get(DNS):
             self.dns.take_stored(str(place[1]), stored)
-        return probe(kind, options, memory, self._shared[kind], lane, self._deadlines, random.random)
+        try:
+            return probe(kind, options, memory, self._shared[kind], lane, self._deadlines, random.random)
+        except Exception as error:
+            return broken(kind, options, error)
 
     def _new_lane(self, kind: str, place: tuple[str | int, ...], share: int) -> Lane:
         pools, limits = self._shared[kind].pools, self._limits
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
-            lane = Lane(limits.processes, 1, Pace(jitter=0), DummySemaphore(), pools.waits)
+            lane = Lane(limits.processes, 1, Pace(jitter=0), Places(inf), pools.waits)
         else:
             lane = Lane(limits.per_origin, share, limits.pace, pools.slots, pools.waits)
         self._lanes[(kind, *place)] = lane

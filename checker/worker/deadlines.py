@@ -28,7 +28,7 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of a worker, the earliest first; those cancelled stay until their time and are passed over."""
+    """All deadlines of a worker, the earliest first; those cancelled go when they are the earliest."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deadline]] = []
@@ -38,8 +38,10 @@ class Deadlines:
 
     def set(self, seconds: float) -> Deadline:
         """Limit the current greenlet from now on."""
-        deadline, at = Deadline(getcurrent()), perf_counter() + seconds
-        heappush(self._heap, (at, next(self._numbers), deadline))
+        deadline, at, heap = Deadline(getcurrent()), perf_counter() + seconds, self._heap
+        while heap and heap[0][2].greenlet is None:  # else a fast worker would keep those of its last half minute
+            heappop(heap)
+        heappush(heap, (at, next(self._numbers), deadline))
         if at < self._timer_at:
             self._arm(at)
         return deadline

@@ -19,6 +19,7 @@ class LagMeter:
         self._too_late_s = too_late_s
         self._samples: deque[float] = deque(maxlen=_KEPT)
         self._saturated_at = 0.0
+        self._awake_at = perf_counter() + _EVERY_S
         self.recent_s = 0.0
         """The latest samples' lag, smoothed over about a tenth of a second."""
         self.longest_s = 0.0
@@ -29,8 +30,11 @@ class LagMeter:
         self._greenlet.kill(block=False)
 
     def saturated_since(self, moment: float) -> bool:
-        """Whether the loop was too late at any time since that `perf_counter` moment."""
-        return self._saturated_at >= moment
+        """Whether the loop was too late at any time since that `perf_counter` moment, or is just now.
+
+        After a standstill others may run before the measuring does.
+        """
+        return self._saturated_at >= moment or perf_counter() - self._awake_at >= self._too_late_s
 
     def p99_us(self) -> int:
         """The 99th percentile in microseconds."""
@@ -39,10 +43,10 @@ class LagMeter:
 
     def _measure(self) -> None:
         while True:
-            before = perf_counter()
+            self._awake_at = perf_counter() + _EVERY_S
             gevent.sleep(_EVERY_S)
             now = perf_counter()
-            lag_s = max(0.0, now - before - _EVERY_S)
+            lag_s = max(0.0, now - self._awake_at)
             self._samples.append(lag_s)
             self.recent_s += (lag_s - self.recent_s) * 0.3
             self.longest_s = max(self.longest_s, lag_s)

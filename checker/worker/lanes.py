@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from time import perf_counter
 from typing import Any
 
 import gevent
-from gevent.lock import BoundedSemaphore, DummySemaphore
+from gevent.event import AsyncResult
 
 from checker.limits import Pace
 
@@ -28,55 +29,88 @@ class Waits:
         self.longest_us = max(self.longest_us, spent_us)
 
 
+class Places:
+    """So many at once, and the rest in the order they came; with a semaphore who comes would overtake who waits."""
+
+    __slots__ = ("_free", "_waiting")
+
+    def __init__(self, most: float) -> None:
+        self._free = most
+        self._waiting: deque[AsyncResult[Any]] = deque()
+
+    def take(self) -> float:
+        """Take a place; the seconds waited for it, 0 where one was free."""
+        if self._free > 0:
+            self._free -= 1
+            return 0.0
+        start = perf_counter()
+        turn: AsyncResult[Any] = AsyncResult()
+        self._waiting.append(turn)
+        try:
+            turn.get()
+        except BaseException:  # a cancelled run
+            if turn.ready():
+                self.give_back()
+            else:
+                self._waiting.remove(turn)
+            raise
+        return perf_counter() - start
+
+    def give_back(self) -> None:
+        """Hand the place to who has waited for longest, if somebody does."""
+        if self._waiting:
+            self._waiting.popleft().set(None)
+        else:
+            self._free += 1
+
+
 class Lane:
     """Let an attempt through: ``with lane`` waits for its turn.
 
     ``slots`` is what all origins of a probe kind share; ``share`` is over how many workers this origin is spread.
     """
 
-    def __init__(self, width: int, share: int, pace: Pace, slots: Any, waits: Waits) -> None:
+    def __init__(self, width: int, share: int, pace: Pace, slots: Places, waits: Waits) -> None:
         self._width = max(1, -(-width // share))
-        self._places = BoundedSemaphore(self._width)
-        self._slots: BoundedSemaphore | DummySemaphore = slots
-        self._waits, self._jitter_s = waits, pace.jitter
+        self._places = Places(self._width)
+        self._slots, self._waits, self._jitter_s = slots, waits, pace.jitter
         self._gap_s = 0.0 if pace.rate_per_origin is None else share / pace.rate_per_origin
         self._next_at = 0.0
         self._started = 0
 
     def __enter__(self) -> None:
-        if not self._places.acquire(blocking=False):
-            self._wait_for(self._places)
+        waited_s = self._places.take()
         try:
-            if not self._slots.acquire(blocking=False):
-                self._wait_for(self._slots)
+            waited_s += self._slots.take()
         except BaseException:  # a cancelled run
-            self._places.release()
+            self._places.give_back()
             raise
         try:
-            self._spread()
+            waited_s += self._spread()
         except BaseException:
             self.__exit__()
             raise
+        if waited_s:
+            self._waits.add(waited_s)
 
     def __exit__(self, *_: object) -> None:
-        self._slots.release()
-        self._places.release()
+        self._slots.give_back()
+        self._places.give_back()
 
-    def _wait_for(self, places: Any) -> None:
-        start = perf_counter()
-        places.acquire()
-        self._waits.add(perf_counter() - start)
+    def _spread(self) -> float:
+        """Keep to the rate; of the first burst let only one go at once: those after it come as places get free.
 
-    def _spread(self) -> None:
-        """Keep to the rate; of the first burst let only one go at once: those after it come as places get free."""
+        Gives the seconds waited for the rate; being spread is no wait for others.
+        """
         if self._gap_s:
             now = perf_counter()
             start_at = max(now, self._next_at)
             self._next_at = start_at + self._gap_s
             if start_at > now:
-                self._waits.add(start_at - now)
                 gevent.sleep(start_at - now)
+                return start_at - now
         elif self._started < self._width:
             self._started += 1
             if self._started > 1 and self._jitter_s:
                 gevent.sleep(random.uniform(0, self._jitter_s))  # noqa: S311 # nothing secret
+        return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 from collections import deque
@@ -18,9 +19,13 @@ from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Reason
 from checker.probes.base import Background
+from checker.probes.text import excerpt
+from checker.unanswered import unanswered
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
 from checker.worker.lag import LagMeter
+
+log = logging.getLogger(__name__)
 
 _FLUSH_CHECKS = 100
 _LOOK_S = 0.05
@@ -92,7 +97,7 @@ class Loop:
         self._lag: LagMeter | None = None
         self._concurrency = Concurrency(1, adaptive=False)
         self._durations_ms: list[float] = []
-        self._strained = self._worker = self._checks = self._suspect = self._most_at_once = 0
+        self._starting = self._strained = self._worker = self._checks = self._suspect = self._most_at_once = 0
 
     def start(self, limits: Limits) -> None:
         """Begin to run tasks."""
@@ -112,6 +117,14 @@ class Loop:
         """Begin no more checks, or begin them again."""
         self._open = open_
         self._run_more()
+
+    def drop(self, detail: str) -> None:
+        """Give up what was not begun, with the reason that there was no room for it."""
+        for task in self._tasks:
+            given_up = unanswered(task.server, Reason.RESOURCE_LIMIT, detail, task.tries)
+            self._finished.append(Finished(given_up, ()))
+        self._tasks.clear()
+        self._full.set()
 
     def stop(self, cancel: bool) -> None:
         """Take no more tasks and hand over all results; with ``cancel`` give up the checks that are under way.
@@ -155,6 +168,7 @@ class Loop:
             longest_lag_us=0 if self._lag is None else round(self._lag.longest_s * 1e6),
             most_at_once=self._most_at_once,
             concurrency_at_end=self._concurrency.allowed,
+            ports_at_busiest_origin=0 if self._checker is None else self._checker.ports_at_busiest_origin(),
         )
         if self._checker is None:
             return WorkerReport(worker=worker)
@@ -168,17 +182,18 @@ class Loop:
         """Start as many greenlets as there are tasks for, and room."""
         if self._checker is None or self._lag is None:
             return
-        for _ in range(min(len(self._tasks), self._concurrency.allowed - len(self._running))):
-            if self._has_room:
-                self._running.spawn(self._work, self._checker, self._lag)
+        while self._has_room and len(self._tasks) > self._starting:
+            self._starting += 1
+            self._running.spawn(self._work, self._checker, self._lag)
         self._most_at_once = max(self._most_at_once, len(self._running))
 
     def _work(self, checker: Checker, lag: LagMeter) -> None:
         """Run one task after the other while there are some, and room."""
         tasks, concurrency = self._tasks, self._concurrency
+        self._starting -= 1
         while tasks and self._open and len(self._running) <= concurrency.allowed:
             began = perf_counter()
-            finished = checker.check(tasks.popleft())
+            finished = _checked(checker, tasks.popleft())
             self._note(finished.check)
             if lag.saturated_since(began):
                 self._suspect += 1
@@ -229,3 +244,13 @@ class Loop:
                 contracts=tuple(contract for outcome in outcomes for contract in outcome.contracts),
             )
         )
+
+
+def _checked(checker: Checker, task: Task) -> Finished:
+    """The result of the check; a mistake of ours must lose neither the row nor the greenlet."""
+    try:
+        return checker.check(task)
+    except Exception as error:
+        log.exception("check of %s", task.server.name)
+        detail = f"{type(error).__name__}: {excerpt(str(error))}"
+        return Finished(unanswered(task.server, Reason.INTERNAL_ERROR, detail, task.tries), ())

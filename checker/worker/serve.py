@@ -87,6 +87,10 @@ def serve() -> int:
                 loop.start(limits)
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)
+            elif message["op"] == "gate":
+                loop.gate(message["open"])
+            elif message["op"] == "drop":
+                loop.drop(message["detail"])
             elif message["op"] == "stop":
                 loop.stop(cancel=message["cancel"])
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)

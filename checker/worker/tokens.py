@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from contextlib import AbstractContextManager
 from typing import Any
 
 from gevent.lock import BoundedSemaphore
+
+from checker.limits import CacheLimits
+from checker.measures import CacheMeasures
 
 _EARLY_S = 30.0
 """A token is renewed this long before it expires, or in the last fifth of a short life."""
@@ -15,25 +19,44 @@ _EARLY_S = 30.0
 class TokenStore:
     """Implements `checker.probes.base.Tokens`; one for each worker."""
 
-    def __init__(self, key: str | None) -> None:
-        self._cipher = None if key is None else _cipher(key)
-        self._tokens: dict[str, tuple[str, float]] = {}
+    def __init__(self, key: str | None, limits: CacheLimits) -> None:
+        self._cipher = None if key is None or not limits.enabled else _cipher(key)
+        self._limits = limits
+        self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        """The one that was used last is the last."""
         self._locks: dict[str, BoundedSemaphore] = {}
+        self._hits, self._misses, self._evicted = 0, 0, 0
 
     def get(self, key: str) -> str | None:
         """The token, unless it expires within moments."""
         token, until_s = self._tokens.get(key, (None, 0.0))
-        return token if time.time() < until_s else None
+        if token is None or time.time() >= until_s:
+            self._misses += 1
+            return None
+        self._hits += 1
+        self._tokens.move_to_end(key)
+        return token
 
-    def put(self, key: str, token: str, expires_at_ms: int) -> str | None:
-        """Keep the token; its encrypted form to store, if the user gave a key for that."""
+    def put(self, key: str, token: str, expires_at_ms: int) -> tuple[str, int] | None:
+        """Keep the token, for the configured time at most.
+
+        Gives its encrypted form to store and when that expires, if there is a key for it.
+        """
         import orjson
 
-        expires_s, now_s = expires_at_ms / 1000, time.time()
+        if not self._limits.enabled:
+            return None
+        now_s = time.time()
+        expires_s = min(expires_at_ms / 1000, now_s + self._limits.ttl)
         self._tokens[key] = token, expires_s - min(_EARLY_S, (expires_s - now_s) / 5)
+        self._tokens.move_to_end(key)
+        while len(self._tokens) > self._limits.size:
+            self._tokens.popitem(last=False)
+            self._evicted += 1
         if self._cipher is None:
             return None
-        return str(self._cipher.encrypt(orjson.dumps([key, token, expires_at_ms])).decode())
+        until_ms = round(expires_s * 1000)
+        return str(self._cipher.encrypt(orjson.dumps([key, token, until_ms])).decode()), until_ms
 
     def drop(self, key: str, token: str) -> None:
         """Forget the token, if it is still this one."""
@@ -53,6 +76,16 @@ class TokenStore:
             return
         if stored_key == key:
             self.put(key, token, expires_at_ms)
+
+    def measures(self) -> CacheMeasures:
+        """How often a token was there when one was asked for, and how many had to go."""
+        return CacheMeasures(
+            category="auth_tokens",
+            hits=self._hits,
+            misses=self._misses,
+            evicted=self._evicted,
+            entries=len(self._tokens),
+        )
 
     def exclusive(self, key: str) -> AbstractContextManager[Any]:
         """Let one attempt at a time fetch the token."""

@@ -34,6 +34,9 @@ class Contestant:
     """Whether it is worth its time in a quick run."""
     quick_share: float = 0.2
     """Share of ``checks`` made in a quick run; more where starting takes long, else nothing can be told."""
+    tls: bool = False
+    cached: bool = False
+    """Answers from what it remembers: the target is not to be asked in the run that is measured."""
     runs: int = 1
     """How often it is run in the same folder; only the last time is measured."""
 
@@ -53,6 +56,7 @@ _MCP: dict[str, Any] = {"path": "/mcp", "counted": "tools/list", "against": "url
 _MODERN: dict[str, Any] = {"path": "/modern", "counted": "tools/list", "against": "urllib3-modern"}
 _SLOW: dict[str, Any] = {"path": "/slow", "counted": "GET /slow"}
 _CLOSE: dict[str, Any] = {"path": "/close", "counted": "GET /close"}
+_TLS: dict[str, Any] = {**_CLOSE, "tls": True, "against": "urllib3-tls"}
 _WORKER, _WHOLE, _URLLIB3 = ("with_worker.py",), ("with_checker.py",), ("with_urllib3.py",)
 
 GROUPS = {
@@ -103,6 +107,16 @@ GROUPS = {
             client=_WHOLE,
             runs=2,
             checks=1_000,
+            in_quick=False,
+            **_MCP,
+        ),
+        Contestant(
+            name="checker-mcp-cached",
+            words="the same with results of the last hour taken (--max-age)",
+            client=("with_checker.py", "--max-age", "1h"),
+            runs=2,
+            cached=True,
+            checks=3_000,
             in_quick=False,
             **_MCP,
         ),
@@ -176,6 +190,10 @@ GROUPS = {
             **_CLOSE,
         ),
     ),
+    "REST over TLS, a connection for each check": (
+        Contestant(name="checker-tls", words="this checker, worker only", client=_WORKER, checks=1_500, **_TLS),
+        Contestant(name="urllib3-tls", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=1_000, **_TLS),
+    ),
 }
 """Title of a table -> its rows."""
 
@@ -190,4 +208,6 @@ COMPARISONS = (
         "checker-mcp-run",
         "cpu",
     ),
+    Comparison("an earlier result taken instead of a check", "checker-mcp-cached", "checker-mcp-run", "cpu"),
+    Comparison("a TLS session resumed instead of a handshake with urllib3", "checker-tls", "urllib3-tls", "cpu"),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.certificate import made_certificate
 from bench.clients.order import Order
 from bench.contestants import Contestant
 
@@ -79,10 +80,12 @@ class Figure:
 class Target:
     """The target as its own process."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], authority: str) -> None:
         assert process.stdout is not None
+        self.authority = authority
         said = json.loads(process.stdout.readline())
         self.ports: list[int] = said["ports"]
+        self.tls_ports: list[int] = said["tls_ports"]
         self.loop: str = said["loop"]
 
     def count(self) -> Mapping[str, int]:
@@ -96,12 +99,14 @@ class Target:
 @contextmanager
 def target(python: Path) -> Iterator[Target]:
     """The target while it runs."""
-    command = [str(python), str(_HERE / "target.py"), str(_PORTS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            yield Target(process)
-        finally:
-            process.terminate()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        certificate, authority = made_certificate(Path(folder))
+        command = [str(python), str(_HERE / "target.py"), str(_PORTS), certificate]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            try:
+                yield Target(process, authority)
+            finally:
+                process.terminate()
 
 
 class Bench:
@@ -114,7 +119,9 @@ class Bench:
     def sample(self, contestant: Contestant, checks: int) -> Sample:
         """Run the contestant once; raises MeasureFailed."""
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            order = Order(self._target.ports, contestant.path, checks, contestant.concurrency, folder)
+            aimed = self._target
+            ports, authority = (aimed.tls_ports, aimed.authority) if contestant.tls else (aimed.ports, None)
+            order = Order(ports, contestant.path, checks, contestant.concurrency, folder, authority)
             for _ in range(contestant.runs):
                 before = self._target.count()
                 said = self._client(contestant, order)
@@ -130,7 +137,7 @@ class Bench:
             requests=sum(used.values()),
             **said,
         )
-        if not taken.checks == taken.good == taken.counted:
+        if taken.good != taken.checks or taken.counted != (0 if contestant.cached else taken.checks):
             raise MeasureFailed(
                 f"{contestant.name}: {taken.good} of {checks} checks good, {taken.counted} at the target"
             )

@@ -1,6 +1,7 @@
 """The target of the benchmark: a fast loopback server for REST and MCP that counts connections and requests.
 
-Started as a program with the number of ports it is to open; prints {"ports": [...]} and ends with its standard input.
+Started as a program with the number of ports it is to open, and a PEM file with certificate and key for as many with
+TLS; prints {"ports": [...], "tls_ports": [...]} and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import ssl
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -151,17 +153,28 @@ class Target(asyncio.Protocol):
             self._transport.write(http("405 Method Not Allowed"))
 
 
-async def serve(count: int) -> None:
+async def serve(count: int, certificate: str | None) -> None:
     """Open the ports, say which, and serve until standard input ends."""
+    loop = asyncio.get_running_loop()
+    ports, tls_ports = await opened(count, None), []
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        tls_ports = await opened(count, context)
+    print(json.dumps({"ports": ports, "tls_ports": tls_ports, "loop": type(loop).__module__}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+async def opened(count: int, context: ssl.SSLContext | None) -> list[int]:
+    """So many ports, listened to."""
     loop, ports = asyncio.get_running_loop(), []
     for port in random.sample(PORTS, len(PORTS)):
         with suppress(OSError):  # taken by somebody else
-            await loop.create_server(Target, "127.0.0.1", port, backlog=1024)
+            await loop.create_server(Target, "127.0.0.1", port, backlog=1024, ssl=context)
             ports.append(port)
         if len(ports) == count:
             break
-    print(json.dumps({"ports": ports, "loop": type(loop).__module__}), flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    return ports
 
 
 def main() -> None:
@@ -172,7 +185,7 @@ def main() -> None:
     else:
         run = uvloop.run
     with suppress(KeyboardInterrupt):
-        run(serve(int(sys.argv[1])))
+        run(serve(int(sys.argv[1]), next(iter(sys.argv[2:]), None)))
 
 
 if __name__ == "__main__":

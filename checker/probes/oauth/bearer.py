@@ -12,7 +12,7 @@ from checker.probes.oauth.discovery import token_source
 from checker.probes.oauth.options import OAuth
 from checker.probes.oauth.token import fetch_token
 
-AUTH_TOKEN = "auth_token"  # noqa: S105 # the name of a cache category
+AUTH_TOKEN = "auth_tokens"  # noqa: S105 # the name of a cache category
 """Cache category: an encrypted access token."""
 
 
@@ -59,8 +59,8 @@ class Bearer:
         token = fetch_token(transport, self._oauth, source)
         seen.secrets.add(token.value)
         expires_at_ms = round((time.time() + token.life_s) * 1000)
-        if encrypted := transport.tokens.put(self._key, token.value, expires_at_ms):
-            seen.remember[AUTH_TOKEN], seen.remember_until_ms[AUTH_TOKEN] = encrypted, expires_at_ms
+        if to_store := transport.tokens.put(self._key, token.value, expires_at_ms):
+            seen.remember[AUTH_TOKEN], seen.remember_until_ms[AUTH_TOKEN] = to_store
         return token.value
 
     def _take(self, token: str | None, seen: Observation) -> None:

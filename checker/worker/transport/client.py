@@ -83,6 +83,8 @@ class Client:
             except (HTTPError, http.client.HTTPException, OSError) as error:
                 connection.close()
                 if reused and never_answered(error):
+                    self._pools.counts.reused -= 1
+                    self._pools.counts.closed_by_peer += 1
                     continue
                 pool.give_back(connection)
                 raise exchange_failure(error, self._trace.step) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from time import perf_counter
+from collections import Counter
+from time import monotonic, perf_counter
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -13,29 +14,62 @@ from checker.worker.transport.sockets import is_public, open_socket
 from checker.worker.transport.tls import certificate_expiry_ms, handshake_failure, keep_session
 from checker.worker.transport.trace import Trace
 
+_PORT_KEPT_S = 60.0
+"""How long Linux keeps a port after its connection was closed here (TIME_WAIT)."""
+
+
+class Recent:
+    """Connections opened to each origin in the last minute or so: the kernel keeps the port of each for that time."""
+
+    def __init__(self) -> None:
+        self._now: Counter[tuple[str, int]] = Counter()
+        self._before: Counter[tuple[str, int]] = Counter()
+        self._since_s = monotonic()
+
+    def add(self, origin: tuple[str, int]) -> None:
+        """Count one more."""
+        self._roll()
+        self._now[origin] += 1
+
+    def most(self) -> int:
+        """Those to the origin with the most."""
+        self._roll()
+        return max((number + self._before[origin] for origin, number in self._now.items()), default=0)
+
+    def _roll(self) -> None:
+        now_s = monotonic()
+        if now_s - self._since_s >= _PORT_KEPT_S:
+            stale = now_s - self._since_s >= 2 * _PORT_KEPT_S
+            self._before = Counter() if stale else self._now
+            self._now, self._since_s = Counter(), now_s
+
 
 class Counts:
     """The connections of one probe kind in a worker."""
 
     __slots__ = (
         "closed_by_peer",
+        "connecting",
         "created",
         "evicted",
         "in_use",
         "most_in_use",
         "most_open",
         "open",
+        "recent",
         "reused",
         "tls_handshakes",
         "tls_resumed",
     )
 
     def __init__(self) -> None:
-        self.open = self.in_use = self.most_in_use = self.most_open = 0
+        self.open = self.connecting = self.in_use = self.most_in_use = self.most_open = 0
+        self.recent = Recent()
         self.created = self.reused = self.closed_by_peer = self.evicted = self.tls_handshakes = self.tls_resumed = 0
 
-    def opened(self) -> None:
+    def opened(self, host: str, port: int) -> None:
         """One more is open."""
+        self.recent.add((host, port))
         self.created += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -61,10 +95,14 @@ class _Traced:
     def _open(self, connection: HTTPConnection) -> socket.socket:
         host = connection._dns_host  # the host as it is to be looked up; urllib3 keeps it under this name only
         timeout_s = float(connection.timeout or 0)
-        sock = open_socket(host, connection.port, timeout_s, self.trace, self.public_only, self.dns)
+        self.counts.connecting += 1
+        try:
+            sock = open_socket(host, connection.port, timeout_s, self.trace, self.public_only, self.dns)
+        finally:
+            self.counts.connecting -= 1
         self.public_peer = is_public(sock.getpeername()[0])
         self._counted = True
-        self.counts.opened()
+        self.counts.opened(host, connection.port)
         return sock
 
     def _note_closed(self) -> None:

@@ -45,7 +45,8 @@ class DnsCache:
     def __init__(self, limits: DnsLimits) -> None:
         self._limits = limits
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._lookups: dict[str, AsyncResult[tuple[list[Address], str | None]]] = {}
+        self._lookups: dict[str, AsyncResult[Any]] = {}
+        """Host -> the entry that its lookup will give."""
         self._fresh: list[CacheEntry] = []
         self._hits = self._misses = self._stale_hits = self._evicted = 0
         gevent.get_hub().threadpool.maxsize = _LOOKUPS_AT_ONCE
@@ -60,7 +61,7 @@ class DnsCache:
             self._hits += 1
             self._entries.move_to_end(host)
         else:
-            entry = self._looked_up(host, entry)
+            entry = self._looked_up(host)
         if entry.error is not None:
             raise ProbeFailure(Reason.DNS, f"{host}: {entry.error}", "dns")
         return entry.addresses
@@ -99,41 +100,45 @@ class DnsCache:
             entries=len(self._entries),
         )
 
-    def _looked_up(self, host: str, before: _Entry | None) -> _Entry:
-        waiting = self._lookups.get(host)
+    def _looked_up(self, host: str) -> _Entry:
+        waiting: Any = self._lookups.get(host)
         if waiting is None:
             self._misses += 1
             waiting = self._lookups[host] = AsyncResult()
             gevent.spawn(self._look_up, host, waiting)  # on its own: who asked first may be out of time before the rest
         else:
             self._hits += 1
-        addresses, error = waiting.get() or ([], "not found")
-        now_s = time.time()
-        if error is not None and before is not None and before.addresses and now_s < before.stale_until_s:
-            self._stale_hits += 1
-            return before
-        if error is not None:
-            until_s = now_s + self._limits.negative_ttl
-            return self._keep(host, _Entry([], error, until_s, until_s))
-        known = self._entries.get(host)
-        if known is not None and known is not before:  # kept by another who waited for the same lookup
-            return known
-        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 # nothing secret
-        until_s = now_s + self._limits.ttl * jitter
-        entry = self._keep(host, _Entry(addresses, None, until_s, until_s + self._limits.stale))
-        self._fresh += self._to_store(host, entry, now_s)
-        return entry
+        found: _Entry = waiting.get()
+        return found
 
-    def _look_up(self, host: str, waiting: AsyncResult[tuple[list[Address], str | None]]) -> None:
+    def _look_up(self, host: str, waiting: AsyncResult[Any]) -> None:
+        """Ask the system, and keep what it says whether or not somebody still waits for it."""
+        addresses, error = list[Address](), "not a valid host name"
         try:
             found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-            waiting.set((_taking_turns(dict.fromkeys((family, address) for family, _, _, _, address in found)), None))
-        except socket.gaierror as error:
-            waiting.set(([], error.strerror or "not found"))
+            addresses = _taking_turns(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        except socket.gaierror as failure:
+            error = failure.strerror or "not found"
         except (UnicodeError, OSError):
-            waiting.set(([], "not a valid host name"))
+            pass
         finally:
             del self._lookups[host]
+            waiting.set(self._settled(host, addresses, error))
+
+    def _settled(self, host: str, addresses: list[Address], error: str) -> _Entry:
+        now_s = time.time()
+        if addresses:
+            until_s = now_s + self._limits.ttl * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 # nothing secret
+            entry = self._keep(host, _Entry(addresses, None, until_s, until_s + self._limits.stale))
+            self._fresh += self._to_store(host, entry, now_s)
+            return entry
+        until_s = now_s + self._limits.negative_ttl
+        before = self._entries.get(host)
+        if before is not None and before.addresses and now_s < before.stale_until_s:
+            self._stale_hits += 1
+            before.good_until_s = min(until_s, before.stale_until_s)  # a lookup that fails may take long each time
+            return before
+        return self._keep(host, _Entry([], error, until_s, until_s))
 
     def _keep(self, host: str, entry: _Entry) -> _Entry:
         if self._limits.enabled:

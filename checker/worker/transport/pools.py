@@ -6,12 +6,12 @@ import queue
 import socket
 from collections import OrderedDict
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any
 
 import gevent
 import gevent.queue
-from gevent.lock import BoundedSemaphore, DummySemaphore
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, FullPoolError
 from urllib3.util import Url
@@ -19,7 +19,7 @@ from urllib3.util import Url
 from checker.limits import PoolLimits
 from checker.measures import PoolMeasures
 from checker.probes.options import Tls
-from checker.worker.lanes import Waits
+from checker.worker.lanes import Places, Waits
 from checker.worker.transport.connection import Counts, TracedHTTPConnection, TracedHTTPSConnection
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.tls import TlsContexts
@@ -34,6 +34,8 @@ class _Leasing:
     """Pooling and reuse as urllib3 has it, over a queue made for greenlets."""
 
     owner: Pools
+    open_idle = 0
+    """Connections in the queue that are open: few pools have one when room is looked for."""
 
     def lease(self) -> Any:
         """An idle connection that the server has not closed, or one that is still to be opened."""
@@ -49,6 +51,7 @@ class _Leasing:
             connection.counts, connection.dns = owner.counts, owner.dns
             return connection
         if connection.sock is not None:
+            self.open_idle -= 1
             if _has_ended(connection.sock):
                 owner.counts.closed_by_peer += 1
                 connection.close()
@@ -67,9 +70,12 @@ class _Leasing:
             connection.close()
         with suppress(ClosedPoolError, FullPoolError):
             pool._put_conn(connection)
+        self.open_idle += connection.sock is not None
 
     def close_idle(self, idle_since: float) -> int:
         """Close what has been idle since that moment or before; how many there were."""
+        if not self.open_idle:
+            return 0
         pool: Any = self
         kept, closed = [], 0
         with suppress(queue.Empty, AttributeError):
@@ -82,6 +88,7 @@ class _Leasing:
         for connection in reversed(kept):
             with suppress(queue.Full, AttributeError):
                 pool.pool.put(connection, block=False)
+        self.open_idle -= closed
         return closed
 
 
@@ -105,9 +112,7 @@ class Pools:
     def __init__(self, per_origin: int, limits: PoolLimits, dns: DnsCache) -> None:
         self.counts, self.waits, self.dns = Counts(), Waits(), dns
         self.keepalive_s, self.most_open = limits.keepalive, limits.max_connections
-        self.slots: BoundedSemaphore | DummySemaphore = DummySemaphore()
-        if limits.when_full == "wait":
-            self.slots = BoundedSemaphore(limits.max_connections)
+        self.slots = Places(limits.max_connections if limits.when_full == "wait" else inf)
         self.contexts = TlsContexts()
         self._per_origin = per_origin
         self._pools: OrderedDict[tuple[Any, ...], _HttpPool | _HttpsPool] = OrderedDict()
@@ -131,7 +136,7 @@ class Pools:
 
     def make_room(self) -> None:
         """Close an idle connection of the origin that was not called for longest, if as many are open as may be."""
-        if self.counts.open < self.most_open:
+        if self.counts.open + self.counts.connecting < self.most_open:
             return
         for pool in self._pools.values():
             if closed := pool.close_idle(monotonic()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from checker.model import Reason
@@ -51,7 +51,8 @@ class ResumingContext(ssl.SSLContext):
         if session is not None and monotonic() < until_s:
             kwargs["session"] = session
         wrapped = super().wrap_socket(sock, *args, **kwargs)
-        wrapped.resumable_as = server  # type: ignore[attr-defined] # read by keep_session
+        if not wrapped.session_reused:  # a resumed one is not kept again: its age counts from the certificate
+            wrapped.resumable = server, monotonic() + _good_for_s(wrapped)  # type: ignore[attr-defined] # for keep_session
         return wrapped
 
 
@@ -62,14 +63,20 @@ def keep_session(sock: object) -> None:
     """
     if not isinstance(sock, ssl.SSLSocket) or not isinstance(context := sock.context, ResumingContext):
         return
-    server: Any = getattr(sock, "resumable_as", None)
-    if server is None or sock.session_reused:
-        return  # a resumed one is not kept again: its age counts from the certificate
+    server, until_s = getattr(sock, "resumable", (None, 0.0))
+    if server is None:
+        return
     session = sock.session
     if session is not None and (session.has_ticket or session.id):
         if len(context.sessions) >= _MOST_SESSIONS:
             context.sessions.clear()
-        context.sessions[server] = session, monotonic() + _RESUME_WITHIN_S
+        context.sessions[server] = session, until_s
+
+
+def _good_for_s(sock: ssl.SSLSocket) -> float:
+    """How long the session may be taken up: not past the end of the certificate, which nobody would see."""
+    expires_at_ms = certificate_expiry_ms(sock)
+    return _RESUME_WITHIN_S if expires_at_ms is None else min(_RESUME_WITHIN_S, expires_at_ms / 1000 - time())
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

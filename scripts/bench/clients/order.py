@@ -22,10 +22,13 @@ class Order:
     concurrency: int
     folder: str
     """Where the client may keep files; a client that is run again finds what it left."""
+    authority: str | None = None
+    """PEM file of the authority to trust, where the ports speak TLS."""
 
     def url(self, number: int) -> str:
         """The address of a check."""
-        return f"http://127.0.0.1:{self.ports[number % len(self.ports)]}{self.path}"
+        scheme = "http" if self.authority is None else "https"
+        return f"{scheme}://127.0.0.1:{self.ports[number % len(self.ports)]}{self.path}"
 
     def text(self) -> str:
         """The order as a command-line argument."""

@@ -26,7 +26,7 @@ def mcp(http: urllib3.PoolManager, url: str, check: Callable[..., bool]) -> bool
 
 
 def main(order: Order) -> None:
-    http = urllib3.PoolManager(num_pools=len(order.ports), maxsize=order.concurrency)
+    http = urllib3.PoolManager(num_pools=len(order.ports), maxsize=order.concurrency, ca_certs=order.authority)
     protocols = {"/mcp": session_check, "/modern": sessionless_check}
 
     def check(number: int) -> bool:

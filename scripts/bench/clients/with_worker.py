@@ -13,6 +13,7 @@ from order import Order, peak_bytes_of, read_order, report
 from checker.limits import Limits
 from checker.model import Batch, Server, Status
 from checker.probes.mcp.options import McpOptions
+from checker.probes.options import Tls
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
@@ -20,8 +21,9 @@ from checker.sharding import Shard
 
 def servers(order: Order) -> Iterator[Server]:
     kind, options = ("mcp", McpOptions) if order.path in ("/mcp", "/modern") else ("rest", RestOptions)
+    tls = Tls(ca_file=order.authority)
     for number in range(order.checks):
-        yield Server(name=f"server {number}", probes={kind: options(url=order.url(number))})
+        yield Server(name=f"server {number}", probes={kind: options(url=order.url(number), tls=tls)})
 
 
 def worker_peak_bytes() -> int | None:

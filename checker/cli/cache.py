@@ -1,0 +1,134 @@
+"""`mcp-status cache`: what is kept between runs, how much it helps, and forgetting it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from checker.cli.options import database, database_path, output_format
+from checker.errors import UsageError
+
+
+@click.group("cache")
+def command() -> None:
+    """Show or clear what is kept between runs.
+
+    \b
+    config        validated configurations: an unchanged file is not parsed again
+    auth_tokens   access tokens, encrypted; only with run.token_key
+    dns           addresses of host names
+    results       results of checks, for check --max-age
+
+    Sizes and times are options of the configuration (run.caches). Further categories hold what servers turned out to
+    speak, such as mcp_era; docs/caches.md has them all.
+
+    \b
+    mcp-status cache stats                  is it worth it?
+    mcp-status cache list dns
+    mcp-status cache clear results --yes    the next check --max-age checks every server
+    """  # noqa: D301 # click wants the backspace itself
+
+
+@command.command("stats")
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="Add up hits, misses and evictions of this many runs, the newest.",
+)
+@output_format
+@database
+def stats(runs: int, fmt: str, db: Path | None) -> None:
+    """Show how much each category holds, and how often it had what was looked for.
+
+    The columns count entries now, and hits, misses and evictions in the last runs. A stale hit is an address that
+    served past its end because the lookup failed. The same numbers, run by run, are in the view cache_history.
+    """
+    from reports import caches, render, tables
+    from storage.cached import cache_stats
+
+    now_ms = time.time_ns() // 1_000_000
+    rows = cache_stats(database_path(db), runs, now_ms)
+    documents = list(map(caches.stats_document, rows))
+    if fmt == "json":
+        sys.stdout.write(render.json({"runs": runs, "categories": documents}))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(documents))
+    elif fmt == "csv":
+        lines = [tuple(document.values()) for document in documents]
+        sys.stdout.writelines(render.csv_lines(caches.STATS_COLUMNS, lines))
+    else:
+        tables.console(sys.stdout).print(caches.stats_table(rows, now_ms))
+
+
+@command.command("list")
+@click.argument("category", required=False)
+@click.option("--expired", is_flag=True, help="Only entries past their end, which go when the next run ends.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="At most this many.")
+@output_format
+@database
+def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | None) -> None:
+    """Show the entries of CATEGORY, or of all, the one used last first.
+
+    Values are shortened; those of config and auth_tokens are encrypted and never shown. The key of a result is a
+    digest of the server's name and options, its value the run that checked it.
+    """
+    from reports import caches, render, tables
+    from storage.cached import cache_list
+
+    now_ms = time.time_ns() // 1_000_000
+    found = cache_list(database_path(db), category, limit + 1, expired_before_ms=now_ms if expired else None)
+    rows = found[:limit]
+    documents = list(map(caches.entry_document, rows))
+    if fmt == "json":
+        sys.stdout.write(render.json({"entries": documents}))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(documents))
+    elif fmt == "csv":
+        lines = [tuple(document.values()) for document in documents]
+        sys.stdout.writelines(render.csv_lines(caches.ENTRY_COLUMNS, lines))
+    elif rows:
+        tables.console(sys.stdout).print(caches.entries_table(rows, now_ms))
+    else:
+        click.echo("no entries")
+    if len(found) > limit:
+        click.echo(f"only the first {limit} entries; raise --limit for more", err=True)
+
+
+@command.command("clear")
+@click.argument("categories", nargs=-1, metavar="[CATEGORY]...")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output_format
+@database
+def clear(categories: tuple[str, ...], yes: bool, fmt: str, db: Path | None) -> None:
+    """Remove the entries of each CATEGORY, or of all.
+
+    Nothing is lost but time: what is needed is found out anew. No result is deleted from the history.
+    """
+    from reports import render, tables
+    from storage.cached import known_categories
+    from storage.store import open_store
+
+    path = database_path(db)
+    known_categories(path, categories)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("this is no terminal to ask on; say --yes to remove the entries")
+        click.confirm(f"remove all entries of {', '.join(categories) or 'every category'}?", abort=True, err=True)
+    with open_store(path) as store:
+        removed = store.clear_cache(categories)
+    documents = [{"category": name, "removed": number} for name, number in removed.items()]
+    if fmt == "json":
+        sys.stdout.write(render.json({"removed": removed}))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(documents))
+    elif fmt == "csv":
+        sys.stdout.writelines(render.csv_lines(("category", "removed"), list(removed.items())))
+    elif removed:
+        tables.console(sys.stdout).print(tables.rows_table(("category", "removed"), removed.items()))
+    else:
+        click.echo("nothing to remove")

@@ -1,0 +1,30 @@
+"""The settings of a configuration file: from the cache in the database where nothing has changed, else read anew."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from checker.caching import CONFIG, ConfigUse
+
+if TYPE_CHECKING:
+    from checker.settings import Settings
+
+
+def configured(path: Path, environment: str | None, database: Path) -> tuple[Settings, ConfigUse | None]:
+    """The settings, and how they were come to; raises ConfigError.
+
+    The second is None for a file that cannot be kept, such as a pipe.
+    """
+    from checker.settings import sealed
+    from storage.driver import cache_entry
+
+    key = sealed.cache_key(path, environment)
+    kept = cache_entry(database, CONFIG, key, time.time_ns() // 1_000_000)
+    if kept is not None and (settings := sealed.opened(kept, path, environment)) is not None:
+        return settings, ConfigUse(key, None)
+    settings, made_of = sealed.loaded(path, environment)
+    if made_of is None:
+        return settings, None
+    return settings, ConfigUse(key, lambda: sealed.seal(settings, made_of))

@@ -1,0 +1,105 @@
+"""Circuit breakers as they are kept between runs: a row for each probe of a server that has failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy.dialects import sqlite
+
+from checker.breaker import Circuit, Circuits, Rules, State, after, rules, whole
+from checker.model import CheckResult, Server, Status
+from storage.tables import breakers, checks, servers
+
+log = logging.getLogger(__name__)
+_FIELDS = tuple(field.name for field in fields(Circuit))
+_values = attrgetter(*_FIELDS)
+_COLUMNS = tuple(breakers.c[name] for name in ("kind", *_FIELDS))
+
+
+class Breakers:
+    """The breakers of the servers that a run checks."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rules] = {}
+
+    def begin(self, connection: Connection, checked: Iterable[Server]) -> None:
+        """Take the servers' options, and remove the circuits that these no longer ask for."""
+        all_rules = {server.name: rules(server) for server in checked}
+        self._rules = {name: wanted for name, wanted in all_rules.items() if wanted}
+        stored = select(breakers.c.server_id, breakers.c.kind, servers.c.name).join(servers)
+        for server_id, kind, name in connection.execute(stored).all():
+            if name in all_rules and kind not in all_rules[name]:
+                gone = breakers.c.server_id == server_id, breakers.c.kind == kind
+                connection.execute(delete(breakers).where(*gone))
+
+    def circuits(self, connection: Connection) -> dict[str, dict[str, Circuit]]:
+        """Server -> probe kind -> circuit, of the servers that have a breaker and have failed."""
+        found: dict[str, dict[str, Circuit]] = {}
+        for name, kind, *values in connection.execute(select(servers.c.name, *_COLUMNS).join(breakers)):
+            if name in self._rules:
+                found.setdefault(name, {})[kind] = _circuit(*values)
+        return found
+
+    def note(
+        self, connection: Connection, run_id: int, results: Sequence[CheckResult], server_ids: Mapping[str, int]
+    ) -> None:
+        """Write what the checks make of the circuits; before the checks themselves are written.
+
+        A check that the run has already is not counted again. The circuits are read here and not remembered from the
+        run's start, because another run may have written them meanwhile.
+        """
+        first = {server_ids[one.server]: one for one in reversed(results) if one.server in self._rules}
+        if not first:
+            return
+        stored: dict[int, dict[str, Circuit]] = {}
+        columns = select(breakers.c.server_id, *_COLUMNS).where(_among(breakers.c.server_id, list(first)))
+        for number, kind, *values in connection.execute(columns):
+            stored.setdefault(number, {})[kind] = _circuit(*values)
+        failed = [number for number, check in first.items() if number in stored or _fails(check)]
+        counted = set(failed) - _there(connection, run_id, failed)
+        rows = [
+            {"server_id": number, "kind": kind, **dict(zip(_FIELDS, _values(circuit), strict=True))}
+            for number in failed
+            if number in counted
+            for kind, circuit in self._changed(stored.get(number, {}), first[number]).items()
+        ]
+        if rows:
+            insert = sqlite.insert(breakers)
+            newer = {field: insert.excluded[field] for field in _FIELDS}
+            connection.execute(insert.on_conflict_do_update(index_elements=["server_id", "kind"], set_=newer), rows)
+
+    def _changed(self, before: Circuits, check: CheckResult) -> dict[str, Circuit]:
+        wanted = self._rules[check.server]
+        now = after(before, wanted, check)
+        if (now_whole := whole(now, wanted)) != (then_whole := whole(before, wanted)):
+            log.info("%s: breaker %s, was %s", check.server, now_whole, then_whole)
+        return {kind: circuit for kind, circuit in now.items() if circuit != before.get(kind, Circuit())}
+
+
+def _fails(check: CheckResult) -> bool:
+    """Whether the check can change a circuit that has never failed."""
+    return any(probe.status is Status.UNHEALTHY for probe in check.probes)
+
+
+def _circuit(state: str, *others: Any) -> Circuit:
+    return Circuit(state=State(state), **dict(zip(_FIELDS[1:], others, strict=True)))
+
+
+def _there(connection: Connection, run_id: int, server_ids: list[int]) -> set[int]:
+    """Those of the servers whose check in this run is stored already."""
+    if not server_ids:
+        return set()
+    of_run = checks.c.run_id == run_id, _among(checks.c.server_id, server_ids)
+    return set(connection.scalars(select(checks.c.server_id).where(*of_run)))
+
+
+def _among(column: ColumnElement[int], numbers: list[int]) -> ColumnElement[bool]:
+    """Whether the column is one of these, however many: they are one parameter."""
+    listed = func.json_each(orjson.dumps(numbers).decode()).table_valued("value")
+    return column.in_(select(listed.c.value))

@@ -1,0 +1,44 @@
+"""Which SQLite is used and where the file lies, and reading one cache entry; loads no SQLAlchemy, which takes long."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote
+
+import platformdirs
+
+_WAIT_S = 1.0
+_ENTRY = "select value from cache_entries where category = ? and key = ? and expires_at_ms > ?"
+
+
+def driver() -> ModuleType:
+    """The SQLite binding: the one that brings its own recent library where it is installed, else Python's."""
+    try:
+        import pysqlite3
+    except ImportError:
+        return sqlite3
+    return pysqlite3  # type: ignore[no-any-return] # no annotations
+
+
+def default_path(environ: Mapping[str, str]) -> Path:
+    """The database file where none is named: ``MCP_STATUS_DB``, else history.db in the user's data directory."""
+    named = environ.get("MCP_STATUS_DB")
+    return Path(named) if named else Path(platformdirs.user_data_dir("mcp-status-check")) / "history.db"
+
+
+def cache_entry(path: Path, category: str, key: str, now_ms: int) -> str | None:
+    """The value of an entry that has not expired; None also where there is no database, or not one to read now."""
+    binding = driver()
+    try:
+        if not path.is_file():
+            return None
+        address = f"file:{quote(str(path.resolve()))}?mode=ro"
+        with closing(binding.connect(address, uri=True, timeout=_WAIT_S)) as connection:
+            found = connection.execute(_ENTRY, (category, key, now_ms)).fetchone()
+    except (binding.Error, OSError):
+        return None
+    return str(found[0]) if found else None
