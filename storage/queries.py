@@ -114,6 +114,16 @@ class History:
         )
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
+    def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
+        """The statuses in a run, those it took from earlier ones included, each with whether it is suspect."""
+        with errors_of(self._path):
+            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id)
+            of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
+            taken = and_(of_server == checks.c.server_id, of_run == checks.c.run_id)
+            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken)
+            found = own.union(cached.where(run_cached.c.run_id == run_id))
+            return {(str(status), bool(suspect)) for status, suspect in self._connection.execute(found)}
+
     def _cached_checks(self, run_id: int) -> list[CheckRow]:
         """The earlier checks that a run took instead of checking again, each with its age."""
         run = self.run(run_id)

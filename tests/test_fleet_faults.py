@@ -100,7 +100,7 @@ def interrupted_after_s(deadlines: Deadlines, limit_s: float, work: Callable[[],
 
 
 def test_each_is_interrupted_in_its_own_time() -> None:
-    """500 with limits between 20 and 520 ms in no order; what the busy machine made the loop late is not their fault."""
+    """500 with limits between 20 and 520 ms in no order; what made the whole loop late is not their fault."""
     deadlines, draw, lag = Deadlines(), random.Random(3), LagMeter(too_late_s=1.0)
     limits_s = [0.02 + draw.randrange(500) / 1000 for _ in range(500)]
     running = [gevent.spawn(interrupted_after_s, deadlines, limit_s, lambda: gevent.sleep(30)) for limit_s in limits_s]

@@ -129,14 +129,15 @@ def command(
         log_level=log_level,
     )
     if request.max_age_s and not request.caches.results.enabled and not quiet:
-        click.echo("mcp-status: run.caches.results is not enabled: there are no results for --max-age to take", err=True)
+        click.echo("mcp-status: run.caches.results is not enabled: --max-age has no results to take", err=True)
     with progress_bar(not quiet) as progress:
         end = run.check(request, progress)
 
     from storage.queries import open_history  # not before: importing SQLAlchemy would hold up the workers' start
 
     with open_history(path) as history:
-        stored, checks = history.run(end.run_id), history.checks_of_run(end.run_id)
+        stored, statuses = history.run(end.run_id), history.statuses_of_run(end.run_id)
+        checks = [] if quiet else history.checks_of_run(end.run_id)
         changed = history.drift_of_run(end.run_id)
         measures = history.measures_of_run(end.run_id)
     if not quiet:
@@ -148,19 +149,15 @@ def command(
             click.echo(line, err=True)
     if end.signal is not None:
         return _INTERRUPTED + end.signal
-    code = _status_code(checks, fail_on)
+    code = _status_code(statuses, fail_on)
     drifted = any(row.grade in _DRIFT[drift] for row in changed) if drift else False
     return max(code, _DRIFTED) if drifted else code
 
 
-def _status_code(checks: list[CheckRow], fail_on: str) -> int:
-    found = {_trusted_status(row) for row in checks}
+def _status_code(statuses: set[tuple[str, bool]], fail_on: str) -> int:
+    """The exit code; what a worker that was late found to be wrong may have been its own lateness."""
+    found = {"UNKNOWN" if suspect and status != "HEALTHY" else status for status, suspect in statuses}
     return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if one in found), 0)
-
-
-def _trusted_status(row: CheckRow) -> str:
-    """The status to go by: what a worker that was late found to be wrong may have been its own lateness."""
-    return "UNKNOWN" if row.suspect and row.status != "HEALTHY" else row.status
 
 
 def _settings(

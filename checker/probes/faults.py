@@ -21,6 +21,8 @@ def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
     if has_url and options.url:
         yield from _url_faults(options)
         yield from _credential_faults(options)
+    if options.proxy is not None:
+        yield from _proxy_faults(options.proxy)
     yield from _header_faults(options)
     yield from _retry_faults(options.retry)
     if options.breaker is not None and options.breaker.cooldown <= 0:
@@ -49,6 +51,16 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
     if parts.scheme == "http" and options.tls != Tls():
         yield ("tls",), "TLS options for an http address; write https, or remove them"
+
+
+def _proxy_faults(proxy: str) -> Iterator[Fault]:
+    try:
+        parts = urlsplit(proxy)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.path.strip("/")
+    except ValueError:
+        valid = False
+    if not valid or re.search(r"[\s\x00-\x1f\x7f]", proxy):
+        yield ("proxy",), "not the address (not shown) of an http or https proxy; write it like http://host:3128"
 
 
 def _credential_faults(options: Endpoint) -> Iterator[Fault]:

@@ -44,6 +44,10 @@ def http_secrets(options: Any) -> Iterator[str]:
         yield unquote(parts.password)
     if options.basic is not None:
         yield options.basic.password or ""
+    if options.proxy is not None:
+        yield options.proxy
+        proxy = urlsplit(options.proxy)
+        yield unquote(proxy.password or "")
 
 
 def credentials(options: Any) -> dict[str, str]:

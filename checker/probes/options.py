@@ -120,6 +120,10 @@ class Endpoint:
     """Key in a header of its own."""
     tls: Tls = Tls()
     """Certificate verification and client certificate."""
+    proxy: Secret | None = None
+    """http or https address of a proxy to go through; may hold user and password. Nothing is read from HTTPS_PROXY."""
+    http: Literal["fast", "urllib3"] = "fast"
+    """Who speaks HTTP: the parser made for this, or urllib3 as it comes, for a server that the former dislikes."""
     max_body: Bytes = 1024 * 1024
     """Largest body accepted, after decompression."""
     auth_required: AuthVerdict = "degraded"

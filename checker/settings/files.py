@@ -61,9 +61,7 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files
             said = _said(error)
             source.complain(keys, f"{source.shown(keys)}: {said}; name a readable file, from the folder of this one")
             continue
-        read: dict[str, Any] = (
-            {keys[-1]: file} if secret is None else {keys[-1]: file, secret: content.strip()}
-        )
+        read: dict[str, Any] = {keys[-1]: file} if secret is None else {keys[-1]: file, secret: content.strip()}
         for key in reversed(keys[:-1]):
             read = {key: read}
         found = merged(found, read)

@@ -26,6 +26,7 @@ from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
 from checker.worker.transport.dns import DnsCache
+from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes
 
@@ -74,7 +75,10 @@ class Checker:
         self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
         self.dns = DnsCache(limits.caches.dns)
         pools = {kind: self._pools(kind, limits) for kind in KINDS}
-        self._shared = {kind: Shared(pools[kind], self.processes, self._tokens, grace) for kind in KINDS}
+        self._shared = {
+            kind: Shared(pool, PlainHttp(pool, limits.per_origin), self.processes, self._tokens, grace)
+            for kind, pool in pools.items()
+        }
         self._limits, self._deadlines = limits, Deadlines()
         self._lanes: dict[tuple[str | int, ...], Lane] = {}
 

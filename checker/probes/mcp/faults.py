@@ -10,7 +10,7 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.faults import oauth_faults
 
 _CREDENTIALS = ("headers", "bearer", "basic", "api_key", "oauth")
-ONLY_HTTP = (*_CREDENTIALS, "tls", "bearer_file", "transport", "url")
+ONLY_HTTP = (*_CREDENTIALS, "tls", "bearer_file", "transport", "url", "proxy", "http")
 """Options that do not go with a command; as defaults they are meant for other servers."""
 
 
@@ -36,6 +36,8 @@ def _command_faults(options: McpOptions) -> Iterator[Fault]:
     for name in _CREDENTIALS:
         if getattr(options, name):
             yield (name,), "a command takes no such credentials; give them to it as env: or args:"
+    if options.proxy is not None:
+        yield ("proxy",), "does not go with a command; remove it"
     if any("\0" in arg for arg in options.args):
         yield ("args",), "an argument has a NUL character in it"
     for name, value in options.env.items():

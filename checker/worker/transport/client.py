@@ -17,6 +17,7 @@ from checker.probes.options import Endpoint
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import Incoming, parsed, request_bytes
+from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes, StartedProcess
 from checker.worker.transport.reply import HttpReply
@@ -40,6 +41,7 @@ class Shared:
     """What all attempts of one probe kind share in a worker."""
 
     pools: Pools
+    plain: PlainHttp
     processes: Processes
     tokens: Tokens
     grace: Grace
@@ -68,6 +70,11 @@ class Client:
 
         A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply came.
         """
+        if self._options.proxy is not None or self._options.http != "fast":
+            headers = {"User-Agent": USER_AGENT, **request.headers}
+            reply = self._shared.plain.exchange(request, headers, self._options, self._trace)
+            self._open.append(reply)
+            return reply
         try:
             url, target = parsed(request.url)
             pool = self._pools.pool(url, self._options.tls)

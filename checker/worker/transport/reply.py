@@ -5,16 +5,15 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
-from urllib3.exceptions import DecodeError
+from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.response import BaseHTTPResponse, _get_decoder
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.transport.failures import exchange_failure
-from checker.worker.transport.http1 import Incoming
 from checker.worker.transport.trace import Trace
 
 _PIECE_BYTES = 65536
@@ -29,11 +28,43 @@ def _decoder(coding: str) -> Any:
     return _get_decoder(coding) if known else None
 
 
+class Response(Protocol):
+    """A response whose head is there, whoever parses it."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names are looked up without regard to case."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has come."""
+        ...
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can carry another exchange."""
+        ...
+
+    def next_piece(self) -> bytes:
+        """The next piece of the body as it came; empty at its end. Raises HTTPException and OSError."""
+        ...
+
+    def rest(self) -> bytes:
+        """All that has come of the body and was not taken yet."""
+        ...
+
+
 class HttpReply:
     """Implements `checker.probes.base.Reply`."""
 
     def __init__(
-        self, response: Incoming, connection: Any, give_back: Callable[[Any], None], trace: Trace, max_body: int
+        self, response: Response, connection: Any, give_back: Callable[[Any], None], trace: Trace, max_body: int
     ) -> None:
         self._response, self._connection, self._give_back = response, connection, give_back
         self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
@@ -93,7 +124,7 @@ class HttpReply:
         start = perf_counter()
         try:
             chunk = self._decoded()
-        except (DecodeError, http.client.HTTPException, OSError) as error:
+        except (HTTPError, http.client.HTTPException, OSError) as error:
             self.close()
             raise exchange_failure(error, "transfer") from None
         finally:

@@ -1,0 +1,221 @@
+"""Exchanges through urllib3 as it comes: for what the fast path does not cover, proxies first of all.
+
+The same connections, clock and counts, and the same body reader; only the request is written and the response parsed by
+urllib3 and http.client. Behind a proxy the address of the server is not known here: whether a redirect leads to a
+private host is then the proxy's to decide.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+from urllib.parse import unquote
+
+import gevent.local
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError, LocationParseError, ProxyError
+from urllib3.util import make_headers, parse_url
+
+from checker.model import Reason
+from checker.probes.base import ProbeFailure, Request
+from checker.probes.options import Endpoint, Tls
+from checker.probes.text import excerpt
+from checker.worker.transport.connection import TracedHTTPConnection, TracedHTTPSConnection
+from checker.worker.transport.failures import exchange_failure, never_answered
+from checker.worker.transport.pools import Pools
+from checker.worker.transport.reply import HttpReply
+from checker.worker.transport.trace import Trace
+
+_MOST_ORIGINS = 1000
+_READ_BYTES = 65536
+_now: Any = gevent.local.local()
+"""The exchange that this greenlet makes: urllib3 hands connections out and opens them by itself."""
+
+
+class _Timed:
+    """What both kinds of connection share: the clock of the exchange that uses it."""
+
+    _used = False
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send the request; the socket is opened on the way where need be."""
+        connection: Any = self
+        connection.trace.step = "send"
+        super().request(*args, **kwargs)  # type: ignore[misc] # urllib3's
+        connection.trace.step, self._sent = "wait", perf_counter()
+
+    def getresponse(self) -> Any:
+        """The response with its head."""
+        connection: Any = self
+        connection.trace.connection(public=connection.public_peer, reused=self._used)
+        if connection.trace.certificate_expires_at_ms is None:
+            connection.trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
+        connection.counts.reused += self._used
+        self._used = True
+        response = super().getresponse()  # type: ignore[misc] # urllib3's
+        connection.trace.spent("wait", perf_counter() - self._sent)
+        connection.trace.step = "transfer"
+        return response
+
+    def close(self) -> None:
+        """Close the socket; the next exchange opens another."""
+        self._used = False
+        super().close()  # type: ignore[misc] # urllib3's
+
+    def _new_conn(self) -> Any:
+        connection: Any = self
+        try:
+            return super()._new_conn()  # type: ignore[misc] # ours
+        except ProbeFailure as failure:
+            if connection.proxy is not None:
+                raise ProbeFailure(failure.reason, f"proxy: {failure.detail}", failure.stage) from None
+            raise
+
+    def _tunnel(self) -> Any:
+        connection: Any = self
+        try:
+            return super()._tunnel()  # type: ignore[misc] # urllib3's
+        except (OSError, http.client.HTTPException) as error:
+            said = f"proxy {connection.host} port {connection.port}: {excerpt(str(error))}"
+            raise ProbeFailure(Reason.CONNECT_FAILED, said, "connect") from None
+
+
+class _PlainConnection(_Timed, TracedHTTPConnection):
+    """A connection that http.client speaks over."""
+
+
+class _SecureConnection(_Timed, TracedHTTPSConnection):
+    """The same with TLS."""
+
+
+class _Handing:
+    """Hands connections out with what they need to know of the exchange."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)  # type: ignore[misc] # urllib3's
+        connection.trace, connection.public_only = _now.trace, _now.public_only
+        connection.counts, connection.dns = _now.pools.counts, _now.pools.dns
+        return connection
+
+
+class _PlainPool(_Handing, HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _SecurePool(_Handing, HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class PlainHttp:
+    """urllib3's pool managers of one probe kind: one for each proxy and TLS setting."""
+
+    def __init__(self, pools: Pools, per_origin: int) -> None:
+        self._pools, self._per_origin = pools, per_origin
+        self._managers: dict[tuple[str | None, Tls], PoolManager] = {}
+
+    def exchange(self, request: Request, headers: Mapping[str, str], options: Endpoint, trace: Trace) -> HttpReply:
+        """Send the request and read the reply's head; raises ProbeFailure."""
+        manager = self._manager(options)
+        _now.trace, _now.pools = trace, self._pools
+        _now.public_only = bool(request.redirected and trace.public_peer and options.proxy is None)
+        timeout = Timeout(connect=options.connect_timeout, read=None)  # the attempt's deadline is the limit
+        sent = {"Accept-Encoding": "identity", **headers} if "Accept-Encoding" not in headers else dict(headers)
+        for last_try in (False, True):
+            try:
+                response = manager.urlopen(
+                    request.method,
+                    request.url,
+                    body=request.body,
+                    headers=sent,
+                    timeout=timeout,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    assert_same_host=False,
+                )
+            except (LocationParseError, UnicodeError) as error:
+                raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
+            except ValueError as error:  # a header that http.client does not send
+                raise ProbeFailure(Reason.HTTP_MALFORMED, excerpt(str(error)), "send") from None
+            except (HTTPError, http.client.HTTPException, OSError) as error:
+                if not last_try and trace.first_reused and never_answered(_cause(error)):
+                    continue
+                raise _failure(error, trace) from None
+            body = _Body(response)
+            return HttpReply(body, body, _let_go, trace, options.max_body)
+        raise AssertionError("the second try returns or raises")
+
+    def _manager(self, options: Endpoint) -> PoolManager:
+        key = (options.proxy, options.tls)
+        manager = self._managers.get(key)
+        if manager is None:
+            names: dict[str, Any] = {}
+            if options.tls.server_name:
+                names = {"server_hostname": options.tls.server_name, "assert_hostname": options.tls.server_name}
+            if not options.tls.verify:
+                names["assert_hostname"] = False
+            names |= {"maxsize": self._per_origin, "ssl_context": self._pools.contexts.get(options.tls)}
+            if options.proxy is None:
+                manager = PoolManager(_MOST_ORIGINS, **names)
+            else:
+                manager = self._through(options.proxy, names)
+            manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+            self._managers[key] = manager
+        return manager
+
+    def _through(self, proxy: str, names: dict[str, Any]) -> ProxyManager:
+        parts = parse_url(proxy)
+        headers = make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else None
+        bare = f"{parts.scheme}://{parts.netloc}"
+        context = self._pools.contexts.get(Tls())
+        return ProxyManager(bare, _MOST_ORIGINS, proxy_headers=headers, proxy_ssl_context=context, **names)
+
+
+class _Body:
+    """A urllib3 response as `HttpReply` reads one, and the connection it came over."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.complete = False
+        self.reusable = True
+        """urllib3 looks after that itself."""
+
+    def next_piece(self) -> bytes:
+        """The next piece of the body as it came; empty at its end; raises what http.client and urllib3 raise."""
+        piece: bytes | None = self._response.read1(_READ_BYTES, decode_content=False)
+        if not piece:
+            self.complete = True
+        return piece or b""
+
+    def rest(self) -> bytes:
+        """Nothing: what has come whole was read."""
+        return b""
+
+    def close(self) -> None:
+        """Close the connection, if the body was not read to its end."""
+        if not self.complete:
+            self._response.close()
+
+    def release(self) -> None:
+        """Give the connection back to its pool."""
+        self._response.release_conn()
+
+
+def _let_go(body: Any) -> None:
+    body.release()
+
+
+def _cause(error: Exception) -> Exception:
+    inner = error.args[1] if isinstance(error, HTTPError) and len(error.args) > 1 else error
+    return inner if isinstance(inner, Exception) else error
+
+
+def _failure(error: Exception, trace: Trace) -> ProbeFailure:
+    if isinstance(error, ProxyError):
+        return ProbeFailure(Reason.CONNECT_FAILED, f"proxy: {excerpt(str(error))}", "connect")
+    return exchange_failure(error, trace.step)
