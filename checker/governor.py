@@ -61,9 +61,7 @@ class Governor:
     ``sink`` takes the results of servers that are given up.
     """
 
-    def __init__(
-        self, limits: ResourceCaps, shards: Shards, accounts: Accounts, sink: Callable[[Batch], None]
-    ) -> None:
+    def __init__(self, limits: ResourceCaps, shards: Shards, accounts: Accounts, sink: Callable[[Batch], None]) -> None:
         self._limits, self._shards, self._accounts, self._sink = limits, shards, accounts, sink
         self._ended = threading.Event()
         self._looked = threading.Event()
