@@ -253,6 +253,8 @@ def test_hanging_server_delays_a_run_by_its_deadline_only(status: Status) -> Non
         ["config"],
         ["config", "validate"],
         ["db"],
+        ["report"],
+        ["report", "recommendations"],
         ["cache"],
         ["cache", "stats"],
         ["cache", "list"],

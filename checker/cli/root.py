@@ -17,6 +17,7 @@ COMMANDS = {
     "contract": "checker.cli.contract",
     "config": "checker.cli.config",
     "cache": "checker.cli.cache",
+    "report": "checker.cli.report",
     "db": "checker.cli.db",
 }
 """Command name -> the module whose attribute ``command`` it is."""
@@ -28,6 +29,7 @@ SUMMARIES = {
     "contract": "Show what an MCP server offers, and how that has changed.",
     "config": "Validate, import or describe a configuration.",
     "cache": "Show or clear what is kept between runs.",
+    "report": "Which settings to change, with the evidence from stored runs.",
     "db": "Say what is in the database file.",
 }
 _USAGE = 3

@@ -1,0 +1,85 @@
+"""Which settings to change, each with its evidence: the rules of rules.py over what stored runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from reports.documents import iso
+from reports.rules import FEWEST_RUNS, RULES, Facts, Recommendation
+from storage.evidence import Evidence
+
+COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
+_COLOURS = {"worth doing": "yellow", "consider": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, and what it was found in."""
+
+    recommendations: tuple[Recommendation, ...]
+    evidence: Evidence
+
+    @property
+    def looked_at(self) -> str:
+        """What the rules have seen, in one line; whether that was enough."""
+        runs = self.evidence.runs
+        seen = f"{len(runs)} run{'' if len(runs) == 1 else 's'} with {self.evidence.checks} checks"
+        since = f" since {iso(self.evidence.since_ms)}"
+        if len(runs) < FEWEST_RUNS:
+            return f"insufficient: {seen}{since}; at least {FEWEST_RUNS} finished runs are needed"
+        return f"looked at {seen}{since}"
+
+
+def recommend(evidence: Evidence, timeouts_s: Mapping[str, float], cores: int | None, host: str) -> Report:
+    """All recommendations, those worth doing first.
+
+    ``timeouts_s`` are the timeouts in force by probe kind, empty where they are not known; ``cores`` are those of
+    ``host``, on which runs that were made elsewhere are not measured.
+    """
+    found: list[Recommendation] = []
+    if len(evidence.runs) >= FEWEST_RUNS:
+        facts = Facts(evidence=evidence, timeouts_s=timeouts_s, cores=cores, host=host)
+        for rule in RULES:
+            found += rule(facts)
+    ordered = sorted(found, key=lambda one: (one.severity != "worth doing", one.setting, one.subject))
+    return Report(tuple(ordered), evidence)
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """The report with every number."""
+    return {
+        "looked_at": {
+            "since": iso(report.evidence.since_ms),
+            "runs": len(report.evidence.runs),
+            "checks": report.evidence.checks,
+            "enough": len(report.evidence.runs) >= FEWEST_RUNS,
+        },
+        "recommendations": [recommendation_document(one) for one in report.recommendations],
+    }
+
+
+def recommendation_document(one: Recommendation) -> dict[str, Any]:
+    """A recommendation with the numbers behind it."""
+    return {**{name: getattr(one, name) for name in COLUMNS}, "numbers": dict(one.numbers)}
+
+
+def recommendations_table(found: Sequence[Recommendation]) -> Table:
+    """One line a recommendation."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name in ("severity", "setting"), overflow="fold")
+    for one in found:
+        table.add_row(
+            Text(one.severity, style=_COLOURS[one.severity]),
+            Text(one.setting),
+            Text(one.subject),
+            Text(one.suggestion),
+            Text(one.evidence),
+        )
+    return table

@@ -1,0 +1,334 @@
+"""The rules behind recommendations: evidence in, recommendations out. A new one is a function and a line in `RULES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Literal
+
+from checker.measures import PoolMeasures
+from storage.evidence import Evidence, RunEvidence
+
+FEWEST_RUNS = 3
+"""One run may have been a bad moment."""
+_OFTEN = 0.5
+"""Share of runs that something has to be seen in."""
+_FEWEST_EXCHANGES = 200
+_WAITED_SHARE, _WAITED_MS = 0.2, 50.0
+_LATE_MS, _ON_TIME_MS, _SUSPECT_SHARE = 100.0, 20.0, 0.01
+_STEPPED_BACK = 0.5
+_LONG_MS = 10_000
+"""Shorter runs are mostly starting up: nothing is won."""
+_IDLE_SHARE, _BUSY_SHARE = 0.3, 0.85
+_FEWEST_FOR_P999, _FEWEST_FOR_MOST = 1000, 50
+_FAR_ABOVE = 10.0
+_HEADROOM_P999, _HEADROOM_MOST = 3.0, 5.0
+_FEWEST_LOOKUPS = 20
+_RECENT, _FEWEST_EARLIER = 20, 50
+_SLOWER_RATIO, _SLOWER_MS, _SURE = 1.25, 20.0, 4.0
+_RETRIED_SHARE, _FEWEST_PROBES = 0.2, 20
+_CLOSED_SHARE = 0.05
+_OPTIONS = {
+    "cpu": "cpu_percent",
+    "memory": "memory",
+    "machine_cpu": "machine_cpu_percent",
+    "machine_memory": "machine_memory_percent",
+    "descriptors": "descriptors_percent",
+    "ports": "ports_percent",
+}
+"""Resource of an alert -> its option under ``run.limits``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """A setting to change."""
+
+    severity: Literal["worth doing", "consider"]
+    setting: str
+    suggestion: str
+    evidence: str
+    """One sentence with the numbers."""
+    subject: str = "all runs"
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rules are given."""
+
+    evidence: Evidence
+    timeouts_s: Mapping[str, float]
+    """Probe kind -> the longest timeout in force; empty where it is not known."""
+    cores: int | None
+    host: str
+    """Where the cores are: runs that were made elsewhere are not measured by them."""
+
+
+Rule = Callable[[Facts], Iterator[Recommendation]]
+
+
+def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
+    """Probe kind -> its counts over all runs; of the largest values the largest."""
+    found: dict[str, PoolMeasures] = {}
+    for run in evidence.runs:
+        for pool in run.measures.pools:
+            before = found.get(pool.kind, PoolMeasures(kind=pool.kind))
+            found[pool.kind] = PoolMeasures(
+                kind=pool.kind,
+                created=before.created + pool.created,
+                reused=before.reused + pool.reused,
+                closed_by_peer=before.closed_by_peer + pool.closed_by_peer,
+                waits=before.waits + pool.waits,
+                wait_us=before.wait_us + pool.wait_us,
+                most_open=max(before.most_open, pool.most_open),
+            )
+    return found
+
+
+def _waits(facts: Facts) -> Iterator[Recommendation]:
+    for kind, pool in _pools(facts.evidence).items():
+        exchanges = pool.created + pool.reused
+        mean_ms = pool.wait_us / max(1, pool.waits) / 1000
+        share = pool.waits / max(1, exchanges)
+        if exchanges >= _FEWEST_EXCHANGES and share >= _WAITED_SHARE and mean_ms >= _WAITED_MS:
+            yield Recommendation(
+                severity="worth doing",
+                setting="run.per_origin",
+                subject=kind,
+                suggestion=f"double it, or run.pools.{kind}.max_connections if {pool.most_open} is all it allows",
+                evidence=f"{pool.waits} waits on {exchanges} exchanges, {mean_ms:.0f} ms on average",
+                numbers={"waits": pool.waits, "exchanges": exchanges, "mean_wait_ms": round(mean_ms, 1)},
+            )
+
+
+def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
+    late = [run for run in facts.evidence.runs if _is_late(run)]
+    if len(late) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
+        return
+    settled = median(sum(worker.concurrency_at_end for worker in run.measures.workers) for run in late)
+    lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
+    suspect = sum(worker.suspect_checks for run in late for worker in run.measures.workers)
+    yield Recommendation(
+        severity="worth doing",
+        setting="run.concurrency",
+        suggestion=f"lower it to about {max(10, round(settled))}",
+        evidence=(
+            f"workers were {lag_ms:.0f} ms late (p99) in {len(late)} of {len(facts.evidence.runs)} runs, "
+            f"{suspect} results suspect"
+        ),
+        numbers={"runs_late": len(late), "lag_p99_ms": round(lag_ms, 1), "suspect": suspect, "settled_at": settled},
+    )
+
+
+def _is_late(run: RunEvidence) -> bool:
+    workers = run.measures.workers
+    checks = sum(worker.checks for worker in workers)
+    suspect = sum(worker.suspect_checks for worker in workers)
+    return bool(checks) and (
+        suspect > _SUSPECT_SHARE * checks or max(worker.lag_p99_us for worker in workers) / 1000 > _LATE_MS
+    )
+
+
+def _too_few_at_once(facts: Facts) -> Iterator[Recommendation]:
+    idle = [run for run in facts.evidence.runs if _is_idle_at_its_limit(run)]
+    if len(idle) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
+        return
+    newest = idle[0]
+    used = sum(worker.cpu_ms for worker in newest.measures.workers) / newest.duration_ms / max(1, newest.workers)
+    yield Recommendation(
+        severity="worth doing",
+        setting="run.concurrency",
+        suggestion=f"raise it from {newest.concurrency} to {2 * newest.concurrency}",
+        evidence=(
+            f"in {len(idle)} of {len(facts.evidence.runs)} runs all {newest.concurrency} places were in use while "
+            f"workers used {used:.0%} of a core; the newest took {newest.duration_ms / 1000:.0f} s"
+        ),
+        numbers={"runs": len(idle), "cpu_share": round(used, 3), "duration_ms": newest.duration_ms},
+    )
+
+
+def _is_idle_at_its_limit(run: RunEvidence) -> bool:
+    share = -(-run.concurrency // max(1, run.workers))
+    workers = run.measures.workers
+    return (
+        bool(workers)
+        and run.duration_ms >= _LONG_MS
+        and all(worker.most_at_once >= share for worker in workers)
+        and all(worker.cpu_ms < _IDLE_SHARE * run.duration_ms for worker in workers)
+        and all(worker.lag_p99_us / 1000 < _ON_TIME_MS for worker in workers)
+    )
+
+
+def _long_timeouts(facts: Facts) -> Iterator[Recommendation]:
+    for kind, timeout_s in facts.timeouts_s.items():
+        durations = sorted(facts.evidence.durations_ms.get(kind, ()))
+        if len(durations) < _FEWEST_FOR_MOST:
+            continue
+        sure = len(durations) >= _FEWEST_FOR_P999
+        slow_ms = durations[int(len(durations) * 0.999)] if sure else durations[-1]
+        if timeout_s * 1000 < _FAR_ABOVE * max(slow_ms, 100.0):
+            continue
+        wanted_s = _rounded_up(slow_ms * (_HEADROOM_P999 if sure else _HEADROOM_MOST) / 1000)
+        what = "p99.9" if sure else "longest"
+        yield Recommendation(
+            severity="consider",
+            setting=f"defaults.{kind}.timeout",
+            subject=kind,
+            suggestion=f"{wanted_s:g}s instead of {timeout_s:g}s",
+            evidence=f"{what} of {len(durations)} good probes: {slow_ms:.0f} ms; who hangs holds a place until then",
+            numbers={"probes": len(durations), "slow_ms": round(slow_ms, 1), "timeout_s": timeout_s},
+        )
+
+
+def _rounded_up(seconds: float) -> float:
+    """At least a second, in steps a person would write."""
+    return next((step for step in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120) if step >= seconds), 300.0)
+
+
+def _useless_caches(facts: Facts) -> Iterator[Recommendation]:
+    totals: dict[str, list[int]] = {}
+    for run in facts.evidence.runs:
+        for cache in run.measures.caches:
+            total = totals.setdefault(cache.category, [0, 0, 0])
+            for place, number in enumerate((cache.hits, cache.misses, cache.evicted)):
+                total[place] += number
+    began = sorted(run.started_at_ms for run in facts.evidence.runs)
+    gap_s = median(after - before for before, after in pairwise(began)) / 1000
+    for category, (hits, misses, evicted) in totals.items():
+        if hits == 0 and misses >= _FEWEST_LOOKUPS:
+            yield Recommendation(
+                severity="consider",
+                setting=f"run.caches.{category}.ttl",
+                subject=category,
+                suggestion=f"longer than the {gap_s:.0f} s between runs, or enabled: false",
+                evidence=f"none of {misses} lookups found anything",
+                numbers={"hits": hits, "misses": misses, "gap_s": round(gap_s)},
+            )
+        if evicted >= _FEWEST_LOOKUPS and evicted > hits:
+            yield Recommendation(
+                severity="consider",
+                setting=f"run.caches.{category}.size",
+                subject=category,
+                suggestion="larger: entries go before they are used",
+                evidence=f"{evicted} entries had to go, {hits} lookups found one",
+                numbers={"evicted": evicted, "hits": hits},
+            )
+
+
+def _slower_servers(facts: Facts) -> Iterator[Recommendation]:
+    for series in facts.evidence.series:
+        recent, earlier = series.durations_ms[:_RECENT], series.durations_ms[_RECENT:]
+        if len(recent) < _RECENT or len(earlier) < _FEWEST_EARLIER:
+            continue
+        now_ms, before_ms = median(recent), median(earlier)
+        if now_ms < before_ms * _SLOWER_RATIO or now_ms - before_ms < _SLOWER_MS or _z(recent, earlier) < _SURE:
+            continue
+        yield Recommendation(
+            severity="consider",
+            setting="degraded_above",
+            subject=series.server,
+            suggestion=f"look at the server; degraded_above: {before_ms * 2:.0f}ms makes a report of it",
+            evidence=(
+                f"median of the last {_RECENT} good checks {now_ms:.0f} ms, of the {len(earlier)} before "
+                f"{before_ms:.0f} ms"
+            ),
+            numbers={"recent_ms": round(now_ms, 1), "earlier_ms": round(before_ms, 1), "earlier": len(earlier)},
+        )
+
+
+def _z(recent: Sequence[float], earlier: Sequence[float]) -> float:
+    """How far the recent ones rank above the earlier ones, in standard deviations (Mann-Whitney, normal form)."""
+    import numpy as np
+
+    few, many = np.asarray(recent), np.sort(np.asarray(earlier))
+    below = np.searchsorted(many, few, side="left")
+    equal = np.searchsorted(many, few, side="right") - below
+    wins = float(np.sum(below + 0.5 * equal))
+    expected = len(few) * len(many) / 2
+    spread = (len(few) * len(many) * (len(few) + len(many) + 1) / 12) ** 0.5
+    return float((wins - expected) / spread)
+
+
+def _workers(facts: Facts) -> Iterator[Recommendation]:
+    cores = facts.cores
+    if cores is None:
+        return
+    long_ones = [run for run in facts.evidence.runs if run.duration_ms >= _LONG_MS and run.measures.workers]
+    here = [run for run in long_ones if run.host == facts.host]
+    busy = [
+        run
+        for run in here
+        if run.workers < cores and min(worker.cpu_ms for worker in run.measures.workers) > _BUSY_SHARE * run.duration_ms
+    ]
+    if len(busy) >= max(FEWEST_RUNS, _OFTEN * len(here)):
+        newest = busy[0]
+        yield Recommendation(
+            severity="worth doing",
+            setting="run.workers",
+            suggestion=f"{cores} instead of {newest.workers}",
+            evidence=f"in {len(busy)} of {len(here)} long runs every worker used its core; the machine has {cores}",
+            numbers={"runs": len(busy), "workers": newest.workers, "cores": cores},
+        )
+
+
+def _limits(facts: Facts) -> Iterator[Recommendation]:
+    used = [run.measures.resources for run in facts.evidence.runs if run.measures.resources is not None]
+    for resource, option in _OPTIONS.items():
+        alerts = [alert for run in facts.evidence.runs for alert in run.measures.alerts if alert.resource == resource]
+        hard = [alert for alert in alerts if alert.level == "hard"]
+        if not alerts:
+            continue
+        closed_s = sum(one.closed_ms for one in used) / 1000
+        dropped = sum(one.dropped for one in used)
+        newest = (hard or alerts)[0]
+        waited = f"; checks waited {closed_s:.0f} s in all, {dropped} were given up" if hard else ""
+        yield Recommendation(
+            severity="worth doing" if hard else "consider",
+            setting=f"run.limits.{option}",
+            suggestion="raise it, or lower run.concurrency" if hard else "watch it",
+            evidence=f"{newest.detail}: {len(hard)} times at its limit, {len(alerts) - len(hard)} warnings{waited}",
+            numbers={"hard": len(hard), "warnings": len(alerts) - len(hard), "value": newest.value, "dropped": dropped},
+        )
+
+
+def _retried(facts: Facts) -> Iterator[Recommendation]:
+    for one in facts.evidence.retries:
+        if one.probes >= _FEWEST_PROBES and one.retried >= _RETRIED_SHARE * one.probes:
+            yield Recommendation(
+                severity="consider",
+                setting=f"{one.kind}.retry",
+                subject=one.server,
+                suggestion="look at the server: retries hide that it fails now and then",
+                evidence=f"{one.retried} of {one.probes} probes were good only after another attempt ({one.reason})",
+                numbers={"retried": one.retried, "probes": one.probes},
+            )
+
+
+def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
+    for kind, pool in _pools(facts.evidence).items():
+        exchanges = pool.created + pool.reused
+        if exchanges >= _FEWEST_EXCHANGES and pool.closed_by_peer >= _CLOSED_SHARE * exchanges:
+            yield Recommendation(
+                severity="consider",
+                setting=f"run.pools.{kind}.keepalive",
+                subject=kind,
+                suggestion="shorter than the servers keep idle connections",
+                evidence=f"servers had closed {pool.closed_by_peer} idle connections, on {exchanges} exchanges",
+                numbers={"closed_by_peer": pool.closed_by_peer, "exchanges": exchanges},
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    _waits,
+    _too_many_at_once,
+    _too_few_at_once,
+    _long_timeouts,
+    _useless_caches,
+    _slower_servers,
+    _workers,
+    _limits,
+    _retried,
+    _closed_by_peer,
+)
