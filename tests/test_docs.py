@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from builders import batch, check, run_info, server
 from checker.settings import load
@@ -30,11 +29,15 @@ def test_documented_query_runs(tmp_path: Path, query: str) -> None:
 
 
 def test_example_in_the_readme_loads(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = (block for block in blocks if "servers:" in block)
     (tmp_path / "fleet.yaml").write_text(example)
     (one,) = load(tmp_path / "fleet.yaml", None, {"SEARCH_TOKEN": "x"}).servers
     assert set(one.probes) == {"mcp", "rest"}
-    assert yaml.safe_load(example)
+    for block in blocks:
+        servers = "servers: [{name: a, rest: 'http://h/'}]\n" if block != example else ""
+        (tmp_path / "part.yaml").write_text(block + servers)
+        assert load(tmp_path / "part.yaml", None, {"SEARCH_TOKEN": "x"}).servers
 
 
 @pytest.mark.parametrize("script", ["config_schema", "readme_views"])

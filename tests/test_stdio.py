@@ -149,9 +149,9 @@ def test_fleet_of_commands_keeps_to_its_limit() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_programs_are_gone_when_the_worker_is_killed(number: int, tmp_path: Path, status: Callable[..., Any]) -> None:
     config = tmp_path / "fleet.yaml"
-    fault = "forks" if number == signal.SIGTERM else "silent"
+    fault = "forks.py, silent" if number == signal.SIGTERM else "silent.py"
     config.write_text(
-        f"servers:\n  - name: a\n    mcp: {{command: {sys.executable}, args: [{SCRIPTS / fault}.py], timeout: 60s,"
+        f"servers:\n  - name: a\n    mcp: {{command: {sys.executable}, args: [{SCRIPTS}/{fault}], timeout: 60s,"
         f" calls: [{{tool: add}}]}}\n"
         f"  - name: b\n    mcp: {{command: {sys.executable}, args: [{SCRIPTS / 'silent'}.py], timeout: 5s}}\n"
     )

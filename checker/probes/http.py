@@ -28,7 +28,7 @@ def http_address(options: Any) -> Address:
     return _address(options.url)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=32768)  # a fleet is gone through several times: one that does not fit would be parsed each time
 def _address(url: str) -> Address:
     return Address(endpoint_key(url), shown_url(url), origin(url))
 

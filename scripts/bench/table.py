@@ -38,6 +38,8 @@ def markdown(document: Mapping[str, Any]) -> str:
     ]
     for title, contestants in GROUPS.items():
         rows = [_row(figures, one.name) for one in contestants if one.name in figures]
+        if not rows:
+            continue
         table = [(title, *HEAD[1:]), *rows]
         lines += ["", *(_line([row[column] for column in columns]) for row in table)]
         lines.insert(-len(rows), _line(["---", *["---:"] * (len(columns) - 1)]))

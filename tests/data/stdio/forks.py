@@ -1,4 +1,4 @@
-"""Has a child that ignores signals and keeps standard output open; otherwise a proper server."""
+"""Has a child that ignores signals and keeps standard output open; otherwise a proper server, or with "silent" none."""
 
 import signal
 import subprocess
@@ -16,6 +16,8 @@ def main() -> None:
     subprocess.Popen([sys.executable, __file__, "child"])
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    if sys.argv[1:] == ["silent"]:
+        time.sleep(600)
     speak()
 
 
