@@ -55,7 +55,7 @@ class TokenStore:
             self._evicted += 1
         if self._cipher is None:
             return None
-        until_ms = round(expires_s * 1000)
+        until_ms = int(expires_s * 1000)  # rounded up it would outlive its time
         return str(self._cipher.encrypt(orjson.dumps([key, token, until_ms])).decode()), until_ms
 
     def drop(self, key: str, token: str) -> None:
