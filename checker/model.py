@@ -111,6 +111,10 @@ class Server:
     group: str = ""
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
+    objective_ratio: float | None = None
+    """The share of the time that the server is to be up, above 0 and below 1; None sets no objective."""
+    maintenance: tuple[Any, ...] = ()
+    """Windows in which its checks are not counted (`checker.maintenance`)."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; a kind that is absent weighs 1."""
     combine: Combination = Combination()
@@ -227,6 +231,8 @@ class CheckResult:
     """How often the server was given to a worker: 2 after the first worker was lost."""
     suspect: bool = False
     """Taken while its worker was too late to be trusted with time: not counted in availability."""
+    maintenance: bool = False
+    """Taken while the server was under maintenance: not counted in availability."""
     probes: tuple[ProbeResult, ...] = ()
 
 

@@ -29,6 +29,7 @@ from storage.tables import (
     runs,
     schema_migrations,
     servers,
+    urls,
 )
 
 _WAIT_S = 10.0
@@ -54,6 +55,8 @@ class CheckRow:
     probes: tuple[ProbeResult, ...]
     suspect: bool = False
     """Taken while its worker was too late to be trusted with time: not counted."""
+    maintenance: bool = False
+    """Taken while the server was under maintenance: not counted."""
     cached_ms: int | None = None
     """Age of the result in the run that took it from an earlier one, ``run_id``; None where it was made in the run."""
 
@@ -110,7 +113,8 @@ class History:
     def checks_of_run(self, run_id: int) -> list[CheckRow]:
         """All checks of a run, and those that it took from earlier ones, by name of the server."""
         own = self._checks(
-            _CHECK_SELECT.where(checks.c.run_id == run_id), _PROBE_SELECT.where(probes.c.run_id == run_id)
+            _CHECK_SELECT.where(checks.c.run_id == run_id),
+            _PROBE_SELECT.join(checks, _SAME).where(checks.c.run_id == run_id),
         )
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
@@ -210,6 +214,7 @@ class History:
                     duration_us=row.duration_us,
                     tries=row.tries,
                     suspect=row.suspect,
+                    maintenance=row.maintenance,
                     probes=tuple(by_check.get((row.server_id, row.run_id), ())),
                 )
                 for row in self._connection.execute(found)
@@ -252,6 +257,7 @@ def reading(path: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
+_SAME = and_(checks.c.server_id == probes.c.server_id, checks.c.run_id == probes.c.run_id)
 _CHECK_SELECT = select(checks, servers.c.name, servers.c.group_name, servers.c.tags).join(
     servers, servers.c.id == checks.c.server_id
 )
@@ -260,8 +266,10 @@ _CONTRACT_SELECT = (
     .join(servers, servers.c.id == contract_versions.c.server_id)
     .outerjoin(contracts, contracts.c.digest == contract_versions.c.digest)
 )
-_PROBE_SELECT = select(probes, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS)).outerjoin(
-    mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id
+_PROBE_SELECT = (
+    select(probes, urls.c.url, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS))
+    .outerjoin(mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id)
+    .outerjoin(urls, urls.c.id == probes.c.url_id)
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
-from storage.tables import metadata, schema_migrations
+from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
 _VERSION_3 = (
@@ -61,6 +61,49 @@ _VERSION_3 = (
     ) without rowid""",
 )
 
+_OUTCOMES = """(
+        series_id integer not null, slot integer not null, healthy integer not null, degraded integer not null,
+        unhealthy integer not null, unknown integer not null, maintenance integer not null, suspect integer not
+        null, healthy_ms integer not null, degraded_ms integer not null, unhealthy_ms integer not null,
+        unknown_ms integer not null, maintenance_ms integer not null, changes integer not null, reasons text,
+        primary key (series_id, slot), foreign key(series_id) references series (id)
+    ) without rowid"""
+_LATENCY = """(
+        series_id integer not null, slot integer not null, count integer not null, sum_us integer not null,
+        min_us integer not null, max_us integer not null, p50_us integer not null, p95_us integer not null,
+        p99_us integer not null, histogram blob not null, primary key (series_id, slot), foreign key(series_id)
+        references series (id)
+    ) without rowid"""
+_VERSION_4 = (
+    "create table urls (id integer not null primary key, url text not null unique)",
+    "insert into urls (url) select distinct url from probes where url is not null",
+    "alter table probes add column url_id integer references urls (id)",
+    "update probes set url_id = (select id from urls where urls.url = probes.url)",
+    "alter table probes drop column url",
+    "drop index if exists probes_by_run",  # a run's probes are found through its checks
+    "alter table checks add column maintenance boolean not null default '0'",
+    "alter table servers add column objective_ratio float",
+    """create table series (
+        id integer not null primary key, server_id integer not null, kind text not null, stage text not null,
+        constraint series_names unique (server_id, kind, stage), foreign key(server_id) references servers (id)
+    )""",
+    *(f"create table {slot}_outcomes {_OUTCOMES}" for slot in ("hour", "day")),
+    *(f"create table {slot}_latency {_LATENCY}" for slot in ("hour", "day")),
+    """create table incidents (
+        server_id integer not null, started_at_ms integer not null, ended_at_ms integer, reason text,
+        primary key (server_id, started_at_ms), foreign key(server_id) references servers (id)
+    ) without rowid""",
+    """create table rollup_state (
+        server_id integer not null, rolled_until_ms integer not null, last_at_ms integer, last_gap_ms integer,
+        last_outcome integer, last_known integer, base_at_ms integer, base_gap_ms integer, base_outcome integer,
+        base_known integer, primary key (server_id), foreign key(server_id) references servers (id)
+    ) without rowid""",
+    """create table rollup_marks (
+        id integer not null primary key, first_run_id integer not null, raw_from_ms integer not null
+    )""",
+    "insert into rollup_marks (id, first_run_id, raw_from_ms) values (1, 0, 0)",
+)
+
 
 def _contracts(connection: Connection) -> None:
     """Version 2: contracts in place of tool lists, which the next run brings again; transports, stages, stderr."""
@@ -105,7 +148,14 @@ def _measures(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures)
+def _rollups(connection: Connection) -> None:
+    """Version 4: hour and day buckets, incidents, maintenance, objectives; addresses once instead of in every row."""
+    _drop_views(connection)
+    for statement in _VERSION_4:
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)
@@ -121,6 +171,7 @@ def migrate(connection: Connection, path: str) -> None:
         if inspect(connection).get_table_names():
             raise StorageError(f"{path}: a SQLite database of another program; use another file with --db")
         metadata.create_all(connection)
+        connection.execute(rollup_marks.insert().values(id=1, first_run_id=0, raw_from_ms=0))
         _record(connection, NEWEST)
     version = connection.scalar(select(func.max(schema_migrations.c.version))) or 0
     if version > NEWEST:

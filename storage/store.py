@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -21,6 +21,7 @@ from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, Ru
 from storage import cache
 from storage.breakers import Breakers
 from storage.contracts import Versions
+from storage.rollups import marks
 from storage.rows import insert_new
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
@@ -38,10 +39,11 @@ from storage.tables import (
     run_workers,
     runs,
     servers,
+    urls,
 )
 
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
-_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
+_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url"))
 _STAGES = tuple(field.name for field in fields(Stages))
 
 
@@ -68,6 +70,7 @@ class Store:
         self._engine, self.path = engine, path
         self._server_ids: dict[str, int] = {}
         self._facts_ids: dict[McpFacts, int] = {}
+        self._url_ids: dict[str, int] = {}
         self._versions = Versions()
         self._breakers = Breakers()
 
@@ -77,15 +80,21 @@ class Store:
             self._mark_abandoned(connection, info.host)
             insert = sqlite.insert(servers)
             rows = [
-                {"name": one.name, "group_name": one.group, "tags": orjson.dumps(list(one.tags)).decode()}
+                {
+                    "name": one.name,
+                    "group_name": one.group,
+                    "tags": orjson.dumps(list(one.tags)).decode(),
+                    "objective_ratio": one.objective_ratio,
+                }
                 for one in checked
             ]
-            newest = {"group_name": insert.excluded.group_name, "tags": insert.excluded.tags}
+            newest = {name: insert.excluded[name] for name in ("group_name", "tags", "objective_ratio")}
             if rows:
                 connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=newest), rows)
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
+            marks.add_servers(connection)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
             values = {"state": RunState.RUNNING, **asdict(info)}
@@ -106,6 +115,7 @@ class Store:
                 for place, probe in enumerate(check.probes)
             ]
             insert_new(connection, probes, probe_rows)
+            marks.note_written(connection, run_id, {row["server_id"]: row["started_at_ms"] for row in rows})
             insert_new(connection, contracts, [asdict(one) for one in batch.contracts])
             self._note_contracts(connection, run_id, batch)
             cache.keep(connection, batch.cache_entries)
@@ -141,6 +151,30 @@ class Store:
                 connection.execute(delete(table).where(table.c.run_id == run_id))
                 if records:
                     connection.execute(table.insert(), [{"run_id": run_id, **asdict(one)} for one in records])
+
+    def roll(self, now_ms: int, *, anew: bool = False, note: Callable[[int, int], None] | None = None) -> int:
+        """Fold the raw rows of full hours into buckets; gives how many checks were folded.
+
+        With ``anew`` all buckets whose raw rows are there are made again. ``note`` is told how many servers are done,
+        and of how many. A part of the servers at a time: what a killed roll has committed stays.
+        """
+        with self._transaction() as connection:
+            until_ms, blocks = (marks.plan_rebuild if anew else marks.plan)(connection, now_ms)
+        if not blocks:
+            return 0
+        from storage.rollups import roll  # numpy takes long to import, and most runs have no hour to close
+
+        total, done, folded = sum(map(len, blocks)), 0, 0
+        for servers_of_block in blocks:
+            with self._transaction() as connection:
+                step = roll.rebuild_servers if anew else roll.roll_servers
+                folded += step(connection, servers_of_block, until_ms)
+            done += len(servers_of_block)
+            if note is not None:
+                note(done, total)
+        with self._transaction() as connection:
+            marks.advance_first_run(connection, now_ms)
+        return folded
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """Those of the names that have no check in the run."""
@@ -216,6 +250,7 @@ class Store:
         row = {name: getattr(probe, name) for name in _PROBE_FIELDS}
         row |= {name: getattr(probe.stages, name) for name in _STAGES}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
+        row["url_id"] = None if probe.url is None else self._url_id(connection, probe.url)
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row
 
@@ -225,6 +260,17 @@ class Store:
                 if probe.mcp is not None and (digest := probe.mcp.contract_digest):
                     server_id = self._server_ids[check.server]
                     self._versions.note(connection, run_id, server_id, digest, probe.started_at_ms)
+
+    def _url_id(self, connection: Connection, url: str) -> int:
+        """The id of this address, found or made."""
+        known = self._url_ids.get(url)
+        if known is None:
+            insert_new(connection, urls, [{"url": url}])
+            known = connection.scalar(select(urls.c.id).where(urls.c.url == url))
+            if known is None:
+                raise StorageError(f"{self.path}: the address of a probe was not stored")
+            self._url_ids[url] = known
+        return known
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
         """The id of these facts, found or made."""

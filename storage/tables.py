@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -50,8 +51,17 @@ servers = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("group_name", Text, nullable=False),
     Column("tags", Text, nullable=False),
+    Column("objective_ratio", Float),
 )
-"""Names are kept once; group and tags are those of the server's newest run. ``tags`` is a JSON list."""
+"""Names are kept once; the rest is that of the server's newest run. ``tags`` is a JSON list."""
+
+urls = Table(
+    "urls",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("url", Text, nullable=False, unique=True),
+)
+"""Addresses of probes, each once: in every row they would be a third of the file."""
 
 checks = Table(
     "checks",
@@ -66,6 +76,7 @@ checks = Table(
     Column("score", Float),
     Column("tries", Integer, nullable=False),
     Column("suspect", Boolean, nullable=False, server_default="0"),
+    Column("maintenance", Boolean, nullable=False, server_default="0"),
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
     sqlite_with_rowid=False,
 )
@@ -108,7 +119,7 @@ probes = Table(
     Column("detail", Text),
     Column("score", Float),
     Column("failed_stage", Text),
-    Column("url", Text),
+    Column("url_id", Integer, ForeignKey("urls.id")),
     Column("attempts", Integer, nullable=False),
     Column("earlier_reasons", Text),
     *(Column(stage.name, Integer) for stage in fields(Stages)),
@@ -212,9 +223,91 @@ breakers = Table(
 )
 """The circuit breaker of each server's probes, where one has counted failures: as the newest run left it."""
 
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("server_id", Integer, ForeignKey("servers.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    UniqueConstraint("server_id", "kind", "stage", name="series_names"),
+)
+"""What buckets are kept of: ``kind`` is check or a probe kind; ``stage`` is total or a timed step of the probe."""
+
+
+def _outcomes(name: str) -> Table:
+    """Buckets of outcomes: how many checks or probes came to what, and how long each state lasted.
+
+    ``slot`` counts hours or days from 1970 in UTC. The times are of the server, so of kind check only. ``changes``
+    counts steps between up (HEALTHY, DEGRADED) and down. ``reasons`` is a JSON object, reason to count.
+    """
+    states = ("healthy", "degraded", "unhealthy", "unknown", "maintenance")
+    return Table(
+        name,
+        metadata,
+        Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
+        Column("slot", Integer, primary_key=True),
+        *(Column(word, Integer, nullable=False) for word in (*states, "suspect")),
+        *(Column(f"{word}_ms", Integer, nullable=False) for word in states),
+        Column("changes", Integer, nullable=False),
+        Column("reasons", Text),
+        sqlite_with_rowid=False,
+    )
+
+
+def _latency(name: str) -> Table:
+    """Buckets of durations of probes that got their answer, each with its histogram (storage/rollups/histogram.py)."""
+    return Table(
+        name,
+        metadata,
+        Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
+        Column("slot", Integer, primary_key=True),
+        Column("count", Integer, nullable=False),
+        *(Column(f"{word}_us", Integer, nullable=False) for word in ("sum", "min", "max", "p50", "p95", "p99")),
+        Column("histogram", LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+hour_outcomes, day_outcomes = _outcomes("hour_outcomes"), _outcomes("day_outcomes")
+hour_latency, day_latency = _latency("hour_latency"), _latency("day_latency")
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
+    Column("started_at_ms", Integer, primary_key=True),
+    Column("ended_at_ms", Integer),
+    Column("reason", Text),
+    sqlite_with_rowid=False,
+)
+"""From the first UNHEALTHY check of a server, which gives the reason, to the next that was up; as far as rolled."""
+
+rollup_state = Table(
+    "rollup_state",
+    metadata,
+    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
+    Column("rolled_until_ms", Integer, nullable=False),
+    *(Column(f"{of}_{name}", Integer) for of in ("last", "base") for name in ("at_ms", "gap_ms", "outcome", "known")),
+    sqlite_with_rowid=False,
+)
+"""How far each server is rolled, always a full hour, and what the next row is judged by.
+
+``last_`` is of the newest rolled check, ``base_`` of the newest one that was pruned: when it was, how long after the
+one before, its outcome, and the last outcome that said something of the server.
+"""
+
+rollup_marks = Table(
+    "rollup_marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("first_run_id", Integer, nullable=False),
+    Column("raw_from_ms", Integer, nullable=False),
+)
+"""One row. No run before ``first_run_id`` has rows that are not rolled; before ``raw_from_ms`` rows were pruned."""
+
 Index("checks_by_run", checks.c.run_id)
 Index("contract_versions_by_run", contract_versions.c.run_id)
-Index("probes_by_run", probes.c.run_id)
 
 schema_migrations = Table(
     "schema_migrations",

@@ -65,6 +65,7 @@ _CHECK_COLUMNS = (
     ("run_id", "c.run_id", "the run it belongs to"),
     ("tries", "c.tries", "times given to a worker: 2 after a worker was lost"),
     ("suspect", "c.suspect", "1 if its worker was too late to be trusted with time, else 0; not counted"),
+    ("maintenance", "c.maintenance", "1 if the server was under maintenance, else 0; not counted"),
 )
 
 _PROBE_COLUMNS = (
@@ -77,7 +78,7 @@ _PROBE_COLUMNS = (
     ("started_at", _time("p.started_at_ms"), "start of the first attempt, ISO 8601 UTC"),
     ("duration_ms", _ms("p.duration_us"), "duration of the last attempt in milliseconds"),
     ("failed_stage", "p.failed_stage", "the stage that did not succeed"),
-    ("url", "p.url", "address without credentials and query values"),
+    ("url", "u.url", "address without credentials and query values"),
     ("attempts", "p.attempts", "attempts made, retries included"),
     ("earlier_reasons", "p.earlier_reasons", "reasons of the attempts before the last, separated by commas"),
     *(
@@ -181,7 +182,10 @@ def _measured(name: str, row: str, kind: Any, table: str) -> View:
 
 
 _CHECKS = "from checks c join servers s on s.id = c.server_id"
-_PROBES = "from probes p join servers s on s.id = p.server_id left join mcp_facts f on f.id = p.mcp_facts_id"
+_PROBES = (
+    "from probes p join servers s on s.id = p.server_id left join urls u on u.id = p.url_id "
+    "left join mcp_facts f on f.id = p.mcp_facts_id"
+)
 
 _COUNTED = "count(case when c.status <> 'UNKNOWN' and not c.suspect then 1 end)"
 _UP = "count(case when c.status in ('HEALTHY', 'DEGRADED') and not c.suspect then 1 end)"

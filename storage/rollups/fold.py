@@ -1,0 +1,272 @@
+"""Raw rows folded into hour buckets: counts, how long each state lasted, incidents, latencies; no database.
+
+A check speaks for the time until the next check of its server, but not for longer than three times the time since the
+check before it, within `LEAST_HOLD_MS` and `MOST_HOLD_MS`: while the checker itself was away the state is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from storage.rollups.histogram import Cells, Integers
+from storage.rollups.marks import HOUR_MS
+from storage.rollups.samples import REFUSALS, Checks, Outcome, Probes
+
+LEAST_HOLD_MS = 300_000
+MOST_HOLD_MS = 6 * HOUR_MS
+_HOLD_GAPS = 3
+_STATES = 5
+"""Outcomes that time is kept of: a suspect check leaves the state unknown."""
+_NEVER = np.iinfo(np.int64).max
+_REFUSED = sorted(str(reason) for reason in REFUSALS)
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """What the next check of each server is judged by; every array has one entry a server, sorted by id.
+
+    -1 stands for none.
+    """
+
+    server: Integers
+    from_ms: Integers
+    """Where the rows to fold begin: a full hour."""
+    at_ms: Integers
+    """The last check before that."""
+    gap_ms: Integers
+    """How long after the one before it that was."""
+    outcome: Integers
+    known: Integers
+    """The last outcome that said something of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What each bucket is of; every array has one entry a bucket."""
+
+    server: Integers
+    kind: Integers
+    """Position in the list of kinds that the fold was given."""
+    stage: Integers
+    hour: Integers
+    """Hours from 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Buckets of outcomes, as rows of the tables that keep them."""
+
+    keys: Keys
+    counts: Integers
+    """Shape (buckets, 6): by `Outcome`."""
+    times_ms: Integers
+    """Shape (buckets, 5): by `Outcome`, without SUSPECT."""
+    changes: Integers
+    reasons: Sequence[str | None]
+    """JSON object, reason to count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Buckets of latencies in microseconds."""
+
+    keys: Keys
+    count: Integers
+    sum_us: Integers
+    min_us: Integers
+    max_us: Integers
+    cells: Cells
+    """Group ``i`` is bucket ``i``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A server went down (``reason`` says why, or is None) or came up."""
+
+    server: int
+    at_ms: int
+    down: bool
+    reason: str | None
+
+
+def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes, list[Turn], States]:
+    """The buckets of these checks, which all began from ``before.from_ms`` on and before ``until_ms``.
+
+    Also gives where servers went down or came up, and the states for the rows from ``until_ms`` on. Time is counted
+    up to ``until_ms``.
+    """
+    carried = np.flatnonzero(before.at_ms >= 0)
+    place = np.concatenate((carried, np.searchsorted(before.server, checks.server)))
+    at_ms = np.concatenate((before.at_ms[carried], checks.at_ms))
+    outcome = np.concatenate((before.outcome[carried], checks.outcome))
+    fresh = np.arange(len(place)) >= len(carried)
+    order = np.lexsort((np.arange(len(place)), at_ms, place))
+    source = order - len(carried)
+    place, at_ms, outcome, fresh = place[order], at_ms[order], outcome[order], fresh[order]
+    opens = np.diff(place, prepend=-1) > 0
+    closes = np.append(opens[1:], True) if len(opens) else opens
+    gap_ms = np.diff(at_ms, prepend=0)
+    gap_ms[opens] = np.where(fresh[opens], -1, before.gap_ms[place[opens]])
+
+    spent = _times(place, at_ms, outcome, gap_ms, closes, before, until_ms)
+    turned, known = _turns(place, outcome, fresh, before)
+    there = np.flatnonzero(fresh)
+    slots = at_ms // HOUR_MS
+    buckets, bucket = distinct(np.concatenate((place[there], spent[0])), np.concatenate((slots[there], spent[1])))
+    of_row, of_time = bucket[: len(there)], bucket[len(there) :]
+    size = len(buckets[0])
+    counts = _table(of_row, outcome[there], np.ones(len(there), np.int64), size, len(Outcome))
+    times_ms = _table(of_time, spent[2], spent[3], size, _STATES)
+    changes = np.bincount(of_row[turned[there]], minlength=size)
+    counted = outcome[there] < Outcome.MAINTENANCE
+    reasons = _reasons(of_row, [checks.reason[one] for one in source[there].tolist()], counted, size)
+    keys = Keys(before.server[buckets[0]], np.zeros(size, np.int64), np.zeros(size, np.int64), buckets[1])
+    turns = [
+        Turn(int(before.server[place[one]]), int(at_ms[one]), down, checks.reason[source[one]] if down else None)
+        for one in np.flatnonzero(turned).tolist()
+        for down in (bool(outcome[one] == Outcome.UNHEALTHY),)
+    ]
+    last = np.flatnonzero(closes)
+    after = States(
+        server=before.server,
+        from_ms=np.full(len(before.server), until_ms),
+        at_ms=_put(before.at_ms, place[last], at_ms[last]),
+        gap_ms=_put(before.gap_ms, place[last], gap_ms[last]),
+        outcome=_put(before.outcome, place[last], outcome[last]),
+        known=known,
+    )
+    return Outcomes(keys, counts, times_ms, changes, reasons), turns, after
+
+
+def fold_probes(probes: Probes, checks: Checks, kinds: list[str]) -> tuple[Outcomes, Latencies]:
+    """The buckets of the probes of these checks, each at the time of its check.
+
+    ``kinds`` begins with CHECK and takes up new kinds.
+    """
+    numbers = {kind: number for number, kind in enumerate(kinds)}
+    kind = np.array([numbers.setdefault(one, len(numbers)) for one in probes.kind], np.int64)
+    kinds[:] = list(numbers)
+    server, hour = checks.server[probes.check], checks.at_ms[probes.check] // HOUR_MS
+    (servers, of_kind, hours), bucket = distinct(server, kind, hour)
+    size = len(servers)
+    counts = _table(bucket, probes.outcome, np.ones(len(bucket), np.int64), size, len(Outcome))
+    none = np.zeros((size, _STATES), np.int64)
+    reasons = _reasons(bucket, probes.reason, probes.outcome < Outcome.MAINTENANCE, size)
+    keys = Keys(servers, of_kind, np.zeros(size, np.int64), hours)
+    outcomes = Outcomes(keys, counts, none, np.zeros(size, np.int64), reasons)
+
+    refused = np.fromiter((one in _REFUSED for one in probes.reason), bool, len(probes.reason))
+    answered = (probes.outcome <= Outcome.DEGRADED) & ~refused
+    row, stage = np.nonzero((probes.times_us >= 0) & answered[:, None])
+    return outcomes, _latencies(server[row], kind[row], stage, hour[row], probes.times_us[row, stage])
+
+
+def _times(
+    place: Integers,
+    at_ms: Integers,
+    outcome: Integers,
+    gap_ms: Integers,
+    closes: Any,
+    before: States,
+    until_ms: int,
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """How long each check spoke for its server, cut at full hours: place of the server, hour, state, milliseconds."""
+    next_ms = np.append(at_ms[1:], _NEVER)[: len(at_ms)]
+    next_ms[closes] = _NEVER
+    longest = np.clip(_HOLD_GAPS * gap_ms, LEAST_HOLD_MS, MOST_HOLD_MS)
+    longest[gap_ms < 0] = LEAST_HOLD_MS
+    start = np.maximum(at_ms, before.from_ms[place])
+    end = np.minimum(np.minimum(next_ms, at_ms + longest), until_ms)
+    state = np.where(outcome == Outcome.SUSPECT, Outcome.UNKNOWN, outcome)
+    pieces = []
+    while len(start):
+        cut = np.minimum(end, (start // HOUR_MS + 1) * HOUR_MS)
+        some = cut > start
+        place, start, end, state, cut = place[some], start[some], end[some], state[some], cut[some]
+        pieces.append((place, start // HOUR_MS, state, cut - start))
+        start = cut
+    none = np.zeros(0, np.int64)
+    found = [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else [none] * 4
+    return found[0], found[1], found[2], found[3]
+
+
+def _turns(place: Integers, outcome: Integers, fresh: Any, before: States) -> tuple[Any, Integers]:
+    """Which rows turn a server down or up, and the last known outcome of each server."""
+    turned = np.zeros(len(place), bool)
+    known = before.known.copy()
+    says = np.flatnonzero(fresh & (outcome <= Outcome.UNHEALTHY))
+    if len(says):
+        of, down = place[says], outcome[says] == Outcome.UNHEALTHY
+        opens = np.diff(of, prepend=-1) > 0
+        was_down = np.append(False, down[:-1])
+        was_down[opens] = before.known[of[opens]] == Outcome.UNHEALTHY
+        turned[says] = down != was_down
+        ends = np.append(opens[1:], True)
+        known[of[ends]] = outcome[says[ends]]
+    return turned, known
+
+
+def _latencies(server: Integers, kind: Integers, stage: Integers, hour: Integers, times_us: Integers) -> Latencies:
+    (servers, kinds, stages, hours), bucket = distinct(server, kind, stage, hour)
+    size = len(servers)
+    if not size:
+        none = np.zeros(0, np.int64)
+        return Latencies(Keys(servers, kinds, stages, hours), none, none, none, none, Cells(none, none, none))
+    order = np.argsort(bucket, kind="stable")
+    starts = np.searchsorted(bucket[order], np.arange(size))
+    sorted_us = times_us[order]
+    return Latencies(
+        keys=Keys(servers, kinds, stages, hours),
+        count=np.bincount(bucket, minlength=size),
+        sum_us=np.add.reduceat(sorted_us, starts),
+        min_us=np.minimum.reduceat(sorted_us, starts),
+        max_us=np.maximum.reduceat(sorted_us, starts),
+        cells=Cells.of_values(bucket, times_us),
+    )
+
+
+def distinct(*columns: Integers) -> tuple[tuple[Integers, ...], Integers]:
+    """The distinct rows of these columns, sorted, and for each row which of them it is."""
+    if not len(columns[0]):
+        return columns, np.zeros(0, np.int64)
+    order = np.lexsort(columns[::-1])
+    differs = np.zeros(len(order), bool)
+    differs[0] = True
+    for column in columns:
+        differs[1:] |= np.diff(column[order]) != 0
+    which = np.empty(len(order), np.int64)
+    which[order] = np.cumsum(differs) - 1
+    first = order[differs]
+    return tuple(column[first] for column in columns), which
+
+
+def _table(bucket: Integers, column: Integers, amount: Integers, buckets: int, columns: int) -> Integers:
+    """Amounts added up in a table of shape (buckets, columns)."""
+    summed = np.bincount(bucket * columns + column, amount, buckets * columns)
+    return summed.astype(np.int64).reshape(buckets, columns)
+
+
+def _reasons(bucket: Integers, reasons: Sequence[str | None], counted: Any, size: int) -> list[str | None]:
+    """How often each bucket has each reason, as JSON text; None where it has none."""
+    found: dict[int, dict[str, int]] = {}
+    for place, (reason, counts) in enumerate(zip(reasons, counted.tolist(), strict=True)):
+        if reason is not None and counts:
+            of_bucket = found.setdefault(int(bucket[place]), {})
+            of_bucket[reason] = of_bucket.get(reason, 0) + 1
+    return [reasons_text(found.get(number)) for number in range(size)]
+
+
+def reasons_text(counts: dict[str, int] | None) -> str | None:
+    """Reasons and how often they occur as canonical JSON text; None where there are none."""
+    return orjson.dumps(counts, option=orjson.OPT_SORT_KEYS).decode() if counts else None
+
+
+def _put(values: Integers, places: Integers, new: Integers) -> Integers:
+    changed = values.copy()
+    changed[places] = new
+    return changed

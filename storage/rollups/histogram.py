@@ -1,0 +1,180 @@
+"""Many latency histograms at once, as sparse cells: built from values, merged by addition, packed into short blobs.
+
+The layout is fixed: bin ``i`` holds the durations from ``GROWTH**i`` to ``GROWTH**(i + 1)`` microseconds, so a quantile
+that is read from it is within (GROWTH - 1) / (GROWTH + 1) = 0.99 % of the sample at its rank, and the sum of two
+histograms is the histogram of both sets of samples (the layout of DDSketch: Masson, Rim and Lee, VLDB 2019). What is
+longer than `LONGEST_US` is counted in the last bin; a bucket's own maximum stays exact.
+
+A blob is a line of little-endian 16-bit words: the first bin, then a word for each bin that has samples, with the
+distance from the bin before in the low byte and the count in the high byte. What does not fit in a byte takes more
+words: a count of zero moves on, a distance of zero adds to the same bin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+GROWTH = 1.02
+LONGEST_US = 3_600_000_000
+_LOG_GROWTH = math.log(GROWTH)
+LAST_BIN = math.floor(math.log(LONGEST_US) / _LOG_GROWTH)
+_LOWER = GROWTH ** np.arange(LAST_BIN + 1)
+_MIDDLE_US = 2 * _LOWER * GROWTH / (1 + GROWTH)
+"""The value that a bin stands for: no sample of the bin is further from it than 0.99 %."""
+_BYTE = 255
+_BINS = LAST_BIN + 1
+_AT_ONCE = 4096
+"""Blobs unpacked at a time: few enough that the arrays stay in the processor's cache."""
+_DENSE = 4
+"""Cells of a full table for each one given, up to which adding in such a table is quicker than sorting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Bins with samples, of several histograms: row ``i`` says how often ``bin[i]`` occurs in histogram ``group[i]``.
+
+    Sorted by group and bin, each pair once.
+    """
+
+    group: Integers
+    bin: Integers
+    count: Integers
+
+    @classmethod
+    def of_values(cls, group: Integers, values_us: Integers) -> Cells:
+        """The histograms of microseconds, each with the group that it belongs to."""
+        clipped = np.clip(values_us, 1, LONGEST_US)
+        bins = np.minimum((np.log(clipped) / _LOG_GROWTH).astype(np.int64), LAST_BIN)
+        return _summed(group, bins, np.ones(len(bins), np.int64))
+
+    @classmethod
+    def of_blobs(cls, group: Integers, blobs: Sequence[bytes]) -> Cells:
+        """The sum of packed histograms over each group: ``group[i]`` is where ``blobs[i]`` belongs."""
+        parts = [
+            _unpacked(group[low : low + _AT_ONCE], blobs[low : low + _AT_ONCE])
+            for low in range(0, len(blobs), _AT_ONCE)
+        ]
+        return _joined(parts) if parts else empty()
+
+    def plus(self, other: Cells) -> Cells:
+        """The histograms of both sets of samples."""
+        return _joined((self, other))
+
+    def regrouped(self, label: Integers) -> Cells:
+        """The histograms merged into others: ``g`` becomes part of ``label[g]``, or of none where that is negative."""
+        group = label[self.group]
+        kept = group >= 0
+        return _summed(group[kept], self.bin[kept], self.count[kept])
+
+    def counts(self, groups: int) -> Integers:
+        """The number of samples of each of so many histograms."""
+        return np.bincount(self.group, self.count, groups).astype(np.int64)
+
+    def blobs(self, groups: int) -> list[bytes]:
+        """Each histogram packed; an empty one is a blob without words."""
+        start = np.searchsorted(self.group, np.arange(groups + 1))
+        distance = np.diff(self.bin, prepend=0)
+        opens = np.zeros(len(self.bin), bool)
+        opens[start[:-1][start[:-1] < start[1:]]] = True
+        distance[opens] = 0
+        if np.any(distance > _BYTE) or np.any(self.count > _BYTE):
+            return [self._packed(low, high) for low, high in itertools.pairwise(start.tolist())]
+        words = (distance | self.count << 8).astype("<u2").tobytes()
+        heads = self.bin.astype("<u2").tobytes()
+        return [
+            heads[2 * low : 2 * low + 2] + words[2 * low : 2 * high] if low < high else b""
+            for low, high in zip(start[:-1].tolist(), start[1:].tolist(), strict=True)
+        ]
+
+    def quantiles(self, groups: int, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
+        """The samples at these ranks in microseconds, shape (groups, ratios); NaN where a group has none.
+
+        The rank of ratio ``q`` of ``n`` samples is the nearest one, ``ceil(q * n)``, at least 1.
+        """
+        found = np.full((groups, len(ratios)), np.nan)
+        if not len(self.count):
+            return found
+        total = np.cumsum(self.count)
+        sizes = self.counts(groups)
+        before = np.cumsum(sizes) - sizes
+        some = sizes > 0
+        for column, ratio in enumerate(ratios):
+            rank = np.maximum(1, np.ceil(ratio * sizes[some] - 1e-9)).astype(np.int64)
+            found[some, column] = _MIDDLE_US[self.bin[np.searchsorted(total, before[some] + rank)]]
+        return found
+
+    def _packed(self, low: int, high: int) -> bytes:
+        """One histogram, with more than a word for what does not fit in a byte."""
+        if low == high:
+            return b""
+        words = [int(self.bin[low])]
+        position = words[0]
+        for bin_, count in zip(self.bin[low:high].tolist(), self.count[low:high].tolist(), strict=True):
+            distance, left = bin_ - position, count
+            while distance > _BYTE:
+                words.append(_BYTE)
+                distance -= _BYTE
+            while left > 0:
+                words.append(distance | min(left, _BYTE) << 8)
+                left, distance = left - _BYTE, 0
+            position = bin_
+        return np.array(words, "<u2").tobytes()
+
+
+def empty() -> Cells:
+    """No histogram at all."""
+    none = np.zeros(0, np.int64)
+    return Cells(none, none, none)
+
+
+def middle_us(bins: Integers) -> npt.NDArray[np.float64]:
+    """The microseconds that bins stand for."""
+    middles: Any = _MIDDLE_US[bins]
+    return middles  # type: ignore[no-any-return] # numpy's indexing is not typed further
+
+
+def _unpacked(group: Integers, blobs: Sequence[bytes]) -> Cells:
+    """What `Cells.of_blobs` gives, of a number of blobs that fits in the cache."""
+    lengths = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 2
+    words = np.frombuffer(b"".join(blobs), "<u2").astype(np.int64)
+    lengths, group = lengths[lengths > 0], group[lengths > 0]
+    first = np.cumsum(lengths) - lengths
+    moved, count = words & _BYTE, words >> 8
+    moved[first], count[first] = words[first], 0
+    position = np.cumsum(moved)
+    before = position[first] - moved[first]
+    bins = position - np.repeat(before, lengths)
+    there = count > 0
+    return _summed(np.repeat(group, lengths)[there], bins[there], count[there])
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """All cells together."""
+    groups, bins, counts = zip(*((part.group, part.bin, part.count) for part in parts), strict=True)
+    return _summed(np.concatenate(groups), np.concatenate(bins), np.concatenate(counts))
+
+
+def _summed(group: Integers, bins: Integers, count: Integers) -> Cells:
+    """Cells sorted, with the counts of equal ones added."""
+    if not len(group):
+        return empty()
+    key = group * _BINS + bins
+    if int(group.max()) * _BINS < _DENSE * len(key):
+        dense = np.bincount(key, count)
+        distinct = np.flatnonzero(dense)
+        return Cells(distinct // _BINS, distinct % _BINS, dense[distinct].astype(np.int64))
+    if np.any(key[1:] < key[:-1]):
+        order = np.argsort(key, kind="stable")
+        key, count = key[order], count[order]
+    starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+    distinct = key[starts]
+    return Cells(distinct // _BINS, distinct % _BINS, np.add.reduceat(count, starts))

@@ -1,0 +1,111 @@
+"""Raw rows into buckets: the steps of a roll, each to be done in a transaction of its own.
+
+A server is rolled up to a full hour, its watermark. The hour's buckets are made once, from the rows behind the
+watermark, and the day's from its hours once the day is over; what a killed roll had committed stays as it is and what
+it had not is rolled by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select, update
+
+from storage.rollups.buckets import latency_columns, outcome_columns, read_latencies, read_outcomes
+from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
+from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
+from storage.rollups.samples import CHECK, STAGES, probes_of, unrolled_checks
+from storage.rollups.states import save_states, set_back, states_of
+from storage.tables import (
+    day_latency,
+    day_outcomes,
+    hour_latency,
+    hour_outcomes,
+    incidents,
+    series,
+)
+
+
+def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
+    """Roll these servers up to a full hour; gives how many checks were rolled."""
+    before = states_of(connection, servers)
+    checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
+    of_checks, turns, after = fold_checks(checks, before, until_ms)
+    kinds = [CHECK]
+    of_probes, latencies = fold_probes(probes_of(connection, checks), checks, kinds)
+    ids = _series_ids(connection, servers, kinds, (of_checks.keys, of_probes.keys, latencies.keys))
+    _insert(connection, hour_outcomes, outcome_buckets(of_checks, ids).rows())
+    _insert(connection, hour_outcomes, outcome_buckets(of_probes, ids).rows())
+    _insert(connection, hour_latency, latency_buckets(latencies, ids).rows())
+    _note_incidents(connection, turns)
+    _close_days(connection, before, until_ms)
+    save_states(connection, after)
+    return len(checks.server)
+
+
+def rebuild_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
+    """Make the buckets of these servers anew from their raw rows; those of pruned rows stay as they are."""
+    set_back(connection, servers, marks(connection).raw_from_ms)
+    return roll_servers(connection, servers, until_ms)
+
+
+def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[str], keys: Sequence[Keys]) -> SeriesOf:
+    """How to give the keys their series ids; series that are new are made."""
+    wanted = {
+        (server, kinds[kind], STAGES[stage])
+        for one in keys
+        for server, kind, stage in set(zip(one.server.tolist(), one.kind.tolist(), one.stage.tolist(), strict=True))
+    }
+    found = select(series).where(series.c.server_id.in_(servers))
+    known = {(row.server_id, row.kind, row.stage) for row in connection.execute(found)}
+    names = ("server_id", "kind", "stage")
+    _insert(connection, series, [dict(zip(names, one, strict=True)) for one in sorted(wanted - known)])
+    ids = {(row.server_id, row.kind, row.stage): row.id for row in connection.execute(found)}
+    return SeriesOf(kinds, STAGES, ids)
+
+
+def _note_incidents(connection: Connection, turns: Sequence[Turn]) -> None:
+    """Open and close incidents; a server has at most one that is open."""
+    for turn in turns:
+        if turn.down:
+            row = {"server_id": turn.server, "started_at_ms": turn.at_ms, "reason": turn.reason}
+            connection.execute(insert(incidents), row)
+        else:
+            is_open = (incidents.c.server_id == turn.server) & incidents.c.ended_at_ms.is_(None)
+            connection.execute(update(incidents).where(is_open).values(ended_at_ms=turn.at_ms))
+
+
+def _close_days(connection: Connection, before: States, until_ms: int) -> None:
+    """Make the buckets of the days that are over out of those of their hours."""
+    first_day, end_day = before.from_ms // DAY_MS, until_ms // DAY_MS
+    if not len(before.server) or int(first_day.min()) >= end_day:
+        return
+    from_slot = {
+        server: day * DAY_HOURS for server, day in zip(before.server.tolist(), first_day.tolist(), strict=True)
+    }
+    for hours, days, columns, read in (
+        (hour_outcomes, day_outcomes, outcome_columns, read_outcomes),
+        (hour_latency, day_latency, latency_columns, read_latencies),
+    ):
+        of_day: list[Any] = []
+        for first, servers in _grouped(from_slot).items():
+            mine = select(*columns(hours)).join(series, series.c.id == hours.c.series_id)
+            slots = hours.c.slot.between(first, end_day * DAY_HOURS - 1)
+            buckets: Any = read(connection, mine.where(series.c.server_id.in_(servers), slots))
+            of_day += buckets.merged(buckets.series, buckets.slot // DAY_HOURS).rows()
+        _insert(connection, days, of_day)
+
+
+def _grouped(values: Mapping[int, int]) -> dict[int, list[int]]:
+    """Value -> the keys that have it."""
+    found: dict[int, list[int]] = {}
+    for key, value in values.items():
+        found.setdefault(value, []).append(key)
+    return found
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)

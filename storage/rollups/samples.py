@@ -1,0 +1,135 @@
+"""Raw rows that are not rolled yet, as arrays: checks with their outcome, and their probes with the times they took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, bindparam, text
+
+from checker.model import Reason, Stages
+
+Integers = npt.NDArray[np.int64]
+
+
+class Outcome(IntEnum):
+    """What a check or a probe counts as; up to UNHEALTHY it says something of the server."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    UNHEALTHY = 2
+    UNKNOWN = 3
+    MAINTENANCE = 4
+    """Whatever it said, the server was under maintenance."""
+    SUSPECT = 5
+    """Its worker was too late to be trusted with time."""
+
+
+TOTAL = "total"
+STAGES: tuple[str, ...] = (TOTAL, *(stage.name.removesuffix("_us") for stage in fields(Stages)))
+"""The timed parts of a probe: all of it first, then its stages."""
+CHECK = "check"
+"""The kind of the buckets of whole checks."""
+REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
+"""Up, but not the answer that was asked for: how long it took is not the server's latency."""
+
+_ROW = """c.server_id, c.run_id, c.started_at_ms,
+    case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
+    when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""
+_UNROLLED = f"""select {_ROW} from rollup_state t
+    cross join checks c on c.server_id = t.server_id and c.run_id >= :first_run
+    where t.server_id in :servers and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+_BETWEEN = f"""select {_ROW} from checks c
+    where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+_PROBES = """select p.server_id, p.run_id, p.kind,
+    case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
+    else 3 end, p.reason, {times}
+    from rollup_state t cross join probes p on p.server_id = t.server_id and p.run_id between :first_run and :last_run
+    where t.server_id in :servers"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Checks sorted by server and time; every array has one entry a check."""
+
+    server: Integers
+    run: Integers
+    at_ms: Integers
+    outcome: Integers
+    reason: Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Probes of checks; every array has one entry a probe."""
+
+    check: Integers
+    """Which of the checks each belongs to, by its position there."""
+    kind: Sequence[str]
+    outcome: Integers
+    """As of the check where that is under maintenance or suspect, else its own."""
+    reason: Sequence[str | None]
+    times_us: Integers
+    """Shape (probes, stages): how long each stage took; -1 where it did not happen."""
+
+
+def unrolled_checks(connection: Connection, servers: Sequence[int], first_run: int, until_ms: int) -> Checks:
+    """The checks of these servers that are not rolled and began before ``until_ms``.
+
+    None of them is of a run before ``first_run``.
+    """
+    return _checks(connection, _UNROLLED, servers=list(servers), first_run=first_run, until_ms=until_ms)
+
+
+def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
+    """All raw checks of these servers that began in this time; reads through all their rows."""
+    return _checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
+
+
+def _checks(connection: Connection, query: str, **values: Any) -> Checks:
+    rows = connection.execute(text(query).bindparams(bindparam("servers", expanding=True)), values).all()
+    columns = _columns(rows, 5)
+    server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
+    order = np.lexsort((run, at_ms, server))
+    reasons = columns[4]
+    return Checks(server[order], run[order], at_ms[order], outcome[order], [reasons[place] for place in order.tolist()])
+
+
+def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
+    """The probes of these checks, with the times of these stages."""
+    times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
+    found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
+    bounds = {"first_run": int(checks.run.min(initial=0)), "last_run": int(checks.run.max(initial=0))}
+    rows = connection.execute(found, {"servers": np.unique(checks.server).tolist(), **bounds}).all()
+    columns = _columns(rows, 5 + max(1, len(stages)))
+    server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
+    check, there = _positions(checks, server, run)
+    of_check = checks.outcome[check[there]]
+    kept = np.flatnonzero(there).tolist()
+    return Probes(
+        check=check[there],
+        kind=[columns[2][place] for place in kept],
+        outcome=np.where(of_check >= Outcome.MAINTENANCE, of_check, outcome[there]),
+        reason=[columns[4][place] for place in kept],
+        times_us=np.array(columns[5 : 5 + len(stages)], np.int64).reshape(len(stages), -1).T[there],
+    )
+
+
+def _positions(checks: Checks, server: Integers, run: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Where in the checks each (server, run) is, and whether it is there at all."""
+    if not len(checks.server):
+        return np.zeros(len(server), np.int64), np.zeros(len(server), bool)
+    width = int(max(checks.run.max(), run.max(initial=0))) + 1
+    keys = checks.server * width + checks.run
+    order = np.argsort(keys, kind="stable")
+    wanted = server * width + run
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    return order[place], keys[order][place] == wanted
+
+
+def _columns(rows: Sequence[Any], number: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * number

@@ -1,0 +1,81 @@
+"""What the next row of each server is judged by: read, written, and set back where a row came late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from storage.rollups.fold import States, fold_checks
+from storage.rollups.marks import DAY_HOURS, HOUR_MS, marks
+from storage.rollups.samples import checks_between
+from storage.tables import (
+    checks,
+    day_latency,
+    day_outcomes,
+    hour_latency,
+    hour_outcomes,
+    incidents,
+    rollup_marks,
+    rollup_state,
+    series,
+)
+
+_FIELDS = ("at_ms", "gap_ms", "outcome", "known")
+
+
+def states_of(connection: Connection, servers: Sequence[int], prefix: str = "last") -> States:
+    """The states of these servers after the rolled rows or, with ``prefix`` base, after the pruned ones."""
+    columns = [rollup_state.c[f"{prefix}_{name}"] for name in _FIELDS]
+    found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms, *columns)
+    rows = connection.execute(
+        found.where(rollup_state.c.server_id.in_(servers)).order_by(rollup_state.c.server_id)
+    ).all()
+    table = np.array([[-1 if one is None else one for one in row] for row in rows], np.int64).reshape(-1, 6)
+    return States(*table.T)
+
+
+def save_states(connection: Connection, states: States, prefix: str = "last") -> None:
+    """Write the states, and how far these servers are rolled."""
+    values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in _FIELDS}
+    if prefix == "last":
+        values["rolled_until_ms"] = bindparam("from_ms")
+    columns = (states.server, states.from_ms, states.at_ms, states.gap_ms, states.outcome, states.known)
+    rows = [
+        dict(zip(("server", "from_ms", *_FIELDS), row, strict=True))
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    if rows:
+        connection.execute(
+            update(rollup_state).where(rollup_state.c.server_id == bindparam("server")).values(values), rows
+        )
+
+
+def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> None:
+    """Take the buckets and incidents of these servers from this full hour on away, as if never rolled."""
+    base = states_of(connection, servers, "base")
+    raw_from_ms = marks(connection).raw_from_ms
+    base = States(
+        base.server, np.full(len(base.server), raw_from_ms), base.at_ms, base.gap_ms, base.outcome, base.known
+    )
+    earlier = checks_between(connection, servers, raw_from_ms, from_ms)
+    save_states(connection, fold_checks(earlier, base, from_ms)[2])
+    of_servers = select(series.c.id).where(series.c.server_id.in_(servers))
+    hour = from_ms // HOUR_MS
+    for table, slot in (
+        (hour_outcomes, hour),
+        (hour_latency, hour),
+        (day_outcomes, hour // DAY_HOURS),
+        (day_latency, hour // DAY_HOURS),
+    ):
+        connection.execute(delete(table).where(table.c.series_id.in_(of_servers), table.c.slot >= slot))
+    own = incidents.c.server_id.in_(servers)
+    connection.execute(delete(incidents).where(own, incidents.c.started_at_ms >= from_ms))
+    connection.execute(update(incidents).where(own, incidents.c.ended_at_ms >= from_ms).values(ended_at_ms=None))
+    first = connection.scalar(
+        select(func.min(checks.c.run_id)).where(checks.c.server_id.in_(servers), checks.c.started_at_ms >= from_ms)
+    )
+    if first is not None and first < marks(connection).first_run_id:
+        connection.execute(update(rollup_marks).values(first_run_id=first))
