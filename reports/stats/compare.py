@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.stats import Floats
+from reports.stats.bootstrap import Difference, median_difference
 from reports.stats.mann_whitney import mann_whitney, smallest_p_value
 
 FEWEST_BLOCKS = 5
@@ -54,15 +55,6 @@ LATENCY_MS = Rules()
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Median of the candidate - median of the baseline, with its 95 % bootstrap interval over blocks."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """A verdict and what it rests on, in the unit of the values."""
 
@@ -71,7 +63,7 @@ class Comparison:
     """Median of the blocks; NaN without any."""
     candidate: float
     difference: Difference | None
-    """None below five blocks on either side."""
+    """Of the medians, with a 95 % interval; None below five blocks on either side."""
     ratio: float | None
     """``candidate`` / ``baseline``; None where the baseline is 0 or has no blocks."""
     effect: float
@@ -117,23 +109,6 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     adjusted = np.empty_like(given)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
     return adjusted
-
-
-def median_difference(
-    baseline: npt.ArrayLike, candidate: npt.ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Difference:
-    """How far the medians are apart, with the percentile interval of resampled blocks; the same seed, the same ends.
-
-    Raises ValueError if either side has no blocks.
-    """
-    sides = [_clean(baseline), _clean(candidate)]
-    if min(side.size for side in sides) == 0:
-        raise ValueError("no blocks have no median")
-    random = np.random.default_rng(seed)
-    before, after = (np.median(random.choice(side, (resamples, side.size)), axis=1) for side in sides)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(after - before, [tail, 1 - tail])
-    return Difference(float(np.median(sides[1]) - np.median(sides[0])), float(low), float(high))
 
 
 def _verdict(

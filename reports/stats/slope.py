@@ -102,11 +102,12 @@ def _kendall_variance(x_ties: Floats, y_ties: Floats) -> float:
     def falling(sizes: Floats, factors: int) -> float:
         return float(np.sum(np.prod([sizes - step for step in range(factors)], axis=0)))
 
-    return (
+    variance = (
         (n * (n - 1) * (2 * n + 5) - triples(x_ties) - triples(y_ties)) / 18
         + falling(x_ties, 2) * falling(y_ties, 2) / (2 * n * (n - 1))
         + falling(x_ties, 3) * falling(y_ties, 3) / (9 * n * (n - 1) * (n - 2))
     )
+    return max(0.0, variance)  # of equal values it is 0, which rounding may miss
 
 
 @lru_cache(maxsize=16)
