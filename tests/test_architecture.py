@@ -40,6 +40,7 @@ HOMES = {
     "requests": ("checker.importers",),
     "jsonschema_rs": ("checker.probes.mcp",),
     "jsonpath": ("checker.probes",),
+    "numpy": ("reports", "storage.rollups", "checker.bench"),
 }
 """Third-party package -> the modules that may import it."""
 

@@ -1,0 +1,128 @@
+"""How sure a ratio or a quantile is: Wilson's interval, and the ranks that enclose a quantile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+_ROUNDING = 1e-9  # 0.07 * 100 is a little above 7, and is meant to be 7
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, both ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The order statistics that enclose a quantile, 1 for the smallest value; None where no value is far enough out."""
+
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile of a sample in the unit of its values; an end that the sample is too small for is None."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
+    """The score interval of a ratio (Wilson 1927), without continuity correction; 0 to 1 where ``total`` is 0.
+
+    Raises ValueError unless 0 <= successes <= total.
+    """
+    if not 0 <= successes <= total:
+        raise ValueError(f"{successes} of {total} is no ratio")
+    if total == 0:
+        return Interval(0.0, 1.0)
+    z2 = NormalDist().inv_cdf(_checked(confidence) / 2 + 0.5) ** 2
+    ratio = successes / total
+    center = (ratio + z2 / (2 * total)) / (1 + z2 / total)
+    half = math.sqrt(z2 * (ratio * (1 - ratio) / total + z2 / (4 * total * total))) / (1 + z2 / total)
+    # All or none are ends exactly; computed, they may miss it by a rounding.
+    return Interval(
+        0.0 if successes == 0 else min(ratio, center - half), 1.0 if successes == total else max(ratio, center + half)
+    )
+
+
+def fewest(q: float, confidence: float = 0.95) -> int:
+    """The smallest sample whose interval of quantile ``q`` has two ends: 36 for 0.9, 368 for 0.99."""
+    tail = (1 - _checked(confidence)) / 2
+    return max(1, math.ceil(math.log(tail) / math.log(max(_checked(q), 1 - q)) - _ROUNDING))
+
+
+def enough(n: int, q: float, confidence: float = 0.95) -> bool:
+    """Whether ``n`` values give quantile ``q`` an interval with two ends; if not, show it as open."""
+    return n >= fewest(q, confidence)
+
+
+@lru_cache(maxsize=4096)
+def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> Ranks:
+    """The narrowest ranks that leave at most half of 1 - ``confidence`` on each side of quantile ``q``.
+
+    The number of values below the quantile is binomial whatever their distribution is (Conover, Practical
+    Nonparametric Statistics, 3.2). It holds for independent values: those of one run are not quite.
+    """
+    tail = (1 - _checked(confidence)) / 2
+    if n < 1:
+        return Ranks(None, None)
+    first, below = _binomial(n, _checked(q))
+    low = first + int(np.searchsorted(below, tail * (1 + _ROUNDING), side="right"))
+    # P(at least `rank` values are below): the complement of `below` one place to the left.
+    above = 1.0 - np.concatenate(([0.0], below))
+    high = first + int(np.argmax(above <= tail * (1 + _ROUNDING)))
+    return Ranks(low if low >= 1 else None, high if high <= n else None)
+
+
+def quantile(values: npt.ArrayLike, q: float, confidence: float = 0.95) -> Quantile:
+    """Quantile ``q`` as an observed value (nearest rank) with its interval; NaN are dropped.
+
+    Raises ValueError if no value is left.
+    """
+    ordered = np.asarray(values, dtype=np.float64)
+    ordered = np.sort(ordered[~np.isnan(ordered)])
+    n = int(ordered.size)
+    if n == 0:
+        raise ValueError("no values have no quantile")
+    ranks = quantile_ranks(n, q, confidence)
+    nearest = max(1, math.ceil(q * n - _ROUNDING))
+    return Quantile(
+        value=float(ordered[nearest - 1]),
+        low=None if ranks.low is None else float(ordered[ranks.low - 1]),
+        high=None if ranks.high is None else float(ordered[ranks.high - 1]),
+        n=n,
+    )
+
+
+def _binomial(n: int, p: float) -> tuple[int, npt.NDArray[np.float64]]:
+    """A count, and the distribution function of Binomial(n, p) from it on, where there is any mass to speak of.
+
+    The masses come from the ratios of neighbours and are made to add up to 1, which needs no gamma function.
+    """
+    mode = min(n, int((n + 1) * p))
+    reach = int(12 * math.sqrt(n * p * (1 - p))) + 50
+    first, last = max(0, mode - reach), min(n, mode + reach)
+    counts = np.arange(first, last, dtype=np.float64)
+    steps = np.log((n - counts) / (counts + 1)) + math.log(p / (1 - p))
+    logs = np.concatenate(([0.0], np.cumsum(steps)))
+    masses = np.exp(logs - logs.max())
+    return first, np.minimum(1.0, np.cumsum(masses / masses.sum()))
+
+
+def _checked(share: float) -> float:
+    if not 0 < share < 1:
+        raise ValueError(f"{share} is not between 0 and 1")
+    return share

@@ -1,0 +1,183 @@
+"""Service level objectives: availability, error budget, burn rates and the times between and after failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+DAY_MS = 24 * HOUR_MS
+
+FEWEST_SAMPLES = 4
+"""In the short window: a check each minute leaves five in five minutes, of which one may be late."""
+
+FEWEST_BAD = 2
+"""Of them: at 99.9 % one failed check in an hour already burns 16 times too fast."""
+
+
+class Severity(StrEnum):
+    """What a burn rate is worth."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long a server may be down, and how much of that is left."""
+
+    objective_ratio: float
+    allowed_down_ms: float
+    used_down_ms: float
+    left_ratio: float
+    """1 for untouched, 0 for used up, below 0 for overspent."""
+
+    @property
+    def left_down_ms(self) -> float:
+        """What is left; below 0 where overspent."""
+        return self.allowed_down_ms - self.used_down_ms
+
+
+@dataclass(frozen=True, slots=True)
+class BurnRule:
+    """Fires while the burn rate of both windows is at least ``burn``; the short one makes it stop soon after."""
+
+    severity: Severity
+    burn: float
+    long_ms: int
+    short_ms: int
+
+
+BURN_RULES = (
+    BurnRule(Severity.PAGE, 14.4, HOUR_MS, 5 * MINUTE_MS),
+    BurnRule(Severity.PAGE, 6.0, 6 * HOUR_MS, 30 * MINUTE_MS),
+    BurnRule(Severity.TICKET, 1.0, 3 * DAY_MS, 6 * HOUR_MS),
+)
+"""2 %, 5 % and 10 % of the budget of 30 days (The Site Reliability Workbook, chapter 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was seen of a server in the last so many milliseconds; unknown and maintenance are in neither time."""
+
+    up_ms: float
+    down_ms: float
+    samples: int
+    """Checks that knew."""
+    bad_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """A rule applied; a burn rate is None where its window has no known time."""
+
+    rule: BurnRule
+    long_burn: float | None
+    short_burn: float | None
+    enough_samples: bool
+    """Whether the short window has so many that its rate is more than noise."""
+
+    @property
+    def fires(self) -> bool:
+        """Whether to page or write a ticket."""
+        rates = (self.long_burn, self.short_burn)
+        return self.enough_samples and all(rate is not None and rate >= self.rule.burn for rate in rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """How often a server failed in a window and how long it took to mend."""
+
+    failures: int
+    """Incidents that began in the window."""
+    repairs: int
+    """Incidents that ended in it, whenever they began."""
+    unresolved: int
+    """Incidents that were going on at its end."""
+    mttr_ms: float | None
+    """Mean length of the repaired ones, from their beginning; None without any."""
+    mtbf_ms: float | None
+    """Up time for each failure; None without any."""
+    longest_ms: float | None
+    """Of all incidents that touch the window, as long as they had lasted at its end."""
+
+
+def availability(up_ms: float, down_ms: float) -> float | None:
+    """The up share of the known time, 0 to 1; None where nothing is known."""
+    if up_ms < 0 or down_ms < 0:
+        raise ValueError("a time is 0 or more milliseconds")
+    known_ms = up_ms + down_ms
+    return up_ms / known_ms if known_ms > 0 else None
+
+
+def error_budget(up_ms: float, down_ms: float, objective_ratio: float, period_ms: float | None = None) -> Budget:
+    """The budget of a period of which ``up_ms`` and ``down_ms`` are known.
+
+    ``period_ms`` is the whole period that the objective is promised for; without it, the known time.
+    """
+    allowed_ms = _allowed(objective_ratio) * (up_ms + down_ms if period_ms is None else period_ms)
+    left_ratio = 1 - down_ms / allowed_ms if allowed_ms > 0 else 1.0  # an empty period is untouched
+    return Budget(objective_ratio, allowed_ms, down_ms, left_ratio)
+
+
+def burn_rate(up_ms: float, down_ms: float, objective_ratio: float) -> float | None:
+    """How many times faster than allowed the budget is used: 1 uses it up just at the end; None if nothing is known."""
+    allowed = _allowed(objective_ratio)
+    if availability(up_ms, down_ms) is None:
+        return None
+    # Not 1 - availability: the difference of near-equal numbers loses what counts.
+    return down_ms / (up_ms + down_ms) / allowed
+
+
+def burns(
+    windows: Mapping[int, Window],
+    objective_ratio: float,
+    rules: Sequence[BurnRule] = BURN_RULES,
+    fewest_samples: int = FEWEST_SAMPLES,
+    fewest_bad: int = FEWEST_BAD,
+) -> tuple[Burn, ...]:
+    """Each rule applied to the windows, which are looked up by their length in milliseconds.
+
+    Raises KeyError for a window that a rule needs and that is not there.
+    """
+    found = []
+    for rule in rules:
+        long, short = windows[rule.long_ms], windows[rule.short_ms]
+        found.append(
+            Burn(
+                rule=rule,
+                long_burn=burn_rate(long.up_ms, long.down_ms, objective_ratio),
+                short_burn=burn_rate(short.up_ms, short.down_ms, objective_ratio),
+                enough_samples=short.samples >= fewest_samples and short.bad_samples >= fewest_bad,
+            )
+        )
+    return tuple(found)
+
+
+def repair(incidents: Sequence[tuple[float, float | None]], start_ms: float, end_ms: float, up_ms: float) -> Repair:
+    """Failures and repairs in the window from ``start_ms`` to before ``end_ms``, of which ``up_ms`` were up.
+
+    An incident is (start, end), or (start, None) while it goes on. Raises ValueError if one ends before it starts.
+    """
+    if any(end is not None and end < start for start, end in incidents):
+        raise ValueError("an incident ends before it starts")
+    touching = [(start, end) for start, end in incidents if start < end_ms and (end is None or end >= start_ms)]
+    repaired = [end - start for start, end in touching if end is not None and end < end_ms]
+    failures = sum(start >= start_ms for start, _ in touching)
+    lengths = [(end_ms if end is None else min(end, end_ms)) - start for start, end in touching]
+    return Repair(
+        failures=failures,
+        repairs=len(repaired),
+        unresolved=len(touching) - len(repaired),
+        mttr_ms=sum(repaired) / len(repaired) if repaired else None,
+        mtbf_ms=up_ms / failures if failures else None,
+        longest_ms=max(lengths, default=None),
+    )
+
+
+def _allowed(objective_ratio: float) -> float:
+    if not 0 < objective_ratio < 1:
+        raise ValueError(f"an objective is between 0 and 1, such as 0.999; not {objective_ratio}")
+    return 1 - objective_ratio
