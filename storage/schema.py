@@ -101,6 +101,7 @@ _VERSION_4 = (
     """create table rollup_marks (
         id integer not null primary key, first_run_id integer not null, raw_from_ms integer not null
     )""",
+    "insert into rollup_state (server_id, rolled_until_ms) select id, 0 from servers",
     "insert into rollup_marks (id, first_run_id, raw_from_ms) values (1, 0, 0)",
 )
 

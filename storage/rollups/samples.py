@@ -37,19 +37,22 @@ CHECK = "check"
 REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
 """Up, but not the answer that was asked for: how long it took is not the server's latency."""
 
+_MOST_NAMED = 500
+"""Servers that a query names; for more it reads all and leaves out what is not wanted."""
 _ROW = """c.server_id, c.run_id, c.started_at_ms,
     case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
     when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""
 _UNROLLED = f"""select {_ROW} from rollup_state t
     cross join checks c on c.server_id = t.server_id and c.run_id >= :first_run
-    where t.server_id in :servers and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+    where (:every or t.server_id in :servers)
+    and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 _BETWEEN = f"""select {_ROW} from checks c
     where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 _PROBES = """select p.server_id, p.run_id, p.kind,
     case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
     else 3 end, p.reason, {times}
     from rollup_state t cross join probes p on p.server_id = t.server_id and p.run_id between :first_run and :last_run
-    where t.server_id in :servers"""
+    where (:every or t.server_id in :servers)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,13 @@ class Probes:
     """Shape (probes, stages): how long each stage took; -1 where it did not happen."""
 
 
-def unrolled_checks(connection: Connection, servers: Sequence[int], first_run: int, until_ms: int) -> Checks:
-    """The checks of these servers that are not rolled and began before ``until_ms``.
+def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first_run: int, until_ms: int) -> Checks:
+    """The checks of these servers, or of all, that are not rolled and began before ``until_ms``.
 
     None of them is of a run before ``first_run``.
     """
-    return _checks(connection, _UNROLLED, servers=list(servers), first_run=first_run, until_ms=until_ms)
+    wanted = {"every": servers is None, "servers": list(servers or [])}
+    return _checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
 
 
 def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
@@ -104,7 +108,9 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
     times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
     found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
     bounds = {"first_run": int(checks.run.min(initial=0)), "last_run": int(checks.run.max(initial=0))}
-    rows = connection.execute(found, {"servers": np.unique(checks.server).tolist(), **bounds}).all()
+    of_servers = np.unique(checks.server).tolist()
+    every = len(of_servers) > _MOST_NAMED
+    rows = connection.execute(found, {"every": every, "servers": [] if every else of_servers, **bounds}).all()
     columns = _columns(rows, 5 + max(1, len(stages)))
     server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
     check, there = _positions(checks, server, run)
@@ -115,7 +121,7 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
         kind=[columns[2][place] for place in kept],
         outcome=np.where(of_check >= Outcome.MAINTENANCE, of_check, outcome[there]),
         reason=[columns[4][place] for place in kept],
-        times_us=np.array(columns[5 : 5 + len(stages)], np.int64).reshape(len(stages), -1).T[there],
+        times_us=np.array(columns[5 : 5 + len(stages)], np.int64).reshape(len(stages), len(server)).T[there],
     )
 
 

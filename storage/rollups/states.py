@@ -26,13 +26,13 @@ from storage.tables import (
 _FIELDS = ("at_ms", "gap_ms", "outcome", "known")
 
 
-def states_of(connection: Connection, servers: Sequence[int], prefix: str = "last") -> States:
-    """The states of these servers after the rolled rows or, with ``prefix`` base, after the pruned ones."""
+def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str = "last") -> States:
+    """The states of these servers, or of all, after the rolled rows or, with ``prefix`` base, after the pruned ones."""
     columns = [rollup_state.c[f"{prefix}_{name}"] for name in _FIELDS]
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms, *columns)
-    rows = connection.execute(
-        found.where(rollup_state.c.server_id.in_(servers)).order_by(rollup_state.c.server_id)
-    ).all()
+    if servers is not None:
+        found = found.where(rollup_state.c.server_id.in_(servers))
+    rows = connection.execute(found.order_by(rollup_state.c.server_id)).all()
     table = np.array([[-1 if one is None else one for one in row] for row in rows], np.int64).reshape(-1, 6)
     return States(*table.T)
 

@@ -1,0 +1,152 @@
+"""What a report is made of, whatever it is about and however it is shown: verdict, sections, tables, charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Level(StrEnum):
+    """How good the news is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+    """There is too little to say."""
+
+
+class Kind(StrEnum):
+    """What the values of a column are, which says how they are written."""
+
+    TEXT = "text"
+    COUNT = "count"
+    NUMBER = "number"
+    """A plain number; the unit is in the column."""
+    RATIO = "ratio"
+    """0 to 1, shown in per cent."""
+    TIME = "time"
+    """Unix milliseconds, shown in UTC."""
+    DURATION = "duration"
+    """Milliseconds."""
+    STATUS = "status"
+    """One of the words of `checker.model.Status`."""
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Insufficient:
+    """In the place of a value that too few samples would make a guess of."""
+
+    samples: int
+    wanted: int
+    """The smallest number of samples that would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    """For machines: with its unit, as ``p95_ms``."""
+    label: str
+    """For people."""
+    kind: Kind = Kind.TEXT
+    unit: str = ""
+    """For people, where the kind does not say it: ms, %, per hour."""
+    words: str = ""
+    """What it is and how it is reckoned, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns. A value is None where there is nothing to say, Insufficient where there is too little."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+
+
+class Shape(StrEnum):
+    """How a chart draws its lines."""
+
+    LINES = "lines"
+    BARS = "bars"
+    """A bar for each x and line, side by side."""
+    STACK = "stack"
+    """Areas one on top of the other, such as the share of each state."""
+    BAND = "band"
+    """The first line, with the area between the second and the third behind it."""
+    POINTS = "points"
+    STATES = "states"
+    """A row of small cells a line; the values are ratios 0 to 1, None where nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A named row of values; None leaves a gap."""
+
+    label: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at a place on the x axis."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of numbers; the same numbers are in the table of its section or in its own."""
+
+    title: str
+    shape: Shape
+    x: Sequence[Any]
+    """Unix milliseconds where ``x_is_time``, else words."""
+    lines: Sequence[Line]
+    unit: str = ""
+    x_is_time: bool = True
+    marks: Sequence[Mark] = ()
+    threshold: float | None = None
+    """A level to draw across, such as an objective."""
+    log: bool = False
+    """Whether the y axis is logarithmic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question and its answer."""
+
+    name: str
+    """For machines, unique in the report."""
+    title: str
+    table: Table | None = None
+    text: str = ""
+    """How it is reckoned and what it says, in a sentence or two."""
+    charts: Sequence[Chart] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A finished report; the first section is the one that CSV gives."""
+
+    name: str
+    title: str
+    verdict: str
+    """The answer in one sentence."""
+    level: Level
+    since_ms: int
+    until_ms: int
+    sections: Sequence[Section]
+    servers: int
+    """How many servers it is about."""
+    selection: str = ""
+    """How they were chosen; empty for all."""
+    facts: Sequence[tuple[str, str]] = ()
+    """What else to know, as words and values: objective, slot width, samples."""
+    notes: Sequence[str] = field(default_factory=tuple)
+    """What the reader must keep in mind: what was left out, and why."""

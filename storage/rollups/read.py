@@ -1,0 +1,255 @@
+"""The rolled past together with the raw rows that are not rolled yet, as buckets: exact to the last row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Select, Table, or_, select
+
+from storage.rollups.buckets import (
+    LatencyBuckets,
+    OutcomeBuckets,
+    joined_latencies,
+    joined_outcomes,
+    latency_columns,
+    outcome_columns,
+    read_latencies,
+    read_outcomes,
+)
+from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.histogram import Integers
+from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
+from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
+from storage.rollups.samples import CHECK, TOTAL, Checks, probes_of, unrolled_checks
+from storage.rollups.states import states_of
+from storage.tables import (
+    day_latency,
+    day_outcomes,
+    hour_latency,
+    hour_outcomes,
+    incidents,
+    rollup_state,
+    series,
+)
+
+HOURLY_UP_TO_MS = 3 * DAY_MS
+"""A longer time is read by full days."""
+Buckets = TypeVar("Buckets", OutcomeBuckets, LatencyBuckets)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time that buckets cover exactly: from a full hour or, where it is long, a full day in UTC."""
+
+    since_ms: int
+    until_ms: int
+    slot_ms: int
+    """An hour or a day."""
+
+    @classmethod
+    def of(cls, since_ms: int, until_ms: int) -> Period:
+        """The period that begins at ``since_ms`` or up to a slot earlier."""
+        slot_ms = HOUR_MS if until_ms - since_ms <= HOURLY_UP_TO_MS else DAY_MS
+        return cls(since_ms // slot_ms * slot_ms, until_ms, slot_ms)
+
+    @property
+    def slots(self) -> range:
+        """The slots in it, counted from 1970."""
+        return range(self.since_ms // self.slot_ms, (self.until_ms - 1) // self.slot_ms + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What buckets are of."""
+
+    server_id: int
+    kind: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Buckets]):
+    """Buckets, one for each series and slot that has any."""
+
+    series: Sequence[Series]
+    """The series by the numbers that the buckets have."""
+    buckets: Buckets
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A server was down."""
+
+    server_id: int
+    started_at_ms: int
+    ended_at_ms: int | None
+    """None while it is."""
+    reason: str | None
+
+
+class Rollups:
+    """Buckets of some servers up to now, of one database."""
+
+    def __init__(self, connection: Connection, now_ms: int, servers: Sequence[int] | None = None) -> None:
+        """Of these servers, by id; None is all."""
+        self._connection, self._now_ms = connection, now_ms
+        self._servers = None if servers is None else sorted(servers)
+        self._read: tuple[Checks, States] | None = None
+
+    def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
+        """How many checks or probes came to what, and of checks how long each state lasted."""
+        found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
+        tables = (hour_outcomes, day_outcomes)
+        parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
+        checks, states = self._tail()
+        of_checks, _, _ = fold_checks(checks, states, self._now_ms)
+        if CHECK in kinds:
+            parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
+        if set(kinds) - {CHECK}:
+            names = [CHECK]
+            of_probes, _ = fold_probes(probes_of(self._connection, checks, ()), checks, names)
+            parts.append(outcome_buckets(of_probes, found.of(of_probes.keys, names)))
+        joined = joined_outcomes(parts)
+        kept = _kept(joined, period, found.asked)
+        cut = OutcomeBuckets(
+            joined.series[kept],
+            joined.slot[kept],
+            joined.numbers[kept],
+            [joined.reasons[one] for one in kept.tolist()],
+        )
+        return Found(found.listed, cut.merged(cut.series, cut.slot * HOUR_MS // period.slot_ms))
+
+    def latencies(
+        self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
+    ) -> Found[LatencyBuckets]:
+        """How long probes took that got their answer."""
+        found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
+        parts = self._rolled(period, (hour_latency, day_latency), latency_columns, read_latencies, found)
+        checks, _ = self._tail()
+        names = [CHECK]
+        _, folded = fold_probes(probes_of(self._connection, checks, stages), checks, names)
+        parts.append(latency_buckets(folded, found.of(folded.keys, names, stages)))
+        joined = joined_latencies(parts)
+        label = np.full(len(joined.slot), -1)
+        kept = _kept(joined, period, found.asked)
+        label[kept] = np.arange(len(kept))
+        cut = LatencyBuckets(
+            joined.series[kept],
+            joined.slot[kept],
+            joined.count[kept],
+            joined.sum_us[kept],
+            joined.min_us[kept],
+            joined.max_us[kept],
+            joined.cells.regrouped(label),
+        )
+        return Found(found.listed, cut.merged(cut.series, cut.slot * HOUR_MS // period.slot_ms))
+
+    def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
+        """The incidents that lie in this time, wholly or in part, by server and start."""
+        wanted = select(incidents).where(incidents.c.started_at_ms < until_ms)
+        wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
+        if self._servers is not None:
+            wanted = wanted.where(incidents.c.server_id.in_(self._servers))
+        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms))
+        rolled = [Incident(row.server_id, row.started_at_ms, row.ended_at_ms, row.reason) for row in rows]
+        checks, states = self._tail()
+        merged = _continued(rolled, fold_checks(checks, states, self._now_ms)[1])
+        return [
+            one
+            for one in merged
+            if one.started_at_ms < until_ms and (one.ended_at_ms is None or one.ended_at_ms > since_ms)
+        ]
+
+    def _rolled(
+        self,
+        period: Period,
+        tables: tuple[Table, Table],
+        columns: Callable[[Table], list[Any]],
+        read: Callable[[Connection, Select[Any]], Buckets],
+        numbers: _Numbers,
+    ) -> list[Buckets]:
+        """Buckets from the tables, their slots as hours: days where the period is of days and the day is over."""
+        hours, days = tables
+        first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
+        wanted_hours = self._of_series(select(*columns(hours)), hours, numbers).where(hours.c.slot <= last)
+        if period.slot_ms == HOUR_MS:
+            return [numbers.renamed(read(self._connection, wanted_hours.where(hours.c.slot >= first)))]
+        open_day = rollup_state.c.rolled_until_ms // DAY_MS * DAY_HOURS
+        wanted_hours = wanted_hours.where(hours.c.slot >= open_day, hours.c.slot >= first)
+        wanted_days = self._of_series(select(*columns(days)), days, numbers)
+        whole = days.c.slot.between(first // DAY_HOURS, last // DAY_HOURS)
+        of_days = numbers.renamed(read(self._connection, wanted_days.where(whole)))
+        of_days.slot[:] *= DAY_HOURS
+        return [of_days, numbers.renamed(read(self._connection, wanted_hours))]
+
+    def _of_series(self, wanted: Select[Any], table: Table, numbers: _Numbers) -> Select[Any]:
+        of_series = wanted.join(series, series.c.id == table.c.series_id)
+        of_series = of_series.join(rollup_state, rollup_state.c.server_id == series.c.server_id)
+        return of_series.where(numbers.condition)
+
+    def _tail(self) -> tuple[Checks, States]:
+        """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
+        if self._read is None:
+            first_run = marks(self._connection).first_run_id
+            checks = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
+            self._read = checks, states_of(self._connection, self._servers)
+        return self._read
+
+
+class _Numbers:
+    """Numbers for series that are made up while reading: those of rows that were never rolled have no id."""
+
+    def __init__(self, connection: Connection, servers: Sequence[int] | None, names: Sequence[tuple[str, str]]) -> None:
+        kinds, stages = {kind for kind, _ in names}, {stage for _, stage in names}
+        self.condition = series.c.kind.in_(kinds) & series.c.stage.in_(stages)
+        if servers is not None:
+            self.condition = self.condition & series.c.server_id.in_(servers)
+        self._kinds = kinds
+        rows = connection.execute(select(series).where(self.condition).order_by(series.c.id)).all()
+        self.listed = [Series(row.server_id, row.kind, row.stage) for row in rows]
+        self._ids = np.array([row.id for row in rows], np.int64)
+        self._numbers = {(one.server_id, one.kind, one.stage): number for number, one in enumerate(self.listed)}
+
+    @property
+    def asked(self) -> npt.NDArray[np.bool_]:
+        """Of which of the numbers buckets were asked for: raw rows have all kinds."""
+        return np.array([one.kind in self._kinds for one in self.listed], bool)
+
+    def renamed(self, buckets: Buckets) -> Buckets:
+        """The buckets under these numbers instead of ids."""
+        buckets.series[:] = np.searchsorted(self._ids, buckets.series)
+        return buckets
+
+    def of(self, keys: Keys, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)) -> SeriesOf:
+        """Numbers for these keys, new ones for those that have none."""
+        named = zip(keys.server.tolist(), keys.kind.tolist(), keys.stage.tolist(), strict=True)
+        for server, kind, stage in dict.fromkeys(named):
+            name = server, kinds[kind], stages[stage]
+            if name not in self._numbers:
+                self._numbers[name] = len(self.listed)
+                self.listed.append(Series(*name))
+        return SeriesOf(kinds, stages, self._numbers)
+
+
+def _kept(buckets: OutcomeBuckets | LatencyBuckets, period: Period, asked: npt.NDArray[np.bool_]) -> Integers:
+    """Which buckets lie in the period and are of a series that was asked for."""
+    first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
+    return np.flatnonzero((buckets.slot >= first) & (buckets.slot <= last) & asked[buckets.series])
+
+
+def _continued(rolled: Sequence[Incident], turns: Sequence[Turn]) -> list[Incident]:
+    """The incidents as they are after these turns."""
+    found = list(rolled)
+    is_open = {one.server_id: number for number, one in enumerate(found) if one.ended_at_ms is None}
+    for turn in turns:
+        if turn.down:
+            is_open[turn.server] = len(found)
+            found.append(Incident(turn.server, turn.at_ms, None, turn.reason))
+        elif (number := is_open.pop(turn.server, None)) is not None:
+            one = found[number]
+            found[number] = Incident(one.server_id, one.started_at_ms, turn.at_ms, one.reason)
+    return sorted(found, key=lambda one: (one.server_id, one.started_at_ms))
