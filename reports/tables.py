@@ -15,7 +15,7 @@ from checker.model import ProbeResult
 from reports.documents import counts, iso
 from storage.queries import CheckRow, ContractRow, RunRow
 
-_COLOURS = {"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"}
+COLOURS = {"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"}
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 _WIDTH_WITHOUT_TERMINAL = 160
@@ -144,14 +144,14 @@ def spelled_duration(seconds: float) -> str:
 
 
 def _status(status: str) -> Text:
-    return Text(status, style=_COLOURS.get(status, ""))
+    return Text(status, style=COLOURS.get(status, ""))
 
 
 def _probes(probes: Sequence[ProbeResult]) -> Text:
     line = Text()
     for probe in probes:
         line.append(("  " if line else "") + probe.kind + " ")
-        line.append(f"{probe.duration_us / 1000:.0f} ms", style=_COLOURS.get(probe.status, ""))
+        line.append(f"{probe.duration_us / 1000:.0f} ms", style=COLOURS.get(probe.status, ""))
         if probe.mcp is not None and probe.mcp.tool_count is not None:
             line.append(f" {probe.mcp.tool_count} tool{'' if probe.mcp.tool_count == 1 else 's'}")
     return line

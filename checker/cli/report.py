@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-import time
-from pathlib import Path
+from importlib import import_module
 
 import click
 
-from checker.cli.options import Duration, database, database_path, output_format
+REPORTS = {
+    "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
+}
+"""Name -> the module whose attribute ``command`` it is, and what it answers."""
 
 
-@click.group("report")
+class _Reports(click.Group):
+    """Imports a report when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(REPORTS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in REPORTS:
+            return None
+        command = import_module(REPORTS[name][0]).command
+        assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in REPORTS.items()])
+
+
+@click.group("report", cls=_Reports)
 def command() -> None:
     """Reports from the history.
 
@@ -21,48 +38,3 @@ def command() -> None:
     mcp-status report recommendations                       which settings to change, and why
     mcp-status report recommendations --config fleet.yaml   with a look at its timeouts
     """  # noqa: D301 # click wants the backspace itself
-
-
-@command.command("recommendations")
-@click.option("--since", type=Duration(), default="7d", show_default=True, help="How far to look back: 24h, 7d, ...")
-@click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare timeouts in force with what probes took."
-)
-@click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
-@output_format
-@database
-def recommendations(since: float, config: Path | None, environment: str | None, fmt: str, db: Path | None) -> None:
-    """Say which settings to change, each with its evidence.
-
-    What runs have measured of themselves is looked at by ten rules; docs/recommendations.md has their thresholds.
-    Nothing is recommended from fewer than three finished runs.
-
-    \b
-    mcp-status report recommendations --since 24h
-    mcp-status report recommendations --config fleet.yaml --format json
-    """  # noqa: D301 # click wants the backspace itself
-    from reports import recommendations as report
-    from reports import render, tables
-    from storage.evidence import evidence_since
-
-    timeouts_s: dict[str, float] = {}
-    if config is not None:
-        from checker.settings import load
-
-        for server in load(config, environment).servers:
-            for kind, options in server.probes.items():
-                timeouts_s[kind] = max(options.timeout, timeouts_s.get(kind, 0.0))
-    evidence = evidence_since(database_path(db), round((time.time() - since) * 1000))
-    found = report.recommend(evidence, timeouts_s, os.cpu_count(), socket.gethostname())
-    if fmt == "json":
-        sys.stdout.write(render.json(report.report_document(found)))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(report.recommendation_document, found.recommendations)))
-    elif fmt == "csv":
-        rows = [[getattr(one, name) for name in report.COLUMNS] for one in found.recommendations]
-        sys.stdout.writelines(render.csv_lines(report.COLUMNS, rows))
-    elif found.recommendations:
-        tables.console(sys.stdout).print(report.recommendations_table(found.recommendations))
-    else:
-        click.echo("nothing to recommend")
-    click.echo(found.looked_at, err=fmt != "table")

@@ -1,0 +1,58 @@
+"""`mcp-status report recommendations`: which settings to change, with the evidence from stored runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from checker.cli.options import Duration, database, database_path, output_format
+
+
+@click.command("recommendations")
+@click.option("--since", type=Duration(), default="7d", show_default=True, help="How far to look back: 24h, 7d, ...")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare timeouts in force with what probes took."
+)
+@click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
+@output_format
+@database
+def command(since: float, config: Path | None, environment: str | None, fmt: str, db: Path | None) -> None:
+    """Say which settings to change, each with its evidence.
+
+    What runs have measured of themselves is looked at by ten rules; docs/recommendations.md has their thresholds.
+    Nothing is recommended from fewer than three finished runs.
+
+    \b
+    mcp-status report recommendations --since 24h
+    mcp-status report recommendations --config fleet.yaml --format json
+    """  # noqa: D301 # click wants the backspace itself
+    from reports import recommendations as report
+    from reports import render, tables
+    from storage.evidence import evidence_since
+
+    timeouts_s: dict[str, float] = {}
+    if config is not None:
+        from checker.settings import load
+
+        for server in load(config, environment).servers:
+            for kind, options in server.probes.items():
+                timeouts_s[kind] = max(options.timeout, timeouts_s.get(kind, 0.0))
+    evidence = evidence_since(database_path(db), round((time.time() - since) * 1000))
+    found = report.recommend(evidence, timeouts_s, os.cpu_count(), socket.gethostname())
+    if fmt == "json":
+        sys.stdout.write(render.json(report.report_document(found)))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(map(report.recommendation_document, found.recommendations)))
+    elif fmt == "csv":
+        rows = [[getattr(one, name) for name in report.COLUMNS] for one in found.recommendations]
+        sys.stdout.writelines(render.csv_lines(report.COLUMNS, rows))
+    elif found.recommendations:
+        tables.console(sys.stdout).print(report.recommendations_table(found.recommendations))
+    else:
+        click.echo("nothing to recommend")
+    click.echo(found.looked_at, err=fmt != "table")

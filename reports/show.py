@@ -1,0 +1,179 @@
+"""A report as text for people, as one JSON document, as NDJSON or as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as TextTable
+from rich.text import Text
+
+from reports import render
+from reports.documents import iso
+from reports.report import Column, Insufficient, Kind, Level, Report, Section
+from reports.tables import COLOURS, console
+
+_LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
+_RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
+
+
+def text(report: Report, stream: TextIO) -> None:
+    """Write the report for people: the verdict first, then every section that has rows."""
+    out = console(stream)
+    out.print(Text(report.verdict, style=_LEVELS[report.level]))
+    of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
+    out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to now (UTC)")
+    for section in report.sections:
+        if section.table is not None and section.table.rows:
+            out.print()
+            out.print(Text(section.title, style="bold"))
+            out.print(_table(section))
+        if section.text:
+            out.print(Text(section.text, style="dim"))
+    for note in report.notes:
+        out.print(Text(f"note: {note}", style="dim"))
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report for machines: every table as records; what too few samples say is null, with its reason beside it."""
+    return {
+        "report": report.name,
+        "verdict": report.verdict,
+        "level": report.level.value,
+        "since": iso(report.since_ms),
+        "until": iso(report.until_ms),
+        "servers": report.servers,
+        "selection": report.selection or None,
+        "facts": dict(report.facts),
+        "notes": list(report.notes),
+        "sections": {section.name: list(records(section)) for section in report.sections if section.table is not None},
+    }
+
+
+def records(section: Section) -> Iterator[dict[str, Any]]:
+    """The rows of a section's table, by the names of the columns."""
+    if section.table is None:
+        return
+    for row in section.table.rows:
+        record: dict[str, Any] = {}
+        for column, value in zip(section.table.columns, row, strict=True):
+            if isinstance(value, Insufficient):
+                record[column.name] = None
+                record.setdefault("insufficient", {})[column.name] = {"samples": value.samples, "wanted": value.wanted}
+            else:
+                record[column.name] = plain(column, value)
+        yield record
+
+
+def csv(report: Report, name: str | None = None) -> Iterator[str]:
+    """The lines of a section's table as CSV: of the first section that has one, or of the one with this name."""
+    for section in report.sections:
+        if section.table is not None and name in (None, section.name):
+            columns = section.table.columns
+            rows = (
+                [_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in section.table.rows
+            )
+            yield from render.csv_lines([column.name for column in columns], list(rows))
+            return
+
+
+def plain(column: Column, value: Any) -> Any:
+    """A value as JSON has it: times in ISO 8601, numbers rounded to what they can say."""
+    if value is None:
+        return None
+    if column.kind is Kind.TIME:
+        return iso(int(value))
+    if column.kind is Kind.RATIO:
+        return round(float(value), 6)
+    if column.kind in (Kind.NUMBER, Kind.DURATION):
+        return round(float(value), 3)
+    if column.kind is Kind.COUNT:
+        return int(value)
+    if column.kind is Kind.LIST:
+        return list(value)
+    return value
+
+
+def words(column: Column, value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, Insufficient):
+        return f"insufficient ({value.samples} of {value.wanted})"
+    if column.kind is Kind.TIME:
+        return when(value)
+    if column.kind is Kind.RATIO:
+        return per_cent(float(value))
+    if column.kind is Kind.DURATION:
+        return duration(float(value))
+    if column.kind is Kind.NUMBER:
+        return number(float(value))
+    if column.kind is Kind.LIST:
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def when(at_ms: float) -> str:
+    """A time to the minute, in UTC."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def per_cent(ratio: float) -> str:
+    """A ratio in per cent, with as many digits as tell it from all and from nothing."""
+    if ratio in (0.0, 1.0):
+        return f"{ratio:.0%}"
+    for digits in (1, 2, 3, 4):
+        shown = f"{100 * ratio:.{digits}f}"
+        if float(shown) not in (0.0, 100.0) and (digits >= 2 or ratio < 0.99):
+            return f"{shown} %"
+    return f"{100 * ratio:.4f} %"
+
+
+def duration(value_ms: float) -> str:
+    """Milliseconds in the unit that fits."""
+    for size_ms, unit in _UNITS:
+        if abs(value_ms) >= size_ms:
+            return f"{number(value_ms / size_ms)} {unit}"
+    return f"{number(value_ms)} ms"
+
+
+def number(value: float) -> str:
+    """Three significant digits, more only before the point."""
+    if value == 0:
+        return "0"
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{digits}f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def _table(section: Section) -> TextTable:
+    assert section.table is not None  # noqa: S101 # for the type checker
+    table = TextTable(box=SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(section.table.columns):
+        right = column.kind in _RIGHT
+        label = f"{column.label} {column.unit}".strip()
+        table.add_column(label, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
+    for row in section.table.rows:
+        cells = zip(section.table.columns, row, strict=True)
+        table.add_row(*(Text(words(column, value), style=_style(column, value)) for column, value in cells))
+    return table
+
+
+def _style(column: Column, value: Any) -> str:
+    if isinstance(value, Insufficient):
+        return "dim"
+    return COLOURS.get(str(value), "") if column.kind is Kind.STATUS else ""
+
+
+def _cell(column: Column, value: Any) -> Any:
+    return None if isinstance(value, Insufficient) else plain(column, value)
+
+
+def level_of(levels: Sequence[Level]) -> Level:
+    """The worst of these; UNKNOWN only where nothing is known."""
+    for one in (Level.BAD, Level.WARNING, Level.GOOD):
+        if one in levels:
+            return one
+    return Level.UNKNOWN
