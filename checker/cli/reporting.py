@@ -116,9 +116,10 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
             ),
             database,
         )
+        decorated: Decorated = wrapped
         for option in reversed(options):
-            wrapped = option(wrapped)
-        return wrapped
+            decorated = option(decorated)
+        return decorated
 
     return decorate
 
