@@ -16,7 +16,7 @@ from storage.rollups.buckets import latency_columns, outcome_columns, read_laten
 from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
-from storage.rollups.samples import CHECK, STAGES, probes_of, unrolled_checks
+from storage.rollups.samples import STAGES, probes_of, unrolled_checks
 from storage.rollups.states import save_states, set_back, states_of
 from storage.tables import (
     day_latency,
@@ -33,9 +33,9 @@ def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) 
     before = states_of(connection, servers)
     checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
     of_checks, turns, after = fold_checks(checks, before, until_ms)
-    kinds = [CHECK]
-    of_probes, latencies = fold_probes(probes_of(connection, checks), checks, kinds)
-    ids = _series_ids(connection, servers, kinds, (of_checks.keys, of_probes.keys, latencies.keys))
+    probes = probes_of(connection, checks)
+    of_probes, latencies = fold_probes(probes, checks)
+    ids = _series_ids(connection, servers, probes.kinds, (of_checks.keys, of_probes.keys, latencies.keys))
     _insert(connection, hour_outcomes, outcome_buckets(of_checks, ids).rows())
     _insert(connection, hour_outcomes, outcome_buckets(of_probes, ids).rows())
     _insert(connection, hour_latency, latency_buckets(latencies, ids).rows())
