@@ -16,7 +16,7 @@ from storage.rollups.buckets import latency_columns, outcome_columns, read_laten
 from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
-from storage.rollups.samples import STAGES, probes_of, unrolled_checks
+from storage.rollups.samples import STAGES, Checks, Probes, probes_of, unrolled_checks
 from storage.rollups.states import save_states, set_back, states_of
 from storage.tables import (
     day_latency,
@@ -30,19 +30,23 @@ from storage.tables import (
 
 def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
     """Roll these servers up to a full hour; gives how many checks were rolled."""
-    before = states_of(connection, servers)
     checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
+    fold_rows(connection, states_of(connection, servers), checks, probes_of(connection, checks), until_ms)
+    return len(checks.server)
+
+
+def fold_rows(connection: Connection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
+    """Write the buckets of these rows, which are all that there are between the states before and ``until_ms``."""
     of_checks, turns, after = fold_checks(checks, before, until_ms)
-    probes = probes_of(connection, checks)
     of_probes, latencies = fold_probes(probes, checks)
-    ids = _series_ids(connection, servers, probes.kinds, (of_checks.keys, of_probes.keys, latencies.keys))
+    keys = (of_checks.keys, of_probes.keys, latencies.keys)
+    ids = _series_ids(connection, before.server.tolist(), probes.kinds, keys)
     _insert(connection, hour_outcomes, outcome_buckets(of_checks, ids).rows())
     _insert(connection, hour_outcomes, outcome_buckets(of_probes, ids).rows())
     _insert(connection, hour_latency, latency_buckets(latencies, ids).rows())
     _note_incidents(connection, turns)
     _close_days(connection, before, until_ms)
     save_states(connection, after)
-    return len(checks.server)
 
 
 def rebuild_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
