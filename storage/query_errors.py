@@ -14,6 +14,7 @@ from storage.views import VIEWS
 _NO_COLUMN = re.compile(r"no such column: (?:.*\.)?(.+)", re.DOTALL)
 _NO_TABLE = re.compile(r"no such table: (?:.*\.)?(.+)", re.DOTALL)
 _PRIMARY_CODE = 0xFF
+_FUNCTIONS = '`mcp-status sql "select distinct name from pragma_function_list"`'
 
 
 def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryError | None:
@@ -44,7 +45,9 @@ def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryErro
     if match := re.fullmatch(r"ambiguous column name: (.+)", said):
         return QueryError(f"{said}; several of the views have it: write view.{match[1].rpartition('.')[2]}")
     if said.startswith("no such function"):
-        return QueryError(f"{said}; `mcp-status sql \"select distinct name from pragma_function_list\"` lists them")
+        return QueryError(f"{said}; {_FUNCTIONS} lists them")
+    if said.endswith("syntax error"):
+        return QueryError(f"{said}; `mcp-status sql --list` has queries to begin with")
     return QueryError(said)
 
 

@@ -1,4 +1,4 @@
-"""The choice of an environment, and among the servers of a configuration; loads no validator, so that a cached one needs none."""
+"""Which environment and which servers of a configuration; loads no validator, so that a cached one needs none."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, RunOptions, Sett
 from checker.settings.validate import Source, unknown_key, validated
 from checker.settings.variables import expand
 
-
 Block = TypeVar("Block")
 
 

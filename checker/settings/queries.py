@@ -20,9 +20,7 @@ KEY = "queries"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
-def saved_queries(
-    path: Path, environment: str | None, environ: Mapping[str, str] = os.environ
-) -> Mapping[str, Query]:
+def saved_queries(path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> Mapping[str, Query]:
     """The saved queries of a file; raises ConfigError for what is wrong with them.
 
     Nothing else in the file is looked at: a query needs neither the servers' variables nor their secrets.
