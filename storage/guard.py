@@ -7,10 +7,11 @@ from typing import Any
 
 from storage.driver import driver
 
-MOST_MEMORY_BYTES = 256 * 1024**2
+MOST_MEMORY_BYTES = 128 * 1024**2
 """Of SQLite, for everything: sorting and temporary tables go to files above a few megabytes, values do not."""
 
-_LONGEST_VALUE_BYTES = 64 * 1024**2
+MOST_ROW_BYTES = 64 * 1024**2
+"""Of the values in one row together: on its way to the screen a value is copied and converted several times."""
 _LONGEST_STATEMENT_BYTES = 1024**2
 _STOP_EVERY_STEPS = 100_000
 
@@ -60,7 +61,7 @@ def _limit(connection: Any) -> None:
     """Bound single values and statements where the driver can."""
     binding = driver()
     if hasattr(connection, "setlimit"):  # pysqlite3 0.6.1 cannot; memory in whole is bounded there, too
-        connection.setlimit(binding.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE_BYTES)
+        connection.setlimit(binding.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
         connection.setlimit(binding.SQLITE_LIMIT_SQL_LENGTH, _LONGEST_STATEMENT_BYTES)
         connection.setlimit(binding.SQLITE_LIMIT_ATTACHED, 0)
 

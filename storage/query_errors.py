@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from checker.errors import QueryError
 from storage.driver import driver
-from storage.guard import MOST_MEMORY_BYTES
+from storage.guard import MOST_MEMORY_BYTES, MOST_ROW_BYTES
 from storage.views import VIEWS
 
 _NO_COLUMN = re.compile(r"no such column: (?:.*\.)?(.+)", re.DOTALL)
@@ -26,10 +26,7 @@ def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryErro
         return QueryError(f"only reading is allowed here; this statement would do more{what}")
     code = int(getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
     if isinstance(error, MemoryError) or code in (binding.SQLITE_NOMEM, binding.SQLITE_TOOBIG):
-        return QueryError(
-            f"the query makes a value or a row that is too large (SQLite may use {MOST_MEMORY_BYTES // 1024**2} MiB); "
-            "ask for a part of it, such as substr(column, 1, 1000)"
-        )
+        return too_large()
     if isinstance(error, binding.DataError) and "too big" in said:
         return QueryError("the query is longer than 1 MiB; shorten it")
     if "one statement" in said:
@@ -49,6 +46,15 @@ def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryErro
     if said.endswith("syntax error"):
         return QueryError(f"{said}; `mcp-status sql --list` has queries to begin with")
     return QueryError(said)
+
+
+def too_large() -> QueryError:
+    """The error of a value or a row that would take too much memory."""
+    row, whole = MOST_ROW_BYTES // 1024**2, MOST_MEMORY_BYTES // 1024**2
+    return QueryError(
+        f"the query makes a value or a row that is too large (a row may have {row} MiB, SQLite use {whole} MiB); "
+        "ask for a part of it, such as substr(column, 1, 1000)"
+    )
 
 
 def _views_like(name: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 from checker.errors import QueryError
 from checker.queries import Value
 from storage.driver import driver
-from storage.guard import guard
-from storage.query_errors import explained
+from storage.guard import MOST_ROW_BYTES, guard
+from storage.query_errors import explained, too_large
 from storage.sqlite import errors_of, reading_connection
 
 Row = tuple[Any, ...]
@@ -122,12 +122,15 @@ class _Reading:
 
 
 def _batch(cursor: Any) -> list[Row]:
-    """The next rows: not many, and not much of them, because they may be large."""
+    """The next rows: not many, and not much of them; raises QueryError for one that is too large."""
     rows: list[Row] = []
     size = 0
     for row in cursor:
+        row_size = sum(len(value) for value in row if isinstance(value, str | bytes))
+        if row_size > MOST_ROW_BYTES:
+            raise too_large()
         rows.append(row)
-        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        size += row_size
         if len(rows) == _BATCH_ROWS or size > _BATCH_BYTES:
             break
     return rows

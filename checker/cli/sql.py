@@ -15,6 +15,9 @@ from checker.cli.options import Duration, database, database_path, output_format
 from checker.cli.time_limit import time_limit
 from checker.errors import QueryError, UsageError
 
+_MOST_ROWS = 10_000
+_MOST_ROWS_OF_A_TABLE = 1000
+"""Nobody reads more, and laying it out takes long: 3 s for the 50 columns of probe_history."""
 _GRACE_S = 0.5
 """Waiting for a row ends by itself at the time limit; what is interrupted this much later is the printing."""
 
@@ -39,7 +42,12 @@ _GRACE_S = 0.5
     metavar="[VIEW]",
     help="Describe the views, or one: rows, columns, units, keys.",
 )
-@click.option("--limit", type=click.IntRange(1), default=10_000, show_default=True, help="At most this many rows.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    show_default=f"{_MOST_ROWS}, in a table {_MOST_ROWS_OF_A_TABLE}",
+    help="At most this many rows.",
+)
 @click.option("--timeout", type=Duration(), default="30s", show_default=True, help="Give up after this long.")
 @output_format
 @database
@@ -51,7 +59,7 @@ def command(
     environment: str | None,
     listing: bool,
     schema: str | None,
-    limit: int,
+    limit: int | None,
     timeout: float,
     fmt: str,
     db: Path | None,
@@ -82,6 +90,7 @@ def command(
     from checker.queries import bound
     from storage.sql import ask
 
+    limit = limit or (_MOST_ROWS_OF_A_TABLE if fmt == "table" else _MOST_ROWS)
     asked, named = sql_catalog.chosen(query, file, config, environment)
     with time_limit(timeout + _GRACE_S, timeout), _errors_name(named):
         values = bound(asked, _values(given))
