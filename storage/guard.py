@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from storage.driver import driver
@@ -53,6 +54,7 @@ def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> N
     """
     connection.execute(f"pragma hard_heap_limit = {MOST_MEMORY_BYTES}")
     _limit(connection)
+    _declare_table_functions(connection)
     connection.set_authorizer(lambda *request: _authorize(refused, *request))
     connection.set_progress_handler(stopped, _STOP_EVERY_STEPS)
 
@@ -64,6 +66,13 @@ def _limit(connection: Any) -> None:
         connection.setlimit(binding.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
         connection.setlimit(binding.SQLITE_LIMIT_SQL_LENGTH, _LONGEST_STATEMENT_BYTES)
         connection.setlimit(binding.SQLITE_LIMIT_ATTACHED, 0)
+
+
+def _declare_table_functions(connection: Any) -> None:
+    """Use them once: an older SQLite (3.40) asks the authorizer for leave to make a table when they are first used."""
+    for name in ("json_each", "json_tree", *(f"pragma_{pragma}" for pragma in _READING_PRAGMAS)):
+        with suppress(driver().Error):  # a library may lack some of them
+            connection.execute(f"explain select 1 from {name}").close()  # noqa: S608 # names from this file
 
 
 def _authorize(refused: list[str], action: int, first: str | None, second: str | None, *_: str | None) -> int:
