@@ -20,7 +20,8 @@ from checker.caching import ConfigUse, RunCaches
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
-from checker.limits import Caches, Limits, Pace, PoolLimits, ResourceCaps
+from checker.limits import Caches, Keep, Limits, Pace, PoolLimits, ResourceCaps
+from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
@@ -69,6 +70,8 @@ class RunRequest:
     """How the configuration was come to, where it is one that may be kept."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
     heartbeat_timeout_s: float = 15.0
+    keep: Keep = field(default_factory=Keep)
+    """How long the history is kept."""
     config_path: str | None = None
     environment: str | None = None
     log_level: int = 50
@@ -129,6 +132,7 @@ class _Crew:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
     def __init__(self, request: RunRequest) -> None:
+        self.servers = request.servers
         self.workers = (request.workers or _workers_for(len(request.servers))) if request.servers else 0
         workers = max(1, self.workers)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
@@ -194,6 +198,7 @@ class _Crew:
 def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, total: int, progress: Progress) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
+    windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
     progress(0, total, counts, None)
     while not crew.done:
         try:
@@ -201,11 +206,24 @@ def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, to
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
             continue
-        store.write(run_id, caches.with_results(run_id, batch))
+        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
         for result in batch.checks:
             counts[result.status] += 1
         progress(sum(counts.values()), total, counts, crew.governor.waits_for)
     crew.raise_failure()
+
+
+def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
+    """The batch with the checks marked whose server is under maintenance."""
+    if not windows:
+        return batch
+    checks = (
+        replace(check, maintenance=True)
+        if in_maintenance(windows.get(check.server, ()), check.started_at_ms)
+        else check
+        for check in batch.checks
+    )
+    return replace(batch, checks=tuple(checks))
 
 
 def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
@@ -214,6 +232,18 @@ def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[S
     lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
     if lost:
         store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
+
+
+def tidy(database: Path, keep: Keep) -> None:
+    """Close the hours that are over, and drop what is older than it is kept: for the time after a run.
+
+    Raises StorageError and StorageBusy.
+    """
+    from storage.store import open_store
+
+    with open_store(database) as store:
+        if store.roll(_now_ms()) and keep.after_runs:
+            store.prune(keep, _now_ms())
 
 
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:

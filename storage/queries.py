@@ -119,12 +119,16 @@ class History:
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
-        """The statuses in a run, those it took from earlier ones included, each with whether it is suspect."""
+        """The statuses in a run, each with whether it is suspect; those it took from earlier ones included.
+
+        What servers under maintenance said is left out.
+        """
         with errors_of(self._path):
-            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id)
+            counted = checks.c.maintenance.is_(False)
+            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id, counted)
             of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
             taken = and_(of_server == checks.c.server_id, of_run == checks.c.run_id)
-            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken)
+            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken).where(counted)
             found = own.union(cached.where(run_cached.c.run_id == run_id))
             return {(str(status), bool(suspect)) for status, suspect in self._connection.execute(found)}
 
