@@ -101,7 +101,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
 
         with open_store(request.database) as store:
             caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
-            taken = caches.take(store, _now_ms())
+            taken = caches.take(store, now_ms())
             fresh = [server for server in request.servers if server.name not in taken]
             crew = crew or _Crew(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
@@ -111,14 +111,14 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             try:
                 with Interrupts(crew.stop, crew.abort) as interrupts:
                     crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
-                    caches.keep_config(store, run_id, _now_ms())
+                    caches.keep_config(store, run_id, now_ms())
                     _store_results(store, run_id, crew, caches, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
                     _fill_gaps(store, run_id, caches, fresh)
                 caches.keep_results(store, run_id)
             finally:
-                evicted = store.finish_run(run_id, state, _now_ms(), caches.sizes)
+                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes)
                 for measures in caches.measures(store, evicted):
                     crew.accounts.add_cache(measures)
                 store.write_measures(run_id, crew.accounts.measures())
@@ -242,8 +242,8 @@ def tidy(database: Path, keep: Keep) -> None:
     from storage.store import open_store
 
     with open_store(database) as store:
-        if store.roll(_now_ms()) and keep.after_runs:
-            store.prune(keep, _now_ms())
+        if store.roll(now_ms()) and keep.after_runs:
+            store.prune(keep, now_ms())
 
 
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
@@ -254,7 +254,7 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
     }
     distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
     hosts = {address: host for address in distinct if dns and (host := named_host(address.lane))}
-    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, _now_ms())
+    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, now_ms())
 
     def memory(address: Address) -> Mapping[str, str]:
         known = by_key.get(address.key, {})
@@ -266,9 +266,9 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
 
 def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:
     """What open circuit breakers leave out of this run: server -> probe kind -> why."""
-    circuits, now_ms = store.circuits(), _now_ms()
+    circuits, at_ms = store.circuits(), now_ms()
     failed = (server for server in servers if server.name in circuits)
-    return {server.name: skips(circuits[server.name], rules(server), now_ms) for server in failed}
+    return {server.name: skips(circuits[server.name], rules(server), at_ms) for server in failed}
 
 
 def _limits(request: RunRequest, workers: int) -> Limits:
@@ -289,7 +289,7 @@ def _limits(request: RunRequest, workers: int) -> Limits:
 
 def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
     return RunInfo(
-        started_at_ms=_now_ms(),
+        started_at_ms=now_ms(),
         servers_expected=fresh,
         servers_cached=len(request.servers) - fresh,
         workers=workers,
@@ -307,5 +307,6 @@ def _workers_for(servers: int) -> int:
     return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Unix milliseconds."""
     return time.time_ns() // 1_000_000

@@ -16,6 +16,7 @@ from checker.errors import StorageError, UsageError
 from checker.measures import RunMeasures
 from checker.model import McpFacts, ProbeResult, Stages
 from storage.measures import measures_of
+from storage.rollups import marks
 from storage.schema import NEWEST, migrate
 from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
@@ -175,6 +176,11 @@ class History:
         """What the run measured of itself."""
         with errors_of(self._path):
             return measures_of(self._connection, run_id)
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether an hour is over that has no buckets yet."""
+        with errors_of(self._path):
+            return marks.is_behind(self._connection, now_ms)
 
     def _contracts(self, found: Select[Any]) -> list[ContractRow]:
         with errors_of(self._path):

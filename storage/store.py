@@ -96,7 +96,7 @@ class Store:
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
-            marks.add_servers(connection)
+            marks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
             values = {"state": RunState.RUNNING, **asdict(info)}
