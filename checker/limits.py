@@ -156,7 +156,7 @@ class Keep:
     raw: Seconds = 30 * 86400.0
     """Every check and probe; full days in UTC."""
     hours: Seconds = 35 * 86400.0
-    """What each hour came to; of each probe, and of its stages, only whole durations are kept for longer than three days."""
+    """What each hour came to: whole checks and durations; the rest of single probes is kept for three days."""
     days: Seconds = 1825 * 86400.0
     """What each day came to, and incidents."""
     max_size: Bytes | None = 900 * 1024**2
