@@ -20,7 +20,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Outcomes, Turn, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
@@ -98,15 +98,16 @@ class Rollups:
         """Of these servers, by id; None is all."""
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
-        self._read: tuple[Checks, States] | None = None
+        self._read: Checks | None = None
+        self._folded: tuple[Outcomes, list[Turn]] | None = None
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
         """How many checks or probes came to what, and of checks how long each state lasted."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
         parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
-        checks, states = self._tail()
-        of_checks, _, _ = fold_checks(checks, states, self._now_ms)
+        checks = self._tail()
+        of_checks, _ = self._folded_tail()
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
         if set(kinds) - {CHECK}:
@@ -129,7 +130,7 @@ class Rollups:
         """How long probes took that got their answer."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         parts = self._rolled(period, (hour_latency, day_latency), latency_columns, read_latencies, found)
-        checks, _ = self._tail()
+        checks = self._tail()
         names = [CHECK]
         _, folded = fold_probes(probes_of(self._connection, checks, stages), checks, names)
         parts.append(latency_buckets(folded, found.of(folded.keys, names, stages)))
@@ -154,10 +155,8 @@ class Rollups:
         wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
         if self._servers is not None:
             wanted = wanted.where(incidents.c.server_id.in_(self._servers))
-        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms))
-        rolled = [Incident(row.server_id, row.started_at_ms, row.ended_at_ms, row.reason) for row in rows]
-        checks, states = self._tail()
-        merged = _continued(rolled, fold_checks(checks, states, self._now_ms)[1])
+        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)).all()
+        merged = _continued([Incident(*row) for row in rows], self._folded_tail()[1])
         return [
             one
             for one in merged
@@ -191,13 +190,19 @@ class Rollups:
         of_series = of_series.join(rollup_state, rollup_state.c.server_id == series.c.server_id)
         return of_series.where(numbers.condition)
 
-    def _tail(self) -> tuple[Checks, States]:
-        """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
+    def _tail(self) -> Checks:
+        """The raw rows that are not rolled; read once."""
         if self._read is None:
             first_run = marks(self._connection).first_run_id
-            checks = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
-            self._read = checks, states_of(self._connection, self._servers)
+            self._read = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
         return self._read
+
+    def _folded_tail(self) -> tuple[Outcomes, list[Turn]]:
+        """Their buckets, and where they turn servers down or up; folded once."""
+        if self._folded is None:
+            states = states_of(self._connection, self._servers)
+            self._folded = fold_checks(self._tail(), states, self._now_ms)[:2]
+        return self._folded
 
 
 class _Numbers:
