@@ -9,7 +9,12 @@ _SERVER = Column("server", "server")
 _MEASURED = (
     Column("availability_ratio", "availability", Kind.RATIO, words="Up share of the known time."),
     Column("objective_ratio", "objective", Kind.RATIO, words="Of the server, or given with --objective."),
-    Column("budget_left_ratio", "budget left", Kind.RATIO, words="Of the allowed downtime; below 0 the objective is missed."),
+    Column(
+        "budget_left_ratio",
+        "budget left",
+        Kind.RATIO,
+        words="Of the allowed downtime; below 0 the objective is missed.",
+    ),
     Column("budget_left_min", "left", Kind.NUMBER, "min", "The same in minutes of downtime."),
     Column("unhealthy_ms", "down", Kind.DURATION, words="Time in the state unhealthy."),
     Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which the checker could not tell; not counted."),
