@@ -7,22 +7,20 @@ from typing import Any
 import click
 
 from checker.cli.reporting import Asked, report_options, show
+from checker.units import parse_objective
 
 
 class Objective(click.ParamType[float]):
-    """An objective in per cent, such as 99.9, as a ratio."""
+    """An objective such as 99.9 or 99.9%, as a ratio."""
 
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The ratio; fails where it is not between 0 and 100 per cent."""
+        """The ratio; fails with the spelling that is expected."""
         try:
-            percent = float(str(value).removesuffix("%"))
-        except ValueError:
-            percent = 0.0
-        if not 0 < percent < 100:
-            self.fail(f"{value!r}: an objective is above 0 and below 100 per cent, such as 99.9", param, ctx)
-        return percent / 100
+            return parse_objective(value if str(value).endswith("%") else float(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
 
 
 @click.command("availability")
