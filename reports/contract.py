@@ -42,7 +42,7 @@ SERVERS = (
 _SPREAD = (
     Column("servers", "servers", Kind.COUNT),
     Column("share_ratio", "share", Kind.RATIO),
-    Column("state", "state", words="behind where older than the version that most run."),
+    Column("state", "state", words="behind where older than the version that more than half run."),
     Column("names", "names", Kind.LIST, words="The first twenty."),
 )
 PROTOCOLS = (Column("protocol_version", "protocol"), *_SPREAD)

@@ -18,7 +18,7 @@ class Share:
     ratio: float
     """Of the servers that run any version of it."""
     behind: bool
-    """Older than the version that most run; of several, the newest of them."""
+    """Older than the version that more than half of them run."""
 
 
 def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
@@ -27,7 +27,7 @@ def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
     for thing in sorted({of for of, _ in running.values()}):
         versions = {server: version for server, (of, version) in running.items() if of == thing}
         counts = Counter(versions.values())
-        usual = max(counts, key=lambda version: (counts[version], order(version)))
+        usual = next((version for version, number in counts.items() if 2 * number > len(versions)), None)
         for version, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             found.append(
                 Share(
@@ -35,7 +35,7 @@ def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
                     version=version,
                     servers=tuple(sorted(server for server, its in versions.items() if its == version)),
                     ratio=number / len(versions),
-                    behind=order(version) < order(usual),
+                    behind=usual is not None and order(version) < order(usual),
                 )
             )
     return found

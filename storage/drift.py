@@ -70,7 +70,7 @@ def newest_versions(connection: Connection, servers: Sequence[int]) -> dict[int,
     """Server id -> the number of its newest version."""
     newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version))
     of_these = newest.where(contract_versions.c.server_id.in_(servers)).group_by(contract_versions.c.server_id)
-    return dict(connection.execute(of_these).tuples().all())
+    return {server: int(version) for server, version in connection.execute(of_these)}
 
 
 def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, Facts]:

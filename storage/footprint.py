@@ -29,9 +29,10 @@ _CACHES = f"""select r.started_at_ms / :slot_ms as slot, m.category, sum(m.hits)
     sum(m.evicted) {_FROM} group by slot, m.category order by slot, m.category"""
 _PROBES = """select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connections_opened, 0)),
     sum(coalesce(p.sessions_opened, 0)), sum(coalesce(p.received_bytes, 0)), sum(p.duration_us)
-    from servers t cross join probes p on p.server_id = t.id and p.run_id > :after and p.run_id >= coalesce(
-        (select e.run_id from checks e where e.server_id = t.id order by e.run_id desc limit 1 offset :before), 0)
+    from servers t cross join probes p on p.server_id = t.id and p.run_id >= max(:after + 1, coalesce(
+        (select e.run_id from checks e where e.server_id = t.id order by e.run_id desc limit 1 offset :before), 0))
     where t.id in :servers group by p.kind order by p.kind"""
+# As one bound: with two, SQLite seeks the first and reads through all rows after it.
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from storage.rollups.recent import last_run_before
 from storage.tables import checks, runs
 
 _URLS = """select t.id, u.url from servers t
-    join probes p on p.server_id = t.id and p.run_id = (select max(e.run_id) from probes e where e.server_id = t.id)
+    cross join probes p on p.server_id = t.id and p.run_id = (
+        select max(e.run_id) from probes e where e.server_id = t.id)
     join urls u on u.id = p.url_id"""
+# A cross join keeps the order: SQLite would read all probes and look for the server of each.
 _RUNS_BEFORE = 3
 """How many runs before the newest one that had begun may have made a check: runs may overlap."""
 

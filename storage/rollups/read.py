@@ -20,7 +20,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, Outcomes, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Outcomes, States, Turn, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
@@ -98,7 +98,7 @@ class Rollups:
         """Of these servers, by id; None is all."""
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
-        self._read: Checks | None = None
+        self._read: tuple[Checks, States] | None = None
         self._folded: tuple[Outcomes, list[Turn]] | None = None
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
@@ -106,7 +106,7 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
         parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
-        checks = self._tail()
+        checks, _ = self._tail()
         of_checks, _ = self._folded_tail()
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
@@ -130,7 +130,7 @@ class Rollups:
         """How long probes took that got their answer."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         parts = self._rolled(period, (hour_latency, day_latency), latency_columns, read_latencies, found)
-        checks = self._tail()
+        checks, _ = self._tail()
         probes = probes_of(self._connection, checks, stages)
         _, folded = fold_probes(probes, checks)
         parts.append(latency_buckets(folded, found.of(folded.keys, probes.kinds, stages)))
@@ -156,7 +156,8 @@ class Rollups:
         if self._servers is not None:
             wanted = wanted.where(incidents.c.server_id.in_(self._servers))
         rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)).all()
-        merged = _continued([Incident(*row) for row in rows], self._folded_tail()[1])
+        rolled = [Incident(server, started_at_ms, ended_at_ms, why) for server, started_at_ms, ended_at_ms, why in rows]
+        merged = _continued(rolled, self._folded_tail()[1])
         return [
             one
             for one in merged
@@ -190,18 +191,18 @@ class Rollups:
         of_series = of_series.join(rollup_state, rollup_state.c.server_id == series.c.server_id)
         return of_series.where(numbers.condition)
 
-    def _tail(self) -> Checks:
-        """The raw rows that are not rolled; read once."""
+    def _tail(self) -> tuple[Checks, States]:
+        """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
         if self._read is None:
             first_run = marks(self._connection).first_run_id
-            self._read = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
+            checks = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
+            self._read = checks, states_of(self._connection, self._servers)
         return self._read
 
     def _folded_tail(self) -> tuple[Outcomes, list[Turn]]:
         """Their buckets, and where they turn servers down or up; folded once."""
         if self._folded is None:
-            states = states_of(self._connection, self._servers)
-            self._folded = fold_checks(self._tail(), states, self._now_ms)[:2]
+            self._folded = fold_checks(*self._tail(), self._now_ms)[:2]
         return self._folded
 
 
