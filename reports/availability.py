@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from reports.availability_columns import BURNS, CHECKS, GROUPS, REPAIRS, SERVERS
 from reports.burning import LENGTHS_MS, alert, burn_by_length
 from reports.repairs import by_server, most
-from reports.report import Chart, Level, Line, Report, Section, Shape, Table
+from reports.report import Level, Report, Section, Table
 from reports.show import per_cent
-from reports.standing import Standing, combined, places, standings
-from reports.stats import Floats
+from reports.standing import Standing, combined, standings
+from reports.state_charts import state_charts
 from reports.stats.slo import MINUTE_MS
 from storage.past import Past
-from storage.rollups.buckets import OutcomeBuckets
-from storage.rollups.histogram import Integers
 from storage.rollups.read import Period
 
-MOST_LINES = 60
-"""Servers in the chart of states: those that were up for the least."""
 _NAMED = 3
+_REASONS = 2
 _FORMULA = (
     "availability = (healthy + degraded time) / (healthy + degraded + unhealthy time); unknown time, which suspect "
     "checks are part of, and maintenance are in neither. coverage = known time / time since the first check. "
@@ -36,9 +31,8 @@ _BURN_TEXT = (
 
 def build(past: Past, period: Period, objective_ratio: float | None = None, selection: str = "") -> Report:
     """The report; ``objective_ratio`` stands in for the objectives of the servers."""
-    found = past.rollups.outcomes(period)
     incidents = past.rollups.incidents(period.since_ms, period.until_ms)
-    servers = sorted(standings(past, period, found, incidents, objective_ratio), key=_worst_first)
+    servers = sorted(standings(past, period, incidents, objective_ratio), key=_worst_first)
     of_server = by_server(incidents)
     ids = {server.name: server.id for server in past.servers}
     groups = []
@@ -47,8 +41,6 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
         theirs = [incident for one in members for incident in of_server.get(ids[one.name], ())]
         groups.append(combined(name, members, theirs, period))
     overall = combined("all", servers, incidents, period)
-    rows, buckets = places(past, found)
-    charts = _states(past, period, rows, buckets, servers[:MOST_LINES])
     never = len(past.servers) - len(servers)
     return Report(
         name="availability",
@@ -58,7 +50,13 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
         since_ms=period.since_ms,
         until_ms=period.until_ms,
         sections=(
-            Section("servers", "Servers", Table(SERVERS, [_server(one) for one in servers]), _FORMULA, charts),
+            Section(
+                "servers",
+                "Servers",
+                Table(SERVERS, [_server(one) for one in servers]),
+                _FORMULA,
+                state_charts(past, period, servers),
+            ),
             Section("groups", "Groups", Table(GROUPS, [_group(one) for one in (*groups, overall)])),
             Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),
             _burn_section(servers),
@@ -109,11 +107,11 @@ def _worst_first(one: Standing) -> tuple[float, float, str]:
 
 
 def _server(one: Standing) -> list[object]:
-    return [one.name, one.group, *_measured(one), alert(one.burns), one.repair.failures, most(one.reasons)]
+    return [one.name, one.group, *_measured(one), alert(one.burns), one.repair.failures, most(one.reasons, _REASONS)]
 
 
 def _group(one: Standing) -> list[object]:
-    return [one.name, one.servers, *_measured(one), one.repair.failures, most(one.reasons)]
+    return [one.name, one.servers, *_measured(one), one.repair.failures, most(one.reasons, _REASONS)]
 
 
 def _measured(one: Standing) -> list[object]:
@@ -158,42 +156,6 @@ def _repairs(servers: Sequence[Standing], overall: Standing) -> list[list[object
         for one in (*servers, overall)
         if (found := one.repair).longest_ms is not None
     ]
-
-
-def _states(
-    past: Past, period: Period, rows: Integers, buckets: OutcomeBuckets, shown: Sequence[Standing]
-) -> list[Chart]:
-    """The availability in each slot: of groups, where there are several, and of servers."""
-    slots = period.slots
-    names = sorted({one.group for one in past.servers})
-    group_of = np.array([names.index(one.group) for one in past.servers], np.int64)
-    x = [slot * period.slot_ms for slot in slots]
-    by_name = {one.name: place for place, one in enumerate(past.servers)}
-    word = "hour" if period.slot_ms < 86_400_000 else "day"
-    charts = []
-    if len(names) > 1:
-        ratios = _ratios(group_of[rows], buckets, period, len(names))
-        lines = [Line(name or "no group", _with_gaps(ratios[place])) for place, name in enumerate(names)]
-        charts.append(Chart(f"Groups by {word}", Shape.STATES, x, lines, "availability"))
-    ratios = _ratios(rows, buckets, period, len(past.servers))
-    lines = [Line(one.name, _with_gaps(ratios[by_name[one.name]])) for one in shown]
-    charts.append(Chart(f"Servers by {word}, the worst first", Shape.STATES, x, lines, "availability"))
-    return charts
-
-
-def _ratios(of: Integers, buckets: OutcomeBuckets, period: Period, number: int) -> Floats:
-    """Shape (number, slots): the up share of the known time, NaN where none is known."""
-    width = len(period.slots)
-    cell = of * width + buckets.slot - period.slots[0]
-    up_ms = np.bincount(cell, buckets.numbers[:, 6] + buckets.numbers[:, 7], number * width)
-    known_ms = up_ms + np.bincount(cell, buckets.numbers[:, 8], number * width)
-    ratios = np.full(number * width, np.nan)
-    np.divide(up_ms, known_ms, out=ratios, where=known_ms > 0)
-    return ratios.reshape(number, width)
-
-
-def _with_gaps(ratios: Floats) -> list[float | None]:
-    return [None if ratio != ratio else ratio for ratio in ratios.tolist()]
 
 
 def _facts(overall: Standing, objective_ratio: float | None) -> list[tuple[str, str]]:

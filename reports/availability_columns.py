@@ -13,16 +13,16 @@ _MEASURED = (
         "budget_left_ratio",
         "budget left",
         Kind.RATIO,
-        words="Of the allowed downtime; below 0 the objective is missed.",
+        words="What is left of the allowed downtime; below 0 the objective is missed.",
     ),
-    Column("budget_left_min", "left", Kind.NUMBER, "min", "The same in minutes of downtime."),
+    Column("budget_left_min", "left", Kind.NUMBER, "min", "What is left of it, in minutes of downtime."),
     Column("unhealthy_ms", "down", Kind.DURATION, words="Time in the state unhealthy."),
     Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which the checker could not tell; not counted."),
-    Column("maintenance_ms", "maintenance", Kind.DURATION, words="Time under maintenance; not counted."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Time under maintenance; not counted."),
     Column("coverage_ratio", "coverage", Kind.RATIO, words="Known share of the time since the first check."),
 )
 _INCIDENTS = Column("incidents", "incidents", Kind.COUNT, words="That began in the period.")
-_REASONS = Column("reasons", "reasons", Kind.LIST, words="Why checks were not healthy, the most frequent first.")
+_REASONS = Column("reasons", "reasons", Kind.LIST, words="Of its incidents, those with the most downtime.")
 
 SERVERS = (
     _SERVER,

@@ -68,7 +68,7 @@ def _hours(now_ms: int, length_ms: int) -> Period:
 
 
 def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[Window]:
-    sums = outcome_sums(past.connection, past.rollups, servers, _hours(past.now_ms, length_ms))
+    sums = outcome_sums(past.connection, past.rollups, servers, _hours(past.now_ms, length_ms)).numbers
     known = sums[:, : Outcome.UNKNOWN].sum(axis=1)
     columns = (sums[:, _UP_MS].sum(axis=1), sums[:, _DOWN_MS], known, sums[:, Outcome.UNHEALTHY])
     return [Window(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
@@ -77,7 +77,7 @@ def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[Window]:
 def _steady(past: Past, servers: Sequence[int]) -> list[bool]:
     """Which servers were up in every moment of the last hour: their short windows need no look at raw rows."""
     period = _hours(past.now_ms, _RAW_UP_TO_MS)
-    sums = outcome_sums(past.connection, past.rollups, servers, period)
+    sums = outcome_sums(past.connection, past.rollups, servers, period).numbers
     up: list[bool] = (sums[:, _UP_MS].sum(axis=1) >= period.until_ms - period.since_ms).tolist()
     return up
 

@@ -11,7 +11,7 @@ import numpy as np
 from reports.causes import clusters
 from reports.flaps import Flapping, flapping_servers
 from reports.incident_columns import CAUSES, FLAPPING, INCIDENTS, REASONS, SERVERS
-from reports.repairs import by_server, down_ms, lasted_ms, most, repair_of
+from reports.repairs import by_server, down_ms, lasted_ms, most, reasons_of, repair_of
 from reports.report import Chart, Level, Line, Report, Section, Shape, Table
 from reports.show import duration, when
 from reports.stats.slo import DAY_MS
@@ -56,7 +56,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
     hosts = hosts_of(past.connection)
     seen = _Seen(past, period, kept, clusters(kept, hosts), {server.id: server for server in past.servers})
-    sums = outcome_sums(past.connection, past.rollups, list(seen.servers), period)
+    sums = outcome_sums(past.connection, past.rollups, list(seen.servers), period).numbers
     up_ms = dict(zip(seen.servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
@@ -149,7 +149,7 @@ def _causes(seen: _Seen, hosts: dict[int, frozenset[str]]) -> list[list[object]]
                     else max(one.ended_at_ms or 0 for one in cause),
                     number,
                     len(cause),
-                    most(reasons),
+                    most(reasons, _NAMED),
                     [host for host, times in shared.most_common(MOST_NAMED) if times > 1],
                     [seen.servers[server].name for server in ids[:MOST_NAMED]],
                 ]
@@ -171,18 +171,17 @@ def _servers(seen: _Seen, up_ms: dict[int, int]) -> list[list[object]]:
 
 def _reasons(seen: _Seen) -> list[list[object]]:
     """Each reason with its share of the downtime, the largest first."""
-    spent: Counter[str] = Counter()
+    spent = reasons_of(seen.incidents, seen.period)
     number: Counter[str] = Counter()
     servers: defaultdict[str, set[int]] = defaultdict(set)
     for one in seen.incidents:
         reason = one.reason or "unknown"
-        spent[reason] += down_ms(one, seen.period)
         number[reason] += 1
         servers[reason].add(one.server_id)
-    total = spent.total()
+    total = sum(spent.values())
     return [
         [reason, number[reason], len(servers[reason]), took_ms, took_ms / total if total else None]
-        for reason, took_ms in spent.most_common()
+        for reason, took_ms in sorted(spent.items(), key=lambda item: -item[1])
     ]
 
 

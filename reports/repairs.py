@@ -34,6 +34,15 @@ def lasted_ms(one: Incident, now_ms: int) -> int:
     return (now_ms if one.ended_at_ms is None else one.ended_at_ms) - one.started_at_ms
 
 
-def most(counts: Mapping[str, float], number: int = 3) -> list[str]:
+def reasons_of(incidents: Iterable[Incident], period: Period) -> dict[str, int]:
+    """Reasons of incidents, each with the time in the period that the servers were down for it."""
+    found: dict[str, int] = {}
+    for one in incidents:
+        reason = one.reason or "unknown"
+        found[reason] = found.get(reason, 0) + down_ms(one, period)
+    return found
+
+
+def most(counts: Mapping[str, float], number: int) -> list[str]:
     """The keys with the largest values, the largest first."""
     return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from reports.burning import burns_of
-from reports.repairs import by_server, repair_of
+from reports.repairs import by_server, reasons_of, repair_of
 from reports.stats.intervals import Interval, wilson
 from reports.stats.slo import Budget, Burn, Repair, availability, error_budget
 from storage.past import Past, ServerRow
-from storage.rollups.buckets import NUMBERS, OutcomeBuckets
-from storage.rollups.histogram import Integers
-from storage.rollups.read import Found, Incident, Period
+from storage.rollups.buckets import NUMBERS
+from storage.rollups.read import Incident, Period
 from storage.rollups.recent import first_checks
-from storage.rollups.samples import CHECK
+from storage.rollups.sums import outcome_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Standing:
     objective_ratio: float | None
     repair: Repair
     reasons: Mapping[str, int]
-    """Why checks were not healthy, and how many."""
+    """Why it was down, each with the milliseconds of the incidents that it began."""
     burns: tuple[Burn, ...] = ()
 
     @property
@@ -88,55 +85,44 @@ class Standing:
 
 
 def standings(
-    past: Past,
-    period: Period,
-    found: Found[OutcomeBuckets],
-    incidents: Sequence[Incident],
-    objective_ratio: float | None = None,
+    past: Past, period: Period, incidents: Sequence[Incident], objective_ratio: float | None = None
 ) -> list[Standing]:
-    """Each server of the past that has a check in these outcomes; ``objective_ratio`` stands in for their own."""
-    place = {server.id: number for number, server in enumerate(past.servers)}
-    rows, buckets = places(past, found)
-    sums = np.zeros((len(past.servers), len(NUMBERS)), np.int64)
-    np.add.at(sums, rows, buckets.numbers)
-    first_slot = np.full(len(past.servers), np.iinfo(np.int64).max)
-    np.minimum.at(first_slot, rows, buckets.slot)
-    reasons: list[dict[str, int]] = [{} for _ in past.servers]
-    for row, text in zip(rows.tolist(), buckets.reasons, strict=True):
-        if text is not None:
-            counts = reasons[row]
-            for reason, times in orjson.loads(text).items():
-                counts[reason] = counts.get(reason, 0) + times
-    seen = [server for server in past.servers if sums[place[server.id]].any()]
+    """Each server of the past that was checked in the period; ``objective_ratio`` stands in for their own."""
+    sums = outcome_sums(past.connection, past.rollups, [server.id for server in past.servers], period)
+    rows = np.flatnonzero(sums.numbers.any(axis=1)).tolist()
+    seen = [past.servers[row] for row in rows]
     objectives = {server.id: ratio for server in seen if (ratio := _objective(server, objective_ratio)) is not None}
     burning = burns_of(past, objectives)
     raw_first_ms = first_checks(past.connection, [server.id for server in seen], period.since_ms)
     of_server = by_server(incidents)
-    table = sums.tolist()
-    return [
-        Standing(
-            name=server.name,
-            group=server.group,
-            servers=1,
-            numbers=(numbers := dict(zip(NUMBERS, table[row], strict=True))),
-            watched_ms=period.until_ms - _first_ms(int(first_slot[row]), raw_first_ms.get(server.id), period),
-            objective_ratio=objectives.get(server.id),
-            repair=repair_of(of_server.get(server.id, ()), period, numbers["healthy_ms"] + numbers["degraded_ms"]),
-            reasons=reasons[row],
-            burns=burning.get(server.id, ()),
+    found = []
+    for row, server in zip(rows, seen, strict=True):
+        numbers = dict(zip(NUMBERS, sums.numbers[row].tolist(), strict=True))
+        theirs = of_server.get(server.id, ())
+        first_ms = max(int(sums.first_from_ms[row]), period.since_ms)
+        raw_ms = raw_first_ms.get(server.id)
+        if raw_ms is not None and raw_ms < sums.first_to_ms[row]:  # else its raw row is no longer there
+            first_ms = raw_ms
+        found.append(
+            Standing(
+                name=server.name,
+                group=server.group,
+                servers=1,
+                numbers=numbers,
+                watched_ms=period.until_ms - first_ms,
+                objective_ratio=objectives.get(server.id),
+                repair=repair_of(theirs, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
+                reasons=reasons_of(theirs, period),
+                burns=burning.get(server.id, ()),
+            )
         )
-        for server in seen
-        for row in (place[server.id],)
-    ]
+    return found
 
 
 def combined(name: str, members: Sequence[Standing], incidents: Sequence[Incident], period: Period) -> Standing:
     """Some servers as one: times and counts added up; an objective where all have the same."""
     numbers = {column: sum(one.numbers[column] for one in members) for column in NUMBERS}
     objectives = {one.objective_ratio for one in members}
-    reasons: Counter[str] = Counter()
-    for one in members:
-        reasons.update(one.reasons)
     return Standing(
         name=name,
         group=name,
@@ -145,28 +131,9 @@ def combined(name: str, members: Sequence[Standing], incidents: Sequence[Inciden
         watched_ms=sum(one.watched_ms for one in members),
         objective_ratio=objectives.pop() if len(objectives) == 1 else None,
         repair=repair_of(incidents, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
-        reasons=reasons,
+        reasons=reasons_of(incidents, period),
     )
-
-
-def places(past: Past, found: Found[OutcomeBuckets]) -> tuple[Integers, OutcomeBuckets]:
-    """The buckets of whole checks, and for each the position of its server among those of the past."""
-    place = {server.id: number for number, server in enumerate(past.servers)}
-    of_series = np.array([place.get(one.server_id, -1) if one.kind == CHECK else -1 for one in found.series], np.int64)
-    buckets = found.buckets
-    rows = of_series[buckets.series]
-    if (rows >= 0).all():
-        return rows, buckets
-    kept = np.flatnonzero(rows >= 0)
-    chosen = [buckets.reasons[one] for one in kept.tolist()]
-    return rows[kept], OutcomeBuckets(buckets.series[kept], buckets.slot[kept], buckets.numbers[kept], chosen)
 
 
 def _objective(server: ServerRow, instead: float | None) -> float | None:
     return server.objective_ratio if instead is None else instead
-
-
-def _first_ms(first_slot: int, raw_ms: int | None, period: Period) -> int:
-    """When the server's first check in the period began: to the slot where its raw row is no longer there."""
-    slot_ms = max(first_slot * period.slot_ms, period.since_ms)
-    return raw_ms if raw_ms is not None and raw_ms < slot_ms + period.slot_ms else slot_ms

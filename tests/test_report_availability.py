@@ -27,7 +27,7 @@ from reports.show import document
 from storage.rollups.buckets import NUMBERS
 from storage.rollups.marks import DAY_MS
 from storage.rollups.read import Period
-from storage.rollups.sums import outcome_sums
+from storage.rollups.sums import group_times, outcome_sums
 
 ROOT = Path(__file__).resolve().parent.parent
 Status = Callable[..., subprocess.CompletedProcess[Any]]
@@ -184,7 +184,20 @@ def test_sums_of_the_database_are_those_of_the_buckets(
             wanted = np.zeros((len(ids), len(NUMBERS)), np.int64)
             places = [ids.index(found.series[one].server_id) for one in found.buckets.series.tolist()]
             np.add.at(wanted, places, found.buckets.numbers)
-            assert outcome_sums(past.connection, past.rollups, ids, period).tolist() == wanted.tolist()
+            sums = outcome_sums(past.connection, past.rollups, ids, period)
+            times = group_times(past.connection, past.rollups, dict.fromkeys(ids, "shop"), period)
+        assert sums.numbers.tolist() == wanted.tolist()
+        starts = found.buckets.slot * period.slot_ms
+        for row in set(places):
+            first_ms = int(starts[np.array(places) == row].min())
+            assert first_ms <= sums.first_from_ms[row] < sums.first_to_ms[row] <= first_ms + period.slot_ms
+        by_slot = dict.fromkeys(found.buckets.slot.tolist(), (0, 0))
+        for slot, numbers in zip(found.buckets.slot.tolist(), found.buckets.numbers.tolist(), strict=True):
+            up_ms, down_ms = by_slot[slot]
+            by_slot[slot] = up_ms + numbers[6] + numbers[7], down_ms + numbers[8]
+        assert {slot: both for (_, slot), both in times.items() if any(both)} == {
+            slot: both for slot, both in by_slot.items() if any(both)
+        }
 
 
 @settings(max_examples=20, deadline=None)
