@@ -200,4 +200,4 @@ def _chart(seen: _Seen) -> Chart:
 
 
 def _servers_of(cause: Sequence[Incident]) -> int:
-    return len({one.server_id for one in cause})
+    return len({one.server_id for one in cause}) if len(cause) > 1 else 1

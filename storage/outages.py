@@ -10,13 +10,16 @@ from sqlalchemy import Connection, select, text
 
 from storage.rollups.read import Incident
 from storage.rollups.recent import last_run_before
-from storage.tables import checks, runs
+from storage.tables import runs
 
 _URLS = """select t.id, u.url from servers t
     cross join probes p on p.server_id = t.id and p.run_id = (
         select max(e.run_id) from probes e where e.server_id = t.id)
     join urls u on u.id = p.url_id"""
 # A cross join keeps the order: SQLite would read all probes and look for the server of each.
+_DETAIL = text(
+    "select detail from checks where server_id = :server and run_id between :first and :last and started_at_ms = :at_ms"
+)
 _RUNS_BEFORE = 3
 """How many runs before the newest one that had begun may have made a check: runs may overlap."""
 
@@ -36,16 +39,10 @@ def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[In
     found = {}
     for one in incidents:
         last = bisect_right(starts, one.started_at_ms)
-        ids = [run_id for _, run_id in begun[max(0, last - _RUNS_BEFORE) : last]]
-        detail = connection.scalar(
-            select(checks.c.detail).where(
-                checks.c.server_id == one.server_id,
-                checks.c.run_id.in_(ids),
-                checks.c.started_at_ms == one.started_at_ms,
-            )
-        )
-        if detail:
-            found[one] = detail
+        if ids := [run_id for _, run_id in begun[max(0, last - _RUNS_BEFORE) : last]]:
+            values = {"server": one.server_id, "first": min(ids), "last": max(ids), "at_ms": one.started_at_ms}
+            if detail := connection.scalar(_DETAIL, values):
+                found[one] = detail
     return found
 
 
