@@ -7,6 +7,10 @@ from importlib import import_module
 import click
 
 REPORTS = {
+    "availability": ("checker.cli.report_availability", "How long servers were up, against their objectives."),
+    "incidents": ("checker.cli.report_incidents", "When servers were down, for how long, and why."),
+    "contract": ("checker.cli.report_contract", "What MCP servers offer differently than before."),
+    "cost": ("checker.cli.report_cost", "What tool lists cost a model, and checks the checker."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
 """Name -> the module whose attribute ``command`` it is, and what it answers."""
