@@ -39,6 +39,9 @@ def command() -> None:
     """Reports from the history.
 
     \b
+    mcp-status report availability --since 90d              who missed its objective, and the budget left
+    mcp-status report latency --by stage                    where the time goes
+    mcp-status report site public                           a status page as a folder of files
     mcp-status report recommendations                       which settings to change, and why
     mcp-status report recommendations --config fleet.yaml   with a look at its timeouts
     """  # noqa: D301 # click wants the backspace itself
