@@ -1,6 +1,8 @@
 """Records as plain lists and back: what crosses between processes is data, never a class or an exception.
 
-A dataclass becomes the list of its fields in order; both sides are the same version, which their greeting checks.
+A dataclass becomes a list: a number whose bits say which of the fields with a default differ from it, then the values
+of the fields without one, then of those that differ. Most records are mostly defaults. Both sides are the same version,
+which their greeting checks.
 """
 
 from __future__ import annotations
@@ -8,19 +10,21 @@ from __future__ import annotations
 import enum
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
-from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from checker.records import constructor
+from checker.records import shaped
 
 Record = TypeVar("Record")
 _Decode = Callable[[Any], Any]
 
 
 def to_plain(value: Any) -> Any:
-    """Lists, tuples, dicts with text keys, text, numbers, booleans and None for a value made of records."""
+    """Lists, dicts with text keys, text, numbers, booleans and None for a value made of records.
+
+    Records that are equal become equal lists.
+    """
     if value is None or isinstance(value, str | int | float | bytes):
         return value
     if isinstance(value, tuple | list):
@@ -38,25 +42,36 @@ def from_plain(kind: type[Record], plain: Any) -> Record:
 
 
 @lru_cache(maxsize=256)
-def _encoder(kind: Any) -> Callable[[Any], Any]:
-    """How to take a record apart: fields whose types are plain go as they are, all at once."""
+def _encoder(kind: Any) -> Callable[[Any], list[Any]]:
+    """The function that takes a record apart, with a line or two for each field."""
     hints = get_type_hints(kind, include_extras=True)
-    names = [field.name for field in fields(kind)]
-    nested = [index for index, name in enumerate(names) if not _is_plain(hints[name])]
-    take = attrgetter(*names)
-    if len(names) == 1:
-        return lambda record: (to_plain(take(record)),)
-    if not nested:
-        return take
-
-    def encode(record: Any) -> Any:
-        values = list(take(record))
-        for index in nested:
-            if (value := values[index]) is not None:
-                values[index] = to_plain(value)
-        return values
-
+    required, optional = _required_and_optional(kind)
+    known: dict[str, Any] = {"to_plain": to_plain}
+    taken = [f"record.{name}" if _is_plain(hints[name]) else f"to_plain(record.{name})" for name in required]
+    lines = [f"given, plain = 0, [{', '.join(['0', *taken])}]"]
+    for number, (name, default) in enumerate(optional.items()):
+        known[f"default_{number}"] = default
+        value = "value" if _is_plain(hints[name]) else "to_plain(value)"
+        lines += [
+            f"value = record.{name}",
+            f"if value is not default_{number} and value != default_{number}:",
+            f"    given |= {1 << number}",
+            f"    plain.append({value})",
+        ]
+    body = "\n    ".join([*lines, "plain[0] = given", "return plain"])
+    exec(f"def encode(record):\n    {body}", known)  # noqa: S102 # made of the record's own field names
+    encode: Callable[[Any], list[Any]] = known["encode"]
     return encode
+
+
+def _required_and_optional(kind: Any) -> tuple[list[str], dict[str, Any]]:
+    """The names of the fields without a default, and the defaults of the others, each in their order."""
+    optional = {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in fields(kind)
+        if field.default is not MISSING or field.default_factory is not MISSING
+    }
+    return [field.name for field in fields(kind) if field.name not in optional], optional
 
 
 def _is_plain(kind: Any) -> bool:
@@ -84,7 +99,7 @@ def _decoder(kind: Any) -> _Decode | None:
     if origin is not None and origin is not Literal and issubclass(origin, Mapping):
         return _mapping(_decoder(get_args(kind)[1]))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind
+        return {member.value: member for member in kind}.__getitem__  # calling the class takes ten times as long
     if isinstance(kind, type) and is_dataclass(kind):
         return _record(kind)
     if isinstance(kind, type) and issubclass(kind, str) and kind is not str:
@@ -109,17 +124,20 @@ def _mapping(decode: _Decode | None) -> _Decode | None:
 
 
 def _record(kind: type[Any]) -> _Decode:
+    """Rebuilds each record with a function for those of its fields that are given: there are few such sets."""
     hints = get_type_hints(kind, include_extras=True)
-    names = [field.name for field in fields(kind)]
-    rebuilt = [(index, decode) for index, name in enumerate(names) if (decode := _decoder(hints[name])) is not None]
-    construct: Any = constructor(kind)
+    required, optional = _required_and_optional(kind)
+    read = {name: decode for name in hints if (decode := _decoder(hints[name])) is not None}
+    builders: dict[int, Callable[..., Any]] = {}
+
+    def builder(given: int) -> Callable[..., Any]:
+        if given >> len(optional):
+            raise TypeError(f"{kind.__name__} has {len(optional)} fields with a default, got more")
+        names = [name for number, name in enumerate(optional) if given >> number & 1]
+        return builders.setdefault(given, shaped(kind, [*required, *names], read))
 
     def build(plain: Any) -> Any:
-        values = list(plain)
-        if len(values) != len(names):
-            raise TypeError(f"{kind.__name__} has {len(names)} fields, got {len(values)}")
-        for index, decode in rebuilt:
-            values[index] = decode(values[index])
-        return construct(*values)
+        given, *values = plain
+        return (builders.get(given) or builder(given))(*values)
 
     return build

@@ -24,7 +24,7 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Retry
 from checker.probes.rest import RestOptions
 from checker.probes.text import excerpt
-from checker.records import constructor
+from checker.records import constructor, replaced
 from checker.sharding import shards
 from checker.wire import Frames, frame
 
@@ -64,9 +64,17 @@ def test_records_survive_being_made_plain(record: Batch) -> None:
     assert from_plain(Batch, msgpack.unpackb(msgpack.packb(to_plain(record)))) == record
 
 
-def test_record_of_another_version_is_refused() -> None:
-    with pytest.raises(TypeError, match="Stages has 14 fields, got 2"):
-        from_plain(type(probe().stages), [1, 2])
+@pytest.mark.parametrize(
+    "plain", [[1 << 14, 2], [1], [1, 2, 3]], ids=["field that is not known", "value too few", "value too many"]
+)
+def test_record_of_another_version_is_refused(plain: list[int]) -> None:
+    with pytest.raises(TypeError, match=r"Stages has 14 fields|build_\(\)"):
+        from_plain(Stages, plain)
+
+
+def test_only_what_differs_from_its_default_crosses() -> None:
+    assert to_plain(Stages(connect_us=7)) == [0b10, 7]
+    assert to_plain(RestOptions(url="http://h/", timeout=float("10"), headers={})) == [0, "http://h/"]
 
 
 _line = st.binary(max_size=8).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
@@ -214,6 +222,12 @@ def test_addresses_are_shown_without_secrets() -> None:
     assert endpoint_key("http://h/mcp") == "http://h/mcp"
     assert "abc" not in endpoint_key("http://h/mcp?key=abc")
     assert endpoint_key("http://me:abc@h/") != endpoint_key("http://me:abd@h/")
+
+
+@given(st.builds(RestOptions, url=st.text(), timeout=st.floats(0, 60), method=st.sampled_from(["GET", "POST"])))
+def test_replaced_record_is_what_the_standard_library_gives(options: RestOptions) -> None:
+    assert replaced(options, url="http://h/") == replace(options, url="http://h/")
+    assert replaced(options) == options
 
 
 def test_names_of_a_server_survive_the_wire() -> None:

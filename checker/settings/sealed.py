@@ -21,6 +21,7 @@ import orjson
 
 from checker.plain import from_plain, to_plain
 from checker.version import VERSION
+from checker.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from checker.settings.shapes import Settings
@@ -164,6 +165,7 @@ def _cipher(made_of: Ingredients) -> Any:
     whole = orjson.dumps(
         [
             VERSION,
+            PROTOCOL,
             made_of.path,
             made_of.environment,
             base64.b64encode(made_of.document).decode(),

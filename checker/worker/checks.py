@@ -18,7 +18,7 @@ from checker.model import CheckResult, Server
 from checker.plain import from_plain
 from checker.probes import KINDS
 from checker.probes.base import COMMANDS
-from checker.records import constructor
+from checker.records import constructor, replaced
 from checker.worker.attempts import Outcome, broken, probe, skipped
 from checker.worker.deadlines import Deadlines
 from checker.worker.lanes import Lane, Places
@@ -47,17 +47,15 @@ class Task:
     """Probe kind -> why its circuit breaker leaves it out."""
 
 
-def task(plain: Mapping[str, Any]) -> Task:
+def task(plain: Sequence[Any]) -> Task:
     """The task that the parent made plain."""
-    server = from_plain(Server, plain["server"])
+    found, memory, skip, tries, share = plain
+    server = from_plain(Server, found)
     options = {kind: from_plain(KINDS[kind].options, fields) for kind, fields in server.probes.items()}
-    return Task(
-        server=replace(server, probes=options),
-        memory=plain["memory"],
-        tries=plain["tries"],
-        share=plain.get("share", 1),
-        skip=plain.get("skip", {}),
-    )
+    return _task(server=replaced(server, probes=options), memory=memory, tries=tries, share=share, skip=skip)
+
+
+_task = constructor(Task)
 
 
 class Finished(NamedTuple):

@@ -98,7 +98,7 @@ class Trace:
 
     def stages(self) -> Stages:
         """The stages in microseconds."""
-        return Stages(
+        return _build_stages(
             **{_FIELDS[name]: round(spent_s * 1e6) for name, spent_s in self._spent_s.items() if name in _FIELDS}
         )
 
