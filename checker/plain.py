@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from checker.records import shaped
@@ -25,14 +26,13 @@ def to_plain(value: Any) -> Any:
 
     Records that are equal become equal lists.
     """
-    if value is None or isinstance(value, str | int | float | bytes):
-        return value
+    if is_dataclass(value):
+        return _encoder(cast(Any, type(value)))(value)
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
-    kind: Any = type(value)
-    return _encoder(kind)(value)
+    return value
 
 
 def from_plain(kind: type[Record], plain: Any) -> Record:
@@ -41,27 +41,42 @@ def from_plain(kind: type[Record], plain: Any) -> Record:
     return plain if decode is None else decode(plain)  # type: ignore[no-any-return]
 
 
+def reader(kind: type[Record], **read: Callable[[Any], Any]) -> Callable[[Any], Record]:
+    """As `from_plain` for one kind of record, with functions for the fields whose type says too little."""
+    return _record(kind, read)
+
+
 @lru_cache(maxsize=256)
 def _encoder(kind: Any) -> Callable[[Any], list[Any]]:
     """The function that takes a record apart, with a line or two for each field."""
     hints = get_type_hints(kind, include_extras=True)
     required, optional = _required_and_optional(kind)
-    known: dict[str, Any] = {"to_plain": to_plain}
-    taken = [f"record.{name}" if _is_plain(hints[name]) else f"to_plain(record.{name})" for name in required]
+    known: dict[str, Any] = {f"write_{name}": write for name in hints if (write := _writer(hints[name])) is not None}
+    taken = [f"write_{name}(record.{name})" if f"write_{name}" in known else f"record.{name}" for name in required]
     lines = [f"given, plain = 0, [{', '.join(['0', *taken])}]"]
     for number, (name, default) in enumerate(optional.items()):
         known[f"default_{number}"] = default
-        value = "value" if _is_plain(hints[name]) else "to_plain(value)"
         lines += [
             f"value = record.{name}",
             f"if value is not default_{number} and value != default_{number}:",
             f"    given |= {1 << number}",
-            f"    plain.append({value})",
+            f"    plain.append({f'write_{name}(value)' if f'write_{name}' in known else 'value'})",
         ]
     body = "\n    ".join([*lines, "plain[0] = given", "return plain"])
     exec(f"def encode(record):\n    {body}", known)  # noqa: S102 # made of the record's own field names
     encode: Callable[[Any], list[Any]] = known["encode"]
     return encode
+
+
+def _writer(kind: Any) -> Callable[[Any], Any] | None:
+    """How to make a value of this type plain; None where it is already."""
+    if _is_plain(kind):
+        return None
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _encoder(kind)
+    if get_origin(kind) is tuple and (write := _writer(get_args(kind)[0])) is not None:
+        return lambda values: [write(value) for value in values]
+    return to_plain
 
 
 def _required_and_optional(kind: Any) -> tuple[list[str], dict[str, Any]]:
@@ -123,11 +138,11 @@ def _mapping(decode: _Decode | None) -> _Decode | None:
     return decode and (lambda plain: {key: decode(item) for key, item in plain.items()})
 
 
-def _record(kind: type[Any]) -> _Decode:
+def _record(kind: type[Any], read: Mapping[str, _Decode] = MappingProxyType({})) -> _Decode:
     """Rebuilds each record with a function for those of its fields that are given: there are few such sets."""
     hints = get_type_hints(kind, include_extras=True)
     required, optional = _required_and_optional(kind)
-    read = {name: decode for name in hints if (decode := _decoder(hints[name])) is not None}
+    read = {name: decode for name in hints if (decode := read.get(name) or _decoder(hints[name])) is not None}
     builders: dict[int, Callable[..., Any]] = {}
 
     def builder(given: int) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
 from checker.probes import KINDS
-from checker.probes.base import Observation, ProbeFailure
+from checker.probes.base import Address, Observation, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.worker.deadlines import Deadlines
@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
 def probe(
     kind: str,
     options: Any,
+    address: Address,
     memory: Mapping[str, str],
     shared: Shared,
     lane: Lane,
@@ -53,7 +54,6 @@ def probe(
 
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
-    address = KINDS[kind].address(options)
     earlier: list[Reason] = []
     started_at_ms, spent_us = 0, 0
     while True:
@@ -167,7 +167,7 @@ def _result(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
-        detail=_masked(verdict.detail, secrets),
+        detail=_masked(verdict.detail, secrets) if secrets else verdict.detail,
         score=verdict.score,
         failed_stage=verdict.stage,
         url=shown,
@@ -186,8 +186,8 @@ def _result(
         retry_after_s=seen.retry_after_s,
         sessions_opened=seen.sessions_opened,
         sessions_closed=seen.sessions_closed,
-        stderr_tail=_masked(stderr_tail, secrets),
-        mcp=_masked_facts(seen.mcp, secrets),
+        stderr_tail=_masked(stderr_tail, secrets) if secrets else stderr_tail,
+        mcp=_masked_facts(seen.mcp, secrets) if secrets else seen.mcp,
     )
 
 
@@ -206,8 +206,8 @@ def _masked(text: str | None, secrets: list[str]) -> str | None:
 
 
 def _masked_facts(facts: McpFacts | None, secrets: list[str]) -> McpFacts | None:
-    if facts is None or not secrets:
-        return facts
+    if facts is None:
+        return None
     said = {name: getattr(facts, name) for name in _SAID_BY_SERVERS}
     masked: dict[str, Any] = {name: _masked(text, secrets) for name, text in said.items()}
     return facts if masked == said else replace(facts, **masked)
