@@ -1,8 +1,7 @@
 """Records as plain lists and back: what crosses between processes is data, never a class or an exception.
 
-A dataclass becomes a list: a number whose bits say which of the fields with a default differ from it, then the values
-of the fields without one, then of those that differ. Most records are mostly defaults. Both sides are the same version,
-which their greeting checks.
+A dataclass becomes the list of its fields in order, with None for a record or a mapping that is at its default: most
+are. Both sides are the same version, which their greeting checks.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from checker.records import shaped
+from checker.records import rebuilder
 
 Record = TypeVar("Record")
 _Decode = Callable[[Any], Any]
@@ -47,25 +47,35 @@ def reader(kind: type[Record], **read: Callable[[Any], Any]) -> Callable[[Any], 
 
 
 @lru_cache(maxsize=256)
-def _encoder(kind: Any) -> Callable[[Any], list[Any]]:
-    """The function that takes a record apart, with a line or two for each field."""
-    hints = get_type_hints(kind, include_extras=True)
-    required, optional = _required_and_optional(kind)
-    known: dict[str, Any] = {f"write_{name}": write for name in hints if (write := _writer(hints[name])) is not None}
-    taken = [f"write_{name}(record.{name})" if f"write_{name}" in known else f"record.{name}" for name in required]
-    lines = [f"given, plain = 0, [{', '.join(['0', *taken])}]"]
-    for number, (name, default) in enumerate(optional.items()):
-        known[f"default_{number}"] = default
-        lines += [
-            f"value = record.{name}",
-            f"if value is not default_{number} and value != default_{number}:",
-            f"    given |= {1 << number}",
-            f"    plain.append({f'write_{name}(value)' if f'write_{name}' in known else 'value'})",
-        ]
-    body = "\n    ".join([*lines, "plain[0] = given", "return plain"])
-    exec(f"def encode(record):\n    {body}", known)  # noqa: S102 # made of the record's own field names
-    encode: Callable[[Any], list[Any]] = known["encode"]
+def _encoder(kind: Any) -> Callable[[Any], Any]:
+    """How to take a record apart: all fields at once, and then those that are not plain yet."""
+    hints, defaults = get_type_hints(kind, include_extras=True), _defaults(kind)
+    names = [field.name for field in fields(kind)]
+    writers = {index: write for index, name in enumerate(names) if (write := _writer(hints[name])) is not None}
+    nested = [(index, defaults.get(names[index]), write) for index, write in writers.items()]
+    take = attrgetter(*names)
+    if len(names) == 1:
+        return lambda record: [to_plain(take(record))]
+    if not nested:
+        return take
+
+    def encode(record: Any) -> list[Any]:
+        values = [*take(record)]
+        for index, default, write in nested:
+            if (value := values[index]) is not None:
+                values[index] = None if value is default or value == default else write(value)
+        return values
+
     return encode
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Field -> default, of those that have one."""
+    return {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in fields(kind)
+        if field.default is not MISSING or field.default_factory is not MISSING
+    }
 
 
 def _writer(kind: Any) -> Callable[[Any], Any] | None:
@@ -74,19 +84,10 @@ def _writer(kind: Any) -> Callable[[Any], Any] | None:
         return None
     if isinstance(kind, type) and is_dataclass(kind):
         return _encoder(kind)
-    if get_origin(kind) is tuple and (write := _writer(get_args(kind)[0])) is not None:
-        return lambda values: [write(value) for value in values]
+    if get_origin(kind) is tuple:
+        write = _writer(get_args(kind)[0])
+        return None if write is None else lambda values: [write(value) for value in values]
     return to_plain
-
-
-def _required_and_optional(kind: Any) -> tuple[list[str], dict[str, Any]]:
-    """The names of the fields without a default, and the defaults of the others, each in their order."""
-    optional = {
-        field.name: field.default if field.default_factory is MISSING else field.default_factory()
-        for field in fields(kind)
-        if field.default is not MISSING or field.default_factory is not MISSING
-    }
-    return [field.name for field in fields(kind) if field.name not in optional], optional
 
 
 def _is_plain(kind: Any) -> bool:
@@ -134,25 +135,11 @@ def _sequence(decode: _Decode | None) -> _Decode:
     return tuple if decode is None else lambda plain: tuple(map(decode, plain))
 
 
-def _mapping(decode: _Decode | None) -> _Decode | None:
-    return decode and (lambda plain: {key: decode(item) for key, item in plain.items()})
+def _mapping(decode: _Decode | None) -> _Decode:
+    return dict if decode is None else lambda plain: {key: decode(item) for key, item in plain.items()}
 
 
 def _record(kind: type[Any], read: Mapping[str, _Decode] = MappingProxyType({})) -> _Decode:
-    """Rebuilds each record with a function for those of its fields that are given: there are few such sets."""
     hints = get_type_hints(kind, include_extras=True)
-    required, optional = _required_and_optional(kind)
-    read = {name: decode for name in hints if (decode := read.get(name) or _decoder(hints[name])) is not None}
-    builders: dict[int, Callable[..., Any]] = {}
-
-    def builder(given: int) -> Callable[..., Any]:
-        if given >> len(optional):
-            raise TypeError(f"{kind.__name__} has {len(optional)} fields with a default, got more")
-        names = [name for number, name in enumerate(optional) if given >> number & 1]
-        return builders.setdefault(given, shaped(kind, [*required, *names], read))
-
-    def build(plain: Any) -> Any:
-        given, *values = plain
-        return (builders.get(given) or builder(given))(*values)
-
-    return build
+    builder = rebuilder(kind, {name: one for name in hints if (one := read.get(name) or _decoder(hints[name]))})
+    return lambda plain: builder(*plain)

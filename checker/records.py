@@ -21,25 +21,24 @@ def constructor(kind: type[Record]) -> type[Record]:
     return _constructor(kind)  # type: ignore[arg-type,no-any-return] # a class can be hashed
 
 
-def shaped(kind: type[Record], names: Sequence[str], read: Mapping[str, Callable[[Any], Any]]) -> Callable[..., Record]:
-    """What builds the record from the values of these fields alone, in this order; the others keep their defaults.
+def rebuilder(kind: type[Record], read: Mapping[str, Callable[[Any], Any]]) -> Callable[..., Record]:
+    """What builds the record from all its values in order; raises TypeError for another number of them.
 
-    ``read`` has functions that make a field's value out of what is given for it.
+    ``read`` has functions that make a field's value out of what is given for it; None stands for the field's default.
     """
     known: dict[str, Any] = {f"read_{name}": function for name, function in read.items()}
     lines = []
     for field in fields(kind):  # type: ignore[arg-type] # every record is a dataclass
-        value, default = field.name, f"default_{field.name}"
-        if field.name in names:
-            value = f"read_{field.name}({field.name})" if field.name in read else field.name
-        elif field.default is not MISSING:
-            value, known[default] = default, field.default
-        elif field.default_factory is not MISSING:
-            value, known[default] = f"{default}()", field.default_factory
-        else:
-            raise TypeError(f"{kind.__name__} needs {field.name}")
-        lines.append(f"self_.{field.name} = {value}")
-    build: Callable[..., Record] = _compiled(kind, ", ".join(names), lines, known)
+        name = field.name
+        line = f"self_.{name} = {name}" if name not in read else f"self_.{name} = read_{name}({name})"
+        if name in read and field.default is not MISSING:
+            known[f"default_{name}"] = field.default
+            line += f" if {name} is not None else default_{name}"
+        elif name in read and field.default_factory is not MISSING:
+            known[f"default_{name}"] = field.default_factory
+            line += f" if {name} is not None else default_{name}()"
+        lines.append(line)
+    build: Callable[..., Record] = _compiled(kind, ", ".join(field.name for field in fields(kind)), lines, known)  # type: ignore[arg-type] # as above
     return build
 
 
@@ -88,5 +87,5 @@ def _compiled(kind: Any, parameters: str, lines: Sequence[str], known: dict[str,
     own = {"__slots__": kind.__dict__.get("__slots__", ()), "__setattr__": object.__setattr__}
     known |= {"new_": object.__new__, "twin_": type("Twin", kind.__bases__, own), "kind_": kind}
     body = "\n    ".join(["self_ = new_(twin_)", *lines, "self_.__class__ = kind_", "return self_"])
-    exec(f"def build_({parameters}):\n    {body}", known)  # noqa: S102 # made of the record's own field names
-    return known["build_"]
+    exec(f"def build_{kind.__name__}({parameters}):\n    {body}", known)  # noqa: S102 # made of the record's own field names
+    return known[f"build_{kind.__name__}"]
