@@ -80,7 +80,10 @@ class Checker:
     def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
         server = task.server
-        outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
+        if len(server.probes) == 1:
+            outcomes = [self._probe(kind, task) for kind in server.probes]
+        else:
+            outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
         results = tuple([outcome.result for outcome in outcomes])
         verdict, score = combine(results, server.weights, server.combine)
         check = _check_result(
@@ -141,8 +144,6 @@ class Checker:
 def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:
     """What each piece of work returns, all of them running at once; none of them outlives this call."""
     *others, last = work
-    if not others:
-        return [last()]
     running = [gevent.spawn(piece) for piece in others]
     try:
         own = last()

@@ -85,11 +85,12 @@ class Lane:
         except BaseException:  # a cancelled run
             self._places.give_back()
             raise
-        try:
-            waited_s += self._spread()
-        except BaseException:
-            self.__exit__()
-            raise
+        if self._gap_s or self._started < self._width:
+            try:
+                waited_s += self._spread()
+            except BaseException:
+                self.__exit__()
+                raise
         if waited_s:
             self._waits.add(waited_s)
 
@@ -109,8 +110,8 @@ class Lane:
             if start_at > now:
                 gevent.sleep(start_at - now)
                 return start_at - now
-        elif self._started < self._width:
-            self._started += 1
-            if self._started > 1 and self._jitter_s:
-                gevent.sleep(random.uniform(0, self._jitter_s))  # noqa: S311 # nothing secret
+            return 0.0
+        self._started += 1
+        if self._started > 1 and self._jitter_s:
+            gevent.sleep(random.uniform(0, self._jitter_s))  # noqa: S311 # nothing secret
         return 0.0

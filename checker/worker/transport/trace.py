@@ -70,7 +70,8 @@ class Trace:
     def spent(self, step: str, seconds: float) -> None:
         """Add to a step of an exchange; inside a named stage the time belongs to that stage."""
         if self.named is None:
-            self._add(step, seconds)
+            spent_s = self._spent_s
+            spent_s[step] = spent_s.get(step, 0.0) + seconds
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
