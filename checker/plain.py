@@ -26,13 +26,14 @@ def to_plain(value: Any) -> Any:
 
     Records that are equal become equal lists.
     """
-    if is_dataclass(value):
-        return _encoder(cast(Any, type(value)))(value)
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
-    return value
+    kind: Any = type(value)
+    return _encoder(kind)(value)
 
 
 def from_plain(kind: type[Record], plain: Any) -> Record:

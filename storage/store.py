@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ from storage.tables import (
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
 _STAGES = tuple(field.name for field in fields(Stages))
+_PROBE_COLUMNS = (*_PROBE_FIELDS, *_STAGES)
+_check_values = attrgetter(*_CHECK_FIELDS)
+_probe_values = attrgetter(*_PROBE_FIELDS, *(f"stages.{name}" for name in _STAGES))
 
 
 @contextmanager
@@ -207,14 +211,15 @@ class Store:
             connection.execute(update(runs).where(runs.c.id.in_(gone)).values(state=RunState.ABANDONED))
 
     def _check_row(self, run_id: int, check: CheckResult) -> dict[str, Any]:
-        row = {name: getattr(check, name) for name in _CHECK_FIELDS}
+        row = dict(zip(_CHECK_FIELDS, _check_values(check), strict=True))
+        row |= {"status": check.status.value, "suspect": int(check.suspect)}  # as the driver binds them
         return {"server_id": self._server_ids[check.server], "run_id": run_id, **row}
 
     def _probe_row(
         self, connection: Connection, run_id: int, server: str, place: int, probe: ProbeResult
     ) -> dict[str, Any]:
-        row = {name: getattr(probe, name) for name in _PROBE_FIELDS}
-        row |= {name: getattr(probe.stages, name) for name in _STAGES}
+        row = dict(zip(_PROBE_COLUMNS, _probe_values(probe), strict=True))
+        row |= {"status": probe.status.value, "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row

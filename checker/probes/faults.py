@@ -13,6 +13,7 @@ from checker.probes.options import Endpoint, Retry, Tls
 Fault = tuple[tuple[str, ...], str]
 """Keys below the probe's block, and what to say about them."""
 
+_USUAL_TLS = Tls()
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -49,7 +50,7 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), f'"{shown_url(options.url)}" has no valid host; write it like https://host/path'
     if parts.username is not None and (options.bearer or "authorization" in map(str.lower, options.headers)):
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
-    if parts.scheme == "http" and options.tls != Tls():
+    if parts.scheme == "http" and options.tls != _USUAL_TLS:
         yield ("tls",), "TLS options for an http address; write https, or remove them"
 
 

@@ -37,7 +37,7 @@ class Expect:
     """Conditions on a JSON body."""
     body_regex: str | None = None
     """Regular expression that must be found in the body."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)  # pydantic copies what has no hash, each time
     """Header name -> regular expression that must be found in its value."""
     max_latency: Seconds | None = None
     """A slower reply is UNHEALTHY."""

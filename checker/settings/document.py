@@ -19,6 +19,13 @@ Place = tuple[str | int, ...]
 _ALIASES_MAKE = 20  # times the nodes that are written out, at most, once a small document is exceeded
 _SMALL = 100_000
 _MOST_DEPTH = 50
+_NODES = {yaml.AliasEvent, yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent}
+_COLLECTIONS = {
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceEndEvent: -1,
+    yaml.MappingEndEvent: -1,
+}
 _LONGEST_NUMBER = 19  # digits; what is longer may not fit the 64 bits in which numbers reach the workers
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -113,13 +120,13 @@ def _written_nodes(text: str) -> int:
     """How many nodes the text writes out; raises ValueError for nesting that would overflow the composer's C stack."""
     nodes = depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        nodes += isinstance(event, yaml.NodeEvent)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+        kind = type(event)
+        if kind in _NODES:
+            nodes += 1
+        if kind in _COLLECTIONS:
+            depth += _COLLECTIONS[kind]
             if depth > _MOST_DEPTH:
                 raise ValueError("nested too deeply")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
     return nodes
 
 
