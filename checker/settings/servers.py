@@ -8,13 +8,16 @@ from typing import Any
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.mcp.faults import ONLY_HTTP
+from checker.records import constructor
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__dataclass_fields__ if name != "name")
+_KNOWN = dict.fromkeys((*ServerEntry.__dataclass_fields__, *KINDS))
 _LONGEST_NAME = 200
+_server = constructor(Server)
 
 
 class ServerReader:
@@ -62,8 +65,8 @@ class ServerReader:
         before = len(source.problems)
         given = spelled_out(values)
         for key in given:
-            if key not in (*ServerEntry.__dataclass_fields__, *KINDS):
-                source.complain((key,), unknown_key(key, [*ServerEntry.__dataclass_fields__, *KINDS]))
+            if key not in _KNOWN:
+                source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__dataclass_fields__ if key in given}
         entry = validated(ServerEntry, merged(self._entry, own), source)
         # a kind without a value is switched off, which is how an environment does it
@@ -73,7 +76,7 @@ class ServerReader:
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
-        return Server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
+        return _server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
 
     def _probe(self, kind: str, given: Any, source: Source) -> Any:
         below = source.below(kind)
