@@ -62,9 +62,8 @@ def parsed(url: str) -> tuple[Url, bytes]:
 
 def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """The whole request; raises ProbeFailure for a header that cannot be sent."""
-    lines = [f"\n{name}: {value}" for name, value in headers.items()]
-    text = "\r".join(lines)
-    if text.count("\n") != len(lines) or "\0" in text:
+    text = "\n" + "\r\n".join(map(": ".join, headers.items()))
+    if text.count("\n") != (len(headers) or 1) or "\0" in text:
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send")
     known = text.lower()
     if "\nhost: " in known:
@@ -87,11 +86,11 @@ class Incoming:
         "_has_head",
         "_head_bytes",
         "_head_only",
-        "_header_count",
         "_interim",
         "_keep_alive",
         "_parser",
         "_pieces",
+        "_repeated",
         "_sock",
         "_trace",
         "_values",
@@ -105,7 +104,7 @@ class Incoming:
         self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
         self._values: dict[str, str] = {}
         self._pieces: deque[bytes] = deque()
-        self._head_bytes = self._header_count = self._interim = 0
+        self._head_bytes = self._repeated = self._interim = 0
         self._has_head = self._delimited = self._keep_alive = False
         self._broken: http.client.HTTPException | None = None
         self.complete = False
@@ -199,14 +198,14 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
-        if self.complete:
+        if self._has_head:  # trailers say nothing that is asked for
             return
-        self._header_count += 1
-        if self._header_count > _MOST_HEADERS:
-            raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
-        if not self._has_head:  # trailers say nothing that is asked for
-            key, text, values = name.decode("latin-1").lower(), value.decode("latin-1"), self._values
-            values[key] = f"{values[key]}, {text}" if key in values else text
+        values, key = self._values, name.decode("latin-1").lower()
+        if key not in values:
+            values[key] = value.decode("latin-1")
+        else:
+            self._repeated += 1
+            values[key] += f", {value.decode('latin-1')}"
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -215,9 +214,11 @@ class Incoming:
         self.status = self._parser.get_status_code()
         if 100 <= self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
             self._interim += 1
-            self._header_count, self._values = 0, {}
+            self._repeated, self._values = 0, {}
             return
         values = self._values
+        if len(values) + self._repeated > _MOST_HEADERS:
+            raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
         self.headers = Headers(values)
         self._has_head = True
         self._delimited = (
