@@ -21,7 +21,7 @@ from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
 from storage import cache
 from storage.breakers import Breakers
-from storage.contracts import Versions
+from storage.contracts import Seen, Versions
 from storage.rows import insert_new
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
@@ -225,11 +225,13 @@ class Store:
         return row
 
     def _note_contracts(self, connection: Connection, run_id: int, batch: Batch) -> None:
-        for check in batch.checks:
-            for probe in check.probes:
-                if probe.mcp is not None and (digest := probe.mcp.contract_digest):
-                    server_id = self._server_ids[check.server]
-                    self._versions.note(connection, run_id, server_id, digest, probe.started_at_ms)
+        seen = [
+            Seen(self._server_ids[check.server], digest, probe.started_at_ms)
+            for check in batch.checks
+            for probe in check.probes
+            if probe.mcp is not None and (digest := probe.mcp.contract_digest)
+        ]
+        self._versions.note(connection, run_id, seen)
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
         """The id of these facts, found or made."""

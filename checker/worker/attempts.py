@@ -214,6 +214,8 @@ def _masked_facts(facts: McpFacts | None, secrets: list[str]) -> McpFacts | None
 
 
 def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> ContractSnapshot:
+    if not secrets:
+        return snapshot
     return replace(snapshot, document=_masked(snapshot.document, secrets) or "")
 
 

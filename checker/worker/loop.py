@@ -237,11 +237,12 @@ class Loop:
             return
         finished, self._finished = self._finished, []
         outcomes = [outcome for one in finished for outcome in one.outcomes]
+        contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
         self._emit(
             Batch(
                 checks=tuple(one.check for one in finished),
                 cache_entries=(*self._fresh_entries(), *(entry for one in outcomes for entry in one.cache_entries)),
-                contracts=tuple(contract for outcome in outcomes for contract in outcome.contracts),
+                contracts=tuple(contracts.values()),  # servers of one kind have the same
             )
         )
 
