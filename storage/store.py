@@ -212,14 +212,14 @@ class Store:
 
     def _check_row(self, run_id: int, check: CheckResult) -> dict[str, Any]:
         row = dict(zip(_CHECK_FIELDS, _check_values(check), strict=True))
-        row |= {"status": check.status.value, "suspect": int(check.suspect)}  # as the driver binds them
+        row |= {"status": str(check.status), "suspect": int(check.suspect)}  # as the driver binds them
         return {"server_id": self._server_ids[check.server], "run_id": run_id, **row}
 
     def _probe_row(
         self, connection: Connection, run_id: int, server: str, place: int, probe: ProbeResult
     ) -> dict[str, Any]:
         row = dict(zip(_PROBE_COLUMNS, _probe_values(probe), strict=True))
-        row |= {"status": probe.status.value, "reused": None if probe.reused is None else int(probe.reused)}
+        row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row
