@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-_COLLECT = (20_000, 20, 20)
+_COLLECT = (100_000, 20, 20)
 """Collections are rarer than Python's own: nearly everything here goes when its last reference does."""
 
 
