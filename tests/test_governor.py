@@ -108,9 +108,8 @@ def test_checks_wait_while_a_started_server_takes_the_memory_and_go_on_when_it_i
     (used,) = ask("select * from resource_history")
     assert used["closed_ms"] > 1500
     assert (used["dropped"], used["most_waiting"] > 100) == (0, True)
-    assert {alert["resource"] for alert in ask("select resource from resource_alerts where level = 'hard'")} == {
-        "memory"
-    }
+    alerts = ask("select resource from resource_alerts where level = 'hard'")
+    assert {alert["resource"] for alert in alerts} == {"memory"}
     (counted,) = ask("select sum(counted) as checks from availability")
     assert counted["checks"] == 201 - sum(check["suspect"] for check in checks)
 
@@ -159,6 +158,8 @@ def test_each_resource_closes_the_gate_at_its_limit_and_is_named(resource: str, 
 def test_busy_machine_makes_checks_wait_and_all_are_made_when_it_is_not(
     tmp_path: Path, ask: Callable[[str], list[dict[str, Any]]]
 ) -> None:
+    if psutil.cpu_percent(1.0) > 75:
+        pytest.skip("the machine is busy with something else, and will be when this test has stopped to keep it busy")
     with RestServer({"/": Scripted()}) as rest:
         limits = {"machine_cpu_percent": 90, "interval": "200ms", "queue_wait": "100s"}
         config = fleet(tmp_path / "fleet.yaml", rest.url("/"), 100, limits)
@@ -171,7 +172,11 @@ def test_busy_machine_makes_checks_wait_and_all_are_made_when_it_is_not(
             assert run.stderr is not None
             said = run.stderr.readline()
             asked_while_busy = len(rest.requests)
-        stdout, _ = run.communicate(timeout=90)
+        try:
+            stdout, _ = run.communicate(timeout=90)
+        finally:
+            run.kill()
+            run.communicate()
     assert "checks wait: CPU of the machine" in said
     assert asked_while_busy == 0
     assert run.returncode in (0, 3)
