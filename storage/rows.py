@@ -6,9 +6,11 @@ text or bytes: for the nulls of a row that takes it longer than all the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
+from itertools import compress, repeat
+from operator import is_not
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -18,16 +20,27 @@ _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
 def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
     """Insert the rows whose key is not there yet, and give their number."""
-    shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    shapes: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[tuple[Any, ...]]] = {}
     for row in rows:
-        given = {name: value for name, value in row.items() if value is not None}
-        values = tuple(given.values())
-        if not _BOUND_AS_THEY_ARE.issuperset(map(type, values)):
-            values = tuple(map(_plain, values))
-        shapes.setdefault(tuple(given), []).append(values)
+        values = row.values()
+        is_there = tuple(map(is_not, values, repeat(None)))
+        given = tuple(compress(values, is_there))
+        if not _BOUND_AS_THEY_ARE.issuperset(map(type, given)):
+            given = tuple(map(_plain, given))
+        shapes.setdefault((tuple(row), is_there), []).append(given)
     return sum(
-        connection.exec_driver_sql(_statement(table.name, names), values).rowcount for names, values in shapes.items()
+        connection.exec_driver_sql(_statement(table.name, tuple(compress(names, is_there))), given).rowcount
+        for (names, is_there), given in shapes.items()
     )
+
+
+def insert_or_update(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows, all of the same columns; one whose key is there takes the place of that row's values."""
+    if rows:
+        newest = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name != key)
+        statement = _statement(table.name, tuple(rows[0])).removesuffix("do nothing")
+        statement += f"({key}) do update set {newest}"
+        connection.exec_driver_sql(statement, [tuple(map(_plain, row.values())) for row in rows])
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, delete, select, update
-from sqlalchemy.dialects import sqlite
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
@@ -22,7 +21,7 @@ from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, Ru
 from storage import cache
 from storage.breakers import Breakers
 from storage.contracts import Seen, Versions
-from storage.rows import insert_new
+from storage.rows import insert_new, insert_or_update
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
 from storage.tables import (
@@ -79,14 +78,11 @@ class Store:
         """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
         with self._transaction() as connection:
             self._mark_abandoned(connection, info.host)
-            insert = sqlite.insert(servers)
             rows = [
                 {"name": one.name, "group_name": one.group, "tags": orjson.dumps(list(one.tags)).decode()}
                 for one in checked
             ]
-            newest = {"group_name": insert.excluded.group_name, "tags": insert.excluded.tags}
-            if rows:
-                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=newest), rows)
+            insert_or_update(connection, servers, "name", rows)
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
