@@ -1,4 +1,4 @@
-"""Python runs this as it starts where this folder is on its path: notes every other CPU millisecond where it is.
+"""Python runs this as it starts where this folder is on its path: notes each CPU millisecond where it is (each tick on most systems).
 
 Each process writes {"imports" or "file:function": CPU seconds} to a file of its own in the folder SAMPLES_FOLDER. What
 time the system and C code take counts for the function of this project that asked for it.
@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 
-EVERY_S = 0.002
+EVERY_S = 0.001
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))) + os.sep
 PACKAGES = tuple(ROOT + name + os.sep for name in ("checker", "storage", "reports"))
 
