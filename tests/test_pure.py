@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from checker.probes.http import shown_url
 from checker.probes.mcp import sse
 from checker.probes.mcp.jsonrpc import find_reply
 from checker.probes.mcp.options import McpOptions
-from checker.probes.options import Retry
+from checker.probes.options import Retry, Tls
 from checker.probes.rest import Expect, RestOptions
 from checker.probes.text import excerpt
 from checker.records import constructor, replaced
@@ -252,3 +253,20 @@ def test_fast_constructor_fills_in_defaults_and_misses_what_is_required() -> Non
     for call in ({}, {"url": "http://h/", "colour": "red"}):
         with pytest.raises(TypeError):
             constructor(RestOptions)(**call)  # type: ignore[arg-type]
+
+
+@given(
+    st.from_regex(
+        re.compile(r"https?://[a-z0-9.@\[\]:-]{1,12}(:[0-9]{1,6})?[/?#]?[!-~]{0,8}", re.ASCII), fullmatch=True
+    ),
+    st.booleans(),
+)
+def test_usual_address_has_no_fault_that_taking_it_apart_would_find(url: str, verified: bool) -> None:
+    from checker.probes import faults
+
+    options = RestOptions(url=url, tls=Tls(verify=verified))
+    quick = list(faults.endpoint_faults(options))
+    unusual = re.compile("(?!)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faults, "_USUAL_URL", unusual)
+        assert quick == list(faults.endpoint_faults(options))

@@ -14,6 +14,8 @@ Fault = tuple[tuple[str, ...], str]
 """Keys below the probe's block, and what to say about them."""
 
 _USUAL_TLS = Tls()
+_USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-5]?\d{1,4})?(/[!-~]*)?", re.ASCII)
+"""Addresses that have no fault of their own; there are others."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -38,6 +40,9 @@ def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
 
 
 def _url_faults(options: Endpoint) -> Iterator[Fault]:
+    url = options.url
+    if _USUAL_URL.fullmatch(url) and (url.startswith("https:") or options.tls == _USUAL_TLS):
+        return  # to take the address apart takes ten times as long, and a fleet has many
     try:
         parts = urlsplit(options.url)
         host, _ = parts.hostname, parts.port

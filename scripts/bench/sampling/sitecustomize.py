@@ -1,4 +1,4 @@
-"""Python runs this as it starts where this folder is on its path: notes each CPU millisecond where it is (each tick on most systems).
+"""Python runs this as it starts where this folder is on its path: notes where it is, each tick of CPU time.
 
 Each process writes {"imports" or "file:function": CPU seconds} to a file of its own in the folder SAMPLES_FOLDER. What
 time the system and C code take counts for the function of this project that asked for it.
