@@ -229,6 +229,7 @@ def test_request_is_written_as_one_piece() -> None:
     )
     assert b"Host: other\r\n" in request_bytes("GET", target, {"host": "other"}, None).replace(b"host", b"Host")
     assert request_bytes("GET", target, {"Host": "other"}, None).count(b"Host:") == 1
+    assert request_bytes("GET", target, {}, None).endswith(b":8080\r\nAccept-Encoding: identity\r\n\r\n")
     assert b"Host: h\r\n" in parsed("https://h:443/")[1]
 
 

@@ -62,17 +62,17 @@ def parsed(url: str) -> tuple[Url, bytes]:
 
 def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """The whole request; raises ProbeFailure for a header that cannot be sent."""
-    text = "\n" + "\r\n".join(map(": ".join, headers.items()))
-    if text.count("\n") != (len(headers) or 1) or "\0" in text:
+    text = "\r\n".join([*map(": ".join, headers.items()), ""])
+    if text.count("\n") != len(headers) or "\0" in text:
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send")
-    known = text.lower()
+    known = "\n" + text.lower()
     if "\nhost: " in known:
         target = target.partition(b"Host: ")[0]
-    said = "\r\n" if "\naccept-encoding: " in known else "\r\nAccept-Encoding: identity\r\n"
+    said = "" if "\naccept-encoding: " in known else "Accept-Encoding: identity\r\n"
     if body is not None or method == "POST":
         said += f"Content-Length: {len(body or b'')}\r\n"
     try:
-        return b"".join((method.encode(), target, text[1:].encode("latin-1"), said.encode(), b"\r\n", body or b""))
+        return b"".join((method.encode(), target, text.encode("latin-1"), said.encode(), b"\r\n", body or b""))
     except UnicodeEncodeError:
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send") from None
 
