@@ -51,8 +51,8 @@ class Verdict:
 _HEALTHY = Verdict(Status.HEALTHY)
 
 
-def judge(kind: ProbeKind, options: Any, seen: Observation, finished_at_ms: int, expires_at_ms: int | None) -> Verdict:
-    """The verdict on one attempt; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
+def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
+    """The verdict on an attempt that began then; ``expires_at_ms`` is the end of the TLS certificate, if there is one."""
     if seen.failure is not None:
         return _failed(seen.failure, options)
     try:
@@ -62,7 +62,7 @@ def judge(kind: ProbeKind, options: Any, seen: Observation, finished_at_ms: int,
     if options.degraded_above is not None and seen.duration_us > options.degraded_above * 1e6:
         complaints.append(too_slow(seen.duration_us, options.degraded_above, Status.DEGRADED))
     if options.certificate_warning is not None and expires_at_ms is not None:
-        left_ms = expires_at_ms - finished_at_ms
+        left_ms = expires_at_ms - at_ms
         if left_ms < options.certificate_warning * _MS_PER_S:
             days = left_ms / 86_400_000
             detail = f"certificate expires in {days:.1f} days"

@@ -60,9 +60,11 @@ def probe(
         with lane:
             started_at_ms = started_at_ms or _now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines)
-        verdict = judge(KINDS[kind], options, seen, _now_ms(), trace.certificate_expires_at_ms)
+        verdict = judge(KINDS[kind], options, seen, started_at_ms, trace.certificate_expires_at_ms)
+        if verdict.reason is None:
+            break
         number = len(earlier) + 1
-        if number >= options.retry.max_attempts or verdict.reason is None or not _may_pass(verdict, seen):
+        if number >= options.retry.max_attempts or not _may_pass(verdict, seen):
             break
         wait_s = backoff_s(options.retry, number, draw())
         if seen.retry_after_s is not None:
@@ -77,7 +79,8 @@ def probe(
     secrets = _secrets(kind, options, seen) if verdict.detail or told or seen.mcp else []
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, secrets)
     contracts = () if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),)
-    return Outcome(result, _to_remember(address.key, seen, memory), contracts, spent_us + seen.duration_us)
+    entries = _to_remember(address.key, seen, memory) if seen.remember else ()
+    return Outcome(result, entries, contracts, spent_us + seen.duration_us)
 
 
 def skipped(kind: str, options: Any, detail: str) -> Outcome:
@@ -221,8 +224,6 @@ def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> Contract
 
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
-    if not seen.remember:
-        return ()
     return tuple(
         remembered.entry(category, key, value, _now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()
