@@ -52,7 +52,7 @@ _HEALTHY = Verdict(Status.HEALTHY)
 
 
 def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
-    """The verdict on an attempt that began then; ``expires_at_ms`` is the end of the TLS certificate, if there is one."""
+    """The verdict on an attempt of that time; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
     if seen.failure is not None:
         return _failed(seen.failure, options)
     try:
