@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 REPORTS = {
+    "latency": ("checker.cli.report_latency", "How long probes take, where the time goes, and what has changed."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
 """Name -> the module whose attribute ``command`` it is, and what it answers."""

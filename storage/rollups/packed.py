@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table
 
 from storage.rollups.buckets import LatencyBuckets, columns_of
-from storage.rollups.histogram import BINS, Cells, Integers, words_of
+from storage.rollups.histogram import BINS, Cells, Integers, middle_us, words_of
 
 _AT_ONCE = 8192
 """Blobs taken apart at a time: few enough that the arrays stay in the processor's cache."""
@@ -27,6 +27,12 @@ class Sums:
     max_us: Integers
     cells: Cells
     """Group ``i`` is label ``i``."""
+
+    @property
+    def sum_us(self) -> npt.NDArray[np.float64]:
+        """The sum of all samples, within 1 %: that of the middles of their bins."""
+        times = self.cells.count * middle_us(self.cells.bin)
+        return np.bincount(self.cells.group, times, len(self.count)).astype(np.float64)
 
     def at_ranks_us(self, ranks: Integers) -> npt.NDArray[np.float64]:
         """The samples at these ranks (1 is the smallest), a row for each label; NaN for ranks that it has not."""
@@ -48,18 +54,26 @@ class PackedBuckets:
     max_us: Integers
     blobs: Sequence[bytes]
 
+    def cells(self, label: Integers) -> Cells:
+        """The histograms under many labels, each of few buckets: ``label[i]`` is where bucket ``i`` belongs, or < 0."""
+        kept = np.flatnonzero(label >= 0)
+        blobs = self.blobs if len(kept) == len(label) else [self.blobs[one] for one in kept.tolist()]
+        return Cells.of_blobs(label[kept], blobs)
+
     def sums(self, *labellings: tuple[Integers, int]) -> tuple[Sums, ...]:
         """For each labelling the sums under its labels, ``label[i]`` being where bucket ``i`` belongs, or below 0.
 
         A labelling is given with the number of its labels. All of them in one pass: taking apart costs the most.
         """
-        tables = [np.zeros((labels, BINS)) for _, labels in labellings]
-        for low in range(0, len(self.blobs), _AT_ONCE):
+        tables = [np.zeros((labels if np.any(label >= 0) else 0, BINS)) for label, labels in labellings]
+        used = [place for place, table in enumerate(tables) if len(table)]
+        for low in range(0, len(self.blobs) if used else 0, _AT_ONCE):
             high = low + _AT_ONCE
-            _add([label[low:high] for label, _ in labellings], self.blobs[low:high], tables)
+            some = [labellings[place][0][low:high] for place in used]
+            _add(some, self.blobs[low:high], [tables[place] for place in used])
         return tuple(
             Sums(
-                table.sum(axis=1).astype(np.int64),
+                np.resize(table.sum(axis=1).astype(np.int64), labels),
                 _extreme(np.minimum, self.min_us, label, labels),
                 _extreme(np.maximum, self.max_us, label, labels),
                 Cells.of_table(table),
