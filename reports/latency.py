@@ -124,8 +124,9 @@ def _slowest(rows: Subjects, latencies: Percentiles) -> list[int]:
     if rows.by is By.STAGE:
         places = {stage: place for stages in STAGES.values() for place, stage in enumerate((TOTAL, *stages))}
         return sorted(some, key=lambda row: (rows.keys[row][0], places.get(rows.keys[row][1], len(places))))
-    p95 = latencies.values_ms[:, _P95]
-    return sorted(some, key=lambda row: (np.isnan(p95[row]), -np.nan_to_num(p95[row]), -latencies.max_ms[row]))
+    p95 = latencies.values_ms[some, _P95]
+    order = np.lexsort((-latencies.max_ms[some], -p95))  # NaN last
+    return [some[place] for place in order.tolist()]
 
 
 def _latency(

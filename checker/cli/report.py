@@ -8,6 +8,7 @@ import click
 
 REPORTS = {
     "latency": ("checker.cli.report_latency", "How long probes take, where the time goes, and what has changed."),
+    "trends": ("checker.cli.report_trends", "What has become slower, less available, or unlike its group."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
 """Name -> the module whose attribute ``command`` it is, and what it answers."""

@@ -28,6 +28,7 @@ from storage.rollups.packed import PackedBuckets, joined_packed, packed, packed_
 from storage.rollups.percentiles import PercentileBuckets, percentile_columns, percentiles_of, read_percentiles
 from storage.rollups.reasons import ReasonBuckets, joined_reasons, read_reasons, reason_columns, reasons_of
 from storage.rollups.samples import CHECK, TOTAL, Checks, probes_of, unrolled_checks
+from storage.rollups.standing import StandingBuckets, joined_standing, read_standing, standing_columns, standing_of
 from storage.rollups.states import states_of
 from storage.tables import (
     day_latency,
@@ -41,7 +42,9 @@ from storage.tables import (
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer time is read by full days."""
-Buckets = TypeVar("Buckets", OutcomeBuckets, LatencyBuckets, PackedBuckets, PercentileBuckets, ReasonBuckets)
+Buckets = TypeVar(
+    "Buckets", OutcomeBuckets, LatencyBuckets, PackedBuckets, PercentileBuckets, ReasonBuckets, StandingBuckets
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,17 @@ class Rollups:
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
         return Found(found.listed, joined)
 
+    def standing(self, period: Period) -> Found[StandingBuckets]:
+        """How long servers were up and down and how often that changed: of `outcomes` what trends are made of."""
+        found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
+        parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
+        checks, states = self._tail()
+        of_checks, _, _ = fold_checks(checks, states, self._now_ms)
+        tail = standing_of(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
+        joined = joined_standing((*parts, tail.only(_kept(tail, period, found.asked))))
+        joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
+        return Found(found.listed, joined)
+
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
         """The incidents that lie in this time, wholly or in part, by server and start."""
         wanted = select(incidents).where(incidents.c.started_at_ms < until_ms)
@@ -302,7 +316,9 @@ class _Numbers:
 
 
 def _kept(
-    buckets: OutcomeBuckets | LatencyBuckets | ReasonBuckets, period: Period, asked: npt.NDArray[np.bool_]
+    buckets: OutcomeBuckets | LatencyBuckets | ReasonBuckets | StandingBuckets,
+    period: Period,
+    asked: npt.NDArray[np.bool_],
 ) -> Integers:
     """Which buckets lie in the period and are of a series that was asked for."""
     first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
