@@ -18,6 +18,9 @@ FEWEST_POINTS = 10
 MOST_POINTS = 400
 """Of a longer piece every so many points are scanned; the place of a change is still sought among all."""
 
+_WORTH_A_LOOK = 0.005
+"""The p-value of the scan up to which one of many series is looked at; what the correction leaves is far below."""
+
 SHORTEST = 5
 """Points between two changes, and before the first and after the last: five against five can be significant."""
 
@@ -85,7 +88,7 @@ def strongest(
         rows = np.flatnonzero(counts == n)
         some = known[rows]
         places = np.nonzero(some)[1].reshape(-1, n)
-        of_rows = _strongest(values[rows][some].reshape(-1, n), alpha, least_change_ratio, shortest, seed)
+        of_rows = _strongest(values[rows][some].reshape(-1, n), least_change_ratio, shortest, seed)
         for row, changes_of_row in of_rows.items():
             all_places = [replace(one, index=int(places[row, one.index])) for one in changes_of_row]
             corrected = [replace(one, p_value=min(1.0, one.p_value * (family or len(values)))) for one in all_places]
@@ -95,14 +98,12 @@ def strongest(
     return found
 
 
-def _strongest(
-    values: Floats, alpha: float, least_change_ratio: float, shortest: int, seed: int
-) -> dict[int, list[Change]]:
+def _strongest(values: Floats, least_change_ratio: float, shortest: int, seed: int) -> dict[int, list[Change]]:
     """Row -> its strongest change, corrected for the places where it could be; the rows have no gaps."""
     found = {}
     n = values.shape[1]
     for row, stretch in enumerate(scan_rows(values, shortest, seed)):
-        if stretch.p_value > alpha:
+        if stretch.p_value > _WORTH_A_LOOK:
             continue
         series = values[row]
         cuts = _placed(series, [cut for cut in (stretch.start, stretch.stop) if 0 < cut < n], shortest)

@@ -44,23 +44,30 @@ def kendall_rows(values: Floats) -> Floats:
 
     NaN below eight values.
     """
-    rows, columns = values.shape
-    score, equal = np.zeros(rows), np.zeros((rows, columns))
-    for lag in range(1, columns):
-        later, earlier = values[:, lag:], values[:, :-lag]
-        score += (later > earlier).sum(axis=1)
-        score -= (later < earlier).sum(axis=1)
-        same = later == earlier
-        equal[:, lag:] += same
-        equal[:, :-lag] += same
-    known = ~np.isnan(values)
-    n = known.sum(axis=1).astype(np.float64)
-    # A group of t equal values adds t (t - 1) (2 t + 5): each of its members (t - 1) (2 t + 5), with t - 1 others.
-    ties = (np.where(known, equal * (2 * equal + 7), 0.0)).sum(axis=1)
+    by_column = np.ascontiguousarray(values.T)
+    rising = np.zeros(len(values))
+    for lag in range(1, len(by_column)):
+        rising += (by_column[lag:] > by_column[:-lag]).sum(axis=0, dtype=np.int32)
+    n = np.sum(~np.isnan(values), axis=1).astype(np.float64)
+    equal_pairs, ties = _ties(values)
+    score = 2 * rising - (n * (n - 1) / 2 - equal_pairs)
     variance = np.maximum(0.0, n * (n - 1) * (2 * n + 5) - ties) / 18
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where((variance > 0) & (score != 0), (np.abs(score) - 1) / np.sqrt(2 * variance), 0.0)
     return np.where(n >= FEWEST_POINTS, erfc(np.maximum(z, 0.0)), np.nan)
+
+
+def _ties(values: Floats) -> tuple[Floats, Floats]:
+    """For each row the pairs of equal values, and the sum of t (t - 1) (2 t + 5) over groups of t of them."""
+    rows, columns = values.shape
+    ordered = np.sort(values, axis=1)
+    differs = np.ones((rows, columns), dtype=bool)
+    differs[:, 1:] = ordered[:, 1:] != ordered[:, :-1]  # NaN differ from each other
+    sizes = np.diff(np.flatnonzero(differs), append=rows * columns).astype(np.float64)
+    of_row = np.flatnonzero(differs) // max(1, columns)
+    pairs = np.bincount(of_row, sizes * (sizes - 1) / 2, rows)
+    ties = np.bincount(of_row, sizes * (sizes - 1) * (2 * sizes + 5), rows)
+    return pairs.astype(np.float64), ties.astype(np.float64)
 
 
 def slope_rows(values: Floats) -> Floats:
