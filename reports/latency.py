@@ -93,8 +93,9 @@ def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
 
 
 def _kind_of(series: Sequence[Series], kinds: Sequence[str], stage: str) -> Integers:
-    """The place of each series' kind; -1 for other stages."""
-    return np.array([kinds.index(one.kind) if one.stage == stage else -1 for one in series], np.int64)
+    """The place of each series' kind; -1 for other stages, and for kinds that were not asked for."""
+    places = {kind: place for place, kind in enumerate(kinds)}
+    return np.array([places.get(one.kind, -1) if one.stage == stage else -1 for one in series], np.int64)
 
 
 def _whole(past: Past, series: Sequence[Series], rows: Subjects, stage: str) -> Integers:

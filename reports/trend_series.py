@@ -88,11 +88,13 @@ def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[Metric]
     found = past.rollups.percentiles(period, kinds, (TOTAL,))
     servers = {one.id: one for one in past.servers}
     series = [OfServer(servers[one.server_id].name, servers[one.server_id].group, one.kind) for one in found.series]
+    asked = [row for row, one in enumerate(series) if one.kind in kinds]  # raw rows are of all kinds
     buckets = found.buckets
     metrics = []
     for name, column in (("p50", buckets.p50_us), ("p95", buckets.p95_us)):
         enough = np.where(buckets.count >= fewest_samples(METRICS[name]), column / 1000, np.nan)
-        metrics.append(Metric(name, series, buckets.table_us(enough, len(series), period.slots)))
+        table = buckets.table_us(enough, len(series), period.slots)
+        metrics.append(Metric(name, [series[row] for row in asked], table[asked]))
     return metrics
 
 
