@@ -255,6 +255,8 @@ def test_hanging_server_delays_a_run_by_its_deadline_only(status: Status) -> Non
         ["db"],
         ["report"],
         ["report", "recommendations"],
+        ["report", "latency"],
+        ["report", "trends"],
         ["cache"],
         ["cache", "stats"],
         ["cache", "list"],
