@@ -1,108 +1,98 @@
-"""Histories of a small fleet, written by the real store: each server with a habit that reports must find."""
+"""A history in which every question of storage/questions.py has an answer that is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from builders import AT_MS, batch, check, probe, run_info, server
-from checker.model import CheckResult, ProbeResult, Reason, RunState, Stages, Status
-from storage.past import Past, open_past
-from storage.rollups.read import Period
+from builders import batch, check, facts, probe, run_info, server
+from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
+from checker.model import Batch, CheckResult, ContractSnapshot, Reason, RunState, Stages, Status
 from storage.store import open_store
 
-HOUR_MS = 3_600_000
-EVERY_MS = 300_000
-"""Twelve checks an hour."""
-HOURS = 24
-GAP_HOUR = 5
-"""Nobody checked in it."""
-STEP_HOUR = 16
-"""From here on `worse` takes twice as long."""
-UNTIL_MS = AT_MS + HOURS * HOUR_MS
-GROUP = ("fast-1", "fast-2", "fast-3", "fast-4", "worse", "drifting", "slow", "flaky")
-TIMEOUT_US = 5_000_000
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+RUNS = 80
+_BEFORE, _AFTER = "a" * 64, "b" * 64
+_TOOLS = '{"tools":[{"inputSchema":{},"name":"find"},{"inputSchema":{},"name":"fetch"}]}'
+_FEWER = '{"tools":[{"inputSchema":{},"name":"find"}]}'
 
 
-def rest_ms(name: str, hour: float) -> float:
-    """What the server takes for REST; MCP takes twice as long."""
-    if name == "worse":
-        return 40.0 if hour >= STEP_HOUR else 20.0
-    if name == "drifting":
-        return 20.0 * (1 + hour / HOURS)
-    return 200.0 if name == "slow" else 20.0
+def told_history(path: Path) -> None:
+    """A run forty days ago (number 1), and eighty in the last eighty minutes (2 to 81).
 
-
-def fleet(path: Path) -> Path:
-    """A day of eight servers of one group; all but the last two hours are rolled."""
-    random = np.random.default_rng(7)
-    times = [AT_MS + at for at in range(0, HOURS * HOUR_MS, EVERY_MS) if at // HOUR_MS != GAP_HOUR]
-
-    def checks(number: int, at_ms: int) -> list[CheckResult]:
-        hour = (at_ms - AT_MS) / HOUR_MS
-        return [
-            one_check(name, at_ms, rest_ms(name, hour) * random.lognormal(0, 0.03), _trouble(name, number))
-            for name in GROUP
-        ]
-
-    return write(path, times, checks)
-
-
-def _trouble(name: str, number: int) -> Reason | None:
-    if name != "flaky" or number % 10:
-        return None
-    return Reason.DEADLINE if number % 20 else Reason.HTTP_STATUS
-
-
-def one_check(name: str, at_ms: int, duration_ms: float, trouble: Reason | None = None) -> CheckResult:
-    """A check whose MCP probe takes twice as long as its REST probe; with ``trouble`` neither gets its answer."""
-    probes = tuple(_probe(kind, at_ms, factor * duration_ms, trouble) for kind, factor in (("mcp", 2), ("rest", 1)))
-    status = Status.HEALTHY if trouble is None else Status.UNHEALTHY
-    return check(name, status=status, reason=trouble, started_at_ms=at_ms, probes=probes)
-
-
-def _probe(kind: str, at_ms: int, duration_ms: float, trouble: Reason | None) -> ProbeResult:
-    if trouble is not None:
-        return probe(
-            kind,
-            started_at_ms=at_ms,
-            duration_us=TIMEOUT_US,
-            status=Status.UNHEALTHY,
-            score=0.0,
-            reason=trouble,
-            mcp=None,
-        )
-    duration_us = round(1000 * duration_ms)
-    stages = (
-        Stages(connect_us=duration_us // 10, wait_us=duration_us * 6 // 10)
-        if kind == "rest"
-        else Stages(initialize_us=duration_us // 2, list_us=duration_us // 4)
-    )
-    return probe(kind, started_at_ms=at_ms, duration_us=duration_us, stages=stages)
-
-
-def write(
-    path: Path,
-    times: list[int],
-    checks: Callable[[int, int], list[CheckResult]],
-    groups: Mapping[str, str] | None = None,
-) -> Path:
-    """A run at each of the times."""
+    ``search`` answers REST in as many milliseconds as it is the run's place among the eighty, and MCP in 100; two
+    retries hid a refused connection; one of its checks is suspect. ``orders`` fails every other time, at last too.
+    ``vault`` wants credentials, and its certificate ends in ten days. ``files`` offered one tool less from the
+    41st on, and was left with an open session once. ``old`` was checked in the first run only. The last run was
+    interrupted and took long.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    groups = {"search": "shop", "orders": "shop", "vault": "tools", "files": "tools", "old": "attic"}
+    servers = [server(name, group=group) for name, group in groups.items()]
     with open_store(path) as store:
-        for number, at_ms in enumerate(times):
-            made = checks(number, at_ms)
-            servers = [server(one.server, group=(groups or {}).get(one.server, "shop")) for one in made]
-            run_id = store.begin_run(run_info(started_at_ms=at_ms, servers_expected=len(made)), servers)
-            store.write(run_id, batch(*made))
-            store.finish_run(run_id, RunState.FINISHED, at_ms + 1_000)
-    return path
+        run_id = store.begin_run(run_info(started_at_ms=now_ms - 40 * DAY_MS), servers)
+        store.write(run_id, batch(_failed("old", now_ms - 40 * DAY_MS, Reason.DNS)))
+        store.finish_run(run_id, RunState.FINISHED, now_ms - 40 * DAY_MS + 1000)
+        for place in range(1, RUNS + 1):
+            at_ms = now_ms - (RUNS + 1 - place) * MINUTE_MS
+            run_id = store.begin_run(run_info(started_at_ms=at_ms, servers_expected=4), servers)
+            store.write(run_id, _batch(place, at_ms, now_ms))
+            store.write_measures(run_id, _measures(place))
+            last = place == RUNS
+            state = RunState.INTERRUPTED if last else RunState.FINISHED
+            store.finish_run(run_id, state, at_ms + (9000 if last else 1000))
 
 
-@contextmanager
-def asked(path: Path, since_ms: int, until_ms: int, *names: str) -> Iterator[tuple[Past, Period]]:
-    """The past and the period that a report is built of."""
-    with open_past(path, until_ms, names=names) as past:
-        yield past, Period.of(since_ms, until_ms)
+def _batch(place: int, at_ms: int, now_ms: int) -> Batch:
+    retried = {"attempts": 2, "earlier_reasons": "connect_refused"} if place in (3, 4) else {}
+    rest = _probe("rest", at_ms, duration_us=place * 1000, stages=Stages(wait_us=place * 500), **retried)
+    mcp = _probe("mcp", at_ms, duration_us=100_000, mcp=facts(contract_digest=None, tools_tokens=300, tool_count=10))
+    few = place > RUNS // 2
+    offered = facts(server_name="files", contract_digest=_AFTER if few else _BEFORE, tools_tokens=100, tool_count=1)
+    left_open = {"sessions_opened": 1, "sessions_closed": 0 if place == 5 else 1}
+    wanted = {
+        "status": Status.DEGRADED,
+        "reason": Reason.AUTH_REQUIRED,
+        "score": 0.5,
+        "auth_metadata_url": "http://h/.well-known/oauth-protected-resource",
+        "certificate_expires_at_ms": now_ms + 10 * DAY_MS,
+    }
+    return Batch(
+        checks=(
+            check("search", started_at_ms=at_ms, probes=(mcp, rest), suspect=place == 7),
+            _failed("orders", at_ms, Reason.HTTP_STATUS) if place % 2 == 0 else _well("orders", at_ms),
+            check(
+                "vault",
+                started_at_ms=at_ms,
+                status=Status.DEGRADED,
+                reason=Reason.AUTH_REQUIRED,
+                score=0.5,
+                probes=(_probe("rest", at_ms, **wanted),),
+            ),
+            check("files", started_at_ms=at_ms, probes=(_probe("mcp", at_ms, mcp=offered, **left_open),)),
+        ),
+        contracts=(ContractSnapshot(digest=_BEFORE, document=_TOOLS), ContractSnapshot(digest=_AFTER, document=_FEWER)),
+    )
+
+
+def _probe(kind: str, at_ms: int, **values: Any) -> Any:
+    return probe(kind, **{"started_at_ms": at_ms, "duration_us": 2000, **values})
+
+
+def _well(name: str, at_ms: int) -> CheckResult:
+    return check(name, started_at_ms=at_ms, probes=(_probe("rest", at_ms),))
+
+
+def _failed(name: str, at_ms: int, reason: Reason) -> CheckResult:
+    values: dict[str, Any] = {"status": Status.UNHEALTHY, "reason": reason, "score": 0.0}
+    return check(name, started_at_ms=at_ms, probes=(_probe("rest", at_ms, **values),), **values)
+
+
+def _measures(place: int) -> RunMeasures:
+    return RunMeasures(
+        workers=(WorkerMeasures(worker=0, pid=1, longest_lag_us=400_000 if place == 7 else 1000),),
+        pools=(PoolMeasures(kind="rest", created=1, reused=3),),
+        caches=(CacheMeasures(category="dns", hits=9, misses=1),) if place == RUNS else (),
+    )

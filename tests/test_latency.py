@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from builders import AT_MS
-from histories import GAP_HOUR, GROUP, HOUR_MS, HOURS, UNTIL_MS, asked, fleet, one_check, write
+from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, UNTIL_MS, asked, fleet, one_check, write
 from reports import show
 from reports.latency import build
 from reports.report import Insufficient, Level, Report

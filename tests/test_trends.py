@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from builders import AT_MS
-from histories import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, fleet
+from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, fleet
 from reports import trend_lists as lists
 from reports.report import Level, Report
 from reports.trend_series import Metric, OfServer, Steady

@@ -13,13 +13,15 @@ from sqlalchemy import Connection, Select, Table
 
 from storage.rollups.fold import distinct, reasons_text
 from storage.rollups.histogram import Cells, Integers
-from storage.rollups.samples import Outcome
+from storage.rollups.outcomes import STATES
 
-STATES = tuple(one.name.lower() for one in Outcome)
-"""The columns of counts; those of times are the same with _ms, without the last."""
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)
 """Those that are kept beside the histogram, for queries in SQL."""
+
+OUTCOME_COLUMNS = ("series_id", "slot", *NUMBERS, "reasons")
+_SUMS = ("series_id", "slot", "count", "sum_us", "min_us", "max_us")
+LATENCY_COLUMNS = (*_SUMS, "p50_us", "p95_us", "p99_us", "histogram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,9 @@ class OutcomeBuckets:
                     of_bucket[reason] = of_bucket.get(reason, 0) + times
         return OutcomeBuckets(of_series, slots, numbers, [reasons_text(found.get(one)) for one in range(len(slots))])
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the tables that keep outcomes."""
-        columns = (self.series.tolist(), self.slot.tolist(), *self.numbers.T.tolist(), self.reasons)
-        names = ("series_id", "slot", *NUMBERS, "reasons")
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows of the tables that keep outcomes, of `OUTCOME_COLUMNS`."""
+        return list(zip(self.series.tolist(), self.slot.tolist(), *self.numbers.T.tolist(), self.reasons, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,12 @@ class LatencyBuckets:
         found = self.cells.quantiles(len(self.count), ratios)
         return np.clip(found, self.min_us[:, None], self.max_us[:, None])
 
-    def at_ranks_us(self, ranks: Integers) -> Any:
-        """The samples at these ranks, a row of them for each bucket, as `quantiles_us`; NaN for a rank it has not."""
-        return np.clip(self.cells.at_ranks(ranks), self.min_us[:, None], self.max_us[:, None])
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the tables that keep latencies."""
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows of the tables that keep latencies, of `LATENCY_COLUMNS`."""
         quantiles = np.rint(self.quantiles_us(QUANTILES)).astype(np.int64)
         numbers = (self.series, self.slot, self.count, self.sum_us, self.min_us, self.max_us, *quantiles.T)
         columns = (*(column.tolist() for column in numbers), self.cells.blobs(len(self.count)))
-        names = ("series_id", "slot", "count", "sum_us", "min_us", "max_us", "p50_us", "p95_us", "p99_us", "histogram")
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*columns, strict=True))
 
 
 _Buckets = TypeVar("_Buckets", OutcomeBuckets, LatencyBuckets)
@@ -109,12 +104,12 @@ _Buckets = TypeVar("_Buckets", OutcomeBuckets, LatencyBuckets)
 
 def outcome_columns(table: Table) -> list[Any]:
     """What `read_outcomes` wants selected."""
-    return [table.c.series_id, table.c.slot, *(table.c[name] for name in NUMBERS), table.c.reasons]
+    return [table.c[name] for name in OUTCOME_COLUMNS]
 
 
 def latency_columns(table: Table) -> list[Any]:
     """What `read_latencies` wants selected."""
-    return [table.c[name] for name in ("series_id", "slot", "count", "sum_us", "min_us", "max_us", "histogram")]
+    return [table.c[name] for name in (*_SUMS, "histogram")]
 
 
 def read_outcomes(connection: Connection, found: Select[Any]) -> OutcomeBuckets:

@@ -34,12 +34,19 @@ def marks(connection: Connection) -> Marks:
     return Marks(*connection.execute(select(rollup_marks.c.first_run_id, rollup_marks.c.raw_from_ms)).one())
 
 
-def add_servers(connection: Connection) -> None:
-    """Give every server a state: nothing of it is rolled."""
-    connection.exec_driver_sql(
-        "insert into rollup_state (server_id, rolled_until_ms) select id, 0 from servers "
+def add_servers(connection: Connection, at_ms: int = 0) -> None:
+    """Give every new server a state: there is nothing of it before the full hour that ``at_ms`` is in."""
+    new = text(
+        "insert into rollup_state (server_id, rolled_until_ms) select id, :until_ms from servers "
         "where id not in (select server_id from rollup_state)"
     )
+    connection.execute(new, {"until_ms": at_ms // HOUR_MS * HOUR_MS})
+
+
+def is_behind(connection: Connection, now_ms: int) -> bool:
+    """Whether an hour is over that is not rolled."""
+    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms // HOUR_MS * HOUR_MS)
+    return connection.scalar(behind.limit(1)) is not None
 
 
 def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
@@ -85,7 +92,7 @@ def advance_first_run(connection: Connection, now_ms: int) -> None:
 def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
     """Take account of rows that were just written: server id -> when its check began.
 
-    A row that is late for its bucket sets its server back to that hour, to be rolled again from raw rows. One that is
+    A row that is late for its bucket sets its server back to that day, to be rolled again from raw rows. One that is
     older than what raw rows are kept of is left out of the buckets.
     """
     if not written:
@@ -96,12 +103,13 @@ def note_written(connection: Connection, run_id: int, written: Mapping[int, int]
     if min(written.values()) >= (connection.scalar(select(func.max(rollup_state.c.rolled_until_ms))) or 0):
         return
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms)
-    until = dict(connection.execute(found.where(rollup_state.c.server_id.in_(list(written)))).tuples().all())
+    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(written))))
+    until = {row.server_id: row.rolled_until_ms for row in rows}
     from storage.rollups.states import set_back  # numpy takes long to import, and rows are seldom late
 
     for server, at_ms in written.items():
         if mark.raw_from_ms <= at_ms < until.get(server, 0):
-            set_back(connection, [server], at_ms // HOUR_MS * HOUR_MS)
+            set_back(connection, [server], at_ms // DAY_MS * DAY_MS)
 
 
 def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:

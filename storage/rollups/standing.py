@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table
 
-from storage.rollups.buckets import NUMBERS, STATES, OutcomeBuckets, columns_of
+from storage.rollups.buckets import NUMBERS, OutcomeBuckets, columns_of
 from storage.rollups.histogram import Integers
+from storage.rollups.outcomes import STATES
 
 _UP_MS = [NUMBERS.index(name) for name in ("healthy_ms", "degraded_ms")]
 
