@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from reports.stats import Floats
 from reports.stats.mann_whitney import mann_whitney, smallest_p_value
-from reports.stats.scan import scan, scan_rows
+from reports.stats.scan import Stretch, scan, scan_rows
 
 FEWEST_POINTS = 10
 """Shorter series have no change points."""
@@ -102,8 +102,9 @@ def _strongest(values: Floats, least_change_ratio: float, shortest: int, seed: i
     """Row -> its strongest change, corrected for the places where it could be; the rows have no gaps."""
     found = {}
     n = values.shape[1]
+    sums = np.cumsum(values, axis=1)
     for row, stretch in enumerate(scan_rows(values, shortest, seed)):
-        if stretch.p_value > _WORTH_A_LOOK:
+        if stretch.p_value > _WORTH_A_LOOK or not _apart(sums[row], stretch, least_change_ratio):
             continue
         series = values[row]
         cuts = _placed(series, [cut for cut in (stretch.start, stretch.stop) if 0 < cut < n], shortest)
@@ -117,6 +118,14 @@ def _strongest(values: Floats, least_change_ratio: float, shortest: int, seed: i
         if kept:
             found[row] = kept
     return found
+
+
+def _apart(sums: Floats, stretch: Stretch, least_change_ratio: float) -> bool:
+    """Whether the means in and out of the stretch are half as far apart as medians must be: quick to say."""
+    inside = sums[stretch.stop - 1] - (sums[stretch.start - 1] if stretch.start else 0.0)
+    many = stretch.stop - stretch.start
+    mean, rest = inside / many, (sums[-1] - inside) / (sums.size - many)
+    return bool(abs(mean - rest) >= least_change_ratio / 2 * min(abs(mean), abs(rest)))
 
 
 def _separation(before: Floats, after: Floats) -> float:

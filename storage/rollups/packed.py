@@ -54,6 +54,11 @@ class PackedBuckets:
     max_us: Integers
     blobs: Sequence[bytes]
 
+    def only(self, kept: Integers) -> PackedBuckets:
+        """Some of the buckets."""
+        numbers = (self.series[kept], self.slot[kept], self.min_us[kept], self.max_us[kept])
+        return PackedBuckets(*numbers, [self.blobs[one] for one in kept.tolist()])
+
     def cells(self, label: Integers) -> Cells:
         """The histograms under many labels, each of few buckets: ``label[i]`` is where bucket ``i`` belongs, or < 0."""
         kept = np.flatnonzero(label >= 0)

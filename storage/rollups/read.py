@@ -20,7 +20,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Latencies, Outcomes, States, Turn, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
@@ -105,6 +105,7 @@ class Rollups:
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
         self._read: tuple[Checks, States] | None = None
+        self._folded: dict[tuple[str, ...], tuple[Sequence[str], Outcomes, Latencies]] = {}
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
         """How many checks or probes came to what, and of checks how long each state lasted."""
@@ -116,9 +117,8 @@ class Rollups:
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
         if set(kinds) - {CHECK}:
-            probes = probes_of(self._connection, checks, ())
-            of_probes, _ = fold_probes(probes, checks)
-            parts.append(outcome_buckets(of_probes, found.of(of_probes.keys, probes.kinds)))
+            probe_kinds, of_probes, _ = self._probes_of_tail(())
+            parts.append(outcome_buckets(of_probes, found.of(of_probes.keys, probe_kinds)))
         joined = joined_outcomes(parts)
         kept = _kept(joined, period, found.asked)
         cut = OutcomeBuckets(
@@ -155,11 +155,9 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         wanted = self._of_series(hour_latency, found).with_only_columns(*packed_columns(hour_latency))
         rolled = found.renamed(read_packed(self._connection, wanted.where(hour_latency.c.slot.in_(hours))))
-        tails = [
-            packed(self._latencies_of_tail(Period(hour * HOUR_MS, (hour + 1) * HOUR_MS, HOUR_MS), (TOTAL,), found))
-            for hour in hours
-        ]
-        return Found(found.listed, joined_packed((rolled, *tails)))
+        span = Period(min(hours) * HOUR_MS, (max(hours) + 1) * HOUR_MS, HOUR_MS)
+        tail = packed(self._latencies_of_tail(span, (TOTAL,), found))
+        return Found(found.listed, joined_packed((rolled, tail.only(np.flatnonzero(np.isin(tail.slot, hours))))))
 
     def percentiles(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
@@ -183,10 +181,8 @@ class Rollups:
         """Why probes were not HEALTHY: what `outcomes` says of it, without reading the rest."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), reason_columns, read_reasons, found)
-        checks, _ = self._tail()
-        probes = probes_of(self._connection, checks, ())
-        of_probes, _ = fold_probes(probes, checks)
-        tail = reasons_of(outcome_buckets(of_probes, found.of(of_probes.keys, probes.kinds)))
+        probe_kinds, of_probes, _ = self._probes_of_tail(())
+        tail = reasons_of(outcome_buckets(of_probes, found.of(of_probes.keys, probe_kinds)))
         kept = _kept(tail, period, found.asked)
         tail = ReasonBuckets(tail.series[kept], tail.slot[kept], [tail.reasons[one] for one in kept.tolist()])
         joined = joined_reasons((*parts, tail))
@@ -261,15 +257,27 @@ class Rollups:
 
     def _latencies_of_tail(self, period: Period, stages: Sequence[str], numbers: _Numbers) -> LatencyBuckets:
         """The hours of the raw rows that are not rolled."""
-        checks, _ = self._tail()
-        probes = probes_of(self._connection, checks, stages)
-        _, folded = fold_probes(probes, checks)
-        buckets = latency_buckets(folded, numbers.of(folded.keys, probes.kinds, stages))
+        probe_kinds, _, folded = self._probes_of_tail(stages)
+        buckets = latency_buckets(folded, numbers.of(folded.keys, probe_kinds, stages))
         kept = _kept(buckets, period, numbers.asked)
         label = np.full(len(buckets.slot), -1)
         label[kept] = np.arange(len(kept))
         sums = (buckets.count[kept], buckets.sum_us[kept], buckets.min_us[kept], buckets.max_us[kept])
         return LatencyBuckets(buckets.series[kept], buckets.slot[kept], *sums, buckets.cells.regrouped(label))
+
+    def _probes_of_tail(self, stages: Sequence[str]) -> tuple[Sequence[str], Outcomes, Latencies]:
+        """The kinds and the hours of the probes that are not rolled; read once for the same stages.
+
+        Without stages only their outcomes are wanted, which every reading of them has.
+        """
+        wanted = tuple(stages)
+        if not wanted and self._folded:
+            return next(iter(self._folded.values()))
+        if wanted not in self._folded:
+            checks, _ = self._tail()
+            probes = probes_of(self._connection, checks, wanted)
+            self._folded[wanted] = (probes.kinds, *fold_probes(probes, checks))
+        return self._folded[wanted]
 
     def _tail(self) -> tuple[Checks, States]:
         """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
