@@ -1,11 +1,12 @@
-"""Rows into tables, as fast as the driver takes them: only what has a value is bound, rows of one shape together.
+"""Rows into tables and out of them, as fast as the driver takes and gives them.
 
-A probe has some forty columns, most of them null. The driver looks for an adapter of whatever is not exactly a number,
+Only what has a value is bound, and rows of one shape go together. A probe has some forty columns, most of them null. The driver looks for an adapter of whatever is not exactly a number,
 text or bytes: for the nulls of a row that takes it longer than all the rest.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -13,7 +14,7 @@ from itertools import compress, repeat
 from operator import is_not
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Executable, Table
 
 _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
@@ -62,3 +63,21 @@ def _plain(value: Any) -> Any:
 def _statement(table: str, names: tuple[str, ...]) -> str:
     places = ", ".join("?" * len(names))
     return f"insert into {table} ({', '.join(names)}) values ({places}) on conflict do nothing"  # noqa: S608 # our names
+
+
+def columns_of(
+    connection: Connection, found: Executable, number: int, values: Mapping[str, Any] | None = None
+) -> list[Any]:
+    """The selected columns, as the driver gives them: rows of SQLAlchemy's own would take a third longer.
+
+    Rows of numbers are no cycles: the collector would look through all of them again and again.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with connection.execute(found, values or {}) as result:
+            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else ()
+        return list(zip(*rows, strict=True)) if rows else [()] * number
+    finally:
+        if collecting:
+            gc.enable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, Select, Table
 from storage.rollups.fold import distinct, reasons_text
 from storage.rollups.histogram import Cells, Integers
 from storage.rollups.outcomes import STATES
+from storage.rows import columns_of
 
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)
@@ -185,19 +185,3 @@ def ascending(series: Integers, slot: Integers) -> bool:
     """Whether these keys are sorted and each is there once, so that there is nothing to merge."""
     further = (series[1:] > series[:-1]) | ((series[1:] == series[:-1]) & (slot[1:] > slot[:-1]))
     return bool(further.all())
-
-
-def columns_of(connection: Connection, found: Select[Any], number: int) -> list[Any]:
-    """The selected columns, as the driver gives them: rows of SQLAlchemy's own would take a third longer.
-
-    Rows of numbers are no cycles: the collector would look through all of them again and again.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with connection.execute(found) as result:
-            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else ()
-        return list(zip(*rows, strict=True)) if rows else [()] * number
-    finally:
-        if collecting:
-            gc.enable()

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table
 
-from storage.rollups.buckets import LatencyBuckets, columns_of
+from storage.rollups.buckets import LatencyBuckets
 from storage.rollups.histogram import BINS, Cells, Integers, middle_us, words_of
+from storage.rows import columns_of
 
 _AT_ONCE = 8192
 """Blobs taken apart at a time: few enough that the arrays stay in the processor's cache."""

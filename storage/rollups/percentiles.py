@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table
 
-from storage.rollups.buckets import LatencyBuckets, columns_of
+from storage.rollups.buckets import LatencyBuckets
 from storage.rollups.histogram import Integers
+from storage.rows import columns_of
 
 _NAMES = ("series_id", "slot", "count", "p50_us", "p95_us")
 

@@ -10,8 +10,9 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, Select, Table
 
-from storage.rollups.buckets import OutcomeBuckets, columns_of
+from storage.rollups.buckets import OutcomeBuckets
 from storage.rollups.histogram import Integers
+from storage.rows import columns_of
 
 
 @dataclass(frozen=True, slots=True)

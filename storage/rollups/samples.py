@@ -15,6 +15,7 @@ from storage.rollups.outcomes import CHECK as CHECK
 from storage.rollups.outcomes import STAGES as STAGES
 from storage.rollups.outcomes import TOTAL as TOTAL
 from storage.rollups.outcomes import Outcome as Outcome
+from storage.rows import columns_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -88,8 +89,7 @@ def checks_between(connection: Connection, servers: Sequence[int], from_ms: int,
 
 def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
     """The checks that a query gives, with the columns `CHECK_ROW` of ``c``; it names a list of ``servers``."""
-    rows = connection.execute(text(query).bindparams(bindparam("servers", expanding=True)), values).all()
-    columns = _columns(rows, 5)
+    columns = columns_of(connection, text(query).bindparams(bindparam("servers", expanding=True)), 5, values)
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
     order = np.lexsort((run, at_ms, server))
     reason, reasons = _codes(columns[4], ())
@@ -104,8 +104,8 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
     of_servers = np.unique(checks.server).tolist()
     every = len(of_servers) > _MOST_NAMED
     bounds = {"first_run": first_run, "last_run": last_run}
-    rows = connection.execute(found, {"every": every, "servers": [] if every else of_servers, **bounds}).all()
-    columns = _columns(rows, 5 + max(1, len(stages)))
+    values = {"every": every, "servers": [] if every else of_servers, **bounds}
+    columns = columns_of(connection, found, 5 + max(1, len(stages)), values)
     server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
     check, there = _positions(checks, server, run)
     of_check = checks.outcome[check[there]]
@@ -142,7 +142,3 @@ def _codes(values: Sequence[str | None], first: Sequence[str]) -> tuple[Integers
     names = [name for name in numbers if name is not None]
     numbers[None] = -1
     return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), names
-
-
-def _columns(rows: Sequence[Any], number: int) -> list[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * number

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table
 
-from storage.rollups.buckets import NUMBERS, OutcomeBuckets, columns_of
+from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.histogram import Integers
 from storage.rollups.outcomes import STATES
+from storage.rows import columns_of
 
 _UP_MS = [NUMBERS.index(name) for name in ("healthy_ms", "degraded_ms")]
 
