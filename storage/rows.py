@@ -1,8 +1,8 @@
 """Rows into tables and out of them, as fast as the driver takes and gives them.
 
-Only what has a value is bound, and rows of one shape go together. A probe has some forty columns, most of them null. The
-driver looks for an adapter of whatever is not exactly a number, text or bytes: for the nulls of a row that takes it longer
-than all the rest.
+Only what has a value is bound, and rows of one shape go together. A probe has some forty columns, most of them
+null. The driver looks for an adapter of whatever is not exactly a number, text or bytes: for the nulls of a row that
+takes it longer than all the rest.
 """
 
 from __future__ import annotations

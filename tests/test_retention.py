@@ -28,7 +28,7 @@ FOREVER = Keep(max_size=None)
 DAYS_S = 86400.0
 
 
-def month(path: Path, days: int = 20, servers: int = 5, every_ms: int = HOUR_MS // 2) -> int:
+def weeks(path: Path, days: int = 20, servers: int = 5, every_ms: int = 2 * HOUR_MS) -> int:
     """A history of so many full days, rolled; gives the time after it."""
     start_ms = builders.AT_MS // DAY_MS * DAY_MS
     names = [f"server-{number}" for number in range(servers)]
@@ -47,19 +47,19 @@ def one(path: Path, query: str) -> Any:
 
 def test_raw_rows_go_by_full_days_and_their_buckets_stay(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
     before = buckets(path)
     with open_store(path) as store:
         pruned = store.prune(Keep(raw=5 * DAYS_S, max_size=None), end_ms + HOUR_MS)
     assert one(path, "select min(started_at_ms) from checks") == end_ms - 5 * DAY_MS
-    assert pruned.rows == {"checks": 15 * 48 * 5, "probes": 15 * 48 * 5, "runs": 15 * 48}
+    assert pruned.rows == {"checks": 15 * 12 * 5, "probes": 15 * 12 * 5, "runs": 15 * 12}
     assert buckets(path)["day_outcomes"] == before["day_outcomes"]
-    assert one(path, "select sum(up) from availability") == 20 * 48 * 5
+    assert one(path, "select sum(up) from availability") == 20 * 12 * 5
 
 
 def test_reports_are_the_same_before_and_after_pruning(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
 
     def seen() -> Any:
         with reading(path) as connection:
@@ -90,7 +90,7 @@ def test_rebuilding_after_pruning_gives_the_buckets_as_they_were(seed: int, raw_
 
 def test_row_older_than_raw_rows_are_kept_changes_no_bucket(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
     with open_store(path) as store:
         store.prune(Keep(raw=2 * DAYS_S, max_size=None), end_ms)
         before = buckets(path)
@@ -102,7 +102,7 @@ def test_row_older_than_raw_rows_are_kept_changes_no_bucket(tmp_path: Path) -> N
 
 def test_hours_and_days_go_when_their_time_is_over(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
     with open_store(path) as store:
         store.prune(Keep(raw=2 * DAYS_S, hours=5 * DAYS_S, days=10 * DAYS_S, max_size=None), end_ms)
     assert one(path, "select min(slot) from hour_outcomes") == (end_ms - 5 * DAY_MS) // HOUR_MS
@@ -113,7 +113,7 @@ def test_hours_and_days_go_when_their_time_is_over(tmp_path: Path) -> None:
 
 def test_oldest_rows_go_first_where_the_file_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
     used = one(path, "select (select page_count from pragma_page_count) * (select page_size from pragma_page_size)")
     with open_store(path) as store:
         store.prune(Keep(max_size=used * 3 // 4), end_ms)
@@ -125,7 +125,7 @@ def test_oldest_rows_go_first_where_the_file_is_too_large(tmp_path: Path) -> Non
 
 def test_size_that_cannot_be_reached_ends_with_the_days(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path, days=6)
+    end_ms = weeks(path, days=6)
     with open_store(path) as store:
         store.prune(Keep(max_size=1), end_ms)
     assert one(path, "select count(*) from checks") == 0
@@ -146,7 +146,7 @@ def test_run_that_a_contract_was_seen_first_in_is_kept(tmp_path: Path) -> None:
 
 def test_vacuum_gives_pages_back_in_parts_while_others_write(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    end_ms = month(path)
+    end_ms = weeks(path)
     with open_store(path) as store:
         store.prune(Keep(raw=1 * DAYS_S, max_size=None), end_ms)
         write_run(store, ["server-0"], end_ms, [builders.check("server-0", started_at_ms=end_ms)])
@@ -157,7 +157,7 @@ def test_vacuum_gives_pages_back_in_parts_while_others_write(tmp_path: Path) -> 
 
 def test_backup_made_while_runs_go_on_is_whole(tmp_path: Path) -> None:
     path, copy = tmp_path / "history.db", tmp_path / "copy.db"
-    end_ms = month(path, days=5)
+    end_ms = weeks(path, days=5)
     stop = threading.Event()
 
     def runs() -> None:
@@ -176,13 +176,13 @@ def test_backup_made_while_runs_go_on_is_whole(tmp_path: Path) -> None:
         writer.join()
     assert faults(copy, quick=False) == []
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert one(copy, "select count(*) from checks where server_id <> 1") == 5 * 48 * 4
+    assert one(copy, "select count(*) from checks where server_id <> 1") == 5 * 12 * 4
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".part")] == []
 
 
 def test_damage_is_found(tmp_path: Path, status: Any) -> None:
     path = tmp_path / "history.db"
-    month(path, days=3)
+    weeks(path, days=3)
     assert status("db", "check", "--db", path).stdout == "the file is whole\n"
     with path.open("r+b") as file:
         file.seek(os.path.getsize(path) // 2)
@@ -204,7 +204,7 @@ def test_damage_is_found(tmp_path: Path, status: Any) -> None:
 def test_times_that_do_not_go_together_are_refused(
     arguments: tuple[str, ...], message: str, tmp_path: Path, status: Any
 ) -> None:
-    month(tmp_path / "history.db", days=1)
+    weeks(tmp_path / "history.db", days=1)
     done = status("db", *arguments, "--db", tmp_path / "history.db")
     assert done.returncode == 3
     assert message in done.stderr
@@ -220,7 +220,7 @@ def test_looking_after_no_database_makes_none(command: tuple[str, ...], tmp_path
 
 def test_commands_work_from_the_shell(tmp_path: Path, status: Any) -> None:
     path = tmp_path / "history.db"
-    month(path, days=3)
+    weeks(path, days=3)
     assert '"rows_of_checks"' in status("db", "prune", "--db", path, "--raw", "1d", "--format", "json").stdout
     assert "made anew" in status("db", "rebuild-rollups", "--db", path).stderr
     assert status("db", "vacuum", "--db", path).returncode == 0
