@@ -5,7 +5,7 @@ A probe has some forty columns, most of them null, and binding a null takes as l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,14 @@ def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str,
     for names, values in shapes.items():
         connection.exec_driver_sql(_statement(table.name, names), values)
     return _changes(connection) - before
+
+
+def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of these columns, of values that the driver binds as they are."""
+    if rows:
+        places = ", ".join("?" * len(names))
+        statement = f"insert into {table.name} ({', '.join(names)}) values ({places})"  # noqa: S608 # our names
+        connection.exec_driver_sql(statement, list(rows))
 
 
 def _plain(value: Any) -> Any:

@@ -1,39 +1,33 @@
-"""Questions in the user's own SQL: reading only, one statement, within limits."""
+"""Questions in the user's own SQL: reading only, one statement, within limits.
+
+The statement runs in a thread of its own, so that whoever waits for it can stop waiting at any moment: at the end of
+its time, and on Ctrl-C. SQLite itself notices an interruption only between its steps, and one step may be long.
+"""
 
 from __future__ import annotations
 
-import re
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from checker.errors import QueryError
+from checker.queries import Value
 from storage.driver import driver
+from storage.guard import MOST_ROW_BYTES, guard
+from storage.query_errors import explained, too_large
 from storage.sqlite import errors_of, reading_connection
-from storage.views import VIEWS
 
-_CHECK_EVERY_STEPS = 10_000
-_HARMLESS_PRAGMAS = {
-    "table_info",
-    "table_xinfo",
-    "table_list",
-    "index_list",
-    "index_info",
-    "foreign_key_list",
-    "integrity_check",
-    "quick_check",
-    "user_version",
-    "page_count",
-    "page_size",
-    "freelist_count",
-    "journal_mode",
-    "compile_options",
-    "database_list",
-    "function_list",
-}
+Row = tuple[Any, ...]
+
+_BATCH_ROWS = 256
+_BATCH_BYTES = 1024**2
+_LAST_WAIT_S = 2.0
+"""For the thread to let go of the file, which takes no time but in the middle of a long step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,61 +35,111 @@ class Answer:
     """Columns and rows of a query; ``rows`` is read from the database as it is consumed."""
 
     columns: tuple[str, ...]
-    rows: Iterator[tuple[Any, ...]]
+    rows: Iterator[Row]
 
 
 @contextmanager
-def ask(path: Path, query: str, timeout_s: float) -> Iterator[Answer]:
-    """Run one reading statement.
+def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | None = None) -> Iterator[Answer]:
+    """Run one reading statement with its parameters bound.
 
-    Raises QueryError for a statement that would write, for more than one, for an SQL error, and past the time
-    limit (also while rows are consumed); StorageError where there is no database.
+    Raises QueryError for a statement that would write, for more than one, for an SQL error, for values that are too
+    large, and past the time limit (also while rows are consumed); StorageError where there is no database.
     """
-    connection = reading_connection(path)
-    until = time.monotonic() + timeout_s
-    refused: list[str] = []
-    connection.set_authorizer(lambda *request: _authorize(refused, *request))
-    connection.set_progress_handler(lambda: time.monotonic() > until, _CHECK_EVERY_STEPS)
+    reading = _Reading(path, query, params or {}, timeout_s)
     try:
-        with errors_of(path), _errors_of_query(refused, timeout_s):
-            cursor = connection.execute(query)
-            if cursor.description is None:
+        with errors_of(path):
+            columns = reading.next()
+            if not columns:
                 raise QueryError('the query is empty; try "select * from latest_status"')
-            yield Answer(tuple(column[0] for column in cursor.description), cursor)
+            yield Answer(columns, reading.rows())
     finally:
-        connection.close()
+        reading.end()
 
 
-def _authorize(refused: list[str], action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """SQLite asks this of every part of a statement before it runs."""
-    binding = driver()
-    if action in (binding.SQLITE_SELECT, binding.SQLITE_READ, binding.SQLITE_RECURSIVE):
-        return int(binding.SQLITE_OK)
-    if action == binding.SQLITE_FUNCTION and second != "load_extension":
-        return int(binding.SQLITE_OK)
-    if action == binding.SQLITE_PRAGMA and first in _HARMLESS_PRAGMAS and (second is None or first.endswith("_info")):
-        return int(binding.SQLITE_OK)
-    refused.append("pragma " + str(first) if action == binding.SQLITE_PRAGMA else "")
-    return int(binding.SQLITE_DENY)
+class _Reading:
+    """One statement on its way through its thread, which reads a batch of rows whenever it is asked for one."""
+
+    def __init__(self, path: Path, query: str, params: Mapping[str, Value], timeout_s: float) -> None:
+        self._path, self._query, self._params, self._timeout_s = path, query, params, timeout_s
+        self._until = time.monotonic() + timeout_s
+        self._wanted: SimpleQueue[bool] = SimpleQueue()
+        self._found: SimpleQueue[Any] = SimpleQueue()
+        self._refused: list[str] = []
+        self._stopped = threading.Event()
+        self._connection: Any = None
+        # A daemon: the program must be able to end while SQLite is in the middle of a step.
+        self._thread = threading.Thread(target=self._run, name="sql", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Any:
+        """What the thread found next: the columns at first, then lists of rows, the last of them empty."""
+        self._wanted.put(True)
+        try:
+            found = self._found.get(timeout=max(0.0, self._until - time.monotonic()))
+        except Empty:
+            raise self._late() from None
+        if isinstance(found, BaseException):
+            binding = driver()
+            if isinstance(found, MemoryError | binding.Error | binding.Warning):
+                raise explained(found, self._query, self._refused) or found from None
+            raise found
+        return found
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, in batches behind the scenes."""
+        while batch := self.next():
+            yield from batch
+            if time.monotonic() > self._until:
+                raise self._late()
+
+    def end(self) -> None:
+        """Stop the statement where it is, and let go of the file."""
+        self._stopped.set()
+        self._wanted.put(False)
+        if (connection := self._connection) is not None and self._thread.is_alive():
+            with _closed_meanwhile():
+                connection.interrupt()
+        self._thread.join(_LAST_WAIT_S)
+
+    def _late(self) -> QueryError:
+        return QueryError(f"the query took longer than {self._timeout_s:g} s; narrow it, or raise --timeout")
+
+    def _run(self) -> None:
+        try:
+            with closing(reading_connection(self._path)) as connection:
+                self._connection = connection
+                guard(connection, self._refused, self._stopped.is_set)
+                self._answer(connection)
+        except BaseException as error:  # it is raised where the answer is waited for
+            self._found.put(error)
+
+    def _answer(self, connection: Any) -> None:
+        with closing(connection.execute(self._query, self._params)) as cursor:
+            self._found.put(tuple(column[0] for column in cursor.description or ()))
+            self._wanted.get()
+            while self._wanted.get():
+                self._found.put(_batch(cursor))
+
+
+def _batch(cursor: Any) -> list[Row]:
+    """The next rows: not many, and not much of them; raises QueryError for one that is too large."""
+    rows: list[Row] = []
+    size = 0
+    for row in cursor:
+        row_size = sum(len(value) for value in row if isinstance(value, str | bytes))
+        if row_size > MOST_ROW_BYTES:
+            raise too_large()
+        rows.append(row)
+        size += row_size
+        if len(rows) == _BATCH_ROWS or size > _BATCH_BYTES:
+            break
+    return rows
 
 
 @contextmanager
-def _errors_of_query(refused: list[str], timeout_s: float) -> Iterator[None]:
-    binding = driver()
+def _closed_meanwhile() -> Iterator[None]:
+    """The thread may have ended, and closed its connection, since it was looked at."""
     try:
         yield
-    except (binding.Error, binding.Warning) as error:
-        said = str(error)
-        if refused:
-            what = f" ({refused[0]})" if refused[0] else ""
-            raise QueryError(f"only reading is allowed here; this statement would do more{what}") from None
-        if "interrupted" in said:
-            raise QueryError(f"the query took longer than {timeout_s:g} s; narrow it, or raise --timeout") from None
-        if "one statement" in said:
-            raise QueryError("one statement at a time, please") from None
-        if re.search(r"no such table", said):
-            views = ", ".join(view.name for view in VIEWS)
-            raise QueryError(f"{said}; the views are {views}") from None
-        if "locked" in said or "not a database" in said or "malformed" in said:
-            raise
-        raise QueryError(said) from None
+    except driver().Error:
+        return

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from checker.settings.choice import select
     from checker.settings.imported import imported_settings
     from checker.settings.load import load
+    from checker.settings.queries import saved_queries
     from checker.settings.schema import json_schema
     from checker.settings.shapes import RunOptions, Settings
 
-__all__ = ["RunOptions", "Settings", "adhoc", "imported_settings", "json_schema", "load", "select"]
+__all__ = ["RunOptions", "Settings", "adhoc", "imported_settings", "json_schema", "load", "saved_queries", "select"]
 
 _HOMES = {
     "RunOptions": "shapes",
@@ -24,6 +25,7 @@ _HOMES = {
     "imported_settings": "imported",
     "json_schema": "schema",
     "load": "load",
+    "saved_queries": "queries",
     "select": "choice",
 }
 """Name -> its module here. A cached configuration needs neither the YAML reader nor the validator."""

@@ -1,12 +1,21 @@
-"""The choice among the servers of a configuration; loads no validator, so that a cached one needs none."""
+"""Which environment and which servers of a configuration; loads no validator, so that a cached one needs none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from checker.errors import UsageError
 from checker.model import Server
+
+_ENVIRONMENT = "MCP_STATUS_ENV"
+
+
+def selected_environment(given: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """The environment: the one that was given, else MCP_STATUS_ENV's; and what a message adds in the second case."""
+    if given:
+        return given, ""
+    return environ.get(_ENVIRONMENT) or None, f", which {_ENVIRONMENT} names"
 
 
 def select(

@@ -13,17 +13,16 @@ from checker.model import Server
 from checker.probes import KINDS
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
+from checker.settings.choice import selected_environment
 from checker.settings.document import Document, Problem, read
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, with_environment
 from checker.settings.performance import PerformanceOptimization
+from checker.settings.queries import read_queries
 from checker.settings.servers import ServerReader
-from checker.settings.shapes import RunOptions, Settings
+from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, RunOptions, Settings
 from checker.settings.validate import Source, unknown_key, validated
 from checker.settings.variables import expand
-
-_TOP = ("servers", "defaults", "run", "environments", "performance_optimization", "benchmarking")
-_ENVIRONMENT = "MCP_STATUS_ENV"
 
 Block = TypeVar("Block")
 
@@ -39,11 +38,9 @@ def load(
     ``environment`` is one of the file's ``environments``; None takes MCP_STATUS_ENV, if it is set. ``files`` notes
     what is read besides the file itself; None forgets it.
     """
-    named_by = "" if environment else f", which {_ENVIRONMENT} names"
-    environment = environment or environ.get(_ENVIRONMENT) or None
-    inside = [key for key in _TOP if key != "environments"]
+    environment, named_by = selected_environment(environment, environ)
     with _without_collections():
-        document = with_environment(read(Path(path)), environment, inside, named_by)
+        document = with_environment(read(Path(path)), environment, ENVIRONMENT_KEYS, named_by)
         return _Loader(document, environment, environ, files or Files(document.path.parent)).settings()
 
 
@@ -72,8 +69,8 @@ class _Loader:
         """The settings; raises ConfigError."""
         self._stop_on_problems()
         for key in self._values:
-            if key not in _TOP and key != "$schema" and not key.startswith("x-"):
-                self._whole.complain((key,), unknown_key(key, list(_TOP)))
+            if key not in TOP_KEYS and key != "$schema" and not key.startswith("x-"):
+                self._whole.complain((key,), unknown_key(key, list(TOP_KEYS)))
         performance = self._block("performance_optimization", PerformanceOptimization)
         benchmarking = self._block("benchmarking", Benchmarking)
         in_file = self._values.get("performance_optimization")
@@ -87,6 +84,7 @@ class _Loader:
         from_original = original.probe_defaults(in_file, performance)
         reader.read_defaults({} if defaults is None else defaults, self._whole.below("defaults"), from_original)
         servers = self._servers(reader)
+        read_queries(self._values.get("queries"), self._whole.below("queries"))
         self._stop_on_problems()
         return Settings(
             servers=servers,

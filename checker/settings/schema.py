@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checker.probes import KINDS
+from checker.queries import Query
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
 from checker.settings.shapes import RunOptions, ServerEntry
@@ -27,6 +28,14 @@ def json_schema() -> dict[str, Any]:
         "run": _of(RunOptions, definitions),
         "performance_optimization": _of(PerformanceOptimization, definitions),
         "benchmarking": _of(Benchmarking, definitions),
+        "queries": {
+            "type": "object",
+            "description": "Name of a query -> its SQL; `mcp-status sql @name --config FILE` asks it.",
+            "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$"},
+            "additionalProperties": {
+                "anyOf": [{"type": "string", "description": "The SQL alone."}, _of(Query, definitions)]
+            },
+        },
         "defaults": {
             "type": "object",
             "description": "What every server is laid over.",

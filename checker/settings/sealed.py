@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from checker.plain import from_plain, to_plain
+from checker.settings.choice import selected_environment
 from checker.version import VERSION
 
 if TYPE_CHECKING:
     from checker.settings.shapes import Settings
 
-_ENVIRONMENT = "MCP_STATUS_ENV"
 _ALWAYS = "HOME"
 """Paths that begin with ~ depend on it."""
 _NONCE_BYTES = 12
@@ -66,7 +66,7 @@ class _Watched(Mapping[str, str]):
 
 def cache_key(path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Under which the settings of this file are kept: its path, and the environment that is selected."""
-    selected = _selected(environment, environ)
+    selected = selected_environment(environment, environ)[0]
     return str(path.absolute()) + (f" ({selected})" if selected else "")
 
 
@@ -106,7 +106,7 @@ def opened(text: str, path: Path, environment: str | None, environ: Mapping[str,
     try:
         names, sealed = (base64.b64decode(part, validate=True) for part in text.split(" "))
         variables, files = orjson.loads(names)
-        made_of = _now(path, _selected(environment, environ), variables, files, environ)
+        made_of = _now(path, selected_environment(environment, environ)[0], variables, files, environ)
         if made_of is None:
             return None
         content = _cipher(made_of).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], names)
@@ -178,10 +178,6 @@ def _invalid_tag() -> type[Exception]:
     from cryptography.exceptions import InvalidTag
 
     return InvalidTag
-
-
-def _selected(environment: str | None, environ: Mapping[str, str]) -> str | None:
-    return environment or environ.get(_ENVIRONMENT) or None
 
 
 def _content(path: Path) -> bytes | None:

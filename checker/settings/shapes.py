@@ -13,6 +13,10 @@ from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
 from checker.units import Checked, Count, Seconds, Secret
 
+TOP_KEYS = ("servers", "defaults", "run", "queries", "environments", "performance_optimization", "benchmarking")
+ENVIRONMENT_KEYS = tuple(key for key in TOP_KEYS if key != "environments")
+"""What an environment may have."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerEntry:

@@ -20,6 +20,10 @@ NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)
 """Those that are kept beside the histogram, for queries in SQL."""
 
+OUTCOME_COLUMNS = ("series_id", "slot", *NUMBERS, "reasons")
+_SUMS = ("series_id", "slot", "count", "sum_us", "min_us", "max_us")
+LATENCY_COLUMNS = (*_SUMS, "p50_us", "p95_us", "p99_us", "histogram")
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBuckets:
@@ -48,11 +52,9 @@ class OutcomeBuckets:
                     of_bucket[reason] = of_bucket.get(reason, 0) + times
         return OutcomeBuckets(of_series, slots, numbers, [reasons_text(found.get(one)) for one in range(len(slots))])
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the tables that keep outcomes."""
-        columns = (self.series.tolist(), self.slot.tolist(), *self.numbers.T.tolist(), self.reasons)
-        names = ("series_id", "slot", *NUMBERS, "reasons")
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows of the tables that keep outcomes, of `OUTCOME_COLUMNS`."""
+        return list(zip(self.series.tolist(), self.slot.tolist(), *self.numbers.T.tolist(), self.reasons, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +92,22 @@ class LatencyBuckets:
         found = self.cells.quantiles(len(self.count), ratios)
         return np.clip(found, self.min_us[:, None], self.max_us[:, None])
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the tables that keep latencies."""
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Rows of the tables that keep latencies, of `LATENCY_COLUMNS`."""
         quantiles = np.rint(self.quantiles_us(QUANTILES)).astype(np.int64)
         numbers = (self.series, self.slot, self.count, self.sum_us, self.min_us, self.max_us, *quantiles.T)
         columns = (*(column.tolist() for column in numbers), self.cells.blobs(len(self.count)))
-        names = ("series_id", "slot", "count", "sum_us", "min_us", "max_us", "p50_us", "p95_us", "p99_us", "histogram")
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*columns, strict=True))
 
 
 def outcome_columns(table: Table) -> list[Any]:
     """What `read_outcomes` wants selected."""
-    return [table.c.series_id, table.c.slot, *(table.c[name] for name in NUMBERS), table.c.reasons]
+    return [table.c[name] for name in OUTCOME_COLUMNS]
 
 
 def latency_columns(table: Table) -> list[Any]:
     """What `read_latencies` wants selected."""
-    return [table.c[name] for name in ("series_id", "slot", "count", "sum_us", "min_us", "max_us", "histogram")]
+    return [table.c[name] for name in (*_SUMS, "histogram")]
 
 
 def read_outcomes(connection: Connection, found: Select[Any]) -> OutcomeBuckets:

@@ -6,6 +6,7 @@ check before it, within `LEAST_HOLD_MS` and `MOST_HOLD_MS`: while the checker it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,9 @@ MOST_HOLD_MS = 6 * HOUR_MS
 _HOLD_GAPS = 3
 _STATES = 5
 """Outcomes that time is kept of: a suspect check leaves the state unknown."""
+_DENSE = 8
+"""Places of a table for each row, up to which marking them is quicker than sorting."""
 _NEVER = np.iinfo(np.int64).max
-_REFUSED = sorted(str(reason) for reason in REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Keys:
 
     server: Integers
     kind: Integers
-    """Position in the list of kinds that the fold was given."""
+    """Position in the kinds of the probes; 0 is CHECK."""
     stage: Integers
     hour: Integers
     """Hours from 1970."""
@@ -124,10 +126,11 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     times_ms = _table(of_time, spent[2], spent[3], size, _STATES)
     changes = np.bincount(of_row[turned[there]], minlength=size)
     counted = outcome[there] < Outcome.MAINTENANCE
-    reasons = _reasons(of_row, [checks.reason[one] for one in source[there].tolist()], counted, size)
+    reason = checks.reason[source[there]]
+    reasons = _reasons(of_row[counted], reason[counted], checks.reasons, size)
     keys = Keys(before.server[buckets[0]], np.zeros(size, np.int64), np.zeros(size, np.int64), buckets[1])
     turns = [
-        Turn(int(before.server[place[one]]), int(at_ms[one]), down, checks.reason[source[one]] if down else None)
+        Turn(int(before.server[place[one]]), int(at_ms[one]), down, _name(checks, source[one]) if down else None)
         for one in np.flatnonzero(turned).tolist()
         for down in (bool(outcome[one] == Outcome.UNHEALTHY),)
     ]
@@ -143,25 +146,21 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     return Outcomes(keys, counts, times_ms, changes, reasons), turns, after
 
 
-def fold_probes(probes: Probes, checks: Checks, kinds: list[str]) -> tuple[Outcomes, Latencies]:
-    """The buckets of the probes of these checks, each at the time of its check.
-
-    ``kinds`` begins with CHECK and takes up new kinds.
-    """
-    numbers = {kind: number for number, kind in enumerate(kinds)}
-    kind = np.array([numbers.setdefault(one, len(numbers)) for one in probes.kind], np.int64)
-    kinds[:] = list(numbers)
+def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, Latencies]:
+    """The buckets of the probes of these checks, each at the time of its check."""
+    kind = probes.kind
     server, hour = checks.server[probes.check], checks.at_ms[probes.check] // HOUR_MS
     (servers, of_kind, hours), bucket = distinct(server, kind, hour)
     size = len(servers)
     counts = _table(bucket, probes.outcome, np.ones(len(bucket), np.int64), size, len(Outcome))
     none = np.zeros((size, _STATES), np.int64)
-    reasons = _reasons(bucket, probes.reason, probes.outcome < Outcome.MAINTENANCE, size)
+    counted = probes.outcome < Outcome.MAINTENANCE
+    reasons = _reasons(bucket[counted], probes.reason[counted], probes.reasons, size)
     keys = Keys(servers, of_kind, np.zeros(size, np.int64), hours)
     outcomes = Outcomes(keys, counts, none, np.zeros(size, np.int64), reasons)
 
-    refused = np.fromiter((one in _REFUSED for one in probes.reason), bool, len(probes.reason))
-    answered = (probes.outcome <= Outcome.DEGRADED) & ~refused
+    refusals = [number for number, name in enumerate(probes.reasons) if name in REFUSALS]
+    answered = (probes.outcome <= Outcome.DEGRADED) & ~np.isin(probes.reason, refusals)
     row, stage = np.nonzero((probes.times_us >= 0) & answered[:, None])
     return outcomes, _latencies(server[row], kind[row], stage, hour[row], probes.times_us[row, stage])
 
@@ -234,15 +233,22 @@ def distinct(*columns: Integers) -> tuple[tuple[Integers, ...], Integers]:
     """The distinct rows of these columns, sorted, and for each row which of them it is."""
     if not len(columns[0]):
         return columns, np.zeros(0, np.int64)
-    order = np.lexsort(columns[::-1])
-    differs = np.zeros(len(order), bool)
-    differs[0] = True
-    for column in columns:
-        differs[1:] |= np.diff(column[order]) != 0
-    which = np.empty(len(order), np.int64)
-    which[order] = np.cumsum(differs) - 1
-    first = order[differs]
-    return tuple(column[first] for column in columns), which
+    lowest = [int(column.min()) for column in columns]
+    widths = [int(column.max()) - low + 1 for column, low in zip(columns, lowest, strict=True)]
+    key = columns[0] - lowest[0]
+    for column, low, width in zip(columns[1:], lowest[1:], widths[1:], strict=True):
+        key = key * width + (column - low)
+    if math.prod(widths) <= _DENSE * len(key):
+        there = np.bincount(key, minlength=1) > 0
+        keys = np.flatnonzero(there)
+        which = (np.cumsum(there) - 1)[key]
+    else:
+        keys, which = np.unique(key, return_inverse=True)
+    found = []
+    for low, width in zip(reversed(lowest), reversed(widths), strict=True):
+        found.append(keys % width + low)
+        keys = keys // width
+    return tuple(reversed(found)), which
 
 
 def _table(bucket: Integers, column: Integers, amount: Integers, buckets: int, columns: int) -> Integers:
@@ -251,14 +257,22 @@ def _table(bucket: Integers, column: Integers, amount: Integers, buckets: int, c
     return summed.astype(np.int64).reshape(buckets, columns)
 
 
-def _reasons(bucket: Integers, reasons: Sequence[str | None], counted: Any, size: int) -> list[str | None]:
+def _reasons(bucket: Integers, reason: Integers, names: Sequence[str], size: int) -> list[str | None]:
     """How often each bucket has each reason, as JSON text; None where it has none."""
     found: dict[int, dict[str, int]] = {}
-    for place, (reason, counts) in enumerate(zip(reasons, counted.tolist(), strict=True)):
-        if reason is not None and counts:
-            of_bucket = found.setdefault(int(bucket[place]), {})
-            of_bucket[reason] = of_bucket.get(reason, 0) + 1
-    return [reasons_text(found.get(number)) for number in range(size)]
+    given = reason >= 0
+    if given.any():
+        keys, times = np.unique(bucket[given] * len(names) + reason[given], return_counts=True)
+        for key, count in zip(keys.tolist(), times.tolist(), strict=True):
+            found.setdefault(key // len(names), {})[names[key % len(names)]] = count
+    texts: list[str | None] = [None] * size
+    for number, counts in found.items():
+        texts[number] = reasons_text(counts)
+    return texts
+
+
+def _name(checks: Checks, row: int) -> str | None:
+    return checks.reasons[checks.reason[row]] if checks.reason[row] >= 0 else None
 
 
 def reasons_text(counts: dict[str, int] | None) -> str | None:

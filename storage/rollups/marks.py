@@ -85,7 +85,7 @@ def advance_first_run(connection: Connection, now_ms: int) -> None:
 def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
     """Take account of rows that were just written: server id -> when its check began.
 
-    A row that is late for its bucket sets its server back to that hour, to be rolled again from raw rows. One that is
+    A row that is late for its bucket sets its server back to that day, to be rolled again from raw rows. One that is
     older than what raw rows are kept of is left out of the buckets.
     """
     if not written:
@@ -101,7 +101,7 @@ def note_written(connection: Connection, run_id: int, written: Mapping[int, int]
 
     for server, at_ms in written.items():
         if mark.raw_from_ms <= at_ms < until.get(server, 0):
-            set_back(connection, [server], at_ms // HOUR_MS * HOUR_MS)
+            set_back(connection, [server], at_ms // DAY_MS * DAY_MS)
 
 
 def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:

@@ -110,9 +110,9 @@ class Rollups:
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
         if set(kinds) - {CHECK}:
-            names = [CHECK]
-            of_probes, _ = fold_probes(probes_of(self._connection, checks, ()), checks, names)
-            parts.append(outcome_buckets(of_probes, found.of(of_probes.keys, names)))
+            probes = probes_of(self._connection, checks, ())
+            of_probes, _ = fold_probes(probes, checks)
+            parts.append(outcome_buckets(of_probes, found.of(of_probes.keys, probes.kinds)))
         joined = joined_outcomes(parts)
         kept = _kept(joined, period, found.asked)
         cut = OutcomeBuckets(
@@ -130,9 +130,9 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         parts = self._rolled(period, (hour_latency, day_latency), latency_columns, read_latencies, found)
         checks, _ = self._tail()
-        names = [CHECK]
-        _, folded = fold_probes(probes_of(self._connection, checks, stages), checks, names)
-        parts.append(latency_buckets(folded, found.of(folded.keys, names, stages)))
+        probes = probes_of(self._connection, checks, stages)
+        _, folded = fold_probes(probes, checks)
+        parts.append(latency_buckets(folded, found.of(folded.keys, probes.kinds, stages)))
         joined = joined_latencies(parts)
         label = np.full(len(joined.slot), -1)
         kept = _kept(joined, period, found.asked)

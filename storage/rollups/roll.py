@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from storage.rollups.buckets import latency_columns, outcome_columns, read_latencies, read_outcomes
+from storage.rollups.buckets import (
+    LATENCY_COLUMNS,
+    OUTCOME_COLUMNS,
+    latency_columns,
+    outcome_columns,
+    read_latencies,
+    read_outcomes,
+)
 from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
-from storage.rollups.samples import CHECK, STAGES, probes_of, unrolled_checks
+from storage.rollups.samples import STAGES, Checks, Probes, probes_of, unrolled_checks
 from storage.rollups.states import save_states, set_back, states_of
+from storage.rows import insert_rows
 from storage.tables import (
     day_latency,
     day_outcomes,
@@ -30,19 +38,23 @@ from storage.tables import (
 
 def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
     """Roll these servers up to a full hour; gives how many checks were rolled."""
-    before = states_of(connection, servers)
     checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
+    fold_rows(connection, states_of(connection, servers), checks, probes_of(connection, checks), until_ms)
+    return len(checks.server)
+
+
+def fold_rows(connection: Connection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
+    """Write the buckets of these rows, which are all that there are between the states before and ``until_ms``."""
     of_checks, turns, after = fold_checks(checks, before, until_ms)
-    kinds = [CHECK]
-    of_probes, latencies = fold_probes(probes_of(connection, checks), checks, kinds)
-    ids = _series_ids(connection, servers, kinds, (of_checks.keys, of_probes.keys, latencies.keys))
-    _insert(connection, hour_outcomes, outcome_buckets(of_checks, ids).rows())
-    _insert(connection, hour_outcomes, outcome_buckets(of_probes, ids).rows())
-    _insert(connection, hour_latency, latency_buckets(latencies, ids).rows())
+    of_probes, latencies = fold_probes(probes, checks)
+    keys = (of_checks.keys, of_probes.keys, latencies.keys)
+    ids = _series_ids(connection, before.server.tolist(), probes.kinds, keys)
+    insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_checks, ids).rows())
+    insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_probes, ids).rows())
+    insert_rows(connection, hour_latency, LATENCY_COLUMNS, latency_buckets(latencies, ids).rows())
     _note_incidents(connection, turns)
     _close_days(connection, before, until_ms)
     save_states(connection, after)
-    return len(checks.server)
 
 
 def rebuild_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
@@ -60,8 +72,7 @@ def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[
     }
     found = select(series).where(series.c.server_id.in_(servers))
     known = {(row.server_id, row.kind, row.stage) for row in connection.execute(found)}
-    names = ("server_id", "kind", "stage")
-    _insert(connection, series, [dict(zip(names, one, strict=True)) for one in sorted(wanted - known)])
+    insert_rows(connection, series, ("server_id", "kind", "stage"), sorted(wanted - known))
     ids = {(row.server_id, row.kind, row.stage): row.id for row in connection.execute(found)}
     return SeriesOf(kinds, STAGES, ids)
 
@@ -85,17 +96,17 @@ def _close_days(connection: Connection, before: States, until_ms: int) -> None:
     from_slot = {
         server: day * DAY_HOURS for server, day in zip(before.server.tolist(), first_day.tolist(), strict=True)
     }
-    for hours, days, columns, read in (
-        (hour_outcomes, day_outcomes, outcome_columns, read_outcomes),
-        (hour_latency, day_latency, latency_columns, read_latencies),
+    for hours, days, columns, read, names in (
+        (hour_outcomes, day_outcomes, outcome_columns, read_outcomes, OUTCOME_COLUMNS),
+        (hour_latency, day_latency, latency_columns, read_latencies, LATENCY_COLUMNS),
     ):
-        of_day: list[Any] = []
+        of_day: list[tuple[Any, ...]] = []
         for first, servers in _grouped(from_slot).items():
             mine = select(*columns(hours)).join(series, series.c.id == hours.c.series_id)
             slots = hours.c.slot.between(first, end_day * DAY_HOURS - 1)
             buckets: Any = read(connection, mine.where(series.c.server_id.in_(servers), slots))
             of_day += buckets.merged(buckets.series, buckets.slot // DAY_HOURS).rows()
-        _insert(connection, days, of_day)
+        insert_rows(connection, days, names, of_day)
 
 
 def _grouped(values: Mapping[int, int]) -> dict[int, list[int]]:
@@ -104,8 +115,3 @@ def _grouped(values: Mapping[int, int]) -> dict[int, list[int]]:
     for key, value in values.items():
         found.setdefault(value, []).append(key)
     return found
-
-
-def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(table), rows)

@@ -63,7 +63,9 @@ class Checks:
     run: Integers
     at_ms: Integers
     outcome: Integers
-    reason: Sequence[str | None]
+    reason: Integers
+    """Position in ``reasons``; -1 is none."""
+    reasons: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,15 @@ class Probes:
 
     check: Integers
     """Which of the checks each belongs to, by its position there."""
-    kind: Sequence[str]
+    kind: Integers
+    """Position in ``kinds``."""
+    kinds: Sequence[str]
+    """CHECK, which no probe is of, and the kinds of probes."""
     outcome: Integers
     """As of the check where that is under maintenance or suspect, else its own."""
-    reason: Sequence[str | None]
+    reason: Integers
+    """Position in ``reasons``; -1 is none."""
+    reasons: Sequence[str]
     times_us: Integers
     """Shape (probes, stages): how long each stage took; -1 where it did not happen."""
 
@@ -99,8 +106,8 @@ def _checks(connection: Connection, query: str, **values: Any) -> Checks:
     columns = _columns(rows, 5)
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
     order = np.lexsort((run, at_ms, server))
-    reasons = columns[4]
-    return Checks(server[order], run[order], at_ms[order], outcome[order], [reasons[place] for place in order.tolist()])
+    reason, reasons = _codes(columns[4], ())
+    return Checks(server[order], run[order], at_ms[order], outcome[order], reason[order], reasons)
 
 
 def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
@@ -115,12 +122,15 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
     server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
     check, there = _positions(checks, server, run)
     of_check = checks.outcome[check[there]]
-    kept = np.flatnonzero(there).tolist()
+    kind, kinds = _codes(columns[2], (CHECK,))
+    reason, reasons = _codes(columns[4], ())
     return Probes(
         check=check[there],
-        kind=[columns[2][place] for place in kept],
+        kind=kind[there],
+        kinds=kinds,
         outcome=np.where(of_check >= Outcome.MAINTENANCE, of_check, outcome[there]),
-        reason=[columns[4][place] for place in kept],
+        reason=reason[there],
+        reasons=reasons,
         times_us=np.array(columns[5 : 5 + len(stages)], np.int64).reshape(len(stages), len(server)).T[there],
     )
 
@@ -135,6 +145,16 @@ def _positions(checks: Checks, server: Integers, run: Integers) -> tuple[Integer
     wanted = server * width + run
     place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     return order[place], keys[order][place] == wanted
+
+
+def _codes(values: Sequence[str | None], first: Sequence[str]) -> tuple[Integers, list[str]]:
+    """For each value its position in the list of distinct ones, which begins with ``first``; -1 for None."""
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(first)}
+    for value in set(values) - {None}:
+        numbers.setdefault(value, len(numbers))
+    names = [name for name in numbers if name is not None]
+    numbers[None] = -1
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), names
 
 
 def _columns(rows: Sequence[Any], number: int) -> list[Sequence[Any]]:

@@ -54,7 +54,7 @@ def save_states(connection: Connection, states: States, prefix: str = "last") ->
 
 
 def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> None:
-    """Take the buckets and incidents of these servers from this full hour on away, as if never rolled."""
+    """Take the buckets and incidents of these servers from this full day on away, as if never rolled."""
     base = states_of(connection, servers, "base")
     raw_from_ms = marks(connection).raw_from_ms
     base = States(

@@ -1,0 +1,72 @@
+"""A question to the history under a name: its SQL, what it answers, and the values of its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from checker.errors import UsageError
+
+Value = str | int | float | None
+"""What a parameter can be bound to."""
+
+_PARTS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\] | --[^\n]* | /\*.*?(?:\*/|\Z)
+    | (?P<named>[:@$][A-Za-z_]\w*) | (?P<unnamed>\?\d*)""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Text, names in quotes and comments, in which a colon means nothing; and the parameters between them."""
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?")
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A saved query."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    sql: str
+    """One reading statement; parameters are written :name."""
+    description: str = ""
+    """What it answers, for `mcp-status sql --list`."""
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Name of a parameter -> its value where `--param` gives none."""
+
+
+def parameters(sql: str) -> tuple[str, ...]:
+    """The names of the statement's parameters in their order, without the colon; "" for one without a name."""
+    found = (match for match in _PARTS.finditer(sql) if match["named"] or match["unnamed"])
+    return tuple(dict.fromkeys((match["named"] or "?")[1:] for match in found))
+
+
+def bound(query: Query, given: Mapping[str, Value]) -> dict[str, Value]:
+    """The value of each of the query's parameters; raises UsageError where one has none or there is no such one."""
+    names = parameters(query.sql)
+    if "" in names:
+        raise UsageError("the query has a parameter without a name; write :name in place of ?, and --param name=value")
+    for name in given:
+        if name not in names:
+            raise UsageError(f"the query has no parameter :{name}; it has {listed(names)}")
+    values = {name: query.params[name] for name in names if name in query.params} | dict(given)
+    if missing := [name for name in names if name not in values]:
+        raise UsageError(f"the query's parameter :{missing[0]} has no value; add --param {missing[0]}=VALUE")
+    return values
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """The parameters as a message has them."""
+    return ", ".join(f":{name}" for name in names) or "none"
+
+
+def parse_value(text: str) -> Value:
+    """A number where the text is written like one, else the text; text in single quotes stays text without them."""
+    if len(text) >= 2 and text[0] == text[-1] == "'":
+        return text[1:-1]
+    if _WHOLE.fullmatch(text) and abs(int(text)) <= _LARGEST:
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
