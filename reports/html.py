@@ -29,7 +29,7 @@ WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.U
 class _Strip:
     label: str
     markup: Markup
-    mean: float | None
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,9 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
 def _states(chart: Chart) -> _Figure:
     """A row of cells for each line."""
     shown = [
-        _Strip(line.label, strips.strip(line.values, line.label, chart.threshold), _mean(line.values))
+        _Strip(line.label, strips.strip(line.values, line.label, chart.threshold), line.said)
         for line in chart.lines[:MOST_STRIPS]
     ]
     left_out = len(chart.lines) - len(shown)
     note = f"{left_out} of {len(chart.lines)} rows are left out of the picture." if left_out else ""
     return _Figure(chart, Picture(note=note), shown, strips.legend(chart.threshold))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

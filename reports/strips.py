@@ -21,7 +21,6 @@ GRID = Markup(  # noqa: S704 # numbers of ours
 """What a page with strips has once: the gaps between their cells."""
 _TOPS = {"all": 0, "kept": 0, "part": 3, "low": 6, "none": 10}
 """Where each kind of cell begins: it can be told without its colour."""
-_SPARK_WIDTH, _SPARK_HEIGHT = 100, 20
 
 
 def strip(values: Sequence[float | None], name: str, objective_ratio: float | None = None) -> Markup:
@@ -63,23 +62,6 @@ def legend(objective_ratio: float | None = None) -> list[tuple[Markup, str]]:
         '<svg class="swatch" viewBox="0 0 8 12" aria-hidden="true"><path class="{}" d="M0 {}h8V12h-8z"/></svg>'
     )
     return [(swatch.format(kind, top), words[kind]) for kind, top in _TOPS.items()]
-
-
-def sparkline(values: Sequence[float | None], name: str) -> Markup:
-    """A small line from zero to the largest value, with gaps; a dot where a value stands alone."""
-    known = [value for value in values if value is not None]
-    top = max(known, default=0.0) or 1.0
-    step = _SPARK_WIDTH / max(1, len(values) - 1)
-    path, pen = [], False
-    for place, value in enumerate(values):
-        if value is not None:
-            x, y = place * step, _SPARK_HEIGHT - 1 - (_SPARK_HEIGHT - 2) * value / top
-            path.append(f"{'L' if pen else 'M'}{x:.4g} {y:.3g}{'' if pen else 'h0'}")
-        pen = value is not None
-    said = f"{name}: no data" if not known else f"{name}: {min(known):.3g} to {max(known):.3g}"
-    return Markup('<svg class="spark" viewBox="-2 0 {} {}" role="img" aria-label="{}"><path d="{}"/></svg>').format(
-        _SPARK_WIDTH + 4, _SPARK_HEIGHT, said, "".join(path)
-    )
 
 
 def _kind(value: float | None, kept_from: float) -> str:

@@ -84,7 +84,7 @@ def report(servers: int = 30, slots: int = 72, *, hostile: bool = True, seed: in
         rows,
     )
     lines = [Line(name, wave(random, slots, 20 + 3 * number % 90)) for number, name in enumerate(listed)]
-    states = [Line(name, availability(random, len(days))) for name in listed]
+    states = [Line(name, availability(random, len(days)), "99.95 %") for name in listed]
     median = wave(random, len(days), 40, 0.05)
     low = [None if value is None else value * 0.6 for value in median]
     high = [None if value is None else value * 2.2 for value in median]

@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 REPORTS = {
+    "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
 """Name -> the module whose attribute ``command`` it is, and what it answers."""
