@@ -213,7 +213,7 @@ def _figure(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Fi
     left = 52
     if chart.shape is Shape.BARS and not chart.x_is_time:
         left = 16 + round(6.7 * min(_MOST_LETTERS, max(len(str(one)) for one in chart.x)))
-    sides = {"left": left / WIDTH, "right": 1 - 14 / WIDTH}
+    sides = {"left": left / WIDTH, "right": 1 - 24 / WIDTH}
     figure.subplots_adjust(bottom=below / height, top=1 - above / height, **sides)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)

@@ -58,9 +58,12 @@ class _Part:
 def page(report: Report, images: str = "svg") -> str:
     """The whole page, under `MOST_BYTES`; ``images`` says how charts are drawn in it, as svg or png."""
     drawn = _drawn(report, images)
+    counts = {len(line.values) for section in report.sections for chart in section.charts for line in chart.lines}
     for rows, charts in _ROOM:
         parts = [_part(section, drawn[: min(charts, MOST_CHARTS[images])], rows) for section in report.sections]
-        text = render("report.html.j2", report=report, parts=parts, word=WORDS[report.level], cells=cells)
+        text = render(
+            "report.html.j2", report=report, parts=parts, word=WORDS[report.level], cells=cells, cell_counts=counts
+        )
         if len(text.encode()) <= MOST_BYTES:
             break
     return text

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from checker.version import VERSION
 from reports.palette import DARK, LIGHT, variables
 from reports.show import duration, per_cent, when
-from reports.strips import GRID
+from reports.strips import gaps
 
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Characters that neither HTML nor UTF-8 may hold."""
@@ -63,7 +63,7 @@ def _environment() -> Environment:
         "style": Markup(style),  # noqa: S704 # files of this package
         "script": Markup(script),  # noqa: S704
         "policy": policy,
-        "grid": GRID,
+        "gaps": gaps,
         "version": VERSION,
     }
     return environment

@@ -27,6 +27,7 @@ WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d",
 """Name, length of a cell and number of cells; the last cell is the hour or the day that it is now."""
 FEWEST_FOR_P95 = 20
 """Answers in a slot: of fewer the 95th percentile is their maximum."""
+WELL = 0.9
 STALE_MS = 6 * HOUR_MS
 """A check speaks for its server no longer than that (storage/rollups/fold.py)."""
 _UP = (NUMBERS.index("healthy_ms"), NUMBERS.index("degraded_ms"))
@@ -64,6 +65,8 @@ class Window:
     ratio: float | None
     """Of all of it, weighted by time."""
     known_ms: int
+    known_well: bool
+    """For at least `WELL` of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def gather(past: Past, title: str) -> Site:
     place = {server.id: number for number, server in enumerate(past.servers)}
     by_hour, by_day = past.rollups.outcomes(hours), past.rollups.outcomes(days)
     known = {HOUR_MS: _times(by_hour, hours, place), DAY_MS: _times(by_day, days, place)}
-    windows = [_windows(name, *known[slot_ms], cells) for name, slot_ms, cells in WINDOWS]
+    windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
     hourly, daily = (_latencies(past.rollups.latencies(one, KINDS), one, place) for one in (hours, days))
     reasons = _reasons(by_day, days, place)
     newest = newest_checks(past.connection)
@@ -197,13 +200,14 @@ def _times(found: Found[OutcomeBuckets], period: Period, place: Mapping[int, int
     return up_ms, known_ms
 
 
-def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int) -> list[Window]:
+def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int, slot_ms: int) -> list[Window]:
     """The window of each server that is the last so many slots."""
     up_ms, known_ms = up_ms[:, -cells:], known_ms[:, -cells:]
     up, known = up_ms.sum(1).tolist(), known_ms.sum(1).tolist()
+    well_ms = WELL * slot_ms * (cells - 1)
     return [
-        Window(name, _values(row), None if not of_row else up[number] / of_row, int(of_row))
-        for number, (row, of_row) in enumerate(zip(_ratios(up_ms, known_ms), known, strict=True))
+        Window(name, _values(row), None if not of_row else of_up / of_row, int(of_row), of_row >= well_ms)
+        for row, of_up, of_row in zip(_ratios(up_ms, known_ms), up, known, strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from reports.report import Line
 from reports.ticks import short, time_ticks, value_ticks
 
 WIDTH, HEIGHT = 760, 200
-_LEFT, _RIGHT, _TOP, _BELOW = 52, 14, 22, 34
+_LEFT, _RIGHT, _TOP, _BELOW = 52, 24, 22, 34
 _LINE = 13
 
 

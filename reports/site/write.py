@@ -15,7 +15,7 @@ from reports.pictures import Picture
 from reports.report import Line
 from reports.site import documents
 from reports.site.badges import badge, uptime_badge
-from reports.site.facts import STATES, Happening, Latencies, Site, Subject, gather
+from reports.site.facts import STATES, WINDOWS, Happening, Latencies, Site, Subject, Window, gather
 from reports.site.feed import feed
 from reports.site.files import site_folder
 from reports.site.plot import plot
@@ -25,6 +25,8 @@ from storage.past import Past
 MOST_RECENT = 25
 """Ended incidents on the overview."""
 DEFAULT_WINDOW = "30d"
+_FEWEST_SLOTS = 7
+"""In the picture of a server that is new."""
 _ORDER = {state.status: place for place, state in enumerate(STATES.values())}
 
 
@@ -87,6 +89,7 @@ def _index(site: Site, happened: Sequence[Happening]) -> str:
         open_ones=[one for one in happened if one.ended_at_ms is None],
         recent=[one for one in happened if one.ended_at_ms is not None][:MOST_RECENT],
         strip=_strip,
+        cell_counts=[cells for _, _, cells in WINDOWS],
         legend=strips.legend(),
         windows=[window.name for window in site.subjects[0].windows],
         shown=DEFAULT_WINDOW,
@@ -105,6 +108,7 @@ def _page(site: Site, one: Subject) -> str:
         site=site,
         one=one,
         strip=_strip,
+        cell_counts=[cells for _, _, cells in WINDOWS],
         legend=strips.legend(one.server.objective_ratio),
         pictures=[
             ("Last 24 hours, by hour", _picture(site.hours, one.hourly, "latency by hour")),
@@ -114,12 +118,16 @@ def _page(site: Site, one: Subject) -> str:
 
 
 def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> Picture:
+    """From where the first answer was on, so that a young server is not a line at the edge."""
+    known = [place for one in latencies for place, value in enumerate(one.p50_ms) if value is not None]
+    first = min([*known, len(x_ms) - _FEWEST_SLOTS])
     lines = [
-        line for one in latencies for line in (Line(f"{one.kind} p50", one.p50_ms), Line(f"{one.kind} p95", one.p95_ms))
+        Line(f"{one.kind} {word}", values[first:])
+        for one in latencies
+        for word, values in (("p50", one.p50_ms), ("p95", one.p95_ms))
     ]
-    return plot(x_ms, lines, "ms", name)
+    return plot(x_ms[first:], lines, "ms", name)
 
 
-def _strip(one: Subject, place: int) -> Markup:
-    window = one.windows[place]
-    return strips.strip(window.cells, f"{window.name}", one.server.objective_ratio)
+def _strip(window: Window, one: Subject, aloud: bool) -> Markup:
+    return strips.strip(window.cells, window.name if aloud else None, one.server.objective_ratio)
