@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from checker.units import Bytes, Count, Percent, PositiveNumber, Seconds, Secret
 
+_DAY_S = 86400.0
+_LEAST_BYTES = 16 * 1024**2
 STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -143,6 +145,36 @@ class Pace:
     """Most servers dealt to a worker at a time."""
     batch_timeout: Seconds = 0.25
     """Results are stored after this time, or when 100 are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How long the history is kept; the oldest goes first where the file is too large."""
+
+    __pydantic_config__ = STRICT
+
+    raw: Seconds = 30 * 86400.0
+    """Every check and probe; full days in UTC."""
+    hours: Seconds = 90 * 86400.0
+    """What each hour came to; of the stages of probes, three days."""
+    days: Seconds = 1825 * 86400.0
+    """What each day came to, and incidents."""
+    max_size: Bytes | None = 1024**3
+    """Size of the database above which raw rows, then hours, go before their time; null sets none."""
+    after_runs: bool = True
+    """Whether a run that is over sees to it, at most once an hour; `mcp-status db prune` does so at any time."""
+
+
+def keep_faults(keep: Keep) -> Iterator[tuple[str, str]]:
+    """What does not go together: the key and what to write instead."""
+    if keep.raw < _DAY_S:
+        yield "raw", "write 1d or more: rows of today are not dropped"
+    if keep.hours < keep.raw + _DAY_S:
+        yield "hours", "write at least a day more than raw: days are made of hours"
+    if keep.days < keep.hours:
+        yield "days", "write at least as much as hours"
+    if keep.max_size is not None and keep.max_size < _LEAST_BYTES:
+        yield "max_size", "write 16MiB or more, or null for no limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

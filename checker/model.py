@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from checker.maintenance import MaintenanceWindow
+
 
 class Status(StrEnum):
     """What a probe or a check concluded about a server."""
@@ -111,10 +113,10 @@ class Server:
     group: str = ""
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
-    objective_ratio: float | None = None
+    objective: float | None = None
     """The share of the time that the server is to be up, above 0 and below 1; None sets no objective."""
-    maintenance: tuple[Any, ...] = ()
-    """Windows in which its checks are not counted (`checker.maintenance`)."""
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """Times in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; a kind that is absent weighs 1."""
     combine: Combination = Combination()

@@ -20,7 +20,8 @@ from checker.caching import ConfigUse, RunCaches
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
-from checker.limits import Caches, Limits, Pace, PoolLimits, ResourceCaps
+from checker.limits import Caches, Keep, Limits, Pace, PoolLimits, ResourceCaps
+from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
@@ -69,6 +70,8 @@ class RunRequest:
     """How the configuration was come to, where it is one that may be kept."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
     heartbeat_timeout_s: float = 15.0
+    keep: Keep = field(default_factory=Keep)
+    """How long the history is kept."""
     config_path: str | None = None
     environment: str | None = None
     log_level: int = 50
@@ -98,7 +101,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
 
         with open_store(request.database) as store:
             caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
-            taken = caches.take(store, _now_ms())
+            taken = caches.take(store, now_ms())
             fresh = [server for server in request.servers if server.name not in taken]
             crew = crew or _Crew(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
@@ -108,14 +111,14 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             try:
                 with Interrupts(crew.stop, crew.abort) as interrupts:
                     crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
-                    caches.keep_config(store, run_id, _now_ms())
+                    caches.keep_config(store, run_id, now_ms())
                     _store_results(store, run_id, crew, caches, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
                     _fill_gaps(store, run_id, caches, fresh)
                 caches.keep_results(store, run_id)
             finally:
-                evicted = store.finish_run(run_id, state, _now_ms(), caches.sizes)
+                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes)
                 for measures in caches.measures(store, evicted):
                     crew.accounts.add_cache(measures)
                 store.write_measures(run_id, crew.accounts.measures())
@@ -129,6 +132,7 @@ class _Crew:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
     def __init__(self, request: RunRequest) -> None:
+        self.servers = request.servers
         self.workers = (request.workers or _workers_for(len(request.servers))) if request.servers else 0
         workers = max(1, self.workers)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
@@ -194,6 +198,7 @@ class _Crew:
 def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, total: int, progress: Progress) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
+    windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
     progress(0, total, counts, None)
     while not crew.done:
         try:
@@ -201,11 +206,24 @@ def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, to
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
             continue
-        store.write(run_id, caches.with_results(run_id, batch))
+        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
         for result in batch.checks:
             counts[result.status] += 1
         progress(sum(counts.values()), total, counts, crew.governor.waits_for)
     crew.raise_failure()
+
+
+def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
+    """The batch with the checks marked whose server is under maintenance."""
+    if not windows:
+        return batch
+    checks = (
+        replace(check, maintenance=True)
+        if in_maintenance(windows.get(check.server, ()), check.started_at_ms)
+        else check
+        for check in batch.checks
+    )
+    return replace(batch, checks=tuple(checks))
 
 
 def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
@@ -216,6 +234,18 @@ def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[S
         store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
 
 
+def tidy(database: Path, keep: Keep) -> None:
+    """Close the hours that are over, and drop what is older than it is kept: for the time after a run.
+
+    Raises StorageError and StorageBusy.
+    """
+    from storage.store import open_store
+
+    with open_store(database) as store:
+        if store.roll(now_ms()) and keep.after_runs:
+            store.prune(keep, now_ms())
+
+
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
     """What earlier runs have remembered of the servers' endpoints and, with ``dns``, of their hosts, by server."""
     addresses = {
@@ -224,7 +254,7 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
     }
     distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
     hosts = {address: host for address in distinct if dns and (host := named_host(address.lane))}
-    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, _now_ms())
+    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, now_ms())
 
     def memory(address: Address) -> Mapping[str, str]:
         known = by_key.get(address.key, {})
@@ -236,9 +266,9 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
 
 def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:
     """What open circuit breakers leave out of this run: server -> probe kind -> why."""
-    circuits, now_ms = store.circuits(), _now_ms()
+    circuits, at_ms = store.circuits(), now_ms()
     failed = (server for server in servers if server.name in circuits)
-    return {server.name: skips(circuits[server.name], rules(server), now_ms) for server in failed}
+    return {server.name: skips(circuits[server.name], rules(server), at_ms) for server in failed}
 
 
 def _limits(request: RunRequest, workers: int) -> Limits:
@@ -259,7 +289,7 @@ def _limits(request: RunRequest, workers: int) -> Limits:
 
 def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
     return RunInfo(
-        started_at_ms=_now_ms(),
+        started_at_ms=now_ms(),
         servers_expected=fresh,
         servers_cached=len(request.servers) - fresh,
         workers=workers,
@@ -277,5 +307,6 @@ def _workers_for(servers: int) -> int:
     return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Unix milliseconds."""
     return time.time_ns() // 1_000_000

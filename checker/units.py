@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)")
 _SECONDS_PER = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S = 3650 * 86400.0  # sockets refuse a time limit that does not fit their clock
@@ -39,6 +40,18 @@ def _not_too_long(seconds: float) -> float:
     if seconds > _LONGEST_S:
         raise ValueError("a duration is at most 3650d")
     return float(seconds)
+
+
+def parse_objective(text: str | float) -> float:
+    """A ratio above 0 and below 1 for ``99.9%``, 99.9 or 0.999; raises ValueError otherwise."""
+    match = _PER_CENT.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None and (isinstance(text, bool | str)):
+        raise ValueError("write an objective like 99.9%")
+    given = float(match[1]) if match else float(text)
+    ratio = given / 100 if match or given >= 1 else given
+    if not 0 < ratio < 1:
+        raise ValueError("write more than 0% and less than 100%: an objective leaves a budget for errors")
+    return round(ratio, 9)
 
 
 def parse_size(text: str | int) -> int:
@@ -88,6 +101,9 @@ Seconds = Annotated[float, _Spelled(parse_duration, r"^(\d+(\.\d+)?(ms|s|m|h|d))
 
 Bytes = Annotated[int, _Spelled(parse_size, r"^\d+\s*(B|KiB|MiB|GiB)$", "integer", "1MiB")]
 """A size in bytes, spelled ``64KiB`` or ``1MiB`` in YAML."""
+
+Objective = Annotated[float, _Spelled(parse_objective, r"^\d+(\.\d+)?\s*%$", "number", "99.9%")]
+"""The share of the time that something is to be up, spelled ``99.9%`` in YAML: a ratio."""
 
 
 class Within:

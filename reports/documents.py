@@ -46,8 +46,8 @@ def milliseconds(duration_us: int | None) -> float | None:
 
 
 def counts(checks: Sequence[CheckRow]) -> dict[str, int]:
-    """How many checks have which status, without suspect ones; every status is there."""
-    counted = Counter(check.status for check in checks if not check.suspect)
+    """How many checks have which status, without suspect ones and those under maintenance; every status is there."""
+    counted = Counter(check.status for check in checks if not check.suspect and not check.maintenance)
     return {status.value: counted[status.value] for status in Status}
 
 
@@ -64,6 +64,7 @@ def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
         "servers_cached": run.servers_cached,
         "counts": counts(checks),
         "suspect": sum(check.suspect for check in checks),
+        "maintenance": sum(check.maintenance for check in checks),
         "workers": run.workers,
         "concurrency": run.concurrency,
         "config_path": run.config_path,
@@ -89,6 +90,7 @@ def check_document(check: CheckRow) -> dict[str, Any]:
         "tries": check.tries,
         "cached": check.cached_ms is not None,
         "suspect": check.suspect,
+        "maintenance": check.maintenance,
         "probes": [probe_document(probe) for probe in check.probes],
     }
 
@@ -145,6 +147,7 @@ CSV_COLUMNS = (
     "duration_ms",
     "cached",
     "suspect",
+    "maintenance",
 )
 
 

@@ -114,6 +114,8 @@ def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
     found = [f"{number} {status}" for status, number in counts(checks).items() if number]
     if suspect := sum(check.suspect for check in checks):
         found.append(f"{suspect} suspect")
+    if maintenance := sum(check.maintenance for check in checks):
+        found.append(f"{maintenance} under maintenance")
     named = ", ".join(found) or "nothing checked"
     took = "" if run.finished_at_ms is None else f" in {(run.finished_at_ms - run.started_at_ms) / 1000:.1f} s"
     cached = sum(check.cached_ms is not None for check in checks)
@@ -158,7 +160,8 @@ def _probes(probes: Sequence[ProbeResult]) -> Text:
 
 
 def _why(check: CheckRow) -> Text:
+    marks = "under maintenance, not counted  " if check.maintenance else ""
     if check.reason is None:
-        return Text("suspect, not counted: the worker was late" if check.suspect else "", style="yellow")
-    text = Text("suspect  " if check.suspect else "", style="yellow").append(check.reason, style="bold")
+        return Text(marks + ("suspect, not counted: the worker was late" if check.suspect else ""), style="yellow")
+    text = Text(marks + ("suspect  " if check.suspect else ""), style="yellow").append(check.reason, style="bold")
     return text.append(f"  {check.detail}", style="not bold") if check.detail else text

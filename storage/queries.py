@@ -16,6 +16,7 @@ from checker.errors import StorageError, UsageError
 from checker.measures import RunMeasures
 from checker.model import McpFacts, ProbeResult, Stages
 from storage.measures import measures_of
+from storage.rollups import marks
 from storage.schema import NEWEST, migrate
 from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
@@ -119,12 +120,16 @@ class History:
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
-        """The statuses in a run, those it took from earlier ones included, each with whether it is suspect."""
+        """The statuses in a run, each with whether it is suspect; those it took from earlier ones included.
+
+        What servers under maintenance said is left out.
+        """
         with errors_of(self._path):
-            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id)
+            counted = checks.c.maintenance.is_(False)
+            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id, counted)
             of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
             taken = and_(of_server == checks.c.server_id, of_run == checks.c.run_id)
-            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken)
+            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken).where(counted)
             found = own.union(cached.where(run_cached.c.run_id == run_id))
             return {(str(status), bool(suspect)) for status, suspect in self._connection.execute(found)}
 
@@ -171,6 +176,11 @@ class History:
         """What the run measured of itself."""
         with errors_of(self._path):
             return measures_of(self._connection, run_id)
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether an hour is over that has no buckets yet."""
+        with errors_of(self._path):
+            return marks.is_behind(self._connection, now_ms)
 
     def _contracts(self, found: Select[Any]) -> list[ContractRow]:
         with errors_of(self._path):

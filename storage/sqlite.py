@@ -46,6 +46,7 @@ def writing_engine(path: Path, wait_s: float) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         journal = "wal" if wal_is_safe(tuple(binding.sqlite_version_info)) else "delete"
+        connection.execute("pragma auto_vacuum = incremental")  # of a new file; of another `db vacuum --full` sets it
         connection.execute(f"pragma journal_mode = {journal}")
         connection.execute("pragma synchronous = normal")
 

@@ -16,11 +16,13 @@ from sqlalchemy.dialects import sqlite
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
+from checker.limits import Keep
 from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
-from storage import cache
+from storage import cache, retention
 from storage.breakers import Breakers
 from storage.contracts import Versions
+from storage.retention import Pruned
 from storage.rollups import marks
 from storage.rows import insert_new
 from storage.schema import migrate
@@ -84,7 +86,7 @@ class Store:
                     "name": one.name,
                     "group_name": one.group,
                     "tags": orjson.dumps(list(one.tags)).decode(),
-                    "objective_ratio": one.objective_ratio,
+                    "objective_ratio": one.objective,
                 }
                 for one in checked
             ]
@@ -94,7 +96,7 @@ class Store:
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
-            marks.add_servers(connection)
+            marks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
             values = {"state": RunState.RUNNING, **asdict(info)}
@@ -174,7 +176,35 @@ class Store:
                 note(done, total)
         with self._transaction() as connection:
             marks.advance_first_run(connection, now_ms)
+            for drop in retention.stage_steps(connection, now_ms):
+                drop(connection, Pruned())
         return folded
+
+    def prune(self, keep: Keep, now_ms: int, note: Callable[[int, int], None] | None = None) -> Pruned:
+        """Drop what is older than it is kept and, where the database is too large, the oldest of the rest.
+
+        ``note`` is told how many steps of how many are done. Each step is a transaction: a killed one leaves nothing
+        half done.
+        """
+        pruned = Pruned()
+
+        def do(planned: Sequence[retention.Step]) -> None:
+            for done, step in enumerate(planned, 1):
+                with self._transaction() as connection:
+                    step(connection, pruned)
+                if note is not None:
+                    note(done, len(planned))
+
+        with self._transaction() as connection:
+            planned = retention.steps(connection, keep, now_ms)
+        do(planned)
+        while keep.max_size is not None:
+            with self._transaction() as connection:
+                planned = retention.size_steps(connection, keep.max_size, now_ms)
+            if not planned:
+                break
+            do(planned)
+        return pruned
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """Those of the names that have no check in the run."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import Stages
+from storage.rollup_views import AVAILABILITY_SOURCE, latency_columns, outcome_columns, source
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,8 @@ _PROBES = (
     "left join mcp_facts f on f.id = p.mcp_facts_id"
 )
 
-_COUNTED = "count(case when c.status <> 'UNKNOWN' and not c.suspect then 1 end)"
-_UP = "count(case when c.status in ('HEALTHY', 'DEGRADED') and not c.suspect then 1 end)"
+_TRUSTED = "not c.suspect and not c.maintenance"
+_UP, _COUNTED = "sum(a.healthy + a.degraded)", "sum(a.healthy + a.degraded + a.unhealthy)"
 
 VIEWS = (
     View(
@@ -206,17 +207,33 @@ VIEWS = (
             ("server", "s.name", "name of the server"),
             ("availability_ratio", f"round(1.0 * {_UP} / nullif({_COUNTED}, 0), 6)", "up / counted, 0 to 1"),
             ("up", _UP, "checks that were HEALTHY or DEGRADED"),
-            ("counted", _COUNTED, "checks that count: neither suspect nor UNKNOWN"),
-            ("suspect", "count(case when c.suspect then 1 end)", "checks left out because their worker was late"),
-            (
-                "unknown",
-                "count(case when c.status = 'UNKNOWN' and not c.suspect then 1 end)",
-                "checks left out as UNKNOWN",
-            ),
-            ("since", _time("min(c.started_at_ms)"), "the first check, ISO 8601 UTC"),
-            ("until", _time("max(c.started_at_ms)"), "the last check, ISO 8601 UTC"),
+            ("counted", _COUNTED, "checks that count: neither UNKNOWN, nor suspect, nor under maintenance"),
+            ("suspect", "sum(a.suspect)", "checks left out because their worker was late"),
+            ("unknown", "sum(a.unknown)", "checks left out as UNKNOWN"),
+            ("maintenance", "sum(a.maintenance)", "checks left out because of maintenance"),
+            ("since", _time("min(a.since_ms)"), "the first check, to its day where that is over, ISO 8601 UTC"),
+            ("until", _time("max(a.until_ms)"), "the last check, to its hour where that is over, ISO 8601 UTC"),
         ),
-        f"{_CHECKS} group by s.id",
+        AVAILABILITY_SOURCE,
+    ),
+    View("hourly_outcomes", "what an hour of a server came to", outcome_columns("hour"), source("hour_outcomes")),
+    View("daily_outcomes", "what a day of a server came to", outcome_columns("day"), source("day_outcomes")),
+    View(
+        "hourly_latency", "how long probes of a server took in an hour", latency_columns("hour"), source("hour_latency")
+    ),
+    View("daily_latency", "how long probes took in a day", latency_columns("day"), source("day_latency")),
+    View(
+        "incident_history",
+        "one time that a server was down, of the hours that are over",
+        (
+            ("server", "s.name", "name of the server"),
+            ("server_group", "s.group_name", "group of the server in its newest run"),
+            ("started_at", _time("i.started_at_ms"), "start of the first UNHEALTHY check, ISO 8601 UTC"),
+            ("ended_at", _time("i.ended_at_ms"), "start of the next check that was up, ISO 8601 UTC; null if none"),
+            ("duration_s", "(i.ended_at_ms - i.started_at_ms) / 1000.0", "seconds; null while it lasts"),
+            ("reason", "i.reason", "reason of the first check"),
+        ),
+        "from incidents i join servers s on s.id = i.server_id",
     ),
     View("probe_history", "one probe", _PROBE_COLUMNS, _PROBES),
     View("probe_errors", "one probe that is not HEALTHY", _PROBE_COLUMNS, f"{_PROBES} where p.status <> 'HEALTHY'"),
@@ -252,8 +269,17 @@ VIEWS = (
             ("servers_cached", "r.servers_cached", "servers whose earlier result was young enough, not checked"),
             ("servers_checked", "count(c.run_id)", "servers with a result"),
             ("suspect", "count(case when c.suspect then 1 end)", "of these suspect, not counted below"),
+            (
+                "maintenance",
+                "count(case when c.maintenance then 1 end)",
+                "of these under maintenance, not counted",
+            ),
             *(
-                (word, f"count(case when c.status = '{word.upper()}' and not c.suspect then 1 end)", f"{word.upper()}")
+                (
+                    word,
+                    f"count(case when c.status = '{word.upper()}' and not c.suspect and not c.maintenance then 1 end)",
+                    f"{word.upper()}",
+                )
                 for word in ("healthy", "degraded", "unhealthy", "unknown")
             ),
             ("workers", "r.workers", "worker processes"),

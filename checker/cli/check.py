@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from checker.cli.options import Duration, database, database_path, output_format
-from checker.errors import UsageError
+from checker.errors import StorageBusy, UsageError
 
 if TYPE_CHECKING:
     from checker.caching import ConfigUse
@@ -140,6 +141,7 @@ def command(
         checks = [] if quiet else history.checks_of_run(end.run_id)
         changed = history.drift_of_run(end.run_id)
         measures = history.measures_of_run(end.run_id)
+        is_behind = history.is_behind(run.now_ms())
     if not quiet:
         _show(stored, checks, changed, measures, fmt)
     if verbose:
@@ -147,6 +149,10 @@ def command(
 
         for line in measure_lines(measures):
             click.echo(line, err=True)
+    if is_behind and end.signal is None:
+        sys.stdout.flush()  # who reads the results need not wait for what follows
+        with suppress(StorageBusy):  # the next run will see to it
+            run.tidy(path, settings.history)
     if end.signal is not None:
         return _INTERRUPTED + end.signal
     code = _status_code(statuses, fail_on)

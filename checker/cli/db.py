@@ -1,33 +1,202 @@
-"""`mcp-status db`: what is in the database file."""
+"""`mcp-status db`: what is in the database file, and what keeps it small, whole and safe."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.options import database, database_path, output_format
+from checker.cli.options import Duration, Size, database, database_path, output_format
+
+if TYPE_CHECKING:
+    from checker.cli.progress import Steps
+
+_EMPTY = "the file is whole"
+_DAMAGED = 2
 
 
 @click.group("db")
 def command() -> None:
-    """Say what is in the database file."""
+    """Look after the database file: what is in it, and keeping it small, whole and safe.
+
+    \b
+    mcp-status db info                      size, rows, and how far the history is rolled
+    mcp-status db prune --raw 14d           drop old rows now; runs do so by themselves
+    mcp-status db backup /backup/history.db while runs go on
+    """  # noqa: D301 # click wants the backspace itself
 
 
 @command.command("info")
 @output_format
 @database
 def info(fmt: str, db: Path | None) -> int:
-    """Show the file, its size, the SQLite behind it, and how many rows it has."""
-    from reports import render, tables
+    """Show the file, its size, the SQLite behind it, how many rows it has, and from when they are."""
     from storage.info import database_info
 
-    facts = database_info(database_path(db))
-    if fmt in ("json", "ndjson"):
-        sys.stdout.write(render.json(facts) if fmt == "json" else "".join(render.ndjson([facts])))
-    elif fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(tuple(facts), [tuple(facts.values())]))
-    else:
-        tables.console(sys.stdout).print(tables.rows_table(("what", "value"), list(facts.items())))
+    _show(database_info(database_path(db)), fmt)
     return 0
+
+
+@command.command("prune")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Take the times of its history: block.")
+@click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
+@click.option("--raw", type=Duration(), help="Keep checks and probes this long; full days in UTC. [default: 30d]")
+@click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 90d]")
+@click.option("--days", type=Duration(), help="Keep what each day came to this long. [default: 1825d]")
+@click.option("--max-size", type=Size(), help="Then drop the oldest until the rows take no more. [default: 1GiB]")
+@output_format
+@database
+def prune(
+    config: Path | None,
+    environment: str | None,
+    raw: float | None,
+    hours: float | None,
+    days: float | None,
+    max_size: int | None,
+    fmt: str,
+    db: Path | None,
+) -> int:
+    """Drop what is older than it is kept, and the oldest of the rest if the database is too large.
+
+    Every hour and day that is dropped as rows was counted before, so reports go on from its buckets. Runs do this
+    by themselves once an hour unless the configuration says `history: {after_runs: false}`. The file does not become
+    smaller, its free pages are used again; `mcp-status db vacuum` gives them back.
+    """
+    from dataclasses import replace
+
+    from checker.limits import Keep
+    from storage.store import open_store
+
+    keep = Keep()
+    if config is not None:
+        from checker.settings import load
+
+        keep = load(config, environment).history
+    given: dict[str, Any] = {"raw": raw, "hours": hours, "days": days, "max_size": max_size}
+    keep = replace(keep, **{key: value for key, value in given.items() if value is not None})
+    _refuse(keep)
+    path, now_ms = database_path(db), _now_ms()
+    _must_exist(path)
+    with open_store(path) as store, _progress("rolling") as rolling, _progress("pruning") as pruning:
+        store.roll(now_ms, note=rolling)
+        pruned = store.prune(keep, now_ms, note=pruning)
+    _show({f"rows_of_{table}": number for table, number in pruned.rows.items()} or {"rows": 0}, fmt)
+    return 0
+
+
+@command.command("rebuild-rollups")
+@database
+def rebuild(db: Path | None) -> int:
+    """Make the hour and day buckets anew from the rows that are there.
+
+    Buckets whose rows were pruned stay as they are. The result is what it was before, unless a bucket was damaged or
+    changed by hand; it can be stopped and begun again at any time.
+    """
+    from storage.store import open_store
+
+    path = database_path(db)
+    _must_exist(path)
+    with open_store(path) as store, _progress("rolling") as rolling:
+        folded = store.roll(_now_ms(), anew=True, note=rolling)
+    click.echo(f"{path}: buckets made anew from {folded} checks", err=True)
+    return 0
+
+
+@command.command("vacuum")
+@click.option("--full", is_flag=True, help="Write the file anew; needs its size in free space, and that no run writes.")
+@database
+def vacuum(full: bool, db: Path | None) -> int:
+    """Give the free pages of the file back to the disk, a part at a time: runs wait for moments only."""
+    from storage.upkeep import vacuumed
+
+    path = database_path(db)
+    _must_exist(path)
+    before, after = vacuumed(path, full)
+    click.echo(f"{path}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now", err=True)
+    return 0
+
+
+@command.command("backup")
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace TARGET if it is there.")
+@database
+def backup(target: Path, force: bool, db: Path | None) -> int:
+    """Copy the database to TARGET while runs go on; the copy is whole, or is not there."""
+    from storage.upkeep import backed_up
+
+    path = database_path(db)
+    _must_exist(path)
+    with _progress("copying") as copying:
+        size = backed_up(path, target, force, copying)
+    click.echo(f"{target}: {size / 1e6:,.1f} MB", err=True)
+    return 0
+
+
+@command.command("check")
+@click.option("--quick", is_flag=True, help="Leave out whether indexes and rows agree.")
+@output_format
+@database
+def check(quick: bool, fmt: str, db: Path | None) -> int:
+    """Look through the file for damage; exit code 0 if it is whole, 2 if not."""
+    from storage.upkeep import faults
+
+    found = faults(database_path(db), quick)
+    rows = [(text,) for text in found]
+    if fmt == "table":
+        click.echo("\n".join(found) or _EMPTY)
+    else:
+        _print(("fault",), rows, [{"fault": text} for text in found], fmt)
+    return _DAMAGED if found else 0
+
+
+def _show(facts: dict[str, Any], fmt: str) -> None:
+    from reports import render, tables
+
+    if fmt == "table":
+        tables.console(sys.stdout).print(tables.rows_table(("what", "value"), list(facts.items())))
+    elif fmt == "json":
+        sys.stdout.write(render.json(facts))
+    else:
+        _print(tuple(facts), [tuple(facts.values())], [facts], fmt)
+
+
+def _print(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], records: list[dict[str, Any]], fmt: str) -> None:
+    from reports import render
+
+    if fmt == "json":
+        sys.stdout.write(render.json(records))
+    elif fmt == "ndjson":
+        sys.stdout.writelines(render.ndjson(records))
+    else:
+        sys.stdout.writelines(render.csv_lines(columns, rows))
+
+
+def _refuse(keep: Any) -> None:
+    """Raise UsageError where the times do not go together."""
+    from checker.errors import UsageError
+    from checker.limits import keep_faults
+
+    for key, text in keep_faults(keep):
+        raise UsageError(f"--{key.replace('_', '-')}: {text}")
+
+
+def _must_exist(path: Path) -> None:
+    """Raise StorageError where there is no database: looking after one makes none."""
+    from storage.sqlite import reading_connection
+
+    reading_connection(path).close()
+
+
+def _progress(words: str) -> AbstractContextManager[Steps]:
+    from checker.cli.progress import step_bar
+
+    return step_bar(words)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from checker.units import parse_duration
+from checker.units import parse_duration, parse_size
 
 FORMATS = ("table", "json", "ndjson", "csv")
 
@@ -25,6 +25,19 @@ class Duration(click.ParamType[float]):
         """Seconds; fails with the spelling that is expected."""
         try:
             return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """A size such as 512MiB or 1GiB, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes; fails with the spelling that is expected."""
+        try:
+            return parse_size(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import click
 
 from checker.model import Status
 from checker.run import Progress
+
+Steps = Callable[[int, int], None]
+"""Steps done, steps in all."""
 
 
 @contextmanager
@@ -22,6 +25,21 @@ def progress_bar(wanted: bool) -> Iterator[Progress]:
     else:
         with _bar() as show:
             yield show
+
+
+@contextmanager
+def step_bar(words: str) -> Iterator[Steps]:
+    """What long work reports how many steps of how many are done to; draws on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(line, completed=done, total=total)
 
 
 def _said_once() -> Progress:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from checker.limits import Keep, keep_faults
 from checker.model import Server
 from checker.probes import KINDS
 from checker.settings import original
@@ -76,6 +77,9 @@ class _Loader:
         in_file = self._values.get("performance_optimization")
         in_file = in_file if isinstance(in_file, Mapping) else {}
         run = self._block("run", RunOptions, original.run_defaults(in_file, performance))
+        history = self._block("history", Keep)
+        for key, text in keep_faults(history):
+            self._whole.complain(("history", key), text)
         for kind in run.pools:
             if kind not in KINDS:
                 self._whole.complain(("run", "pools", kind), unknown_key(kind, list(KINDS)))
@@ -89,6 +93,7 @@ class _Loader:
         return Settings(
             servers=servers,
             run=run,
+            history=history,
             performance=performance,
             benchmarking=benchmarking,
             path=str(self._document.path),

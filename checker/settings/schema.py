@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from checker.limits import Keep
 from checker.probes import KINDS
 from checker.queries import Query
 from checker.settings.benchmarking import Benchmarking
@@ -26,6 +27,7 @@ def json_schema() -> dict[str, Any]:
     defaults = {kind: _partly(definitions, reference) for kind, reference in kinds.items()}
     blocks = {
         "run": _of(RunOptions, definitions),
+        "history": _of(Keep, definitions),
         "performance_optimization": _of(PerformanceOptimization, definitions),
         "benchmarking": _of(Benchmarking, definitions),
         "queries": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checker.maintenance import faults
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.mcp.faults import ONLY_HTTP
@@ -38,7 +39,7 @@ class ServerReader:
                 source.complain((key,), unknown_key(key, [*_INHERITED, *KINDS]))
         inherited = {key: given[key] for key in _INHERITED if key in given}
         entry = validated(ServerEntry, {"name": "-", **inherited}, source)
-        if entry is not None and _weights_are_valid(entry, source):
+        if entry is not None and _weights_are_valid(entry, source) and _windows_are_valid(entry, source):
             self._entry = inherited
         for kind, probe in KINDS.items():
             block, below = given.get(kind) or {}, source.below(kind)
@@ -104,11 +105,20 @@ def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[s
     elif entry.name != entry.name.strip():
         source.complain(("name",), "begins or ends with a space; remove it")
     _weights_are_valid(entry, source)
+    _windows_are_valid(entry, source)
     for kind in given.get("weights", ()):
         if kind in KINDS and kind not in given:
             source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
     if not sum(entry.weights.get(kind, 1.0) for kind in probes):
         source.complain(("weights",), "every probe of this server weighs 0; give one of them more")
+
+
+def _windows_are_valid(entry: ServerEntry, source: Source) -> bool:
+    before = len(source.problems)
+    for index, window in enumerate(entry.maintenance):
+        for key, text in faults(window):
+            source.complain(("maintenance", index, key), text)
+    return len(source.problems) == before
 
 
 def _weights_are_valid(entry: ServerEntry, source: Source) -> bool:

@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from checker.limits import Caches, Pace, PoolLimits, ResourceCaps
+from checker.limits import Caches, Keep, Pace, PoolLimits, ResourceCaps
+from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
-from checker.units import Checked, Count, Seconds, Secret
+from checker.units import Checked, Count, Objective, Seconds, Secret
 
-TOP_KEYS = ("servers", "defaults", "run", "queries", "environments", "performance_optimization", "benchmarking")
+TOP_KEYS = (
+    "servers",
+    "defaults",
+    "run",
+    "history",
+    "queries",
+    "environments",
+    "performance_optimization",
+    "benchmarking",
+)
 ENVIRONMENT_KEYS = tuple(key for key in TOP_KEYS if key != "environments")
 """What an environment may have."""
 
@@ -32,6 +42,10 @@ class ServerEntry:
     """Free words to select by."""
     priority: Priority = Priority.NORMAL
     """Which servers are dealt first: critical, high, normal or low."""
+    objective: Objective | None = None
+    """The share of the time that it is to be up; availability reports show the budget that is left."""
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """Times in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; 1 where it is not given."""
     combine: Combination = field(default_factory=Combination)
@@ -88,6 +102,7 @@ class Settings:
 
     servers: tuple[Server, ...]
     run: RunOptions = RunOptions()
+    history: Keep = field(default_factory=Keep)
     performance: PerformanceOptimization = field(default_factory=PerformanceOptimization)
     benchmarking: Benchmarking = field(default_factory=Benchmarking)
     path: str | None = None

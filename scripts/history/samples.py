@@ -101,9 +101,7 @@ def check_rows(checks: Checks, probes: Probes) -> Iterator[tuple[Any, ...]]:
         yield server, run, at_ms, duration_us, status, why, score, 1, int(outcome == Outcome.SUSPECT)
 
 
-def probe_rows(
-    checks: Checks, probes: Probes, urls: dict[tuple[int, str], int], facts: dict[int, int]
-) -> Iterator[Any]:
+def probe_rows(checks: Checks, probes: Probes, urls: dict[tuple[int, str], int]) -> Iterator[Any]:
     """Rows of the table of probes, of `PROBE_COLUMNS`."""
     stages = [
         [None if one < 0 else one for one in probes.times_us[:, STAGES.index(name)].tolist()] for name in _STAGE_COLUMNS
@@ -119,4 +117,4 @@ def probe_rows(
         mcp = name == "mcp"
         yield (server, run, name, kind - 1, at_ms + 1, duration_us, status, why, score, urls[server, name], 1,
                200 if good else None, 512 if good else None, 0, 1, 0, 1 if mcp and good else None,
-               1 if mcp and good else None, facts[server] if mcp and good else None, *parts)  # fmt: skip
+               1 if mcp and good else None, server if mcp and good else None, *parts)  # fmt: skip

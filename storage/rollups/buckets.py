@@ -12,10 +12,8 @@ from sqlalchemy import Connection, Select, Table
 
 from storage.rollups.fold import distinct, reasons_text
 from storage.rollups.histogram import Cells, Integers
-from storage.rollups.samples import Outcome
+from storage.rollups.outcomes import STATES
 
-STATES = tuple(one.name.lower() for one in Outcome)
-"""The columns of counts; those of times are the same with _ms, without the last."""
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)
 """Those that are kept beside the histogram, for queries in SQL."""

@@ -34,12 +34,19 @@ def marks(connection: Connection) -> Marks:
     return Marks(*connection.execute(select(rollup_marks.c.first_run_id, rollup_marks.c.raw_from_ms)).one())
 
 
-def add_servers(connection: Connection) -> None:
-    """Give every server a state: nothing of it is rolled."""
-    connection.exec_driver_sql(
-        "insert into rollup_state (server_id, rolled_until_ms) select id, 0 from servers "
+def add_servers(connection: Connection, at_ms: int = 0) -> None:
+    """Give every new server a state: there is nothing of it before the full hour that ``at_ms`` is in."""
+    new = text(
+        "insert into rollup_state (server_id, rolled_until_ms) select id, :until_ms from servers "
         "where id not in (select server_id from rollup_state)"
     )
+    connection.execute(new, {"until_ms": at_ms // HOUR_MS * HOUR_MS})
+
+
+def is_behind(connection: Connection, now_ms: int) -> bool:
+    """Whether an hour is over that is not rolled."""
+    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms // HOUR_MS * HOUR_MS)
+    return connection.scalar(behind.limit(1)) is not None
 
 
 def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:

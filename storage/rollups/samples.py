@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, text
 
-from checker.model import Reason, Stages
+from checker.model import Reason
+from storage.rollups.outcomes import CHECK as CHECK
+from storage.rollups.outcomes import STAGES as STAGES
+from storage.rollups.outcomes import TOTAL as TOTAL
+from storage.rollups.outcomes import Outcome as Outcome
 
 Integers = npt.NDArray[np.int64]
 
 
-class Outcome(IntEnum):
-    """What a check or a probe counts as; up to UNHEALTHY it says something of the server."""
-
-    HEALTHY = 0
-    DEGRADED = 1
-    UNHEALTHY = 2
-    UNKNOWN = 3
-    MAINTENANCE = 4
-    """Whatever it said, the server was under maintenance."""
-    SUSPECT = 5
-    """Its worker was too late to be trusted with time."""
-
-
-TOTAL = "total"
-STAGES: tuple[str, ...] = (TOTAL, *(stage.name.removesuffix("_us") for stage in fields(Stages)))
-"""The timed parts of a probe: all of it first, then its stages."""
-CHECK = "check"
-"""The kind of the buckets of whole checks."""
 REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
 """Up, but not the answer that was asked for: how long it took is not the server's latency."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,19 @@ def save_states(connection: Connection, states: States, prefix: str = "last") ->
         )
 
 
+def advance_base(connection: Connection, servers: Sequence[int], raw_ms: int) -> None:
+    """Take account in the states after the pruned rows of those that are going to be: of checks before ``raw_ms``."""
+    mark = marks(connection)
+    before = _base(connection, servers, mark.raw_from_ms)
+    going = checks_between(connection, servers, mark.raw_from_ms, raw_ms)
+    save_states(connection, fold_checks(going, before, raw_ms)[2], "base")
+
+
 def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> None:
     """Take the buckets and incidents of these servers from this full day on away, as if never rolled."""
-    base = states_of(connection, servers, "base")
     raw_from_ms = marks(connection).raw_from_ms
-    base = States(
-        base.server, np.full(len(base.server), raw_from_ms), base.at_ms, base.gap_ms, base.outcome, base.known
-    )
     earlier = checks_between(connection, servers, raw_from_ms, from_ms)
-    save_states(connection, fold_checks(earlier, base, from_ms)[2])
+    save_states(connection, fold_checks(earlier, _base(connection, servers, raw_from_ms), from_ms)[2])
     of_servers = select(series.c.id).where(series.c.server_id.in_(servers))
     hour = from_ms // HOUR_MS
     for table, slot in (
@@ -79,3 +84,9 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
     )
     if first is not None and first < marks(connection).first_run_id:
         connection.execute(update(rollup_marks).values(first_run_id=first))
+
+
+def _base(connection: Connection, servers: Sequence[int], raw_from_ms: int) -> States:
+    """What the first raw row of each server is judged by."""
+    base = states_of(connection, servers, "base")
+    return replace(base, from_ms=np.full(len(base.server), raw_from_ms))

@@ -1,0 +1,110 @@
+"""Maintenance windows: whether a server is in one at a time; nothing is stored of a window itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LONGEST_S = 86_400.0
+_STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceWindow:
+    """A time once, with ``start`` and ``end``, or again and again, with ``at`` and ``lasts``."""
+
+    __pydantic_config__ = _STRICT
+
+    start: str | None = None
+    """Start of a window that is once, such as 2026-12-01T22:00Z."""
+    end: str | None = None
+    """Its end, not included."""
+    at: str | None = None
+    """Time of day at which a window begins again and again, such as 02:30."""
+    lasts: str | None = None
+    """How long it lasts, such as 2h; at most a day."""
+    days: tuple[str, ...] = ()
+    """On which days it begins: mon, tue, wed, thu, fri, sat, sun; every day where none is given."""
+    timezone: str = "UTC"
+    """The time zone that times without one are in, such as Europe/Berlin."""
+    note: str = ""
+    """What it is for."""
+
+
+def in_maintenance(windows: Iterable[MaintenanceWindow], at_ms: int) -> bool:
+    """Whether the time, Unix milliseconds, lies in one of the windows."""
+    return any(_covers(window, at_ms) for window in windows)
+
+
+def moment(text: str, timezone: str) -> datetime:
+    """A time as ISO 8601 writes it, in the zone where it says none; raises ValueError."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
+
+
+def _covers(window: MaintenanceWindow, at_ms: int) -> bool:
+    from checker.units import parse_duration
+
+    zone = ZoneInfo(window.timezone)
+    now = datetime.fromtimestamp(at_ms / 1000, UTC)
+    if window.start is not None and window.end is not None:
+        return moment(window.start, window.timezone) <= now < moment(window.end, window.timezone)
+    if window.at is None or window.lasts is None:
+        return False
+    lasts = timedelta(seconds=parse_duration(window.lasts))
+    today = now.astimezone(zone).date()
+    for day in (today, today - timedelta(days=1)):
+        begins = datetime.combine(day, time.fromisoformat(window.at), zone).astimezone(UTC)
+        if (not window.days or DAYS[day.weekday()] in window.days) and begins <= now < begins + lasts:
+            return True
+    return False
+
+
+def faults(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
+    """What is wrong with a window: the key and what to write instead."""
+    once = (window.start, window.end)
+    again = (window.at, window.lasts)
+    if any(once) == any(again) or None in (once if any(once) else again):
+        yield "start", "write start: and end: for once, or at: and lasts: for again and again"
+        return
+    try:
+        ZoneInfo(window.timezone)
+    except (ValueError, OSError, LookupError):
+        yield "timezone", f'"{window.timezone}" is no time zone; write one like UTC or Europe/Berlin'
+        return
+    yield from _once(window) if any(once) else _again(window)
+
+
+def _once(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
+    moments = []
+    for key, text in (("start", window.start), ("end", window.end)):
+        try:
+            moments.append(moment(str(text), window.timezone))
+        except ValueError:
+            yield key, f'"{text}" is no time; write one like 2026-12-01T22:00Z'
+    if len(moments) == 2 and moments[0] >= moments[1]:
+        yield "end", "is not after start; swap them, or write a later end"
+    if window.days:
+        yield "days", "goes with at: and lasts:; remove it"
+
+
+def _again(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
+    from checker.units import parse_duration
+
+    try:
+        time.fromisoformat(str(window.at))
+    except ValueError:
+        yield "at", f'"{window.at}" is no time of day; write one like 02:30'
+    try:
+        lasts_s = parse_duration(str(window.lasts))
+        if not 0 < lasts_s <= LONGEST_S:
+            yield "lasts", "write more than 0s and at most 24h"
+    except ValueError as error:
+        yield "lasts", f'"{window.lasts}" is not valid: {error}'
+    for day in window.days:
+        if day not in DAYS:
+            yield "days", f'"{day}" is no day; write {", ".join(DAYS)}'

@@ -1,0 +1,76 @@
+"""Care of the database file itself: free pages given back, a copy made while runs go on, damage looked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from checker.errors import StorageError, UsageError
+from storage.driver import driver
+from storage.sqlite import errors_of, reading_connection
+
+_WAIT_S = 60.0
+_PAGES_AT_ONCE = 2000
+_COPIED_AT_ONCE = 10_000
+_INCREMENTAL = 2
+
+
+def vacuumed(path: Path, full: bool) -> tuple[int, int]:
+    """Give free pages back to the disk; size of the file in bytes before and after.
+
+    A part at a time, so that others write in between; ``full`` writes the whole file anew instead, after which a
+    file that an older version made can be vacuumed in parts, too. Raises StorageError and StorageBusy.
+    """
+    before = path.stat().st_size
+    with errors_of(path), closing(driver().connect(str(path), timeout=_WAIT_S, isolation_level=None)) as connection:
+        in_parts = connection.execute("pragma auto_vacuum").fetchone()[0] == _INCREMENTAL
+        if full or not in_parts:
+            if not full:
+                raise UsageError(f"{path}: was made without room for vacuuming in parts; add --full, this once")
+            connection.execute("pragma auto_vacuum = incremental")
+            connection.execute("vacuum")
+        else:
+            while connection.execute("pragma freelist_count").fetchone()[0]:
+                connection.execute(f"pragma incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    return before, path.stat().st_size
+
+
+def backed_up(path: Path, target: Path, force: bool, note: Callable[[int, int], None]) -> int:
+    """Copy the database with SQLite's online backup; gives the size of the copy in bytes.
+
+    ``note`` is told how many pages of how many are copied. Raises UsageError for a target that is there, and
+    StorageError.
+    """
+    if target.exists() and not force:
+        raise UsageError(f"{target}: is there already; name another file, or replace it with --force")
+    if target.exists() and target.samefile(path):
+        raise UsageError(f"{target}: is the database itself; name another file")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target.parent}: no such folder; make it, or name another file")
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with closing(reading_connection(path)) as source, errors_of(part):
+            part.touch(mode=0o600)
+            with closing(driver().connect(str(part))) as copy:
+                source.backup(copy, pages=_COPIED_AT_ONCE, progress=lambda _, left, total: note(total - left, total))
+        os.replace(part, target)
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror}; name another file") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def faults(path: Path, quick: bool) -> list[str]:
+    """What SQLite finds wrong with the file; with ``quick`` not whether indexes and rows agree."""
+    with errors_of(path), closing(reading_connection(path)) as connection:
+        check = "quick_check" if quick else "integrity_check"
+        found = [str(row[0]) for row in connection.execute(f"pragma {check}")]
+        if quick or found != ["ok"]:
+            return [text for text in found if text != "ok"]
+        rows = connection.execute("pragma foreign_key_check").fetchall()
+        return [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in rows[:100]]
