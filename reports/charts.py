@@ -81,7 +81,7 @@ def _style() -> Iterator[None]:
 
 
 def _picture(chart: Chart, images: str) -> Picture:
-    rows = np.array([_numbers(line.values) for line in chart.lines], np.float64).reshape(len(chart.lines), -1)
+    rows = np.array([_numbers(line.values) for line in chart.lines], np.float64).reshape(len(chart.lines), len(chart.x))
     if chart.log:
         rows[rows <= 0] = np.nan
     if not np.isfinite(rows).any():

@@ -15,7 +15,8 @@ _STEPS_MS = (
 )
 _MONDAY_MS = 4 * _DAY_MS
 """The first Monday after the beginning of 1970: steps of weeks begin on Mondays."""
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
+_SCALES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+"""From where on, by what, and the letter."""
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -54,8 +55,8 @@ def short(value: float, _place: object = None) -> str:
     size = abs(value)
     if size >= 1e15 or size < 1e-4:
         return f"{value:.0e}".replace("e+", "e").replace("e-0", "e-")
-    for scale, letter in _SCALES:
-        if size >= scale:
+    for least, scale, letter in _SCALES:
+        if size >= least:
             return f"{_plain(value / scale)}{letter}"
     return _plain(value)
 
