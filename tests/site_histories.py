@@ -21,7 +21,7 @@ def write_fleet(path: Path, names: Sequence[str], at_ms: int = AT_MS, runs: int 
     The first server is down in the fourth and the fifth run, the second from the last but one on, and the third is
     degraded in the last; the others are up.
     """
-    fleet = [server(name, group=f"group {place % 3}", objective_ratio=0.999) for place, name in enumerate(names)]
+    fleet = [server(name, group=f"group {place % 3}", objective=0.999) for place, name in enumerate(names)]
     with open_store(path) as store:
         for run in range(runs):
             checks = [_check(place, name, run, runs, at_ms) for place, name in enumerate(names)]
