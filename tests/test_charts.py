@@ -72,7 +72,9 @@ def test_same_chart_gives_the_same_bytes() -> None:
 
 
 def test_png_is_of_the_size_that_is_said_and_on_a_ground_of_its_own() -> None:
-    found = re.search(r'width="(\d+)" height="(\d+)" alt="[^"]+" src="data:image/png;base64,([^"]+)"', drawn(images="png").markup)
+    found = re.search(
+        r'width="(\d+)" height="(\d+)" alt="[^"]+" src="data:image/png;base64,([^"]+)"', drawn(images="png").markup
+    )
     assert found is not None
     width, height = struct.unpack(">II", b64decode(found[3])[16:24])
     assert width / height == pytest.approx(int(found[1]) / int(found[2]), rel=0.01)
@@ -81,7 +83,7 @@ def test_png_is_of_the_size_that_is_said_and_on_a_ground_of_its_own() -> None:
 def test_svg_has_neither_ids_nor_inline_styles_nor_colours_of_its_own() -> None:
     for shape in DRAWN:
         markup = drawn(shape, [[1.0, 2.0, 3.0]] * 3, unit="ms", threshold=2.0).markup
-        assert not re.search(r' id=|style|clip-path|<use|xlink|metadata|#[0-9a-f]{6}|url\(', markup), markup
+        assert not re.search(r" id=|style|clip-path|<use|xlink|metadata|#[0-9a-f]{6}|url\(", markup), markup
 
 
 def test_svg_is_named_for_who_cannot_see_it() -> None:

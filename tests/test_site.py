@@ -65,7 +65,12 @@ def test_every_server_has_a_page_json_and_two_badges(site: Path) -> None:
     wanted = {"index.html", "index.json", "feed.xml", LIST}
     for one in index["servers"]:
         slug = one["slug"]
-        wanted |= {f"servers/{slug}.html", f"servers/{slug}.json", f"badges/{slug}.svg", f"badges/{slug}-uptime-30d.svg"}
+        wanted |= {
+            f"servers/{slug}.html",
+            f"servers/{slug}.json",
+            f"badges/{slug}.svg",
+            f"badges/{slug}-uptime-30d.svg",
+        }
     assert names_in(site) == wanted
     assert not list(site.parent.glob("etc*"))
 
@@ -77,7 +82,9 @@ def test_index_says_the_worst_first(site: Path) -> None:
     headings = ["".join(one.itertext()) for one in tree.iter("h2")]
     assert headings[0] == "Open incidents"
     assert headings[-1] == "Recent incidents"
-    (first,) = [next(iter(group.iter("li"))) for group in tree.iter("section") if "group 1" in "".join(group.itertext())][:1]
+    (first,) = [
+        next(iter(group.iter("li"))) for group in tree.iter("section") if "group 1" in "".join(group.itertext())
+    ][:1]
     assert "orders" in "".join(first.itertext())
     assert "<script>alert(1)</script>" in said
 
@@ -99,7 +106,13 @@ def test_availability_is_that_of_the_known_time(site: Path) -> None:
 def test_page_of_a_server_tells_what_it_knows_and_keeps_details_to_itself(site: Path) -> None:
     page = (site / "servers" / "orders.html").read_text()
     tree = valid_page(page)
-    assert [one.text for one in tree.iter("h2")] == ["Availability", "Latency", "Incidents", "Reasons", "What it offers"]
+    assert [one.text for one in tree.iter("h2")] == [
+        "Availability",
+        "Latency",
+        "Incidents",
+        "Reasons",
+        "What it offers",
+    ]
     assert "connect_refused" in texts(tree)
     assert "10.0.0.7" not in page
     assert "http://h/" not in page
@@ -190,8 +203,9 @@ def test_file_that_says_the_same_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("mine")
-    with pytest.raises(UsageError, match=r"index\.html is there and was not put there by `report site`"), site_folder(
-        tmp_path, ["index.html"]
+    with (
+        pytest.raises(UsageError, match=r"index\.html is there and was not put there by `report site`"),
+        site_folder(tmp_path, ["index.html"]),
     ):
         pytest.fail("must not get here")
     assert names_in(tmp_path) == {"index.html"}
