@@ -16,10 +16,12 @@ MOST_BYTES = 2_000_000
 """Of a page; above it tables are cut, and then charts are left out."""
 MOST_CHARTS = {"svg": 24, "png": 12}
 """Drawn by the chart library; hand-written strips are not counted."""
-MOST_STRIPS = 120
+MOST_STRIPS = 60
 """Rows of cells in a picture."""
 _FOLDED_FROM = 12
 """Rows of a table that is folded away where a picture shows the same."""
+_TALL_FROM = 40
+"""Rows of a table that scrolls in a box of its own, so that what follows is not out of reach."""
 _ROOM: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (500, 12), (200, 8), (50, 4), (10, 1))
 """How many rows of each table and how many charts are tried, one after the other, until the page is small enough."""
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
@@ -53,6 +55,8 @@ class _Part:
     rows: Sequence[Markup]
     rows_left_out: int
     folded: bool
+    tall: bool
+    """Whether the table scrolls in a box of its own."""
 
 
 def page(report: Report, images: str = "svg") -> str:
@@ -98,6 +102,7 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
         rows=rows,
         rows_left_out=0 if table is None else len(table.rows) - len(rows),
         folded=bool(figures) and len(rows) > _FOLDED_FROM,
+        tall=len(rows) > _TALL_FROM,
     )
 
 

@@ -55,7 +55,13 @@ def paths(picture: Picture, colour: str) -> list[str]:
 )
 def test_every_shape_draws_whatever_the_values_are(shape: Shape, row: list[float | None]) -> None:
     assert drawn(shape, [row, row, row], unit="ms", threshold=4.0, marks=[Mark(times(1, 1)[0], "x")]).markup
-    assert drawn(shape, [row, row, row], "png", x_is_time=False, x=[f"word {n}" for n in range(len(row))]).markup
+    assert drawn(shape, [row, row, row], x_is_time=False, x=[f"word {n}" for n in range(len(row))]).markup
+
+
+@pytest.mark.parametrize("shape", DRAWN)
+def test_every_shape_is_drawn_as_png(shape: Shape) -> None:
+    picture = drawn(shape, [[1.0, None, 3.0]] * 3, "png", title="p95 <b>")
+    assert picture.markup.startswith('<img class="chart" width="760" height="230" alt="p95 &lt;b&gt;: ')
 
 
 @pytest.mark.parametrize("shape", DRAWN)
@@ -72,9 +78,8 @@ def test_same_chart_gives_the_same_bytes() -> None:
 
 
 def test_png_is_of_the_size_that_is_said_and_on_a_ground_of_its_own() -> None:
-    found = re.search(
-        r'width="(\d+)" height="(\d+)" alt="[^"]+" src="data:image/png;base64,([^"]+)"', drawn(images="png").markup
-    )
+    pattern = r'width="(\d+)" height="(\d+)" alt="[^"]+" src="data:image/png;base64,([^"]+)"'
+    found = re.search(pattern, drawn(images="png").markup)
     assert found is not None
     width, height = struct.unpack(">II", b64decode(found[3])[16:24])
     assert width / height == pytest.approx(int(found[1]) / int(found[2]), rel=0.01)

@@ -31,11 +31,17 @@ def small(*sections: Section, **values: object) -> Report:
     return replace(good, **values)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("servers", [1, 30, 1000])
-def test_page_is_valid_and_small_with_any_number_of_servers(servers: int) -> None:
-    text = page(report(servers, 90))
-    valid_page(text)
+@pytest.mark.parametrize("servers", [1, 30])
+def test_page_is_valid(servers: int) -> None:
+    valid_page(page(report(servers, 90)))
+
+
+def test_page_of_a_thousand_servers_is_small_and_has_all_their_rows() -> None:
+    text = page(report(1000, 90))
     assert len(text.encode()) < MOST_BYTES
+    assert text.count("team-2-search-0989</th>") == 2
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
 
 
 def test_page_with_png_images_is_valid_and_small() -> None:
@@ -55,7 +61,7 @@ def test_page_of_a_report_without_charts_needs_no_chart_library() -> None:
 
 
 def test_same_report_gives_the_same_page() -> None:
-    assert page(report(30)) == page(report(30))
+    assert page(report(3)) == page(report(3))
 
 
 def test_what_is_too_large_is_cut_and_says_so() -> None:
@@ -83,9 +89,8 @@ def test_more_rows_of_states_than_one_can_look_at_are_left_out_with_a_word() -> 
 
 def test_hostile_names_are_text_and_nothing_else() -> None:
     tree = valid_page(page(report(30)))
-    assert [one.text or "" for one in tree.iter("script")] != []
     assert len(list(tree.iter("script"))) == 1
-    assert not [one for one in tree.iter("img")]
+    assert not list(tree.iter("img"))
     said = texts(tree)
     for name in HOSTILE:
         if len(name) <= 80 and name.isprintable():

@@ -1,4 +1,4 @@
-"""Pages in a real browser: nothing fails, nothing is asked of anybody else, and they work by keyboard, dark and narrow."""
+"""Pages in a real browser: nothing fails, nothing is asked of others, and they work by keyboard, dark and narrow."""
 
 from __future__ import annotations
 
