@@ -147,7 +147,7 @@ def test_columns_follow_the_records() -> None:
         field.name for field in fields(Stages)
     }
     probe_columns = {column.name for column in tables.probes.columns}
-    assert probe_fields == probe_columns - {"server_id", "run_id", "position", "mcp_facts_id"}
+    assert probe_fields - {"url"} == probe_columns - {"server_id", "run_id", "position", "mcp_facts_id", "url_id"}
     check_fields = {field.name for field in fields(CheckResult)} - {"server", "probes"}
     assert check_fields == {column.name for column in tables.checks.columns} - {"server_id", "run_id"}
     run_columns = {column.name for column in tables.runs.columns}

@@ -76,7 +76,8 @@ class _Writer:
 
     def write(self) -> None:
         with self._engine.begin() as connection:
-            self._ids = dict(connection.execute(select(tables.servers.c.name, tables.servers.c.id)).tuples().all())
+            rows = connection.execute(select(tables.servers.c.name, tables.servers.c.id))
+            self._ids = {row.name: row.id for row in rows}
             self._write_runs(connection)
             self._urls = self._write_urls(connection)
             self._write_facts(connection)

@@ -103,7 +103,8 @@ def note_written(connection: Connection, run_id: int, written: Mapping[int, int]
     if min(written.values()) >= (connection.scalar(select(func.max(rollup_state.c.rolled_until_ms))) or 0):
         return
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms)
-    until = dict(connection.execute(found.where(rollup_state.c.server_id.in_(list(written)))).tuples().all())
+    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(written))))
+    until = {row.server_id: row.rolled_until_ms for row in rows}
     from storage.rollups.states import set_back  # numpy takes long to import, and rows are seldom late
 
     for server, at_ms in written.items():
