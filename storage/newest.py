@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, select, text
 
-from storage.tables import checks, contract_versions, mcp_facts, probes, servers
+from storage.tables import contract_versions
+
+_FACTS = (
+    "server_name",
+    "server_version",
+    "protocol_version",
+    "era",
+    "transport",
+    "tool_count",
+    "resource_count",
+    "template_count",
+    "prompt_count",
+)
+# Cross joins: SQLite takes servers first, and does not read through all checks to find the newest of each.
+_NEWEST = """(select n.run_id from checks n where n.server_id = s.id and not n.suspect
+    order by n.run_id desc limit 1)"""
+_CHECKS = f"""select c.* from servers s cross join checks c on c.server_id = s.id
+    and c.run_id = {_NEWEST}"""  # noqa: S608 # our names
+_OFFERS = f"""select p.server_id, {", ".join(f"f.{name}" for name in _FACTS)}
+    from servers s cross join probes p on p.server_id = s.id and p.run_id = {_NEWEST}
+    join mcp_facts f on f.id = p.mcp_facts_id"""  # noqa: S608 # our names
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +61,15 @@ class Offer:
 
 def newest_checks(connection: Connection) -> dict[int, Newest]:
     """By server id; suspect checks are passed over. A step in the index for each server, whatever the history."""
-    run_id = (
-        select(checks.c.run_id)
-        .where(checks.c.server_id == servers.c.id, ~checks.c.suspect)
-        .order_by(checks.c.run_id.desc())
-        .limit(1)
-        .correlate(servers)
-        .scalar_subquery()
-    )
-    newest = and_(checks.c.server_id == servers.c.id, checks.c.run_id == run_id)
-    found = select(checks).select_from(servers).join(checks, newest)
     return {
         row.server_id: Newest(row.run_id, row.started_at_ms, row.status, row.reason, bool(row.maintenance))
-        for row in connection.execute(found)
+        for row in connection.execute(text(_CHECKS))
     }
 
 
 def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int, Offer]:
     """By server id, of those that have an MCP side that answered in these checks or has a contract."""
-    run_id = (
-        select(func.max(checks.c.run_id)).where(checks.c.server_id == servers.c.id).correlate(servers).scalar_subquery()
-    )
-    wanted = (
-        select(probes.c.server_id, probes.c.run_id, *(mcp_facts.c[name] for name in _FACTS))
-        .select_from(servers)
-        .join(probes, and_(probes.c.server_id == servers.c.id, probes.c.run_id == run_id))
-        .join(mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id)
-    )
-    facts = {row.server_id: row for row in connection.execute(wanted)}
+    facts = {row.server_id: row for row in connection.execute(text(_OFFERS))}
     number = func.max(contract_versions.c.version).label("version")
     newest = select(contract_versions.c.server_id, number).group_by(contract_versions.c.server_id).subquery()
     same = and_(
@@ -77,19 +78,6 @@ def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int,
     )
     versions = {row.server_id: row for row in connection.execute(select(contract_versions).join(newest, same))}
     return {one: _offer(facts.get(one), versions.get(one)) for one in found if one in facts or one in versions}
-
-
-_FACTS = (
-    "server_name",
-    "server_version",
-    "protocol_version",
-    "era",
-    "transport",
-    "tool_count",
-    "resource_count",
-    "template_count",
-    "prompt_count",
-)
 
 
 def _offer(facts: Row[tuple[object, ...]] | None, version: Row[tuple[object, ...]] | None) -> Offer:
