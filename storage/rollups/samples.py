@@ -99,9 +99,10 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
     """The probes of these checks, with the times of these stages."""
     times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
     found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
-    bounds = {"first_run": int(checks.run.min(initial=0)), "last_run": int(checks.run.max(initial=0))}
+    first_run, last_run = (int(checks.run.min()), int(checks.run.max())) if len(checks.run) else (0, -1)
     of_servers = np.unique(checks.server).tolist()
     every = len(of_servers) > _MOST_NAMED
+    bounds = {"first_run": first_run, "last_run": last_run}
     rows = connection.execute(found, {"every": every, "servers": [] if every else of_servers, **bounds}).all()
     columns = _columns(rows, 5 + max(1, len(stages)))
     server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
