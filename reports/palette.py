@@ -54,7 +54,7 @@ DARK = {
     "rest": "#767e88",
 }
 
-SERIES = ("c1", "c2", "c3", "c4", "c5", "c6")
+SERIES = ("c1", "c2", "c4", "c3", "c5", "c6")
 """The lines of a chart, in this order; then once more, dashed."""
 DASHES = ("", "6 3")
 COLOURED = len(SERIES) * len(DASHES)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from builders import AT_MS
 from checker.errors import UsageError
+from conftest import ROOT
 from documents_parsed import outside, texts, valid_page
 from reports.site.badges import badge, uptime_badge
 from reports.site.facts import FEWEST_FOR_P95
@@ -302,3 +303,10 @@ def test_command_says_what_is_wrong(
     assert done.returncode == 3
     assert message in done.stderr
     assert not (tmp_path / "public").exists()
+
+
+def test_every_field_of_the_json_files_is_documented(site: Path) -> None:
+    text = (ROOT / "docs" / "pages.md").read_text()
+    index, one = (json.loads((site / name).read_text()) for name in ("index.json", "servers/orders.json"))
+    fields = {*index, *index["servers"][0], *one, *one["incidents"][0]} | {"start", *index["servers"][0]["known_ms"]}
+    assert sorted(name for name in fields if f"`{name}`" not in text) == []
