@@ -156,8 +156,10 @@ def test_feed_without_an_address_has_no_links_of_items(tmp_path: Path) -> None:
 
 def test_site_of_one_server_checked_once(tmp_path: Path) -> None:
     now_ms = write_fleet(tmp_path / "h.db", ["search"], runs=1)
-    write(tmp_path / "h.db", tmp_path / "public", now_ms)
+    with open_past(tmp_path / "h.db", now_ms) as past:
+        write_site(past, tmp_path / "public", "not \udcff UTF-8", None, lambda done, total: None)
     tree = valid_page((tmp_path / "public" / "index.html").read_text())
+    assert "not \N{REPLACEMENT CHARACTER} UTF-8" in texts(tree)
     assert "the server is up" in texts(tree)
     assert "none in the last 90 days" in texts(tree)
 

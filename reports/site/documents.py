@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from reports.documents import iso
-from reports.site.facts import Happening, Latencies, Site, Subject
-from reports.templating import clean
+from reports.site.facts import Happening, Latencies, Site, Subject, Values
 
 
 def overview(site: Site) -> str:
@@ -72,14 +73,20 @@ def _subject(one: Subject) -> dict[str, Any]:
     }
 
 
-def _slots(starts: Any, cells: Any, latencies: Any) -> list[dict[str, Any]]:
+@lru_cache(maxsize=2)
+def _starts(slots_ms: tuple[int, ...]) -> list[str | None]:
+    """The begins of slots, which are the same for all servers."""
+    return [iso(start) for start in slots_ms]
+
+
+def _slots(slots_ms: tuple[int, ...], cells: Values, latencies: Sequence[Latencies]) -> list[dict[str, Any]]:
     return [
         {
-            "start": iso(start),
-            "availability_ratio": None if cells[place] is None else round(cells[place], 6),
+            "start": start,
+            "availability_ratio": None if cell is None else round(cell, 6),
             **{f"{line.kind}_{name}": value for line in latencies for name, value in _percentiles(line, place)},
         }
-        for place, start in enumerate(starts)
+        for place, (start, cell) in enumerate(zip(_starts(slots_ms), cells, strict=True))
     ]
 
 
@@ -93,13 +100,4 @@ def _incident(one: Happening) -> dict[str, Any]:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """The document, readable for machines and people; names that UTF-8 cannot hold are cleaned."""
-    return orjson.dumps(_fit(document), option=orjson.OPT_APPEND_NEWLINE).decode()
-
-
-def _fit(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {clean(str(key)): _fit(one) for key, one in value.items()}
-    return [_fit(one) for one in value] if isinstance(value, list) else value
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE).decode()

@@ -12,6 +12,7 @@ import orjson
 
 from reports.report import Level
 from reports.site.slugs import slugs
+from reports.templating import clean
 from storage.newest import Newest, Offer, newest_checks, newest_offers
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
@@ -117,9 +118,9 @@ class Site:
     subjects: Sequence[Subject]
     level: Level
     verdict: str
-    hours: Sequence[int]
+    hours: tuple[int, ...]
     """Begins of the hours of the last day, Unix milliseconds."""
-    days: Sequence[int]
+    days: tuple[int, ...]
 
 
 def gather(past: Past, title: str) -> Site:
@@ -153,13 +154,13 @@ def gather(past: Past, title: str) -> Site:
     ]
     level, verdict = _verdict(subjects)
     return Site(
-        title=title,
+        title=clean(title),
         now_ms=past.now_ms,
         subjects=subjects,
         level=level,
         verdict=verdict,
-        hours=[slot * HOUR_MS for slot in hours.slots],
-        days=[slot * DAY_MS for slot in days.slots],
+        hours=tuple(slot * HOUR_MS for slot in hours.slots),
+        days=tuple(slot * DAY_MS for slot in days.slots),
     )
 
 
