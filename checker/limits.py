@@ -155,11 +155,11 @@ class Keep:
 
     raw: Seconds = 30 * 86400.0
     """Every check and probe; full days in UTC."""
-    hours: Seconds = 90 * 86400.0
-    """What each hour came to; of the stages of probes, three days."""
+    hours: Seconds = 35 * 86400.0
+    """What each hour came to: whole checks and durations; the rest of single probes is kept for three days."""
     days: Seconds = 1825 * 86400.0
     """What each day came to, and incidents."""
-    max_size: Bytes | None = 1024**3
+    max_size: Bytes | None = 900 * 1024**2
     """Size of the database above which raw rows, then hours, go before their time; null sets none."""
     after_runs: bool = True
     """Whether a run that is over sees to it, at most once an hour; `mcp-status db prune` does so at any time."""

@@ -14,8 +14,8 @@ from storage.tables import rollup_marks, rollup_state, runs
 
 Step = Callable[..., None]
 """A part of the work: called with a connection, inside a transaction, and the count of what went."""
-STAGE_HOURS_MS = 3 * DAY_MS
-"""How long hour buckets of the stages of probes are kept: there are many, and days have them too."""
+DETAIL_HOURS_MS = 3 * DAY_MS
+"""How long hour buckets of the stages and outcomes of probes are kept: there are many, and days have them too."""
 _AT_ONCE = 200
 _OLD_PROBES = """delete from probes where server_id = :server and run_id < :run
     and not exists (select 1 from checks c where c.server_id = probes.server_id and c.run_id = probes.run_id)"""
@@ -48,18 +48,20 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
         *raw_steps(connection, raw_ms),
         *_bucket_steps(connection, "hour_outcomes", hours),
         *_bucket_steps(connection, "hour_latency", hours),
-        *stage_steps(connection, now_ms),
+        *detail_steps(connection, now_ms),
         *_bucket_steps(connection, "day_outcomes", days),
         *_bucket_steps(connection, "day_latency", days),
         partial(_drop_incidents, before_ms=days * DAY_MS),
     ]
 
 
-def stage_steps(connection: Connection, now_ms: int) -> list[Step]:
-    """Drop the hour buckets of stages whose days are there: done after every roll, there are so many of them."""
-    return _bucket_steps(
-        connection, "hour_latency", (now_ms - STAGE_HOURS_MS) // DAY_MS * DAY_HOURS, "stage <> 'total'"
-    )
+def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
+    """Drop old hour buckets of single probes, whose days are there: done after every roll, there are so many."""
+    slot = (now_ms - DETAIL_HOURS_MS) // DAY_MS * DAY_HOURS
+    return [
+        *_bucket_steps(connection, "hour_latency", slot, "stage <> 'total'"),
+        *_bucket_steps(connection, "hour_outcomes", slot, "kind <> 'check' and stage = 'total'"),
+    ]
 
 
 def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
@@ -92,7 +94,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
         if found:
             return found
     oldest = connection.scalar(text("select min(slot) from hour_latency"))
-    if oldest is None or oldest >= (now_ms - STAGE_HOURS_MS) // HOUR_MS:
+    if oldest is None or oldest >= (now_ms - DETAIL_HOURS_MS) // HOUR_MS:
         return []
     next_slot = (oldest // DAY_HOURS + 1) * DAY_HOURS
     return [

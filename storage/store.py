@@ -176,7 +176,7 @@ class Store:
                 note(done, total)
         with self._transaction() as connection:
             marks.advance_first_run(connection, now_ms)
-            for drop in retention.stage_steps(connection, now_ms):
+            for drop in retention.detail_steps(connection, now_ms):
                 drop(connection, Pruned())
         return folded
 

@@ -46,9 +46,9 @@ def info(fmt: str, db: Path | None) -> int:
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Take the times of its history: block.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
 @click.option("--raw", type=Duration(), help="Keep checks and probes this long; full days in UTC. [default: 30d]")
-@click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 90d]")
+@click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 35d]")
 @click.option("--days", type=Duration(), help="Keep what each day came to this long. [default: 1825d]")
-@click.option("--max-size", type=Size(), help="Then drop the oldest until the rows take no more. [default: 1GiB]")
+@click.option("--max-size", type=Size(), help="Then drop the oldest until the rows take no more. [default: 900MiB]")
 @output_format
 @database
 def prune(

@@ -7,6 +7,10 @@ from importlib import import_module
 import click
 
 REPORTS = {
+    "availability": ("checker.cli.report_availability", "How long servers were up, against their objectives."),
+    "incidents": ("checker.cli.report_incidents", "When servers were down, for how long, and why."),
+    "contract": ("checker.cli.report_contract", "What MCP servers offer differently than before."),
+    "cost": ("checker.cli.report_cost", "What tool lists cost a model, and checks the checker."),
     "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
@@ -36,6 +40,9 @@ def command() -> None:
     """Reports from the history.
 
     \b
+    mcp-status report availability --since 90d              who missed its objective, and the budget left
+    mcp-status report latency --by stage                    where the time goes
+    mcp-status report site public                           a status page as a folder of files
     mcp-status report recommendations                       which settings to change, and why
     mcp-status report recommendations --config fleet.yaml   with a look at its timeouts
     """  # noqa: D301 # click wants the backspace itself

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event, insert, select, text, update
 from checker.model import McpFacts, RunInfo, RunState
 from checker.model import Server as Checked
 from storage import tables
-from storage.retention import STAGE_HOURS_MS
+from storage.retention import DETAIL_HOURS_MS
 from storage.rollups.marks import DAY_HOURS, HOUR_MS
 from storage.rollups.roll import fold_rows
 from storage.rollups.samples import Checks, Probes
@@ -87,7 +87,7 @@ class _Writer:
                 with self._engine.begin() as connection:
                     self._write_day(connection, servers, day_ms)
             with self._engine.begin() as connection:
-                self._drop_stages(connection, [self._ids[one.name] for one in servers])
+                self._drop_details(connection, [self._ids[one.name] for one in servers])
             _note(low + len(servers), len(self._fleet))
         with self._engine.begin() as connection:
             self._mark(connection)
@@ -144,12 +144,16 @@ class _Writer:
             rolled, rolled_probes = _only(checks, probes, checks.at_ms < rolled_ms)
             fold_rows(connection, states_of(connection, ids), rolled, rolled_probes, rolled_ms)
 
-    def _drop_stages(self, connection: Connection, servers: Sequence[int]) -> None:
-        slot = (self._end_ms - STAGE_HOURS_MS) // DAY_MS * DAY_HOURS
-        own = select(tables.series.c.id).where(tables.series.c.server_id.in_(servers), tables.series.c.stage != "total")
-        for number in connection.scalars(own).all():
-            values = {"series": number, "slot": slot}
-            connection.execute(text("delete from hour_latency where series_id = :series and slot < :slot"), values)
+    def _drop_details(self, connection: Connection, servers: Sequence[int]) -> None:
+        slot = (self._end_ms - DETAIL_HOURS_MS) // DAY_MS * DAY_HOURS
+        of_servers = tables.series.c.server_id.in_(servers)
+        for table, of_series in (
+            ("hour_latency", tables.series.c.stage != "total"),
+            ("hour_outcomes", tables.series.c.kind != "check"),
+        ):
+            for number in connection.scalars(select(tables.series.c.id).where(of_servers, of_series)).all():
+                values = {"series": number, "slot": slot}
+                connection.execute(text(f"delete from {table} where series_id = :series and slot < :slot"), values)
 
     def _mark(self, connection: Connection) -> None:
         """Say from when on raw rows are there, and that what was before them is not known."""

@@ -42,13 +42,7 @@ class OutcomeBuckets:
         order = np.argsort(bucket, kind="stable")
         starts = np.searchsorted(bucket[order], np.arange(len(slots)))
         numbers = np.add.reduceat(self.numbers[order], starts)
-        found: dict[int, dict[str, int]] = {}
-        for place, text in enumerate(self.reasons):
-            if text is not None:
-                of_bucket = found.setdefault(int(bucket[place]), {})
-                for reason, times in orjson.loads(text).items():
-                    of_bucket[reason] = of_bucket.get(reason, 0) + times
-        return OutcomeBuckets(of_series, slots, numbers, [reasons_text(found.get(one)) for one in range(len(slots))])
+        return OutcomeBuckets(of_series, slots, numbers, _merged_reasons(bucket, self.reasons, len(slots)))
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Rows of the tables that keep outcomes, of `OUTCOME_COLUMNS`."""
@@ -152,6 +146,26 @@ def joined_latencies(parts: Iterable[LatencyBuckets]) -> LatencyBuckets:
             count=np.concatenate([part.cells.count for part in all_parts]),
         ),
     )
+
+
+def _merged_reasons(bucket: Integers, texts: Sequence[str | None], size: int) -> list[str | None]:
+    """The reasons of each bucket's texts, added up; a text that is alone stays as it is, which most do."""
+    merged: list[str | None] = [None] * size
+    several: dict[int, list[str]] = {}
+    for one, text in zip(bucket.tolist(), texts, strict=True):
+        if text is not None:
+            first = merged[one]
+            if first is None:
+                merged[one] = text
+            else:
+                several.setdefault(one, [first]).append(text)
+    for one, of_bucket in several.items():
+        counts: dict[str, int] = {}
+        for text in of_bucket:
+            for reason, times in orjson.loads(text).items():
+                counts[reason] = counts.get(reason, 0) + times
+        merged[one] = reasons_text(counts)
+    return merged
 
 
 def _columns(rows: Sequence[Any], number: int) -> list[Any]:

@@ -165,6 +165,22 @@ def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, Latencies]:
     return outcomes, _latencies(server[row], kind[row], stage, hour[row], probes.times_us[row, stage])
 
 
+def spans(
+    at_ms: Integers, outcome: Integers, gap_ms: Integers, closes: Any, until_ms: int
+) -> tuple[Integers, Integers, Integers]:
+    """The time that each check speaks for, as from and to, and the state it says.
+
+    The checks lie server after server, by time; ``gap_ms`` is the time since the check before, -1 where there is none,
+    and ``closes`` marks the last check of each server.
+    """
+    next_ms = np.append(at_ms[1:], _NEVER)[: len(at_ms)]
+    next_ms[closes] = _NEVER
+    longest = np.clip(_HOLD_GAPS * gap_ms, LEAST_HOLD_MS, MOST_HOLD_MS)
+    longest[gap_ms < 0] = LEAST_HOLD_MS
+    end = np.minimum(np.minimum(next_ms, at_ms + longest), until_ms)
+    return at_ms, end, np.where(outcome == Outcome.SUSPECT, Outcome.UNKNOWN, outcome)
+
+
 def _times(
     place: Integers,
     at_ms: Integers,
@@ -175,13 +191,8 @@ def _times(
     until_ms: int,
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """How long each check spoke for its server, cut at full hours: place of the server, hour, state, milliseconds."""
-    next_ms = np.append(at_ms[1:], _NEVER)[: len(at_ms)]
-    next_ms[closes] = _NEVER
-    longest = np.clip(_HOLD_GAPS * gap_ms, LEAST_HOLD_MS, MOST_HOLD_MS)
-    longest[gap_ms < 0] = LEAST_HOLD_MS
-    start = np.maximum(at_ms, before.from_ms[place])
-    end = np.minimum(np.minimum(next_ms, at_ms + longest), until_ms)
-    state = np.where(outcome == Outcome.SUSPECT, Outcome.UNKNOWN, outcome)
+    start, end, state = spans(at_ms, outcome, gap_ms, closes, until_ms)
+    start = np.maximum(start, before.from_ms[place])
     pieces = []
     while len(start):
         cut = np.minimum(end, (start // HOUR_MS + 1) * HOUR_MS)

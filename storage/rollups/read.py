@@ -20,7 +20,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Outcomes, States, Turn, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
@@ -99,14 +99,15 @@ class Rollups:
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
         self._read: tuple[Checks, States] | None = None
+        self._folded: tuple[Outcomes, list[Turn]] | None = None
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
         """How many checks or probes came to what, and of checks how long each state lasted."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
         parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
-        checks, states = self._tail()
-        of_checks, _, _ = fold_checks(checks, states, self._now_ms)
+        checks, _ = self._tail()
+        of_checks, _ = self._folded_tail()
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
         if set(kinds) - {CHECK}:
@@ -154,10 +155,9 @@ class Rollups:
         wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
         if self._servers is not None:
             wanted = wanted.where(incidents.c.server_id.in_(self._servers))
-        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms))
-        rolled = [Incident(row.server_id, row.started_at_ms, row.ended_at_ms, row.reason) for row in rows]
-        checks, states = self._tail()
-        merged = _continued(rolled, fold_checks(checks, states, self._now_ms)[1])
+        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)).all()
+        rolled = [Incident(server, started_at_ms, ended_at_ms, why) for server, started_at_ms, ended_at_ms, why in rows]
+        merged = _continued(rolled, self._folded_tail()[1])
         return [
             one
             for one in merged
@@ -198,6 +198,12 @@ class Rollups:
             checks = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
             self._read = checks, states_of(self._connection, self._servers)
         return self._read
+
+    def _folded_tail(self) -> tuple[Outcomes, list[Turn]]:
+        """Their buckets, and where they turn servers down or up; folded once."""
+        if self._folded is None:
+            self._folded = fold_checks(*self._tail(), self._now_ms)[:2]
+        return self._folded
 
 
 class _Numbers:

@@ -24,14 +24,14 @@ REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
 
 _MOST_NAMED = 500
 """Servers that a query names; for more it reads all and leaves out what is not wanted."""
-_ROW = """c.server_id, c.run_id, c.started_at_ms,
+CHECK_ROW = """c.server_id, c.run_id, c.started_at_ms,
     case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
     when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""
-_UNROLLED = f"""select {_ROW} from rollup_state t
+_UNROLLED = f"""select {CHECK_ROW} from rollup_state t
     cross join checks c on c.server_id = t.server_id and c.run_id >= :first_run
     where (:every or t.server_id in :servers)
     and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
-_BETWEEN = f"""select {_ROW} from checks c
+_BETWEEN = f"""select {CHECK_ROW} from checks c
     where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 _PROBES = """select p.server_id, p.run_id, p.kind,
     case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
@@ -78,15 +78,16 @@ def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first
     None of them is of a run before ``first_run``.
     """
     wanted = {"every": servers is None, "servers": list(servers or [])}
-    return _checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
+    return read_checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
 
 
 def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
     """All raw checks of these servers that began in this time; reads through all their rows."""
-    return _checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
+    return read_checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
 
 
-def _checks(connection: Connection, query: str, **values: Any) -> Checks:
+def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
+    """The checks that a query gives, with the columns `CHECK_ROW` of ``c``; it names a list of ``servers``."""
     rows = connection.execute(text(query).bindparams(bindparam("servers", expanding=True)), values).all()
     columns = _columns(rows, 5)
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])

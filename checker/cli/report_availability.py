@@ -1,0 +1,57 @@
+"""`mcp-status report availability`: how long servers were up, against their objectives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from checker.cli.reporting import Asked, report_options, show
+from checker.units import parse_objective
+
+
+class Objective(click.ParamType[float]):
+    """An objective such as 99.9 or 99.9%, as a ratio."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The ratio; fails with the spelling that is expected."""
+        try:
+            return parse_objective(value if str(value).endswith("%") else float(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+@click.command("availability")
+@report_options(since="30d")
+@click.option(
+    "--objective",
+    "objective_ratio",
+    type=Objective(),
+    metavar="PERCENT",
+    help="Judge all servers by this objective, such as 99.9, instead of their own.",
+)
+def command(asked: Asked, objective_ratio: float | None) -> None:
+    """Say how long servers were up, and which of them miss their objective.
+
+    \b
+    availability = (healthy + degraded time) / (healthy + degraded + unhealthy time)
+    coverage     = known time / time since the server's first check in the period
+    budget left  = 1 - unhealthy time / ((1 - objective) x known time)
+    burn rate    = unhealthy share of the known time in a window / (1 - objective)
+
+    A check speaks for its server until the next one, for three times the time between checks at most. Unknown time, to
+    which suspect checks lead, and maintenance are in neither part; they are shown beside it. docs/availability.md has
+    an example worked out.
+
+    \b
+    mcp-status report availability --group prod
+    mcp-status report availability --since 90d --objective 99.9
+    mcp-status report availability --format html -o availability.html
+    """  # noqa: D301 # click wants the backspace itself
+    from reports.availability import build
+
+    with asked.past() as (past, period):
+        report = build(past, period, objective_ratio, asked.selection)
+    show(report, asked)

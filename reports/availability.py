@@ -1,0 +1,185 @@
+"""The availability report: how long servers were up, against their objectives, and what is left of their budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.availability_columns import BURNS, CHECKS, GROUPS, REPAIRS, SERVERS
+from reports.burning import LENGTHS_MS, alert, burn_by_length
+from reports.repairs import by_server, most
+from reports.report import Level, Report, Section, Table
+from reports.show import per_cent
+from reports.standing import Standing, combined, standings
+from reports.state_charts import state_charts
+from reports.stats.slo import MINUTE_MS
+from storage.past import Past
+from storage.rollups.read import Period
+
+_NAMED = 3
+_REASONS = 2
+_FORMULA = (
+    "availability = (healthy + degraded time) / (healthy + degraded + unhealthy time); unknown time, which suspect "
+    "checks are part of, and maintenance are in neither. coverage = known time / time since the first check. "
+    "budget left = 1 - unhealthy time / ((1 - objective) x known time)."
+)
+_BURN_TEXT = (
+    "burn = unhealthy share of the known time in the window / (1 - objective): at 1 the budget lasts just as long as "
+    "the objective is promised for. Page: 14.4 in 1 h and 5 min, or 6 in 6 h and 30 min; ticket: 1 in 3 d and 6 h; the "
+    "short window needs 4 checks, 2 of them bad. The windows of 6 h and 3 d begin at a full hour."
+)
+
+
+def build(past: Past, period: Period, objective_ratio: float | None = None, selection: str = "") -> Report:
+    """The report; ``objective_ratio`` stands in for the objectives of the servers."""
+    incidents = past.rollups.incidents(period.since_ms, period.until_ms)
+    servers = sorted(standings(past, period, incidents, objective_ratio), key=_worst_first)
+    of_server = by_server(incidents)
+    ids = {server.name: server.id for server in past.servers}
+    groups = []
+    for name in sorted({one.group for one in servers}):
+        members = [one for one in servers if one.group == name]
+        theirs = [incident for one in members for incident in of_server.get(ids[one.name], ())]
+        groups.append(combined(name, members, theirs, period))
+    overall = combined("all", servers, incidents, period)
+    never = len(past.servers) - len(servers)
+    return Report(
+        name="availability",
+        title="Availability",
+        verdict=verdict(servers, overall),
+        level=_level(servers, overall),
+        since_ms=period.since_ms,
+        until_ms=period.until_ms,
+        sections=(
+            Section(
+                "servers",
+                "Servers",
+                Table(SERVERS, [_server(one) for one in servers]),
+                _FORMULA,
+                state_charts(past, period, servers),
+            ),
+            Section("groups", "Groups", Table(GROUPS, [_group(one) for one in (*groups, overall)])),
+            Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),
+            _burn_section(servers),
+            Section("repairs", "Failures and repairs", Table(REPAIRS, _repairs(servers, overall))),
+        ),
+        servers=len(past.servers),
+        selection=selection,
+        facts=_facts(overall, objective_ratio),
+        notes=(f"{_counted(never, 'server')} not checked in this time, and left out",) if never else (),
+    )
+
+
+def verdict(servers: Sequence[Standing], overall: Standing) -> str:
+    """How many servers miss their objective, the worst first, in one sentence."""
+    ratio = overall.availability_ratio
+    if ratio is None:
+        return "Nothing is known of any server in this time."
+    bound = [one for one in servers if one.budget is not None]
+    if not bound:
+        worst = servers[0]
+        lowest = f"; the lowest is {worst.name} with {_share(worst)}" if ratio < 1 else ""
+        return f"No server has an objective; all together were up for {per_cent(ratio)} of the known time{lowest}."
+    missing = [one for one in bound if one.misses]
+    if not missing:
+        return f"All {_counted(len(bound), 'server')} with an objective meet it; all were up for {per_cent(ratio)}."
+    named = [f"{one.name} ({_share(one)} of {per_cent(one.objective_ratio or 0)})" for one in missing[:_NAMED]]
+    more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    verb = "misses its" if len(missing) == 1 else "miss their"
+    return f"{len(missing)} of {_counted(len(bound), 'server')} {verb} objective: {', '.join(named)}{more}."
+
+
+def _level(servers: Sequence[Standing], overall: Standing) -> Level:
+    if overall.availability_ratio is None or not any(one.budget for one in servers):
+        return Level.UNKNOWN
+    if any(one.misses for one in servers):
+        return Level.BAD
+    return Level.WARNING if any(alert(one.burns) for one in servers) else Level.GOOD
+
+
+def _worst_first(one: Standing) -> tuple[float, float, str]:
+    """Those with the least of their budget left, then those without an objective by availability."""
+    budget, ratio = one.budget, one.availability_ratio
+    return (
+        float("inf") if budget is None else budget.left_ratio,
+        float("inf") if ratio is None else ratio,
+        one.name,
+    )
+
+
+def _server(one: Standing) -> list[object]:
+    return [one.name, one.group, *_measured(one), alert(one.burns), one.repair.failures, most(one.reasons, _REASONS)]
+
+
+def _group(one: Standing) -> list[object]:
+    return [one.name, one.servers, *_measured(one), one.repair.failures, most(one.reasons, _REASONS)]
+
+
+def _measured(one: Standing) -> list[object]:
+    """The columns that servers and groups share."""
+    budget = one.budget
+    return [
+        one.availability_ratio,
+        one.objective_ratio,
+        None if budget is None else budget.left_ratio,
+        None if budget is None else budget.left_down_ms / MINUTE_MS,
+        one.numbers["unhealthy_ms"],
+        one.numbers["unknown_ms"],
+        one.numbers["maintenance_ms"],
+        one.coverage_ratio,
+    ]
+
+
+def _checks(one: Standing) -> list[object]:
+    interval = one.good_interval
+    good_ratio = one.good_checks / one.known_checks if one.known_checks else None
+    sure = [None, None] if interval is None else [interval.low, interval.high]
+    counts = [one.numbers[name] for name in ("healthy", "degraded", "unhealthy", "unknown", "maintenance", "suspect")]
+    return [one.name, good_ratio, *sure, *counts, one.numbers["healthy_ms"], one.numbers["degraded_ms"]]
+
+
+def _burn_section(servers: Sequence[Standing]) -> Section:
+    """Of servers whose budget burns at all, those with an alert and the fastest first."""
+    bound = [one for one in servers if one.burns]
+    rates = {one.name: burn_by_length(one.burns) for one in bound}
+    burning = [one for one in bound if any(rates[one.name].values())]
+    fastest = {name: max(rate or 0.0 for rate in found.values()) for name, found in rates.items()}
+    burning.sort(key=lambda one: (alert(one.burns) or "without", -fastest[one.name]))
+    rows = [[one.name, alert(one.burns), *(rates[one.name][length] for length in LENGTHS_MS)] for one in burning]
+    quiet = len(bound) - len(burning)
+    rest = f" {_counted(quiet, 'other server')} with an objective burn nothing." if quiet else ""
+    return Section("burn", "Error budgets that burn", Table(BURNS, rows), _BURN_TEXT + rest if bound else "")
+
+
+def _repairs(servers: Sequence[Standing], overall: Standing) -> list[list[object]]:
+    return [
+        [one.name, found.failures, found.unresolved, found.mttr_ms, found.mtbf_ms, found.longest_ms]
+        for one in (*servers, overall)
+        if (found := one.repair).longest_ms is not None
+    ]
+
+
+def _facts(overall: Standing, objective_ratio: float | None) -> list[tuple[str, str]]:
+    facts = [("availability", "unknown" if (ratio := overall.availability_ratio) is None else per_cent(ratio))]
+    if objective_ratio is not None:
+        facts.append(("objective of all", per_cent(objective_ratio)))
+    return [
+        *facts,
+        (
+            "checks",
+            str(
+                sum(
+                    overall.numbers[name]
+                    for name in ("healthy", "degraded", "unhealthy", "unknown", "maintenance", "suspect")
+                )
+            ),
+        ),
+    ]
+
+
+def _share(one: Standing) -> str:
+    ratio = one.availability_ratio
+    return "unknown" if ratio is None else per_cent(ratio)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,170 @@
+"""The contract report: what MCP servers have come to offer differently, over the fleet, and who runs what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from checker.contract.change import Grade
+from reports.report import Column, Kind, Level, Report, Section, Table
+from reports.spread import Share, lagging, spread
+from storage.drift import Facts, Version, newest_facts, newest_versions, versions_since
+from storage.past import Past
+from storage.rollups.read import Period
+
+MOST_NAMED = 20
+"""Servers that a version names."""
+_NAMED = 3
+_LEVELS = {Grade.BREAKING: Level.BAD, Grade.RISKY: Level.WARNING}
+
+CHANGES = (
+    Column("server", "server"),
+    Column("group", "group"),
+    Column("seen_at", "seen", Kind.TIME, words="When a check first saw it."),
+    Column("version", "version", Kind.COUNT, words="Of the server's contract; 1 is the first one seen."),
+    Column("grade", "grade", words="breaking, risky or cosmetic (docs/contracts.md)."),
+    Column("change", "change", words="What kind of change."),
+    Column("item", "item", words="The tool, resource or prompt."),
+    Column("detail", "what"),
+)
+SERVERS = (
+    Column("server", "server"),
+    Column("group", "group"),
+    Column("versions", "new versions", Kind.COUNT, words="Of its contract in the period, without the first one seen."),
+    Column("worst_grade", "worst", words="Grade of the worst change."),
+    *(Column(grade.value, grade.value, Kind.COUNT, words=f"Changes of the grade {grade.value}.") for grade in Grade),
+    Column("changed_at", "last change", Kind.TIME),
+    Column("version", "version now", Kind.COUNT),
+    Column("tools", "tools now", Kind.COUNT),
+    Column("protocol_version", "protocol"),
+    Column("software", "software", words="Name and version that the server says."),
+)
+_SPREAD = (
+    Column("servers", "servers", Kind.COUNT),
+    Column("share_ratio", "share", Kind.RATIO),
+    Column("state", "state", words="behind where older than the version that more than half run."),
+    Column("names", "names", Kind.LIST, words="The first twenty."),
+)
+PROTOCOLS = (Column("protocol_version", "protocol"), *_SPREAD)
+SOFTWARE = (Column("software", "software"), Column("software_version", "version"), *_SPREAD)
+
+
+def build(past: Past, period: Period, selection: str = "") -> Report:
+    """The report."""
+    ids = [server.id for server in past.servers]
+    versions = versions_since(past.connection, ids, period.since_ms)
+    drifted = [one for one in versions if one.version > 1]
+    newest = newest_versions(past.connection, ids)
+    facts = newest_facts(past.connection, ids, period.since_ms)
+    names = {server.id: server.name for server in past.servers}
+    protocols = spread(
+        {names[one]: ("", said.protocol_version) for one, said in facts.items() if said.protocol_version}
+    )
+    software = spread(
+        {
+            names[one]: (said.server_name, said.server_version)
+            for one, said in facts.items()
+            if said.server_name and said.server_version
+        }
+    )
+    known = set(facts) | set(newest)
+    first_seen = len({one.server_id for one in versions if one.version == 1})
+    return Report(
+        name="contract",
+        title="Contracts",
+        verdict=verdict(drifted, names, len(known), lagging([*protocols, *software])),
+        level=_level(drifted, len(known)),
+        since_ms=period.since_ms,
+        until_ms=period.until_ms,
+        sections=(
+            Section("changes", "Changes, the newest first", Table(CHANGES, _changes(past, drifted))),
+            Section(
+                "servers", "Servers, the most drifted first", Table(SERVERS, _servers(past, drifted, facts, newest))
+            ),
+            Section("protocols", "Protocol versions", Table(PROTOCOLS, [_shared(one) for one in protocols])),
+            Section("software", "Server versions", Table(SOFTWARE, [[one.of, *_shared(one)] for one in software])),
+        ),
+        servers=len(past.servers),
+        selection=selection,
+        facts=[("MCP servers", str(len(known))), ("first seen", str(first_seen))],
+        notes=() if facts or not known else ("no raw row of this time tells tools and versions any more",),
+    )
+
+
+def verdict(drifted: Sequence[Version], names: Mapping[int, str], known: int, behind: Sequence[str]) -> str:
+    """How many servers changed, and the worst of them, in a sentence."""
+    if not known:
+        return "Nothing is known of the contract of any server in this time."
+    late = ""
+    if behind:
+        late = f"; {len(behind)} run{'s' if len(behind) == 1 else ''} an older version than most: {_listed(behind)}"
+    changed = {one.server_id for one in drifted}
+    if not changed:
+        return f"No contract of {known} MCP server{'' if known == 1 else 's'} changed{late}."
+    broken = sorted(names[server] for server in {one.server_id for one in drifted if one.grade == Grade.BREAKING})
+    worst = f", {len(broken)} in a breaking way: {_listed(broken)}" if broken else ", none in a breaking way"
+    return f"{len(changed)} of {known} MCP server{'' if known == 1 else 's'} changed their contracts{worst}{late}."
+
+
+def _level(drifted: Sequence[Version], known: int) -> Level:
+    if not known:
+        return Level.UNKNOWN
+    grades = {one.grade for one in drifted}
+    return next((level for grade, level in _LEVELS.items() if grade in grades), Level.GOOD)
+
+
+def _changes(past: Past, drifted: Sequence[Version]) -> list[list[object]]:
+    by_id = {server.id: server for server in past.servers}
+    return [
+        [
+            by_id[one.server_id].name,
+            by_id[one.server_id].group,
+            one.seen_at_ms,
+            one.version,
+            *(change.get(key) for key in ("grade", "kind", "item", "detail")),
+        ]
+        for one in drifted
+        for change in one.changes
+    ]
+
+
+def _servers(
+    past: Past, drifted: Sequence[Version], facts: Mapping[int, Facts], newest: Mapping[int, int]
+) -> list[list[object]]:
+    """Every server with a contract or facts: those with the worst changes first, then by name."""
+    theirs: dict[int, list[Version]] = {}
+    for one in drifted:
+        theirs.setdefault(one.server_id, []).append(one)
+    ranked: list[tuple[list[int], int, str, list[object]]] = []
+    for server in past.servers:
+        if server.id not in facts and server.id not in newest:
+            continue
+        versions = theirs.get(server.id, [])
+        counts = Counter(change.get("grade") for one in versions for change in one.changes)
+        of_grade = [counts[grade.value] for grade in Grade]
+        worst = next((grade.value for grade in Grade if counts[grade.value]), None)
+        said = facts.get(server.id)
+        row: list[object] = [
+            server.name,
+            server.group,
+            len(versions),
+            worst,
+            *of_grade,
+            versions[0].seen_at_ms if versions else None,
+            newest.get(server.id),
+            said.tool_count if said else None,
+            said.protocol_version if said else None,
+            " ".join(part for part in (said.server_name, said.server_version) if part) if said else None,
+        ]
+        ranked.append(([-number for number in of_grade], -len(versions), server.name, row))
+    return [row for *_, row in sorted(ranked, key=lambda one: one[:3])]
+
+
+def _shared(one: Share) -> list[object]:
+    state = "behind" if one.behind else None
+    return [one.version, len(one.servers), one.ratio, state, list(one.servers[:MOST_NAMED])]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,168 @@
+"""What checking has cost: what runs measured of themselves, added up by slots of time, and when they began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from storage.rollups.recent import last_run_before
+from storage.tables import runs
+
+MOST_RUNS = 20_000
+"""Of a period with more runs, every second, third, ... is looked at, so that about this many are."""
+NEWEST_CHECKS = 20
+"""Of each server, whose probes are looked at."""
+
+_FROM = """from runs r cross join {table} m on m.run_id = r.id
+    where r.id > :after and r.id % :step = 0 and r.started_at_ms >= :since_ms"""
+_WORKERS = f"""select r.started_at_ms / :slot_ms as slot, count(distinct r.id), sum(m.checks), sum(m.suspect_checks),
+    sum(m.cpu_ms), max(m.peak_memory_bytes), max(m.lag_p99_us) {_FROM} group by slot order by slot"""
+_RESOURCES = f"""select r.started_at_ms / :slot_ms as slot, max(m.most_memory_bytes), sum(m.closed_ms), sum(m.dropped)
+    {_FROM} group by slot order by slot"""
+_POOLS = f"""select r.started_at_ms / :slot_ms as slot, m.kind, sum(m.created), sum(m.reused), sum(m.closed_by_peer),
+    sum(m.waits), sum(m.wait_us), max(m.longest_wait_us), max(m.most_open), sum(m.tls_handshakes), sum(m.tls_resumed)
+    {_FROM} group by slot, m.kind order by slot, m.kind"""
+_CACHES = f"""select r.started_at_ms / :slot_ms as slot, m.category, sum(m.hits), sum(m.misses), sum(m.stale_hits),
+    sum(m.evicted) {_FROM} group by slot, m.category order by slot, m.category"""
+_PROBES = """select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connections_opened, 0)),
+    sum(coalesce(p.sessions_opened, 0)), sum(coalesce(p.received_bytes, 0)), sum(p.duration_us)
+    from servers t cross join probes p on p.server_id = t.id and p.run_id >= max(:after + 1, coalesce(
+        (select e.run_id from checks e where e.server_id = t.id order by e.run_id desc limit 1 offset :before), 0))
+    where t.id in :servers group by p.kind order by p.kind"""
+# As one bound: with two, SQLite seeks the first and reads through all rows after it.
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSlot:
+    """What worker processes used in a slot."""
+
+    slot: int
+    runs: int
+    checks: int
+    suspect_checks: int
+    cpu_ms: int
+    peak_memory_bytes: int
+    """Of one worker."""
+    lag_p99_us: int
+    """Of the worker and the run where it was longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSlot:
+    """What the checker as a whole used in a slot, and what its limits did."""
+
+    slot: int
+    most_memory_bytes: int
+    closed_ms: int
+    """No check was begun for so long."""
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSlot:
+    """Connections of a probe kind in a slot."""
+
+    slot: int
+    kind: str
+    created: int
+    reused: int
+    closed_by_peer: int
+    waits: int
+    wait_us: int
+    longest_wait_us: int
+    most_open: int
+    tls_handshakes: int
+    tls_resumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSlot:
+    """A cache category in a slot."""
+
+    slot: int
+    category: str
+    hits: int
+    misses: int
+    stale_hits: int
+    evicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeCost:
+    """What the newest probes of a kind came to."""
+
+    kind: str
+    probes: int
+    attempts: int
+    connections_opened: int
+    sessions_opened: int
+    received_bytes: int
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The runs of one config and environment."""
+
+    config_path: str | None
+    environment: str | None
+    started_at_ms: Sequence[int]
+    """When each of its runs began, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What runs of a period have measured of themselves."""
+
+    step: int
+    """Every so many-th run was looked at."""
+    workers: Sequence[WorkerSlot]
+    resources: Sequence[ResourceSlot]
+    pools: Sequence[PoolSlot]
+    caches: Sequence[CacheSlot]
+
+
+Slot = TypeVar("Slot", WorkerSlot, ResourceSlot, PoolSlot, CacheSlot)
+
+
+def footprint_since(connection: Connection, since_ms: int, slot_ms: int, most_runs: int = MOST_RUNS) -> Footprint:
+    """The measures of the runs that began in this time, by slots of ``slot_ms`` counted from 1970."""
+    after = last_run_before(connection, since_ms)
+    newest = connection.scalar(select(func.max(runs.c.id))) or 0
+    step = -(-max(1, newest - after) // most_runs)
+    values = {"after": after, "since_ms": since_ms, "slot_ms": slot_ms, "step": step}
+
+    def read(query: str, table: str, kind: type[Slot]) -> list[Slot]:
+        of_kind: Any = kind
+        return [of_kind(*row) for row in connection.execute(text(query.format(table=table)), values)]
+
+    return Footprint(
+        step=step,
+        workers=read(_WORKERS, "run_workers", WorkerSlot),
+        resources=read(_RESOURCES, "run_resources", ResourceSlot),
+        pools=read(_POOLS, "run_pools", PoolSlot),
+        caches=read(_CACHES, "run_caches", CacheSlot),
+    )
+
+
+def probe_costs(connection: Connection, servers: Sequence[int], since_ms: int) -> list[ProbeCost]:
+    """What the probes of the newest checks of each of these servers in this time came to, by kind."""
+    query = text(_PROBES).bindparams(bindparam("servers", expanding=True))
+    after = last_run_before(connection, since_ms)
+    values = {"servers": list(servers), "after": after, "before": NEWEST_CHECKS - 1}
+    return [ProbeCost(*row) for row in connection.execute(query, values)]
+
+
+def schedules_since(connection: Connection, since_ms: int) -> list[Schedule]:
+    """When the runs of each config and environment began, those with the most runs first."""
+    begun: dict[tuple[str | None, str | None], list[int]] = {}
+    wanted = select(runs.c.config_path, runs.c.environment, runs.c.started_at_ms).where(
+        runs.c.id > last_run_before(connection, since_ms), runs.c.started_at_ms >= since_ms
+    )
+    for config_path, environment, started_at_ms in connection.execute(wanted).all():
+        begun.setdefault((config_path, environment), []).append(started_at_ms)
+    found = [Schedule(*of, sorted(starts)) for of, starts in begun.items()]
+    return sorted(found, key=lambda one: (-len(one.started_at_ms), one.config_path or "", one.environment or ""))

@@ -1,0 +1,109 @@
+"""What a period comes to for each server or group, added up by the database where whole buckets are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from storage.rollups.buckets import NUMBERS, OutcomeBuckets
+from storage.rollups.histogram import Integers
+from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS
+from storage.rollups.read import Found, Period, Rollups
+from storage.rollups.samples import CHECK
+from storage.tables import day_outcomes, hour_outcomes, rollup_state
+
+_NEVER = np.iinfo(np.int64).max
+_SUMS = ", ".join(f"sum(o.{name})" for name in NUMBERS)
+_OF_SERVERS = f"""select s.server_id, min(o.slot), {_SUMS} from series s cross join {{table}} o
+    on o.series_id = s.id and o.slot >= :first and o.slot < :end
+    where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by s.server_id"""  # noqa: S608
+_OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), sum(o.unhealthy_ms)
+    from series s cross join {table} o on o.series_id = s.id and o.slot >= :first and o.slot < :end
+    join servers t on t.id = s.server_id
+    where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by t.group_name, o.slot"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a period comes to; every array has one entry a server, in the order that was asked for."""
+
+    numbers: Integers
+    """Shape (servers, 12): the columns `NUMBERS`."""
+    first_from_ms: Integers
+    """When the first bucket begins that a server has; the largest number where it has none."""
+    first_to_ms: Integers
+    """When that bucket ends."""
+
+
+def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Sums:
+    """The sums over a period that ends now.
+
+    The same as adding up `Rollups.outcomes`, of which only what is not rolled is read.
+    """
+    place = {server: number for number, server in enumerate(servers)}
+    numbers = np.zeros((len(servers), len(NUMBERS)), np.int64)
+    first, size = np.full(len(servers), _NEVER), np.full(len(servers), HOUR_MS)
+    for slot_ms, (server, slot, *added) in _rolled(connection, servers, period, _OF_SERVERS):
+        numbers[place[server]] += added
+        if slot * slot_ms < first[place[server]]:
+            first[place[server]], size[place[server]] = slot * slot_ms, slot_ms
+    tail = _tail(connection, rollups, servers, period)
+    rows = np.array([place.get(tail.series[one].server_id, -1) for one in tail.buckets.series.tolist()], np.int64)
+    kept = rows >= 0
+    np.add.at(numbers, rows[kept], tail.buckets.numbers[kept])
+    # What is not rolled is later than what is: it is the first of a server only where nothing is rolled.
+    np.minimum.at(first, rows[kept], tail.buckets.slot[kept] * HOUR_MS)
+    return Sums(numbers, first, np.where(first == _NEVER, first, np.minimum(first, _NEVER - DAY_MS) + size))
+
+
+def group_times(
+    connection: Connection, rollups: Rollups, groups: Mapping[int, str], period: Period
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Group and slot -> how many milliseconds its servers, given by id, were up and down; the period ends now."""
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def add(group: str, slot: int, up_ms: int, down_ms: int) -> None:
+        before = found.get((group, slot), (0, 0))
+        found[group, slot] = before[0] + up_ms, before[1] + down_ms
+
+    for slot_ms, (group, slot, up_ms, down_ms) in _rolled(connection, list(groups), period, _OF_GROUPS):
+        add(group, slot * slot_ms // period.slot_ms, up_ms, down_ms)
+    tail = _tail(connection, rollups, list(groups), period)
+    spent = zip(
+        tail.buckets.series.tolist(), tail.buckets.slot.tolist(), tail.buckets.numbers[:, 6:9].tolist(), strict=True
+    )
+    for one, hour, (healthy_ms, degraded_ms, unhealthy_ms) in spent:
+        if (server := tail.series[one].server_id) in groups:
+            add(groups[server], hour * HOUR_MS // period.slot_ms, healthy_ms + degraded_ms, unhealthy_ms)
+    return found
+
+
+def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums: str) -> Iterator[tuple[int, Any]]:
+    """Rows of the query over whole days, where the period is of days, and over hours; each with the slot's length."""
+    open_ms = _open_ms(connection, servers, period)
+    day = open_ms // DAY_MS if period.slot_ms == DAY_MS else period.since_ms // DAY_MS
+    hour = max(day * DAY_HOURS, period.since_ms // HOUR_MS)
+    for slot_ms, table, first, end in (
+        (DAY_MS, day_outcomes.name, period.since_ms // DAY_MS, day),
+        (HOUR_MS, hour_outcomes.name, hour, open_ms // HOUR_MS),
+    ):
+        if first < end:
+            query = text(sums.format(table=table)).bindparams(bindparam("servers", expanding=True))
+            for row in connection.execute(query, {"servers": list(servers), "first": first, "end": end}).all():
+                yield slot_ms, row
+
+
+def _tail(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Found[OutcomeBuckets]:
+    """The hours since the first that may not be rolled."""
+    since_ms = _open_ms(connection, servers, period)
+    return rollups.outcomes(Period(since_ms, period.until_ms, HOUR_MS), (CHECK,))
+
+
+def _open_ms(connection: Connection, servers: Sequence[int], period: Period) -> int:
+    """Up to where all of these servers are rolled, within the period."""
+    rolled = select(func.min(rollup_state.c.rolled_until_ms)).where(rollup_state.c.server_id.in_(servers))
+    return min(max(connection.scalar(rolled) or 0, period.since_ms), period.until_ms // HOUR_MS * HOUR_MS)
