@@ -48,8 +48,11 @@ class Verdict:
         return _SCORES[self.status]
 
 
-def judge(kind: ProbeKind, options: Any, seen: Observation, finished_at_ms: int, expires_at_ms: int | None) -> Verdict:
-    """The verdict on one attempt; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
+_HEALTHY = Verdict(Status.HEALTHY)
+
+
+def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
+    """The verdict on an attempt of that time; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
     if seen.failure is not None:
         return _failed(seen.failure, options)
     try:
@@ -59,13 +62,13 @@ def judge(kind: ProbeKind, options: Any, seen: Observation, finished_at_ms: int,
     if options.degraded_above is not None and seen.duration_us > options.degraded_above * 1e6:
         complaints.append(too_slow(seen.duration_us, options.degraded_above, Status.DEGRADED))
     if options.certificate_warning is not None and expires_at_ms is not None:
-        left_ms = expires_at_ms - finished_at_ms
+        left_ms = expires_at_ms - at_ms
         if left_ms < options.certificate_warning * _MS_PER_S:
             days = left_ms / 86_400_000
             detail = f"certificate expires in {days:.1f} days"
             complaints.append(Complaint(Status.DEGRADED, Reason.CERTIFICATE_EXPIRES_SOON, detail, "tls"))
     if not complaints:
-        return Verdict(Status.HEALTHY)
+        return _HEALTHY
     worst = min(complaints, key=lambda complaint: _SCORES[complaint.status] or 0.0)
     same = [complaint.detail for complaint in complaints if complaint.status == worst.status]
     return Verdict(worst.status, worst.reason, "; ".join(same), worst.stage)
@@ -93,8 +96,11 @@ def combine(
     Probes that are UNKNOWN are left out of both: what is known decides. The score is the weighted mean, None
     where nothing is known. A check that is not HEALTHY takes reason and detail from its worst probe.
     """
-    if all(probe.status is Status.HEALTHY for probe in probes):
-        return Verdict(Status.HEALTHY), 1.0
+    for probe in probes:
+        if probe.status is not Status.HEALTHY:
+            break
+    else:
+        return _HEALTHY, 1.0
     known = [probe for probe in probes if probe.status is not Status.UNKNOWN]
     bad = sum(probe.status is Status.UNHEALTHY for probe in known)
     if not known:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import cpu_count, getpid
 from pathlib import Path
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _SERVERS_PER_WORKER = 50
 _MOST_BATCHES_WAITING = 64
+_MOST_AT_ONCE = 8
+"""Batches in one transaction."""
 _TICK_S = 0.1
 
 Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
@@ -187,6 +190,20 @@ class _Crew:
         self._given_up.set()
         self._begin.set()
 
+    def take(self) -> Batch:
+        """What has come, as one batch: a transaction costs as much as the rows of a few. Raises queue.Empty."""
+        taken = [self.batches.get(timeout=_TICK_S)]
+        with suppress(queue.Empty):
+            while len(taken) < _MOST_AT_ONCE:
+                taken.append(self.batches.get_nowait())
+        if len(taken) == 1:
+            return taken[0]
+        return Batch(
+            checks=tuple(check for batch in taken for check in batch.checks),
+            cache_entries=tuple(entry for batch in taken for entry in batch.cache_entries),
+            contracts=tuple(contract for batch in taken for contract in batch.contracts),
+        )
+
     def _put(self, batch: Batch) -> None:
         while not self._given_up.is_set():
             try:
@@ -202,7 +219,7 @@ def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, to
     progress(0, total, counts, None)
     while not crew.done:
         try:
-            batch = crew.batches.get(timeout=_TICK_S)
+            batch = crew.take()
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
             continue

@@ -150,14 +150,9 @@ class _Runner:
         return child
 
     def _deal(self, child: Child, tasks: Mapping[str, _Dealt]) -> None:
+        remembered, skipped = self._options.remembered, self._options.skipped
         plain = [
-            {
-                "server": to_plain(server),
-                "memory": self._options.remembered(server),
-                "skip": self._options.skipped(server),
-                "tries": tries,
-                "share": share,
-            }
+            [to_plain(server), remembered(server), skipped(server), tries, share]
             for server, tries, share in tasks.values()
         ]
         if plain:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from checker.contract.changes import diff, worst
+from storage.rows import insert_new
 from storage.tables import contract_versions, contracts
+
+
+class Seen(NamedTuple):
+    """A server had this contract at that time."""
+
+    server_id: int
+    digest: str
+    at_ms: int
 
 
 class Versions:
@@ -23,32 +34,41 @@ class Versions:
         rows = connection.execute(columns.order_by(contract_versions.c.version))
         self._newest = {server_id: (version, digest) for server_id, version, digest in rows}
 
-    def note(self, connection: Connection, run_id: int, server_id: int, digest: str, seen_at_ms: int) -> None:
-        """Write a version if the contract is another one than the newest; inside the caller's transaction."""
-        if self._newest.get(server_id, (0, ""))[1] == digest:
+    def note(self, connection: Connection, run_id: int, seen: Iterable[Seen]) -> None:
+        """Write a version where the contract is another one than the newest; inside the caller's transaction."""
+        others = [one for one in seen if self._newest.get(one.server_id, (0, ""))[1] != one.digest]
+        if not others:
             return
-        columns = select(contract_versions.c.version, contract_versions.c.digest)
-        found = connection.execute(
-            columns.where(contract_versions.c.server_id == server_id)
-            .order_by(contract_versions.c.version.desc())
-            .limit(1)
-        ).one_or_none()
-        version, before = (0, None) if found is None else (int(found[0]), str(found[1]))
-        if before != digest:  # another run may have written it meanwhile
-            version += 1
-            changes = () if before is None else diff(_document(connection, before), _document(connection, digest))
-            connection.execute(
-                contract_versions.insert().values(
-                    server_id=server_id,
-                    version=version,
-                    run_id=run_id,
-                    seen_at_ms=seen_at_ms,
-                    digest=digest,
-                    grade=worst(change.grade for change in changes) if changes else None,
-                    changes=orjson.dumps([asdict(change) for change in changes]).decode(),
-                )
-            )
-        self._newest[server_id] = version, digest
+        # another run may have written it meanwhile
+        self._newest |= _newest(connection, [one.server_id for one in others])
+        rows = [row for one in others if (row := self._changed(connection, one)) is not None]
+        insert_new(connection, contract_versions, [{**row, "run_id": run_id} for row in rows])
+
+    def _changed(self, connection: Connection, seen: Seen) -> dict[str, Any] | None:
+        """The row of the new version; None where there is none."""
+        version, before = self._newest.get(seen.server_id, (0, None))
+        if before == seen.digest:
+            return None
+        self._newest[seen.server_id] = version + 1, seen.digest
+        changes = () if before is None else diff(_document(connection, before), _document(connection, seen.digest))
+        return {
+            "server_id": seen.server_id,
+            "version": version + 1,
+            "seen_at_ms": seen.at_ms,
+            "digest": seen.digest,
+            "grade": worst(change.grade for change in changes) if changes else None,
+            "changes": orjson.dumps([asdict(change) for change in changes]).decode(),
+        }
+
+
+def _newest(connection: Connection, server_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Number and digest of the newest version of these servers, as far as they have one."""
+    listed = func.json_each(orjson.dumps(server_ids).decode()).table_valued("value")
+    columns = select(contract_versions.c.server_id, contract_versions.c.version, contract_versions.c.digest)
+    rows = connection.execute(
+        columns.where(contract_versions.c.server_id.in_(select(listed.c.value))).order_by(contract_versions.c.version)
+    )
+    return {server_id: (version, digest) for server_id, version, digest in rows}
 
 
 def _document(connection: Connection, digest: str) -> dict[str, object]:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, delete, select, update
-from sqlalchemy.dialects import sqlite
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
@@ -21,10 +21,10 @@ from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
 from storage import cache, retention
 from storage.breakers import Breakers
-from storage.contracts import Versions
+from storage.contracts import Seen, Versions
 from storage.retention import Pruned
 from storage.rollups import marks
-from storage.rows import insert_new
+from storage.rows import insert_new, insert_or_update
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
 from storage.tables import (
@@ -46,7 +46,11 @@ from storage.tables import (
 
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url"))
+_NAMED_AT_ONCE = 500
 _STAGES = tuple(field.name for field in fields(Stages))
+_PROBE_COLUMNS = (*_PROBE_FIELDS, *_STAGES)
+_check_values = attrgetter(*_CHECK_FIELDS)
+_probe_values = attrgetter(*_PROBE_FIELDS, *(f"stages.{name}" for name in _STAGES))
 
 
 @contextmanager
@@ -80,7 +84,6 @@ class Store:
         """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
         with self._transaction() as connection:
             self._mark_abandoned(connection, info.host)
-            insert = sqlite.insert(servers)
             rows = [
                 {
                     "name": one.name,
@@ -90,9 +93,7 @@ class Store:
                 }
                 for one in checked
             ]
-            newest = {name: insert.excluded[name] for name in ("group_name", "tags", "objective_ratio")}
-            if rows:
-                connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=newest), rows)
+            insert_or_update(connection, servers, "name", rows)
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
@@ -109,6 +110,7 @@ class Store:
         """Write a batch whole; the number of checks that were not there before. A row that is there stays."""
         with self._transaction() as connection:
             self._breakers.note(connection, run_id, batch.checks, self._server_ids)
+            self._learn_urls(connection, batch)
             rows = [self._check_row(run_id, check) for check in batch.checks]
             added = insert_new(connection, checks, rows)
             probe_rows = [
@@ -271,36 +273,38 @@ class Store:
             connection.execute(update(runs).where(runs.c.id.in_(gone)).values(state=RunState.ABANDONED))
 
     def _check_row(self, run_id: int, check: CheckResult) -> dict[str, Any]:
-        row = {name: getattr(check, name) for name in _CHECK_FIELDS}
+        row = dict(zip(_CHECK_FIELDS, _check_values(check), strict=True))
+        # as the driver binds them
+        row |= {"status": str(check.status), "suspect": int(check.suspect), "maintenance": int(check.maintenance)}
         return {"server_id": self._server_ids[check.server], "run_id": run_id, **row}
 
     def _probe_row(
         self, connection: Connection, run_id: int, server: str, place: int, probe: ProbeResult
     ) -> dict[str, Any]:
-        row = {name: getattr(probe, name) for name in _PROBE_FIELDS}
-        row |= {name: getattr(probe.stages, name) for name in _STAGES}
+        row = dict(zip(_PROBE_COLUMNS, _probe_values(probe), strict=True))
+        row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
-        row["url_id"] = None if probe.url is None else self._url_id(connection, probe.url)
+        row["url_id"] = None if probe.url is None else self._url_ids[probe.url]
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row
 
     def _note_contracts(self, connection: Connection, run_id: int, batch: Batch) -> None:
-        for check in batch.checks:
-            for probe in check.probes:
-                if probe.mcp is not None and (digest := probe.mcp.contract_digest):
-                    server_id = self._server_ids[check.server]
-                    self._versions.note(connection, run_id, server_id, digest, probe.started_at_ms)
+        seen = [
+            Seen(self._server_ids[check.server], digest, probe.started_at_ms)
+            for check in batch.checks
+            for probe in check.probes
+            if probe.mcp is not None and (digest := probe.mcp.contract_digest)
+        ]
+        self._versions.note(connection, run_id, seen)
 
-    def _url_id(self, connection: Connection, url: str) -> int:
-        """The id of this address, found or made."""
-        known = self._url_ids.get(url)
-        if known is None:
-            insert_new(connection, urls, [{"url": url}])
-            known = connection.scalar(select(urls.c.id).where(urls.c.url == url))
-            if known is None:
-                raise StorageError(f"{self.path}: the address of a probe was not stored")
-            self._url_ids[url] = known
-        return known
+    def _learn_urls(self, connection: Connection, batch: Batch) -> None:
+        """Know the ids of the batch's addresses; those that are new are stored."""
+        found = {probe.url for check in batch.checks for probe in check.probes if probe.url is not None}
+        new = list(found - self._url_ids.keys())
+        insert_new(connection, urls, [{"url": url} for url in new])
+        for low in range(0, len(new), _NAMED_AT_ONCE):
+            some = select(urls.c.url, urls.c.id).where(urls.c.url.in_(new[low : low + _NAMED_AT_ONCE]))
+            self._url_ids |= {row.url: row.id for row in connection.execute(some)}
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
         """The id of these facts, found or made."""

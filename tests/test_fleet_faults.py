@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from subprocess import CompletedProcess
 from time import perf_counter
 from typing import Any
 
 import gevent
 import pytest
+import yaml
 
 from checker.limits import Limits
 from checker.model import CheckResult
@@ -53,6 +59,30 @@ def test_fleet_with_faults_takes_no_longer_than_the_deadline_and_the_healthy_par
             assert found_at(checks, port) == [(reason, stage)]
     assert whole.span_s < DEADLINE_S + healthy.span_s + BUSY_S
     assert whole.pool.in_use == 0
+
+
+def test_whole_run_of_a_fleet_with_faults_has_every_row_right(
+    tmp_path: Path, status: Callable[..., CompletedProcess[str]]
+) -> None:
+    """The same fleet from its configuration to the database, over two workers."""
+    counts = {behaviour: count for behaviour, (count, _, _) in EXPECTED.items()}
+    config = tmp_path / "fleet.yaml"
+    with Fleet(delay_s=0.02, **counts) as fleet:
+        places = [(behaviour, url) for behaviour in counts for url in fleet.urls(behaviour)]
+        random.Random(8).shuffle(places)
+        servers = [{"name": f"{kind} {number}", "rest": url} for number, (kind, url) in enumerate(places)]
+        defaults = {"rest": {"timeout": f"{DEADLINE_S}s"}}
+        config.write_text(yaml.safe_dump({"run": {"workers": 2}, "defaults": defaults, "servers": servers}))
+        done = status("check", config, "--quiet")
+    assert done.returncode == 2, done.stderr
+    asked = "select server, reason, failed_stage, started_at, duration_ms from probe_history"
+    rows = json.loads(status("sql", asked, "--format", "json").stdout)
+    assert len(rows) == len({row["server"] for row in rows}) == sum(counts.values())
+    found = Counter((row["server"].partition(" ")[0], row["reason"], row["failed_stage"]) for row in rows)
+    assert found == {(kind, reason, stage): count for kind, (count, reason, stage) in EXPECTED.items()}
+    starts = [datetime.fromisoformat(row["started_at"]).timestamp() for row in rows]
+    ends = [start + row["duration_ms"] / 1000 for start, row in zip(starts, rows, strict=True)]
+    assert max(ends) - min(starts) < 2 * DEADLINE_S + BUSY_S, "the second deadline is for starting the second worker"
 
 
 def test_server_that_hangs_does_not_take_the_time_of_its_neighbours() -> None:

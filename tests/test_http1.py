@@ -7,11 +7,14 @@ import http.client
 import itertools
 import random
 import socket
+import sys
 import threading
+import tracemalloc
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,11 @@ from checker.worker.transport.http1 import Incoming, parsed, request_bytes
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 BODY = b'{"status": "UP"}'
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6;x=y\r\n"
@@ -31,6 +39,11 @@ CHUNKED = (
     + b"\r\n0\r\nT: 1\r\n\r\n"
 )
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + BODY
+
+
+def coded(coding: bytes, body: bytes) -> bytes:
+    """A response with this body."""
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body)) + body
 
 
 class Connection:
@@ -91,17 +104,14 @@ RESPONSES: dict[str, tuple[bytes, str, tuple[int, bytes, bool]]] = {
     "line feeds": (LENGTH.replace(b"\r\n", b"\n"), "GET", (200, BODY, True)),
     "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", (200, b"", True)),
     "two responses": (LENGTH + LENGTH, "GET", (200, BODY, False)),
-    "gzip": (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(BODY, mtime=0))
-        + gzip.compress(BODY, mtime=0),
-        "GET",
-        (200, BODY, True),
-    ),
+    "gzip": (coded(b"gzip", gzip.compress(BODY, mtime=0)), "GET", (200, BODY, True)),
     "deflate": (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n\r\n" + zlib.compress(BODY),
         "GET",
         (200, BODY, False),
     ),
+    "brotli": (coded(b"br", brotli.compress(BODY)), "GET", (200, BODY, True)),
+    "zstd": (coded(b"zstd", zstd.compress(BODY)), "GET", (200, BODY, True)),
     "unknown coding": (
         LENGTH.replace(b"\r\n\r\n", b"\r\nContent-Encoding: x-none\r\n\r\n", 1),
         "GET",
@@ -156,11 +166,35 @@ def test_broken_response_is_refused(name: str) -> None:
     assert said in (refused.value.detail if isinstance(refused.value, ProbeFailure) else str(refused.value))
 
 
-def test_bomb_is_not_unpacked_beyond_the_limit() -> None:
-    bomb = gzip.compress(b"\0" * (64 << 20))
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"br", brotli.compress), (b"zstd", zstd.compress)],
+    ids=["gzip", "deflate", "br", "zstd"],
+)
+def test_bomb_is_not_unpacked_beyond_the_limit(coding: bytes, compress: Callable[[bytes], bytes]) -> None:
+    """16 MiB of nothing, of which no more than the limit of 1 MiB and a piece is ever in memory."""
+    data = coded(coding, compress(bytes(16 << 20)))
+    tracemalloc.start()
     with pytest.raises(ProbeFailure) as refused:
-        read([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + bomb])
+        read([data])
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert refused.value.reason is Reason.BODY_TOO_LARGE
+    assert most_bytes < 4 << 20
+
+
+def test_a_hundred_headers_are_read_and_no_more_however_they_are_called() -> None:
+    lines = [b"A: b" if number % 2 else b"H%d: c" % number for number in range(99)]
+    data = b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: 0", *lines])
+    assert read([data + b"\r\n\r\n"])[1]["a"] == ", ".join(["b"] * 49)
+    with pytest.raises(http.client.HTTPException, match="more than 100 headers"):
+        read([data + b"\r\nX: y\r\n\r\n"])
+
+
+def test_trailers_are_passed_over() -> None:
+    status, headers, body, kept = read([CHUNKED.replace(b"T: 1", b"T: 1\r\nContent-Encoding: gzip")])
+    assert (status, body, kept) == (200, BODY, True)
+    assert headers == {"transfer-encoding": "chunked"}
 
 
 def test_no_mutation_of_a_response_breaks_the_reader() -> None:
@@ -195,6 +229,7 @@ def test_request_is_written_as_one_piece() -> None:
     )
     assert b"Host: other\r\n" in request_bytes("GET", target, {"host": "other"}, None).replace(b"host", b"Host")
     assert request_bytes("GET", target, {"Host": "other"}, None).count(b"Host:") == 1
+    assert request_bytes("GET", target, {}, None).endswith(b":8080\r\nAccept-Encoding: identity\r\n\r\n")
     assert b"Host: h\r\n" in parsed("https://h:443/")[1]
 
 

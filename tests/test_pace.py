@@ -16,7 +16,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.limits import Pace
+from checker.limits import Limits, Pace
+from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 from checker.worker.concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency
 from checker.worker.lag import LagMeter
 from fleets import Checked, Fleet, checked, rest_fleet
@@ -90,6 +92,27 @@ def test_a_thousand_slow_servers_take_little_longer_than_one() -> None:
     assert found.span_s < 3.5
     assert took_s < 10
     assert found.report.worker.most_at_once > 500
+
+
+def batches_of(checks: int, delay_s: float, timeout_s: float) -> list[int]:
+    """How many results each batch had, of checks that are made one after the other."""
+    sizes: list[int] = []
+    limits = Limits(concurrency=1, per_origin=1, pace=Pace(batch_timeout=timeout_s))
+    with Fleet(delay_s=delay_s, ok=1) as fleet:
+        shards = Shards([Shard(tuple(rest_fleet(fleet.urls(), checks)))])
+        run_shards(shards, lambda batch: sizes.append(len(batch.checks)), RunnerOptions(limits=limits))
+    return sizes
+
+
+def test_results_are_handed_over_when_a_hundred_are_there() -> None:
+    sizes = batches_of(250, 0.0, timeout_s=60.0)
+    assert sum(sizes) == 250
+    assert len(sizes) == 3
+    assert min(sizes[:2]) >= 100
+
+
+def test_results_are_handed_over_after_the_batch_timeout() -> None:
+    assert len(batches_of(20, 0.1, timeout_s=0.2)) >= 8, "two seconds of a check each tenth"
 
 
 # The rules of adaptive concurrency: pure.

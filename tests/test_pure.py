@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -21,10 +22,10 @@ from checker.probes.http import shown_url
 from checker.probes.mcp import sse
 from checker.probes.mcp.jsonrpc import find_reply
 from checker.probes.mcp.options import McpOptions
-from checker.probes.options import Retry
-from checker.probes.rest import RestOptions
+from checker.probes.options import Retry, Tls
+from checker.probes.rest import Expect, RestOptions
 from checker.probes.text import excerpt
-from checker.records import constructor
+from checker.records import constructor, replaced
 from checker.sharding import shards
 from checker.wire import Frames, frame
 
@@ -64,9 +65,17 @@ def test_records_survive_being_made_plain(record: Batch) -> None:
     assert from_plain(Batch, msgpack.unpackb(msgpack.packb(to_plain(record)))) == record
 
 
-def test_record_of_another_version_is_refused() -> None:
-    with pytest.raises(TypeError, match="Stages has 14 fields, got 2"):
-        from_plain(type(probe().stages), [1, 2])
+@pytest.mark.parametrize("plain", [[1, 2], [None] * 15], ids=["too few", "too many"])
+def test_record_of_another_version_is_refused(plain: list[int | None]) -> None:
+    with pytest.raises(TypeError, match=r"build_Stages\(\)"):
+        from_plain(Stages, plain)
+
+
+def test_records_and_mappings_at_their_defaults_cross_as_nothing() -> None:
+    options = RestOptions(url="http://h/", headers={}, expect=Expect(status=("200-299",)))
+    plain = dict(zip((field.name for field in fields(options)), to_plain(options), strict=True))
+    assert {plain[name] for name in ("retry", "headers", "tls", "expect")} == {None}
+    assert from_plain(RestOptions, to_plain(options)) == options
 
 
 _line = st.binary(max_size=8).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
@@ -216,6 +225,12 @@ def test_addresses_are_shown_without_secrets() -> None:
     assert endpoint_key("http://me:abc@h/") != endpoint_key("http://me:abd@h/")
 
 
+@given(st.builds(RestOptions, url=st.text(), timeout=st.floats(0, 60), method=st.sampled_from(["GET", "POST"])))
+def test_replaced_record_is_what_the_standard_library_gives(options: RestOptions) -> None:
+    assert replaced(options, url="http://h/") == replace(options, url="http://h/")
+    assert replaced(options) == options
+
+
 def test_names_of_a_server_survive_the_wire() -> None:
     one = server("s", weights={"mcp": 2.0}, combine=Combination(one_bad=Status.UNHEALTHY))
     plain = to_plain(one)
@@ -238,3 +253,20 @@ def test_fast_constructor_fills_in_defaults_and_misses_what_is_required() -> Non
     for call in ({}, {"url": "http://h/", "colour": "red"}):
         with pytest.raises(TypeError):
             constructor(RestOptions)(**call)  # type: ignore[arg-type]
+
+
+@given(
+    st.from_regex(
+        re.compile(r"https?://[a-z0-9.@\[\]:-]{1,12}(:[0-9]{1,6})?[/?#]?[!-~]{0,8}", re.ASCII), fullmatch=True
+    ),
+    st.booleans(),
+)
+def test_usual_address_has_no_fault_that_taking_it_apart_would_find(url: str, verified: bool) -> None:
+    from checker.probes import faults
+
+    options = RestOptions(url=url, tls=Tls(verify=verified))
+    quick = list(faults.endpoint_faults(options))
+    unusual = re.compile("(?!)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faults, "_USUAL_URL", unusual)
+        assert quick == list(faults.endpoint_faults(options))

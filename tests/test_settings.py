@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -322,6 +324,17 @@ def test_addresses_need_no_file() -> None:
     assert "c4nary" not in str(refused.value)
     with pytest.raises(ConfigError, match="--timeout: 0 is not a time limit"):
         adhoc({"rest": "http://h/"}, timeout_s=0.0)
+
+
+def test_address_on_the_command_line_needs_neither_the_reader_nor_the_validator() -> None:
+    code = """
+import sys
+from checker.settings import Settings, adhoc, select
+found = Settings(servers=(adhoc({"stdio": "run 'a b'", "rest": "http://h/"}),))
+print(select(found.servers)[0].probes["mcp"].args, [name for name in ("yaml", "pydantic") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "('a b',) []\n"
 
 
 def test_schema_in_the_repository_is_fresh() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from checker.cli.configuration import for_good
 from checker.cli.options import Duration, database, database_path, output_format
 from checker.errors import StorageBusy, UsageError
 
@@ -106,7 +107,8 @@ def command(
     logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s")
     urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
     path = database_path(db)
-    settings, config_use = _settings(config, source, urls, environment, timeout, path)
+    with for_good():
+        settings, config_use = _settings(config, source, urls, environment, timeout, path)
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)

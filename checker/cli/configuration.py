@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from checker.caching import CONFIG, ConfigUse
-
 if TYPE_CHECKING:
+    from checker.caching import ConfigUse
     from checker.settings import Settings
+
+
+@contextmanager
+def for_good() -> Iterator[None]:
+    """What is made inside stays until the program ends: the collector of cycles never goes through it.
+
+    A fleet of ten thousand servers is a million objects; collections took a third of a run's time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def configured(path: Path, environment: str | None, database: Path) -> tuple[Settings, ConfigUse | None]:
@@ -17,6 +33,7 @@ def configured(path: Path, environment: str | None, database: Path) -> tuple[Set
 
     The second is None for a file that cannot be kept, such as a pipe.
     """
+    from checker.caching import CONFIG, ConfigUse
     from checker.settings import sealed
     from storage.driver import cache_entry
 

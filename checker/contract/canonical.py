@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from checker.records import constructor
+
 KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate", "prompts": "name"}
 """List of a contract -> the member that names its items."""
 
@@ -37,6 +39,9 @@ class Contract:
     """Estimate of the tokens a model reads for the tool list: its bytes divided by 4, rounded up."""
 
 
+_contract = constructor(Contract)
+
+
 def canonical(document: Mapping[str, Any]) -> Contract:
     """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out.
 
@@ -48,7 +53,7 @@ def canonical(document: Mapping[str, Any]) -> Contract:
             ordered[member] = _sorted([_steady(member, item) for item in items], key)
     text = dumps(ordered)
     tools = dumps(ordered["tools"]) if isinstance(ordered.get("tools"), list) else None
-    return Contract(
+    return _contract(
         digest=hashlib.sha256(text).hexdigest(),
         text=text.decode(),
         tools_digest=None if tools is None else hashlib.sha256(tools).hexdigest(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.records import constructor
 
 
 class ProbeFailure(Exception):
@@ -28,6 +29,10 @@ class Request:
     body: bytes | None = None
     redirected: bool = False
     """The address came from a server, not from the config: it may not lead from a public host to a private one."""
+
+
+new_request = constructor(Request)
+"""A request, built fast."""
 
 
 class Reply(Protocol):

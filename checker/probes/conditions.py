@@ -42,7 +42,11 @@ class JsonCondition:
 
 def status_accepted(status: int, accepted: Iterable[int | str]) -> bool:
     """Whether an HTTP status is among codes (``200``), ranges (``200-299``) and classes (``2xx``)."""
-    return any(low <= status <= high for low, high in map(status_range, accepted))
+    for spelled in accepted:
+        low, high = status_range(spelled)
+        if low <= status <= high:
+            return True
+    return False
 
 
 @lru_cache(maxsize=1024)

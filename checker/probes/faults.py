@@ -13,6 +13,9 @@ from checker.probes.options import Endpoint, Retry, Tls
 Fault = tuple[tuple[str, ...], str]
 """Keys below the probe's block, and what to say about them."""
 
+_USUAL_TLS = Tls()
+_USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-5]?\d{1,4})?(/[!-~]*)?", re.ASCII)
+"""Addresses that have no fault of their own; there are others."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -37,6 +40,9 @@ def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
 
 
 def _url_faults(options: Endpoint) -> Iterator[Fault]:
+    url = options.url
+    if _USUAL_URL.fullmatch(url) and (url.startswith("https:") or options.tls == _USUAL_TLS):
+        return  # to take the address apart takes ten times as long, and a fleet has many
     try:
         parts = urlsplit(options.url)
         host, _ = parts.hostname, parts.port
@@ -49,7 +55,7 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), f'"{shown_url(options.url)}" has no valid host; write it like https://host/path'
     if parts.username is not None and (options.bearer or "authorization" in map(str.lower, options.headers)):
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
-    if parts.scheme == "http" and options.tls != Tls():
+    if parts.scheme == "http" and options.tls != _USUAL_TLS:
         yield ("tls",), "TLS options for an http address; write https, or remove them"
 
 

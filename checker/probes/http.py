@@ -118,11 +118,13 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
 
 def note_refusal(reply: Reply, seen: Observation) -> None:
     """Keep what the reply's headers say about credentials to bring and time to wait."""
-    asked = reply.headers.get("www-authenticate")
-    seen.challenge = challenge(asked) if asked else {}
-    if url := seen.challenge.get("resource_metadata"):
-        with suppress(ValueError):  # what the server wrote there may be no address at all
-            seen.auth_metadata_url = excerpt(shown_url(url), 500)
+    if asked := reply.headers.get("www-authenticate"):
+        seen.challenge = challenge(asked)
+        if url := seen.challenge.get("resource_metadata"):
+            with suppress(ValueError):  # what the server wrote there may be no address at all
+                seen.auth_metadata_url = excerpt(shown_url(url), 500)
+    elif seen.challenge:
+        seen.challenge = {}
     if wait := reply.headers.get("retry-after"):
         seen.retry_after_s = _seconds(wait)
 

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from checker.errors import ConfigError, UsageError
 from checker.model import Server
 from checker.probes import KINDS
-from checker.settings.document import Problem
-from checker.settings.validate import Source, validated
 
 
 def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
@@ -27,12 +25,9 @@ def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Serve
             raise UsageError("--mcp and --stdio are both MCP; give one of them")
         if timeout_s is not None:
             values["timeout"] = timeout_s
-        problems: list[Problem] = []
-        options = validated(KINDS[kind].options, values, Source((), values, problems))
-        if options is not None:
-            problems += [Problem(keys, text) for keys, text in KINDS[kind].faults(options)]
-        if problems:  # without the address, which may hold a password
-            said = ((one.place[0] if one.place[0] == "timeout" else option, one.text) for one in problems)
+        options = KINDS[kind].options(**values)  # of the right types already: the validator takes long to import
+        if faults := list(KINDS[kind].faults(options)):  # without the address, which may hold a password
+            said = (("timeout" if keys[0] == "timeout" else option, text) for keys, text in faults)
             raise ConfigError("\n".join(f"--{place}: {text}" for place, text in said))
         probes[kind] = options
     option, first = next(iter(addresses.items()))
@@ -49,4 +44,4 @@ def _probe_of(option: str, given: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"--stdio: {error} in the command; write it as for a shell, in quotes") from None
     if not program:
         raise ConfigError('--stdio: no command; write it as for a shell, such as "uvx mcp-server-time"')
-    return "mcp", {"command": program, "args": args}
+    return "mcp", {"command": program, "args": tuple(args)}

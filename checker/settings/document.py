@@ -19,9 +19,17 @@ Place = tuple[str | int, ...]
 _ALIASES_MAKE = 20  # times the nodes that are written out, at most, once a small document is exceeded
 _SMALL = 100_000
 _MOST_DEPTH = 50
+_NODES = {yaml.AliasEvent, yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent}
+_COLLECTIONS = {
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceEndEvent: -1,
+    yaml.MappingEndEvent: -1,
+}
 _LONGEST_NUMBER = 19  # digits; what is longer may not fit the 64 bits in which numbers reach the workers
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
+_TEXT, _MERGE = f"{_TAG}str", f"{_TAG}merge"
 _PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp")}
 
 
@@ -94,7 +102,7 @@ def read(path: Path) -> Document:
             _walk(node, most, document, problems)
         if problems:
             raise document.refuse(problems)
-        values = loader.construct_document(node) if node is not None else None
+        values = _value(node, loader) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -113,13 +121,13 @@ def _written_nodes(text: str) -> int:
     """How many nodes the text writes out; raises ValueError for nesting that would overflow the composer's C stack."""
     nodes = depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        nodes += isinstance(event, yaml.NodeEvent)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+        kind = type(event)
+        if kind in _NODES:
+            nodes += 1
+        if kind in _COLLECTIONS:
+            depth += _COLLECTIONS[kind]
             if depth > _MOST_DEPTH:
                 raise ValueError("nested too deeply")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
     return nodes
 
 
@@ -152,7 +160,7 @@ def _entries(
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             problems.append(Problem(place, "a list or a mapping stands where a key should be", line))
-        elif key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+        elif key.tag != _TEXT and key.tag != _MERGE:
             problems.append(Problem(place, f'the key "{key.value}" is not text; put quotes around it', line))
         elif key.value in entries:
             problems.append(Problem((*place, key.value), f"the key stands twice (again in line {line})"))
@@ -163,14 +171,27 @@ def _entries(
     return list(entries.values())
 
 
+def _value(node: yaml.Node, loader: Any) -> Any:
+    """What the node stands for; after `_walk`, so that its keys are text and it is not deep. Most of it is text."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.value if node.tag == _TEXT else loader.construct_object(node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, loader) for item in node.value]
+    if any(key.tag == _MERGE for key, _ in node.value):
+        loader.flatten_mapping(node)
+    return {key.value: _value(value, loader) for key, value in node.value}
+
+
 def _settle(node: yaml.Node) -> str | None:
     """Make text of what only YAML 1.1 takes for a number or a date; say what no value of ours can be."""
+    if node.tag == _TEXT:
+        return None
     if node.tag == f"{_TAG}value":  # a lone "=", for which the loader has no constructor
-        node.tag = f"{_TAG}str"
+        node.tag = _TEXT
     if node.tag not in _PLAIN:
         return "a YAML tag has no use here; put quotes around text that begins with !"
     if node.tag == f"{_TAG}timestamp" or (node.tag in (f"{_TAG}int", f"{_TAG}float") and ":" in node.value):
-        node.tag = f"{_TAG}str"
+        node.tag = _TEXT
     elif node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_NUMBER:
         return "the number is too long; put quotes around it if it is text"
     elif node.tag == f"{_TAG}float" and not _finite(node.value):

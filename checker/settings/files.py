@@ -45,6 +45,8 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files
     Unreadable files and values given in both ways are added to the problems.
     """
     found = dict(values)
+    if found.keys().isdisjoint(_leading_to_files(cast(Any, kind))):
+        return found
     if isinstance(folder_to_start_in := values.get(_FOLDER), str):
         found[_FOLDER] = str(files.place(folder_to_start_in))
     for keys, secret in _file_options(cast(Any, kind)):
@@ -79,6 +81,12 @@ def _inside(values: Any, keys: tuple[str, ...]) -> Any:
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
+
+
+@lru_cache(maxsize=64)
+def _leading_to_files(kind: Any) -> frozenset[str]:
+    """The keys of a block below which a file can be named, most blocks having none of them."""
+    return frozenset(keys[0] for keys, _ in _file_options(kind)) | {_FOLDER}
 
 
 @lru_cache(maxsize=64)

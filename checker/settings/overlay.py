@@ -20,6 +20,8 @@ def merged(below: Any, above: Any) -> Any:
     """
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
+    if not below:
+        return dict(above)
     kept = {key: item for key, item in below.items() if key in above or _other_spelling(key) not in above}
     return {**kept, **{key: merged(below[key], item) if key in below else item for key, item in above.items()}}
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from checker.plain import from_plain, to_plain
+from checker.plain import reader, to_plain
 from checker.settings.choice import selected_environment
 from checker.version import VERSION
+from checker.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from checker.settings.shapes import Settings
@@ -135,24 +136,16 @@ def _now(
 
 
 def _settings(plain: Any) -> Settings:
-    from checker.probes import KINDS
+    from checker.probes import server_from_plain
     from checker.settings.shapes import Settings
 
     enabled = gc.isenabled()
     gc.disable()  # as in `load`: a large configuration is a million small objects
     try:
-        settings = from_plain(Settings, plain)
-        servers = tuple(
-            replace(
-                server,
-                probes={kind: from_plain(KINDS[kind].options, options) for kind, options in server.probes.items()},
-            )
-            for server in settings.servers
-        )
+        return reader(Settings, servers=lambda servers: tuple(map(server_from_plain, servers)))(plain)
     finally:
         if enabled:
             gc.enable()
-    return replace(settings, servers=servers)
 
 
 def _cipher(made_of: Ingredients) -> Any:
@@ -164,6 +157,7 @@ def _cipher(made_of: Ingredients) -> Any:
     whole = orjson.dumps(
         [
             VERSION,
+            PROTOCOL,
             made_of.path,
             made_of.environment,
             base64.b64encode(made_of.document).decode(),

@@ -9,13 +9,16 @@ from checker.maintenance import faults
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.mcp.faults import ONLY_HTTP
+from checker.records import constructor, replaced
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__dataclass_fields__ if name != "name")
+_KNOWN = dict.fromkeys((*ServerEntry.__dataclass_fields__, *KINDS))
 _LONGEST_NAME = 200
+_server = constructor(Server)
 
 
 class ServerReader:
@@ -25,6 +28,10 @@ class ServerReader:
         self._files = files
         self._entry: dict[str, Any] = {}
         self._probes: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self._unnamed = ServerEntry(name="-")
+        """What an entry is that says no more of itself than its name."""
+        self._unaddressed: dict[tuple[str, bool], Any] = {}
+        """Kind, and whether over http -> the options of an entry that gives no more of them than an address."""
 
     def read_defaults(self, given: Any, source: Source, of_every_probe: Mapping[str, Any]) -> None:
         """Take the ``defaults`` block over what is to hold for every probe.
@@ -40,7 +47,7 @@ class ServerReader:
         inherited = {key: given[key] for key in _INHERITED if key in given}
         entry = validated(ServerEntry, {"name": "-", **inherited}, source)
         if entry is not None and _weights_are_valid(entry, source) and _windows_are_valid(entry, source):
-            self._entry = inherited
+            self._entry, self._unnamed = inherited, entry
         for kind, probe in KINDS.items():
             block, below = given.get(kind) or {}, source.below(kind)
             if not isinstance(block, Mapping):
@@ -63,10 +70,10 @@ class ServerReader:
         before = len(source.problems)
         given = spelled_out(values)
         for key in given:
-            if key not in (*ServerEntry.__dataclass_fields__, *KINDS):
-                source.complain((key,), unknown_key(key, [*ServerEntry.__dataclass_fields__, *KINDS]))
+            if key not in _KNOWN:
+                source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__dataclass_fields__ if key in given}
-        entry = validated(ServerEntry, merged(self._entry, own), source)
+        entry = self._entry_of(own, source)
         # a kind without a value is switched off, which is how an environment does it
         probes = {kind: self._probe(kind, given[kind], source) for kind in KINDS if given.get(kind) is not None}
         if not probes:
@@ -74,7 +81,12 @@ class ServerReader:
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
-        return Server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
+        return _server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
+
+    def _entry_of(self, own: Mapping[str, Any], source: Source) -> ServerEntry | None:
+        if own.keys() == {"name"} and isinstance(own["name"], str):
+            return replaced(self._unnamed, name=own["name"])
+        return validated(ServerEntry, merged(self._entry, own), source)
 
     def _probe(self, kind: str, given: Any, source: Source) -> Any:
         below = source.below(kind)
@@ -85,11 +97,16 @@ class ServerReader:
             return None
         own = with_files(KINDS[kind].options, given, below, self._files)
         defaults = self._probes[kind]
-        if str(own.get("url")).lower().startswith("http:"):  # default authorities are meant for the https servers
+        if plain := str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
         if "command" in own:  # what is meant for the servers that are reached over HTTP
             defaults = {key: value for key, value in defaults.items() if key not in ONLY_HTTP}
-        options = validated(KINDS[kind].options, merged(defaults, own), below)
+        if own.keys() == {"url"} and isinstance(own["url"], str) and (known := self._unaddressed.get((kind, plain))):
+            options = replaced(known, url=own["url"])  # validating all of it again would take most of the time
+        else:
+            options = validated(KINDS[kind].options, merged(defaults, own), below)
+            if own.keys() == {"url"}:
+                self._unaddressed[kind, plain] = options
         if options is not None:
             for keys, text in KINDS[kind].faults(options):
                 below.complain(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 
 from pydantic import TypeAdapter, ValidationError
 
+from checker.records import constructor
 from checker.settings.document import Place, Problem
 
 Options = TypeVar("Options")
@@ -65,7 +66,7 @@ class Source:
                 raw = raw[key]
             except (LookupError, TypeError):
                 raw = None
-        return Source((*self.place, *keys), raw, self.problems)
+        return _source((*self.place, *keys), raw, self.problems)
 
     def shown(self, where: Place) -> str:
         """The value as it stands in the file, short; a secret's is not shown."""
@@ -82,6 +83,9 @@ class Source:
         text = {None: "null", True: "true", False: "false"}.get(raw) if isinstance(raw, bool | None) else None
         text = text or (f'"{raw}"' if isinstance(raw, str) else str(raw))
         return text if len(text) <= 80 else text[:79] + "…"
+
+
+_source = constructor(Source)
 
 
 @lru_cache(maxsize=64)
@@ -116,9 +120,10 @@ def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
             yield where
     elif isinstance(value, dict):
         if is_dataclass(kind):
-            hints = option_types(cast(Any, kind))
+            hints = _with_numbers(cast(Any, kind))
             for key, item in value.items():
-                yield from _misread(hints[key], item, (*where, key))
+                if key in hints:
+                    yield from _misread(hints[key], item, (*where, key))
         elif get_origin(kind) is Mapping:
             inner = _bare(get_args(kind)[1])
             for key, item in value.items():
@@ -127,6 +132,12 @@ def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
         inner = _bare(get_args(kind)[0])
         for index, item in enumerate(value):
             yield from _misread(inner, item, (*where, index))
+
+
+@lru_cache(maxsize=64)
+def _with_numbers(kind: Any) -> dict[str, Any]:
+    """The options that are numbers or may have some in them, with their types."""
+    return {name: hint for name, hint in option_types(kind).items() if hint is not str and hint is not bool}
 
 
 def _finite(value: Any) -> bool:

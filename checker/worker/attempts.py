@@ -15,7 +15,7 @@ from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
 from checker.probes import KINDS
-from checker.probes.base import Observation, ProbeFailure
+from checker.probes.base import Address, Observation, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.worker.deadlines import Deadlines
@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
 def probe(
     kind: str,
     options: Any,
+    address: Address,
     memory: Mapping[str, str],
     shared: Shared,
     lane: Lane,
@@ -53,16 +54,17 @@ def probe(
 
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
-    address = KINDS[kind].address(options)
     earlier: list[Reason] = []
     started_at_ms, spent_us = 0, 0
     while True:
         with lane:
             started_at_ms = started_at_ms or _now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines)
-        verdict = judge(KINDS[kind], options, seen, _now_ms(), trace.certificate_expires_at_ms)
+        verdict = judge(KINDS[kind], options, seen, started_at_ms, trace.certificate_expires_at_ms)
+        if verdict.reason is None:
+            break
         number = len(earlier) + 1
-        if number >= options.retry.max_attempts or verdict.reason is None or not _may_pass(verdict, seen):
+        if number >= options.retry.max_attempts or not _may_pass(verdict, seen):
             break
         wait_s = backoff_s(options.retry, number, draw())
         if seen.retry_after_s is not None:
@@ -77,7 +79,8 @@ def probe(
     secrets = _secrets(kind, options, seen) if verdict.detail or told or seen.mcp else []
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, secrets)
     contracts = () if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),)
-    return Outcome(result, _to_remember(address.key, seen, memory), contracts, spent_us + seen.duration_us)
+    entries = _to_remember(address.key, seen, memory) if seen.remember else ()
+    return Outcome(result, entries, contracts, spent_us + seen.duration_us)
 
 
 def skipped(kind: str, options: Any, detail: str) -> Outcome:
@@ -167,7 +170,7 @@ def _result(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
-        detail=_masked(verdict.detail, secrets),
+        detail=_masked(verdict.detail, secrets) if secrets else verdict.detail,
         score=verdict.score,
         failed_stage=verdict.stage,
         url=shown,
@@ -186,8 +189,8 @@ def _result(
         retry_after_s=seen.retry_after_s,
         sessions_opened=seen.sessions_opened,
         sessions_closed=seen.sessions_closed,
-        stderr_tail=_masked(stderr_tail, secrets),
-        mcp=_masked_facts(seen.mcp, secrets),
+        stderr_tail=_masked(stderr_tail, secrets) if secrets else stderr_tail,
+        mcp=_masked_facts(seen.mcp, secrets) if secrets else seen.mcp,
     )
 
 
@@ -206,21 +209,21 @@ def _masked(text: str | None, secrets: list[str]) -> str | None:
 
 
 def _masked_facts(facts: McpFacts | None, secrets: list[str]) -> McpFacts | None:
-    if facts is None or not secrets:
-        return facts
+    if facts is None:
+        return None
     said = {name: getattr(facts, name) for name in _SAID_BY_SERVERS}
     masked: dict[str, Any] = {name: _masked(text, secrets) for name, text in said.items()}
     return facts if masked == said else replace(facts, **masked)
 
 
 def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> ContractSnapshot:
+    if not secrets:
+        return snapshot
     return replace(snapshot, document=_masked(snapshot.document, secrets) or "")
 
 
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
-    if not seen.remember:
-        return ()
     return tuple(
         remembered.entry(category, key, value, _now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()

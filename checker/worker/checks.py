@@ -15,8 +15,7 @@ from checker.judge import combine
 from checker.limits import Limits, Pace, PoolLimits
 from checker.measures import CacheMeasures, PoolMeasures
 from checker.model import CheckResult, Server
-from checker.plain import from_plain
-from checker.probes import KINDS
+from checker.probes import KINDS, server_from_plain
 from checker.probes.base import COMMANDS
 from checker.records import constructor
 from checker.worker.attempts import Outcome, broken, probe, skipped
@@ -47,17 +46,13 @@ class Task:
     """Probe kind -> why its circuit breaker leaves it out."""
 
 
-def task(plain: Mapping[str, Any]) -> Task:
+def task(plain: Sequence[Any]) -> Task:
     """The task that the parent made plain."""
-    server = from_plain(Server, plain["server"])
-    options = {kind: from_plain(KINDS[kind].options, fields) for kind, fields in server.probes.items()}
-    return Task(
-        server=replace(server, probes=options),
-        memory=plain["memory"],
-        tries=plain["tries"],
-        share=plain.get("share", 1),
-        skip=plain.get("skip", {}),
-    )
+    server, memory, skip, tries, share = plain
+    return _task(server=server_from_plain(server), memory=memory, tries=tries, share=share, skip=skip)
+
+
+_task = constructor(Task)
 
 
 class Finished(NamedTuple):
@@ -85,8 +80,11 @@ class Checker:
     def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
         server = task.server
-        outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
-        results = tuple(outcome.result for outcome in outcomes)
+        if len(server.probes) == 1:
+            outcomes = [self._probe(kind, task) for kind in server.probes]
+        else:
+            outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
+        results = tuple([outcome.result for outcome in outcomes])
         verdict, score = combine(results, server.weights, server.combine)
         check = _check_result(
             server=server.name,
@@ -94,8 +92,8 @@ class Checker:
             reason=verdict.reason,
             detail=verdict.detail,
             score=score,
-            started_at_ms=min(result.started_at_ms for result in results),
-            duration_us=max(outcome.spent_us for outcome in outcomes),
+            started_at_ms=min([result.started_at_ms for result in results]),
+            duration_us=max([outcome.spent_us for outcome in outcomes]),
             tries=task.tries,
             probes=results,
         )
@@ -117,13 +115,14 @@ class Checker:
         options = task.server.probes[kind]
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
-        place = KINDS[kind].address(options).lane
+        address = KINDS[kind].address(options)
+        place = address.lane
         lane = self._lanes.get((kind, *place)) or self._new_lane(kind, place, task.share)
         memory = task.memory.get(kind, {})
         if stored := memory.get(DNS):
             self.dns.take_stored(str(place[1]), stored)
         try:
-            return probe(kind, options, memory, self._shared[kind], lane, self._deadlines, random.random)
+            return probe(kind, options, address, memory, self._shared[kind], lane, self._deadlines, random.random)
         except Exception as error:
             return broken(kind, options, error)
 
@@ -145,8 +144,6 @@ class Checker:
 def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:
     """What each piece of work returns, all of them running at once; none of them outlives this call."""
     *others, last = work
-    if not others:
-        return [last()]
     running = [gevent.spawn(piece) for piece in others]
     try:
         own = last()

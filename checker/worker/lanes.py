@@ -32,16 +32,16 @@ class Waits:
 class Places:
     """So many at once, and the rest in the order they came; with a semaphore who comes would overtake who waits."""
 
-    __slots__ = ("_free", "_waiting")
+    __slots__ = ("_waiting", "free")
 
     def __init__(self, most: float) -> None:
-        self._free = most
+        self.free = most
         self._waiting: deque[AsyncResult[Any]] = deque()
 
     def take(self) -> float:
         """Take a place; the seconds waited for it, 0 where one was free."""
-        if self._free > 0:
-            self._free -= 1
+        if self.free > 0:
+            self.free -= 1
             return 0.0
         start = perf_counter()
         turn: AsyncResult[Any] = AsyncResult()
@@ -61,7 +61,7 @@ class Places:
         if self._waiting:
             self._waiting.popleft().set(None)
         else:
-            self._free += 1
+            self.free += 1
 
 
 class Lane:
@@ -77,8 +77,14 @@ class Lane:
         self._gap_s = 0.0 if pace.rate_per_origin is None else share / pace.rate_per_origin
         self._next_at = 0.0
         self._started = 0
+        self._spreads = True
 
     def __enter__(self) -> None:
+        places, slots = self._places, self._slots
+        if places.free > 0 and slots.free > 0 and not self._spreads:  # nearly always
+            places.free -= 1
+            slots.free -= 1
+            return
         waited_s = self._places.take()
         try:
             waited_s += self._slots.take()
@@ -86,7 +92,7 @@ class Lane:
             self._places.give_back()
             raise
         try:
-            waited_s += self._spread()
+            waited_s += self._spread() if self._spreads else 0.0
         except BaseException:
             self.__exit__()
             raise
@@ -109,8 +115,9 @@ class Lane:
             if start_at > now:
                 gevent.sleep(start_at - now)
                 return start_at - now
-        elif self._started < self._width:
-            self._started += 1
-            if self._started > 1 and self._jitter_s:
-                gevent.sleep(random.uniform(0, self._jitter_s))  # noqa: S311 # nothing secret
+            return 0.0
+        self._started += 1
+        self._spreads = self._started < self._width
+        if self._started > 1 and self._jitter_s:
+            gevent.sleep(random.uniform(0, self._jitter_s))  # noqa: S311 # nothing secret
         return 0.0

@@ -7,7 +7,6 @@ import os
 import resource
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +19,7 @@ from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Reason
 from checker.probes.base import Background
 from checker.probes.text import excerpt
+from checker.records import replaced
 from checker.unanswered import unanswered
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
@@ -93,6 +93,7 @@ class Loop:
         self._background: list[gevent.Greenlet[..., None]] = []
         self._checker: Checker | None = None
         self._running = gevent.pool.Group()
+        self._at_work = 0
         self._open, self._stopping = True, False
         self._lag: LagMeter | None = None
         self._concurrency = Concurrency(1, adaptive=False)
@@ -176,7 +177,7 @@ class Loop:
 
     @property
     def _has_room(self) -> bool:
-        return self._open and not self._stopping and len(self._running) < self._concurrency.allowed
+        return self._open and not self._stopping and self._at_work < self._concurrency.allowed
 
     def _run_more(self) -> None:
         """Start as many greenlets as there are tasks for, and room."""
@@ -184,24 +185,28 @@ class Loop:
             return
         while self._has_room and len(self._tasks) > self._starting:
             self._starting += 1
+            self._at_work += 1
             self._running.spawn(self._work, self._checker, self._lag)
-        self._most_at_once = max(self._most_at_once, len(self._running))
+        self._most_at_once = max(self._most_at_once, self._at_work)
 
     def _work(self, checker: Checker, lag: LagMeter) -> None:
         """Run one task after the other while there are some, and room."""
         tasks, concurrency = self._tasks, self._concurrency
         self._starting -= 1
-        while tasks and self._open and len(self._running) <= concurrency.allowed:
-            began = perf_counter()
-            finished = _checked(checker, tasks.popleft())
-            self._note(finished.check)
-            if lag.saturated_since(began):
-                self._suspect += 1
-                finished = finished._replace(check=replace(finished.check, suspect=True))
-            self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
-            nothing_else = len(self._running) == 1 and not tasks
-            if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
-                self._full.set()
+        try:
+            while tasks and self._open and self._at_work <= concurrency.allowed:
+                began = perf_counter()
+                finished = _checked(checker, tasks.popleft())
+                self._note(finished.check)
+                if lag.saturated_since(began):
+                    self._suspect += 1
+                    finished = finished._replace(check=replaced(finished.check, suspect=True))
+                self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
+                nothing_else = self._at_work == 1 and not tasks
+                if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
+                    self._full.set()
+        finally:
+            self._at_work -= 1
 
     def _note(self, check: CheckResult) -> None:
         self._checks += 1
@@ -215,7 +220,7 @@ class Loop:
         while True:
             gevent.sleep(_LOOK_S)
             lag_s = 0.0 if self._lag is None else self._lag.recent_s
-            all_in_use = bool(self._tasks) and len(self._running) >= self._concurrency.allowed
+            all_in_use = bool(self._tasks) and self._at_work >= self._concurrency.allowed
             self._concurrency.look(lag_s, all_in_use, self._durations_ms, self._strained)
             self._durations_ms, self._strained = [], 0
             self._run_more()
@@ -237,11 +242,12 @@ class Loop:
             return
         finished, self._finished = self._finished, []
         outcomes = [outcome for one in finished for outcome in one.outcomes]
+        contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
         self._emit(
             Batch(
                 checks=tuple(one.check for one in finished),
                 cache_entries=(*self._fresh_entries(), *(entry for one in outcomes for entry in one.cache_entries)),
-                contracts=tuple(contract for outcome in outcomes for contract in outcome.contracts),
+                contracts=tuple(contracts.values()),  # servers of one kind have the same
             )
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
@@ -18,6 +17,7 @@ from checker.probes.mcp.shown import shown_command
 from checker.probes.mcp.stdio import Stdio
 from checker.probes.mcp.streamable import StreamableHttp
 from checker.probes.oauth.bearer import Bearer
+from checker.records import replaced
 
 ERA = "mcp_era"
 """Cache category: the era an endpoint spoke last."""
@@ -42,7 +42,7 @@ def attempt(options: McpOptions, transport: Transport, seen: Observation, memory
             Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, "the server announces no tools", "list")
         )
     if listed is None and "tools" in options.lists:
-        seen.mcp = replace(seen.mcp, tool_count=0)
+        seen.mcp = replaced(seen.mcp, tool_count=0)
 
 
 def _by_transport(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:

@@ -10,6 +10,7 @@ from checker.model import Reason
 from checker.probes.base import Observation, ProbeFailure, Reply, Transport
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers_another, find_reply, is_request
 from checker.probes.mcp.options import McpOptions
+from checker.records import constructor
 from checker.version import VERSION
 
 CLIENT_INFO = {"name": "mcp-status-check", "version": VERSION}
@@ -40,6 +41,10 @@ class Answer:
             )
         said = f": {self.text}" if self.text else ""
         return ProbeFailure(Reason.HTTP_STATUS, f"HTTP {self.status} to {method}{said}")
+
+
+new_answer = constructor(Answer)
+"""An answer, built fast."""
 
 
 class Channel(Protocol):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from checker.contract.canonical import canonical
 from checker.model import ContractSnapshot, McpFacts, Reason, Status
 from checker.probes.base import Complaint, Observation
 from checker.probes.mcp.lists import Offer
+from checker.records import replaced
 
 CONTRACT_DIGEST = "mcp_contract_digest"
 """Cache category: the digest of the contract that an endpoint had last."""
@@ -25,7 +25,8 @@ def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, 
         fault = Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, f"what the server offers is {error}", "list")
         seen.complaints.append(fault)
         return facts
-    facts = replace(
+    digest = contract.digest if offer.complete else None
+    facts = replaced(
         facts,
         tool_count=contract.tool_count,
         resource_count=contract.resource_count,
@@ -34,10 +35,10 @@ def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, 
         tools_bytes=contract.tools_bytes,
         tools_tokens=contract.tools_tokens,
         tools_digest=contract.tools_digest,
+        contract_digest=digest,
     )
-    if not offer.complete:
-        return facts
-    seen.remember[CONTRACT_DIGEST] = contract.digest
-    if memory.get(CONTRACT_DIGEST) != contract.digest:
-        seen.snapshot = ContractSnapshot(digest=contract.digest, document=contract.text)
-    return replace(facts, contract_digest=contract.digest)
+    if digest is not None:
+        seen.remember[CONTRACT_DIGEST] = digest
+        if memory.get(CONTRACT_DIGEST) != digest:
+            seen.snapshot = ContractSnapshot(digest=digest, document=contract.text)
+    return facts

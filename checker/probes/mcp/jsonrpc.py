@@ -11,6 +11,7 @@ import orjson
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.probes.text import excerpt
+from checker.records import constructor
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class RpcReply:
 
     result: Mapping[str, Any] | None = None
     error: RpcError | None = None
+
+
+_reply = constructor(RpcReply)
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -92,7 +96,7 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
         raise _broken(f"id is {excerpt(repr(message.get('id')), 40)}, expected {request_id}")
     if not isinstance(message["result"], dict):
         raise _broken("result is not an object")
-    return RpcReply(result=message["result"])
+    return _reply(result=message["result"])
 
 
 def answers_another(message: Any, request_id: int) -> bool:
@@ -111,7 +115,7 @@ def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
     code, text = error.get("code"), error.get("message")
     if not isinstance(code, int) or isinstance(code, bool) or not isinstance(text, str):
         raise _broken(f"error without a numeric code and a message: {excerpt(repr(error), 80)}")
-    return RpcReply(error=RpcError(code, text, error.get("data")))
+    return _reply(error=RpcError(code, text, error.get("data")))
 
 
 def _broken(what: str) -> ProbeFailure:

@@ -13,8 +13,10 @@ from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
 from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
 from checker.probes.mcp.lists import Offer, read_lists
 from checker.probes.text import excerpt
+from checker.records import constructor
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_facts = constructor(McpFacts)
 _METHOD_UNKNOWN = -32601
 _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
@@ -80,7 +82,7 @@ class Session:
                     Reason.MCP_INVALID_RESULT, "initialize: protocolVersion or capabilities is missing or malformed"
                 )
             name, server_version = server_identity(result.get("serverInfo"))
-            self._seen.mcp = McpFacts(
+            self._seen.mcp = _facts(
                 era="session",
                 transport=self._channel.name,
                 protocol_version=excerpt(version, 40),

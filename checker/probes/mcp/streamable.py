@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from checker.model import Reason
-from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
 from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal
-from checker.probes.mcp.channel import Answer, Incoming
+from checker.probes.mcp.channel import Answer, Incoming, new_answer
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.sse import EventStream
@@ -58,11 +58,11 @@ class StreamableHttp:
         reply = self._post(transport, request_body(method, None, None), {"Mcp-Method": method, **headers})
         text = excerpt(reply.read()) if reply.status >= 400 else ""
         reply.release()
-        return Answer(reply.status, reply.headers, text=text)
+        return new_answer(reply.status, reply.headers, text=text)
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
         """Send DELETE and give the HTTP status."""
-        reply = transport.send(Request("DELETE", self._url, {**self._all_headers(transport), **headers}))
+        reply = transport.send(new_request("DELETE", self._url, {**self._all_headers(transport), **headers}))
         reply.release()
         return reply.status
 
@@ -83,7 +83,7 @@ class StreamableHttp:
     def _post_once(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
         """POST the body; a 307 or 308 within the origin is followed once and remembered for the attempt."""
         own = self._all_headers(transport)
-        request = Request("POST", self._url, {**own, **headers}, body)
+        request = new_request("POST", self._url, {**own, **headers}, body)
         reply = transport.send(request)
         if reply.status in (307, 308) and (location := reply.headers.get("location")):
             follow = redirected(request, reply.status, location, own)
@@ -104,7 +104,7 @@ class StreamableHttp:
         kind = _media_type(reply)
         if reply.status == 200 and kind == _EVENTS:
             found = self._from_stream(transport, reply, request_id, method, headers)
-            return Answer(reply.status, reply.headers, found.result, found.error)
+            return new_answer(reply.status, reply.headers, found.result, found.error)
         if reply.status == 200 and kind != "application/json":
             what = f"content type {kind!r}" if kind else "no content type"
             body = reply.read()
@@ -113,7 +113,7 @@ class StreamableHttp:
             body = reply.read()
             if (found_one := find_reply(parse(body), request_id)) is None:
                 raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
-            return Answer(reply.status, reply.headers, found_one.result, found_one.error)
+            return new_answer(reply.status, reply.headers, found_one.result, found_one.error)
         return self._refusal(reply, request_id, kind)
 
     def _from_stream(
@@ -136,7 +136,7 @@ class StreamableHttp:
             transport.wait((stream.retry_ms or 0) / 1000)
             resume = {"Accept": _EVENTS, "Last-Event-ID": stream.last_id}
             own = {name: value for name, value in self._all_headers(transport).items() if name != "Content-Type"}
-            reply = transport.send(Request("GET", self._url, {**own, **headers, **resume}))
+            reply = transport.send(new_request("GET", self._url, {**own, **headers, **resume}))
             if reply.status != 200 or _media_type(reply) != _EVENTS:
                 reply.release()
                 break
@@ -148,7 +148,7 @@ class StreamableHttp:
 
         def post(later: Transport) -> None:
             with suppress(ProbeFailure):
-                later.send(Request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
+                later.send(new_request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
 
         transport.in_background(post)
 
@@ -166,7 +166,7 @@ class StreamableHttp:
         wrong_host = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
         if not wrong_host and (refused := refusal(self.options, reply.status, self.seen, excerpt(body, 200))):
             raise refused
-        return Answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
+        return new_answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
 
 
 def _messages(stream: EventStream, reply: Reply) -> Iterator[Any]:

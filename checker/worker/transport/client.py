@@ -54,6 +54,8 @@ class Client:
         self._shared, self._pools, self._options, self._trace = shared, shared.pools, options, trace
         self._open: list[HttpReply] = []
         self._started: list[StartedProcess] = []
+        self._way: tuple[str, bytes, Any] = "", b"", None
+        """The address called last, with its target and pool: an MCP session calls the same one all the time."""
 
     @property
     def tokens(self) -> Tokens:
@@ -75,11 +77,9 @@ class Client:
             reply = self._shared.plain.exchange(request, headers, self._options, self._trace)
             self._open.append(reply)
             return reply
-        try:
-            url, target = parsed(request.url)
-            pool = self._pools.pool(url, self._options.tls)
-        except (LocationParseError, UnicodeError) as error:
-            raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
+        known, target, pool = self._way
+        if known != request.url:
+            target, pool = self._way_to(request.url)
         inside = not (request.redirected and self._trace.public_peer)
         headers = {"User-Agent": USER_AGENT, **request.headers}
         connection = pool.lease()
@@ -149,6 +149,15 @@ class Client:
             reply.close()
         for process in self._started:
             process.close(answered)
+
+    def _way_to(self, address: str) -> tuple[bytes, Any]:
+        try:
+            url, target = parsed(address)
+            pool = self._pools.pool(url, self._options.tls)
+        except (LocationParseError, UnicodeError) as error:
+            raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
+        self._way = address, target, pool
+        return target, pool
 
     def _with_another(self, work: Callable[[Transport], Any], options: Endpoint, trace: Trace) -> Any:
         client = Client(self._shared, options, trace)

@@ -27,15 +27,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Headers(Mapping[str, str]):
-    """Response headers: looked up without regard to case, repeated ones joined with ", "."""
+    """Response headers: looked up without regard to case; ``values`` are by names in lower case."""
 
     __slots__ = ("_values",)
 
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._values: dict[str, str] = {}
-        for name, value in raw:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            self._values[key] = f"{self._values[key]}, {text}" if key in self._values else text
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
@@ -51,12 +48,12 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
 
-_NO_HEADERS = Headers([])
+_NO_HEADERS = Headers({})
 
 
 @lru_cache(maxsize=4096)
 def parsed(url: str) -> tuple[Url, bytes]:
-    """The address, and the request target with the Host line; raises urllib3's LocationParseError."""
+    """The address, and the request target with the Host line up to the headers; raises urllib3's LocationParseError."""
     found = parse_url(url)
     host = found.host or ""
     port = "" if found.port in (None, _DEFAULT_PORTS.get(found.scheme or "")) else f":{found.port}"
@@ -65,22 +62,17 @@ def parsed(url: str) -> tuple[Url, bytes]:
 
 def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """The whole request; raises ProbeFailure for a header that cannot be sent."""
-    lines, encoding_is_said = [], False
-    for name, value in headers.items():
-        lines.append(f"{name}: {value}")
-        known = name.lower()
-        if known == "host":
-            target = target.partition(b"Host: ")[0]
-        encoding_is_said = encoding_is_said or known == "accept-encoding"
-    if not encoding_is_said:
-        lines.append("Accept-Encoding: identity")
-    if body is not None or method == "POST":
-        lines.append(f"Content-Length: {len(body or b'')}")
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or "\0" in text:
+    text = "\r\n".join([*map(": ".join, headers.items()), ""])
+    if text.count("\n") != len(headers) or "\0" in text:
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send")
+    known = "\n" + text.lower()
+    if "\nhost: " in known:
+        target = target.partition(b"Host: ")[0]
+    said = "" if "\naccept-encoding: " in known else "Accept-Encoding: identity\r\n"
+    if body is not None or method == "POST":
+        said += f"Content-Length: {len(body or b'')}\r\n"
     try:
-        return method.encode() + target + text.encode("latin-1") + b"\r\n\r\n" + (body or b"")
+        return b"".join((method.encode(), target, text.encode("latin-1"), said.encode(), b"\r\n", body or b""))
     except UnicodeEncodeError:
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send") from None
 
@@ -98,9 +90,10 @@ class Incoming:
         "_keep_alive",
         "_parser",
         "_pieces",
-        "_raw",
+        "_repeated",
         "_sock",
         "_trace",
+        "_values",
         "complete",
         "headers",
         "status",
@@ -109,9 +102,9 @@ class Incoming:
 
     def __init__(self, sock: socket.socket, method: str, trace: Trace) -> None:
         self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
-        self._raw: list[tuple[bytes, bytes]] = []
+        self._values: dict[str, str] = {}
         self._pieces: deque[bytes] = deque()
-        self._head_bytes, self._interim = 0, 0
+        self._head_bytes = self._repeated = self._interim = 0
         self._has_head = self._delimited = self._keep_alive = False
         self._broken: http.client.HTTPException | None = None
         self.complete = False
@@ -205,10 +198,14 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
-        if not self.complete:
-            self._raw.append((name, value))
-            if len(self._raw) > _MOST_HEADERS:
-                raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
+        if self._has_head:  # trailers say nothing that is asked for
+            return
+        values, key = self._values, name.decode("latin-1").lower()
+        if key not in values:
+            values[key] = value.decode("latin-1")
+        else:
+            self._repeated += 1
+            values[key] += f", {value.decode('latin-1')}"
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -217,13 +214,19 @@ class Incoming:
         self.status = self._parser.get_status_code()
         if 100 <= self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
             self._interim += 1
-            self._raw = []
+            self._repeated, self._values = 0, {}
             return
-        self.headers = Headers(self._raw)
+        values = self._values
+        if len(values) + self._repeated > _MOST_HEADERS:
+            raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
+        self.headers = Headers(values)
         self._has_head = True
-        coding = self.headers.get("transfer-encoding", "").lower()
-        self._delimited = self._head_only or self.status in _NO_BODY or "chunked" in coding
-        self._delimited = self._delimited or "content-length" in self.headers
+        self._delimited = (
+            "content-length" in values
+            or self._head_only
+            or self.status in _NO_BODY
+            or "chunked" in values.get("transfer-encoding", "").lower()
+        )
         if self._head_only:
             self.on_message_complete()
 

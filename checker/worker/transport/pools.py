@@ -68,8 +68,10 @@ class _Leasing:
         if self.owner.counts.open > self.owner.most_open and connection.sock is not None:
             self.owner.counts.evicted += 1
             connection.close()
-        with suppress(ClosedPoolError, FullPoolError):
+        try:
             pool._put_conn(connection)
+        except (ClosedPoolError, FullPoolError):  # which has closed it
+            return
         self.open_idle += connection.sock is not None
 
     def close_idle(self, idle_since: float) -> int:

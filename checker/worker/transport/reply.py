@@ -68,18 +68,9 @@ class HttpReply:
     ) -> None:
         self._response, self._connection, self._give_back = response, connection, give_back
         self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
-        coding = response.headers.get("content-encoding")
+        self.status, self.headers = response.status, response.headers
+        coding = self.headers.get("content-encoding")
         self._decoder = None if coding is None else _decoder(coding.strip().lower())
-
-    @property
-    def status(self) -> int:
-        """The HTTP status code."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Names are looked up without regard to case."""
-        return self._response.headers
 
     def chunks(self) -> Iterator[bytes]:
         """Decoded body bytes as they arrive; raises ProbeFailure."""
