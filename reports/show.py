@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -89,6 +90,8 @@ def plain(column: Column, value: Any) -> Any:
     if column.kind is Kind.RATIO:
         return round(float(value), 6)
     if column.kind in (Kind.NUMBER, Kind.DURATION):
+        if math.isinf(value):
+            return None
         return round(float(value), 3)
     if column.kind is Kind.COUNT:
         return int(value)
@@ -133,7 +136,9 @@ def per_cent(ratio: float) -> str:
 
 
 def duration(value_ms: float) -> str:
-    """Milliseconds in the unit that fits."""
+    """Milliseconds in the unit that fits; an infinite one is the end of an interval that is open."""
+    if math.isinf(value_ms):
+        return "open"
     for size_ms, unit in _UNITS:
         if abs(value_ms) >= size_ms:
             return f"{number(value_ms / size_ms)} {unit}"

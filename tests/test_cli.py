@@ -259,6 +259,8 @@ def test_hanging_server_delays_a_run_by_its_deadline_only(status: Status) -> Non
         ["report", "contract"],
         ["report", "cost"],
         ["report", "recommendations"],
+        ["report", "latency"],
+        ["report", "trends"],
         ["cache"],
         ["cache", "stats"],
         ["cache", "list"],

@@ -8,6 +8,8 @@ import click
 
 REPORTS = {
     "availability": ("checker.cli.report_availability", "How long servers were up, against their objectives."),
+    "latency": ("checker.cli.report_latency", "How long probes take, where the time goes, and what has changed."),
+    "trends": ("checker.cli.report_trends", "What has become slower, less available, or unlike its group."),
     "incidents": ("checker.cli.report_incidents", "When servers were down, for how long, and why."),
     "contract": ("checker.cli.report_contract", "What MCP servers offer differently than before."),
     "cost": ("checker.cli.report_cost", "What tool lists cost a model, and checks the checker."),

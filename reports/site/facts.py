@@ -15,8 +15,9 @@ from reports.site.slugs import slugs
 from reports.templating import clean
 from storage.newest import Newest, Offer, newest_checks, newest_offers
 from storage.past import Past, ServerRow
-from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
+from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.marks import DAY_MS, HOUR_MS
+from storage.rollups.percentiles import PercentileBuckets
 from storage.rollups.read import Found, Period, Series
 
 Numbers = npt.NDArray[np.float64]
@@ -131,7 +132,7 @@ def gather(past: Past, title: str) -> Site:
     by_hour, by_day = past.rollups.outcomes(hours), past.rollups.outcomes(days)
     known = {HOUR_MS: _times(by_hour, hours, place), DAY_MS: _times(by_day, days, place)}
     windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
-    hourly, daily = (_latencies(past.rollups.latencies(one, KINDS), one, place) for one in (hours, days))
+    hourly, daily = (_latencies(past.rollups.percentiles(one, KINDS), one, place) for one in (hours, days))
     reasons = _reasons(by_day, days, place)
     newest = newest_checks(past.connection)
     offers = newest_offers(past.connection, newest)
@@ -219,18 +220,18 @@ def _ratios(part: Numbers, whole: Numbers) -> Numbers:
 
 
 def _latencies(
-    found: Found[LatencyBuckets], period: Period, place: Mapping[int, int]
+    found: Found[PercentileBuckets], period: Period, place: Mapping[int, int]
 ) -> dict[int, Sequence[Latencies]]:
     """By place of the server: a row of percentiles for each of its kinds of probe."""
     buckets = found.buckets
-    quantiles = buckets.quantiles_us((0.5, 0.95)) / 1000
-    quantiles[buckets.count < FEWEST_FOR_P95, 1] = np.nan
-    table = np.full((len(found.series), len(period.slots), 2), np.nan)
-    table[buckets.series, buckets.slot - period.slots[0]] = quantiles
+    size = len(found.series)
+    p50_ms = buckets.table_us(buckets.p50_us, size, period.slots) / 1000
+    p95_ms = buckets.table_us(buckets.p95_us, size, period.slots) / 1000
+    p95_ms[buckets.table_us(buckets.count, size, period.slots) < FEWEST_FOR_P95] = np.nan
     rows: dict[int, list[Latencies]] = {}
     for number in np.unique(buckets.series).tolist():
         series = found.series[number]
-        line = Latencies(series.kind, _values(table[number, :, 0]), _values(table[number, :, 1]))
+        line = Latencies(series.kind, _values(p50_ms[number]), _values(p95_ms[number]))
         rows.setdefault(place[series.server_id], []).append(line)
     return {one: sorted(of, key=lambda line: line.kind) for one, of in rows.items()}
 

@@ -82,9 +82,12 @@ def compare(baseline: npt.ArrayLike, candidate: npt.ArrayLike, rules: Rules = LA
 
 
 def compare_all(
-    series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], rules: Rules = LATENCY_MS
+    series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], rules: Rules = LATENCY_MS, family: Sequence[float] = ()
 ) -> tuple[Comparison, ...]:
     """Each pair of baseline and candidate, with Holm's correction over those that have enough blocks.
+
+    ``family`` are the p-values of further pairs that were tested together with these (`stats.screen` has them fast),
+    so that what is shown of many is corrected for all of them.
 
     Better or worse needs both a p-value below alpha and a difference of at least the least effect. Same needs the
     whole interval of the difference within the least effect. Everything else cannot be told.
@@ -94,9 +97,9 @@ def compare_all(
     p_values = np.ones(len(pairs))
     p_values[tested] = [mann_whitney(*pairs[at]).p_value for at in tested]
     adjusted = np.ones(len(pairs))
-    adjusted[tested] = holm(p_values[tested])
+    adjusted[tested] = holm([*p_values[tested], *family])[: len(tested)]
     return tuple(
-        _verdict(*pair, float(p_value), float(p_adjusted), len(tested), rules)
+        _verdict(*pair, float(p_value), float(p_adjusted), len(tested) + len(family), rules)
         for pair, p_value, p_adjusted in zip(pairs, p_values, adjusted, strict=True)
     )
 

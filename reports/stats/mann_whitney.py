@@ -50,7 +50,7 @@ def smallest_p_value(m: int, n: int) -> float:
 
 
 def _exact(u: float, m: int, n: int) -> float:
-    tail = _tails(min(m, n), max(m, n))
+    tail = exact_tails(min(m, n), max(m, n))
     return min(1.0, 2.0 * float(tail[round(min(u, m * n - u))]))
 
 
@@ -65,7 +65,7 @@ def _approximate(u: float, m: int, n: int, tie_sizes: Floats) -> float:
 
 
 @lru_cache(maxsize=256)
-def _tails(m: int, n: int) -> Floats:
+def exact_tails(m: int, n: int) -> Floats:
     """P(U <= u) for each u where all orders are equally likely.
 
     How often each U occurs are the coefficients of the Gaussian binomial of m + n over m, which is built up by a

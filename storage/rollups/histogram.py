@@ -31,7 +31,7 @@ _LOWER = GROWTH ** np.arange(LAST_BIN + 1)
 _MIDDLE_US = 2 * _LOWER * GROWTH / (1 + GROWTH)
 """The value that a bin stands for: no sample of the bin is further from it than 0.99 %."""
 _BYTE = 255
-_BINS = LAST_BIN + 1
+BINS = LAST_BIN + 1
 _AT_ONCE = 4096
 """Blobs unpacked at a time: few enough that the arrays stay in the processor's cache."""
 _DENSE = 4
@@ -64,6 +64,12 @@ class Cells:
             for low in range(0, len(blobs), _AT_ONCE)
         ]
         return _joined(parts) if parts else empty()
+
+    @classmethod
+    def of_table(cls, table: npt.NDArray[np.float64]) -> Cells:
+        """The histograms that are the rows of a table with a column for each of the `BINS` bins."""
+        there = np.flatnonzero(table)
+        return cls(there // BINS, there % BINS, table.ravel()[there].astype(np.int64))
 
     def plus(self, other: Cells) -> Cells:
         """The histograms of both sets of samples."""
@@ -100,16 +106,20 @@ class Cells:
 
         The rank of ratio ``q`` of ``n`` samples is the nearest one, ``ceil(q * n)``, at least 1.
         """
-        found = np.full((groups, len(ratios)), np.nan)
-        if not len(self.count):
-            return found
-        total = np.cumsum(self.count)
         sizes = self.counts(groups)
-        before = np.cumsum(sizes) - sizes
-        some = sizes > 0
-        for column, ratio in enumerate(ratios):
-            rank = np.maximum(1, np.ceil(ratio * sizes[some] - 1e-9)).astype(np.int64)
-            found[some, column] = _MIDDLE_US[self.bin[np.searchsorted(total, before[some] + rank)]]
+        ranks = np.ceil(np.multiply.outer(sizes, ratios) - 1e-9).astype(np.int64)
+        return self.at_ranks(np.where(sizes[:, None] > 0, np.maximum(1, ranks), 0))
+
+    def at_ranks(self, ranks: Integers) -> npt.NDArray[np.float64]:
+        """The samples at these ranks in microseconds; rank 1 is the smallest sample, NaN where there is none.
+
+        Shape (groups, ranks): a row of ranks for each histogram.
+        """
+        sizes = self.counts(len(ranks))
+        found = np.full(ranks.shape, np.nan)
+        there = (ranks >= 1) & (ranks <= sizes[:, None])
+        place = np.searchsorted(np.cumsum(self.count), (ranks + (np.cumsum(sizes) - sizes)[:, None])[there])
+        found[there] = _MIDDLE_US[self.bin[place]]
         return found
 
     def _packed(self, low: int, high: int) -> bytes:
@@ -142,19 +152,43 @@ def middle_us(bins: Integers) -> npt.NDArray[np.float64]:
     return middles  # type: ignore[no-any-return] # numpy's indexing is not typed further
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of packed histograms, one after the other; empty ones have none."""
+
+    blob: Integers
+    """Which of the blobs have words; the next two have an entry for each of these."""
+    lengths: Integers
+    """Words of it."""
+    before: Integers
+    """To take away from ``position`` to have the bin."""
+    position: Integers
+    """An entry for each word, as ``count``."""
+    count: npt.NDArray[np.uint8]
+    """Samples of the word, 0 where it only moves on."""
+
+
+def words_of(blobs: Sequence[bytes]) -> Words:
+    """Packed histograms taken apart, without adding what belongs to one bin; as many as fit in the cache."""
+    every = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 2
+    blob = np.flatnonzero(every)
+    lengths = every[blob]
+    joined = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, 2)
+    first = np.cumsum(lengths) - lengths
+    heads = joined[first].astype(np.int64)
+    moved, count = joined[:, 0].astype(np.int64), joined[:, 1].copy()
+    moved[first], count[first] = heads[:, 0] | heads[:, 1] << 8, 0
+    position = np.cumsum(moved)
+    return Words(blob, lengths, position[first] - moved[first], position, count)
+
+
 def _unpacked(group: Integers, blobs: Sequence[bytes]) -> Cells:
     """What `Cells.of_blobs` gives, of a number of blobs that fits in the cache."""
-    lengths = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 2
-    words = np.frombuffer(b"".join(blobs), "<u2").astype(np.int64)
-    lengths, group = lengths[lengths > 0], group[lengths > 0]
-    first = np.cumsum(lengths) - lengths
-    moved, count = words & _BYTE, words >> 8
-    moved[first], count[first] = words[first], 0
-    position = np.cumsum(moved)
-    before = position[first] - moved[first]
-    bins = position - np.repeat(before, lengths)
-    there = count > 0
-    return _summed(np.repeat(group, lengths)[there], bins[there], count[there])
+    words = words_of(blobs)
+    there = np.flatnonzero(words.count)
+    bins = (words.position - np.repeat(words.before, words.lengths))[there]
+    groups = np.repeat(group[words.blob], words.lengths)[there]
+    return _summed(groups, bins, words.count[there].astype(np.int64))
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
@@ -167,14 +201,16 @@ def _summed(group: Integers, bins: Integers, count: Integers) -> Cells:
     """Cells sorted, with the counts of equal ones added."""
     if not len(group):
         return empty()
-    key = group * _BINS + bins
-    if int(group.max()) * _BINS < _DENSE * len(key):
+    key = group * BINS + bins
+    if np.all(key[1:] > key[:-1]):
+        return Cells(group, bins, count)
+    if int(group.max()) * BINS < _DENSE * len(key):
         dense = np.bincount(key, count)
         distinct = np.flatnonzero(dense)
-        return Cells(distinct // _BINS, distinct % _BINS, dense[distinct].astype(np.int64))
+        return Cells(distinct // BINS, distinct % BINS, dense[distinct].astype(np.int64))
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
         key, count = key[order], count[order]
     starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
     distinct = key[starts]
-    return Cells(distinct // _BINS, distinct % _BINS, np.add.reduceat(count, starts))
+    return Cells(distinct // BINS, distinct % BINS, np.add.reduceat(count, starts))

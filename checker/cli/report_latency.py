@@ -1,0 +1,56 @@
+"""`mcp-status report latency`: how long probes take, where the time goes, and whether that has changed."""
+
+from __future__ import annotations
+
+import click
+
+from checker.cli.reporting import Asked, report_options, show
+
+STAGES = (
+    *("total", "dns", "connect", "tls", "wait", "transfer"),
+    *("auth", "start", "discover", "initialize", "initialized", "ping", "list", "call", "close"),
+)
+_ROWS = 20
+
+
+@click.command("latency")
+@click.option(
+    "--by",
+    type=click.Choice(("server", "group", "kind", "stage")),
+    default="server",
+    show_default=True,
+    help="What a row is of; stage shows where the time goes.",
+)
+@click.option("--stage", type=click.Choice(STAGES), default="total", show_default=True, help="Only this timed step.")
+@click.option("--kind", "kinds", type=click.Choice(("mcp", "rest")), multiple=True, help="Only probes of this kind.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="At most so many rows of a list. Default: 20 in tables and HTML, else all.",
+)
+@report_options(since="30d")
+def command(asked: Asked, by: str, stage: str, kinds: tuple[str, ...], top: int | None) -> None:
+    """Say how long probes take that get their answer, and how sure that is.
+
+    A percentile is the sample at its rank, ceil(q * n), read from summed histograms within 1 %; it is insufficient
+    below 6 samples for p50, 10, 20, 100 and 1,000 for p90, p95, p99 and p99.9. Intervals are those of order
+    statistics. Failures are counted apart: a timeout only says that it would have taken longer.
+
+    The period is compared with the one of equal length before it, slot by slot (Mann-Whitney, Holm), and the newest
+    full hour with the same hour of the week, once there are three earlier weeks.
+
+    \b
+    mcp-status report latency --since 24h                    the slowest servers of the last day
+    mcp-status report latency --by stage --server search     where its time goes
+    mcp-status report latency --by group --kind mcp --format csv
+    """  # noqa: D301 # click wants the backspace itself
+    from reports.latency import build
+    from reports.subjects import KINDS, By
+
+    if top is None and asked.fmt in ("table", "html"):
+        top = _ROWS
+    of = kinds or KINDS
+    with asked.past() as (past, period):
+        report = build(past, period, by=By(by), stage=stage, kinds=of, top=top, selection=asked.selection)
+    show(report, asked)

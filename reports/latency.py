@@ -1,0 +1,247 @@
+"""How long probes take that get their answer: percentiles of servers, groups, kinds or stages, now and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reports import failures as failing
+from reports import latency_before as before
+from reports.percentiles import QUANTILES, Percentiles, columns, interval_columns, percentiles_of
+from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
+from reports.show import duration
+from reports.subjects import KINDS, STAGES, TOTAL, By, Subjects, subjects
+from storage.past import Past
+from storage.rollups.packed import Sums
+from storage.rollups.read import Period, Series
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_P95 = [name for name, _ in QUANTILES].index("p95")
+
+
+def build(
+    past: Past,
+    period: Period,
+    *,
+    by: By = By.SERVER,
+    stage: str = TOTAL,
+    kinds: Sequence[str] = KINDS,
+    top: int | None = None,
+    selection: str = "",
+) -> Report:
+    """The report on this period, the one of equal length before it, and the newest full hour.
+
+    ``top`` is the most rows of a list, the slowest first; None is all, but at most `latency_before.MOST` of those that
+    are compared.
+    """
+    slots = period.slots
+    both = Period((2 * slots.start - slots.stop) * period.slot_ms, period.until_ms, period.slot_ms)
+    found = past.rollups.packed(both, kinds, _stages(by, stage, kinds))
+    rows = subjects(past, found.series, by, stage)
+    row, many = rows.row[found.buckets.series], len(rows.keys)
+    current, slot = found.buckets.slot >= slots.start, found.buckets.slot - slots.start
+    fleet = _kind_of(found.series, kinds, TOTAL if by is By.STAGE else stage)[found.buckets.series]
+    sums, earlier, of_slots, whole, spent = found.buckets.sums(
+        (np.where(current, row, -1), many),
+        (np.where(current, -1, row), many),
+        (np.where(current & (fleet >= 0), fleet * len(slots) + slot, -1), len(kinds) * len(slots)),
+        (np.where(current, _whole(past, found.series, rows, stage)[found.buckets.series], -1), many),
+        (np.where(current & (row >= 0) & (by is By.STAGE), row * len(slots) + slot, -1), many * len(slots)),
+    )
+    latencies, fleet_slots = percentiles_of(sums), percentiles_of(of_slots)
+    order = _slowest(rows, latencies)
+    shown = order[:top]
+    reasons = past.rollups.reasons(period, kinds)
+    failures = failing.failures_of(reasons.buckets.counts())
+    failed = failures.by_label(rows.also(past, reasons.series).row, many)
+    timeouts = failures.by_label(rows.also(past, reasons.series).row, many, failing.TIMEOUTS)
+    compared = before.compared(past, both, period, found, rows, (earlier, sums), top)
+    sections = [
+        _latency(rows, latencies, shown, {"failed": failed, "timeouts": timeouts}, _shares(rows, sums, whole, stage)),
+        _intervals(rows, latencies, shown),
+        _over_time(period, kinds, fleet_slots),
+        *([_stages_over_time(period, rows, kinds, spent, of_slots)] if by is By.STAGE else []),
+        *before.slowest(past, period, rows, shown, stage),
+        *compared.sections,
+        *before.same_hour(past, period, rows, kinds, stage, top),
+        *failing.sections(failures, period, int(of_slots.count.sum())),
+    ]
+    return Report(
+        name="latency",
+        title="Latency" if stage == TOTAL else f"Latency of the stage {stage}",
+        verdict=_verdict(rows, latencies, order) + compared.verdict,
+        level=Level.UNKNOWN if not len(order) else Level.WARNING if compared.slower else Level.GOOD,
+        since_ms=period.since_ms,
+        until_ms=period.until_ms,
+        sections=sections,
+        servers=len(past.servers),
+        selection=selection,
+        facts=(("probes with an answer", f"{int(of_slots.count.sum()):,}"), ("slot", duration(period.slot_ms))),
+        notes=_notes(rows, order, shown),
+    )
+
+
+def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
+    """Which stages are read."""
+    if by is By.STAGE:
+        return [TOTAL, *dict.fromkeys(one for kind in kinds for one in STAGES.get(kind, ()))]
+    return list(dict.fromkeys((TOTAL, stage)))
+
+
+def _kind_of(series: Sequence[Series], kinds: Sequence[str], stage: str) -> Integers:
+    """The place of each series' kind; -1 for other stages, and for kinds that were not asked for."""
+    places = {kind: place for place, kind in enumerate(kinds)}
+    return np.array([places.get(one.kind, -1) if one.stage == stage else -1 for one in series], np.int64)
+
+
+def _whole(past: Past, series: Sequence[Series], rows: Subjects, stage: str) -> Integers:
+    """Of each series of whole probes the row of whose stage it is the whole; -1 where rows need none."""
+    if rows.by is By.STAGE or stage == TOTAL:
+        return np.full(len(series), -1)
+    row = rows.also(past, series).row
+    return np.array([of if one.stage == TOTAL else -1 for one, of in zip(series, row.tolist(), strict=True)], np.int64)
+
+
+def _shares(rows: Subjects, sums: Sums, whole: Sums, stage: str) -> Floats | None:
+    """How much of the whole time of its probes each row is; None where rows are of whole probes."""
+    if rows.by is By.STAGE:
+        totals = {key[0]: time for key, time in zip(rows.keys, sums.sum_us.tolist(), strict=True) if key[1] == TOTAL}
+        whole_us = np.array([totals.get(key[0], 0.0) for key in rows.keys])
+    elif stage != TOTAL:
+        whole_us = whole.sum_us
+    else:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(whole_us > 0, sums.sum_us / whole_us, np.nan)
+
+
+def _slowest(rows: Subjects, latencies: Percentiles) -> list[int]:
+    """The rows that have samples: by p95 where that is known and by the longest where not; stages in their order."""
+    some = np.flatnonzero(latencies.count).tolist()
+    if rows.by is By.STAGE:
+        places = {stage: place for stages in STAGES.values() for place, stage in enumerate((TOTAL, *stages))}
+        return sorted(some, key=lambda row: (rows.keys[row][0], places.get(rows.keys[row][1], len(places))))
+    p95 = latencies.values_ms[some, _P95]
+    order = np.lexsort((-latencies.max_ms[some], -p95))  # NaN last
+    return [some[place] for place in order.tolist()]
+
+
+def _latency(
+    rows: Subjects,
+    latencies: Percentiles,
+    shown: Sequence[int],
+    failed: dict[str, Integers],
+    shares: Floats | None,
+) -> Section:
+    share = [] if shares is None else [Column("share_ratio", "Share", Kind.RATIO, words="Of the time of its probes.")]
+    counted = {} if rows.by is By.STAGE else failed
+    table = [
+        [
+            *rows.keys[row],
+            *latencies.cells(row),
+            *([] if shares is None else [None if np.isnan(shares[row]) else float(shares[row])]),
+            *(int(counts[row]) for counts in counted.values()),
+        ]
+        for row in shown
+    ]
+    more = [
+        Column("failed", "Failed", Kind.COUNT, words="Probes without an answer; none of them is in a percentile."),
+        Column("timeouts", "Timeouts", Kind.COUNT, words="Those that were given up: they took longer than the limit."),
+    ]
+    return Section(
+        "latency",
+        "Where the time goes" if rows.by is By.STAGE else "Latency, the slowest first",
+        Table([*rows.columns, *columns(), *share, *more[: len(counted)]], table),
+        "Of probes that got their answer. A percentile is the sample at its rank, within 1 %.",
+    )
+
+
+def _intervals(rows: Subjects, latencies: Percentiles, shown: Sequence[int]) -> Section:
+    return Section(
+        "intervals",
+        "How sure the percentiles are",
+        Table([*rows.short_columns, *interval_columns()], [[*rows.short(row), *latencies.ends(row)] for row in shown]),
+        "95 % intervals by order statistics; an end is open where the sample is too small for one. They hold for "
+        "independent samples: probes of one server that follow each other closely are less than that.",
+    )
+
+
+def _over_time(period: Period, kinds: Sequence[str], found: Percentiles) -> Section:
+    at_ms = [slot * period.slot_ms for slot in period.slots]
+    cells = [found.cells(place) for place in range(len(kinds) * len(at_ms))]
+    every = columns()
+    picked = [place for place, column in enumerate(every) if column.name in ("n", "p50_ms", "p95_ms", "p99_ms")]
+    heads, charts = [Column("at", "Slot", Kind.TIME)], []
+    rows: list[list[Any]] = [[at] for at in at_ms]
+    for number, kind in enumerate(kinds):
+        mine = cells[number * len(at_ms) : (number + 1) * len(at_ms)]
+        if not any(one[0] for one in mine):
+            continue
+        heads += [
+            Column(f"{kind}_{every[place].name}", f"{kind} {every[place].label}", every[place].kind) for place in picked
+        ]
+        for row, one in zip(rows, mine, strict=True):
+            row += [one[place] or None for place in picked]
+        lines = [
+            Line(every[place].label, [one[place] if isinstance(one[place], float) else None for one in mine])
+            for place in picked[1:]
+        ]
+        charts.append(Chart(f"Latency of {kind} probes", Shape.LINES, at_ms, lines, unit="ms"))
+    return Section("over_time", "Over time", Table(heads, rows if charts else []), charts=charts)
+
+
+def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spent: Sums, whole: Sums) -> Section:
+    """What a probe spends on each stage, on average."""
+    slots = period.slots
+    spent_us = spent.sum_us.reshape(len(rows.keys), len(slots))
+    probes = whole.count.reshape(len(kinds), len(slots))
+    at_ms = [slot * period.slot_ms for slot in slots]
+    charts, table = [], []
+    for number, kind in enumerate(kinds):
+        stages = [
+            (stage, rows.keys.index((kind, stage))) for stage in STAGES.get(kind, ()) if (kind, stage) in rows.keys
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means_ms = [spent_us[row] / probes[number] / 1000 for _, row in stages]
+        lines = [
+            Line(stage, [None if np.isnan(one) else float(one) for one in mean])
+            for (stage, _), mean in zip(stages, means_ms, strict=True)
+        ]
+        if lines:
+            charts.append(Chart(f"Mean time of {kind} probes by stage", Shape.STACK, at_ms, lines, unit="ms"))
+        table += [
+            [at, kind, line.label, value]
+            for line in lines
+            for at, value in zip(at_ms, line.values, strict=True)
+            if value
+        ]
+    heads = [
+        Column("at", "Slot", Kind.TIME),
+        Column("kind", "Kind"),
+        Column("stage", "Stage"),
+        Column(
+            "mean_ms", "Mean", Kind.DURATION, words="Over all probes of the kind, whether they have the stage or not."
+        ),
+    ]
+    return Section("stages_over_time", "Stages over time", Table(heads, table), charts=charts)
+
+
+def _verdict(rows: Subjects, latencies: Percentiles, order: Sequence[int]) -> str:
+    if not order:
+        return "Insufficient: no probe has got its answer in this time."
+    worst = order[0]
+    if rows.by is By.STAGE:
+        return f"{len(order)} stages of {int(latencies.count[order].max()):,} probes."
+    p95 = latencies.values_ms[worst, _P95]
+    said = f"p95 {duration(p95)}" if not np.isnan(p95) else f"at most {duration(float(latencies.max_ms[worst]))}"
+    return f"Slowest of {len(order)}: {rows.name(worst)}, {said}."
+
+
+def _notes(rows: Subjects, order: Sequence[int], shown: Sequence[int]) -> tuple[str, ...]:
+    if len(shown) == len(order):
+        return ()
+    return (f"{len(shown)} of {len(order):,} rows by {rows.by} are shown, the slowest; --top shows more",)

@@ -1,0 +1,356 @@
+"""The lists of the report on trends, each with its rule: who is in it, and what comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reports.report import Chart, Column, Kind, Line, Mark, Section, Shape, Table
+from reports.stats import Floats
+from reports.stats.changes import strongest
+from reports.stats.compare import holm
+from reports.stats.robust import FAR_Z, SMALLEST_GROUP, outliers
+from reports.stats.screen import kendall_rows, slope_rows
+from reports.stats.slope import FEWEST_POINTS, Trend, trend
+from reports.trend_series import Metric, OfServer, Steady
+from storage.past import Past
+from storage.rollups.read import Period
+
+ALPHA = 0.05
+"""Of all series that are tested together (Holm)."""
+LEAST_CHANGE_RATIO = 0.10
+LEAST_CHANGE_MS = 1.0
+LEAST_AVAILABILITY_RATIO = 0.001
+FEWEST_CHECKS = 100
+FAR_FACTOR = 1.25
+"""An outlier is at least that many times the median of its group, or of which the median is that many times."""
+MOST_CHARTS = 6
+MOST_SURE_RATIO = 0.9999
+"""No confidence is larger: what the tests take for granted is not that sure."""
+_DAY_MS = 86_400_000
+_SERVER = (
+    Column("server", "Server"),
+    Column("kind", "Kind"),
+    Column("metric", "Of", words="Which value of each slot."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A list, and the servers of all that belong to it for the worse, also of those that are not shown."""
+
+    section: Section
+    servers: Sequence[str]
+
+
+def slopes(period: Period, metrics: Sequence[Metric], top: int) -> Found:
+    """Series that rise or fall all along."""
+    span = len(period.slots) - 1
+    tested, significant = 0, []
+    p_values = [kendall_rows(metric.values_ms) for metric in metrics]
+    adjusted = _adjusted(p_values)
+    for metric, of_rows in zip(metrics, adjusted, strict=True):
+        tested += int(np.sum(~np.isnan(of_rows)))
+        rows = np.flatnonzero(of_rows < ALPHA)
+        level_ms = metric.typical_ms()[rows]
+        moved_ms = slope_rows(metric.values_ms[rows]) * span
+        large = np.abs(moved_ms) >= np.maximum(LEAST_CHANGE_RATIO * level_ms, LEAST_CHANGE_MS)
+        significant += [
+            (moved / level, metric, row, float(of_rows[row]))
+            for row, moved, level in zip(
+                rows[large].tolist(), moved_ms[large].tolist(), level_ms[large].tolist(), strict=True
+            )
+        ]
+    significant.sort(key=lambda one: (one[0] < 0, -abs(one[0])))
+    days = np.arange(len(period.slots)) * period.slot_ms / _DAY_MS
+    table: list[list[Any]] = []
+    charts: list[Chart] = []
+    for ratio, metric, row, p_value in significant[:top]:
+        one, of = trend(days, metric.values_ms[row]), metric.series[row]
+        assert one is not None  # noqa: S101 # as many points as were tested
+        word = "slower" if ratio > 0 else "faster"
+        slope = (one.slope, one.slope_low, one.slope_high)
+        table.append(
+            [of.server, of.kind, metric.name, word, one.y_middle, *slope, 7 * one.slope / one.y_middle, p_value, one.n]
+        )
+        if len(charts) < MOST_CHARTS:
+            charts.append(_with_line(period, metric, row, one))
+    slower = sum(one[0] > 0 for one in significant)
+    columns = [
+        *_SERVER,
+        Column("direction", "Became"),
+        Column("level_ms", "Level", Kind.DURATION, words="Of the line, in the middle of the period."),
+        Column("slope_ms_per_day", "A day", Kind.NUMBER, "ms", "Theil-Sen slope."),
+        Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95 % interval."),
+        Column("slope_high_ms_per_day", "to", Kind.NUMBER, "ms"),
+        Column("slope_ratio_per_week", "A week", Kind.RATIO, words="Seven days' slope as a share of the level."),
+        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected by Holm for all series."),
+        Column("slots", "Slots", Kind.COUNT),
+    ]
+    text = (
+        f"Rule: Mann-Kendall p below {ALPHA} (Holm over {tested:,} series of {FEWEST_POINTS} slots and more) and a "
+        f"line that moves by {LEAST_CHANGE_RATIO:.0%} and 1 ms over the period. {slower:,} rise and "
+        f"{len(significant) - slower:,} fall; the steepest rise first."
+    )
+    section = Section(
+        "slopes",
+        "Slower or faster all along",
+        Table(columns, table),
+        _said(table, text, "No series rises or falls all along."),
+        charts,
+    )
+    return Found(section, [metric.series[row].server for ratio, metric, row, _ in significant if ratio > 0])
+
+
+def changes_of_level(period: Period, metrics: Sequence[Metric], top: int) -> Found:
+    """Series whose level changed from one slot to the next."""
+    family = sum(len(metric.tested) for metric in metrics)
+    found = []
+    lasting = []
+    for metric in metrics:
+        of_rows = strongest(metric.spread_ms(), ALPHA, LEAST_CHANGE_RATIO, family=family)
+        for row, changes in of_rows.items():
+            large = [one for one in changes if abs(one.after - one.before) >= LEAST_CHANGE_MS]
+            found += [(abs(np.log(one.ratio or 1.0)), metric, row, one) for one in large]
+            if large and large[-1].after > large[-1].before:
+                lasting.append((-(large[-1].ratio or 1.0), metric.series[row].server))
+    found.sort(key=lambda one: (one[3].after < one[3].before, -one[0]))
+    table: list[list[Any]] = []
+    charts: list[Chart] = []
+    drawn = set()
+    for _, metric, row, one in found[:top]:
+        of, at_ms = metric.series[row], (period.slots.start + one.index) * period.slot_ms
+        values = (at_ms, one.before, one.after, one.ratio, min(MOST_SURE_RATIO, 1 - one.p_value))
+        table.append([of.server, of.kind, metric.name, *values])
+        if len(charts) < MOST_CHARTS and (of, metric.name) not in drawn:
+            drawn.add((of, metric.name))
+            marks = [
+                Mark((period.slots.start + other.index) * period.slot_ms, f"x {other.ratio or 0:.2f}")
+                for _, of_metric, of_row, other in found
+                if of_metric is metric and of_row == row
+            ]
+            charts.append(_chart(period, metric, row, marks))
+    columns = [
+        *_SERVER,
+        Column("at", "First slot after", Kind.TIME),
+        Column("before_ms", "Before", Kind.DURATION),
+        Column("after_ms", "After", Kind.DURATION),
+        Column("ratio", "Ratio", Kind.NUMBER),
+        Column("confidence_ratio", "Confidence", Kind.RATIO, words="1 - p, corrected for all places and all series."),
+    ]
+    text = (
+        "Rule: the strongest change of a series by a scan over normal scores, of which the slots before and after are "
+        f"told apart by Mann-Whitney (p below {ALPHA} corrected for all places and {family:,} series), by "
+        f"{LEAST_CHANGE_RATIO:.0%} and 1 ms and five slots or more on either side. {len(found):,} found; the largest "
+        "rise first."
+    )
+    section = Section(
+        "changes", "Changes of level", Table(columns, table), _said(table, text, "No level changed."), charts
+    )
+    return Found(section, [server for _, server in sorted(lasting)])
+
+
+def availability(period: Period, steady: Steady, top: int) -> Found:
+    """Servers that became more or less available."""
+    ratio = steady.available_ratio
+    (adjusted,) = _adjusted([kendall_rows(ratio)])
+    middle = ratio.shape[1] // 2
+    first, second = (
+        _availability(steady.up_ms[:, part], steady.down_ms[:, part])
+        for part in (slice(0, middle), slice(middle, None))
+    )
+    moved = second - first
+    rows = np.flatnonzero((adjusted < ALPHA) & (np.abs(moved) >= LEAST_AVAILABILITY_RATIO))
+    order = rows[np.argsort(moved[rows], kind="stable")].tolist()
+    table = [
+        [
+            steady.servers[row],
+            "fell" if moved[row] < 0 else "rose",
+            *map(float, (first[row], second[row], moved[row], adjusted[row])),
+            int(np.sum(~np.isnan(ratio[row]))),
+        ]
+        for row in order[:top]
+    ]
+    columns = [
+        _SERVER[0],
+        Column("direction", "Availability"),
+        Column("first_ratio", "First half", Kind.RATIO),
+        Column("second_ratio", "Second half", Kind.RATIO),
+        Column("difference_ratio", "Difference", Kind.RATIO),
+        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall over slots, corrected by Holm."),
+        Column("slots", "Slots", Kind.COUNT),
+    ]
+    tested = int(np.sum(~np.isnan(adjusted)))
+    text = (
+        f"Rule: Mann-Kendall p below {ALPHA} over the slots' availability (Holm over {tested:,} servers)"
+        f" and halves that are {LEAST_AVAILABILITY_RATIO:.1%} apart. The deepest fall first."
+    )
+    section = Section(
+        "availability",
+        "Availability rising or falling",
+        Table(columns, table),
+        _said(table, text, "No server became more or less available."),
+    )
+    return Found(section, [steady.servers[row] for row in order if moved[row] < 0])
+
+
+def outliers_of_groups(past: Past, metrics: Sequence[Metric], top: int) -> Section:
+    """Servers far from the others of their group."""
+    found: list[tuple[float, list[Any]]] = []
+    for metric in metrics:
+        typical = metric.typical_ms()
+        members: dict[tuple[str, str], list[int]] = {}
+        for row, of in enumerate(metric.series):
+            if of.group and typical[row] > 0:
+                members.setdefault((of.group, of.kind), []).append(row)
+        for (group, kind), rows in members.items():
+            for one in outliers(np.log(typical[rows]), 0.0, float(np.log(FAR_FACTOR))):
+                value, middle = float(np.exp(one.value)), float(np.exp(one.median))
+                server = metric.series[rows[one.index]].server
+                cells = [server, kind, metric.name, group, len(rows), value, middle, value / middle, one.z]
+                found.append((-one.z, cells))
+    found.sort(key=lambda one: one[0])
+    columns = [
+        *_SERVER,
+        Column("group", "Group"),
+        Column("members", "Members", Kind.COUNT),
+        Column("value_ms", "Typical", Kind.DURATION, words="Median over the slots."),
+        Column("group_ms", "Group's median", Kind.DURATION),
+        Column("factor", "Factor", Kind.NUMBER),
+        Column("z", "z", Kind.NUMBER, words="Modified z-score of the logarithm."),
+    ]
+    text = (
+        f"Rule: modified z-score of the logarithm beyond {FAR_Z} and a factor of {FAR_FACTOR} from the median of the "
+        f"group, in groups of {SMALLEST_GROUP} and more. {len(found):,} found; the slowest against their group first."
+    )
+    table = [cells for _, cells in found[:top]]
+    return Section(
+        "outliers",
+        "Outliers in their group",
+        Table(columns, table),
+        _said(table, text, "Nobody is an outlier in a group."),
+    )
+
+
+def slowest(metrics: Sequence[Metric], top: int) -> Section:
+    """Servers with the largest p95."""
+    median, p95 = (metric.typical_ms() for metric in metrics)
+    points = metrics[1].points
+    order = [row for row in np.argsort(-p95, kind="stable").tolist() if not np.isnan(p95[row])]
+    rows = [
+        [
+            metrics[1].series[row].server,
+            metrics[1].series[row].kind,
+            _known(median[row]),
+            float(p95[row]),
+            int(points[row]),
+        ]
+        for row in order[:top]
+    ]
+    columns = [
+        *_SERVER[:2],
+        Column("p50_ms", "p50", Kind.DURATION, words="Median over the slots."),
+        Column("p95_ms", "p95", Kind.DURATION, words="Median over the slots."),
+        Column("slots", "Slots", Kind.COUNT),
+    ]
+    text = "Rule: by the median of the slots' p95, so that one bad day does not count; slots of 20 answers and more."
+    return Section(
+        "slowest", "Slowest", Table(columns, rows), _said(rows, text, "Nobody has enough answers to be called slow.")
+    )
+
+
+def flakiest(steady: Steady, top: int) -> Section:
+    """Servers that change between up and down most often."""
+    checks, changes = steady.checks.sum(axis=1), steady.changes.sum(axis=1)
+    rate = np.where(checks >= FEWEST_CHECKS, 100 * changes / np.maximum(checks, 1), 0.0)
+    order = [row for row in np.argsort(-rate, kind="stable").tolist() if rate[row] > 0]
+    rows = [[steady.servers[row], int(changes[row]), int(checks[row]), float(rate[row])] for row in order[:top]]
+    columns = [
+        _SERVER[0],
+        Column("changes", "Changes", Kind.COUNT, words="Between up and down."),
+        Column("checks", "Checks", Kind.COUNT, words="That said something of the server."),
+        Column("changes_per_100_checks", "Per 100 checks", Kind.NUMBER),
+    ]
+    text = f"Rule: changes between up and down for 100 checks, of servers with {FEWEST_CHECKS} checks and more."
+    return Section(
+        "flakiest", "Flakiest", Table(columns, rows), _said(rows, text, "No server changed between up and down.")
+    )
+
+
+def drifted(metrics: Sequence[Metric], top: int) -> Section:
+    """Series of which the end is farthest from the beginning."""
+    found: list[tuple[float, list[Any]]] = []
+    for metric in metrics:
+        quarter = metric.values_ms.shape[1] // 4
+        enough = np.flatnonzero(metric.points >= FEWEST_POINTS)
+        if quarter == 0 or not len(enough):
+            continue
+        first, last = (
+            _medians(part[enough]) for part in (metric.values_ms[:, :quarter], metric.values_ms[:, -quarter:])
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drift = np.abs(np.log(last / first))
+        for place in np.argsort(-np.nan_to_num(drift), kind="stable")[:top].tolist():
+            if np.isnan(drift[place]) or abs(last[place] - first[place]) < LEAST_CHANGE_MS:
+                continue
+            of = metric.series[int(enough[place])]
+            ends = (float(first[place]), float(last[place]))
+            found.append((-float(drift[place]), [of.server, of.kind, metric.name, *ends, ends[1] / ends[0]]))
+    found.sort(key=lambda one: one[0])
+    columns = [
+        *_SERVER,
+        Column("first_ms", "First quarter", Kind.DURATION, words="Median of the slots."),
+        Column("last_ms", "Last quarter", Kind.DURATION),
+        Column("ratio", "Ratio", Kind.NUMBER),
+    ]
+    text = (
+        "Rule: the median of the last quarter of the slots against that of the first; without a test, so partly chance."
+    )
+    table = [cells for _, cells in found[:top]]
+    return Section("drifted", "Most drifted", Table(columns, table), _said(table, text, "Nobody drifted."))
+
+
+def _said(table: Sequence[Any], rule: str, none: str) -> str:
+    """The rule; before it, that it holds for nobody, where that is so."""
+    return rule if table else f"{none} {rule}"
+
+
+def _adjusted(p_values: Sequence[Floats]) -> list[Floats]:
+    """Corrected by Holm over all that are no NaN."""
+    every = np.concatenate(list(p_values)) if p_values else np.zeros(0)
+    tested = ~np.isnan(every)
+    every[tested] = holm(every[tested])
+    return np.split(every, np.cumsum([len(one) for one in p_values])[:-1])
+
+
+def _availability(up_ms: Floats, down_ms: Floats) -> Floats:
+    up, down = up_ms.sum(axis=1), down_ms.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(up + down > 0, up / np.maximum(up + down, 1), np.nan)
+
+
+def _medians(values: Floats) -> Floats:
+    found = np.full(len(values), np.nan)
+    some = ~np.isnan(values).all(axis=1)
+    found[some] = np.nanmedian(values[some], axis=1)
+    return found
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _chart(period: Period, metric: Metric, row: int, marks: Sequence[Mark] = (), more: Sequence[Line] = ()) -> Chart:
+    of: OfServer = metric.series[row]
+    line = Line(metric.name, [_known(value) for value in metric.values_ms[row].tolist()])
+    at_ms = [slot * period.slot_ms for slot in period.slots]
+    title = f"{of.server} {of.kind}, {metric.name}"
+    return Chart(title, Shape.LINES, at_ms, [line, *more], unit="ms", marks=marks)
+
+
+def _with_line(period: Period, metric: Metric, row: int, one: Trend) -> Chart:
+    days = [place * period.slot_ms / _DAY_MS for place in range(len(period.slots))]
+    return _chart(period, metric, row, more=[Line("trend", [one.at(day) for day in days])])
