@@ -89,6 +89,8 @@ class Line:
 
     label: str
     values: Sequence[float | None]
+    said: str = ""
+    """What stands at the end of a row of STATES, such as the availability over all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ HOMES = {
     "requests": ("checker.importers",),
     "jsonschema_rs": ("checker.probes.mcp",),
     "jsonpath": ("checker.probes",),
+    "jinja2": ("reports",),
+    "markupsafe": ("reports",),
+    "matplotlib": ("reports.charts",),
     "numpy": ("reports", "storage.rollups", "checker.bench"),
 }
 """Third-party package -> the modules that may import it."""

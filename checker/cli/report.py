@@ -13,6 +13,7 @@ REPORTS = {
     "incidents": ("checker.cli.report_incidents", "When servers were down, for how long, and why."),
     "contract": ("checker.cli.report_contract", "What MCP servers offer differently than before."),
     "cost": ("checker.cli.report_cost", "What tool lists cost a model, and checks the checker."),
+    "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
 """Name -> the module whose attribute ``command`` it is, and what it answers."""

@@ -1,0 +1,89 @@
+"""`mcp-status report site`: a static status page of the servers of a history."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from checker.cli.options import database, database_path
+from checker.errors import UsageError
+
+_LARGE = 50
+"""Servers from which on a bar is worth its place."""
+
+
+@click.command("site")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--title", default="Status", show_default=True, help="Heading of the overview and name of the feed.")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag.")
+@click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server.")
+@click.option(
+    "--url", metavar="URL", help="Where DIR will be found, for the links of the feed: https://status.example/"
+)
+@database
+def command(
+    folder: Path,
+    title: str,
+    groups: tuple[str, ...],
+    tags: tuple[str, ...],
+    names: tuple[str, ...],
+    url: str | None,
+    db: Path | None,
+) -> None:
+    """Write a status page into DIR, or renew the one in it.
+
+    Static files with relative links only, to be served by anything or opened as they are: an overview, a page for each
+    server (availability, latency, incidents, reasons, contract), badges (badges/NAME.svg, badges/NAME-uptime-30d.svg),
+    JSON (index.json, servers/NAME.json) and a feed (feed.xml). Names, groups, tags and reasons of servers are shown;
+    their addresses and the details of failures are not.
+
+    Availability is the time up over the time up or down; what nobody knows of and maintenance count as neither.
+
+    Each file is replaced in one step; pages of servers that are gone are removed, and nothing else in DIR is touched.
+
+    \b
+    mcp-status report site /var/www/status
+    mcp-status report site public --title "Search" --group search --url https://status.example.net/
+    */5 * * * *  mcp-status report site /var/www/status      in a crontab, after the checks
+    """  # noqa: D301 # click wants the backspace itself
+    from reports.site.write import write_site
+    from storage.past import open_past
+
+    address = _address(url)
+    now_ms = time.time_ns() // 1_000_000
+    with (
+        open_past(database_path(db), now_ms, groups=groups, tags=tags, names=names) as past,
+        _bar(len(past.servers)) as progress,
+    ):
+        site = write_site(past, folder, title, address, progress)
+    click.echo(f"{folder / 'index.html'}: {site.verdict}", err=True)
+
+
+def _address(url: str | None) -> str | None:
+    """The address with a slash at its end; raises UsageError where it is none."""
+    if url is None:
+        return None
+    if not url.startswith(("https://", "http://")):
+        raise UsageError(f"--url {url!r}: an address begins with https:// or http://")
+    return url if url.endswith("/") else f"{url}/"
+
+
+@contextmanager
+def _bar(servers: int) -> Iterator[Callable[[int, int], None]]:
+    """Progress on a terminal, where it takes longer than a blink."""
+    if servers < _LARGE or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("pages"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("pages", total=servers)
+        yield lambda done, total: bar.update(line, completed=done, total=total)

@@ -1,0 +1,64 @@
+"""A table of a report as rows of HTML cells: numbers to the right, states with a word and a sign, times in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from reports.report import Chart, Column, Insufficient, Kind, Line, Shape, Table
+from reports.show import words
+from reports.templating import clean
+
+LEVELS = {"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"}
+"""The class of each status; the style sheet puts its sign before the word."""
+NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
+MOST_LETTERS = 80
+"""Of the name that heads a row; the whole one is in its title."""
+MOST_NUMBERS = 1200
+"""Numbers in the table behind a chart; a longer one would outweigh the page."""
+
+
+def rows(table: Table, most: int | None = None) -> Iterator[Markup]:
+    """Each row as markup, up to ``most``; the first cell heads its row."""
+    written = [_writer(column, place == 0) for place, column in enumerate(table.columns)]
+    for row in table.rows[:most]:
+        yield Markup("".join(write(value) for write, value in zip(written, row, strict=True)))  # noqa: S704 # escaped
+
+
+def numbers_of(chart: Chart) -> Table | None:
+    """The numbers of a chart as a table; None where there are too many."""
+    if chart.shape is Shape.STATES or len(chart.x) * (len(chart.lines) + 1) > MOST_NUMBERS:
+        return None
+    first = Column("x", "Time, UTC" if chart.x_is_time else "", Kind.TIME if chart.x_is_time else Kind.TEXT)
+    columns = [first, *(Column(line.label, line.label, Kind.NUMBER, chart.unit) for line in chart.lines)]
+    return Table(columns, list(zip(chart.x, *(_finite(line) for line in chart.lines), strict=True)))
+
+
+def _finite(line: Line) -> Sequence[float | None]:
+    return [None if value is None or not abs(value) < float("inf") else value for value in line.values]
+
+
+def _writer(column: Column, heads: bool) -> Callable[[Any], str]:
+    """What writes the cells of a column."""
+    tag, end = ('<th scope="row">', "</th>") if heads else ("<td>", "</td>")
+    if not heads:
+        tag = '<td class="n">' if column.kind in NUMBERS else '<td class="t">' if column.kind is Kind.TIME else tag
+
+    def write(value: Any) -> str:
+        if value is None:
+            return f"{tag}{end}"
+        if column.kind is Kind.COUNT and isinstance(value, int):
+            return f"{tag}{value:,}{end}"
+        if isinstance(value, Insufficient):
+            return f'<td class="few">{escape(words(column, value))}</td>'
+        full = clean(words(column, value))
+        if heads and len(full) > MOST_LETTERS:
+            return f'<th scope="row" title="{escape(full)}">{escape(full[: MOST_LETTERS - 1])}…{end}'
+        said = escape(full)
+        if column.kind is Kind.STATUS and not heads:
+            return f'<td><span class="state {LEVELS.get(str(value), "unknown")}">{said}</span></td>'
+        return f"{tag}{said}{end}"
+
+    return write

@@ -1,0 +1,83 @@
+"""The files of a site brought up to date in place: each is replaced whole, and those of no use any more go."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from checker.errors import UsageError
+
+LIST = ".mcp-status-site.json"
+"""Names the files that are ours; nothing else in the folder is ever removed."""
+_OURS = re.compile(r"index\.html|index\.json|feed\.xml|(servers|badges)/[a-z0-9-]+\.(html|json|svg)")
+FOLDERS = ("servers", "badges")
+
+
+class Folder:
+    """The folder of a site while it is written."""
+
+    def __init__(self, path: Path, planned: Collection[str]) -> None:
+        self._path, self._planned = path, frozenset(planned)
+
+    def put(self, name: str, text: str) -> None:
+        """Put the text in the file in one step, if it is not in it already."""
+        path = self._path / name
+        data = text.encode()
+        if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
+            return
+        _replace(path, data)
+
+
+@contextmanager
+def site_folder(path: Path, planned: Collection[str]) -> Iterator[Folder]:
+    """The folder to put the planned files in; those of an earlier time that are not planned go when all is written.
+
+    A write that is broken off leaves every file whole, the old or the new one. Raises UsageError where the folder
+    cannot be written, or holds files of these names that this command has not put there.
+    """
+    assert all(_OURS.fullmatch(name) for name in planned)  # noqa: S101 # slugs see to it
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        earlier = _listed(path)
+        if earlier is None and (strange := [name for name in sorted(planned) if (path / name).exists()]):
+            raise UsageError(
+                f"{path}: {strange[0]} is there and was not put there by `report site`; name an empty or a new folder"
+            )
+        for folder in FOLDERS:
+            (path / folder).mkdir(exist_ok=True)
+        _list(path, (earlier or set()) | set(planned))
+        yield Folder(path, planned)
+        for name in (earlier or set()) - set(planned):
+            (path / name).unlink(missing_ok=True)
+        _list(path, planned)
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror}; name a folder that can be written") from None
+
+
+def _listed(path: Path) -> set[str] | None:
+    """The files that are ours, None where nothing says so; a line that could lead elsewhere is not believed."""
+    try:
+        found = orjson.loads((path / LIST).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    names = found.get("files", []) if isinstance(found, dict) else []
+    return {name for name in names if isinstance(name, str) and _OURS.fullmatch(name)}
+
+
+def _list(path: Path, names: Collection[str]) -> None:
+    _replace(path / LIST, orjson.dumps({"files": sorted(names)}, option=orjson.OPT_INDENT_2))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(data)
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,89 @@
+"""How templates become pages: everything is escaped, what no page may hold is replaced, only our script may run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from checker.version import VERSION
+from reports.palette import DARK, LIGHT, variables
+from reports.show import duration, per_cent, when
+from reports.strips import gaps
+
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Characters that neither HTML nor UTF-8 may hold."""
+
+
+def render(template: str, **values: Any) -> str:
+    """The template with these values."""
+    return _environment().get_template(template).render(**values)
+
+
+def clean(text: str) -> str:
+    """The text with a replacement character for each that a page may not hold."""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def stamp(at_ms: float) -> str:
+    """A time in ISO 8601, in UTC and to the minute, as the `time` element has it."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_fit,
+        auto_reload=False,
+    )
+    environment.filters |= {"per_cent": per_cent, "duration": duration, "when": when, "stamp": stamp}
+    sources = {name: _source(environment, name) for name in ("page.css", "page.js")}
+    colours = (
+        f":root{{color-scheme:light dark;{variables(LIGHT)}}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}"
+    )
+    style = colours + sources["page.css"]
+    script = sources["page.js"]
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "img-src data: 'self'; base-uri 'none'; form-action 'none'"
+    )
+    environment.globals |= {
+        "style": Markup(style),  # noqa: S704 # files of this package
+        "script": Markup(script),  # noqa: S704
+        "policy": policy,
+        "gaps": gaps,
+        "version": VERSION,
+    }
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A file of the package, with its lines joined."""
+    assert environment.loader is not None  # noqa: S101 # for the type checker
+    text, _, _ = environment.loader.get_source(environment, name)
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _hash(text: str) -> str:
+    """What a content security policy calls an inline element by (CSP level 3, section 2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _fit(value: Any) -> Any:
+    """What a template prints, cleaned; markup stays markup."""
+    if isinstance(value, str) and _UNFIT.search(value):
+        cleaned = clean(value)
+        return Markup(cleaned) if isinstance(value, Markup) else cleaned  # noqa: S704 # it was
+    return value

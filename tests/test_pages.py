@@ -1,0 +1,206 @@
+"""Pages in a real browser: nothing fails, nothing is asked of others, and they work by keyboard, dark and narrow."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from conftest import ROOT, missing
+from reports.html import page as html_page
+from reports.palette import DARK, LIGHT
+from reports.site.write import write_site
+from sample_reports import HOSTILE, report
+from site_histories import write_fleet
+from storage.past import open_past
+
+NARROW, WIDE = 390, 1200
+NAMES = ["search", "orders", "vault", *(name for name in HOSTILE if name.isprintable())]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves the folder and writes no log."""
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with SVG, one with PNG, and a site."""
+    root = tmp_path_factory.mktemp("pages")
+    (root / "svg.html").write_text(html_page(report(30)))
+    (root / "png.html").write_text(html_page(report(5, hostile=False), "png"))
+    now_ms = write_fleet(root / "history.db", NAMES)
+    with open_past(root / "history.db", now_ms) as past:
+        write_site(past, root / "site", "Status", None, lambda done, total: None)
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = subprocess.run([str(ROOT / "scripts" / "browser"), "--find"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        missing(found.stderr.strip())
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
+        except Error as error:
+            missing(f"the browser does not start: {error}")
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page that writes down all that it asks for and complains of."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.faults: list[str] = []
+        page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        page.on("response", lambda reply: reply.status < 400 or self.faults.append(f"{reply.status}: {reply.url}"))
+        page.on("request", lambda request: self._asked(request.url))
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.address}/{path}")
+        return self.page
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((self.address, "data:")):
+            self.faults.append(f"outside: {url}")
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    page = browser.new_page(viewport={"width": WIDE, "height": 900})
+    visit = Visit(page, address)
+    yield visit
+    page.close()
+    assert visit.faults == []
+
+
+def colour(page: Page, selector: str, name: str) -> str:
+    """A colour of an element as hexadecimal."""
+    found: str = page.eval_on_selector(selector, f"one => getComputedStyle(one).{name}")
+    red, green, blue = (int(part) for part in found[4:-1].split(","))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def sideways(page: Page) -> int:
+    """By how many pixels the page is wider than the window."""
+    found: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return found
+
+
+def test_all_links_of_the_site_lead_to_pages_that_open(visit: Visit, folder: Path) -> None:
+    waiting, seen = ["site/index.html"], set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        page = visit.open(path)
+        links: list[str] = page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)")
+        for link in links:
+            there = urlsplit(link)
+            assert f"{there.scheme}://{there.netloc}" == visit.address
+            fragment = there.fragment
+            if there.path == urlsplit(page.url).path and fragment:
+                assert page.evaluate("id => document.getElementById(id) !== null", fragment)
+            elif there.path.endswith(".html") and (next_one := there.path.lstrip("/")) not in (*seen, *waiting):
+                waiting.append(next_one)
+            else:
+                assert (folder / there.path.lstrip("/")).is_file()
+    assert len(seen) == 1 + len(NAMES)
+
+
+@pytest.mark.parametrize("path", ["svg.html", "png.html", "site/index.html", "site/servers/orders.html"])
+def test_page_renders_light_dark_and_narrow(visit: Visit, path: str) -> None:
+    page = visit.open(path)
+    for scheme, colours in (("light", LIGHT), ("dark", DARK)):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert colour(page, "body", "backgroundColor") == colours["ground"]
+        assert colour(page, "h1", "color") == colours["ink"]
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    assert sideways(page) <= 0
+    page.emulate_media(media="print")
+    assert colour(page, "body", "backgroundColor") == LIGHT["ground"]
+
+
+def test_lines_of_charts_follow_the_scheme(visit: Visit) -> None:
+    page = visit.open("svg.html")
+    for scheme, colours in (("light", LIGHT), ("dark", DARK)):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert colour(page, 'path[stroke="var(--c1)"]', "stroke") == colours["c1"]
+
+
+def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
+    page = visit.open("svg.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName"))
+    assert {"A", "BUTTON", "DIV", "SUMMARY"} <= reached, "links, headings that sort, tables that scroll, folded parts"
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details").first.get_attribute("open") is not None
+
+
+def test_window_of_the_bars_is_chosen_without_a_script(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/site/index.html")
+    shown = [page.locator(f".server >> nth=0 >> .{name}").first.is_visible() for name in ("w24h", "w30d")]
+    page.locator("#w24h").check()
+    chosen = [page.locator(f".server >> nth=0 >> .{name}").first.is_visible() for name in ("w24h", "w30d")]
+    context.close()
+    assert (shown, chosen) == ([False, True], [True, False])
+
+
+def test_table_is_sorted_by_its_headings_with_what_is_not_known_last(visit: Visit) -> None:
+    page = visit.open("svg.html")
+    button = page.locator("#section-1-table th button", has_text="Availability")
+    cells = "all => all.map(one => one.textContent)"
+    for order, direction in (("ascending", 1), ("descending", -1)):
+        button.click()
+        column = page.eval_on_selector_all("#section-1-table tbody td:nth-child(3)", cells)
+        numbers = [float(text.split()[0]) for text in column if not text.startswith("insufficient")]
+        assert numbers == sorted(numbers)[::direction]
+        assert all(text.startswith("insufficient") for text in column[len(numbers) :])
+        assert page.locator("#section-1-table th").nth(2).get_attribute("aria-sort") == order
+
+
+def test_hostile_names_run_nothing(visit: Visit) -> None:
+    asked: list[str] = []
+    visit.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    for path in ("svg.html", "site/index.html"):
+        visit.open(path).wait_for_load_state("networkidle")
+    assert asked == []
+
+
+def test_printed_report_shows_its_folded_tables(visit: Visit) -> None:
+    page = visit.open("svg.html")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator("details table").first.is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
