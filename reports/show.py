@@ -127,7 +127,7 @@ def when(at_ms: float) -> str:
 def per_cent(ratio: float) -> str:
     """A ratio in per cent, with as many digits as tell it from all and from nothing."""
     if ratio in (0.0, 1.0):
-        return f"{ratio:.0%}"
+        return f"{100 * ratio:.0f} %"
     for digits in (1, 2, 3, 4):
         shown = f"{100 * ratio:.{digits}f}"
         if float(shown) not in (0.0, 100.0) and (digits >= 2 or ratio < 0.99):

@@ -196,7 +196,7 @@ VIEWS = (
         "latest_status",
         "the newest check of every server",
         _CHECK_COLUMNS,
-        "from servers s join checks c on c.server_id = s.id "
+        "from servers s cross join checks c on c.server_id = s.id "  # server by server, not all checks
         "and c.run_id = (select max(n.run_id) from checks n where n.server_id = s.id)",
     ),
     View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
