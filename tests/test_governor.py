@@ -158,7 +158,7 @@ def test_each_resource_closes_the_gate_at_its_limit_and_is_named(resource: str, 
 def test_busy_machine_makes_checks_wait_and_all_are_made_when_it_is_not(
     tmp_path: Path, ask: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    if psutil.cpu_percent(1.0) > 75:
+    if os.environ.get("CI") != "true" and psutil.cpu_percent(1.0) > 75:
         pytest.skip("the machine is busy with something else, and will be when this test has stopped to keep it busy")
     with RestServer({"/": Scripted()}) as rest:
         limits = {"machine_cpu_percent": 90, "interval": "200ms", "queue_wait": "100s"}

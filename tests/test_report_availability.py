@@ -80,7 +80,7 @@ def test_objective_is_met_or_missed_in_the_verdict_the_worst_first(tmp_path: Pat
     assert report.verdict == "2 of 3 servers miss their objective: b (90.0 % of 99.50 %), a (99.00 % of 99.50 %)."
     assert list(rows_of(report)) == ["b", "a", "c", "d"]
     easy = report_of(tmp_path / "h.db", now_ms, 0.5)
-    assert easy.verdict == "1 of 4 servers misses its objective: d (0% of 50.0 %)."
+    assert easy.verdict == "1 of 4 servers misses its objective: d (0 % of 50.0 %)."
 
 
 def test_server_without_an_objective_has_no_budget(tmp_path: Path) -> None:
