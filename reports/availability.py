@@ -13,6 +13,7 @@ from reports.standing import Standing, combined, standings
 from reports.state_charts import state_charts
 from reports.stats.slo import MINUTE_MS
 from storage.past import Past
+from storage.rollups.outcomes import STATES
 from storage.rollups.read import Period
 
 _NAMED = 3
@@ -162,18 +163,7 @@ def _facts(overall: Standing, objective_ratio: float | None) -> list[tuple[str, 
     facts = [("availability", "unknown" if (ratio := overall.availability_ratio) is None else per_cent(ratio))]
     if objective_ratio is not None:
         facts.append(("objective of all", per_cent(objective_ratio)))
-    return [
-        *facts,
-        (
-            "checks",
-            str(
-                sum(
-                    overall.numbers[name]
-                    for name in ("healthy", "degraded", "unhealthy", "unknown", "maintenance", "suspect")
-                )
-            ),
-        ),
-    ]
+    return [*facts, ("checks", f"{sum(overall.numbers[name] for name in STATES):,}")]
 
 
 def _share(one: Standing) -> str:

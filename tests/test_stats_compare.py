@@ -19,7 +19,7 @@ from reports.stats.compare import (
     compare_all,
     holm,
 )
-from reports.stats.mann_whitney import mann_whitney, smallest_p_value
+from reports.stats.mann_whitney import mann_whitney, mann_whitney_apart, smallest_p_value
 
 SAMPLES = st.lists(st.integers(0, 30).map(float), min_size=1, max_size=30)
 DISTINCT = st.lists(st.integers(-99, 99).map(float), min_size=2, max_size=10, unique=True)
@@ -202,3 +202,9 @@ def test_series_without_enough_blocks_do_not_count_in_the_correction() -> None:
 
 def test_the_same_blocks_give_the_same_comparison() -> None:
     assert compare(blocks(100), blocks(104)) == compare(blocks(100), blocks(104))
+
+
+@given(SAMPLES, SAMPLES)
+def test_quicker_mann_whitney_is_the_same_test(first: list[float], second: list[float]) -> None:
+    one, other = np.array(first), np.array(second)
+    assert mann_whitney_apart(one, other) == mann_whitney(one, other)

@@ -44,6 +44,22 @@ def mann_whitney(first: npt.ArrayLike, second: npt.ArrayLike) -> MannWhitney:
     return MannWhitney(u, _approximate(u, m, n, ranked.tie_sizes), exact=False)
 
 
+def mann_whitney_apart(first: Floats, second: Floats) -> MannWhitney:
+    """What `mann_whitney` gives, quicker where no value of one sample is in the other one, nor twice in its own.
+
+    Neither sample may be empty.
+    """
+    one, other = np.sort(first), np.sort(second)
+    below = np.searchsorted(other, one)
+    apart = np.array_equal(below, np.searchsorted(other, one, "right"))
+    if not apart or not (one[1:] > one[:-1]).all() or not (other[1:] > other[:-1]).all():
+        return mann_whitney(first, second)
+    m, n, u = one.size, other.size, float(below.sum())
+    if max(m, n) <= MOST_EXACT:
+        return MannWhitney(u, _exact(u, m, n), exact=True)
+    return MannWhitney(u, _approximate(u, m, n, np.ones(1)), exact=False)
+
+
 def smallest_p_value(m: int, n: int) -> float:
     """The two-sided p-value of samples without ties that do not overlap: 0.0079 for 5 and 5."""
     return min(1.0, 2 / math.comb(m + n, m))
