@@ -13,6 +13,8 @@ MOST_MEMORY_BYTES = 128 * 1024**2
 
 MOST_ROW_BYTES = 64 * 1024**2
 """Of the values in one row together: on its way to the screen a value is copied and converted several times."""
+_CACHE_KIB = 8 * 1024
+"""What a sort takes before it goes to a file, too; a library may come with many times as much."""
 _LONGEST_STATEMENT_BYTES = 1024**2
 _STOP_EVERY_STEPS = 100_000
 
@@ -53,6 +55,7 @@ def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> N
     then while a statement runs, and ends it.
     """
     connection.execute(f"pragma hard_heap_limit = {MOST_MEMORY_BYTES}")
+    connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
     _limit(connection)
     _declare_table_functions(connection)
     connection.set_authorizer(lambda *request: _authorize(refused, *request))

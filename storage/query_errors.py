@@ -52,8 +52,8 @@ def too_large() -> QueryError:
     """The error of a value or a row that would take too much memory."""
     row, whole = MOST_ROW_BYTES // 1024**2, MOST_MEMORY_BYTES // 1024**2
     return QueryError(
-        f"the query makes a value or a row that is too large (a row may have {row} MiB, SQLite use {whole} MiB); "
-        "ask for a part of it, such as substr(column, 1, 1000)"
+        f"the query makes a value or a row that is too large, or sorts too many (a row may have {row} MiB, SQLite use "
+        f"{whole} MiB); ask for a part of it, such as substr(column, 1, 1000), fewer servers or less time"
     )
 
 

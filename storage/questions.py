@@ -74,14 +74,14 @@ order by kind
     ),
     "medians": Query(
         description="Which servers are slowest by the median of the probes that succeeded?",
-        params={"days": 7},
+        params={"days": 1, "server": "%"},
         sql="""
 with timed as (
   select server, kind, duration_ms,
          row_number() over (partition by server, kind order by duration_ms) as place,
          count(*) over (partition by server, kind) as probes
   from probe_history
-  where status in ('HEALTHY', 'DEGRADED')
+  where status in ('HEALTHY', 'DEGRADED') and server like :server
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )
 select server, kind, probes, round(avg(duration_ms), 3) as median_ms
@@ -93,14 +93,14 @@ order by median_ms desc, server
     ),
     "percentiles": Query(
         description="What are p50, p95 and p99 of each server? Null below 72 and 368 probes: too few to tell.",
-        params={"days": 7},
+        params={"days": 1, "server": "%"},
         sql="""
 with timed as (
   select server, kind, duration_ms,
          row_number() over (partition by server, kind order by duration_ms) as place,
          count(*) over (partition by server, kind) as probes
   from probe_history
-  where status in ('HEALTHY', 'DEGRADED')
+  where status in ('HEALTHY', 'DEGRADED') and server like :server
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )
 select server, kind, probes,
