@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from reports import report as report_model
 from reports.documents import iso
 from reports.rules import FEWEST_RUNS, RULES, Facts, Recommendation
 from storage.evidence import Evidence
@@ -62,6 +63,32 @@ def report_document(report: Report) -> dict[str, Any]:
         },
         "recommendations": [recommendation_document(one) for one in report.recommendations],
     }
+
+
+def as_page(report: Report, now_ms: int) -> report_model.Report:
+    """The report in the form that pages are made of."""
+    found = report.recommendations
+    worth = sum(one.severity == "worth doing" for one in found)
+    level = report_model.Level.WARNING if worth else report_model.Level.GOOD
+    if len(report.evidence.runs) < FEWEST_RUNS:
+        level = report_model.Level.UNKNOWN
+    columns = [report_model.Column(name, name.capitalize()) for name in COLUMNS]
+    rows = [[getattr(one, name) for name in COLUMNS] for one in found]
+    verdict = f"{worth} worth doing, {len(found) - worth} to consider." if found else "Nothing to recommend."
+    return report_model.Report(
+        name="recommendations",
+        title="Recommendations",
+        verdict=verdict,
+        level=level,
+        since_ms=report.evidence.since_ms,
+        until_ms=now_ms,
+        sections=[
+            report_model.Section(
+                "recommendations", "Settings to change", report_model.Table(columns, rows), f"{report.looked_at}."
+            )
+        ],
+        servers=len(report.evidence.series),
+    )
 
 
 def recommendation_document(one: Recommendation) -> dict[str, Any]:

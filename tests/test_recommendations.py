@@ -244,6 +244,9 @@ def test_command_prints_what_was_found_in_every_format(
     assert table.returncode == 0
     assert "run.per_origin" in table.stdout
     assert "looked at 4 runs" in table.stdout
+    page = tmp_path / "page.html"
+    assert status(*arguments, "--format", "html", "--output", page).stdout == ""
+    assert "1 worth doing, 0 to consider." in page.read_text()
 
 
 def test_history_without_findings_says_what_was_looked_at(

@@ -6,11 +6,17 @@ import os
 import socket
 import sys
 import time
+from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from checker.cli.options import Duration, database, database_path, output_format
+from checker.cli.options import Duration, database, database_path
+from checker.cli.reporting import form, output_file, write_whole
+
+if TYPE_CHECKING:
+    from reports.recommendations import Report
 
 
 @click.command("recommendations")
@@ -19,9 +25,12 @@ from checker.cli.options import Duration, database, database_path, output_format
     "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare timeouts in force with what probes took."
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
-@output_format
+@form
+@output_file
 @database
-def command(since: float, config: Path | None, environment: str | None, fmt: str, db: Path | None) -> None:
+def command(
+    since: float, config: Path | None, environment: str | None, fmt: str, output: Path | None, db: Path | None
+) -> None:
     """Say which settings to change, each with its evidence.
 
     What runs have measured of themselves is looked at by ten rules; docs/recommendations.md has their thresholds.
@@ -32,7 +41,6 @@ def command(since: float, config: Path | None, environment: str | None, fmt: str
     mcp-status report recommendations --config fleet.yaml --format json
     """  # noqa: D301 # click wants the backspace itself
     from reports import recommendations as report
-    from reports import render, tables
     from storage.evidence import evidence_since
 
     timeouts_s: dict[str, float] = {}
@@ -44,15 +52,31 @@ def command(since: float, config: Path | None, environment: str | None, fmt: str
                 timeouts_s[kind] = max(options.timeout, timeouts_s.get(kind, 0.0))
     evidence = evidence_since(database_path(db), round((time.time() - since) * 1000))
     found = report.recommend(evidence, timeouts_s, os.cpu_count(), socket.gethostname())
+    if output is not None:
+        text = StringIO()
+        _write(found, fmt, text)
+        write_whole(output, text.getvalue())
+    else:
+        _write(found, fmt, sys.stdout)
+    click.echo(found.looked_at, err=fmt != "table" or output is not None)
+
+
+def _write(found: Report, fmt: str, stream: TextIO) -> None:
+    from reports import recommendations as report
+    from reports import render, tables
+
     if fmt == "json":
-        sys.stdout.write(render.json(report.report_document(found)))
+        stream.write(render.json(report.report_document(found)))
     elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(report.recommendation_document, found.recommendations)))
+        stream.writelines(render.ndjson(map(report.recommendation_document, found.recommendations)))
     elif fmt == "csv":
         rows = [[getattr(one, name) for name in report.COLUMNS] for one in found.recommendations]
-        sys.stdout.writelines(render.csv_lines(report.COLUMNS, rows))
+        stream.writelines(render.csv_lines(report.COLUMNS, rows))
+    elif fmt == "html":
+        from reports.html import page
+
+        stream.write(page(report.as_page(found, time.time_ns() // 1_000_000)))
     elif found.recommendations:
-        tables.console(sys.stdout).print(report.recommendations_table(found.recommendations))
+        tables.console(stream).print(report.recommendations_table(found.recommendations))
     else:
-        click.echo("nothing to recommend")
-    click.echo(found.looked_at, err=fmt != "table")
+        stream.write("nothing to recommend\n")

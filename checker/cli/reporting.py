@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "ndjson", "csv", "html")
 
+form = click.option(
+    "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
+)
+"""Adds ``--format``."""
+output_file = click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
+)
+"""Adds ``--output``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -102,21 +111,8 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
             click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group."),
             click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag."),
             click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server."),
-            click.option(
-                "--format",
-                "fmt",
-                type=click.Choice(FORMATS),
-                default="table",
-                show_default=True,
-                help="Form of the output.",
-            ),
-            click.option(
-                "--output",
-                "-o",
-                type=click.Path(path_type=Path, dir_okay=False),
-                metavar="FILE",
-                help="Write to a file.",
-            ),
+            form,
+            output_file,
             click.option(
                 "--images", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Charts in HTML."
             ),
