@@ -18,7 +18,11 @@ MOST_NAMED = 3
 
 
 def build(past: Past, period: Period, *, kinds: Sequence[str] = KINDS, top: int = 20, selection: str = "") -> Report:
-    """The report; each list has at most ``top`` rows, the most important first."""
+    """The report; each list has at most ``top`` rows, the most important first.
+
+    The slot that is not over is left out: a day of its first hours only is no day to compare.
+    """
+    period = period.finished if len(period.finished.slots) > 1 else period
     metrics = metrics_of(past, period, kinds)
     steady = steady_of(past, period)
     slopes = lists.slopes(period, metrics, top)

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, Select, Table
 
 from storage.rollups.fold import distinct, reasons_text
-from storage.rollups.histogram import Cells, Integers
+from storage.rollups.histogram import Cells, Integers, empty
 from storage.rollups.outcomes import STATES
 from storage.rows import columns_of
 
@@ -153,6 +153,12 @@ def joined_latencies(parts: Iterable[LatencyBuckets]) -> LatencyBuckets:
             count=np.concatenate([part.cells.count for part in all_parts]),
         ),
     )
+
+
+def no_latencies() -> LatencyBuckets:
+    """No bucket at all."""
+    none = np.zeros(0, np.int64)
+    return LatencyBuckets(none, none, none, none, none, none, empty())
 
 
 def _merged_reasons(bucket: Integers, texts: Sequence[str | None], size: int) -> list[str | None]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Table, case, or_, select
+from sqlalchemy import Connection, Select, Table, case, func, or_, select
 
 from storage.rollups.buckets import (
     LatencyBuckets,
@@ -16,6 +16,7 @@ from storage.rollups.buckets import (
     joined_latencies,
     joined_outcomes,
     latency_columns,
+    no_latencies,
     outcome_columns,
     read_latencies,
     read_outcomes,
@@ -61,6 +62,11 @@ class Period:
         """The period that begins at ``since_ms`` or up to a slot earlier."""
         slot_ms = HOUR_MS if until_ms - since_ms <= HOURLY_UP_TO_MS else DAY_MS
         return cls(since_ms // slot_ms * slot_ms, until_ms, slot_ms)
+
+    @property
+    def finished(self) -> Period:
+        """The period without its last slot, if that is not over."""
+        return replace(self, until_ms=max(self.since_ms, self.until_ms // self.slot_ms * self.slot_ms))
 
     @property
     def slots(self) -> range:
@@ -193,10 +199,11 @@ class Rollups:
         """How long servers were up and down and how often that changed: of `outcomes` what trends are made of."""
         found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
-        checks, states = self._tail()
-        of_checks, _, _ = fold_checks(checks, states, self._now_ms)
-        tail = standing_of(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
-        joined = joined_standing((*parts, tail.only(_kept(tail, period, found.asked))))
+        if not self._is_rolled(period):
+            of_checks, _ = self._folded_tail()
+            tail = standing_of(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
+            parts.append(tail.only(_kept(tail, period, found.asked)))
+        joined = joined_standing(parts)
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
         return Found(found.listed, joined)
 
@@ -256,6 +263,8 @@ class Rollups:
 
     def _latencies_of_tail(self, period: Period, stages: Sequence[str], numbers: _Numbers) -> LatencyBuckets:
         """The hours of the raw rows that are not rolled."""
+        if self._is_rolled(period):
+            return no_latencies()
         probe_kinds, _, folded = self._probes_of_tail(stages)
         buckets = latency_buckets(folded, numbers.of(folded.keys, probe_kinds, stages))
         kept = _kept(buckets, period, numbers.asked)
@@ -277,6 +286,11 @@ class Rollups:
             probes = probes_of(self._connection, checks, wanted)
             self._folded_probes[wanted] = (probes.kinds, *fold_probes(probes, checks))
         return self._folded_probes[wanted]
+
+    def _is_rolled(self, period: Period) -> bool:
+        """Whether no raw row that is not rolled can lie in the period."""
+        first_ms = self._connection.scalar(select(func.min(rollup_state.c.rolled_until_ms)))
+        return first_ms is not None and first_ms >= period.until_ms
 
     def _tail(self) -> tuple[Checks, States]:
         """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
