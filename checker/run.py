@@ -251,15 +251,15 @@ def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[S
         store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
 
 
-def tidy(database: Path, keep: Keep) -> None:
+def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
     """Close the hours that are over, and drop what is older than it is kept: for the time after a run.
 
-    Raises StorageError and StorageBusy.
+    ``note`` is told how many servers of how many are done. Raises StorageError and StorageBusy.
     """
     from storage.store import open_store
 
     with open_store(database) as store:
-        if store.roll(now_ms()) and keep.after_runs:
+        if store.roll(now_ms(), note=note) and keep.after_runs:
             store.prune(keep, now_ms())
 
 

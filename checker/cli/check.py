@@ -100,7 +100,7 @@ def command(
     mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
     from checker import run
-    from checker.cli.progress import progress_bar
+    from checker.cli.progress import progress_bar, step_bar
     from checker.settings import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
@@ -153,8 +153,8 @@ def command(
             click.echo(line, err=True)
     if is_behind and end.signal is None:
         sys.stdout.flush()  # who reads the results need not wait for what follows
-        with suppress(StorageBusy):  # the next run will see to it
-            run.tidy(path, settings.history)
+        with suppress(StorageBusy), step_bar("closing hours", wanted=not quiet) as steps:  # or the next run sees to it
+            run.tidy(path, settings.history, steps)
     if end.signal is not None:
         return _INTERRUPTED + end.signal
     code = _status_code(statuses, fail_on)

@@ -28,9 +28,9 @@ def progress_bar(wanted: bool) -> Iterator[Progress]:
 
 
 @contextmanager
-def step_bar(words: str) -> Iterator[Steps]:
+def step_bar(words: str, wanted: bool = True) -> Iterator[Steps]:
     """What long work reports how many steps of how many are done to; draws on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
+    if not wanted or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
