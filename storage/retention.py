@@ -86,9 +86,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
     today_ms = now_ms // DAY_MS * DAY_MS
     oldest_ms = marks(connection).raw_from_ms
     if oldest_ms < today_ms:
-        first_ms = connection.scalar(
-            text("select min(c.started_at_ms) from checks c where c.run_id = (select min(run_id) from checks)")
-        )
+        first_ms = connection.scalar(text(_OLDEST))
         next_ms = max(oldest_ms, (first_ms or today_ms) // DAY_MS * DAY_MS) + DAY_MS
         found = raw_steps(connection, _cutoff(connection, min(next_ms, today_ms)))
         if found:

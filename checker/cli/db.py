@@ -16,7 +16,7 @@ from checker.cli.options import Duration, Size, database, database_path, output_
 if TYPE_CHECKING:
     from checker.cli.progress import Steps
 
-_EMPTY = "the file is whole"
+_WHOLE = "the file is whole"
 _DAMAGED = 2
 
 
@@ -148,7 +148,7 @@ def check(quick: bool, fmt: str, db: Path | None) -> int:
     found = faults(database_path(db), quick)
     rows = [(text,) for text in found]
     if fmt == "table":
-        click.echo("\n".join(found) or _EMPTY)
+        click.echo("\n".join(found) or _WHOLE)
     else:
         _print(("fault",), rows, [{"fault": text} for text in found], fmt)
     return _DAMAGED if found else 0
