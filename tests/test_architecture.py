@@ -25,9 +25,9 @@ HOMES = {
     "yaml": ("checker.settings",),
     "pydantic": ("checker.settings",),
     "pydantic_core": ("checker.units",),
-    "gevent": ("checker.worker",),
+    "gevent": ("checker.worker", "checker.bench.worker"),
     "urllib3": ("checker.worker.transport",),
-    "httptools": ("checker.worker.transport",),
+    "httptools": ("checker.worker.transport", "checker.bench.worker"),
     "sqlalchemy": ("storage",),
     "sqlite3": ("storage.driver",),
     "pysqlite3": ("storage.driver",),
@@ -55,6 +55,7 @@ FORBIDDEN = {
         "checker.worker",
         "checker.probes",
         "checker.settings",
+        "checker.bench.worker",
         "reports",
     ),
     "reports": (
@@ -64,6 +65,7 @@ FORBIDDEN = {
         "checker.worker",
         "checker.probes",
         "checker.settings",
+        "checker.bench.worker",
         "sqlalchemy",
     ),
     "checker.probes": (
@@ -88,6 +90,8 @@ FORBIDDEN = {
     "checker.run": ("checker.cli", "checker.worker"),
     "checker.runner": ("checker.cli", "checker.worker", "storage", "reports"),
     "checker.judge": ("checker.worker", "storage", "reports"),
+    "checker.bench": ("checker.settings", "checker.run", "checker.cli", "storage.tables", "storage.store", "reports"),
+    "checker.bench.worker": ("checker.child", "checker.runner"),
     "checker.model": ("checker.probes", "checker.judge", "storage", "reports"),
 }
 """Module or package -> what it must not import."""
@@ -137,7 +141,10 @@ def test_nothing_imports_the_command_line_but_its_entry() -> None:
 
 
 def test_only_the_worker_entry_patches() -> None:
-    assert [module for module, file in MODULES.items() if "monkey" in file.read_text()] == ["checker.worker.__main__"]
+    assert [module for module, file in MODULES.items() if "monkey" in file.read_text()] == [
+        "checker.bench.worker.__main__",
+        "checker.worker.__main__",
+    ]
 
 
 @pytest.mark.parametrize("module", ["checker", "checker.cli.root", "checker.child", "checker.wire", "checker.model"])
