@@ -27,14 +27,14 @@ class ChildLost(Exception):
 
 
 class Child:
-    """One worker process; used by one thread."""
+    """One worker process, whichever module it runs; used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "checker.worker") -> None:
         package_parent = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 # our own interpreter and module
             # -P: a folder named checker or storage where the user happens to stand must not be imported
-            [sys.executable, "-P", "-m", "checker.worker"],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},

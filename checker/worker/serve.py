@@ -69,7 +69,7 @@ class Pipes:
 def serve() -> int:
     """Serve until told to stop, and give the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says stop
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     pipes = Pipes()
     loop = Loop(lambda batch: pipes.send({"op": "batch", "batch": to_plain(batch)}))
     beat = gevent.spawn(_beat, pipes, loop)
@@ -135,8 +135,8 @@ def _exit(loop: Loop, code: int) -> None:
     os._exit(code)
 
 
-def _raise_descriptor_limit() -> None:
-    """Every check needs up to two sockets; the usual soft limit of 1024 is not the machine's."""
+def raise_descriptor_limit() -> None:
+    """Allow more open sockets: every check needs up to two, and the usual soft limit of 1024 is not the machine's."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
     if soft < wanted:

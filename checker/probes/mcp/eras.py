@@ -25,7 +25,7 @@ def check(transport: Transport, channel: Channel, remembered: str | None) -> Off
     era = configured if configured != "auto" else remembered
     if isinstance(channel, HttpSse) and configured == "auto":  # the transport is as old as the session era
         era = "session"
-    if era != "session" and (discovered := _discover(transport, channel)) is not None:
+    if era != "session" and (discovered := discover(transport, channel)) is not None:
         return sessionless.check(transport, channel, discovered)
     if configured == "sessionless":
         raise ProbeFailure(
@@ -37,7 +37,7 @@ def check(transport: Transport, channel: Channel, remembered: str | None) -> Off
         stale = configured == "auto" and era == "session" and failure.reason in _ERA_MAY_HAVE_CHANGED
         if not stale or failure.stage != "initialize" or isinstance(channel, HttpSse):
             raise
-        if (discovered := _discover(transport, channel)) is None:
+        if (discovered := discover(transport, channel)) is None:
             raise
         return sessionless.check(transport, channel, discovered)
 
@@ -52,7 +52,7 @@ def _in_session(transport: Transport, channel: Channel) -> Offer:
     return Session(channel).check(transport)
 
 
-def _discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None:
+def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None:
     """What the server discovers of itself; None where it speaks the session era.
 
     A program that does not answer, or even ends, at a message it does not know is one of the session era

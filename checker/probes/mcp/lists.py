@@ -69,7 +69,7 @@ def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -
         if kind.capability not in offer.capabilities:
             continue
         try:
-            offer.lists[kind.member] = _read_all(ask, kind, options.max_pages)
+            offer.lists[kind.member] = read_all(ask, kind, options.max_pages)
         except _Unknown as unknown:
             if name == "resource_templates":
                 continue
@@ -96,7 +96,7 @@ def _needs_tools(options: McpOptions) -> bool:
     return bool(options.expected_tools) or any(call.tool for call in options.calls)
 
 
-def _read_all(ask: Ask, kind: _List, max_pages: int) -> list[Mapping[str, Any]]:
+def read_all(ask: Ask, kind: _List, max_pages: int) -> list[Mapping[str, Any]]:
     """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages."""
     items: list[Mapping[str, Any]] = []
     cursors: set[str] = set()

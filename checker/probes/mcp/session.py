@@ -46,6 +46,18 @@ class Session:
         self._end(transport)
         return offer
 
+    def open(self, transport: Transport) -> Offer:
+        """Handshake only: what the server announces. Whoever opens a session like this has to `end` it."""
+        return self._accept(transport, lambda: self._open(transport))
+
+    def ask(self, transport: Transport, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        """A request in the open session; raises ProbeFailure where the server has dropped it."""
+        return self._ask(transport, method, params or None, headers)
+
+    def end(self, transport: Transport) -> None:
+        """End the session where the server gave one."""
+        self._end(transport)
+
     def _use(self, transport: Transport, opened: Any) -> Offer:
         offer = self._accept(transport, opened)
         if self._options.ping:

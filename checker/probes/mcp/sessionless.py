@@ -29,7 +29,7 @@ def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None
     with transport.timed("discover"):
         for _ in range(2):
             try:
-                answer = _call(transport, channel, "server/discover", {})
+                answer = ask(transport, channel, "server/discover", {})
             except ProbeFailure as failure:
                 if failure.reason in _NO_PROPER_REPLY:
                     return None
@@ -64,23 +64,24 @@ def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any])
     identity = {"name": name, "version": version}
     offer = Offer(VERSION, identity, capabilities, instructions_text(discovered.get("instructions")))
 
-    def ask(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        return _call(transport, channel, method, params, headers)
+    def ask_here(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        return ask(transport, channel, method, params, headers)
 
     with transport.timed("list"):
-        read_lists(ask, offer, channel.options, channel.seen)
+        read_lists(ask_here, offer, channel.options, channel.seen)
     if channel.options.calls:
-        make_calls(transport, ask, channel.options.calls, offer, channel.seen)
+        make_calls(transport, ask_here, channel.options.calls, offer, channel.seen)
     return offer
 
 
-def _call(
+def ask(
     transport: Transport,
     channel: Channel,
     method: str,
     params: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
+    """One request, with everything that it has to say of the client."""
     meta = {
         _META + "protocolVersion": VERSION,
         _META + "clientInfo": CLIENT_INFO,

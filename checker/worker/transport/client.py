@@ -143,6 +143,13 @@ class Client:
         self._started.append(process)
         return process
 
+    def go_on(self, trace: Trace) -> None:
+        """Begin another attempt under another clock; programs that were started go on."""
+        for reply in self._open:
+            reply.close()
+        self._open.clear()
+        self._trace = trace
+
     def close(self, answered: bool = True) -> None:
         """Close what was left half-read, and end the programs that were started."""
         for reply in self._open:

@@ -134,6 +134,7 @@ class Incoming:
         data = self._sock.recv(_READ_BYTES)
         start = perf_counter()
         trace.spent("wait", start - sent)
+        trace.answered_at = start
         if not data:
             raise http.client.RemoteDisconnected("closed without an answer")
         trace.step = "transfer"

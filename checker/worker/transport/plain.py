@@ -55,7 +55,8 @@ class _Timed:
         connection.counts.reused += self._used
         self._used = True
         response = super().getresponse()  # type: ignore[misc] # urllib3's
-        connection.trace.spent("wait", perf_counter() - self._sent)
+        connection.trace.answered_at = perf_counter()
+        connection.trace.spent("wait", connection.trace.answered_at - self._sent)
         connection.trace.step = "transfer"
         return response
 

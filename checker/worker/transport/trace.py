@@ -24,6 +24,7 @@ class Trace:
     __slots__ = (
         "_elsewhere_s",
         "_spent_s",
+        "answered_at",
         "certificate_expires_at_ms",
         "connections_opened",
         "first_reused",
@@ -38,6 +39,8 @@ class Trace:
         """What is being waited for right now: one of dns, connect, tls, send, wait, transfer."""
         self.named: str | None = None
         """The probe's own stage that is under way, such as initialize."""
+        self.answered_at = 0.0
+        """`perf_counter` moment at which the latest reply began to come; 0 before the first."""
         self.received_bytes = 0
         self.connections_opened = 0
         self.first_reused: bool | None = None

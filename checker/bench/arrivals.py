@@ -1,0 +1,95 @@
+"""When arrivals are due: the planned level over time, and the moments at which it calls for one more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from math import sqrt
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time in which the level moves in a straight line."""
+
+    from_s: float
+    until_s: float
+    start: float
+    """Level at its beginning: arrivals per second, or users."""
+    end: float
+    stage: int
+    """The stage that it is."""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.until_s - self.from_s
+
+    @property
+    def arrivals(self) -> float:
+        """How many arrivals the level calls for from its beginning to its end."""
+        return (self.start + self.end) / 2 * self.seconds
+
+    def level(self, at_s: float) -> float:
+        """The level at a moment inside."""
+        if self.seconds <= 0:
+            return self.end
+        return self.start + (self.end - self.start) * (at_s - self.from_s) / self.seconds
+
+    def moment(self, nth: float) -> float:
+        """When the level has called for so many arrivals since the beginning.
+
+        The level is r + a t, so that is the root of a t^2 / 2 + r t = n, in the form that also holds for a = 0.
+        """
+        slope = (self.end - self.start) / self.seconds if self.seconds > 0 else 0.0
+        root = sqrt(max(0.0, self.start * self.start + 2 * slope * nth))
+        below = self.start + root
+        return min(self.until_s, self.from_s + (2 * nth / below if below > 0 else self.seconds))
+
+
+def level_at(spans: Sequence[Span], at_s: float) -> float:
+    """The level at a moment; 0 before the first stage and after the last one."""
+    for span in spans:
+        if span.from_s <= at_s < span.until_s:
+            return span.level(at_s)
+    return 0.0
+
+
+def planned(spans: Sequence[Span]) -> float:
+    """How many arrivals there are to be in all."""
+    return sum(span.arrivals for span in spans)
+
+
+def even(spans: Sequence[Span], worker: int, workers: int) -> Iterator[tuple[float, int, int]]:
+    """Moment, number and stage of this worker's arrivals, at equal distances: of all, every ``workers``-th is its own.
+
+    An arrival lies in the middle of what it stands for, so that none falls on the edge of a stage.
+    """
+    return _placed(spans, (number + 0.5 for number in count(worker, workers)), worker, workers)
+
+
+def poisson(spans: Sequence[Span], worker: int, workers: int, random: Random) -> Iterator[tuple[float, int, int]]:
+    """As `even`, at random: independent callers. The sum of the workers' arrivals is such a process as well."""
+
+    def totals() -> Iterator[float]:
+        total = 0.0
+        while True:
+            total += random.expovariate(1.0) * workers
+            yield total
+
+    return _placed(spans, totals(), worker, workers)
+
+
+def _placed(
+    spans: Sequence[Span], totals: Iterator[float], worker: int, workers: int
+) -> Iterator[tuple[float, int, int]]:
+    """Each total of arrivals at the moment at which the level has called for it."""
+    before, numbers = 0.0, count(worker, workers)
+    total = next(totals)
+    for span in spans:
+        until = before + span.arrivals
+        while total < until:
+            yield span.moment(total - before), next(numbers), span.stage
+            total = next(totals)
+        before = until

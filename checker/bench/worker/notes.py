@@ -1,0 +1,54 @@
+"""What has happened since the parent was told last."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from checker.bench.news import PHASES, REASONS, SHIFT
+
+
+class Notes:
+    """Rows that targets and loads extend: a list takes a sample in a tenth of a microsecond."""
+
+    def __init__(self) -> None:
+        self.samples: list[int] = []
+        """Rows of `checker.bench.news.SAMPLE` numbers."""
+        self.arrivals: list[int] = []
+        """Rows of `checker.bench.news.ARRIVAL` numbers."""
+        self.phases: list[int] = []
+        """Rows of `checker.bench.news.PHASE` numbers."""
+        self.stretches: list[int] = []
+        """Nanoseconds for which the loop did not look for anything new, one after the other."""
+        self._reasons = {name: at for at, name in enumerate(REASONS)}
+        self._phases = {name: at for at, name in enumerate(PHASES)}
+        self._new: dict[str, list[str]] = {"reasons": [], "phases": []}
+
+    def code(self, reason: str) -> int:
+        """The code of a reason, without flags."""
+        return self._number(self._reasons, "reasons", reason) << SHIFT
+
+    def phase(self, name: str) -> int:
+        """The number of a phase."""
+        return self._number(self._phases, "phases", name)
+
+    def taken(self) -> dict[str, Any] | None:
+        """What there is, as a message; None where there is nothing. Lists stay the same objects: others hold them."""
+        if not (self.samples or self.arrivals or self.stretches):
+            return None
+        message: dict[str, Any] = {"op": "news"}
+        for name in ("samples", "arrivals", "phases", "stretches"):
+            rows: list[int] = getattr(self, name)
+            message[name] = array("q", rows).tobytes()
+            rows.clear()
+        for name, new in self._new.items():
+            message[f"new_{name}"] = list(new)
+            new.clear()
+        return message
+
+    def _number(self, known: dict[str, int], kind: str, name: str) -> int:
+        number = known.get(name)
+        if number is None:
+            number = known[name] = len(known)
+            self._new[kind].append(name)
+        return number

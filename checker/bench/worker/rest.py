@@ -1,0 +1,197 @@
+"""REST requests to one server: the request as bytes, the connections it goes over, and what its reply is worth."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address
+from time import monotonic_ns
+from typing import Any
+
+from checker.bench.news import PHASES
+from checker.bench.worker.connection import Connection, HeadConnection, ReadingConnection
+from checker.bench.worker.notes import Notes
+from checker.bench.worker.secure import SecureConnection, SecureHeadConnection, SecureReadingConnection
+from checker.bench.worker.target import Load
+from checker.model import Reason
+from checker.probes import rest
+from checker.probes.base import Observation, ProbeFailure
+from checker.probes.conditions import status_accepted
+from checker.probes.http import bare_url, credentials
+from checker.worker.transport.client import USER_AGENT
+from checker.worker.transport.http1 import Headers, parsed, request_bytes
+from checker.worker.transport.tls import TlsContexts
+
+_RECENT_S = 60
+_SECURED: dict[type[Connection], type[Connection]] = {
+    Connection: SecureConnection,
+    HeadConnection: SecureHeadConnection,
+    ReadingConnection: SecureReadingConnection,
+}
+
+
+class RestTarget:
+    """Implements `checker.bench.worker.target.Target`."""
+
+    def __init__(
+        self,
+        series: int,
+        options: rest.RestOptions,
+        addresses: Sequence[str],
+        most: int,
+        timeout_s: float,
+        notes: Notes,
+        load: Load,
+    ) -> None:
+        self.series, self.samples = series, notes.samples
+        self.idle: list[Connection] = []
+        self.busy: set[Connection] = set()
+        self.request, self.addresses, self.tls = _request(options, addresses)
+        expect = options.expect
+        self.looks_inside = bool(expect.json or expect.headers or expect.body_regex)
+        self.codes: dict[int, int] = {}
+        """Status -> code, of those that have come."""
+        self._options, self._notes, self._load = options, notes, load
+        self._most, self._timeout_ns = most, round(timeout_s * 1e9)
+        self._opened: Counter[int] = Counter()
+        head = options.method == "HEAD"
+        kind = ReadingConnection if self.looks_inside and not head else HeadConnection if head else Connection
+        self._kind = _SECURED[kind] if self.tls is not None else kind
+
+    def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
+        """Send the request, over a kept connection where one is free."""
+        if self.idle:
+            connection = self.idle.pop()
+            is_open = True
+        elif len(self.busy) < self._most:
+            connection = self._kind(self)
+            is_open = False
+        else:
+            return False
+        self.busy.add(connection)
+        connection.key, connection.intended_ns, connection.code, connection.user = key, intended_ns, waited, user
+        connection.sent_ns = monotonic_ns()
+        if is_open:
+            connection.send()
+        else:
+            self._opened[connection.sent_ns // 1_000_000_000] += 1
+            connection.open()
+        return True
+
+    def expire(self, now_ns: int) -> None:
+        """End requests that have taken too long; their time is the limit."""
+        before = now_ns - self._timeout_ns
+        for connection in [one for one in self.busy if one.sent_ns < before]:
+            self._failed(connection, connection.timeout_reason.value, connection.sent_ns + self._timeout_ns)
+
+    def opened_recently(self) -> int:
+        """Connections opened in the last minute."""
+        since = monotonic_ns() // 1_000_000_000 - _RECENT_S
+        for second in [one for one in self._opened if one < since]:
+            del self._opened[second]
+        return self._opened.total()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in (*self.idle, *self.busy):
+            connection.close()
+        self.idle.clear()
+        self.busy.clear()
+
+    def is_free(self, connection: Connection, keep: bool) -> None:
+        """A reply has come: the connection is idle, or closed where it cannot be kept."""
+        self.busy.remove(connection)
+        if keep:
+            self.idle.append(connection)
+        else:
+            connection.close()
+        self._load.ended(connection.user)
+
+    def has_lost(self, connection: Connection, reason: str) -> None:
+        """The connection has broken; the request goes over another one where this was a kept one, not yet answered.
+
+        A server may close a kept connection at any time; whoever calls it once more has the answer.
+        """
+        if not reason:
+            self.idle.remove(connection)
+            connection.close()
+            return
+        if connection not in self.busy:  # it has expired meanwhile
+            return
+        stale = connection.used and not connection.size and reason == Reason.CONNECTION_CLOSED.value
+        if not stale:
+            self._failed(connection, reason, monotonic_ns())
+            return
+        connection.close()
+        self.busy.remove(connection)
+        other = self._kind(self)
+        for name in ("key", "intended_ns", "code", "user", "sent_ns"):
+            setattr(other, name, getattr(connection, name))
+        self.busy.add(other)
+        self._opened[monotonic_ns() // 1_000_000_000] += 1
+        other.open()
+
+    def note_phase(self, name: str, connection: Connection, nanoseconds: int) -> None:
+        """Keep what opening the connection took, of the operation that waited for it."""
+        self._notes.phases.extend((connection.key, connection.intended_ns, PHASES.index(name), nanoseconds))
+
+    def code_of(self, status: int) -> int:
+        """What a status is worth; kept for the next time."""
+        accepted = status_accepted(status, self._options.expect.status)
+        code = 0 if accepted else self._notes.code(f"{Reason.HTTP_STATUS.value} {status}")
+        self.codes[status] = code
+        return code
+
+    def code_inside(self, status: int, head: bytes, body: list[bytes]) -> int:
+        """What a reply with an accepted status is worth, by the conditions on its headers and body."""
+        seen = Observation(http_status=status, headers=_headers(head), body=b"".join(body))
+        try:
+            complaints = rest.judge(self._options, seen)
+        except ProbeFailure as failure:
+            return self._notes.code(failure.reason.value)
+        return self._notes.code(complaints[0].reason.value) if complaints else 0
+
+    def _failed(self, connection: Connection, reason: str, done_ns: int) -> None:
+        self.busy.remove(connection)
+        connection.close()
+        self.samples.extend((
+            connection.key,
+            self._notes.code(reason) | connection.code,
+            connection.intended_ns,
+            connection.sent_ns,
+            connection.first_ns,
+            done_ns,
+            connection.size,
+        ))  # fmt: skip
+        self._load.ended(connection.user)
+
+
+def _request(
+    options: rest.RestOptions, addresses: Sequence[str]
+) -> tuple[bytes, list[tuple[socket.AddressFamily, tuple[Any, ...]]], tuple[ssl.SSLContext, str] | None]:
+    """The request, where to connect to, and the context and name for TLS."""
+    url, target = parsed(bare_url(options.url))
+    secure = url.scheme == "https"
+    port = url.port or (443 if secure else 80)
+    headers = {"User-Agent": USER_AGENT, "Accept": "application/json, */*;q=0.5", **credentials(options)}
+    body = options.body.encode() if options.body is not None else None
+    if body is not None and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
+    places = [_place(address, port) for address in addresses]
+    tls = (TlsContexts().get(options.tls), options.tls.server_name or str(url.host).strip("[]")) if secure else None
+    return request_bytes(options.method, target, headers, body), places, tls
+
+
+def _place(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    if ip_address(address.partition("%")[0]).version == 4:
+        return socket.AF_INET, (address, port)
+    return socket.AF_INET6, (address, port, 0, 0)
+
+
+def _headers(head: bytes) -> Headers:
+    """The headers of a reply."""
+    lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+    split = (line.partition(":") for line in lines)
+    return Headers({name.strip().lower(): value.strip() for name, _, value in split})

@@ -1,0 +1,123 @@
+"""The worker's side of the pipe: orders in; samples, its health, and the end of every play out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import gevent
+import gevent.event
+
+from checker.bench.arrivals import Span
+from checker.bench.orders import Part, Position
+from checker.bench.worker.health import Health
+from checker.bench.worker.notes import Notes
+from checker.bench.worker.stage import Stage
+from checker.plain import from_plain
+from checker.probes import server_from_plain
+from checker.wire import PROTOCOL, messages
+from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
+
+_TELL_S = 0.02
+"""Little at a time: what is told is copied while operations wait."""
+_HEALTH_S = 1.0
+_COLLECT = (100_000, 50, 100)
+
+
+def serve() -> int:
+    """Serve until the parent says bye, and give the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says how to go on
+    raise_descriptor_limit()
+    pipes, notes = Pipes(), Notes()
+    work: _Work | None = None
+    try:
+        pipes.send({"op": "hello", "pid": os.getpid(), "protocol": PROTOCOL})
+        for message in messages(pipes.read):
+            if message["op"] == "position":
+                work = _Work(pipes, notes, message)
+            elif work is None or message["op"] == "bye":
+                break
+            elif message["op"] == "play":
+                work.play(message)
+            elif message["op"] == "replan":
+                work.stage.replan(_spans(message["spans"]))
+        else:
+            return _gone(work)
+    except (BrokenPipeError, ConnectionResetError):
+        return _gone(work)
+    if work is not None:
+        work.end()
+        pipes.send({"op": "bye"})
+    return 0
+
+
+class _Work:
+    """What goes on in a worker that knows its place."""
+
+    def __init__(self, pipes: Pipes, notes: Notes, message: dict[str, Any]) -> None:
+        position = from_plain(Position, message["position"])
+        logging.basicConfig(level=position.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+        servers = {server.name: server for server in map(server_from_plain, message["servers"])}
+        self.stage = Stage(position, servers, message["addresses"], notes)
+        self._pipes, self._notes, self._health = pipes, notes, Health(notes)
+        self._number: int | None = None
+        gc.collect()
+        gc.freeze()  # what was imported stays
+        gc.set_threshold(*_COLLECT)
+        self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._tell_health)]
+
+    def play(self, message: dict[str, Any]) -> None:
+        """Begin a play."""
+        self._number = message["number"]
+        parts = [from_plain(Part, plain) for plain in message["parts"]]
+        self.stage.play(parts, _spans(message["spans"]), message["epoch_ns"])
+
+    def end(self) -> None:
+        """Close everything."""
+        for greenlet in self._greenlets:
+            greenlet.kill()
+        self.stage.clear()
+        self.stage.kill_programs()
+        self._send_news()
+
+    def _tell(self) -> None:
+        """Send what has happened, and the end of a play when it has come."""
+        try:
+            while True:
+                gevent.sleep(_TELL_S)
+                over = self._number is not None and self.stage.look()
+                self._send_news()
+                if over:
+                    self.stage.clear()
+                    self._send_news()
+                    self._pipes.send({"op": "played", "number": self._number})
+                    self._number = None
+        except OSError:  # the parent is gone, which the end of standard input tells as well
+            return
+
+    def _tell_health(self) -> None:
+        try:
+            while True:
+                gevent.sleep(_HEALTH_S)
+                self._pipes.send(self._health.second(*self.stage.crowd()))
+        except OSError:
+            return
+
+    def _send_news(self) -> None:
+        if (news := self._notes.taken()) is not None:
+            self._pipes.send(news)
+
+
+def _spans(plain: dict[str, list[list[Any]]]) -> dict[str, list[Span]]:
+    return {name: [Span(*span) for span in spans] for name, spans in plain.items()}
+
+
+def _gone(work: _Work | None) -> int:
+    """Nobody is left to tell: leave no program behind."""
+    if work is not None:
+        work.stage.kill_programs()
+    return PARENT_GONE

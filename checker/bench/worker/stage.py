@@ -1,0 +1,186 @@
+"""Everything that one play of scenarios needs in a worker: its targets, its loads, and when all of it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from time import monotonic_ns
+from typing import Any
+
+import gevent
+import orjson
+
+from checker.bench import arrivals
+from checker.bench.arrivals import Span
+from checker.bench.orders import Part, Position
+from checker.bench.plan import Arrivals, Model, Operation
+from checker.bench.worker.closed_load import ClosedLoad
+from checker.bench.worker.mcp import Doing, McpTarget
+from checker.bench.worker.notes import Notes
+from checker.bench.worker.open_load import Due, OpenLoad
+from checker.bench.worker.rest import RestTarget
+from checker.bench.worker.target import Target
+from checker.limits import CacheLimits, DnsLimits, PoolLimits
+from checker.model import Server
+from checker.probes.base import Background
+from checker.worker.deadlines import Deadlines
+from checker.worker.tokens import TokenStore
+from checker.worker.transport.client import Shared
+from checker.worker.transport.dns import DnsCache
+from checker.worker.transport.plain import PlainHttp
+from checker.worker.transport.pools import Pools
+from checker.worker.transport.processes import Processes
+from checker.worker.transport.sockets import resolve
+
+_LOOK_S = 0.02
+_FOREVER_S = 4_102_444_800.0
+"""When addresses that were looked up before the run go out of use: in 2100."""
+
+
+@dataclass(slots=True)
+class _Playing:
+    part: Part
+    load: OpenLoad | ClosedLoad
+    targets: list[Target]
+    until_ns: int
+
+
+class _Now:
+    """Implements `checker.worker.transport.client.Grace`: nothing is waited for after a load test."""
+
+    def spawn(self, work: Callable[[], Any]) -> Background:
+        """Start the work; whoever waits for it has its value or what it raised."""
+        greenlet = gevent.spawn(_caught, work)
+
+        class Later:
+            def wait(self) -> Any:
+                value, error = greenlet.get()
+                if error is not None:
+                    raise error
+                return value
+
+        return Later()
+
+
+def _caught(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
+
+
+class Stage:
+    """Plays what it is told, one play at a time; connections and sessions last for a play."""
+
+    def __init__(
+        self, position: Position, servers: Mapping[str, Server], addresses: Mapping[str, Sequence[str]], notes: Notes
+    ) -> None:
+        self._position, self._servers, self._addresses, self._notes = position, servers, addresses, notes
+        self._processes, self._deadlines, self._playing = Processes(), Deadlines(), list[_Playing]()
+        self._dns = DnsCache(DnsLimits(ttl=_FOREVER_S))
+        self._epoch_ns = 0
+        for host, known in addresses.items():
+            stored = {"good_until_s": _FOREVER_S, "addresses": [[_family(one), [one, 0]] for one in known]}
+            self._dns.take_stored(host, orjson.dumps(stored).decode())
+        limits = PoolLimits(max_connections=1_000_000, keepalive=3600.0, when_full="overflow")
+        pools = Pools(100_000, limits, self._dns)
+        tokens = TokenStore(None, CacheLimits())
+        self._shared = Shared(pools, PlainHttp(pools, 1000), self._processes, tokens, _Now())
+
+    def play(self, parts: Sequence[Part], spans: Mapping[str, Sequence[Span]], epoch_ns: int) -> None:
+        """Begin to play; `look` says when it is over."""
+        self._epoch_ns = epoch_ns
+        for part in parts:
+            load = self._load(part)
+            targets = [self._target(part, name, load) for name in part.servers]
+            playing = _Playing(part, load, targets, 0)
+            self._playing.append(playing)
+            self._follow(playing, spans[part.name], first=True)
+
+    def replan(self, spans: Mapping[str, Sequence[Span]]) -> None:
+        """Follow other plans from now on."""
+        for playing in self._playing:
+            self._follow(playing, spans.get(playing.part.name, ()), first=False)
+
+    def look(self) -> bool:
+        """End what takes too long, and give up waiting for places when all time is over; whether all has ended."""
+        now_ns = monotonic_ns()
+        for one in self._playing:
+            for target in one.targets:
+                target.expire(now_ns)
+            if now_ns > one.until_ns + one.part.timeout_s * 1e9:
+                one.load.give_up_waiting()
+        return all(one.load.is_done for one in self._playing)
+
+    def clear(self) -> None:
+        """Close the connections, sessions and programs of the play that is over."""
+        for one in self._playing:
+            one.load.close()
+        gevent.joinall([gevent.spawn(target.close) for one in self._playing for target in one.targets])
+        self._playing.clear()
+
+    def kill_programs(self) -> None:
+        """Kill what stdio servers were started."""
+        self._processes.kill_all()
+
+    def crowd(self) -> tuple[int, int, int]:
+        """Most operations at once and most that waited since the last call, and ports at the busiest server."""
+        in_flight = sum(one.load.most_in_flight for one in self._playing)
+        backlog = sum(one.load.most_backlog for one in self._playing)
+        ports = max((target.opened_recently() for one in self._playing for target in one.targets), default=0)
+        for one in self._playing:
+            one.load.most_in_flight, one.load.most_backlog = one.load.in_flight, one.load.waiting
+        return in_flight, backlog, ports
+
+    def _load(self, part: Part) -> OpenLoad | ClosedLoad:
+        position = self._position
+        if part.model is Model.CLOSED:
+            return ClosedLoad(self._epoch_ns, position.worker, position.workers, part.think_s, self._notes)
+        return OpenLoad(self._epoch_ns, max(1, part.max_in_flight // position.workers), self._notes)
+
+    def _target(self, part: Part, name: str, load: OpenLoad | ClosedLoad) -> Target:
+        server, series = self._servers[name], part.series[name]
+        most = max(1, min(part.max_in_flight, self._position.max_connections) // self._position.workers)
+        if part.operation is Operation.REST:
+            options = server.probes["rest"]
+            host = _host(options.url)
+            addresses = self._addresses.get(host) or [address[0] for _, address in resolve(host, self._dns)]
+            return RestTarget(series, options, addresses, most, part.timeout_s, self._notes, load)
+        doing = Doing(part.operation, part.tool, part.arguments)
+        options = replace(server.probes["mcp"], connect_timeout=part.timeout_s)
+        return McpTarget(series, options, doing, self._shared, self._deadlines, most, part.timeout_s, self._notes, load)
+
+    def _follow(self, playing: _Playing, spans: Sequence[Span], first: bool) -> None:
+        until_s = spans[-1].until_s if spans else 0.0
+        playing.until_ns = self._epoch_ns + round(until_s * 1e9)
+        if isinstance(playing.load, ClosedLoad):
+            if first:
+                playing.load.start(playing.targets, spans)
+            else:
+                playing.load.replan(spans)
+            return
+        due = self._due(playing.part, spans)
+        if first:
+            playing.load.start(playing.targets, due)
+        else:
+            playing.load.replan(due)
+
+    def _due(self, part: Part, spans: Sequence[Span]) -> Due:
+        position = self._position
+        if part.arrivals is Arrivals.EVEN:
+            return arrivals.even(spans, position.worker, position.workers)
+        random = Random(f"{position.seed} {part.name} {position.worker}")  # noqa: S311 # nothing secret
+        return arrivals.poisson(spans, position.worker, position.workers, random)
+
+
+def _family(address: str) -> int:
+    import socket
+
+    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+def _host(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    return (urlsplit(url).hostname or "").lower()
