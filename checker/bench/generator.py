@@ -1,0 +1,306 @@
+"""Drives the workers of a load test: starts them, tells them what to play, gathers what they say, ends them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from checker.bench.arrivals import Span, level_at
+from checker.bench.orders import Part, Position
+from checker.bench.plan import Limits, Operation, Scenario, StageKind
+from checker.bench.player import Cell, Second, Watcher
+from checker.bench.recording import Recording
+from checker.bench.results import BenchRun, StageSpan, WorkerSecond
+from checker.bench.timetable import timetable
+from checker.child import Child, ChildLost
+from checker.model import Server
+from checker.plain import to_plain
+
+log = logging.getLogger(__name__)
+
+_LEAD_S = 0.3
+"""Time for the orders to reach the workers before the first arrival is due."""
+_SILENCE_S = 30.0
+_WAIT_S = 0.02
+_SECOND_S = 1.0
+WIND_DOWN_S = 2.0
+"""In which the load goes down to nothing when a run is to end early."""
+_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who is to make the load, and on what."""
+
+    servers: tuple[Server, ...]
+    addresses: Mapping[str, tuple[str, ...]]
+    """Host -> the addresses that are allowed: nothing else is connected to."""
+    workers: int
+    limits: Limits
+    seed: int
+    log_level: int = 50
+
+
+@dataclass(slots=True)
+class _Play:
+    number: int
+    spans: dict[str, list[Span]]
+    open: set[int]
+    """Workers that have not said that it is over."""
+    wound_down: bool = False
+
+    @property
+    def until_s(self) -> float:
+        return max((spans[-1].until_s for spans in self.spans.values() if spans), default=0.0)
+
+
+class Generator:
+    """Implements `checker.bench.player.Player`; a context manager, used by one thread.
+
+    ``recording`` takes everything that is measured. Raises WorkerStartError where a worker cannot be started.
+    """
+
+    def __init__(self, crew: Crew, recording: Recording, watchers: Sequence[Watcher] = ()) -> None:
+        self._crew, self._recording, self._watchers = crew, recording, watchers
+        self._children: list[Child] = []
+        self._epoch_ns = 0
+        self._plays = 0
+        self._stopped = ""
+        self._aborted = False
+        self.cpu_s: dict[int, float] = {}
+        """Worker -> processor time that it has used until its last report."""
+
+    def __enter__(self) -> Generator:
+        try:
+            self._children = [Child("checker.bench.worker") for _ in range(self._crew.workers)]
+            for number, child in enumerate(self._children):
+                child.greet()
+                child.send(self._position(number))
+        except BaseException:
+            self._end(0)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end(0 if kind is not None or self._aborted else _END_S)
+
+    @property
+    def stopped(self) -> str:
+        """Why the run is to end early; empty if it is not."""
+        return self._stopped
+
+    def stop(self, why: str) -> None:
+        """End the run early: the load goes down to nothing, and what is under way is waited for."""
+        self._stopped = self._stopped or why
+
+    def abort(self) -> None:
+        """End it at once, without waiting for anything."""
+        self._stopped = self._stopped or "interrupted twice"
+        self._aborted = True
+
+    def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:
+        """Play the scenarios side by side, and wait for what is still on its way; indexes of their stages."""
+        if self._stopped:
+            return ()
+        stages = self._begin(scenarios, cell, self._recording)
+        self._listen(self._recording, self._watchers)
+        return stages
+
+    def aside(self, scenarios: Mapping[str, Scenario], recording: Recording) -> None:
+        """Play something that is no part of the run, into a recording of its own."""
+        self._begin(scenarios, None, recording)
+        self._listen(recording, ())
+
+    def so_far(self) -> BenchRun:
+        """Everything measured until now."""
+        return self._recording.run()
+
+    def _begin(self, scenarios: Mapping[str, Scenario], cell: Cell | None, recording: Recording) -> tuple[int, ...]:
+        now_ns = time.monotonic_ns()
+        if recording.tally is None:
+            recording.start(now_ns + round(_LEAD_S * 1e9), time.time_ns() + round(_LEAD_S * 1e9))
+        assert recording.tally is not None  # noqa: S101 # it has just been started
+        self._epoch_ns = recording.epoch_ns
+        # Whole seconds, so that no slot belongs to two plays.
+        from_s = float(max(0, math.ceil((now_ns - self._epoch_ns) / 1e9 + _LEAD_S - 1e-9)))
+        parts: list[Part] = []
+        spans: dict[str, list[Span]] = {}
+        stages: list[int] = []
+        for name, scenario in scenarios.items():
+            servers = self._servers_for(scenario)
+            series = {server.name: recording.series(name, scenario, server) for server in servers}
+            own = [
+                recording.stage(replace(span, **_of_cell(cell)))
+                for span in timetable(name, scenario, from_s + scenario.start_after)
+            ]
+            stages += own
+            spans[name] = [_span(recording.stages[at], at) for at in own]
+            parts.append(
+                Part(
+                    name=name,
+                    operation=scenario.operation,
+                    model=scenario.model,
+                    arrivals=scenario.arrivals,
+                    think_s=scenario.think_time,
+                    timeout_s=scenario.timeout,
+                    max_in_flight=scenario.max_in_flight,
+                    servers=tuple(series),
+                    series=series,
+                    tool=scenario.tool,
+                    arguments=scenario.arguments,
+                )
+            )
+        recording.tally.rest_series = recording.rest_series
+        self._plays += 1
+        self._play = _Play(self._plays, spans, set(range(len(self._children))))
+        message = {
+            "op": "play",
+            "number": self._plays,
+            "epoch_ns": self._epoch_ns,
+            "parts": [to_plain(part) for part in parts],
+            "spans": _plain_spans(spans),
+        }
+        for child in self._children:
+            child.send(message)
+        return tuple(stages)
+
+    def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
+        """Take what workers say until the play is over, and pass on the news once a second."""
+        play, told_at, health = self._play, time.monotonic(), list[WorkerSecond]()
+        while play.open and not self._aborted:
+            for number in sorted(play.open):
+                self._receive(number, recording, health)
+            now = time.monotonic()
+            if now - told_at >= _SECOND_S or not play.open:
+                told_at = now
+                self._tell(recording, watchers, health)
+                health = []
+            if self._stopped and not play.wound_down:
+                self._wind_down(play, recording)
+        self._tell(recording, watchers, health)
+
+    def _receive(self, number: int, recording: Recording, health: list[WorkerSecond]) -> None:
+        assert recording.tally is not None  # noqa: S101 # started before anything is played
+        try:
+            messages = self._children[number].receive(_WAIT_S, _SILENCE_S)
+        except ChildLost as lost:
+            self._play.open.discard(number)
+            self.stop(f"worker {number} was lost ({lost}): what it had under way is missing")
+            return
+        for message in messages:
+            if message["op"] == "news":
+                recording.tally.take(number, message)
+            elif message["op"] == "health":
+                self.cpu_s[number] = message["cpu_s"]
+                health.append(recording.tally.health(number, message))
+            elif message["op"] == "played" and message["number"] == self._play.number:
+                self._play.open.discard(number)
+
+    def _tell(self, recording: Recording, watchers: Sequence[Watcher], health: list[WorkerSecond]) -> None:
+        assert recording.tally is not None  # noqa: S101 # started before anything is played
+        slots = recording.tally.slots()
+        recording.add(slots, health)
+        at_s = (time.monotonic_ns() - self._epoch_ns) / 1e9
+        under_way = tuple(
+            span.stage for spans in self._play.spans.values() for span in spans if span.from_s <= at_s < span.until_s
+        )
+        second = Second(
+            run=recording.outline(),
+            at_s=at_s,
+            until_s=self._play.until_s,
+            stages=under_way,
+            slots=slots,
+            health=health,
+            note=self._note(at_s),
+        )
+        for watcher in watchers:
+            if why := watcher(second):
+                self.stop(why)
+
+    def _note(self, at_s: float) -> str:
+        if self._stopped:
+            return f"ramping down: {self._stopped}"
+        return "waiting for late answers" if at_s > self._play.until_s else ""
+
+    def _wind_down(self, play: _Play, recording: Recording) -> None:
+        """Replace what is left of the plan by a short ramp to nothing."""
+        play.wound_down = True
+        now_s = (time.monotonic_ns() - self._epoch_ns) / 1e9 + _WAIT_S
+        for name, spans in play.spans.items():
+            level = level_at(spans, now_s)
+            for span in spans:
+                recording.cut(span.stage, now_s)
+            if level <= 0:
+                play.spans[name] = []
+                continue
+            stage = StageSpan(
+                scenario=name,
+                name="winding down",
+                kind=StageKind.RAMP_DOWN,
+                measured=False,
+                from_s=now_s,
+                until_s=now_s + WIND_DOWN_S,
+                start_level=level,
+                end_level=0.0,
+            )
+            play.spans[name] = [_span(stage, recording.stage(stage))]
+        for number in play.open:
+            self._children[number].send({"op": "replan", "spans": _plain_spans(play.spans)})
+
+    def _servers_for(self, scenario: Scenario) -> list[Server]:
+        kind = "rest" if scenario.operation is Operation.REST else "mcp"
+        return [
+            server
+            for server in self._crew.servers
+            if kind in server.probes and (not scenario.servers or server.name in scenario.servers)
+        ]
+
+    def _position(self, number: int) -> dict[str, Any]:
+        crew = self._crew
+        position = Position(
+            worker=number,
+            workers=crew.workers,
+            max_connections=crew.limits.max_connections,
+            seed=crew.seed,
+            log_level=crew.log_level,
+        )
+        return {
+            "op": "position",
+            "position": to_plain(position),
+            "servers": [to_plain(server) for server in crew.servers],
+            "addresses": {host: list(known) for host, known in crew.addresses.items()},
+        }
+
+    def _end(self, within_s: float) -> None:
+        for child in self._children:
+            child.send({"op": "bye"})
+        until = time.monotonic() + within_s
+        for child in self._children:
+            try:
+                while time.monotonic() < until:
+                    if any(message["op"] == "bye" for message in child.receive(_WAIT_S, _SILENCE_S)):
+                        break
+            except ChildLost:
+                pass
+            child.end(within_s=max(0.2, until - time.monotonic()) if within_s else 0)
+        self._children = []
+
+
+def _of_cell(cell: Cell | None) -> dict[str, Any]:
+    return {} if cell is None else {"users": cell.users, "servers": cell.servers, "block": cell.block}
+
+
+def _span(stage: StageSpan, number: int) -> Span:
+    return Span(stage.from_s, stage.until_s, stage.start_level, stage.end_level, number)
+
+
+def _plain_spans(spans: Mapping[str, Sequence[Span]]) -> dict[str, list[list[Any]]]:
+    return {
+        name: [[span.from_s, span.until_s, span.start, span.end, span.stage] for span in own]
+        for name, own in spans.items()
+    }
