@@ -16,6 +16,7 @@ from checker.bench.plan import Limits, Operation, Scenario, StageKind
 from checker.bench.player import Cell, Second, Watcher
 from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, StageSpan, WorkerSecond
+from checker.bench.tally import Names
 from checker.bench.timetable import timetable
 from checker.child import Child, ChildLost
 from checker.model import Server
@@ -70,6 +71,7 @@ class Generator:
         self._children: list[Child] = []
         self._epoch_ns = 0
         self._plays = 0
+        self._names = Names()
         self._stopped = ""
         self._aborted = False
         self.cpu_s: dict[int, float] = {}
@@ -123,7 +125,7 @@ class Generator:
     def _begin(self, scenarios: Mapping[str, Scenario], cell: Cell | None, recording: Recording) -> tuple[int, ...]:
         now_ns = time.monotonic_ns()
         if recording.tally is None:
-            recording.start(now_ns + round(_LEAD_S * 1e9), time.time_ns() + round(_LEAD_S * 1e9))
+            recording.start(now_ns + round(_LEAD_S * 1e9), time.time_ns() + round(_LEAD_S * 1e9), self._names)
         assert recording.tally is not None  # noqa: S101 # it has just been started
         self._epoch_ns = recording.epoch_ns
         # Whole seconds, so that no slot belongs to two plays.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from checker.bench.plan import Operation, Scenario
 from checker.bench.results import BenchRun, Series, Slot, StageSpan, WorkerSecond
 from checker.bench.slots import merged
-from checker.bench.tally import Tally
+from checker.bench.tally import Names, Tally
 from checker.model import Server
 from checker.probes import KINDS
 
@@ -32,10 +32,10 @@ class Recording:
         self.epoch_ns = 0
         """On the clock of `time.monotonic_ns`."""
 
-    def start(self, epoch_ns: int, wall_ns: int) -> None:
+    def start(self, epoch_ns: int, wall_ns: int, names: Names) -> None:
         """Begin at this moment, which is that time of day."""
         self.epoch_ns = epoch_ns
-        self.tally = Tally(epoch_ns, self._blank.slot_s)
+        self.tally = Tally(epoch_ns, self._blank.slot_s, names)
         self._blank = replace(self._blank, started_at_ms=wall_ns // 1_000_000)
 
     def series(self, name: str, scenario: Scenario, server: Server) -> int:

@@ -30,7 +30,14 @@ _MOST_SLOTS = 10_000_000
 _KEY, _CODE, _INTENDED, _SENT, _FIRST, _DONE, _SIZE = range(SAMPLE)
 
 
-class _Names:
+class Names:
+    """Reasons and phases by the numbers that all share: workers are asked once, whatever is being recorded."""
+
+    def __init__(self) -> None:
+        self.reasons, self.phases = Numbered(REASONS), Numbered(PHASES)
+
+
+class Numbered:
     """Names that each worker numbers in its own way, under numbers that all share."""
 
     def __init__(self, known: tuple[str, ...]) -> None:
@@ -55,10 +62,10 @@ class _Names:
 class Tally:
     """Takes frames as they come, and gives slots."""
 
-    def __init__(self, epoch_ns: int, slot_s: int) -> None:
+    def __init__(self, epoch_ns: int, slot_s: int, names: Names) -> None:
         self._epoch_ns, self._slot_ns = epoch_ns, slot_s * _SECOND_NS
         self._slot_s = slot_s
-        self._reasons, self._phases = _Names(REASONS), _Names(PHASES)
+        self._reasons, self._phases = names.reasons, names.phases
         self._samples: list[Integers] = []
         self._arrivals: list[Integers] = []
         self._phase_rows: list[Integers] = []
