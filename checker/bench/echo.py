@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import select
 import socket
-import sys
 from typing import Any
 
 _REST = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n" + b'{"status":"UP"}'
@@ -114,4 +113,4 @@ def _served(connection: socket.socket, fd: int, pending: dict[int, bytes]) -> bo
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
