@@ -1,15 +1,15 @@
 """Whether a plan may be played: load goes to this machine and to private addresses, or where the user says so.
 
-Allowed are loopback (127.0.0.0/8, ::1), the private networks of RFC 1918 and RFC 4193, and 198.18.0.0/15, which RFC 2544
-keeps for benchmarks. Everything else counts as public and needs the host's name in `Plan.public_hosts`, also
+Allowed are loopback (127.0.0.0/8, ::1), the private networks of RFC 1918 and RFC 4193, and 198.18.0.0/15, which
+RFC 2544 keeps for benchmarks. Everything else counts as public and needs the host's name in `Plan.public_hosts`, also
 
 - link-local addresses (169.254.0.0/16, fe80::/10): clouds keep their metadata services there;
 - 100.64.0.0/10 (RFC 6598): it may be an overlay of one's own, and it may be the provider's, shared with neighbours;
 - addresses that carry another one for a gateway (6to4, Teredo, NAT64): the gateway is not ours.
 
 An IPv6 address that maps an IPv4 one (::ffff:0:0/96) is judged as that. What is no address of a single host (0.0.0.0,
-::, multicast, broadcast) is refused whatever is allowed. Every address that a name has counts, and the workers connect to
-those that were judged and to no others: a name that changes its address during the run, and a redirect to another
+::, multicast, broadcast) is refused whatever is allowed. Every address that a name has counts, and the workers connect
+to those that were judged and to no others: a name that changes its address during the run, and a redirect to another
 host, lead nowhere new.
 """
 

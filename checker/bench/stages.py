@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -96,13 +97,12 @@ def _named(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Those without a name are called by their kind, with a number where there are several of it."""
     taken = {stage.name for stage in stages}
     unnamed = Counter(stage.kind for stage in stages if not stage.name)
-    reached: Counter[StageKind | None] = Counter()
     found: list[Stage] = []
     for stage in stages:
         name = stage.name or str(stage.kind)
-        while not stage.name and (name in taken or (unnamed[stage.kind] > 1 and not reached[stage.kind])):
-            reached[stage.kind] += 1
-            name = f"{stage.kind} {reached[stage.kind]}"
+        if not stage.name and (unnamed[stage.kind] > 1 or name in taken):
+            numbered = (f"{stage.kind} {number}" for number in itertools.count(1))
+            name = next(one for one in numbered if one not in taken)
         taken.add(name)
         found.append(replace(stage, name=name))
     return tuple(found)
