@@ -106,7 +106,7 @@ def test_shipped_file_warns_in_few_lines_that_name_the_keys() -> None:
         " max_concurrent_batches (checks are dealt as workers have room; run.pace says how many at a time)",
         "performance_optimization.concurrent_execution: no use here for per_server_limits"
         " (run.per_origin limits attempts at each host); timeouts.batch_processing (every probe has its own timeout)",
-        "accepted, not acted on yet: performance_optimization.monitoring, benchmarking",
+        "accepted, not acted on yet: performance_optimization.monitoring",
     )
 
 

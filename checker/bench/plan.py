@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from checker.model import Server
 from checker.probes.options import STRICT
@@ -127,8 +127,8 @@ class Threshold:
     __pydantic_config__ = STRICT
 
     metric: str
-    """response_time, service_time, first_byte, late, failed, timeouts, offered, achieved; with {scenario:x,server:y,
-    operation:z,stage:w} behind it for a part."""
+    """response_time, service_time, first_byte, late, failed, timeouts, refused, offered, achieved, ok; with
+    {scenario:x,server:y,operation:z,stage:w} behind it for a part."""
     expression: str
     """Such as ``p(95)<500``, ``avg<200``, ``max<2000``, ``rate<0.01``, ``count>100``; times are milliseconds."""
     over: Seconds | None = None
@@ -228,6 +228,24 @@ class Stress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Which files a run leaves behind, besides what is stored."""
+
+    __pydantic_config__ = STRICT
+
+    directory: str | None = None
+    """Folder of the files, from where the command is called; without it none are written but those that it asks for."""
+    formats: tuple[Literal["html", "json", "csv", "junit", "markdown", "hgrm", "prometheus"], ...] = ("html", "json")
+    """Files to write into it."""
+    charts: tuple[Literal["png", "svg"], ...] = ()
+    """Pictures to write beside them."""
+    include_charts: bool = True
+    """Whether the HTML report shows charts."""
+    include_recommendations: bool = True
+    """Whether it says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One load test: scenarios side by side, or a suite, or a stress test."""
 
@@ -244,6 +262,7 @@ class Plan:
     """Of random arrivals and of the order of blocks."""
     calibrate: bool = True
     """Whether the client is measured against a loopback echo first."""
+    output: Output = Output()
     public_hosts: tuple[str, ...] = ()
     """Hosts with public addresses that may be put under load: from the command line only, never from a file."""
     source: Mapping[str, Any] = field(default_factory=dict)

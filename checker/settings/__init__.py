@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from checker.settings.adhoc import adhoc
+    from checker.settings.bench.load import load_plan, stored_plan
+    from checker.settings.bench.quick import quick_plan
+    from checker.settings.bench.schema import plan_schema
     from checker.settings.choice import select
     from checker.settings.imported import imported_settings
     from checker.settings.load import load
@@ -16,7 +19,20 @@ if TYPE_CHECKING:
     from checker.settings.schema import json_schema
     from checker.settings.shapes import RunOptions, Settings
 
-__all__ = ["RunOptions", "Settings", "adhoc", "imported_settings", "json_schema", "load", "saved_queries", "select"]
+__all__ = [
+    "RunOptions",
+    "Settings",
+    "adhoc",
+    "imported_settings",
+    "json_schema",
+    "load",
+    "load_plan",
+    "plan_schema",
+    "quick_plan",
+    "saved_queries",
+    "select",
+    "stored_plan",
+]
 
 _HOMES = {
     "RunOptions": "shapes",
@@ -25,8 +41,12 @@ _HOMES = {
     "imported_settings": "imported",
     "json_schema": "schema",
     "load": "load",
+    "load_plan": "bench.load",
+    "plan_schema": "bench.schema",
+    "quick_plan": "bench.quick",
     "saved_queries": "queries",
     "select": "choice",
+    "stored_plan": "bench.load",
 }
 """Name -> its module here. A cached configuration needs neither the YAML reader nor the validator."""
 

@@ -98,7 +98,7 @@ class _Loader:
             benchmarking=benchmarking,
             path=str(self._document.path),
             environment=self._environment,
-            warnings=tuple(original.warnings(in_file, self._values.get("benchmarking"))),
+            warnings=tuple(original.warnings(in_file)),
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:

@@ -146,7 +146,7 @@ def probe_defaults(block: Mapping[str, Any], performance: PerformanceOptimizatio
     return given
 
 
-def warnings(performance: Mapping[str, Any], benchmarking: Any) -> Iterator[str]:
+def warnings(performance: Mapping[str, Any]) -> Iterator[str]:
     """A line for each block with keys that have no use here, and one for all that does not act yet."""
     for name in performance:
         without_use: dict[str, list[str]] = {}
@@ -157,7 +157,6 @@ def warnings(performance: Mapping[str, Any], benchmarking: Any) -> Iterator[str]
             said = "; ".join(f"{', '.join(keys)} ({instead})" for instead, keys in without_use.items())
             yield f"performance_optimization.{name}: no use here for {said}"
     later = [f"performance_optimization.{key}" for key in _LATER if key in performance]
-    later += ["benchmarking"] if benchmarking is not None else []
     if later:
         yield f"accepted, not acted on yet: {', '.join(later)}"
 

@@ -16,8 +16,8 @@ from checker.settings.validate import adapter
 def json_schema() -> dict[str, Any]:
     """The schema (2020-12)."""
     definitions: dict[str, Any] = {}
-    entry = _of(ServerEntry, definitions)
-    kinds = {kind: _of(probe.options, definitions) for kind, probe in KINDS.items()}
+    entry = schema_of(ServerEntry, definitions)
+    kinds = {kind: schema_of(probe.options, definitions) for kind, probe in KINDS.items()}
     server = definitions[entry["$ref"].rpartition("/")[2]]
     for kind, reference in kinds.items():
         either = [{"type": "string", "description": "The address alone."}, reference]
@@ -26,16 +26,16 @@ def json_schema() -> dict[str, Any]:
     inherited = {key: server["properties"][key] for key in server["properties"] if key not in ("name", *KINDS)}
     defaults = {kind: _partly(definitions, reference) for kind, reference in kinds.items()}
     blocks = {
-        "run": _of(RunOptions, definitions),
-        "history": _of(Keep, definitions),
-        "performance_optimization": _of(PerformanceOptimization, definitions),
-        "benchmarking": _of(Benchmarking, definitions),
+        "run": schema_of(RunOptions, definitions),
+        "history": schema_of(Keep, definitions),
+        "performance_optimization": schema_of(PerformanceOptimization, definitions),
+        "benchmarking": schema_of(Benchmarking, definitions),
         "queries": {
             "type": "object",
             "description": "Name of a query -> its SQL; `mcp-status sql @name --config FILE` asks it.",
             "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$"},
             "additionalProperties": {
-                "anyOf": [{"type": "string", "description": "The SQL alone."}, _of(Query, definitions)]
+                "anyOf": [{"type": "string", "description": "The SQL alone."}, schema_of(Query, definitions)]
             },
         },
         "defaults": {
@@ -85,7 +85,7 @@ def _changes(server: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """A reference to the class's schema, which is put among the definitions."""
     schema = adapter(kind).json_schema(ref_template="#/$defs/{model}")
     definitions |= schema.pop("$defs", {})

@@ -1,0 +1,179 @@
+"""Whether a condition is broken while a run goes on: only where no answer that is still out could mend it.
+
+A sample belongs to the slot in which it was due, and counts once it has ended. Of what is out the best is assumed: an
+operation that could still answer below the limit will, and one that has been out for longer than the limit will fail,
+which takes it out of response times. So a window needs no waiting for late answers: it is judged as soon as it is over,
+again whenever one of them comes, and never on account of those that are missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from checker.bench.player import Second
+from checker.bench.results import BenchRun, Slot
+from checker.bench.selection import Selection, selected, stretches
+from checker.bench.thresholds import Aggregate, Condition, Metric, Operator
+from checker.bench.windows import HISTOGRAMS, counted, sliding_sums, window_rows
+from storage.rollups.histogram import BINS, Cells, middle_us
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+
+SETTLE_S = 2.0
+"""What was due before this long ago has been told by every worker: they speak once a second."""
+_OFFERED, _ENDED, _EVENTS, _PASSING, _FAILING, _SUM_US = range(6)
+"""Columns: arrivals due, those that have ended, what the metric counts, samples that are as demanded and that are not,
+and the sum of their times."""
+_COLUMNS = 6
+_FAILS = {
+    Operator.LT: np.greater_equal,
+    Operator.LE: np.greater,
+    Operator.GT: np.less_equal,
+    Operator.GE: np.less,
+    Operator.EQ: np.not_equal,
+    Operator.NE: np.equal,
+}
+
+
+class Early:
+    """One condition during a run: what has come of it so far, slot by slot."""
+
+    def __init__(self, condition: Condition, over_s: float | None) -> None:
+        self._condition, self._over_s = condition, over_s
+        self._rows: Integers = np.zeros((64, _COLUMNS), np.int64)
+        self._again_from = 0
+        """The first row whose windows are to be judged at the next look."""
+        middles_ms = middle_us(np.arange(BINS)) / 1000
+        self._fails: Booleans = _FAILS[condition.operator](middles_ms, condition.limit)
+
+    def add(self, second: Second) -> None:
+        """Take what is new."""
+        run = second.run
+        selection = selected(run, self._condition)
+        slots = [slot for slot in second.slots if selection.has(slot)]
+        if not slots:
+            return
+        rows = np.array([slot.at_s // run.slot_s for slot in slots], np.int64)
+        self._again_from = min(self._again_from, int(rows.min()))
+        while len(self._rows) <= rows.max():
+            self._rows = np.concatenate((self._rows, np.zeros_like(self._rows)))
+        metric = self._condition.metric
+        counts = [(one.offered, one.ok + one.failed + one.dropped, counted(one, metric)) for one in slots]
+        np.add.at(self._rows[:, : _EVENTS + 1], rows, np.array(counts, np.int64))
+        if metric.is_time:
+            self._add_times(rows, slots)
+
+    def broken(self, run: BenchRun, now_s: float) -> str | None:
+        """Where it is broken, for a message; None where it is not, or may still be mended."""
+        ready = math.floor((now_s - SETTLE_S) / run.slot_s + 1e-9)
+        if ready <= 0:
+            return None
+        selection = selected(run, self._condition)
+        if self._over_s is None:
+            return self._broken_so_far(run, selection, ready, now_s)
+        return self._broken_window(run, selection, ready, now_s)
+
+    def _add_times(self, rows: Integers, slots: Sequence[Slot]) -> None:
+        name = HISTOGRAMS[self._condition.metric]
+        if self._condition.metric is Metric.RESPONSE_TIME and self._condition.aggregate is Aggregate.MAX:
+            longest_ms = np.array([slot.max_us for slot in slots], np.float64) / 1000
+            fails = _FAILS[self._condition.operator](longest_ms, self._condition.limit)
+            np.add.at(self._rows[:, _FAILING], rows, (fails & (longest_ms > 0)).astype(np.int64))
+            np.add.at(self._rows[:, _PASSING], rows, (~fails & (longest_ms > 0)).astype(np.int64))
+            return
+        blobs = [(row, blob) for row, slot in zip(rows.tolist(), slots, strict=True) if (blob := getattr(slot, name))]
+        if not blobs:
+            return
+        cells = Cells.of_blobs(np.array([row for row, _ in blobs], np.int64), [blob for _, blob in blobs])
+        fails = self._fails[cells.bin]
+        np.add.at(self._rows[:, _FAILING], cells.group, np.where(fails, cells.count, 0))
+        np.add.at(self._rows[:, _PASSING], cells.group, np.where(fails, 0, cells.count))
+        spent_us = np.round(cells.count * middle_us(cells.bin)).astype(np.int64)
+        np.add.at(self._rows[:, _SUM_US], cells.group, spent_us)
+
+    def _broken_so_far(self, run: BenchRun, selection: Selection, ready: int, now_s: float) -> str | None:
+        seconds = sum(sum(rows.seconds) for rows in stretches(run, selection, ready * run.slot_s))
+        rows, fresh = self._known(0, ready, run.slot_s, now_s)
+        sums = rows.sum(axis=0, keepdims=True)
+        known = _broken(self._condition, sums, fresh.sum(keepdims=True), np.array([seconds]), is_over=False)
+        return f"in {seconds:g}s" if known[0] else None
+
+    def _broken_window(self, run: BenchRun, selection: Selection, ready: int, now_s: float) -> str | None:
+        length = window_rows(self._over_s or 0.0, run.slot_s)
+        found = None
+        for rows in stretches(run, selection, ready * run.slot_s):
+            begin = max(rows.first, self._again_from - length + 1)
+            end = rows.first + rows.count
+            if end - begin < length or sum(rows.seconds) < (self._over_s or 0.0) - 1e-6:
+                continue
+            table, fresh = self._known(begin, end, run.slot_s, now_s)
+            seconds = sliding_sums(np.array(rows.seconds[begin - rows.first :])[:, None], length)[:, 0]
+            sums, out = sliding_sums(table, length), sliding_sums(fresh[:, None], length)[:, 0]
+            known = np.flatnonzero(_broken(self._condition, sums, out, seconds, is_over=True))
+            if len(known):
+                at = (begin + int(known[0])) * run.slot_s
+                found = f"from {at}s to {at + length * run.slot_s}s"
+                break
+        self._again_from = ready  # windows that end later reach back from there
+        return found
+
+    def _known(self, begin: int, end: int, slot_s: int, now_s: float) -> tuple[Integers, Integers]:
+        """The rows from one to another, and how many of each are out that can still be as demanded."""
+        rows = np.zeros((end - begin, _COLUMNS), np.int64)
+        there = self._rows[begin:end]
+        rows[: len(there)] = there
+        out = np.maximum(0, rows[:, _OFFERED] - rows[:, _ENDED])
+        if self._condition.metric.is_time and self._condition.operator.is_upper:
+            out_for_ms = (now_s - (np.arange(begin, end) + 1) * slot_s) * 1000
+            out = np.where(out_for_ms <= self._condition.limit, out, 0)
+        return rows, out
+
+
+def _broken(condition: Condition, rows: Integers, out: Integers, seconds: Floats, *, is_over: bool) -> Booleans:
+    """Which of these sums are broken for good; ``is_over`` says that no more will be due in them."""
+    offered, ended, events = rows[:, _OFFERED], rows[:, _ENDED], rows[:, _EVENTS]
+    complete = offered <= ended
+    is_upper, counts = condition.operator.is_upper, condition.aggregate is Aggregate.COUNT
+    if condition.metric.is_time:
+        if not counts:
+            return _broken_times(condition, rows, out)
+        events = rows[:, _PASSING] + rows[:, _FAILING]
+    if counts:
+        final = np.full(len(rows), True) if is_upper else complete & is_over
+        return final & _fails(condition, events)
+    if not condition.metric.is_share:
+        return (seconds > 0) & _fails(condition, _ratio(events, seconds))
+    if is_upper:
+        return (events > 0) & _fails(condition, _ratio(events, np.maximum(offered, ended)))
+    return complete & (ended > 0) & _fails(condition, _ratio(events, ended))
+
+
+def _broken_times(condition: Condition, rows: Integers, out: Integers) -> Booleans:
+    passing, failing = rows[:, _PASSING], rows[:, _FAILING]
+    samples, complete = passing + failing, rows[:, _OFFERED] <= rows[:, _ENDED]
+    is_upper = condition.operator.is_upper
+    match condition.aggregate:
+        case Aggregate.AVG if is_upper:
+            return (samples > 0) & _fails(condition, _ratio(rows[:, _SUM_US], samples + out) / 1000)
+        case Aggregate.AVG:
+            return complete & (samples > 0) & _fails(condition, _ratio(rows[:, _SUM_US], samples) / 1000)
+        case Aggregate.MAX | Aggregate.MIN:
+            one_is_enough = is_upper == (condition.aggregate is Aggregate.MAX)
+            return failing > 0 if one_is_enough else complete & (samples > 0) & (passing == 0)
+    rank = np.maximum(1, np.ceil(condition.quantile * (samples + out) - 1e-9))
+    return (failing > 0) & ((passing + out < rank) if is_upper else (failing >= rank))
+
+
+def _fails(condition: Condition, values: npt.NDArray[np.generic]) -> Booleans:
+    found: Booleans = _FAILS[condition.operator](values, condition.limit)
+    return found
+
+
+def _ratio(parts: Integers, wholes: npt.NDArray[np.generic]) -> Floats:
+    return np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)

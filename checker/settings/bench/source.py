@@ -1,0 +1,125 @@
+"""A plan as it was written, without secrets: what is stored with a run, shown, and played again.
+
+Servers are no more than their names and addresses. Variables stay variables, so that what they hold is not stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+from checker.model import Server
+from checker.probes import KINDS
+from checker.probes.http import shown_url
+from checker.settings.overlay import spelled_out
+
+LEFT_OUT = "left_out"
+"""The key that lists what is not in the source."""
+_SECRET_NAME = re.compile(r"token|secret|passw|api-?_?key|auth|credential|bearer|private", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_HARMLESS = re.compile(r"\d{1,5}|localhost|\d{1,3}(\.\d{1,3}){3}")
+"""What a variable may stand for when it is not set, and be shown: a port, or an address of a machine."""
+
+
+def source_of(raw: Mapping[str, Any], name: str, servers: Sequence[Server], entries: Sequence[Any]) -> dict[str, Any]:
+    """The source of a plan: JSON values.
+
+    ``raw`` is its document before variables are filled in, ``entries`` the servers' entries, likewise, in their order.
+    """
+    kept = {key: value for key, value in raw.items() if not key.startswith(("x-", "$")) and key not in _REPLACED}
+    shown_parts: dict[str, Any] = {
+        key: _without_secrets(kept[key]) for key in ("scenarios", "suite", "stress") if key in kept
+    }
+    masked = any(value != kept[key] for key, value in shown_parts.items())
+    kept |= shown_parts
+    pairs = [(server, entries[at] if at < len(entries) else {}) for at, server in enumerate(servers)]
+    shown = [entry for server, given in pairs if len(entry := _shown(server, given)) > 1]
+    left_out = sorted({text for server, given in pairs for text in _left_out(server, given)})
+    left_out += ["arguments that are named like secrets"] if masked else []
+    return {"name": escaped(name), "servers": shown, **kept, **({LEFT_OUT: left_out} if left_out else {})}
+
+
+def escaped(text: str) -> str:
+    """Text as it is written in a plan, where ``$`` begins a variable."""
+    return text.replace("$", "$$")
+
+
+def escaped_values(value: Any) -> Any:
+    """The value with every text in it escaped; keys are no place for variables."""
+    if isinstance(value, Mapping):
+        return {key: escaped_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [escaped_values(item) for item in value]
+    return escaped(value) if isinstance(value, str) else value
+
+
+_NOT_MISSED = ("url", "timeout", "retry", "breaker", "degraded_above", "certificate_warning")
+"""Options that are in the source, or that a load test has its own of or no use for."""
+_REPLACED = ("name", "servers", "defaults", LEFT_OUT)
+
+
+def _shown(server: Server, entry: Any) -> dict[str, Any]:
+    """Name, and the addresses as they may be shown; what is started by a command has none."""
+    addresses = {
+        kind: _shown_address(_written(options, entry, kind)) for kind, options in server.probes.items() if options.url
+    }
+    return {"name": escaped(server.name), **addresses}
+
+
+def _written(options: Any, entry: Any, kind: str) -> str:
+    """The address as it stands in the file; as it was understood, where it stands elsewhere."""
+    given = spelled_out(entry).get(kind) if isinstance(entry, Mapping) else None
+    url = given.get("url") if isinstance(given, Mapping) else None
+    return url if isinstance(url, str) else escaped(options.url)
+
+
+def _left_out(server: Server, entry: Any) -> Iterator[str]:
+    for kind, options in server.probes.items():
+        if not options.url:
+            continue
+        url = _written(options, entry, kind)
+        if _shown_address(url) != _shown_variables(url):
+            yield f"{kind}.url (user info, query values or fragment)"
+        for one in fields(KINDS[kind].options):
+            default = one.default if one.default is not MISSING else None
+            default = one.default_factory() if one.default_factory is not MISSING else default
+            if one.name not in _NOT_MISSED and getattr(options, one.name) != default:
+                yield f"{kind}.{one.name}"
+
+
+def _shown_address(url: str) -> str:
+    try:
+        return shown_url(_shown_variables(url))
+    except ValueError:  # a variable where an IPv6 address is to be
+        return "***"
+
+
+def _shown_variables(text: str) -> str:
+    """The text with variables that say what they are when they are not set only where that may be shown."""
+
+    def shown(match: re.Match[str]) -> str:
+        harmless = match[2] is not None and _HARMLESS.fullmatch(match[2])
+        return match[0] if harmless else f"${{{match[1]}}}"
+
+    return _VARIABLE.sub(shown, text)
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value with what looks like a secret left out of every tool's arguments."""
+    if isinstance(value, Mapping):
+        return {key: _masked(item) if key == "arguments" else _without_secrets(item) for key, item in value.items()}
+    return value
+
+
+def _masked(value: Any, is_secret: bool = False) -> Any:
+    """The value with ``***`` for everything under a key that is named like a secret, variables excepted."""
+    if isinstance(value, Mapping):
+        return {key: _masked(item, is_secret or bool(_SECRET_NAME.search(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, is_secret) for item in value]
+    if not is_secret or value is None:
+        return value
+    only = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
+    return f"${{{only[1]}}}" if only else "***"
