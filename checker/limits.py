@@ -159,8 +159,10 @@ class Keep:
     """What each hour came to: whole checks and durations; the rest of single probes is kept for three days."""
     days: Seconds = 1825 * 86400.0
     """What each day came to, and incidents."""
+    benchmarks: Seconds = 365 * 86400.0
+    """Load tests; those that are baselines stay."""
     max_size: Bytes | None = 900 * 1024**2
-    """Size of the database above which raw rows, then hours, go before their time; null sets none."""
+    """Size of the database above which raw rows, then hours, then load tests go before their time; null sets none."""
     after_runs: bool = True
     """Whether a run that is over sees to it, at most once an hour; `mcp-status db prune` does so at any time."""
 

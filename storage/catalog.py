@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from checker.errors import UsageError
-from storage.views import VIEWS, View
+from storage.view import View
+from storage.views import VIEWS
 
 KEYS = {
     "server": "one server, in every view of servers",
     "run_id": "one run: run_history has a row for each; with server it names one check",
     "kind": "one kind of probe: with server and run_id it names one probe",
+    "benchmark_id": "one load test: benchmarks has a row for each",
     "contract_digest": "one contract: of contract_history, and column digest of the table contracts",
 }
 """Columns that mean the same wherever they are -> what they lead to."""
@@ -19,6 +21,7 @@ _UNITS = {
     "_at": "ISO 8601 UTC",
     "_ms": "milliseconds",
     "_us": "microseconds",
+    "_per_s": "per second",
     "_s": "seconds",
     "_bytes": "bytes",
     "_ratio": "0 to 1",

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
+from storage.bench_tables import bench_runs, bench_slots
 from storage.driver import driver
 from storage.queries import reading
 from storage.sqlite import errors_of, reading_connection, wal_is_safe
@@ -23,7 +24,10 @@ from storage.tables import (
     servers,
 )
 
-_COUNTED = (runs, servers, checks, probes, hour_outcomes, day_outcomes, incidents, contracts, cache_entries)
+_COUNTED = (
+    *(runs, servers, checks, probes, hour_outcomes, day_outcomes, incidents, contracts, cache_entries),
+    *(bench_runs, bench_slots),
+)
 _SPANS = {
     "checks_since": "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)",
     "hours_since": "select min(slot) * 3600000 from hour_outcomes",

@@ -1,4 +1,4 @@
-"""What is dropped from the history, and when: raw rows by full days, buckets by full days, and runs left empty."""
+"""What is dropped from the history, and when: raw rows and buckets by full days, runs left empty, load tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text, update
 
 from checker.limits import Keep
+from storage import bench_prune
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs
 
@@ -52,6 +53,7 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
         *_bucket_steps(connection, "day_outcomes", days),
         *_bucket_steps(connection, "day_latency", days),
         partial(_drop_incidents, before_ms=days * DAY_MS),
+        *bench_prune.steps(connection, now_ms - round(keep.benchmarks * 1000)),
     ]
 
 
@@ -80,7 +82,10 @@ def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
 
 
 def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Step]:
-    """Drop the oldest day of raw rows or, where only today is left, of hour buckets, if the database is too large."""
+    """Drop the oldest day of raw rows or, where only today is left, of hour buckets, if the database is too large.
+
+    After these go load tests, the oldest first; baselines stay.
+    """
     if used_bytes(connection) <= most_bytes:
         return []
     today_ms = now_ms // DAY_MS * DAY_MS
@@ -93,7 +98,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
             return found
     oldest = connection.scalar(text("select min(slot) from hour_latency"))
     if oldest is None or oldest >= (now_ms - DETAIL_HOURS_MS) // HOUR_MS:
-        return []
+        return bench_prune.oldest_steps(connection)
     next_slot = (oldest // DAY_HOURS + 1) * DAY_HOURS
     return [
         *_bucket_steps(connection, "hour_outcomes", next_slot),

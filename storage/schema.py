@@ -1,7 +1,8 @@
 """The steps that bring an older database up to date.
 
 A new column takes a field in checker/model.py or checker/measures.py, a column in storage/tables.py, and a step at
-the end of `MIGRATIONS`. Released steps are never edited.
+the end of `MIGRATIONS`; one of load tests only the field in checker/bench/results.py and the step. Released steps are
+never edited.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
+from storage.schema_5 import BENCHMARKS
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
@@ -156,7 +158,13 @@ def _rollups(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups)
+def _benchmarks(connection: Connection) -> None:
+    """Version 5: load tests."""
+    for statement in BENCHMARKS:
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)

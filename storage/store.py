@@ -82,7 +82,7 @@ class Store:
 
     def begin_run(self, info: RunInfo, checked: Sequence[Server]) -> int:
         """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
             rows = [
                 {
@@ -108,7 +108,7 @@ class Store:
 
     def write(self, run_id: int, batch: Batch) -> int:
         """Write a batch whole; the number of checks that were not there before. A row that is there stays."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             self._breakers.note(connection, run_id, batch.checks, self._server_ids)
             self._learn_urls(connection, batch)
             rows = [self._check_row(run_id, check) for check in batch.checks]
@@ -127,7 +127,7 @@ class Store:
 
     def circuits(self) -> dict[str, dict[str, Circuit]]:
         """Server -> probe kind -> its circuit, of the run's servers that have a circuit breaker and have failed."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return self._breakers.circuits(connection)
 
     def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
@@ -137,7 +137,7 @@ class Store:
             for name, earlier in taken.items()
         ]
         if rows:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 connection.execute(run_cached.insert(), rows)
 
     def write_measures(self, run_id: int, measures: RunMeasures) -> None:
@@ -150,7 +150,7 @@ class Store:
             (run_resources, resources),
             (run_alerts, measures.alerts),
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for table, records in kinds:
                 connection.execute(delete(table).where(table.c.run_id == run_id))
                 if records:
@@ -162,7 +162,7 @@ class Store:
         With ``anew`` all buckets whose raw rows are there are made again. ``note`` is told how many servers are done,
         and of how many. A part of the servers at a time: what a killed roll has committed stays.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             until_ms, blocks = (marks.plan_rebuild if anew else marks.plan)(connection, now_ms)
         if not blocks:
             return 0
@@ -170,13 +170,13 @@ class Store:
 
         total, done, folded = sum(map(len, blocks)), 0, 0
         for servers_of_block in blocks:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 step = roll.rebuild_servers if anew else roll.roll_servers
                 folded += step(connection, servers_of_block, until_ms)
             done += len(servers_of_block)
             if note is not None:
                 note(done, total)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             marks.advance_first_run(connection, now_ms)
             for drop in retention.detail_steps(connection, now_ms):
                 drop(connection, Pruned())
@@ -192,16 +192,16 @@ class Store:
 
         def do(planned: Sequence[retention.Step]) -> None:
             for done, step in enumerate(planned, 1):
-                with self._transaction() as connection:
+                with self.transaction() as connection:
                     step(connection, pruned)
                 if note is not None:
                     note(done, len(planned))
 
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             planned = retention.steps(connection, keep, now_ms)
         do(planned)
         while keep.max_size is not None:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 planned = retention.size_steps(connection, keep.max_size, now_ms)
             if not planned:
                 break
@@ -210,7 +210,7 @@ class Store:
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """Those of the names that have no check in the run."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = select(servers.c.name).join(checks, checks.c.server_id == servers.c.id)
             there = set(connection.scalars(found.where(checks.c.run_id == run_id)))
         return [name for name in names if name not in there]
@@ -222,14 +222,14 @@ class Store:
 
         Gives how many were above it, by category.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             ended = {"state": state, "finished_at_ms": finished_at_ms}
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
             return cache.give_up(connection, finished_at_ms, cache_sizes or {})
 
     def recall(self, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
         """What is remembered under these keys and has not expired: key -> category -> value."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return cache.recall(connection, keys, now_ms)
 
     def young_results(self, keys: Mapping[str, str], since_ms: int, now_ms: int) -> dict[str, int]:
@@ -237,19 +237,19 @@ class Store:
 
         Its check began after ``since_ms``, has not expired, and says something of the server.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             taken = cache.young_results(connection, keys, since_ms, now_ms)
             cache.note_use(connection, cache.RESULTS, [key for key, name in keys.items() if name in taken], now_ms)
         return taken
 
     def note_use(self, category: str, key: str, now_ms: int) -> None:
         """Note that a cache entry was used."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             cache.note_use(connection, category, [key], now_ms)
 
     def cache_size(self, category: str) -> int:
         """How many entries a category has."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return cache.count(connection, category)
 
     def clear_cache(self, wanted: Iterable[str] = ()) -> dict[str, int]:
@@ -257,18 +257,18 @@ class Store:
 
         Nothing of the history is touched.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return cache.clear(connection, list(wanted))
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """The one place where transactions are opened; raises StorageError and StorageBusy."""
         with errors_of(self.path), self._engine.begin() as connection:
             yield connection
 
     def _mark_abandoned(self, connection: Connection, host: str) -> None:
         running = select(runs.c.id, runs.c.pid).where(runs.c.state == RunState.RUNNING, runs.c.host == host)
-        gone = [number for number, pid in connection.execute(running).all() if not _alive(pid)]
+        gone = [number for number, pid in connection.execute(running).all() if not is_alive(pid)]
         if gone:
             connection.execute(update(runs).where(runs.c.id.in_(gone)).values(state=RunState.ABANDONED))
 
@@ -320,7 +320,7 @@ class Store:
         return known
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process with this id runs on this machine; one of another user counts."""
     try:
         os.kill(pid, 0)

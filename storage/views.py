@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import Stages
+from storage.bench_views import BENCH_VIEWS
 from storage.rollup_views import AVAILABILITY_SOURCE, latency_columns, outcome_columns, source
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A view: its name, what a row is, its columns, and its FROM."""
-
-    name: str
-    row: str
-    columns: tuple[tuple[str, str, str], ...]
-    """Column name, expression, description with unit."""
-    source: str
-
-    @property
-    def select(self) -> str:
-        """The statement behind the view."""
-        listed = ",\n  ".join(f"{expression} as {name}" for name, expression, _ in self.columns)
-        return f"select\n  {listed}\n{self.source}"
-
-
-def _time(column: str) -> str:
-    """ISO 8601 in UTC with milliseconds, which sorts as text; null stays null."""
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
-
-
-def _ms(column: str) -> str:
-    return f"round({column} / 1000.0, 3)"
-
+from storage.view import View
+from storage.view import in_ms as _ms
+from storage.view import iso_time as _time
 
 _STAGE_WORDS = {
     "auth": "authorization server: discovery and token (MCP)",
@@ -311,4 +288,5 @@ VIEWS = (
     _measured("cache_history", "one cache category in a run", CacheMeasures, "run_caches"),
     _measured("resource_history", "the resources that a run used", ResourceMeasures, "run_resources"),
     _measured("resource_alerts", "a resource that passed a threshold in a run", ResourceAlert, "run_alerts"),
+    *BENCH_VIEWS,
 )

@@ -48,6 +48,7 @@ def info(fmt: str, db: Path | None) -> int:
 @click.option("--raw", type=Duration(), help="Keep checks and probes this long; full days in UTC. [default: 30d]")
 @click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 35d]")
 @click.option("--days", type=Duration(), help="Keep what each day came to this long. [default: 1825d]")
+@click.option("--benchmarks", type=Duration(), help="Keep load tests this long; baselines stay. [default: 365d]")
 @click.option("--max-size", type=Size(), help="Then drop the oldest until the rows take no more. [default: 900MiB]")
 @output_format
 @database
@@ -57,6 +58,7 @@ def prune(
     raw: float | None,
     hours: float | None,
     days: float | None,
+    benchmarks: float | None,
     max_size: int | None,
     fmt: str,
     db: Path | None,
@@ -77,7 +79,7 @@ def prune(
         from checker.settings import load
 
         keep = load(config, environment).history
-    given: dict[str, Any] = {"raw": raw, "hours": hours, "days": days, "max_size": max_size}
+    given: dict[str, Any] = {"raw": raw, "hours": hours, "days": days, "benchmarks": benchmarks, "max_size": max_size}
     keep = replace(keep, **{key: value for key, value in given.items() if value is not None})
     _refuse(keep)
     path, now_ms = database_path(db), _now_ms()

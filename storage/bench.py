@@ -1,0 +1,142 @@
+"""Load tests written by the sole writer: begun, added to while they go on, and finished whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Table, delete, insert, update
+
+from checker.bench.merge import merged
+from checker.bench.player import Second
+from checker.bench.results import BenchRun, Capacity, Slot, WorkerSecond
+from checker.errors import StorageError
+from storage.bench_layout import Layout
+from storage.bench_summaries import write_summaries
+from storage.bench_tables import (
+    CAPACITY_FIELDS,
+    HEALTH,
+    LEVELS,
+    PARTS,
+    RUN,
+    SERIES,
+    SLOTS,
+    STAGES,
+    THRESHOLDS,
+    bench_health,
+    bench_levels,
+    bench_runs,
+    bench_series,
+    bench_slots,
+    bench_stages,
+    bench_thresholds,
+)
+from storage.rows import insert_new, insert_rows
+from storage.store import Store
+
+
+class Recording:
+    """A load test being written. It is a watcher: what it is told of every second is stored at once.
+
+    A killed run keeps what it had by then and stays in the state running. Each step raises StorageError and
+    StorageBusy.
+    """
+
+    def __init__(self, store: Store, run: BenchRun) -> None:
+        """Begin the run: its row is there from now on."""
+        self._store, self._parts = store, 0
+        self._known: tuple[Any, ...] = ()
+        values = {**_row(run), "host": socket.gethostname(), "pid": os.getpid()}
+        with store.transaction() as connection:
+            key = connection.execute(insert(bench_runs).values(values)).inserted_primary_key
+            if key is None:
+                raise StorageError(f"{store.path}: the load test got no number")
+            self.run_id = int(key[0])
+            self._describe(connection, run)
+
+    def __call__(self, second: Second) -> None:
+        """Store the news; ends nothing."""
+        self.append(second.run, second.slots, second.health)
+
+    def append(self, run: BenchRun, slots: Iterable[Slot], health: Sequence[WorkerSecond]) -> None:
+        """Add slots and health to what is there; ``run`` has the series and stages that they refer to."""
+        self._parts += 1
+        with self._store.transaction() as connection:
+            self._describe(connection, run)
+            self._write_slots(connection, merged(slots))
+            _write(connection, bench_health, HEALTH, self.run_id, health)
+
+    def finish(self, run: BenchRun, client_bound: str | None = None) -> BenchRun:
+        """Write the whole run in the place of what was added, with its summaries; gives it with its id.
+
+        Slots of one key are added together. ``client_bound`` is why the client was the limit, "" if it was not, None
+        where nobody has judged.
+        """
+        whole = replace(run, id=self.run_id, slots=merged(run.slots))
+        self._parts, self._known = 0, ()
+        with self._store.transaction() as connection:
+            for table in PARTS:
+                connection.execute(delete(table).where(table.c.run_id == self.run_id))
+            self._describe(connection, whole, client_bound)
+            self._write_slots(connection, whole.slots)
+            _write(connection, bench_health, HEALTH, self.run_id, whole.health)
+            levels = whole.capacity.levels if whole.capacity else ()
+            for table, layout, records in (
+                (bench_thresholds, THRESHOLDS, whole.thresholds),
+                (bench_levels, LEVELS, levels),
+            ):
+                _write(connection, table, layout, self.run_id, records, "place")
+            write_summaries(connection, self.run_id, whole)
+        return whole
+
+    def _describe(self, connection: Connection, run: BenchRun, client_bound: str | None = None) -> None:
+        """Write what the run says of itself, where that has changed."""
+        row = {**_row(run), "client_bound": client_bound}
+        known = (row, run.series, run.stages)
+        if known == self._known:
+            return
+        self._known = known
+        connection.execute(update(bench_runs).where(bench_runs.c.id == self.run_id).values(row))
+        for table, layout, records, place in (
+            (bench_series, SERIES, run.series, "series"),
+            (bench_stages, STAGES, run.stages, "stage"),
+        ):
+            connection.execute(delete(table).where(table.c.run_id == self.run_id))
+            _write(connection, table, layout, self.run_id, records, place)
+
+    def _write_slots(self, connection: Connection, slots: Sequence[Slot]) -> None:
+        rows = [(self.run_id, self._parts, *SLOTS.values(slot)) for slot in slots]
+        insert_rows(connection, bench_slots, ("run_id", "part", *SLOTS.names), rows)
+
+
+def _row(run: BenchRun) -> dict[str, Any]:
+    """The columns of the run's own row."""
+    return {
+        **dict(zip(RUN.names, RUN.values(run), strict=True)),
+        "calibrations": orjson.dumps(run.calibrations).decode(),
+        "capacity": _capacity(run.capacity),
+        "notes": orjson.dumps(run.notes).decode(),
+    }
+
+
+def _capacity(capacity: Capacity | None) -> str | None:
+    """What a stress test found, without its levels, which are rows."""
+    if capacity is None:
+        return None
+    return orjson.dumps({name: getattr(capacity, name) for name in CAPACITY_FIELDS}).decode()
+
+
+def _write(
+    connection: Connection, table: Table, layout: Layout[Any], run_id: int, records: Sequence[Any], place: str = ""
+) -> None:
+    """Write records; their index goes into the column ``place``, where there is one."""
+    names = ("run_id", place, *layout.names) if place else ("run_id", *layout.names)
+    rows = (
+        (run_id, number, *layout.values(record)) if place else (run_id, *layout.values(record))
+        for number, record in enumerate(records)
+    )
+    insert_new(connection, table, (dict(zip(names, row, strict=True)) for row in rows))

@@ -1,0 +1,115 @@
+"""How records of load tests lie in tables: a column for each field, histograms packed together, the rest as JSON."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+import orjson
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, Text
+
+Record = TypeVar("Record")
+
+_TYPES: dict[str, Any] = {
+    **{"int": Integer, "float": Float, "str": Text, "bool": Boolean},
+    **{"BenchKind": Text, "BenchState": Text},
+}
+_LEVEL = 1
+"""Of zlib: the highest makes slots 8 % smaller than this at twice the time; 50 slots at once, again only 10 %."""
+HISTOGRAMS = "histograms"
+"""The column for all fields of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout(Generic[Record]):
+    """Which fields of a record are columns as they are, which are JSON, and which are packed together."""
+
+    kind: type[Record]
+    plain: tuple[str, ...]
+    json: tuple[str, ...]
+    """Mappings; an empty one is null in the table."""
+    blobs: tuple[str, ...]
+    """Packed by place: a new one goes behind the others."""
+
+    @classmethod
+    def of(cls, kind: type[Record], *without: str) -> Layout[Record]:
+        """The layout of a dataclass, without the fields that are stored elsewhere."""
+        found: dict[str, list[str]] = {"plain": [], "json": [], "blobs": []}
+        for name, words in _typed(kind):
+            if name not in without:
+                found["plain" if words in _TYPES else "blobs" if words == "bytes" else "json"].append(name)
+        return cls(kind, *(tuple(found[one]) for one in ("plain", "json", "blobs")))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, in the order of `values`."""
+        return (*self.plain, *self.json, *((HISTOGRAMS,) if self.blobs else ()))
+
+    def columns(self, *keys: str) -> list[Column[Any]]:
+        """The columns of a table: those of its key first, in their order."""
+        of_kind: Any = self.kind
+        types = {field.name: str(field.type) for field in fields(of_kind)}
+        found: list[Column[Any]] = [
+            Column(name, _TYPES[_bare(types[name])], nullable="None" in types[name], primary_key=name in keys)
+            for name in (*keys, *(one for one in self.plain if one not in keys))
+        ]
+        found += [Column(name, Text) for name in self.json]
+        return [*found, *([Column(HISTOGRAMS, LargeBinary)] if self.blobs else [])]
+
+    def values(self, record: Record) -> tuple[Any, ...]:
+        """The values of a row, as the driver binds them."""
+        plain = [_bound(getattr(record, name)) for name in self.plain]
+        json = [_dumped(getattr(record, name)) for name in self.json]
+        blobs = [packed([getattr(record, name) for name in self.blobs])] if self.blobs else []
+        return (*plain, *json, *blobs)
+
+    def record(self, row: Mapping[Any, Any], **given: Any) -> Record:
+        """The record of a row of `names`, with the fields that are stored elsewhere."""
+        values: dict[str, Any] = {name: row[name] for name in self.plain}
+        values |= {name: orjson.loads(row[name]) if row[name] else {} for name in self.json}
+        if self.blobs:
+            values |= zip(self.blobs, unpacked(row[HISTOGRAMS], len(self.blobs)), strict=True)
+        return self.kind(**values, **given)
+
+
+def packed(blobs: Sequence[bytes]) -> bytes | None:
+    """Some blobs as one, compressed: their lengths, 32-bit little-endian, then themselves; None where all are empty."""
+    if not any(blobs):
+        return None
+    return zlib.compress(struct.pack(f"<{len(blobs) + 1}I", len(blobs), *map(len, blobs)) + b"".join(blobs), _LEVEL)
+
+
+def unpacked(joined: bytes | None, number: int) -> list[bytes]:
+    """The blobs again; those that the program of that time did not have are empty."""
+    if joined is None:
+        return [b""] * number
+    data = zlib.decompress(joined)
+    (stored,) = struct.unpack_from("<I", data)
+    lengths = struct.unpack_from(f"<{stored}I", data, 4)
+    found, at = [], 4 * (stored + 1)
+    for length in lengths:
+        found.append(data[at : at + length])
+        at += length
+    return [*found, *([b""] * (number - stored))]
+
+
+def _typed(kind: Any) -> list[tuple[str, str]]:
+    return [(field.name, _bare(str(field.type))) for field in fields(kind)]
+
+
+def _bare(words: str) -> str:
+    return words.removesuffix(" | None")
+
+
+def _bound(value: Any) -> Any:
+    """A value that the driver takes without looking for an adapter."""
+    if isinstance(value, bool):
+        return int(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _dumped(value: Any) -> str | None:
+    return orjson.dumps(value).decode() if value else None
