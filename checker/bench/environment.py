@@ -18,6 +18,7 @@ LIBRARIES = ("gevent", "greenlet", "httptools", "urllib3", "orjson", "numpy")
 """Those whose version moves what the client itself costs."""
 _CONTAINER_FILES = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
 _GIT_SECONDS = 2.0
+_MOST_DESCRIPTORS = 65_536  # as far as a worker raises its own limit
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
 
@@ -43,7 +44,7 @@ def environment(folder: Path | None = None, git: bool = True) -> Mapping[str, st
         "clock_source": _line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "cpu_governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "container": _container(),
-        "descriptor_limit": _asked(lambda: str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])),
+        "descriptor_limit": _asked(_descriptor_limit),
         "local_ports": _local_ports(),
         "load_average": _asked(lambda: f"{os.getloadavg()[0]:.2f}"),
         "git_commit": commit(folder or Path.cwd()) if git else None,
@@ -125,6 +126,13 @@ def _container() -> str | None:
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         return "kubernetes"
     return os.environ.get("container") or None  # noqa: SIM112 # so spelled by systemd-nspawn, podman and LXC
+
+
+def _descriptor_limit() -> str:
+    """What a worker has once it has raised its soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    return str(max(soft, highest))
 
 
 def _local_ports() -> str | None:
