@@ -1,0 +1,141 @@
+"""One level of a stress test: the stages that play it, and what it came to against the objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from checker.bench.plan import Limits, Model, Scenario, Stage, StageKind, Stress
+from checker.bench.results import BenchRun, LevelResult
+from checker.bench.saturation import RUN_RATIO, Saturation
+from checker.bench.summary import Summary, of_stage, summarize
+
+SCENARIO = "stress"
+_SETTLE_S = 2.0
+_SETTLE_RATIO = 0.25
+_PLACES = 1000
+_OFFERED_RATIO = 0.98
+"""Of the level's own rate: with fewer arrivals the level was not played."""
+
+
+def scenario_of(level: float, stress: Stress, limits: Limits, recovery_level: float | None = None) -> Scenario:
+    """The level: a moment to settle that is not measured, the level held, and for the recovery a lower level behind it.
+
+    Places for operations at once are twice as many as there are when each takes as long as the objective allows, so
+    that it is not the plan that makes arrivals wait.
+    """
+    settle_s = min(_SETTLE_S, _SETTLE_RATIO * stress.level_duration)
+    stages = [
+        Stage(duration=settle_s, target=level, kind=StageKind.WARM_UP, name=f"settle at {shown(level, stress)}"),
+        Stage(duration=stress.level_duration, target=level, kind=StageKind.HOLD, name=shown(level, stress)),
+    ]
+    if recovery_level is not None:
+        name = f"recovery at {shown(recovery_level, stress)}"
+        stages.append(Stage(duration=stress.recovery, target=recovery_level, kind=StageKind.COOL_DOWN, name=name))
+    needed = level if stress.model is Model.CLOSED else min(2 * level * stress.p99, limits.max_connections)
+    return Scenario(
+        operation=stress.operation,
+        model=stress.model,
+        stages=tuple(stages),
+        servers=stress.servers,
+        timeout=stress.timeout,
+        max_in_flight=max(_PLACES, math.ceil(needed)),
+        tool=stress.tool,
+        arguments=stress.arguments,
+    )
+
+
+def shown(level: float, stress: Stress) -> str:
+    """A level with its unit."""
+    return f"{level:,.6g} users" if stress.model is Model.CLOSED else f"{level:,.6g}/s"
+
+
+def judged(run: BenchRun, settle: int, hold: int, level: float, stress: Stress, client: Saturation) -> LevelResult:
+    """What the level came to; ``settle`` and ``hold`` are the indexes of its stages.
+
+    The client is the limit where it was for more than a fifth of the level, where it was for more than 5 % of a level
+    that looks bad, and where it made fewer arrivals than the level says: such a level is neither good nor bad.
+    """
+    summary = of_stage(run, hold)
+    achieved_per_s = _achieved_per_s(run, settle, hold, summary)
+    broken = [*broken_objectives(summary, stress)]
+    if summary.offered and achieved_per_s < stress.achieved * summary.offered_per_s:
+        rates = f"{achieved_per_s:,.4g} of {summary.offered_per_s:,.4g}/s"
+        broken.append(f"achieved {rates}, less than {100 * stress.achieved:g} %")
+    client_bound = _client_bound(run, hold, level, stress, summary, client, bool(broken))
+    p50_us, p99_us = summary.quantile_us(0.5), summary.quantile_us(0.99)
+    return LevelResult(
+        stage=hold,
+        level=level,
+        good=not broken and not client_bound,
+        why=client_bound or "; ".join(broken),
+        offered_per_s=summary.offered_per_s,
+        achieved_per_s=achieved_per_s,
+        p50_ms=None if p50_us is None else p50_us / 1000,
+        p99_ms=None if p99_us is None else p99_us / 1000,
+        failed_ratio=summary.failed_ratio,
+        client_bound=bool(client_bound),
+    )
+
+
+def recovery_s(run: BenchRun, stage: int, stress: Stress) -> float | None:
+    """Seconds into a stage from which on the objective held for three slots on end; None where it never did."""
+    span = run.stages[stage]
+    slots: dict[int, list[int]] = {}
+    for at, slot in enumerate(run.slots):
+        if slot.stage == stage:
+            slots.setdefault(slot.at_s, []).append(at)
+    width_s = 3 * run.slot_s
+    for begin in sorted(slots):
+        if begin + width_s > math.ceil(span.until_s):
+            break
+        window = [run.slots[at] for at_s in range(begin, begin + width_s, run.slot_s) for at in slots.get(at_s, ())]
+        summary = summarize(window, width_s)
+        if summary.ok and not broken_objectives(summary, stress):
+            return max(0.0, begin - span.from_s)
+    return None
+
+
+def broken_objectives(summary: Summary, stress: Stress) -> Sequence[str]:
+    """What of latency and failures is not as the objective has it, in words."""
+    broken = []
+    p99_us = summary.quantile_us(0.99)
+    if not summary.ok:
+        broken.append("nothing succeeded" if summary.offered else "nothing was sent")
+    if p99_us is not None and p99_us >= stress.p99 * 1e6:
+        broken.append(f"p99 {p99_us / 1000:,.4g} ms, not below {stress.p99 * 1000:,.6g} ms")
+    if summary.failed_ratio and summary.failed_ratio >= stress.failed:
+        most = max(summary.reasons, key=summary.reasons.__getitem__, default="")
+        reason = f", most of them {most}" if most else ""
+        broken.append(f"{100 * summary.failed_ratio:.3g} % failed, not below {100 * stress.failed:g} %{reason}")
+    return broken
+
+
+def _achieved_per_s(run: BenchRun, settle: int, hold: int, summary: Summary) -> float:
+    """What ended while the level was held, also of what was begun before; what ended behind it is not in it."""
+    span = run.stages[hold]
+    ended = sum(
+        slot.done_ok + slot.done_failed
+        for slot in run.slots
+        if (slot.stage == hold and slot.at_s < span.until_s) or (slot.stage == settle and slot.at_s >= span.from_s)
+    )
+    return ended / summary.seconds if summary.seconds else 0.0
+
+
+def _client_bound(
+    run: BenchRun, hold: int, level: float, stress: Stress, summary: Summary, client: Saturation, bad: bool
+) -> str:
+    """Why the level says nothing of the server; empty where it does."""
+    if hold in client.stages:
+        return f"the client was the limit: {client.stages[hold]}"
+    if stress.model is Model.OPEN and summary.offered + 1 < _OFFERED_RATIO * level * summary.seconds:
+        return f"only {summary.offered_per_s:,.4g} of {level:,.6g} arrivals per second were made"
+    stage = run.stages[hold]
+    spans = [span for span in client.spans if span.from_s < stage.until_s and stage.from_s < span.until_s]
+    seconds = {second for span in spans for second in range(math.floor(span.from_s), math.ceil(span.until_s))}
+    inside = [second for second in seconds if stage.from_s <= second + 0.5 < stage.until_s]
+    if bad and len(inside) > RUN_RATIO * summary.seconds:
+        worst = min(spans, key=lambda span: span.cause)
+        who = "the workers" if worst.worker is None else f"worker {worst.worker}"
+        return f"the client may have been the limit: {who} {worst.what}"
+    return ""
