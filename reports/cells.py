@@ -7,9 +7,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from reports.report import Chart, Column, Insufficient, Kind, Line, Shape, Table
+from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Shape, Table
 from reports.show import words
 from reports.templating import clean
+from reports.ticks import clock
 
 LEVELS = {"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"}
 """The class of each status; the style sheet puts its sign before the word."""
@@ -31,9 +32,17 @@ def numbers_of(chart: Chart) -> Table | None:
     """The numbers of a chart as a table; None where there are too many."""
     if chart.shape is Shape.STATES or len(chart.x) * (len(chart.lines) + 1) > MOST_NUMBERS:
         return None
-    first = Column("x", "Time, UTC" if chart.x_is_time else "", Kind.TIME if chart.x_is_time else Kind.TEXT)
+    first = _x_column(chart)
     columns = [first, *(Column(line.label, line.label, Kind.NUMBER, chart.unit) for line in chart.lines)]
-    return Table(columns, list(zip(chart.x, *(_finite(line) for line in chart.lines), strict=True)))
+    x = [clock(one) for one in chart.x] if chart.scale is Scale.CLOCK else chart.x
+    return Table(columns, list(zip(x, *(_finite(line) for line in chart.lines), strict=True)))
+
+
+def _x_column(chart: Chart) -> Column:
+    if chart.x_is_time:
+        return Column("x", "Time, UTC", Kind.TIME)
+    kinds = {Scale.LOG: Kind.NUMBER, Scale.TAIL: Kind.RATIO}
+    return Column("x", chart.x_label, kinds.get(chart.scale, Kind.TEXT))
 
 
 def _finite(line: Line) -> Sequence[float | None]:

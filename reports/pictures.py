@@ -16,7 +16,9 @@ class Key:
     colour: str
     """Name in the palette."""
     dashes: str = ""
-    """As SVG has them; empty for a solid line."""
+    """As SVG has them; empty for a solid line; area, pale or hatch for a ground."""
+    opacity: float | None = None
+    """Of an area."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,31 @@ class Shape(StrEnum):
     POINTS = "points"
     STATES = "states"
     """A row of small cells a line; the values are ratios 0 to 1, None where nothing is known."""
+    STEPS = "steps"
+    """Lines that hold each value over its whole slot, or up to the next x."""
+    HEAT = "heat"
+    """A row of cells a line, from the bottom up between the chart's ``edges``; the values are counts."""
+
+
+class Scale(StrEnum):
+    """How an x axis of numbers is laid out."""
+
+    LINEAR = "linear"
+    LOG = "log"
+    TAIL = "tail"
+    """Ratios p at equal distances of log(1 / (1 - p)): 0.9, 0.99 and 0.999 are as far apart as each other."""
+    CLOCK = "clock"
+    """Starts of slots, in seconds from a beginning, marked as minutes and seconds."""
+
+
+class Look(StrEnum):
+    """How a stretch of the x axis is shown."""
+
+    PLAIN = "plain"
+    """By a line at its beginning and its name."""
+    SHADED = "shaded"
+    HATCHED = "hatched"
+    """What lies in it is not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +127,23 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the x axis that is another matter than the rest."""
+
+    from_x: float
+    until_x: float
+    label: str
+    look: Look = Look.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A picture of numbers; the same numbers are in the table of its section or in its own."""
 
     title: str
     shape: Shape
     x: Sequence[Any]
-    """Unix milliseconds where ``x_is_time``, else words."""
+    """Unix milliseconds where ``x_is_time``, else words, or numbers."""
     lines: Sequence[Line]
     unit: str = ""
     x_is_time: bool = True
@@ -117,6 +152,19 @@ class Chart:
     """A level to draw across, such as an objective."""
     log: bool = False
     """Whether the y axis is logarithmic."""
+    scale: Scale = Scale.LINEAR
+    """Of an x axis of numbers."""
+    x_label: str = ""
+    """What numbers on the x axis are."""
+    spans: Sequence[Span] = ()
+    """On an x axis of numbers."""
+    edges: Sequence[float] = ()
+    """Of HEAT: the ends of the rows on the y axis, one more than there are lines."""
+
+    @property
+    def x_is_number(self) -> bool:
+        """Whether the x axis is one of numbers."""
+        return not self.x_is_time and all(isinstance(one, int | float) for one in self.x)
 
 
 @dataclass(frozen=True, slots=True)

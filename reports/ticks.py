@@ -17,6 +17,7 @@ _MONDAY_MS = 4 * _DAY_MS
 """The first Monday after the beginning of 1970: steps of weeks begin on Mondays."""
 _SCALES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 """From where on, by what, and the letter."""
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -35,6 +36,21 @@ def time_ticks(since_ms: float, until_ms: float, most: int = 8) -> list[tuple[fl
     places = [start_ms + number * step_ms for number in range(first, last + 1)][:most] or [since_ms]
     years = len({_moment(one).year for one in (since_ms, until_ms)}) > 1
     return [(place, _words(place, step_ms, place == places[0], years)) for place in places]
+
+
+def clock_ticks(low_s: float, high_s: float, most: int = 9) -> list[tuple[float, str]]:
+    """Round moments of a run in seconds from its beginning, as 0:30 or 1:00:00, not more than ``most`` + 1."""
+    step = next((one for one in _STEPS_S if (high_s - low_s) / one <= most), 0.0)
+    step = step or math.ceil((high_s - low_s) / most / 86_400) * 86_400
+    first, last = math.ceil(low_s / step), math.floor(high_s / step)
+    return [(float(number * step), clock(number * step)) for number in range(first, last + 1)]
+
+
+def clock(at_s: float) -> str:
+    """A moment of a run: minutes and seconds, with hours where there are any."""
+    whole = math.floor(at_s)
+    hours, minutes, seconds = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def value_ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -1,0 +1,132 @@
+"""Charts drawn by matplotlib: as small SVG that takes its colours from the page, or as PNG on a ground of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
+from reports.charts.heat import heat
+from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, lines, stack
+from reports.palette import LIGHT
+from reports.pictures import Key, Picture, summary
+from reports.report import Chart, Shape
+from reports.slim import slim
+
+__all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]
+
+_PNG_DPI = 100
+_SVG_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[Key], str]]] = {
+    Shape.LINES: lines,
+    Shape.STEPS: lines,
+    Shape.POINTS: lines,
+    Shape.BAND: band,
+    Shape.STACK: stack,
+    Shape.BARS: bars,
+    Shape.HEAT: heat,
+}
+
+
+def pictures(charts: Sequence[Chart], images: str = "svg") -> list[Picture]:
+    """The charts drawn as ``svg`` or ``png``, of every shape but STATES; the same charts always give the same bytes."""
+    with _style():
+        return [_picture(chart, images) for chart in charts]
+
+
+def files(charts: Sequence[Chart], images: str) -> list[bytes]:
+    """The charts as files of their own, ``svg`` or ``png``, with title and ground.
+
+    Empty where there is nothing to draw, and for STATES, which are not drawn here.
+    """
+    with _style():
+        return [_file(chart, images) for chart in charts]
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts draw it, not ours
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+def _picture(chart: Chart, images: str) -> Picture:
+    drawn = _drawn(chart)
+    if drawn is None:
+        return Picture()
+    figure, keys, note = drawn
+    name = summary(chart)
+    marks = [mark.label for mark in chart.marks] if chart.x_is_time or chart.x_is_number else []
+    return Picture(_svg(figure, name) if images == "svg" else _png(figure, name), keys, marks, note)
+
+
+def _drawn(chart: Chart) -> tuple[Figure, list[Key], str] | None:
+    """The figure, what its lines stand for and what was left out; None where no value can be drawn."""
+    rows = np.array([finite(line.values) for line in chart.lines], np.float64).reshape(len(chart.lines), len(chart.x))
+    if chart.log and chart.shape is not Shape.HEAT:
+        rows[rows <= 0] = np.nan
+    if chart.shape is Shape.STATES or not np.isfinite(rows).any():
+        return None
+    figure, keys, note = _DRAWN[chart.shape](chart, rows)
+    return figure, [*keys, *span_keys(chart)], note
+
+
+def _file(chart: Chart, images: str) -> bytes:
+    drawn = _drawn(chart)
+    if drawn is None:
+        return b""
+    figure, keys, _ = drawn
+    named = ", ".join(key.label for key in keys)
+    height = figure.get_size_inches()[1] * INCH
+    figure.set_size_inches(figure.get_size_inches()[0], (height + 34) / INCH)
+    for axes in figure.axes:
+        box = axes.get_position()
+        scale = height / (height + 34)
+        axes.set_position((box.x0, box.y0 * scale, box.width, box.height * scale))
+    figure.text(0.01, 1 - 14 / (height + 34), chart.title, fontsize=12, color=LIGHT["ink"], va="center")
+    figure.text(0.01, 1 - 29 / (height + 34), _cut(named), fontsize=9, color=LIGHT["dim"], va="center")
+    figure.patch.set_facecolor(LIGHT["card"])
+    file = io.BytesIO()
+    if images == "svg":
+        FigureCanvasSVG(figure)
+        figure.savefig(file, format="svg", metadata=_SVG_METADATA)
+    else:
+        FigureCanvasAgg(figure)
+        figure.savefig(file, format="png", dpi=2 * _PNG_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= 140 else f"{words[:139]}…"
+
+
+def _svg(figure: Figure, name: str) -> Markup:
+    FigureCanvasSVG(figure)
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata=_SVG_METADATA)
+    return slim(file.getvalue(), name)
+
+
+def _png(figure: Figure, name: str) -> Markup:
+    FigureCanvasAgg(figure)
+    figure.patch.set_facecolor(LIGHT["card"])
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    data = base64.b64encode(file.getvalue()).decode()
+    width, height = (round(inches * INCH) for inches in figure.get_size_inches())
+    return Markup('<img class="chart" width="{}" height="{}" alt="{}" src="data:image/png;base64,{}">').format(
+        width, height, name, data
+    )

@@ -1,0 +1,249 @@
+"""The ground of a figure: its size, its two axes with their marks, and the stretches that are set apart on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from reports.palette import LIGHT
+from reports.pictures import Key
+from reports.report import Chart, Look, Scale, Shape
+from reports.ticks import clock_ticks, short, time_ticks
+
+Numbers = npt.NDArray[np.float64]
+
+WIDTH, HEIGHT = 760, 230
+"""In the units of the SVG; text is 11 of them high."""
+INCH = 72
+MOST_LETTERS = 28
+_MOST_WORDS = 12
+_LEFT, _SIDE, _LETTER = 52, 24, 5.6
+_GREATEST = 1e100
+"""A value beyond has no place on an axis."""
+_TAILS = ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"))
+"""Ratios that an axis of tails is marked at, and their words in per cent."""
+SETTINGS: dict[Any, object] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mcp-status-check",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.4,
+    "text.parse_math": False,
+    "font.size": 11.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": LIGHT["rule"],
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.8,
+    "xtick.labelcolor": LIGHT["dim"],
+    "ytick.labelcolor": LIGHT["dim"],
+    "axes.labelcolor": LIGHT["dim"],
+    "lines.linewidth": 1.6,
+}
+"""Of matplotlib, over its own defaults."""
+
+
+def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, with room for what stands around them."""
+    figure = Figure(figsize=(WIDTH / INCH, height / INCH), dpi=INCH)
+    above = 8 + 16 * bool(chart.unit) + 14 * bool(chart.marks or chart.spans)
+    left = _LEFT
+    if chart.shape is Shape.BARS and not chart.x_is_time:
+        left = 16 + round(6.7 * min(MOST_LETTERS, max(len(str(one)) for one in chart.x)))
+    sides = {"left": left / WIDTH, "right": 1 - _SIDE / WIDTH}
+    figure.subplots_adjust(bottom=below / height, top=1 - above / height, **sides)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.tick_params(left=False, bottom=False, which="both")
+    return figure, axes
+
+
+def x_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
+    """A figure whose x axis is time, numbers, or words side by side; and the places of the values on it."""
+    if chart.x_is_number:
+        return _numbers_figure(chart)
+    x = np.array(chart.x if chart.x_is_time else range(len(chart.x)), np.float64)
+    low, high = float(x.min()), float(x.max())
+    if chart.x_is_time:
+        pad = (high - low) * 0.01 or slot_of(x) / 2
+        ticks = time_ticks(low, high)
+    else:
+        pad = 0.5
+        step = -(-len(x) // _MOST_WORDS)
+        ticks = [(float(place), cut(str(chart.x[place]), 12)) for place in range(0, len(x), step)]
+    figure, axes = figure_of(chart, below=38 if any("\n" in words for _, words in ticks) else 24)
+    axes.set_xlim(low - pad, high + pad)
+    _marks(axes, [mark.x for mark in chart.marks], low - pad, high + pad)
+    _ticks(axes, ticks)
+    return figure, axes, x
+
+
+def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
+    figure, axes = figure_of(chart, below=38 if chart.x_label else 24)
+    x = np.array(chart.x, np.float64)
+    places = [mark.x for mark in chart.marks]
+    if chart.x_label:
+        axes.set_xlabel(chart.x_label, fontsize=10, loc="right", labelpad=1)
+    axes.xaxis.set_major_formatter(FuncFormatter(short))
+    if chart.scale is Scale.CLOCK and len(x):
+        slot = slot_of(x, 1.0)
+        low, high = float(x.min()), float(x.max()) + slot
+        axes.set_xlim(low, high)
+        _ticks(axes, clock_ticks(low, high))
+        _spans(axes, chart, low, high)
+        x = x + slot / 2
+    elif chart.scale is Scale.TAIL:
+        x, places = _tail(x), _tail(np.array(places)).tolist()
+        high = float(x.max())
+        axes.set_xlim(0.0, high * 1.01 or 1.0)
+        _ticks(axes, [(place, words) for q, words in _TAILS if (place := float(_tail(np.array([q]))[0])) <= high])
+    elif chart.scale is Scale.LOG and len(x) and x.min() > 0:
+        low, high = float(x.min()), float(x.max())
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.1, high * 1.1)
+        subs = (1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    _marks(axes, places, -np.inf, np.inf)
+    return figure, axes, x
+
+
+def _tail(ratios: Numbers) -> Numbers:
+    """Where ratios lie on an axis of tails."""
+    return np.asarray(-np.log10(1 - np.minimum(ratios, 1 - 1e-12)), np.float64)
+
+
+def _ticks(axes: Axes, ticks: Sequence[tuple[float, str]]) -> None:
+    names = dict(ticks)
+    axes.xaxis.set_major_locator(FixedLocator(list(names)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
+
+
+def _marks(axes: Axes, places: Sequence[float], low: float, high: float) -> None:
+    """A numbered line at each of these places that is on the axis."""
+    for number, place in enumerate(places, 1):
+        if low <= place <= high:
+            axes.axvline(place, color=LIGHT["dim"], linewidth=1, linestyle=(0, (1, 2)))
+            above = (place, 1.02)
+            axes.annotate(str(number), above, xycoords=("data", "axes fraction"), ha="center", color=LIGHT["ink"])
+
+
+def _spans(axes: Axes, chart: Chart, low: float, high: float) -> None:
+    """Stretches of the x axis, each with its name above where there is room for it."""
+    room = (WIDTH - _LEFT - _SIDE) / (high - low)
+    sideways = axes.get_xaxis_transform()
+    for span in chart.spans:
+        begin, end = max(low, span.from_x), min(high, span.until_x)
+        if begin >= end:
+            continue
+        if span.look is Look.HATCHED:
+            corners = _hatching(begin, end, room)
+            codes = np.tile([Path.MOVETO, Path.LINETO], len(corners) // 2)
+            path, style = Path(corners, codes), {"edgecolor": LIGHT["bad"], "facecolor": "none", "linewidth": 1.0}
+        elif span.look is Look.SHADED:
+            path = Path(np.array([(begin, 0), (end, 0), (end, 1), (begin, 1), (begin, 0)]))
+            style = {"edgecolor": "none", "facecolor": LIGHT["rule"], "alpha": 0.45}
+        else:
+            path = Path(np.array([(begin, 0.0), (begin, 0.5), (begin, 1.0)]))
+            style = {"edgecolor": LIGHT["rest"], "facecolor": "none", "linewidth": 0.8}
+        axes.add_patch(PathPatch(path, transform=sideways, zorder=0.5, **style))
+        words = cut(span.label, MOST_LETTERS)
+        if span.look is not Look.HATCHED and len(words) * _LETTER < (end - begin) * room:
+            axes.text(begin + 2 / room, 1.02, words, transform=sideways, fontsize=9, color=LIGHT["dim"])
+
+
+def _hatching(begin: float, end: float, room: float) -> Numbers:
+    """Slanted lines over a stretch: their ends, one after the other, on the x axis and from 0 to 1 on the y axis."""
+    step, slant = 6 / room, 40 / room
+    starts = np.arange(begin - slant, end, step)
+    from_y = np.maximum(0.0, (begin - starts) / slant)
+    to_y = np.minimum(1.0, (end - starts) / slant)
+    there = to_y > from_y
+    ends = np.stack((starts + from_y * slant, from_y, starts + to_y * slant, to_y), 1)[there]
+    return ends.reshape(-1, 2)
+
+
+def span_keys(chart: Chart) -> list[Key]:
+    """What the looks of stretches stand for."""
+    looks = {span.look for span in chart.spans}
+    found = [Key("not measured", "rule", "area")] if Look.SHADED in looks else []
+    return [*found, Key("the client was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
+
+
+def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[Key], *, across: bool = False) -> None:
+    """Choose the range of the values, draw the threshold, and mark the axis."""
+    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
+    if chart.log:
+        low = float(np.nanmin(np.where(rows > 0, rows, np.nan)))
+    level = chart.threshold
+    if level is not None:
+        (axes.axvline if across else axes.axhline)(level, color=LIGHT["ink"], linewidth=1.2, linestyle=(0, (9, 4)))
+        keys.append(Key(f"threshold {short(level)} {chart.unit}".strip(), "ink", "9 4"))
+        low, high = min(low, level), max(high, level)
+    axis, limits = (axes.xaxis, axes.set_xlim) if across else (axes.yaxis, axes.set_ylim)
+    if chart.log and low > 0:
+        (axes.set_xscale if across else axes.set_yscale)("log")
+        limits(low / 1.25, high * 1.25)
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1000 else (1.0, 2.0, 5.0), numticks=8))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        limits(*_range(low, high))
+        whole = bool(np.all(rows[np.isfinite(rows)] % 1 == 0))
+        axis.set_major_locator(MaxNLocator(6 if across else 5, steps=[1, 2, 2.5, 5, 10], integer=whole))
+    axis.set_major_formatter(FuncFormatter(short))
+    if chart.unit:
+        place: Literal["left", "right"] = "right" if across else "left"
+        axes.set_title(
+            chart.unit, fontsize=10, color=LIGHT["dim"], loc=place, pad=16 if chart.marks or chart.spans else 5
+        )
+
+
+def _range(low: float, high: float) -> tuple[float, float]:
+    """From zero where that costs little of the picture, else with some room on both sides."""
+    if high == low:
+        room = abs(high) * 0.1 or 1.0
+        return (0.0, high + room) if low >= 0 else (low - room, high + room)
+    room = (high - low) * 0.06
+    if 0 <= low < 0.6 * high:
+        return 0.0, high + room
+    return (low - room if low != 0 else 0.0), high + room
+
+
+def rectangles(
+    axes: Axes, left: Numbers, right: Numbers, bottom: Numbers, top: Numbers, colour: str, alpha: float
+) -> None:
+    """All rectangles as one path: a patch for each would be ten times the bytes and the time."""
+    corners = np.stack(
+        [np.stack(pair, -1) for pair in ((left, bottom), (right, bottom), (right, top), (left, top), (left, bottom))], 1
+    )
+    codes = np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(left))
+    path = Path(corners.reshape(-1, 2), codes)
+    axes.add_patch(PathPatch(path, facecolor=LIGHT[colour], edgecolor="none", alpha=alpha))
+
+
+def finite(values: Sequence[float | None]) -> list[float]:
+    """The values with NaN where there is none that an axis could show."""
+    return [float("nan") if value is None or not abs(value) < _GREATEST else float(value) for value in values]
+
+
+def slot_of(x: Numbers, alone: float = 3_600_000.0) -> float:
+    """The smallest distance between values on the x axis; ``alone`` where there is one value."""
+    return float(np.diff(x).min()) if len(x) > 1 else alone
+
+
+def cut(words: str, most: int) -> str:
+    """The words as a picture has room for, in characters that can be drawn."""
+    plain = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
