@@ -90,7 +90,15 @@ FORBIDDEN = {
     "checker.run": ("checker.cli", "checker.worker"),
     "checker.runner": ("checker.cli", "checker.worker", "storage", "reports"),
     "checker.judge": ("checker.worker", "storage", "reports"),
-    "checker.bench": ("checker.settings", "checker.run", "checker.cli", "storage.tables", "storage.store", "reports"),
+    "checker.bench": (
+        "checker.settings",
+        "checker.run",
+        "checker.cli",
+        "checker.load_test",
+        "storage.tables",
+        "storage.store",
+        "reports",
+    ),
     "checker.bench.worker": ("checker.child", "checker.runner"),
     "checker.model": ("checker.probes", "checker.judge", "storage", "reports"),
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from checker.bench.merge import merged
 from checker.bench.plan import Operation, Scenario
-from checker.bench.results import BenchRun, Series, Slot, StageSpan, WorkerSecond
-from checker.bench.slots import merged
+from checker.bench.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.bench.tally import Names, Tally
 from checker.model import Server
 from checker.probes import KINDS
@@ -24,6 +24,7 @@ class Recording:
         self._series: dict[tuple[str, str], int] = {}
         self._known: list[Series] = []
         self.stages: list[StageSpan] = []
+        self.calibrations: tuple[Calibration, ...] = ()
         self._slots: list[Slot] = []
         self._merge_at = _MERGE_AT
         self._health: list[WorkerSecond] = []
@@ -76,7 +77,9 @@ class Recording:
 
     def outline(self) -> BenchRun:
         """The run without slots and health."""
-        return replace(self._blank, series=tuple(self._known), stages=tuple(self.stages))
+        return replace(
+            self._blank, series=tuple(self._known), stages=tuple(self.stages), calibrations=self.calibrations
+        )
 
     def run(self) -> BenchRun:
         """The run as far as it has come."""

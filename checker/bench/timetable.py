@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checker.bench.plan import Scenario, Stage, StageKind
+from checker.bench.plan import Scenario, StageKind
 from checker.bench.results import StageSpan
+from checker.bench.stages import settled
 
 
 def timetable(name: str, scenario: Scenario, from_s: float) -> Iterator[StageSpan]:
     """The stages of a scenario that begins at this offset from the epoch."""
     level, at_s = 0.0, from_s
-    for number, stage in enumerate(scenario.stages, 1):
-        kind = stage.kind or kind_of(stage, level)
+    for stage in settled(scenario.stages):
+        kind = stage.kind or StageKind.HOLD
         yield StageSpan(
             scenario=name,
-            name=stage.name or f"{kind.value} {number}",
+            name=stage.name,
             kind=kind.value,
             measured=kind.is_measured,
             from_s=at_s,
@@ -24,10 +25,3 @@ def timetable(name: str, scenario: Scenario, from_s: float) -> Iterator[StageSpa
             end_level=stage.target,
         )
         level, at_s = stage.target, at_s + stage.duration
-
-
-def kind_of(stage: Stage, level_before: float) -> StageKind:
-    """What a stage is that does not say it: in k6 the level moves to the target in a straight line."""
-    if stage.target == level_before:
-        return StageKind.HOLD
-    return StageKind.RAMP_UP if stage.target > level_before else StageKind.RAMP_DOWN

@@ -193,6 +193,9 @@ class Connection:
             self.first_ns = monotonic_ns()
             self._head = data
         self.size += len(data)
+        if self.size > self._target.most_bytes:
+            self._lost(Reason.BODY_TOO_LARGE.value)
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

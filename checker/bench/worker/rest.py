@@ -25,6 +25,7 @@ from checker.worker.transport.http1 import Headers, parsed, request_bytes
 from checker.worker.transport.tls import TlsContexts
 
 _RECENT_S = 60
+_HEAD_BYTES = 64 * 1024
 _SECURED: dict[type[Connection], type[Connection]] = {
     Connection: SecureConnection,
     HeadConnection: SecureHeadConnection,
@@ -50,6 +51,7 @@ class RestTarget:
         self.busy: set[Connection] = set()
         self.request, self.addresses, self.tls = _request(options, addresses)
         expect = options.expect
+        self.most_bytes = options.max_body + _HEAD_BYTES
         self.looks_inside = bool(expect.json or expect.headers or expect.body_regex)
         self.codes: dict[int, int] = {}
         """Status -> code, of those that have come."""

@@ -1,0 +1,223 @@
+"""One load test as its steps: who may be loaded, workers, calibration, what is played, verdicts, the run stored."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from checker.bench.calibrate import calibrated, echo_server
+from checker.bench.environment import environment, usable_cores
+from checker.bench.generator import Crew, Generator
+from checker.bench.guards import Storm, Total
+from checker.bench.plan import Model, Operation, Plan, Scenario
+from checker.bench.player import Second, Watcher
+from checker.bench.recording import Recording, without_unplayed
+from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity
+from checker.bench.safety import approved
+from checker.bench.saturation import Saturation, judge
+from checker.bench.stress import find_capacity
+from checker.bench.suite import play_suite
+from checker.bench.timetable import timetable
+from checker.bench.watch import Watch
+from checker.interrupts import Interrupts
+from checker.version import VERSION
+
+if TYPE_CHECKING:
+    from storage.bench import Recording as Stored
+
+log = logging.getLogger(__name__)
+
+_REST_PER_WORKER, _MCP_PER_WORKER = 10_000.0, 1_000.0
+"""Operations per second above which one worker more is started, where there is a core for it."""
+_MOST_SLOTS = 40_000
+"""Series times seconds above which slots are ten seconds wide."""
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What to play, and where to keep it."""
+
+    plan: Plan
+    database: Path | None = None
+    """None keeps nothing."""
+    watchers: Sequence[Watcher] = ()
+    """Told of every second; see `checker.bench.player.Watcher`."""
+    log_level: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEnd:
+    """What came of it."""
+
+    run: BenchRun
+    saturation: Saturation
+    signal: int | None = None
+    """The signal that interrupted it."""
+
+
+def load_test(request: LoadRequest) -> LoadEnd:
+    """Play the plan and give what was measured; stored, where there is a database.
+
+    On Ctrl-C the load goes down within two seconds and the run is kept as far as it came; a second one does not wait.
+    Raises UsageError for a plan that may not be played, WorkerStartError and StorageError.
+    """
+    plan = request.plan
+    addresses = approved(plan)
+    blank = _blank(plan)
+    with ExitStack() as stack:
+        servers = plan.servers
+        if plan.calibrate:
+            servers = (*servers, stack.enter_context(echo_server()))
+        crew = Crew(
+            servers=servers,
+            addresses=addresses,
+            workers=blank.workers,
+            limits=plan.limits,
+            seed=plan.seed,
+            log_level=request.log_level,
+        )
+        recording, watch = Recording(blank), Watch(plan.thresholds)
+        keep = _Keep(request, blank)
+        watchers = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
+        generator = stack.enter_context(Generator(crew, recording, watchers))
+        with Interrupts(lambda: generator.stop("interrupted"), generator.abort) as interrupts:
+            if plan.calibrate:
+                _say(request.watchers, blank, "calibrating")
+                recording.calibrations = calibrated(generator, blank, _operations(plan))
+            capacity, notes = _play(generator, plan)
+        run = _finished(recording, generator, capacity, notes, watch, interrupts.received is not None)
+        saturation = judge(run)
+        return LoadEnd(keep.finish(run, saturation), saturation, interrupts.received)
+
+
+def _play(generator: Generator, plan: Plan) -> tuple[Capacity | None, tuple[str, ...]]:
+    """Play whatever the plan has; what a stress test found, and notes."""
+    if plan.stress is not None:
+        found = find_capacity(generator, plan)
+        return found.capacity, found.notes
+    if plan.suite is not None:
+        return None, play_suite(generator, plan).notes
+    generator.play(plan.scenarios)
+    return None, ()
+
+
+def _finished(
+    recording: Recording,
+    generator: Generator,
+    capacity: Capacity | None,
+    notes: tuple[str, ...],
+    watch: Watch,
+    interrupted: bool,
+) -> BenchRun:
+    """The run when everything has been played."""
+    state = BenchState.FINISHED
+    if generator.stopped:
+        state = BenchState.INTERRUPTED if interrupted else BenchState.ABORTED
+        notes = (*notes, f"ended early: {generator.stopped}")
+    run = replace(
+        without_unplayed(recording.run()),
+        state=state,
+        finished_at_ms=time.time_ns() // 1_000_000,
+        capacity=capacity,
+        notes=notes,
+    )
+    return replace(run, thresholds=watch.results(run))
+
+
+class _Keep:
+    """The run in the database: as it goes on, and whole at its end. A watcher."""
+
+    def __init__(self, request: LoadRequest, blank: BenchRun) -> None:
+        self._path, self._stack = request.database, ExitStack()
+        self._stored: Stored | None = None
+        if self._path is not None:
+            from storage.bench import Recording as Stored
+            from storage.store import open_store
+
+            self._stored = Stored(self._stack.enter_context(open_store(self._path)), blank)
+
+    def __call__(self, second: Second) -> None:
+        """Store the news."""
+        if self._stored is not None:
+            self._stored(second)
+
+    def finish(self, run: BenchRun, saturation: Saturation) -> BenchRun:
+        """Store all of it; the run with its number."""
+        if self._stored is None:
+            return run
+        with self._stack:
+            return self._stored.finish(run, saturation.reason if saturation.invalid else "")
+
+
+def _blank(plan: Plan) -> BenchRun:
+    """The run before anything has been played."""
+    kind = BenchKind.STRESS if plan.stress else BenchKind.SUITE if plan.suite else BenchKind.LOAD
+    source = orjson.dumps(plan.source, option=orjson.OPT_SORT_KEYS)
+    return BenchRun(
+        id=None,
+        name=plan.name,
+        kind=kind,
+        state=BenchState.RUNNING,
+        started_at_ms=time.time_ns() // 1_000_000,
+        finished_at_ms=None,
+        checker_version=VERSION,
+        plan=plan.source,
+        plan_digest=hashlib.sha256(source).hexdigest(),
+        seed=plan.seed,
+        workers=plan.workers or _workers_for(plan),
+        slot_s=_slot_s(plan),
+        environment=environment(),
+        series=(),
+        stages=(),
+        slots=(),
+        health=(),
+    )
+
+
+def _workers_for(plan: Plan) -> int:
+    """One, and more where the planned rate needs them and there are cores left for the servers and the parent."""
+    spare = max(1, int(usable_cores()) - 1)
+    needed = 0.0
+    for scenario in plan.scenarios.values():
+        highest = max((stage.target for stage in scenario.stages), default=0.0)
+        per_worker = _REST_PER_WORKER if scenario.operation is Operation.REST else _MCP_PER_WORKER
+        needed += 0.0 if scenario.model is Model.CLOSED else highest / per_worker
+    if plan.stress is not None and plan.stress.model is Model.OPEN:
+        per_worker = _REST_PER_WORKER if plan.stress.operation is Operation.REST else _MCP_PER_WORKER
+        needed = min(plan.stress.maximum, plan.limits.max_rate) / per_worker
+    return max(1, min(spare, math.ceil(needed)))
+
+
+def _slot_s(plan: Plan) -> int:
+    """1, or 10 where a run is long or has so many series that a second of each is too much to keep."""
+    ends = [_length_s(name, scenario) for name, scenario in plan.scenarios.items()]
+    seconds = max(ends, default=0.0)
+    series = sum(len(scenario.servers) or len(plan.servers) for scenario in plan.scenarios.values())
+    return 10 if seconds > _HOUR_S or seconds * series > _MOST_SLOTS else 1
+
+
+def _length_s(name: str, scenario: Scenario) -> float:
+    return max((span.until_s for span in timetable(name, scenario, scenario.start_after)), default=0.0)
+
+
+def _operations(plan: Plan) -> list[Operation]:
+    """What is to be played, each once."""
+    every = [scenario.operation for scenario in plan.scenarios.values()]
+    every += [one.operation for one in (plan.suite, plan.stress) if one is not None]
+    return list(dict.fromkeys(every))
+
+
+def _say(watchers: Sequence[Watcher], blank: BenchRun, note: str) -> None:
+    """Tell of what happens before the first stage."""
+    for watcher in watchers:
+        watcher(Second(run=blank, at_s=0.0, until_s=0.0, stages=(), slots=(), health=(), note=note))
