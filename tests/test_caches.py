@@ -34,7 +34,7 @@ from storage.sql import ask
 from storage.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+CONFIGS = sorted(file for file in (ROOT / "config").glob("*.yaml") if not file.name.startswith("bench"))
 HOUR_MS = 3_600_000
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from checker.bench.results import BenchRun, Slot
 from checker.bench.selection import Selection, selected, stretches
 from checker.bench.thresholds import Aggregate, Condition, Metric, Operator
 from checker.bench.windows import HISTOGRAMS, counted, sliding_sums, window_rows
-from storage.rollups.histogram import BINS, Cells, middle_us
+from storage.rollups.histogram import Cells, middle_us
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -49,8 +50,6 @@ class Early:
         self._rows: Integers = np.zeros((64, _COLUMNS), np.int64)
         self._again_from = 0
         """The first row whose windows are to be judged at the next look."""
-        middles_ms = middle_us(np.arange(BINS)) / 1000
-        self._fails: Booleans = _FAILS[condition.operator](middles_ms, condition.limit)
 
     def add(self, second: Second) -> None:
         """Take what is new."""
@@ -83,7 +82,7 @@ class Early:
         name = HISTOGRAMS[self._condition.metric]
         if self._condition.metric is Metric.RESPONSE_TIME and self._condition.aggregate is Aggregate.MAX:
             longest_ms = np.array([slot.max_us for slot in slots], np.float64) / 1000
-            fails = _FAILS[self._condition.operator](longest_ms, self._condition.limit)
+            fails = _fails(self._condition, longest_ms)
             np.add.at(self._rows[:, _FAILING], rows, (fails & (longest_ms > 0)).astype(np.int64))
             np.add.at(self._rows[:, _PASSING], rows, (~fails & (longest_ms > 0)).astype(np.int64))
             return
@@ -91,10 +90,15 @@ class Early:
         if not blobs:
             return
         cells = Cells.of_blobs(np.array([row for row, _ in blobs], np.int64), [blob for _, blob in blobs])
-        fails = self._fails[cells.bin]
+        times_us = middle_us(cells.bin)
+        if name == "response" and self._condition.operator.is_upper:  # a bin's middle may lie above its longest sample
+            longest_us = np.zeros(len(self._rows))
+            np.maximum.at(longest_us, rows, [slot.max_us for slot in slots])
+            times_us = np.minimum(times_us, longest_us[cells.group])
+        fails = _fails(self._condition, times_us / 1000)
         np.add.at(self._rows[:, _FAILING], cells.group, np.where(fails, cells.count, 0))
         np.add.at(self._rows[:, _PASSING], cells.group, np.where(fails, 0, cells.count))
-        spent_us = np.round(cells.count * middle_us(cells.bin)).astype(np.int64)
+        spent_us = np.round(cells.count * times_us).astype(np.int64)
         np.add.at(self._rows[:, _SUM_US], cells.group, spent_us)
 
     def _broken_so_far(self, run: BenchRun, selection: Selection, ready: int, now_s: float) -> str | None:
@@ -130,7 +134,7 @@ class Early:
         rows[: len(there)] = there
         out = np.maximum(0, rows[:, _OFFERED] - rows[:, _ENDED])
         if self._condition.metric.is_time and self._condition.operator.is_upper:
-            out_for_ms = (now_s - (np.arange(begin, end) + 1) * slot_s) * 1000
+            out_for_ms = (now_s - SETTLE_S - (np.arange(begin, end) + 1) * slot_s) * 1000
             out = np.where(out_for_ms <= self._condition.limit, out, 0)
         return rows, out
 
@@ -165,15 +169,22 @@ def _broken_times(condition: Condition, rows: Integers, out: Integers) -> Boolea
             return complete & (samples > 0) & _fails(condition, _ratio(rows[:, _SUM_US], samples) / 1000)
         case Aggregate.MAX | Aggregate.MIN:
             one_is_enough = is_upper == (condition.aggregate is Aggregate.MAX)
-            return failing > 0 if one_is_enough else complete & (samples > 0) & (passing == 0)
+            return _booleans(failing > 0 if one_is_enough else complete & (samples > 0) & (passing == 0))
     rank = np.maximum(1, np.ceil(condition.quantile * (samples + out) - 1e-9))
-    return (failing > 0) & ((passing + out < rank) if is_upper else (failing >= rank))
+    return _booleans((failing > 0) & ((passing + out < rank) if is_upper else (failing >= rank)))
 
 
-def _fails(condition: Condition, values: npt.NDArray[np.generic]) -> Booleans:
+def _booleans(values: Any) -> Booleans:
+    """What numpy's comparisons give, by its type."""
+    found: Booleans = values
+    return found
+
+
+def _fails(condition: Condition, values: Integers | Floats) -> Booleans:
     found: Booleans = _FAILS[condition.operator](values, condition.limit)
     return found
 
 
-def _ratio(parts: Integers, wholes: npt.NDArray[np.generic]) -> Floats:
-    return np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
+def _ratio(parts: Integers, wholes: Integers | Floats) -> Floats:
+    found: Floats = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
+    return found

@@ -21,9 +21,13 @@ from checker.model import Server
 
 def plan_faults(plan: Plan) -> Iterator[Fault]:
     """Everything that is wrong with a plan, its thresholds excepted; what it says of limits comes last."""
-    played = [plan.scenarios or None, plan.suite, plan.stress]
-    if sum(one is not None for one in played) != 1:
-        yield (), "write one of scenarios:, suite: and stress:"
+    parts = {"scenarios": plan.scenarios or None, "suite": plan.suite, "stress": plan.stress}
+    played = [key for key, part in parts.items() if part is not None]
+    if not played:
+        yield (), "nothing to play; add scenarios:, suite: or stress:"
+    for key in played[1:]:
+        yield (key,), f"stands beside {played[0]}:; a plan is one of the two"
+    if len(played) != 1:
         return
     for name, scenario in plan.scenarios.items():
         if not is_name(name):
@@ -50,11 +54,12 @@ def threshold_faults(plan: Plan, threshold: Threshold) -> Iterator[Fault]:
         yield ("over",), "a window is at least as long as what is counted together; write 1s or more"
     if threshold.abort and not (found.operator.is_upper or found.operator.is_lower):
         yield ("abort",), f"what is not over cannot be known to be {found.operator}; write < <= > or >=, or no abort"
-    yield from _selector_faults(plan, found)
-    if threshold.over is not None and plan.scenarios and not plan.stress:
-        chosen = [plan.scenarios[one] for one in plan.scenarios if found.where.get("scenario", one) == one]
+    wrong = list(_selector_faults(plan, found))
+    yield from wrong
+    if threshold.over is not None and plan.scenarios and not wrong:
+        chosen = [one for name, one in plan.scenarios.items() if found.where.get("scenario", name) == name]
         longest = longest_measured_s(chosen, found.where.get("stage"))
-        if chosen and threshold.over > longest + 1e-9:
+        if threshold.over > longest + 1e-9:
             yield ("over",), f"no window of {threshold.over:g}s fits: measured for {longest:g}s at most; write less"
 
 
@@ -107,9 +112,12 @@ def _target_faults(operation: Operation, names: Sequence[str], servers: Sequence
         if name not in by_name:
             yield ("servers", number), unknown("server", name, list(by_name))
         elif options_of(by_name[name], operation) is None:
-            yield ("servers", number), f'"{name}" has no {key} address for {operation}; give it one, or leave it out'
+            yield (
+                ("servers", number),
+                f'"{name}" has no address under {key} for {operation}; give it one, or leave it out',
+            )
     if not names and not targets(servers, operation):
-        yield ("operation",), f"no server of this plan has a {key} address for {operation}"
+        yield ("operation",), f"no server of this plan has an address under {key} for {operation}"
 
 
 def _tool_faults(one: Scenario | Suite | Stress) -> Iterator[Fault]:
@@ -189,7 +197,7 @@ def _beyond_limits(plan: Plan) -> Iterator[Fault]:
     for host, some in users.items():
         highest, _ = peak(some)
         if highest > limits.max_connections * _SLACK:
-            yield ("limits", "max_connections"), f"{host}: {_too_many(highest, limits.max_connections)}"
+            yield ("limits", "max_connections"), _too_many(highest, limits.max_connections, host)
     total = sum(line.total for line in rates)
     if total > limits.max_total * _SLACK:
         longest = max(map(ends_s, plan.scenarios.values()))
@@ -200,8 +208,8 @@ def _beyond_limits(plan: Plan) -> Iterator[Fault]:
 _SLACK = 1 + 1e-9
 
 
-def _too_many(users: float, connections: int) -> str:
-    return f"{users:g} users are more than limits.max_connections ({connections}) to one host; raise it, or write fewer"
+def _too_many(users: float, connections: int, host: str = "one host") -> str:
+    return f"{users:g} users of {host} are more than limits.max_connections ({connections}); raise it, or write fewer"
 
 
 def all_faults(plan: Plan) -> Iterator[Fault]:

@@ -149,7 +149,7 @@ def parsed(metric: str, expression: str) -> Condition:
         raise ValueError(f"{found} has no {aggregate}; it has {known}: {_EXAMPLES[_family(found)]}")
     quantile = 0.5 if aggregate is Aggregate.MED else 0.0
     if aggregate is Aggregate.QUANTILE:
-        quantile = float(match["percent"]) / 100
+        quantile = round(float(match["percent"]) / 100, 12)
         if not 0 < quantile <= 1:
             raise ValueError(f"p({match['percent']}) is no percentile; write more than 0 and up to 100, such as p(95)")
     return Condition(

@@ -181,4 +181,5 @@ def sliding_sums(table: npt.NDArray[Number], length: int) -> npt.NDArray[Number]
 
 
 def _divided(parts: Floats, wholes: Floats) -> Floats:
-    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
+    found: Floats = np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
+    return found

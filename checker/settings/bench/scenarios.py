@@ -26,7 +26,9 @@ def _scenario(values: Any, source: Source) -> Scenario | None:
         source.complain((), "not a scenario; write operation: and rate: with duration:, indented below")
         return None
     before = len(source.problems)
-    entry = validated(ScenarioEntry, values, source)
+    for theirs in values.keys() & _K6.keys():
+        source.complain((theirs,), f"k6's word; here it is {_K6[theirs]}")
+    entry = validated(ScenarioEntry, {key: value for key, value in values.items() if key not in _K6}, source)
     if entry is None:
         return None
     level = _level(entry, values, source)
@@ -40,6 +42,20 @@ def _scenario(values: Any, source: Source) -> Scenario | None:
     around = {name: getattr(entry, name) for name in AROUND}
     model = Model.CLOSED if entry.users is not None else Model.OPEN
     return Scenario(**{**same, "model": model, "stages": shorthand(level, **around)})
+
+
+_K6 = {
+    "executor": "rate:, users: or stages: with model:",
+    "vus": "users:",
+    "startTime": "start_after:",
+    "startRate": "a first stage that takes 0s",
+    "startVUs": "a first stage that takes 0s",
+    "timeUnit": "left out: rates are per second",
+    "preAllocatedVUs": "max_in_flight:",
+    "maxVUs": "max_in_flight:",
+    "gracefulStop": "timeout:, for which late answers are waited for",
+}
+"""What a scenario of k6 has -> what it is here."""
 
 
 def _level(entry: ScenarioEntry, values: Mapping[str, Any], source: Source) -> float | None:

@@ -50,6 +50,7 @@ def _threshold(metric: str, entry: Any, source: Source) -> Threshold | None:
     for theirs, ours in SPELLINGS.items():
         if theirs in given and ours in given:
             source.complain((theirs,), f"{ours} is set as well; keep one of them")
+            del given[theirs]
         elif theirs in given:
             given[ours] = given.pop(theirs)
     before = len(source.problems)
