@@ -31,7 +31,7 @@ def text(report: Report, stream: TextIO) -> None:
         if section.table is not None and section.table.rows:
             out.print()
             out.print(Text(section.title, style="bold"))
-            out.print(_table(section))
+            out.print(text_table(section))
         if section.text:
             out.print(Text(section.text, style="dim"))
     for note in report.notes:
@@ -73,12 +73,18 @@ def csv(report: Report, name: str | None = None) -> Iterator[str]:
     """The lines of a section's table as CSV: of the first section that has one, or of the one with this name."""
     for section in report.sections:
         if section.table is not None and name in (None, section.name):
-            columns = section.table.columns
-            rows = (
-                [_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in section.table.rows
-            )
-            yield from render.csv_lines([column.name for column in columns], list(rows))
+            yield from csv_of(section)
             return
+
+
+def csv_of(section: Section) -> Iterator[str]:
+    """The lines of a section's table as CSV; none where it has no table."""
+    if section.table is not None:
+        columns = section.table.columns
+        rows = [
+            [_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in section.table.rows
+        ]
+        yield from render.csv_lines([column.name for column in columns], rows)
 
 
 def plain(column: Column, value: Any) -> Any:
@@ -153,7 +159,8 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def _table(section: Section) -> TextTable:
+def text_table(section: Section) -> TextTable:
+    """The table of a section for people; it must have one."""
     assert section.table is not None  # noqa: S101 # for the type checker
     table = TextTable(box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(section.table.columns):

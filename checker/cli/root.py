@@ -18,6 +18,7 @@ COMMANDS = {
     "config": "checker.cli.config",
     "cache": "checker.cli.cache",
     "report": "checker.cli.report",
+    "bench": "checker.cli.bench",
     "db": "checker.cli.db",
 }
 """Command name -> the module whose attribute ``command`` it is."""
@@ -30,6 +31,7 @@ SUMMARIES = {
     "config": "Validate, import or describe a configuration.",
     "cache": "Show or clear what is kept between runs.",
     "report": "Which settings to change, with the evidence from stored runs.",
+    "bench": "Load tests, and what is asked of them afterwards.",
     "db": "Say what is in the database file.",
 }
 _USAGE = 3

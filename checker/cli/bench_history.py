@@ -1,0 +1,261 @@
+"""`mcp-status bench list, compare, trend, baseline and delete`: what is asked of stored load tests."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checker.cli.options import Duration, database, database_path, output_format
+from checker.cli.reporting import FORMATS, Asked, form, output_file, show, write_whole
+from checker.errors import UsageError
+
+if TYPE_CHECKING:
+    from checker.bench.results import BenchRun
+    from reports.bench_sides import Judge
+
+WORSE = 99
+"""As a broken threshold."""
+_CANNOT_TELL = 1
+
+
+@click.command("list")
+@click.option("--name", metavar="NAME", help="Only load tests of this name.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
+@output_format
+@database
+def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int:
+    """List the load tests, the newest first; unfinished ones keep what they had."""
+    from reports.bench_lines import lines_table
+    from storage.bench_list import bench_list
+
+    _print(lines_table(bench_list(database_path(db), name=name, limit=limit)), fmt, "no load test yet")
+    return 0
+
+
+@click.command("compare")
+@click.argument("baseline", default="last-good")
+@click.argument("candidate", default="last")
+@click.option("--effect", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Least effect in percent.")
+@click.option("--effect-ms", type=click.FloatRange(min=0), default=1.0, show_default=True, help="And in milliseconds.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True), default=0.05, show_default=True, help="p-value.")
+@click.option("--block", type=Duration(), default="10s", show_default=True, help="Length of a block; shorter is rash.")
+@click.option("--strict", is_flag=True, help="Exit code 1 where it cannot be told.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice((*FORMATS, "markdown")),
+    default="table",
+    show_default=True,
+    help="Form of the output.",
+)
+@output_file
+@database
+def compare_command(
+    baseline: str,
+    candidate: str,
+    effect: float,
+    effect_ms: float,
+    alpha: float,
+    block: float,
+    strict: bool,
+    fmt: str,
+    output: Path | None,
+    db: Path | None,
+) -> int:
+    """Say whether CANDIDATE is better or worse than BASELINE, or the same, or that it cannot be told.
+
+    Each of them is a number, `last`, or the name of a baseline; BASELINE may be `last-good` or `window:5` too, the
+    newest good runs of the same plan before CANDIDATE. `7/old 7/new` compares two scenarios of one run.
+
+    Runs are cut in blocks. Worse or better needs a Mann-Whitney p below alpha after Holm's correction for all series
+    and statistics, and a difference of the least effect: --effect or --effect-ms, whichever is larger; of the share
+    that fails, 1 in 100. Five blocks on each side are the fewest. A run that did not finish, or whose client was the
+    limit, says nothing.
+
+    Exit codes: 0 better or the same, 99 worse, 0 if it cannot be told, with --strict 1.
+
+    \b
+    mcp-status bench compare                        the last run against the last good one
+    mcp-status bench compare release last --format markdown
+    mcp-status bench compare window:5 12 --effect 10
+    """  # noqa: D301 # click wants the backspace itself
+    from reports.bench_compare import Effects, compare_sides
+    from reports.bench_compared import markdown, report_of
+    from reports.bench_sides import sides
+    from reports.stats.compare import Outcome
+
+    path = database_path(db)
+    effects = Effects(ratio=effect / 100, response_ms=effect_ms, alpha=alpha, block_s=block)
+    compared = compare_sides(*sides(path, baseline, candidate, _judge()), effects)
+    if fmt == "markdown":
+        _put(markdown(compared, effects), output)
+    else:
+        show(report_of(compared, effects), _asked(fmt, output, path))
+    if compared.outcome is Outcome.WORSE:
+        return WORSE
+    return _CANNOT_TELL if strict and compared.outcome is Outcome.CANNOT_TELL else 0
+
+
+@click.command("trend")
+@click.argument("name", required=False)
+@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="The newest so many runs.")
+@click.option("--all-plans", is_flag=True, help="Runs of the name whatever their plan, not only of the newest plan.")
+@click.option("--block", type=Duration(), default="10s", show_default=True, help="Length of a block.")
+@form
+@output_file
+@database
+def trend_command(
+    name: str | None, runs: int, all_plans: bool, block: float, fmt: str, output: Path | None, db: Path | None
+) -> int:
+    """Show how the load tests NAME have gone over time, and where their level changed.
+
+    NAME is that of the newest load test if none is given. A change of level needs ten runs, five on either side of it.
+    Runs that did not finish, or whose client was the limit, are left out; changes of the environment are marked.
+    """
+    from reports.bench_series import runs_of
+    from reports.bench_trend import build
+
+    path = database_path(db)
+    found = runs_of(path, name, runs, _judge(), all_plans=all_plans)
+    show(build(found.runs, found.left_out, block), _asked(fmt, output, path))
+    return 0
+
+
+@click.group("baseline")
+def baseline_command() -> None:
+    """Name load tests that others are compared with; they are never pruned."""
+
+
+@baseline_command.command("set")
+@click.argument("name")
+@click.argument("run", default="last")
+@database
+def baseline_set(name: str, run: str, db: Path | None) -> int:
+    """Give RUN, a number or `last`, the name NAME, in the place of the run that had it."""
+    from reports.bench_sides import sole, unfit
+    from storage.bench_keep import set_baseline
+    from storage.store import open_store
+
+    path = database_path(db)
+    chosen = sole(path, run)
+    if reason := unfit(chosen, _judge()):
+        raise UsageError(f"{reason}: it can be no baseline")
+    with open_store(path) as store:
+        set_baseline(store, name, chosen.id or 0, time.time_ns() // 1_000_000)
+    click.echo(f"{name}: load test {chosen.id}", err=True)
+    return 0
+
+
+@baseline_command.command("list")
+@output_format
+@database
+def baseline_list(fmt: str, db: Path | None) -> int:
+    """List the baselines."""
+    from reports.bench_lines import baselines_table
+    from storage.bench_list import bench_baselines_of
+
+    _print(baselines_table(bench_baselines_of(database_path(db))), fmt, "no baseline yet")
+    return 0
+
+
+@baseline_command.command("remove")
+@click.argument("name")
+@database
+def baseline_remove(name: str, db: Path | None) -> int:
+    """Forget the name NAME; its load test stays."""
+    from storage.bench_keep import remove_baseline
+    from storage.store import open_store
+
+    path = _existing(db)
+    with open_store(path) as store:
+        remove_baseline(store, name)
+    return 0
+
+
+@click.command("delete")
+@click.argument("runs", type=int, nargs=-1)
+@click.option("--older-than", type=Duration(), help="All that began longer ago than this.")
+@click.option(
+    "--keep-last", type=click.IntRange(min=0), metavar="N", help="All but the newest N of each name; with both, both."
+)
+@database
+def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: int | None, db: Path | None) -> int:
+    """Delete the load tests RUNS by their numbers, or the old ones; baselines are never deleted.
+
+    \b
+    mcp-status bench delete 12 13
+    mcp-status bench delete --older-than 90d --keep-last 20
+    """  # noqa: D301 # click wants the backspace itself
+    from storage.bench_keep import delete_benchmarks, prune_benchmarks
+    from storage.store import open_store
+
+    by_age = older_than is not None or keep_last is not None
+    if by_age == bool(runs):
+        raise UsageError("bench delete: name load tests by their numbers, or give --older-than or --keep-last")
+    path = _existing(db)
+    with open_store(path) as store:
+        gone = list(runs)
+        if by_age:
+            before_ms = None if older_than is None else time.time_ns() // 1_000_000 - round(older_than * 1000)
+            gone = prune_benchmarks(store, before_ms, keep_last or 0)
+        else:
+            delete_benchmarks(store, gone)
+    click.echo(f"deleted: {', '.join(map(str, gone)) or 'none'}", err=True)
+    return 0
+
+
+def _judge() -> Judge:
+    """What says whether the client was the limit."""
+    if find_spec("checker.bench.saturation") is None:
+        return _trusting
+    judge: Judge = import_module("checker.bench.saturation").judge
+    return judge
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    """The client was not the limit, as far as is known."""
+
+    invalid: bool = False
+    reason: str = ""
+
+
+def _trusting(_run: BenchRun) -> _Trusted:
+    return _Trusted()
+
+
+def _existing(db: Path | None) -> Path:
+    """The database file; raises StorageError where there is none: looking after one makes none."""
+    from storage.sqlite import reading_connection
+
+    path = database_path(db)
+    reading_connection(path).close()
+    return path
+
+
+def _asked(fmt: str, output: Path | None, path: Path) -> Asked:
+    return Asked(since_s=0, groups=(), tags=(), names=(), fmt=fmt, output=output, images="svg", database=path)
+
+
+def _put(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(output, text)
+
+
+def _print(table: Any, fmt: str, nothing: str) -> None:
+    """A table as asked; for people a word where it is empty."""
+    from reports.bench_lines import printed
+
+    if fmt == "table" and not table.rows:
+        click.echo(nothing)
+        return
+    printed(table, fmt, sys.stdout)

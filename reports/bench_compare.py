@@ -1,0 +1,227 @@
+"""Whether a load test is better or worse than another, series by series: from blocks, never from single requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+
+from checker.bench.results import BenchKind, BenchRun
+from checker.bench.summary import BLOCK_S
+from reports.bench_blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.bench_environment import differences
+from reports.bench_sides import Side
+from reports.stats import Floats
+from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome, Rules, compare, compare_all
+from reports.stats.mann_whitney import mann_whitney
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """The least differences that count, and how sure a verdict must be."""
+
+    ratio: float = 0.05
+    """Of the baseline's median."""
+    response_ms: float = 1.0
+    """Of response times; the larger of this and ``ratio`` counts."""
+    failed_ratio: float = 0.01
+    """Of shares that failed, as a difference: 0.01 is one in a hundred requests."""
+    alpha: float = 0.05
+    """Chance that equal runs are told apart in any series and statistic."""
+    block_s: float = BLOCK_S
+
+    def rules(self, statistic: Statistic) -> Rules:
+        """What counts for this statistic."""
+        common = Rules(alpha=self.alpha, least_effect_ratio=self.ratio)
+        if statistic is Statistic.FAILED:
+            return replace(common, least_effect=self.failed_ratio)
+        if statistic is Statistic.OK_RATE:
+            return replace(common, least_effect=0.0, higher_is_better=True)
+        return replace(common, least_effect=self.response_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A statistic of a series on both sides."""
+
+    key: Key
+    statistic: Statistic
+    blocks: tuple[int, int]
+    """Blocks that have a value: of the baseline, and of the candidate."""
+    answers: int
+    """Good answers in a block, the fewer side's median."""
+    comparison: Comparison | None
+    """None where blocks have too few answers for the statistic."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What can be said."""
+        return Outcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class BenchComparison:
+    """Two sides compared."""
+
+    baseline: Side
+    candidate: Side
+    outcome: Outcome
+    """Worse if anything is; better if anything is and nothing worse; same if all is."""
+    reason: str
+    """Why nothing can be told whatever the rows say; empty where they are the reason."""
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many rows came to this."""
+        return sum(row.comparison is not None and row.outcome is outcome for row in self.rows)
+
+    @property
+    def more_blocks(self) -> int | None:
+        """How many more blocks on each side would probably tell what cannot be told; None where nothing is open."""
+        open_rows = [row.comparison for row in self.rows if row.outcome is Outcome.CANNOT_TELL and row.comparison]
+        needed = [one.more_blocks for one in open_rows if one.more_blocks is not None]
+        return max(needed, default=None)
+
+
+def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # frozen
+    """Every statistic of every series that both sides have, corrected together for being many (Holm)."""
+    before, after = (_pooled(side, effects.block_s) for side in (baseline, candidate))
+    if baseline.scenario or candidate.scenario:
+        before, after = _alike(before, after)
+    reason = next(filter(None, (baseline.unfit, candidate.unfit, _incomparable(baseline, candidate))), "")
+    pairs = {key: (before[key], after[key]) for key in before if key in after}
+    if not reason and not pairs:
+        reason = "no series is in both"
+    rows = compared_rows(pairs, effects)
+    if reason:
+        rows = tuple(_untold(row) for row in rows)
+    return BenchComparison(
+        baseline,
+        candidate,
+        Outcome.CANNOT_TELL if reason else _overall(rows),
+        reason,
+        rows,
+        tuple(_notes(baseline, candidate, before, after, rows, effects)),
+    )
+
+
+def compared_rows(pairs: Mapping[Key, tuple[Blocks, Blocks]], effects: Effects) -> tuple[Row, ...]:
+    """The rows of series whose blocks of both sides are given."""
+    found: list[tuple[Key, Statistic, Floats, Floats]] = [
+        (key, one, _known(before.values[one]), _known(after.values[one]))
+        for key, (before, after) in pairs.items()
+        for one in Statistic
+        if one in before.values and one in after.values
+    ]
+    verdicts = _verdicts([(statistic, before, after) for _, statistic, before, after in found], effects)
+    rows = []
+    for (key, statistic, before, after), verdict in zip(found, verdicts, strict=True):
+        answers = int(min(np.median(side.answers) for side in pairs[key]))
+        small = answers < FEWEST_ANSWERS.get(statistic, 0) and min(before.size, after.size) < FEWEST_BLOCKS
+        rows.append(Row(key, statistic, (before.size, after.size), answers, None if small else verdict))
+    return tuple(rows)
+
+
+def _verdicts(series: Sequence[tuple[Statistic, Floats, Floats]], effects: Effects) -> list[Comparison]:
+    """The comparisons of all, in their order; those that could be significant are one family.
+
+    What has the same value in all blocks can never be significant, so it does not make others harder to tell
+    (Tarone, Biometrics 46, 1990).
+    """
+    found: list[Comparison | None] = [None] * len(series)
+    tested = [at for at, (_, *sides) in enumerate(series) if min(one.size for one in sides) >= FEWEST_BLOCKS]
+    tested = [at for at in tested if len(np.unique(np.concatenate(series[at][1:]))) > 1]
+    p_values = {at: mann_whitney(*series[at][1:]).p_value for at in tested}
+    for statistic in Statistic:
+        mine = [at for at in tested if series[at][0] is statistic]
+        family = [p_value for at, p_value in p_values.items() if at not in set(mine)]
+        compared = compare_all([series[at][1:] for at in mine], effects.rules(statistic), family)
+        for at, comparison in zip(mine, compared, strict=True):
+            found[at] = comparison
+    return [
+        one if one is not None else compare(before, after, effects.rules(statistic))
+        for one, (statistic, before, after) in zip(found, series, strict=True)
+    ]
+
+
+def _pooled(side: Side, block_s: float) -> dict[Key, Blocks]:
+    """The blocks of all runs of a side; only of series that all of them have."""
+    each = [blocks_of(run, side.scenario, block_s) for run in side.runs]
+    common = [key for key in each[0] if all(key in one for one in each)]
+    return {key: reduce(Blocks.plus, (one[key] for one in each)) for key in common}
+
+
+def _alike(*both: dict[Key, Blocks]) -> list[dict[Key, Blocks]]:
+    """Two scenarios made one: keys without the scenario, and without the server where each side has but one."""
+    one_server = all(len({key.server for key in side}) == 1 for side in both)
+    return [
+        {replace(key, scenario="", server="" if one_server else key.server): blocks for key, blocks in side.items()}
+        for side in both
+    ]
+
+
+def _incomparable(baseline: Side, candidate: Side) -> str:
+    """Why the kinds of the runs do not go together; empty where they do."""
+    kinds = {run.kind for side in (baseline, candidate) for run in side.runs}
+    if BenchKind.STRESS in kinds:
+        return "a stress test finds its own levels; compare the capacities"
+    if len(kinds) > 1:
+        return f"one is a {baseline.runs[0].kind}, the other a {candidate.runs[0].kind}"
+    return ""
+
+
+def _overall(rows: Sequence[Row]) -> Outcome:
+    outcomes = [row.outcome for row in rows if row.comparison is not None]
+    for one in (Outcome.WORSE, Outcome.BETTER, Outcome.CANNOT_TELL):
+        if one in outcomes:
+            return one
+    return Outcome.SAME if outcomes else Outcome.CANNOT_TELL
+
+
+def _untold(row: Row) -> Row:
+    """The row with its values, but without a verdict: more blocks of a run that is unfit tell no more."""
+    if row.comparison is None:
+        return row
+    return replace(row, comparison=replace(row.comparison, outcome=Outcome.CANNOT_TELL, more_blocks=None))
+
+
+def _notes(
+    baseline: Side,
+    candidate: Side,
+    before: Mapping[Key, Blocks],
+    after: Mapping[Key, Blocks],
+    rows: Sequence[Row],
+    effects: Effects,
+) -> list[str]:
+    """What a reader must know before believing it."""
+    notes = [f"the environments differ in {words}" for words in _differing(baseline.runs, candidate.runs)]
+    digests = {run.plan_digest for side in (baseline, candidate) for run in side.runs}
+    if len(digests) > 1:
+        notes.append("the plans differ: a difference may be that of the load")
+    for side, mine, other in ((baseline, before, after), (candidate, after, before)):
+        only = [key.label for key in mine if key not in other]
+        if only:
+            notes.append(f"only in {side.label}, not compared: {', '.join(only)}")
+    small = sorted({(row.statistic, row.answers) for row in rows if row.comparison is None})
+    for statistic, answers in small[:3]:
+        notes.append(
+            f"{statistic.label} needs {FEWEST_ANSWERS[statistic]} good answers in a block, blocks of "
+            f"{effects.block_s:g} s have {answers}: longer blocks would have it"
+        )
+    if max(len(baseline.runs), len(candidate.runs)) > 1:
+        notes.append("blocks of one run are more alike than those of several: a small difference may be one of runs")
+    return notes
+
+
+def _differing(baseline: Sequence[BenchRun], candidate: Sequence[BenchRun]) -> list[str]:
+    """What differs in the environments of any two runs, once."""
+    first = baseline[0]
+    found = [words for run in (*baseline[1:], *candidate) for words in differences(first, run)]
+    return [", ".join(dict.fromkeys(found))] if found else []
+
+
+def _known(values: Floats) -> Floats:
+    return values[~np.isnan(values)]

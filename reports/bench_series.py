@@ -1,0 +1,47 @@
+"""Which stored load tests make one series over time, and which of them are left out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from checker.bench.results import BenchRun
+from checker.errors import UsageError
+from reports.bench_sides import Judge, unfit
+from storage.bench_list import bench_list
+from storage.bench_read import bench_run
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOverTime:
+    """Runs of one name."""
+
+    runs: tuple[BenchRun, ...]
+    """The newest first."""
+    left_out: tuple[str, ...]
+    """Which others there are, and why they are not among them."""
+
+
+def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans: bool = False) -> RunsOverTime:
+    """The newest fit runs of a name, that of the newest load test where none is given, and of its newest plan.
+
+    Raises UsageError where there is none.
+    """
+    lines = bench_list(path, name=name)
+    if not lines:
+        raise UsageError(f"{path}: no load test {name or 'yet'}; `mcp-status bench list` shows them")
+    same_name = [one for one in lines if one.name == lines[0].name]
+    same_plan = [one for one in same_name if all_plans or one.plan_digest == same_name[0].plan_digest]
+    found, left_out = [], []
+    for line in same_plan[:most]:
+        run = bench_run(path, line.id)
+        reason = unfit(run, judge)
+        if reason:
+            left_out.append(f"left out: {reason}")
+        else:
+            found.append(run)
+    if others := len(same_name) - len(same_plan):
+        left_out.append(f"{others} more of this name had another plan; --all-plans takes them in")
+    if not found:
+        raise UsageError(f"{path}: no load test {same_name[0].name} is fit for a trend: {'; '.join(left_out)}")
+    return RunsOverTime(tuple(found), tuple(left_out))

@@ -1,0 +1,146 @@
+"""Which load tests a comparison is between: the runs that a word stands for, and whether they can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from checker.bench.results import BenchRun, BenchState
+from checker.errors import UsageError
+from storage.bench_list import BenchLine, bench_baselines_of, bench_list
+from storage.bench_read import bench_run
+
+MOST_TRIED = 50
+"""Runs that are looked at for a good one."""
+
+
+class Saturation(Protocol):
+    """Whether the client was the limit."""
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the run says more of the client than of the servers."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        ...
+
+
+Judge = Callable[[BenchRun], Saturation]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: a run, or several as one pool."""
+
+    label: str
+    runs: tuple[BenchRun, ...]
+    scenario: str = ""
+    """Only this one; empty for all."""
+    unfit: str = ""
+    """Why nothing can be said from it; empty where something can."""
+
+
+def unfit(run: BenchRun, judge: Judge) -> str:
+    """Why a run can be no side of a comparison; empty where it can."""
+    if run.state is not BenchState.FINISHED:
+        said = "has not finished" if run.state is BenchState.RUNNING else f"was {run.state}"
+        return f"load test {run.id} {said}"
+    saturation = judge(run)
+    return f"load test {run.id}: {saturation.reason}" if saturation.invalid else ""
+
+
+def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side, Side]:
+    """What the two words stand for: a number, ``last``, ``last-good``, ``window:5``, or the name of a baseline.
+
+    ``last-good`` and ``window:N`` are the newest good runs of the same plan before the other side's; a good run has
+    finished, kept its thresholds, and was not limited by the client. A scenario may follow any of them, behind a
+    slash. Raises UsageError where there is no such run, or no run of such a kind.
+    """
+    if _is_relative(candidate):
+        raise UsageError(f"{candidate}: stands for a baseline; write it first: `bench compare {candidate} last`")
+    then, after = _named(path, candidate, judge), None
+    if _is_relative(baseline):
+        after = then.runs[0]
+        return _relative(path, baseline, after, judge), then
+    return _named(path, baseline, judge), then
+
+
+def sole(path: Path, word: str) -> BenchRun:
+    """The run that a number, ``last`` or a baseline's name stands for; raises UsageError."""
+    return bench_run(path, _number(path, word))
+
+
+def good_runs(path: Path, like: BenchRun, judge: Judge) -> Iterator[BenchRun]:
+    """Good runs of the same plan that began before this one, the newest first."""
+    found = bench_list(path, plan_digest=like.plan_digest, state=BenchState.FINISHED)
+    older = [one for one in found if like.id is None or one.id < like.id]
+    for line in older[:MOST_TRIED]:
+        if line.broken or line.client_bound:
+            continue
+        run = bench_run(path, line.id)
+        if not unfit(run, judge):
+            yield run
+
+
+def _is_relative(word: str) -> bool:
+    return word.partition("/")[0] == "last-good" or word.startswith("window:")
+
+
+def _relative(path: Path, word: str, like: BenchRun, judge: Judge) -> Side:
+    name, _, scenario = word.partition("/")
+    wanted = 1
+    if name != "last-good":
+        number = name.removeprefix("window:")
+        if not number.isdigit() or int(number) < 1:
+            raise UsageError(f"{word}: write window:5 for the last five good runs")
+        wanted = int(number)
+    runs = tuple(run for run, _ in zip(good_runs(path, like, judge), range(wanted), strict=False))
+    if not runs:
+        raise UsageError(
+            f"{word}: no run of the same plan before load test {like.id} has finished, kept its thresholds and was "
+            "not limited by the client; name one by its number"
+        )
+    numbers = ", ".join(str(run.id) for run in runs)
+    return Side(f"{name} ({numbers})", runs, _known_scenario(scenario, runs[0], word))
+
+
+def _named(path: Path, word: str, judge: Judge) -> Side:
+    name, _, scenario = word.partition("/")
+    run = sole(path, name)
+    label = f"{name} ({run.id})" if not name.isdigit() else name
+    return Side(
+        f"{label}/{scenario}" if scenario else label,
+        (run,),
+        _known_scenario(scenario, run, word),
+        unfit(run, judge),
+    )
+
+
+def _number(path: Path, name: str) -> int:
+    """The run that a number, ``last`` or a baseline's name stands for."""
+    if name.isdigit():
+        return int(name)
+    if name == "last":
+        found: tuple[BenchLine, ...] = bench_list(path, limit=1)
+        if not found:
+            raise UsageError(f"{path}: no load test yet; `mcp-status bench run` makes one")
+        return found[0].id
+    names = {one.name: one.run_id for one in bench_baselines_of(path)}
+    if name not in names:
+        raise UsageError(
+            f"{name}: neither a number nor a baseline; write last, last-good, window:5 or one of: "
+            f"{', '.join(names) or 'no baseline yet'}"
+        )
+    return names[name]
+
+
+def _known_scenario(scenario: str, run: BenchRun, word: str) -> str:
+    names = list(dict.fromkeys(one.scenario for one in run.series))
+    if scenario and scenario not in names:
+        raise UsageError(f"{word}: load test {run.id} has no scenario {scenario!r}; it has {', '.join(names)}")
+    return scenario

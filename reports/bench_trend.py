@@ -1,0 +1,226 @@
+"""How load tests of one plan have gone over time: a point for each run and series, and where the level changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from checker.bench.results import BenchRun
+from checker.bench.summary import BLOCK_S
+from reports.bench_blocks import QUANTILES, Key, Statistic, blocks_of
+from reports.bench_environment import differences
+from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
+from reports.show import number, per_cent
+from reports.stats.changes import FEWEST_POINTS, Change, changes
+
+_LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
+"""The least change in the unit of the statistic; 1 ms for times."""
+_MOST_CHARTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Trend:
+    """A statistic of a series over the runs."""
+
+    key: Key
+    statistic: Statistic
+    points: Sequence[float]
+    """The median of each run's blocks; NaN where it has none."""
+    changes: tuple[Change, ...]
+
+    @property
+    def known(self) -> int:
+        return sum(not math.isnan(one) for one in self.points)
+
+    @property
+    def worse(self) -> bool:
+        """Whether the newest change was one for the worse."""
+        if not self.changes:
+            return False
+        up = self.changes[-1].after > self.changes[-1].before
+        return up != (self.statistic is Statistic.OK_RATE)
+
+
+def build(runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float = BLOCK_S) -> Report:
+    """The report on these runs, of which there must be one; ``left_out`` says which others there were, and why not.
+
+    A change of level is told from ten runs on, five of them on either side; it must be 5 % and 1 ms, or one in a
+    hundred for failures.
+    """
+    ordered = sorted(runs, key=lambda run: (run.started_at_ms, run.id or 0))
+    trends = _trends(ordered, block_s)
+    moved = [one for one in trends if one.changes]
+    marks = _environment_marks(ordered)
+    return Report(
+        name="bench_trend",
+        title=f"Load tests {ordered[-1].name!r} over time",
+        verdict=_verdict(ordered, trends),
+        level=_level(ordered, trends),
+        since_ms=ordered[0].started_at_ms,
+        until_ms=ordered[-1].started_at_ms,
+        sections=[_newest(trends), _changes(ordered, moved), _points(ordered, trends, marks), _environments(marks)],
+        servers=len({one.server for run in ordered for one in run.series}),
+        facts=(("runs", str(len(ordered))), ("block", f"{block_s:g} s")),
+        notes=tuple(left_out),
+    )
+
+
+def _trends(runs: Sequence[BenchRun], block_s: float) -> list[_Trend]:
+    blocks = [blocks_of(run, block_s=block_s) for run in runs]
+    keys = list(dict.fromkeys(key for one in blocks for key in one))
+    found = []
+    for key in keys:
+        for statistic in Statistic:
+            points = [
+                _median(one[key].values[statistic]) if key in one and statistic in one[key].values else math.nan
+                for one in blocks
+            ]
+            if not all(map(math.isnan, points)):
+                least = _LEAST.get(statistic, 1.0)
+                levels = changes(points, least_change_ratio=0.05, least_change=least)
+                found.append(_Trend(key, statistic, points, levels))
+    return found
+
+
+def _median(values: np.typing.NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _verdict(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> str:
+    if len(runs) < FEWEST_POINTS:
+        return f"Insufficient: {len(runs)} of {FEWEST_POINTS} runs that changes of level need."
+    worse = [one for one in trends if one.worse]
+    moved = sum(bool(one.changes) for one in trends)
+    if not moved:
+        return f"Steady: no change of level in {len(trends)} statistics of {len(runs)} runs."
+    if not worse:
+        return (
+            f"{moved} of {len(trends)} statistics changed their level in {len(runs)} runs, none for the worse lately."
+        )
+    most = max(worse, key=lambda one: abs(math.log((one.changes[-1].ratio or 1) or 1)))
+    last = most.changes[-1]
+    said = (
+        f"{most.statistic.label} of {most.key.label} went from {_said(most, last.before)} to {_said(most, last.after)}"
+    )
+    return f"{len(worse)} of {len(trends)} statistics became worse: {said} at load test {runs[last.index].id}."
+
+
+def _said(trend: _Trend, value: float) -> str:
+    if trend.statistic is Statistic.FAILED:
+        return per_cent(value)
+    return f"{number(value)} ms" if trend.statistic in QUANTILES else number(value)
+
+
+def _level(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> Level:
+    if len(runs) < FEWEST_POINTS:
+        return Level.UNKNOWN
+    return Level.WARNING if any(one.worse for one in trends) else Level.GOOD
+
+
+_KEY_COLUMNS = (
+    Column("scenario", "Scenario"),
+    Column("operation", "Operation"),
+    Column("server", "Server", words="Empty: all servers of the scenario together."),
+    Column("users", "Users", Kind.COUNT, words="Of a suite: the cell."),
+    Column("servers", "Servers", Kind.COUNT),
+    Column("statistic", "Statistic", words="Of a block; its name ends with the unit."),
+)
+
+
+def _head(trend: _Trend) -> list[object]:
+    key = trend.key
+    return [key.scenario, key.operation, key.server, key.users or None, key.servers or None, trend.statistic.value]
+
+
+def _newest(trends: Sequence[_Trend]) -> Section:
+    columns = [
+        *_KEY_COLUMNS,
+        Column("runs", "Runs", Kind.COUNT),
+        Column("newest", "Newest", Kind.NUMBER, words="Median of the blocks of the newest run that has any."),
+        Column("median", "Median", Kind.NUMBER, words="Of the runs."),
+        Column("lowest", "Lowest", Kind.NUMBER),
+        Column("highest", "Highest", Kind.NUMBER),
+        Column("changes", "Changes", Kind.COUNT, words="Of level; insufficient below ten runs."),
+    ]
+    table = []
+    for one in trends:
+        known = [value for value in one.points if not math.isnan(value)]
+        told = len(one.changes) if one.known >= FEWEST_POINTS else Insufficient(one.known, FEWEST_POINTS)
+        table.append([*_head(one), one.known, known[-1], float(np.median(known)), min(known), max(known), told])
+    return Section("series", "Series", Table(columns, table), "A point is the median of the blocks of a run.")
+
+
+def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
+    columns = [
+        *_KEY_COLUMNS,
+        Column("benchmark_id", "From run", Kind.COUNT, words="The first run of the new level."),
+        Column("started_at", "Started", Kind.TIME),
+        Column("before", "Before", Kind.NUMBER, words="Median of the runs since the change before."),
+        Column("after", "After", Kind.NUMBER),
+        Column("ratio", "Ratio", Kind.NUMBER),
+        Column("environment", "Environment then", words="What else changed between these two runs."),
+    ]
+    table = [
+        [
+            *_head(one),
+            runs[change.index].id,
+            runs[change.index].started_at_ms,
+            change.before,
+            change.after,
+            change.ratio,
+            ", ".join(differences(runs[change.index - 1], runs[change.index])) or None,
+        ]
+        for one in moved
+        for change in one.changes
+    ]
+    return Section("changes", "Changes of level", Table(columns, table))
+
+
+def _points(runs: Sequence[BenchRun], trends: Sequence[_Trend], marks: Sequence[tuple[BenchRun, str]]) -> Section:
+    columns = [
+        Column("benchmark_id", "Run", Kind.COUNT),
+        Column("started_at", "Started", Kind.TIME),
+        *_KEY_COLUMNS,
+        Column("value", "Value", Kind.NUMBER),
+    ]
+    table = [
+        [run.id, run.started_at_ms, *_head(one), value]
+        for one in trends
+        for run, value in zip(runs, one.points, strict=True)
+        if not math.isnan(value)
+    ]
+    at_ms = [run.started_at_ms for run in runs]
+    by_key: dict[Key, list[_Trend]] = {}
+    for one in trends:
+        if one.statistic in QUANTILES:
+            by_key.setdefault(one.key, []).append(one)
+    environments = [Mark(float(run.started_at_ms), "environment") for run, _ in marks]
+    charts = []
+    for key, mine in list(by_key.items())[:_MOST_CHARTS]:
+        lines = [Line(one.statistic.label, [None if math.isnan(v) else v for v in one.points]) for one in mine]
+        levels = [
+            Mark(float(at_ms[change.index]), f"{one.statistic.label} changed") for one in mine for change in one.changes
+        ]
+        charts.append(Chart(key.label, Shape.LINES, at_ms, lines, unit="ms", marks=[*environments, *levels]))
+    return Section("points", "Over time", Table(columns, table), charts=charts)
+
+
+def _environment_marks(runs: Sequence[BenchRun]) -> list[tuple[BenchRun, str]]:
+    """The runs whose environment is not that of the run before, and how."""
+    found = [(run, ", ".join(differences(before, run))) for before, run in pairwise(runs)]
+    return [(run, words) for run, words in found if words]
+
+
+def _environments(marks: Sequence[tuple[BenchRun, str]]) -> Section:
+    columns = [
+        Column("benchmark_id", "From run", Kind.COUNT),
+        Column("started_at", "Started", Kind.TIME),
+        Column("differs", "Differs", words="What differs from the run before, then and now."),
+    ]
+    table = [[run.id, run.started_at_ms, words] for run, words in marks]
+    return Section("environment", "Where the environment changed", Table(columns, table))
