@@ -12,8 +12,11 @@ from reports.show import words
 from reports.templating import clean
 from reports.ticks import clock
 
-LEVELS = {"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"}
-"""The class of each status; the style sheet puts its sign before the word."""
+LEVELS = {
+    **{"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"},
+    **{"PASSED": "good", "FAILED": "bad", "GOOD": "good", "BAD": "bad"},
+}
+"""The class of each status and result; the style sheet puts its sign before the word."""
 NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
 MOST_LETTERS = 80
 """Of the name that heads a row; the whole one is in its title."""
