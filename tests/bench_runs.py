@@ -330,8 +330,8 @@ def _arrivals(
             count = level / servers
             if model == "closed":
                 count *= 1e6 / (1.1 * median_us * (1 + level / 40))
-                if faults.freeze is not None and faults.freeze[0] < second < faults.freeze[1]:
-                    count = 0.0
+                if faults.freeze is not None and faults.freeze[0] <= second < faults.freeze[1]:
+                    count = level / servers if second == math.floor(faults.freeze[0]) else 0.0
             whole = int(count + random.random())
             times.append(second + (np.arange(whole) + 0.5) / max(1, whole))
             stages.append(np.full(whole, number))

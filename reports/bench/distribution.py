@@ -43,7 +43,8 @@ def bands(run: BenchRun, whole: Summary) -> Section:
         Column("ratio", "Share", Kind.RATIO),
     ]
     shares = [100 * count / every for count in numbers]
-    chart = Chart("Operations by response time", Shape.BARS, words, [Line("share", shares)], "%", x_is_time=False)
+    title = "Operations by response time"
+    chart = Chart(title, Shape.BARS, words, [Line(title, shares)], "%", x_is_time=False)
     said = "Bands in round numbers: no threshold is one of the response time."
     if limit is not None:
         said = f"The objective is {duration(limit)}, the smallest limit that a threshold sets."
@@ -56,7 +57,7 @@ def spectrum(run: BenchRun) -> Section:
     most = max((samples(one) for _, one in curves), default=0)
     ratios = [q for q in _SPECTRUM if most and q <= 1 - 1 / most]
     lines = [
-        Line(f"{name} {histogram}".strip(), _along(one, histogram, ratios))
+        Line(f"{name} {histogram}".strip(), _along(one, histogram, ratios), dashed=histogram == "response")
         for name, one in curves
         for histogram in _BOTH
     ]
@@ -103,7 +104,8 @@ def _ecdf(curves: Sequence[tuple[str, Summary]]) -> list[Chart]:
             cells = one.histograms[histogram]
             within = np.concatenate(([0], np.cumsum(cells.count)))
             share = within[np.searchsorted(middle_us(cells.bin) / 1000, x, side="right")] / max(1, within[-1])
-            lines.append(Line(f"{name} {histogram}".strip(), [100 * float(value) for value in share]))
+            values = [100 * float(value) for value in share]
+            lines.append(Line(f"{name} {histogram}".strip(), values, dashed=histogram == "response"))
     chart = Chart("Share done within a time", Shape.STEPS, x, lines, "%", False, scale=Scale.LOG, x_label="ms")
     return [chart]
 

@@ -12,10 +12,11 @@ from checker.bench.summary import Summary, measured
 from reports.bench.client import summed
 from reports.bench.timeline import Timeline, of_series, stage_spans
 from reports.report import Column, Kind, Line, Section, Shape, Span, Table
+from reports.subjects import STAGES
 from reports.ticks import clock
 
 _MOST_REASONS = 8
-_ORDER = ("dns", "connect", "tls", "wait", "transfer")
+_ORDER = (*STAGES["rest"], *STAGES["mcp"])
 
 
 def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
@@ -26,7 +27,7 @@ def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
     achieved = line.per_second("done_ok", "done_failed")
     due = np.maximum(0.0, np.cumsum(line.sums("offered")) - np.cumsum(line.sums("done_ok", "done_failed", "dropped")))
     waiting, in_flight = summed(run, line.starts, "backlog"), summed(run, line.starts, "in_flight")
-    lines = [Line("offered", offered), Line("achieved", achieved), Line("successful", good)]
+    lines = [Line("offered", offered, dashed=True), Line("achieved", achieved), Line("successful", good)]
     open_ones = [
         Line("due and not ended", [float(one) for one in due]),
         Line("most on their way", in_flight),
@@ -145,7 +146,7 @@ def _most_at(servers: Counter[str]) -> str:
 
 
 def _ordered(names: set[str]) -> list[str]:
-    """HTTP phases in the order in which they happen, then all others."""
+    """In the order in which they happen, then those that are new."""
     return [*(name for name in _ORDER if name in names), *sorted(names - set(_ORDER))]
 
 

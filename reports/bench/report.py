@@ -44,14 +44,16 @@ def report_of(outcome: Outcome) -> Report:
         servers=len({series.server for series in run.series}),
         facts=_facts(run),
         notes=_notes(outcome),
+        sign=verdict.sign,
     )
 
 
 def _sections(outcome: Outcome) -> Iterator[Section]:
     run, bound = outcome.run, client.bound_spans(outcome.saturation)
     every, whole = tables.series_summaries(run), measured(run)
-    yield tables.thresholds(run)
+    yield tables.thresholds(run, invalid=outcome.saturation.invalid)
     yield tables.summary(run, every)
+    yield tables.latency(run, every)
     if run.capacity is not None:
         yield load.capacity(run, run.capacity)
     grid = suite(run)
@@ -69,7 +71,7 @@ def _sections(outcome: Outcome) -> Iterator[Section]:
     yield rates.errors(run, bound)
     yield rates.phases(run, whole)
     yield from _client_sections(outcome)
-    yield from tables.percentile_tables(every)
+    yield from tables.percentile_tables(run, every)
     yield from _taken_in(outcome.comparison, "comparison", "Comparison")
     yield from _taken_in(outcome.trend, "trend", "Trend")
     yield _recommended(recommendations(Facts(outcome=outcome, every=every, whole=whole)))
@@ -95,7 +97,7 @@ def _taken_in(report: Report | None, name: str, title: str) -> Iterator[Section]
 
 def _recommended(found: Sequence[Recommendation]) -> Section:
     names = ("severity", "subject", "suggestion", "evidence")
-    columns = [Column(name, name.capitalize()) for name in names]
+    columns = [Column(name, name.capitalize(), wide=name in names[2:]) for name in names]
     rows = [[getattr(one, name) for name in names] for one in found]
     text = "" if rows else "Nothing to recommend."
     return Section("recommendations", "Recommendations", Table(columns, rows) if rows else None, text)

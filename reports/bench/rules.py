@@ -202,15 +202,20 @@ def _cold_start(facts: Facts) -> Iterator[Recommendation]:
 
 
 def _tail(facts: Facts) -> Iterator[Recommendation]:
+    found = []
     for series, one in facts.every:
         p50, p99 = quantile_cell(one, 0.5, "service"), quantile_cell(one, 0.99, "service")
         if isinstance(p50, float) and isinstance(p99, float) and p50 and p99 / p50 >= _TAIL_RATIO:
-            yield Recommendation(
-                severity="consider",
-                subject=_name(series),
-                suggestion="look for pauses, locks and queues in the server: one in a hundred waits far longer",
-                evidence=f"p99 of the service time {duration(p99)} is {p99 / p50:.0f} times its p50, {duration(p50)}",
-            )
+            found.append((p99 / p50, p50, p99, series))
+    if found and facts.run.capacity is None:
+        ratio, p50, p99, series = max(found, key=lambda one: one[0])
+        more = f"; {len(found)} of {len(facts.every)} series are like it" if len(found) > 1 else ""
+        yield Recommendation(
+            severity="consider",
+            subject=_name(series),
+            suggestion="look for pauses, locks and queues in the server: one in a hundred waits far longer",
+            evidence=f"p99 of the service time {duration(p99)} is {ratio:.0f} times its p50, {duration(p50)}{more}",
+        )
 
 
 def _waiting(facts: Facts) -> Iterator[Recommendation]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
-from checker.bench.summary import Summary, measured
+from checker.bench.summary import Summary, measured, of_stage
 from reports.bench.outcome import Outcome
 from reports.report import Level
 from reports.show import duration, number, per_cent
@@ -21,6 +22,11 @@ class Verdict:
     level: Level
     words: str
     """What stands behind the word."""
+
+    @property
+    def sign(self) -> str:
+        """A word for a page, where that of the level would say something else."""
+        return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
 
     @property
     def line(self) -> str:
@@ -44,8 +50,10 @@ def verdict_of(outcome: Outcome) -> Verdict:
     if run.capacity is not None:
         return Verdict("CAPACITY", _capacity_level(run.capacity), f"{capacity_words(run)}.")
     if run.thresholds:
-        every = "the threshold holds" if len(run.thresholds) == 1 else f"all {len(run.thresholds)} thresholds hold"
+        every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
         return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
+    if run.kind is BenchKind.SUITE:
+        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(run))
     return Verdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
 
 
@@ -60,8 +68,8 @@ def numbers(whole: Summary) -> str:
 def threshold_words(one: ThresholdResult) -> str:
     """What was asked for and what was measured."""
     over = "" if one.over_s is None else f" over {one.over_s:g} s"
-    value = "nothing to measure" if one.value is None else f"{one.value:.4g}"
-    return f"{one.metric} {one.expression}{over}: {value}"
+    value = "nothing" if one.value is None else f"{one.value:.4g}"
+    return f"{one.metric} {one.expression}{over} (measured: {value})"
 
 
 def capacity_words(run: BenchRun) -> str:
@@ -89,6 +97,20 @@ def is_closed(run: BenchRun) -> bool:
 def reached_s(run: BenchRun) -> float:
     """How far the run came, in seconds from its epoch."""
     return max((stage.until_s for stage in run.stages), default=0.0)
+
+
+def _suite_words(run: BenchRun) -> str:
+    """How much was measured, and the cell with the best median throughput."""
+    rates: dict[tuple[int, int], list[float]] = {}
+    for at, stage in enumerate(run.stages):
+        if stage.measured and stage.users is not None and stage.servers is not None:
+            rates.setdefault((stage.users, stage.servers), []).append(of_stage(run, at).ok_per_s)
+    if not rates:
+        return "no block was measured."
+    users, servers = max(rates, key=lambda cell: median(rates[cell]))
+    blocks = sum(map(len, rates.values()))
+    most = f"most throughput with {users} users and {servers} server{'' if servers == 1 else 's'}"
+    return f"{len(rates)} cells in {blocks} blocks; {most}, {number(median(rates[users, servers]))} /s."
 
 
 def _broken(broken: list[ThresholdResult], of: int) -> str:
