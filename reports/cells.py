@@ -12,9 +12,13 @@ from reports.show import words
 from reports.templating import clean
 from reports.ticks import clock
 
-LEVELS = {"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"}
-"""The class of each status; the style sheet puts its sign before the word."""
+LEVELS = {
+    **{"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"},
+    **{"PASSED": "good", "FAILED": "bad", "GOOD": "good", "BAD": "bad"},
+}
+"""The class of each status and result; the style sheet puts its sign before the word."""
 NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
+_TAGS = {**dict.fromkeys(NUMBERS, '<td class="n">'), Kind.TIME: '<td class="t">'}
 MOST_LETTERS = 80
 """Of the name that heads a row; the whole one is in its title."""
 MOST_NUMBERS = 1200
@@ -53,7 +57,7 @@ def _writer(column: Column, heads: bool) -> Callable[[Any], str]:
     """What writes the cells of a column."""
     tag, end = ('<th scope="row">', "</th>") if heads else ("<td>", "</td>")
     if not heads:
-        tag = '<td class="n">' if column.kind in NUMBERS else '<td class="t">' if column.kind is Kind.TIME else tag
+        tag = _TAGS.get(column.kind, '<td class="w">' if column.wide else tag)
 
     def write(value: Any) -> str:
         if value is None:

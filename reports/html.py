@@ -66,7 +66,12 @@ def page(report: Report, images: str = "svg") -> str:
     for rows, charts in _ROOM:
         parts = [_part(section, drawn[: min(charts, MOST_CHARTS[images])], rows) for section in report.sections]
         text = render(
-            "report.html.j2", report=report, parts=parts, word=WORDS[report.level], cells=cells, cell_counts=counts
+            "report.html.j2",
+            report=report,
+            parts=parts,
+            word=report.sign or WORDS[report.level],
+            cells=cells,
+            cell_counts=counts,
         )
         if len(text.encode()) <= MOST_BYTES:
             break

@@ -58,6 +58,8 @@ class Column:
     """For people, where the kind does not say it: ms, %, per hour."""
     words: str = ""
     """What it is and how it is reckoned, in a sentence."""
+    wide: bool = False
+    """Whether its texts are long, and should not be folded into a narrow column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class Line:
     values: Sequence[float | None]
     said: str = ""
     """What stands at the end of a row of STATES, such as the availability over all of it."""
+    dashed: bool = False
+    """Whether it is dashed, so that an equal line behind it shows through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +204,5 @@ class Report:
     """What else to know, as words and values: objective, slot width, samples."""
     notes: Sequence[str] = field(default_factory=tuple)
     """What the reader must keep in mind: what was left out, and why."""
+    sign: str = ""
+    """What stands before the verdict on a page, where the word of the level says too little."""

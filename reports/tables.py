@@ -15,7 +15,10 @@ from checker.model import ProbeResult
 from reports.documents import counts, iso
 from storage.queries import CheckRow, ContractRow, RunRow
 
-COLOURS = {"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"}
+COLOURS = {
+    **{"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"},
+    **{"PASSED": "green", "FAILED": "red bold", "GOOD": "green", "BAD": "red bold"},
+}
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 _WIDTH_WITHOUT_TERMINAL = 160

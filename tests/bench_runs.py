@@ -45,14 +45,18 @@ ENVIRONMENT = {
     "clock": "CLOCK_MONOTONIC, 1 ns",
     "git": "53f1f05",
 }
+
+
+def threshold(metric: str, expression: str, value: float | None, passed: bool, **more: Any) -> ThresholdResult:
+    values: dict[str, Any] = {"over_s": None, "aborted": False, **more}
+    return ThresholdResult(metric=metric, expression=expression, value=value, passed=passed, **values)
+
+
 PASSED = (
-    ThresholdResult("response_time", "p(95)<500", None, 61.2, True, False),
-    ThresholdResult("failed", "rate<0.05", 10.0, 0.021, True, False),
+    threshold("response_time", "p(95)<500", 61.2, True),
+    threshold("failed", "rate<0.05", 0.021, True, over_s=10.0),
 )
-FAILED = (
-    *PASSED,
-    ThresholdResult("response_time{server:search}", "p(99)<100", None, 4210.5, False, False, 23.0),
-)
+FAILED = (*PASSED, threshold("response_time{server:search}", "p(99)<100", 4210.5, False, at_s=23.0))
 REASONS = ("http_status 500", "connection_closed", "first_byte_timeout", "rate_limited")
 _TIMEOUT_US = 2_000_000
 _PHASES = {
@@ -241,7 +245,9 @@ def _run(
         "stages": tuple(spans),
         "slots": tuple(slots),
         "health": tuple(health),
-        "calibrations": (Calibration("rest", 8200.0, 118.0, 420, 1900),),
+        "calibrations": (
+            Calibration(operation="rest", ceiling_per_s=8200.0, cpu_us=118.0, noise_p50_us=420, noise_p99_us=1900),
+        ),
         "thresholds": tuple(thresholds),
     }
     return BenchRun(**(values | more))
@@ -324,8 +330,8 @@ def _arrivals(
             count = level / servers
             if model == "closed":
                 count *= 1e6 / (1.1 * median_us * (1 + level / 40))
-                if faults.freeze is not None and faults.freeze[0] < second < faults.freeze[1]:
-                    count = 0.0
+                if faults.freeze is not None and faults.freeze[0] <= second < faults.freeze[1]:
+                    count = level / servers if second == math.floor(faults.freeze[0]) else 0.0
             whole = int(count + random.random())
             times.append(second + (np.arange(whole) + 0.5) / max(1, whole))
             stages.append(np.full(whole, number))

@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 760, 230
 INCH = 72
 MOST_LETTERS = 28
 _MOST_WORDS = 12
-_LEFT, _SIDE, _LETTER = 52, 24, 5.6
+_LEFT, _SIDE, _LETTER = 52, 24, 6.0
 _GREATEST = 1e100
 """A value beyond has no place on an axis."""
 _TAILS = ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"))
@@ -115,6 +115,7 @@ def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(short))  # choosing a scale replaces it
     _marks(axes, places, -np.inf, np.inf)
     return figure, axes, x
 
@@ -150,17 +151,21 @@ def _spans(axes: Axes, chart: Chart, low: float, high: float) -> None:
         if span.look is Look.HATCHED:
             corners = _hatching(begin, end, room)
             codes = np.tile([Path.MOVETO, Path.LINETO], len(corners) // 2)
-            path, style = Path(corners, codes), {"edgecolor": LIGHT["bad"], "facecolor": "none", "linewidth": 1.0}
-        elif span.look is Look.SHADED:
-            path = Path(np.array([(begin, 0), (end, 0), (end, 1), (begin, 1), (begin, 0)]))
-            style = {"edgecolor": "none", "facecolor": LIGHT["rule"], "alpha": 0.45}
-        else:
-            path = Path(np.array([(begin, 0.0), (begin, 0.5), (begin, 1.0)]))
-            style = {"edgecolor": LIGHT["rest"], "facecolor": "none", "linewidth": 0.8}
-        axes.add_patch(PathPatch(path, transform=sideways, zorder=0.5, **style))
+            _behind(axes, Path(corners, codes), edgecolor=LIGHT["bad"], facecolor="none", linewidth=1.0, alpha=0.5)
+            continue
+        if span.look is Look.SHADED:
+            corners = np.array([(begin, 0), (end, 0), (end, 1), (begin, 1), (begin, 0)])
+            _behind(axes, Path(corners), edgecolor="none", facecolor=LIGHT["rule"], alpha=0.45)
+        beginning = Path(np.array([(begin, 0.0), (begin, 0.5), (begin, 1.0)]))
+        _behind(axes, beginning, edgecolor=LIGHT["rest"], facecolor="none", linewidth=0.8)
         words = cut(span.label, MOST_LETTERS)
-        if span.look is not Look.HATCHED and len(words) * _LETTER < (end - begin) * room:
+        if len(words) * _LETTER + 6 < (end - begin) * room:
             axes.text(begin + 2 / room, 1.02, words, transform=sideways, fontsize=9, color=LIGHT["dim"])
+
+
+def _behind(axes: Axes, path: Path, **style: Any) -> None:
+    """A path behind everything else, whose height is that of the axes."""
+    axes.add_patch(PathPatch(path, transform=axes.get_xaxis_transform(), zorder=0.5, **style))
 
 
 def _hatching(begin: float, end: float, room: float) -> Numbers:

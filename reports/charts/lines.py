@@ -20,6 +20,7 @@ MOST_GREY = 60
 MOST_BARS = 30
 """Words of a bar chart."""
 _BAR_HEIGHT = 22
+_DASHES = "5 4"
 
 
 def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
@@ -33,6 +34,7 @@ def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
     keys: list[Key] = []
     for number, row in reversed(list(enumerate(rows[:COLOURED]))):
         colour, dashes = series(number)
+        dashes = _DASHES if chart.lines[number].dashed else dashes
         pattern = (0, tuple(map(float, dashes.split()))) if dashes else "-"
         if dots:
             axes.plot(x, row, color=LIGHT[colour], linewidth=0, marker=dots, markersize=4)

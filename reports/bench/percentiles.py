@@ -1,0 +1,99 @@
+"""Percentiles of summed slots with their intervals, as cells of a table: never a number from too few samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from checker.bench.summary import HistogramName, Summary
+from reports.report import Column, Insufficient, Kind
+from reports.stats.intervals import fewest, ranks_of_many
+
+QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
+"""Name -> ratio; the value is the sample at the nearest rank."""
+LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
+MEASURES: dict[HistogramName, tuple[str, str]] = {
+    "response": ("response", "From intended to done, of good answers: what a caller from outside waits."),
+    "service": ("service", "From sent to done, of good answers: what the server took."),
+    "first_byte": ("first byte", "From sent to the first byte of good answers."),
+    "late": ("late start", "From intended to sent, of all that were sent: what the client and its limits added."),
+    "failed_response": ("failed", "From intended to the end, of what failed; a timeout counts as its limit."),
+}
+"""Histogram -> what it is called, and what it is."""
+
+
+def quantile_cell(summary: Summary, q: float, histogram: HistogramName = "response") -> Any:
+    """One quantile in milliseconds: None without samples, Insufficient where its interval has no upper end."""
+    n = samples(summary, histogram)
+    if n == 0:
+        return None
+    if n < fewest(q):
+        return Insufficient(n, fewest(q))
+    value = summary.quantile_us(q, histogram)
+    return None if value is None else value / 1000
+
+
+def samples(summary: Summary, histogram: HistogramName = "response") -> int:
+    """How many there are."""
+    return int(summary.histograms[histogram].count.sum())
+
+
+def longest_ms(summary: Summary, histogram: HistogramName = "response") -> float | None:
+    """The longest sample: exact of response times, within 1 % of the others."""
+    value = summary.quantile_us(1.0, histogram)
+    if histogram == "response" and summary.max_us:
+        return summary.max_us / 1000
+    return None if value is None else value / 1000
+
+
+def cells(summary: Summary, histogram: HistogramName) -> list[Any]:
+    """Under `columns`: n, min, the quantiles, max, mean."""
+    found = summary.percentiles(histogram)
+    if found is None:
+        return [0, *[None] * (len(QUANTILES) + 3)]
+    quantiles = [quantile_cell(summary, q, histogram) for _, q in QUANTILES]
+    return [found.count, found.min / 1000, *quantiles, longest_ms(summary, histogram), found.mean / 1000]
+
+
+def columns() -> list[Column]:
+    """What `cells` gives."""
+    return [
+        Column("n", "n", Kind.COUNT, words="Samples."),
+        Column("min_ms", "min", Kind.DURATION),
+        *(
+            Column(f"{name}_ms", LABELS[name], Kind.DURATION, words=f"From {fewest(q):,} samples on.")
+            for name, q in QUANTILES
+        ),
+        Column("max_ms", "max", Kind.DURATION),
+        Column("mean_ms", "mean", Kind.DURATION),
+    ]
+
+
+def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
+    """Under `interval_columns`: n, and both ends of the 95 % interval of each quantile, infinite where it is open."""
+    n = samples(summary, histogram)
+    if n == 0:
+        return [0, *[None] * (2 * len(QUANTILES))]
+    ranks = np.array([[*ranks_of_many([n], q)[0]] for _, q in QUANTILES]).reshape(1, -1)
+    most = longest_ms(summary, histogram) or float("inf")
+    found: list[Any] = [n]
+    for place, (rank, us) in enumerate(
+        zip(ranks[0].tolist(), summary.histograms[histogram].at_ranks(ranks)[0].tolist(), strict=True)
+    ):
+        is_low = place % 2 == 0
+        open_end = float("-inf") if is_low else float("inf")
+        found.append(min(us / 1000, most) if rank >= 1 else open_end)
+    return found
+
+
+def interval_columns() -> list[Column]:
+    """What `ends` gives."""
+    return [
+        Column("n", "n", Kind.COUNT),
+        *(
+            Column(f"{name}_{end}_ms", f"{LABELS[name]} {word}", Kind.DURATION)
+            for name, _ in QUANTILES
+            for end, word in (("low", "from"), ("high", "to"))
+        ),
+    ]

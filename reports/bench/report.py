@@ -1,0 +1,131 @@
+"""The report of a load test as one `Report`, which every form of output of reports is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from checker.bench.results import BenchRun
+from checker.bench.summary import measured
+from reports.bench import client, distribution, latency, load, rates, reproduce, tables
+from reports.bench.outcome import NO_LIMIT, Outcome, Saturation
+from reports.bench.rules import Facts, Recommendation, recommendations
+from reports.bench.suite import suite
+from reports.bench.verdict import reached_s, title_of, verdict_of
+from reports.bench.widen import widened
+from reports.report import Column, Report, Section, Table
+from reports.show import number, per_cent
+from reports.ticks import clock
+
+
+def bench_report(
+    run: BenchRun,
+    saturation: Saturation = NO_LIMIT,
+    comparison: Report | None = None,
+    trend: Report | None = None,
+) -> Report:
+    """Verdict first, then what it rests on; ``comparison`` and ``trend`` are taken in with their sections."""
+    return report_of(Outcome(run=run, saturation=saturation, comparison=comparison, trend=trend))
+
+
+def report_of(outcome: Outcome) -> Report:
+    """The report of a run with what was judged of it."""
+    outcome = replace(outcome, run=widened(outcome.run))
+    run, verdict = outcome.run, verdict_of(outcome)
+    until_ms = run.finished_at_ms or run.started_at_ms + round(1000 * reached_s(run))
+    return Report(
+        name="bench",
+        title=title_of(run),
+        verdict=verdict.line,
+        level=verdict.level,
+        since_ms=run.started_at_ms,
+        until_ms=until_ms,
+        sections=list(_sections(outcome)),
+        servers=len({series.server for series in run.series}),
+        facts=_facts(run),
+        notes=_notes(outcome),
+        sign=verdict.sign,
+    )
+
+
+def _sections(outcome: Outcome) -> Iterator[Section]:
+    run, bound = outcome.run, client.bound_spans(outcome.saturation)
+    every, whole = tables.series_summaries(run), measured(run)
+    yield tables.thresholds(run, invalid=outcome.saturation.invalid)
+    yield tables.summary(run, every)
+    yield tables.latency(run, every)
+    if run.capacity is not None:
+        yield load.capacity(run, run.capacity)
+    grid = suite(run)
+    if grid is not None:
+        yield grid
+    yield tables.stages(run)
+    yield distribution.bands(run, whole)
+    yield distribution.spectrum(run)
+    yield latency.over_time(run, bound, every)
+    yield latency.heat(run, bound)
+    yield rates.rates(run, bound)
+    by_load = load.latency_by_load(run) if grid is None else None
+    if by_load is not None:
+        yield by_load
+    yield rates.errors(run, bound)
+    yield rates.phases(run, whole)
+    yield from _client_sections(outcome)
+    yield from tables.percentile_tables(run, every)
+    yield from _taken_in(outcome.comparison, "comparison", "Comparison")
+    yield from _taken_in(outcome.trend, "trend", "Trend")
+    yield _recommended(recommendations(Facts(outcome=outcome, every=every, whole=whole)))
+    yield reproduce.reproduction(run)
+    yield reproduce.plan(run)
+
+
+def _client_sections(outcome: Outcome) -> Iterator[Section]:
+    yield client.client(outcome.run, outcome.saturation)
+    if outcome.saturation.spans:
+        yield client.bound_table(outcome.saturation)
+    if outcome.run.calibrations:
+        yield client.calibration(outcome.run)
+
+
+def _taken_in(report: Report | None, name: str, title: str) -> Iterator[Section]:
+    """The sections of another report, the first with its verdict."""
+    for place, section in enumerate(report.sections if report is not None else ()):
+        assert report is not None  # noqa: S101 # for the type checker
+        text = f"{report.verdict} {section.text}".strip() if place == 0 else section.text
+        yield replace(section, name=f"{name}_{section.name}", title=f"{title}: {section.title}", text=text)
+
+
+def _recommended(found: Sequence[Recommendation]) -> Section:
+    names = ("severity", "subject", "suggestion", "evidence")
+    columns = [Column(name, name.capitalize(), wide=name in names[2:]) for name in names]
+    rows = [[getattr(one, name) for name in names] for one in found]
+    text = "" if rows else "Nothing to recommend."
+    return Section("recommendations", "Recommendations", Table(columns, rows) if rows else None, text)
+
+
+def _facts(run: BenchRun) -> list[tuple[str, str]]:
+    whole = measured(run)
+    facts = [
+        ("Duration", clock(reached_s(run))),
+        ("Operations", f"{whole.offered:,}"),
+        ("Offered", f"{number(whole.offered_per_s)} /s"),
+        ("Achieved", f"{number(whole.achieved_per_s)} /s"),
+        ("Failed", per_cent(whole.failed_ratio)),
+        ("Workers", str(run.workers)),
+        ("Seed", str(run.seed)),
+    ]
+    return [*facts, *(load.capacity_facts(run, run.capacity) if run.capacity is not None else [])]
+
+
+def _notes(outcome: Outcome) -> tuple[str, ...]:
+    run = outcome.run
+    notes = list(run.notes)
+    if any(series.model == "closed" for series in run.series):
+        notes.append(f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.")
+    if outcome.saturation.reason and not outcome.saturation.invalid:
+        notes.append(outcome.saturation.reason)
+    if outcome.comparison is not None:
+        notes += outcome.comparison.notes
+    if outcome.trend is not None:
+        notes += outcome.trend.notes
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,70 @@
+"""What it takes to make the run again, and to know whether two runs can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from checker.bench.results import BenchRun
+from reports.documents import iso
+from reports.report import Column, Section, Table
+from reports.show import duration
+
+_MOST_KEYS = 400
+_MOST_LETTERS = 300
+
+
+def reproduction(run: BenchRun) -> Section:
+    """Seed, digest, versions, environment, clock, and the command."""
+    took = None if run.finished_at_ms is None else duration(run.finished_at_ms - run.started_at_ms)
+    facts: list[tuple[str, Any]] = [
+        ("run", run.id),
+        ("plan", run.name),
+        ("plan digest", f"sha256:{run.plan_digest}"),
+        ("seed", run.seed),
+        ("kind", run.kind.value),
+        ("state", run.state.value),
+        ("started", iso(run.started_at_ms)),
+        ("finished", iso(run.finished_at_ms)),
+        ("took", took),
+        ("workers", run.workers),
+        ("slot", f"{run.slot_s} s"),
+        ("mcp-status-check", run.checker_version),
+        *sorted(run.environment.items()),
+        ("command", command(run)),
+    ]
+    rows = [[name, str(value)] for name, value in facts if value not in (None, "")]
+    text = "Runs whose environment differs are not to be compared without a word about it."
+    return Section(
+        "reproduce", "To run it again", Table([Column("what", "What"), Column("value", "Value")], rows), text
+    )
+
+
+def command(run: BenchRun) -> str:
+    """What runs it again, with the same plan and seed."""
+    return "" if run.id is None else f"mcp-status bench rerun {run.id}"
+
+
+def plan(run: BenchRun) -> Section:
+    """The plan as it was written, a row for each value."""
+    rows = [[path, _short(value)] for path, value in _flat(run.plan)]
+    left_out = len(rows) - _MOST_KEYS
+    text = f"{left_out} more values are in the JSON." if left_out > 0 else ""
+    columns = [Column("key", "Key"), Column("value", "Value")]
+    return Section("plan", "The plan", Table(columns, rows[:_MOST_KEYS]), text)
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{path}[{place}]")
+    else:
+        yield path, value
+
+
+def _short(value: Any) -> str:
+    words = str(value)
+    return words if len(words) <= _MOST_LETTERS else f"{words[: _MOST_LETTERS - 1]}…"

@@ -1,0 +1,317 @@
+"""The rules behind a load test's recommendations. A new one is a function and a line in `RULES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from checker.bench.results import BenchRun, Series
+from checker.bench.summary import Summary, measured_stages, summarize
+from reports.bench.outcome import Outcome
+from reports.bench.percentiles import quantile_cell, samples
+from reports.bench.timeline import Timeline, of_series
+from reports.bench.verdict import level_unit
+from reports.show import duration, number, per_cent
+from reports.stats.intervals import fewest
+from reports.ticks import clock
+
+_CEILING_RATIO = 0.7
+_FAILED_RATIO = 0.001
+_CHURN_RATIO, _FEWEST_OPERATIONS = 0.2, 100
+_CONNECT_SHARE = 0.2
+_COLD_S, _COLD_RATIO, _COLD_FEWEST = 10.0, 1.5, 36
+_TAIL_RATIO = 10.0
+_WAIT_RATIO, _WAIT_MS = 1.5, 5.0
+_STALL_S = 2.0
+_MOST_STALLS = 3
+_MOST_REASONS = 5
+_CONNECTING = ("dns", "connect", "tls")
+_MENDED = {
+    "rate_limited": "lower the rate below what the server admits, or have it raised for the test",
+    "connect_refused": "look at the server's listen backlog and its limit of connections",
+    "connect_timeout": "look at the server's listen backlog and its limit of connections",
+    "connection_closed": "look for keep-alive times that are shorter than pauses between requests, and for crashes",
+    "first_byte_timeout": "look at the server's queue and workers: it takes connections and does not answer",
+    "deadline": "look at the server's queue and workers: it does not end what it begins",
+    "http_status": "look at the server's log of that time",
+    "mcp_session_expired": "look at how many sessions the server keeps, and for how long",
+    "auth_expired": "let tokens live longer than the run",
+}
+"""Reason, without its code -> what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """Something to do."""
+
+    severity: Literal["worth doing", "consider"]
+    subject: str
+    suggestion: str
+    evidence: str
+    """One sentence with the numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rules are given."""
+
+    outcome: Outcome
+    every: Sequence[tuple[Series, Summary]]
+    """The measured stages of each series."""
+    whole: Summary
+    """All of them together."""
+
+    @property
+    def run(self) -> BenchRun:
+        """The run itself."""
+        return self.outcome.run
+
+
+Rule = Callable[[Facts], Iterator[Recommendation]]
+
+
+def recommendations(facts: Facts) -> list[Recommendation]:
+    """What all rules find, those worth doing first."""
+    found = [one for rule in RULES for one in rule(facts)]
+    return sorted(found, key=lambda one: one.severity != "worth doing")
+
+
+def _client_bound(facts: Facts) -> Iterator[Recommendation]:
+    spans = facts.outcome.saturation.spans
+    if facts.outcome.saturation.invalid or spans:
+        seconds = sum(one.until_s - one.from_s for one in spans)
+        first = f", first at {clock(spans[0].from_s)}: {spans[0].what}" if spans else ""
+        yield Recommendation(
+            severity="worth doing",
+            subject="client",
+            suggestion="more workers, a machine with more cores, or a lower rate: hatched spans are the client's own",
+            evidence=f"the client was the limit for {seconds:g} s{first}",
+        )
+
+
+def _near_the_ceiling(facts: Facts) -> Iterator[Recommendation]:
+    for one in facts.run.calibrations:
+        if one.ceiling_per_s and facts.whole.offered_per_s > _CEILING_RATIO * one.ceiling_per_s:
+            yield Recommendation(
+                severity="consider",
+                subject="client",
+                suggestion="more workers: latency grows near the client's ceiling, too",
+                evidence=(
+                    f"{number(facts.whole.offered_per_s)} /s were offered, and the client can do "
+                    f"{number(one.ceiling_per_s)} /s against an echo ({one.operation})"
+                ),
+            )
+
+
+def _knee(facts: Facts) -> Iterator[Recommendation]:
+    found = facts.run.capacity
+    if found is not None and found.knee is not None:
+        unit = level_unit(facts.run)
+        good = "" if found.last_good is None else f"; {found.last_good:g} {unit} was the last good level"
+        yield Recommendation(
+            severity="worth doing",
+            subject="capacity",
+            suggestion=f"plan for less than {found.knee:g} {unit}, and alert before it",
+            evidence=f"from {found.knee:g} {unit} on latency grew faster than what was achieved{good}",
+        )
+
+
+def _errors(facts: Facts) -> Iterator[Recommendation]:
+    offered = facts.whole.offered
+    for reason, count in list(facts.whole.reasons.items())[:_MOST_REASONS]:
+        if offered and count / offered >= _FAILED_RATIO and (todo := _MENDED.get(reason.split()[0])):
+            yield Recommendation(
+                severity="worth doing" if count / offered >= 10 * _FAILED_RATIO else "consider",
+                subject=reason,
+                suggestion=todo,
+                evidence=f"{count:,} of {offered:,} operations ({per_cent(count / offered)})",
+            )
+
+
+def _censored(facts: Facts) -> Iterator[Recommendation]:
+    if facts.whole.censored:
+        yield Recommendation(
+            severity="consider",
+            subject="timeout",
+            suggestion="a longer timeout shows how long these take; they are failures, and in no percentile",
+            evidence=f"{facts.whole.censored:,} operations were cut off at their timeout",
+        )
+
+
+def _refused(facts: Facts) -> Iterator[Recommendation]:
+    ended = facts.whole.ok + facts.whole.failed
+    if facts.whole.refused and facts.whole.refused >= _FAILED_RATIO * ended:
+        yield Recommendation(
+            severity="worth doing",
+            subject="refusals",
+            suggestion="test below the limit of the server, or have it lifted: past it only the limit is measured",
+            evidence=f"{facts.whole.refused:,} of {ended:,} replies were 429, 503, or asked to retry later",
+        )
+
+
+def _churn(facts: Facts) -> Iterator[Recommendation]:
+    for series, one in facts.every:
+        ended = one.ok + one.failed
+        if series.operation != "mcp_churn" and ended >= _FEWEST_OPERATIONS and one.connections > _CHURN_RATIO * ended:
+            yield Recommendation(
+                severity="worth doing",
+                subject=_name(series),
+                suggestion="let the server keep connections alive",
+                evidence=f"{one.connections:,} connections were opened for {ended:,} operations",
+            )
+
+
+def _connecting(facts: Facts) -> Iterator[Recommendation]:
+    for series, one in facts.every:
+        spent = sum(one.phases_us.values())
+        connecting = sum(one.phases_us.get(name, 0) for name in _CONNECTING)
+        if spent and connecting / spent >= _CONNECT_SHARE:
+            yield Recommendation(
+                severity="consider",
+                subject=_name(series),
+                suggestion="reuse connections, and resume TLS sessions",
+                evidence=f"{per_cent(connecting / spent)} of the time went to DNS, connect and TLS",
+            )
+
+
+def _cold_start(facts: Facts) -> Iterator[Recommendation]:
+    run = facts.run
+    stages = measured_stages(run)
+    if not stages or run.stages[stages[0]].block is not None or run.capacity is not None:
+        return
+    first_s = min(run.stages[at].from_s for at in stages)
+    mine = [slot for slot in run.slots if slot.stage in set(stages)]
+    early = summarize((slot for slot in mine if slot.at_s < first_s + _COLD_S), _COLD_S)
+    later = summarize((slot for slot in mine if slot.at_s >= first_s + _COLD_S), 1.0)
+    p50s = early.quantile_us(0.5), later.quantile_us(0.5)
+    if min(samples(early), samples(later)) < _COLD_FEWEST or p50s[0] is None or p50s[1] is None:
+        return
+    if p50s[0] >= _COLD_RATIO * p50s[1]:
+        yield Recommendation(
+            severity="worth doing",
+            subject="warm-up",
+            suggestion="a longer warm-up: the first seconds are measured cold",
+            evidence=(
+                f"p50 of the first {_COLD_S:g} measured seconds {duration(p50s[0] / 1000)}, then "
+                f"{duration(p50s[1] / 1000)}"
+            ),
+        )
+
+
+def _tail(facts: Facts) -> Iterator[Recommendation]:
+    found = []
+    for series, one in facts.every:
+        p50, p99 = quantile_cell(one, 0.5, "service"), quantile_cell(one, 0.99, "service")
+        if isinstance(p50, float) and isinstance(p99, float) and p50 and p99 / p50 >= _TAIL_RATIO:
+            found.append((p99 / p50, p50, p99, series))
+    if found and facts.run.capacity is None:
+        ratio, p50, p99, series = max(found, key=lambda one: one[0])
+        more = f"; {len(found)} of {len(facts.every)} series are like it" if len(found) > 1 else ""
+        yield Recommendation(
+            severity="consider",
+            subject=_name(series),
+            suggestion="look for pauses, locks and queues in the server: one in a hundred waits far longer",
+            evidence=f"p99 of the service time {duration(p99)} is {ratio:.0f} times its p50, {duration(p50)}{more}",
+        )
+
+
+def _waiting(facts: Facts) -> Iterator[Recommendation]:
+    for series, one in facts.every:
+        response, service = quantile_cell(one, 0.99), quantile_cell(one, 0.99, "service")
+        if not isinstance(response, float) or not isinstance(service, float):
+            continue
+        if response >= _WAIT_RATIO * service and response - service >= _WAIT_MS and not facts.outcome.saturation.spans:
+            yield Recommendation(
+                severity="consider",
+                subject=_name(series),
+                suggestion="a higher max_in_flight, if callers outside would not queue either",
+                evidence=f"p99 response {duration(response)}, service {duration(service)}: the rest was waiting",
+            )
+
+
+def _stalls(facts: Facts) -> Iterator[Recommendation]:
+    line = Timeline.of(facts.run)
+    found = []
+    for place, series in enumerate(facts.run.series):
+        mine = line.of_slots(of_series([place]))
+        ended, offered = mine.sums("done_ok", "done_failed"), mine.sums("offered")
+        waiting = np.cumsum(offered) - np.cumsum(ended) > 0
+        silent = np.concatenate(([False], waiting & (ended == 0), [False]))
+        edges = np.flatnonzero(np.diff(silent.astype(np.int8)))
+        for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            seconds = float(line.seconds[begin:end].sum())
+            if seconds >= _STALL_S:
+                found.append((seconds, line.starts[begin], series))
+    for seconds, at_s, series in sorted(found, key=lambda one: -one[0])[:_MOST_STALLS]:
+        blind = "; the closed model shows it as lower rate, not as latency" if series.model == "closed" else ""
+        yield Recommendation(
+            severity="worth doing",
+            subject=_name(series),
+            suggestion=f"look at what the server did at {clock(at_s)}: it stood still",
+            evidence=f"nothing ended for {seconds:g} s from {clock(at_s)} on, with operations under way{blind}",
+        )
+
+
+def _closed_objectives(facts: Facts) -> Iterator[Recommendation]:
+    closed = [series for series in facts.run.series if series.model == "closed"]
+    if closed and any(one.metric.startswith("response_time") for one in facts.run.thresholds):
+        yield Recommendation(
+            severity="worth doing",
+            subject="model",
+            suggestion="the open model for limits of the response time",
+            evidence=f"{len(closed)} of {len(facts.run.series)} series are closed: a slow server slows the load on it",
+        )
+
+
+def _too_few(facts: Facts) -> Iterator[Recommendation]:
+    short = [series for series, one in facts.every if 0 < samples(one) < fewest(0.99)]
+    if short:
+        yield Recommendation(
+            severity="consider",
+            subject="duration",
+            suggestion=f"longer or faster stages: p99 wants {fewest(0.99)} samples, p99.9 {fewest(0.999):,}",
+            evidence=f"{len(short)} of {len(facts.every)} series have too few for a p99, first {_name(short[0])}",
+        )
+
+
+def _no_thresholds(facts: Facts) -> Iterator[Recommendation]:
+    p95_us = facts.whole.quantile_us(0.95)
+    if facts.run.kind == "load" and not facts.run.thresholds and p95_us is not None:
+        yield Recommendation(
+            severity="consider",
+            subject="thresholds",
+            suggestion=f"a threshold, such as response_time p(95)<{_rounded_up(1.5 * p95_us / 1000):g}",
+            evidence=f"without one nothing fails the run; p95 was {duration(p95_us / 1000)}",
+        )
+
+
+def _rounded_up(value_ms: float) -> float:
+    """To a round number that a person would write."""
+    steps = (step * 10.0**power for power in range(-1, 7) for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5))
+    return next((step for step in steps if step >= value_ms), value_ms)
+
+
+def _name(series: Series) -> str:
+    return f"{series.server} {series.operation}"
+
+
+RULES: tuple[Rule, ...] = (
+    _client_bound,
+    _near_the_ceiling,
+    _knee,
+    _errors,
+    _censored,
+    _refused,
+    _churn,
+    _connecting,
+    _cold_start,
+    _tail,
+    _waiting,
+    _stalls,
+    _closed_objectives,
+    _too_few,
+    _no_thresholds,
+)

@@ -1,0 +1,86 @@
+"""The grid of a suite: users by servers, the median of each cell's blocks with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checker.bench.results import BenchRun
+from checker.bench.summary import Summary, of_stage
+from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
+from reports.stats.bootstrap import median_difference
+
+FEWEST_BLOCKS = 5
+"""Fewer have no interval, and can't be compared."""
+
+
+def suite(run: BenchRun) -> Section | None:
+    """A row for each cell; None of a run without cells."""
+    cells = _cells(run)
+    if not cells:
+        return None
+    columns = [
+        Column("users", "Users", Kind.COUNT),
+        Column("servers", "Servers", Kind.COUNT),
+        Column("blocks", "Blocks", Kind.COUNT),
+        *_interval_columns("p95_ms", "p95", Kind.DURATION, ""),
+        *_interval_columns("ok_per_s", "Throughput", Kind.NUMBER, "/s"),
+        Column("failed_ratio", "Failed", Kind.RATIO),
+    ]
+    rows = []
+    for (users, servers), blocks in sorted(cells.items()):
+        ended = sum(one.ok + one.failed + one.dropped for one in blocks)
+        bad = sum(one.failed + one.dropped for one in blocks)
+        p95_ms = [us / 1000 for one in blocks if (us := one.quantile_us(0.95)) is not None]
+        rates = [one.ok_per_s for one in blocks]
+        rows.append([users, servers, len(blocks), *_median(p95_ms), *_median(rates), bad / ended if ended else None])
+    charts = [
+        _chart("p95 of the response time by users", rows, 3, "ms", log=True),
+        _chart("Throughput by users", rows, 6, "operations /s", log=False),
+    ]
+    text = (
+        "Each cell was measured in blocks, in an order of their own. Given are medians of the blocks with the 95 % "
+        "interval that resampling the blocks gives (10,000 times). Closed model: as many users, each waiting for its "
+        "answer before the next request."
+    )
+    return Section("suite", "Users and servers", Table(columns, rows), text, charts)
+
+
+def _cells(run: BenchRun) -> Mapping[tuple[int, int], list[Summary]]:
+    found: dict[tuple[int, int], list[Summary]] = {}
+    for at, stage in enumerate(run.stages):
+        if stage.measured and stage.users is not None and stage.servers is not None:
+            found.setdefault((stage.users, stage.servers), []).append(of_stage(run, at))
+    return found
+
+
+def _interval_columns(name: str, label: str, kind: Kind, unit: str) -> list[Column]:
+    low, high = name.replace("_ms", "_low_ms"), name.replace("_ms", "_high_ms")
+    if kind is Kind.NUMBER:
+        low, high = f"{name}_low", f"{name}_high"
+    return [
+        Column(name, label, kind, unit, "Median of the blocks."),
+        Column(low, f"{label} from", kind, unit),
+        Column(high, f"{label} to", kind, unit),
+    ]
+
+
+def _median(values: Sequence[float]) -> list[Any]:
+    """The median with both ends of its interval."""
+    if not values:
+        return [None, None, None]
+    found = median_difference([0.0], values)
+    few = Insufficient(len(values), FEWEST_BLOCKS)
+    return [found.value, *((few, few) if len(values) < FEWEST_BLOCKS else (found.low, found.high))]
+
+
+def _chart(title: str, rows: Sequence[Sequence[Any]], column: int, unit: str, *, log: bool) -> Chart:
+    """A line for each number of servers along the users."""
+    users = sorted({row[0] for row in rows})
+    counts = sorted({row[1] for row in rows})
+    values = {(row[0], row[1]): row[column] for row in rows}
+    lines = [
+        Line(f"{count} server{'' if count == 1 else 's'}", [values.get((one, count)) for one in users])
+        for count in counts
+    ]
+    return Chart(title, Shape.LINES, users, lines, unit, False, log=log, scale=Scale.LOG, x_label="users")

@@ -1,0 +1,217 @@
+"""The tables of a load test: thresholds, a row for each series, a row for each stage, percentiles with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from checker.bench.results import BenchRun, Series
+from checker.bench.summary import HistogramName, Summary, covered_s, measured, measured_stages, of_stage, summarize
+from reports.bench import percentiles
+from reports.bench.percentiles import MEASURES, quantile_cell
+from reports.report import Column, Kind, Section, Table
+from reports.ticks import clock
+
+CLOSED = "closed model: coordinated omission applies; a freeze of the server shows as lower rate, not as latency"
+"""What must stand by every number of the closed model."""
+_MODELS = {"open": "open", "closed": "closed model: coordinated omission applies"}
+_BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
+_RESPONSE = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+
+def thresholds(run: BenchRun, *, invalid: bool = False) -> Section:
+    """Each threshold, what was measured, and whether it holds."""
+    columns = (
+        Column("metric", "Metric"),
+        Column("expression", "Threshold", words="Times are milliseconds."),
+        Column("over_s", "Over", Kind.NUMBER, "s", "Length of the windows that must each hold; empty for all at once."),
+        Column("value", "Measured", Kind.NUMBER, words="In the unit of the threshold; of windows the worst."),
+        Column("result", "Result", Kind.STATUS),
+        Column("aborted", "Ended the run"),
+        Column("broken_at", "First broken", words="From the start of the run."),
+    )
+    rows = [
+        (
+            one.metric,
+            one.expression,
+            one.over_s,
+            one.value,
+            "PASSED" if one.passed else "FAILED",
+            "yes" if one.aborted else "no",
+            None if one.at_s is None else clock(one.at_s),
+        )
+        for one in run.thresholds
+    ]
+    text = "Over the measured stages." if rows else "The plan has no thresholds, so nothing says whether this is good."
+    if rows and invalid:
+        text = "The run is invalid: these results say nothing of the servers."
+    return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
+
+
+def series_summaries(run: BenchRun) -> list[tuple[Series, Summary]]:
+    """The measured stages of each series, in the order of the run."""
+    by_series: dict[int, list[Any]] = {}
+    for slot in run.slots:
+        by_series.setdefault(slot.series, []).append(slot)
+    found = []
+    for place, series in enumerate(run.series):
+        stages = measured_stages(run, series.scenario)
+        mine = [slot for slot in by_series.get(place, []) if slot.stage in set(stages)]
+        found.append((series, _summarized(run, mine, stages)))
+    return found
+
+
+def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
+    return summarize(slots, covered_s(run, stages))
+
+
+def head_columns(run: BenchRun) -> list[Column]:
+    """What names a series; scenarios only where they are called otherwise than their operations."""
+    columns = [Column("server", "Server"), Column("operation", "Operation")]
+    return [*columns, Column("scenario", "Scenario")] if _names_scenarios(run) else columns
+
+
+def head(run: BenchRun, series: Series) -> list[Any]:
+    """Under `head_columns`."""
+    return [series.server, series.operation, *([series.scenario] if _names_scenarios(run) else [])]
+
+
+def _names_scenarios(run: BenchRun) -> bool:
+    return any(series.scenario != series.operation for series in run.series)
+
+
+def rate_columns() -> list[Column]:
+    """What `rates` gives."""
+    return [
+        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Due; in the closed model, begun."),
+        Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Ended within the time, good or bad."),
+        Column("ok_per_s", "Good", Kind.NUMBER, "/s", "Ended well within the time: the throughput."),
+        Column("failed_ratio", "Failed", Kind.RATIO, words="Of those that ended; what was never sent is a failure."),
+    ]
+
+
+def rates(summary: Summary) -> list[Any]:
+    """Per second, and the share that failed."""
+    failed_ratio = summary.failed_ratio if summary.offered else None
+    return [summary.offered_per_s, summary.achieved_per_s, summary.ok_per_s, failed_ratio]
+
+
+def count_columns() -> list[Column]:
+    """What `counts` gives."""
+    return [
+        Column("offered", "Offered", Kind.COUNT, words="Arrivals due; in the closed model, requests begun."),
+        Column("ok", "ok", Kind.COUNT),
+        Column("failed", "Failed", Kind.COUNT, words="With those that were never sent."),
+    ]
+
+
+def counts(summary: Summary) -> list[Any]:
+    """How many."""
+    return [summary.offered, summary.ok, summary.failed + summary.dropped]
+
+
+def latency_columns() -> list[Column]:
+    """What `latencies` gives: response and service side by side."""
+    names = [*(name for name, _ in _RESPONSE), "max"]
+    return [
+        *(
+            Column(f"{which}_{name}_ms", name, Kind.DURATION, which, MEASURES[which][1])
+            for name in names
+            for which in _BOTH
+        ),
+        Column("late_p99_ms", "p99", Kind.DURATION, "late", MEASURES["late"][1]),
+    ]
+
+
+def latencies(summary: Summary) -> list[Any]:
+    """Quantiles of the response and the service time, and of late starts."""
+    found = [quantile_cell(summary, q, which) for _, q in _RESPONSE for which in _BOTH]
+    longest = [percentiles.longest_ms(summary, "response"), percentiles.longest_ms(summary, "service")]
+    return [*found, *longest, quantile_cell(summary, 0.99, "late")]
+
+
+def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
+    """Counts and rates of each server and operation."""
+    p95 = Column("response_p95_ms", "p95", Kind.DURATION, "response", MEASURES["response"][1])
+    columns = [*head_columns(run), Column("model", "Model", wide=True), *rate_columns(), *count_columns(), p95]
+    rows = [
+        [*head(run, series), words_of(series), *rates(one), *counts(one), quantile_cell(one, 0.95)]
+        for series, one in every
+    ]
+    if len(every) > 1:
+        models = {words_of(series) for series, _ in every}
+        whole = measured(run)
+        empty = [None] * (len(head_columns(run)) - 1)
+        mixed = models.pop() if len(models) == 1 else "open and closed"
+        rows.insert(0, ["all", *empty, mixed, *rates(whole), *counts(whole), quantile_cell(whole, 0.95)])
+    text = "Measured stages alone, without warm-up, ramps and cool-down. What failed is in rates, and in no percentile."
+    if any(series.model == "closed" for series, _ in every):
+        text += f" {CLOSED[0].upper()}{CLOSED[1:]}."
+    return Section("summary", "Servers and operations", Table(columns, rows), text)
+
+
+def words_of(series: Series) -> str:
+    """The model, with what must be known of it."""
+    return _MODELS.get(series.model, series.model)
+
+
+def latency(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
+    """Response and service times of each server and operation, side by side."""
+    columns = [*head_columns(run), *latency_columns()]
+    rows = [[*head(run, series), *latencies(one)] for series, one in every]
+    text = (
+        "Response: from the moment at which an operation was due to its end, what a caller from outside waits. "
+        "Service: from the moment at which it was sent. Late: from due to sent."
+    )
+    return Section("latency", "Response and service time", Table(columns, rows), text)
+
+
+def stages(run: BenchRun) -> Section:
+    """A row for each stage, measured or not."""
+    several = len({span.scenario for span in run.stages}) > 1
+    columns = [
+        Column("stage", "Stage", wide=True),
+        *([Column("scenario", "Scenario")] if several else []),
+        Column("kind", "Kind"),
+        Column("measured", "Counted"),
+        Column("from", "From"),
+        Column("until", "Until"),
+        Column("start_level", "Level", Kind.NUMBER, "from"),
+        Column("end_level", "Level", Kind.NUMBER, "to", "Arrivals per second over all servers, or users."),
+        *rate_columns(),
+        *latency_columns(),
+        *count_columns(),
+    ]
+    rows = []
+    for at, span in enumerate(run.stages):
+        one = of_stage(run, at)
+        names = [span.name, *([span.scenario] if several else []), span.kind, "yes" if span.measured else "no"]
+        place = [clock(span.from_s), clock(span.until_s), span.start_level, span.end_level]
+        rows.append([*names, *place, *rates(one), *latencies(one), *counts(one)])
+    return Section("stages", "Stages", Table(columns, rows), "Each stage alone, also those that no other table counts.")
+
+
+def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Iterator[Section]:
+    """All percentiles of each series, and how sure they are."""
+    named = [*head_columns(run), Column("measure", "Measure")]
+    rows, intervals = [], []
+    for series, one in every:
+        for histogram, (words, _) in MEASURES.items():
+            if percentiles.samples(one, histogram):
+                rows.append([*head(run, series), words, *percentiles.cells(one, histogram)])
+                intervals.append([*head(run, series), words, *percentiles.ends(one, histogram)])
+    what = " ".join(f"{words[0].upper()}{words[1:]}: {said[0].lower()}{said[1:]}" for words, said in MEASURES.values())
+    yield Section(
+        "percentiles",
+        "Percentiles",
+        Table([*named, *percentiles.columns()], rows),
+        f"Of sums of histograms, within 1 % of the sample at the rank; the longest response time is exact. {what}",
+    )
+    yield Section(
+        "intervals",
+        "How sure the percentiles are",
+        Table([*named, *percentiles.interval_columns()], intervals),
+        "95 % intervals by order statistics; an end is open where no sample is far enough out: p99 has an upper end "
+        "from 368 samples on, p99.9 from 3,688. They hold for independent samples; requests of one run are less than "
+        "that.",
+    )

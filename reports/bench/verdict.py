@@ -1,0 +1,142 @@
+"""What a load test came to, in one line: whether it says anything, whether it passed, and how far it came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
+from checker.bench.summary import Summary, measured, of_stage
+from reports.bench.outcome import Outcome
+from reports.report import Level
+from reports.show import duration, number, per_cent
+from reports.ticks import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer."""
+
+    word: str
+    """INVALID, FAILED, ABORTED, INTERRUPTED, UNFINISHED, REGRESSION, CAPACITY, PASSED or MEASURED."""
+    level: Level
+    words: str
+    """What stands behind the word."""
+
+    @property
+    def sign(self) -> str:
+        """A word for a page, where that of the level would say something else."""
+        return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
+
+    @property
+    def line(self) -> str:
+        """All of it."""
+        return f"{self.word}: {self.words}"
+
+
+def verdict_of(outcome: Outcome) -> Verdict:
+    """The first of these that holds: the client was the limit, a threshold is broken, the run was cut short, ..."""
+    run = outcome.run
+    if outcome.saturation.invalid:
+        reason = f" ({outcome.saturation.reason})" if outcome.saturation.reason else ""
+        return Verdict("INVALID", Level.UNKNOWN, f"the client, not the server, was the limit{reason}.")
+    broken = [one for one in run.thresholds if not one.passed]
+    if broken:
+        return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
+    if run.state is not BenchState.FINISHED:
+        return _unfinished(run)
+    if outcome.comparison is not None and outcome.comparison.level is Level.BAD:
+        return Verdict("REGRESSION", Level.BAD, outcome.comparison.verdict)
+    if run.capacity is not None:
+        return Verdict("CAPACITY", _capacity_level(run.capacity), f"{capacity_words(run)}.")
+    if run.thresholds:
+        every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
+        return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
+    if run.kind is BenchKind.SUITE:
+        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(run))
+    return Verdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
+
+
+def numbers(whole: Summary) -> str:
+    """The measured stages in a few numbers."""
+    p95_us = whole.quantile_us(0.95)
+    latency = "nothing was answered" if p95_us is None else f"p95 {duration(p95_us / 1000)}"
+    rates = f"{number(whole.achieved_per_s)} of {number(whole.offered_per_s)} offered /s ended"
+    return f"{latency}, {per_cent(whole.failed_ratio)} failed, {rates}"
+
+
+def threshold_words(one: ThresholdResult) -> str:
+    """What was asked for and what was measured."""
+    over = "" if one.over_s is None else f" over {one.over_s:g} s"
+    value = "nothing" if one.value is None else f"{one.value:.4g}"
+    return f"{one.metric} {one.expression}{over} (measured: {value})"
+
+
+def capacity_words(run: BenchRun) -> str:
+    """The last good level and the first bad one."""
+    found = run.capacity
+    assert found is not None  # noqa: S101 # asked for where there is one
+    unit = level_unit(run)
+    if found.last_good is None:
+        return "no level was good" + ("" if found.first_bad is None else f", from {found.first_bad:g} {unit} on")
+    if found.first_bad is None:
+        return f"good up to {found.last_good:g} {unit}, the highest level that was tried"
+    return f"good at {found.last_good:g} {unit}, bad at {found.first_bad:g}; between them nothing was tested"
+
+
+def level_unit(run: BenchRun) -> str:
+    """What levels of stages are."""
+    return "users" if is_closed(run) else "/s"
+
+
+def is_closed(run: BenchRun) -> bool:
+    """Whether every series is of the closed model."""
+    return bool(run.series) and all(one.model == "closed" for one in run.series)
+
+
+def reached_s(run: BenchRun) -> float:
+    """How far the run came, in seconds from its epoch."""
+    return max((stage.until_s for stage in run.stages), default=0.0)
+
+
+def _suite_words(run: BenchRun) -> str:
+    """How much was measured, and the cell with the best median throughput."""
+    rates: dict[tuple[int, int], list[float]] = {}
+    for at, stage in enumerate(run.stages):
+        if stage.measured and stage.users is not None and stage.servers is not None:
+            rates.setdefault((stage.users, stage.servers), []).append(of_stage(run, at).ok_per_s)
+    if not rates:
+        return "no block was measured."
+    users, servers = max(rates, key=lambda cell: median(rates[cell]))
+    blocks = sum(map(len, rates.values()))
+    most = f"most throughput with {users} users and {servers} server{'' if servers == 1 else 's'}"
+    return f"{len(rates)} cells in {blocks} blocks; {most}, {number(median(rates[users, servers]))} /s."
+
+
+def _broken(broken: list[ThresholdResult], of: int) -> str:
+    first = threshold_words(broken[0])
+    return f"{len(broken)} of {of} threshold{'' if of == 1 else 's'}, {'first ' if len(broken) > 1 else ''}{first}"
+
+
+def _cut_short(run: BenchRun) -> str:
+    if run.state is BenchState.FINISHED:
+        return ""
+    return f" The run was {run.state.value} after {clock(reached_s(run))}."
+
+
+def _unfinished(run: BenchRun) -> Verdict:
+    """Everything is shown that was measured until then."""
+    word = "UNFINISHED" if run.state is BenchState.RUNNING else run.state.value.upper()
+    why = f" ({run.notes[-1]})" if run.notes and run.state is BenchState.ABORTED else ""
+    after = f"after {clock(reached_s(run))}{why}; until then {numbers(measured(run))}."
+    return Verdict(word, Level.WARNING, after)
+
+
+def _capacity_level(found: Capacity) -> Level:
+    return Level.BAD if found.last_good is None else Level.GOOD
+
+
+def title_of(run: BenchRun) -> str:
+    """What the report is called."""
+    kinds = {BenchKind.LOAD: "Load test", BenchKind.SUITE: "Benchmark suite", BenchKind.STRESS: "Stress test"}
+    return f"{kinds[run.kind]} {run.name}" + ("" if run.id is None else f", run {run.id}")
