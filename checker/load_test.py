@@ -88,7 +88,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
         )
         recording, watch = Recording(blank), Watch(plan.thresholds)
         keep = _Keep(request, blank)
-        watchers = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
+        watchers: tuple[Watcher, ...] = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
         generator = stack.enter_context(Generator(crew, recording, watchers))
         with Interrupts(lambda: generator.stop("interrupted"), generator.abort) as interrupts:
             if plan.calibrate:

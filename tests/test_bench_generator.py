@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 from loads import blank, hold, of, played, rest, users
 
-from checker.bench.calibrate import ECHO, calibrated, echo_server
-from checker.bench.generator import WIND_DOWN_S, Crew, Generator
+from checker.bench.calibrate import calibrated, echo_server
+from checker.bench.generator import ECHO, WIND_DOWN_S, Crew, Generator
 from checker.bench.guards import Storm, Total
 from checker.bench.plan import Limits, Operation, Scenario, Stage, StageKind
 from checker.bench.player import Second, Watcher

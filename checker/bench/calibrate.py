@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from checker.bench.generator import Generator
+from checker.bench.generator import ECHO, Generator
 from checker.bench.plan import Model, Operation, Scenario, Stage, StageKind
 from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, Calibration
@@ -19,8 +19,6 @@ from checker.errors import WorkerStartError
 from checker.model import Server
 from checker.probes import KINDS
 
-ECHO = "(echo)"
-"""The name of the echo among the servers; no server of a user's has it."""
 _USERS = 16
 _RATE = 200.0
 _WARM_S, _CEILING_S, _NOISE_S = 0.3, 1.0, 1.0

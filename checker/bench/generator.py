@@ -24,6 +24,8 @@ from checker.plain import to_plain
 
 log = logging.getLogger(__name__)
 
+ECHO = "(echo)"
+"""The name of the server that the client itself is measured against: it takes part only where it is named."""
 _LEAD_S = 0.3
 """Time for the orders to reach the workers before the first arrival is due."""
 _SILENCE_S = 30.0
@@ -259,7 +261,7 @@ class Generator:
         return [
             server
             for server in self._crew.servers
-            if kind in server.probes and (not scenario.servers or server.name in scenario.servers)
+            if kind in server.probes and (server.name in scenario.servers if scenario.servers else server.name != ECHO)
         ]
 
     def _position(self, number: int) -> dict[str, Any]:

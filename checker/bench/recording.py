@@ -72,7 +72,7 @@ class Recording:
         self._slots += slots
         self._health += health
         if len(self._slots) > self._merge_at:
-            self._slots = merged(self._slots)
+            self._slots = list(merged(self._slots))
             self._merge_at = max(_MERGE_AT, 2 * len(self._slots))
 
     def outline(self) -> BenchRun:
@@ -83,7 +83,7 @@ class Recording:
 
     def run(self) -> BenchRun:
         """The run as far as it has come."""
-        self._slots = merged(self._slots)
+        self._slots = list(merged(self._slots))
         return replace(self.outline(), slots=tuple(self._slots), health=tuple(self._health))
 
 
