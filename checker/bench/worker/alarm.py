@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
 
@@ -37,6 +36,7 @@ class Alarm:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring, self._loop = ring, gevent.get_hub().loop
         self._fd = _timer_descriptor()
+        self._is_set = False
         self._watcher: Any = None
         if self._fd is not None:
             self._settime = ctypes.CDLL(None).timerfd_settime
@@ -52,6 +52,7 @@ class Alarm:
             self._watcher = self._loop.timer(max(0.0, (at_ns - monotonic_ns()) / 1e9))
             self._watcher.start(self._ring, update=True)
             return
+        self._is_set = True
         spec = self._spec
         spec.value_s, spec.value_ns = divmod(max(1, at_ns), 1_000_000_000)  # all zero would switch it off
         self._settime(self._fd, _ABSOLUTE, self._pointer, None)
@@ -76,10 +77,11 @@ class Alarm:
             self._fd = None
 
     def _fired(self) -> None:
-        assert self._fd is not None  # noqa: S101 # its watcher calls
-        with suppress(BlockingIOError):  # it was set anew meanwhile
-            os.read(self._fd, 8)
-            self._ring()
+        """Setting the timer makes its descriptor unreadable as reading from it would, and saves a system call."""
+        self._is_set = False
+        self._ring()
+        if not self._is_set and self._fd is not None:
+            self.stop()
 
 
 def _timer_descriptor() -> int | None:
