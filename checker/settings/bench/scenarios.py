@@ -26,8 +26,9 @@ def _scenario(values: Any, source: Source) -> Scenario | None:
         source.complain((), "not a scenario; write operation: and rate: with duration:, indented below")
         return None
     before = len(source.problems)
-    for theirs in values.keys() & _K6.keys():
-        source.complain((theirs,), f"k6's word; here it is {_K6[theirs]}")
+    for key in values:
+        if key in _K6:
+            source.complain((key,), f"k6's word; here it is {_K6[key]}")
     entry = validated(ScenarioEntry, {key: value for key, value in values.items() if key not in _K6}, source)
     if entry is None:
         return None
