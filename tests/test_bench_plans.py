@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
@@ -221,6 +223,12 @@ def test_servers_may_come_from_a_configuration(tmp_path: Path) -> None:
     assert staging.source["servers"] == [{"name": "a", "rest": "http://10.0.0.1/"}]
 
 
+def test_environment_is_of_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lists its servers itself, for every environment; leave it out"):
+        planned(tmp_path, {**ONE, "scenarios": {"x": SHORT}}, environment="staging")
+    assert planned(tmp_path, {**ONE, "scenarios": {"x": SHORT}}, {"MCP_STATUS_ENV": "staging"}).servers
+
+
 def test_thresholds_are_read_in_the_form_of_k6(tmp_path: Path) -> None:
     thresholds = {
         "http_req_duration{server:a}": [
@@ -383,6 +391,17 @@ def test_address_alone_is_a_plan() -> None:
     assert stages_of(plan, "quick") == [("hold", "hold", 30.0, 50.0)]
     assert list(quick_plan(URL, Operation.MCP_PING).servers[0].probes) == ["mcp"]
     assert quick_plan(URL, tool="search").scenarios["quick"].operation is Operation.MCP_CALL
+
+
+def test_address_alone_needs_neither_the_reader_nor_the_validator() -> None:
+    code = f"""
+import sys
+from checker.settings import quick_plan
+plan = quick_plan({URL!r}, thresholds=["p(95)<500"])
+print([name for name in ("yaml", "pydantic", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 QUICK = st.fixed_dictionaries(
