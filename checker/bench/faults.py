@@ -56,17 +56,25 @@ def threshold_faults(plan: Plan, threshold: Threshold) -> Iterator[Fault]:
         yield ("abort",), f"what is not over cannot be known to be {found.operator}; write < <= > or >=, or no abort"
     wrong = list(_selector_faults(plan, found))
     yield from wrong
-    if threshold.over is not None and plan.scenarios and not wrong:
-        chosen = [one for name, one in plan.scenarios.items() if found.where.get("scenario", name) == name]
-        longest = longest_measured_s(chosen, found.where.get("stage"))
-        if threshold.over > longest + 1e-9:
-            yield ("over",), f"no window of {threshold.over:g}s fits: measured for {longest:g}s at most; write less"
+    longest = _longest_measured_s(plan, found)
+    if threshold.over is not None and not wrong and threshold.over > longest + 1e-9:
+        yield ("over",), f"no window of {threshold.over:g}s fits: measured for {longest:g}s at most; write less"
 
 
 def unknown(what: str, name: str, there: Sequence[str]) -> str:
     """The message for a name that nothing has, with those that were probably meant."""
     close = get_close_matches(name, there, n=3) or list(there)[:10]
     return f'no {what} "{name}"; there are: {", ".join(close) or "none"}'
+
+
+def _longest_measured_s(plan: Plan, found: Condition) -> float:
+    """The longest time without a gap that is measured and that the condition speaks of."""
+    if plan.suite is not None:
+        return plan.suite.block_duration
+    if plan.stress is not None:
+        return plan.stress.level_duration
+    chosen = [one for name, one in plan.scenarios.items() if found.where.get("scenario", name) == name]
+    return longest_measured_s(chosen, found.where.get("stage"))
 
 
 def _selector_faults(plan: Plan, found: Condition) -> Iterator[Fault]:

@@ -64,7 +64,7 @@ def stage_faults(stages: Sequence[Stage]) -> Iterator[Fault]:
             yield (number, "duration"), f"a {stage.kind} takes time; write how long, or leave kind: out for a jump"
         after = stages[number + 1] if number + 1 < len(stages) else None
         if stage.duration == 0 and after is not None and after.kind is None and after.target != stage.target:
-            yield (number, "duration"), "a jump goes before a stage that stays at its level; write a duration"
+            yield (number, "duration"), "a jump goes before a stage that stays at its level; write 1s and kind: warm_up"
         if stage.kind is StageKind.RAMP_UP and stage.target <= before:
             yield (number, "target"), f"a ramp_up from {before:g} goes higher; write more, or another kind"
         if stage.kind is StageKind.RAMP_DOWN and stage.target >= before:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -135,6 +135,11 @@ class Condition:
 def condition(threshold: Threshold) -> Condition:
     """The condition of a threshold; raises ValueError, whose text says what to write."""
     return parsed(threshold.metric, threshold.expression)
+
+
+def canonical(threshold: Threshold) -> Threshold:
+    """The threshold under the metric's own name, where it is called as in k6; raises ValueError as `condition`."""
+    return replace(threshold, metric=condition(threshold).metric_text)
 
 
 def parsed(metric: str, expression: str) -> Condition:

@@ -52,9 +52,9 @@ def load_plan(
 ) -> Plan:
     """The plan in a file: one of ours, or a configuration with the original's ``benchmarking`` block.
 
-    ``environment`` is one of the configuration's that the servers come from, ``scenarios`` the names of those to play,
-    all of a plan's without one. ``suite`` asks for the suite. Raises ConfigError, which lists what is wrong and how to
-    mend it, and UsageError for a choice that the file does not have.
+    ``environment`` is one of the configuration's that the servers come from (None: MCP_STATUS_ENV), ``scenarios`` the
+    names of those to play, all of a plan's without one. ``suite`` asks for the suite. Raises ConfigError, which lists
+    what is wrong and how to mend it, and UsageError for a choice that the file does not have.
     """
     document = read(Path(path))
     if not any(key in document.values for key in _PLAYED) and _has_block(document, environment, environ):
@@ -175,6 +175,8 @@ class _PlanReader:
         given = self._values.get("servers")
         if isinstance(given, str):
             return self._configured(given, environment)
+        if environment is not None:
+            raise UsageError(f"{self._document.path} lists its servers itself, for every environment; leave it out")
         if not isinstance(given, list) or not given:
             text = "no servers; list at least one with a name and mcp: or rest:, or name a configuration file"
             self._whole.complain(("servers",), text)

@@ -9,11 +9,10 @@ from checker.bench.faults import all_faults
 from checker.bench.plan import Arrivals, Limits, Model, Operation, Output, Plan, Scenario, Threshold
 from checker.bench.stages import shorthand
 from checker.bench.targets import probe_kind
-from checker.bench.thresholds import Metric
+from checker.bench.thresholds import Metric, canonical
 from checker.errors import UsageError
 from checker.settings.adhoc import adhoc
 from checker.settings.bench.source import escaped_values, source_of
-from checker.settings.bench.thresholds import named
 
 RATE_PER_S = 50.0
 DURATION_S = 30.0
@@ -116,7 +115,7 @@ def _threshold(text: str, abort: bool) -> Threshold:
     """
     metric, _, expression = text.rpartition(":")
     try:
-        return named(Threshold(metric=metric or Metric.RESPONSE_TIME, expression=expression.strip(), abort=abort))
+        return canonical(Threshold(metric=metric or Metric.RESPONSE_TIME, expression=expression.strip(), abort=abort))
     except ValueError as error:
         raise UsageError(f"--threshold {text}: {error}") from None
 

@@ -26,8 +26,9 @@ def _scenario(values: Any, source: Source) -> Scenario | None:
         source.complain((), "not a scenario; write operation: and rate: with duration:, indented below")
         return None
     before = len(source.problems)
-    for theirs in values.keys() & _K6.keys():
-        source.complain((theirs,), f"k6's word; here it is {_K6[theirs]}")
+    for key in values:
+        if key in _K6:
+            source.complain((key,), f"k6's word; here it is {_K6[key]}")
     entry = validated(ScenarioEntry, {key: value for key, value in values.items() if key not in _K6}, source)
     if entry is None:
         return None
@@ -48,8 +49,8 @@ _K6 = {
     "executor": "rate:, users: or stages: with model:",
     "vus": "users:",
     "startTime": "start_after:",
-    "startRate": "a first stage that takes 0s",
-    "startVUs": "a first stage that takes 0s",
+    "startRate": "a first stage of kind: warm_up",
+    "startVUs": "a first stage of kind: warm_up",
     "timeUnit": "left out: rates are per second",
     "preAllocatedVUs": "max_in_flight:",
     "maxVUs": "max_in_flight:",

@@ -13,7 +13,6 @@ from typing import Any
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.http import shown_url
-from checker.settings.overlay import spelled_out
 
 LEFT_OUT = "left_out"
 """The key that lists what is not in the source."""
@@ -70,8 +69,8 @@ def _shown(server: Server, entry: Any) -> dict[str, Any]:
 
 def _written(options: Any, entry: Any, kind: str) -> str:
     """The address as it stands in the file; as it was understood, where it stands elsewhere."""
-    given = spelled_out(entry).get(kind) if isinstance(entry, Mapping) else None
-    url = given.get("url") if isinstance(given, Mapping) else None
+    given = entry.get(kind) if isinstance(entry, Mapping) else None
+    url = given.get("url") if isinstance(given, Mapping) else given
     return url if isinstance(url, str) else escaped(options.url)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checker.bench.plan import Threshold
-from checker.bench.thresholds import condition, parsed_metric
+from checker.bench.thresholds import canonical, parsed_metric
 from checker.settings.bench.shapes import SPELLINGS, ThresholdEntry
 from checker.settings.document import Place
 from checker.settings.validate import Source, validated
@@ -65,18 +65,7 @@ def _threshold(metric: str, entry: Any, source: Source) -> Threshold | None:
         delay=spelled.delay,
     )
     try:
-        return named(threshold)
+        return canonical(threshold)
     except ValueError as error:
         source.complain((), str(error))
         return None
-
-
-def named(threshold: Threshold) -> Threshold:
-    """The threshold under the metric's own name, where it was called as in k6; raises ValueError for a wrong one."""
-    return Threshold(
-        metric=condition(threshold).metric_text,
-        expression=threshold.expression,
-        over=threshold.over,
-        abort=threshold.abort,
-        delay=threshold.delay,
-    )
