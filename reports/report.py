@@ -152,3 +152,5 @@ class Report:
     """What else to know, as words and values: objective, slot width, samples."""
     notes: Sequence[str] = field(default_factory=tuple)
     """What the reader must keep in mind: what was left out, and why."""
+    until_now: bool = True
+    """Whether its time ends with the moment at which it was made."""
