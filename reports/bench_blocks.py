@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from zlib import crc32
 
 import numpy as np
 
 from checker.bench.plan import Model
 from checker.bench.results import BenchRun, Slot
 from checker.bench.summary import BLOCK_S, Summary, blocks, measured_stages
+from reports.report import Column, Kind
 from reports.stats import Floats
 from reports.stats.intervals import fewest
 from storage.rollups.histogram import GROWTH, Cells
@@ -61,6 +63,27 @@ class Key:
         return " ".join(part for part in (self.scenario, self.operation, self.server or "all servers", cell) if part)
 
 
+def key_columns(keys: Collection[Key]) -> list[Column]:
+    """The columns that name these, and the statistic; cells of a suite only where there are some."""
+    cell = [
+        Column("users", "Users", Kind.COUNT, words="Of a suite: the cell."),
+        Column("servers", "Servers", Kind.COUNT),
+    ]
+    return [
+        Column("scenario", "Scenario"),
+        Column("operation", "Operation"),
+        Column("server", "Server", words="Empty: all servers of the scenario together."),
+        *(cell if any(key.users for key in keys) else []),
+        Column("statistic", "Statistic", words="Of a block; its name ends with the unit."),
+    ]
+
+
+def key_cells(key: Key, statistic: Statistic, keys: Collection[Key]) -> list[str | int]:
+    """The values under `key_columns` of the same keys."""
+    cell = [key.users, key.servers] if any(one.users for one in keys) else []
+    return [key.scenario, key.operation, key.server, *cell, statistic.value]
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """A series in blocks; every array has a value for each, NaN where the block has too few answers for it."""
@@ -105,16 +128,20 @@ def values_of(some: Sequence[Summary], closed: bool) -> Blocks:
 
 
 def quantile_ms(cells: Cells, q: float) -> float:
-    """A quantile of one histogram, in its bin by how many of the bin's samples are below; NaN for too few samples.
+    """A quantile of one histogram, somewhere in its share of its bin by chance; NaN for too few samples.
 
-    Middles of bins would make most blocks equal, and a test by ranks takes equal values for more alike than they are.
+    Middles of bins would make many blocks equal, and a test by ranks takes equal values for more alike than they are.
+    The same histogram always gives the same value.
     """
     total = int(cells.count.sum())
     if total < fewest(q):
         return math.nan
+    rank = math.ceil(q * total - 1e-9)
     reached = np.cumsum(cells.count)
-    place = int(np.searchsorted(reached, q * total))
-    inside = 1 - (reached[place] - q * total) / cells.count[place]
+    place = int(np.searchsorted(reached, rank))
+    many = int(cells.count[place])
+    chance = np.random.default_rng(crc32(cells.bin.tobytes() + cells.count.tobytes())).random()
+    inside = (rank - int(reached[place]) + many - chance) / many
     return float(GROWTH ** (cells.bin[place] + inside) / 1000)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports.bench_blocks import FEWEST_ANSWERS, QUANTILES, Statistic
+from reports.bench_blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
 from reports.bench_compare import BenchComparison, Effects, Row
 from reports.bench_sides import Side
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
@@ -47,6 +47,7 @@ def report_of(compared: BenchComparison, effects: Effects) -> Report:
             ("block", f"{effects.block_s:g} s"),
         ),
         notes=compared.notes,
+        until_now=False,
     )
 
 
@@ -130,13 +131,9 @@ def _size(row: Row) -> float:
 
 
 def _rows(compared: BenchComparison, effects: Effects) -> Section:
+    keys = {row.key for row in compared.rows}
     columns = [
-        Column("scenario", "Scenario"),
-        Column("operation", "Operation"),
-        Column("server", "Server", words="Empty: all servers of the scenario together."),
-        Column("users", "Users", Kind.COUNT, words="Of a suite: the cell."),
-        Column("servers", "Servers", Kind.COUNT),
-        Column("statistic", "Statistic", words="Of a block; its name ends with the unit."),
+        *key_columns(keys),
         Column("baseline", "Baseline", Kind.NUMBER, words="Median of the blocks."),
         Column("candidate", "Candidate", Kind.NUMBER),
         Column("difference", "Difference", Kind.NUMBER, words="Of the medians."),
@@ -150,9 +147,8 @@ def _rows(compared: BenchComparison, effects: Effects) -> Section:
     ]
     table = []
     for row in _sorted(compared.rows):
-        key, one = row.key, row.comparison
-        head = [key.scenario, key.operation, key.server, key.users or None, key.servers or None, row.statistic.value]
-        table.append([*head, *_numbers(one), *row.blocks, *_said(row)])
+        head = key_cells(row.key, row.statistic, keys)
+        table.append([*head, *_numbers(row.comparison), *row.blocks, *_said(row)])
     text = (
         f"Worse or better is a Mann-Whitney p below {effects.alpha:g} (Holm, all rows) and medians of blocks that are "
         f"{_least(effects)} apart; same is an interval of their difference within that."
@@ -164,8 +160,9 @@ def _numbers(one: Comparison | None) -> list[Any]:
     if one is None:
         return [None] * 6
     sides = [None if math.isnan(value) else value for value in (one.baseline, one.candidate)]
-    apart = [None] * 3 if one.difference is None else [one.difference.value, one.difference.low, one.difference.high]
-    return [*sides, *apart, one.p_adjusted]
+    if one.difference is None:
+        return [*sides, *([None] * 4)]
+    return [*sides, one.difference.value, one.difference.low, one.difference.high, one.p_adjusted]
 
 
 def _said(row: Row) -> list[Any]:

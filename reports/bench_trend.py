@@ -11,7 +11,7 @@ import numpy as np
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import BLOCK_S
-from reports.bench_blocks import QUANTILES, Key, Statistic, blocks_of
+from reports.bench_blocks import QUANTILES, Key, Statistic, blocks_of, key_cells, key_columns
 from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent
@@ -66,6 +66,7 @@ def build(runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float
         servers=len({one.server for run in ordered for one in run.series}),
         facts=(("runs", str(len(ordered))), ("block", f"{block_s:g} s")),
         notes=tuple(left_out),
+        until_now=False,
     )
 
 
@@ -122,24 +123,10 @@ def _level(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> Level:
     return Level.WARNING if any(one.worse for one in trends) else Level.GOOD
 
 
-_KEY_COLUMNS = (
-    Column("scenario", "Scenario"),
-    Column("operation", "Operation"),
-    Column("server", "Server", words="Empty: all servers of the scenario together."),
-    Column("users", "Users", Kind.COUNT, words="Of a suite: the cell."),
-    Column("servers", "Servers", Kind.COUNT),
-    Column("statistic", "Statistic", words="Of a block; its name ends with the unit."),
-)
-
-
-def _head(trend: _Trend) -> list[object]:
-    key = trend.key
-    return [key.scenario, key.operation, key.server, key.users or None, key.servers or None, trend.statistic.value]
-
-
 def _newest(trends: Sequence[_Trend]) -> Section:
+    keys = {one.key for one in trends}
     columns = [
-        *_KEY_COLUMNS,
+        *key_columns(keys),
         Column("runs", "Runs", Kind.COUNT),
         Column("newest", "Newest", Kind.NUMBER, words="Median of the blocks of the newest run that has any."),
         Column("median", "Median", Kind.NUMBER, words="Of the runs."),
@@ -151,13 +138,24 @@ def _newest(trends: Sequence[_Trend]) -> Section:
     for one in trends:
         known = [value for value in one.points if not math.isnan(value)]
         told = len(one.changes) if one.known >= FEWEST_POINTS else Insufficient(one.known, FEWEST_POINTS)
-        table.append([*_head(one), one.known, known[-1], float(np.median(known)), min(known), max(known), told])
+        table.append(
+            [
+                *key_cells(one.key, one.statistic, keys),
+                one.known,
+                known[-1],
+                float(np.median(known)),
+                min(known),
+                max(known),
+                told,
+            ]
+        )
     return Section("series", "Series", Table(columns, table), "A point is the median of the blocks of a run.")
 
 
 def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
+    keys = {one.key for one in moved}
     columns = [
-        *_KEY_COLUMNS,
+        *key_columns(keys),
         Column("benchmark_id", "From run", Kind.COUNT, words="The first run of the new level."),
         Column("started_at", "Started", Kind.TIME),
         Column("before", "Before", Kind.NUMBER, words="Median of the runs since the change before."),
@@ -167,7 +165,7 @@ def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
     ]
     table = [
         [
-            *_head(one),
+            *key_cells(one.key, one.statistic, keys),
             runs[change.index].id,
             runs[change.index].started_at_ms,
             change.before,
@@ -182,14 +180,15 @@ def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
 
 
 def _points(runs: Sequence[BenchRun], trends: Sequence[_Trend], marks: Sequence[tuple[BenchRun, str]]) -> Section:
+    keys = {one.key for one in trends}
     columns = [
         Column("benchmark_id", "Run", Kind.COUNT),
         Column("started_at", "Started", Kind.TIME),
-        *_KEY_COLUMNS,
+        *key_columns(keys),
         Column("value", "Value", Kind.NUMBER),
     ]
     table = [
-        [run.id, run.started_at_ms, *_head(one), value]
+        [run.id, run.started_at_ms, *key_cells(one.key, one.statistic, keys), value]
         for one in trends
         for run, value in zip(runs, one.points, strict=True)
         if not math.isnan(value)

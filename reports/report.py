@@ -206,3 +206,5 @@ class Report:
     """What the reader must keep in mind: what was left out, and why."""
     sign: str = ""
     """What stands before the verdict on a page, where the word of the level says too little."""
+    until_now: bool = True
+    """Whether its time ends with the moment at which it was made."""

@@ -26,7 +26,8 @@ def text(report: Report, stream: TextIO) -> None:
     out = console(stream)
     out.print(Text(report.verdict, style=_LEVELS[report.level]))
     of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
-    out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to now (UTC)")
+    until = "now" if report.until_now else when(report.until_ms)
+    out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to {until} (UTC)")
     for section in report.sections:
         if section.table is not None and section.table.rows:
             out.print()
