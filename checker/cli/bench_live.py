@@ -1,0 +1,102 @@
+"""What is seen of a load test while it goes on: a picture on a terminal, lines elsewhere, or JSON for machines.
+
+Each is told of every second (`checker.bench.player.Watcher`) and never ends the run, whatever happens to its output: a
+view that fails, as when its pipe is closed, is not shown any more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+from rich.console import Console
+from rich.live import Live as LivePicture
+
+from checker.bench.live import Live, Moment
+from checker.bench.player import Second, Watcher
+from checker.cli.bench_json_lines import json_line
+from checker.cli.bench_picture import picture
+from checker.cli.bench_words import plain_line
+
+EVERY_S = 5.0
+"""Between two plain lines."""
+
+
+@contextmanager
+def live_view(
+    wanted: bool = True, json_lines: bool = False, console: Console | None = None, stdout: IO[str] | None = None
+) -> Iterator[Watcher]:
+    """Who is to be told of the seconds of one run.
+
+    ``json_lines`` writes one JSON object per second on standard output, and nothing else is shown. Otherwise standard
+    error has the picture, if it is a terminal that can redraw lines, or else a line every five seconds.
+    """
+    shown = console or Console(stderr=True)
+    if json_lines:
+        yield _Guarded(_json_lines(stdout or sys.stdout))
+    elif not wanted:
+        yield lambda second: None
+    elif shown.is_terminal and not shown.is_dumb_terminal:
+        with _redrawn(shown) as show:
+            yield _Guarded(show)
+    else:
+        yield _Guarded(_plain_lines(shown.file))
+
+
+class _Guarded:
+    """Adds up the news and shows them, until showing fails."""
+
+    def __init__(self, show: Callable[[Moment], None]) -> None:
+        self._show, self._failed, self._live = show, False, Live()
+
+    def __call__(self, second: Second) -> None:
+        if self._failed:
+            return
+        try:
+            self._show(self._live.take(second))
+        except Exception:  # whatever it is, the load test is worth more than its picture
+            self._failed = True
+
+
+@contextmanager
+def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
+    """Without rich's own thread, which would take time from the run at moments of its own."""
+    live = LivePicture(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    with suppress(OSError):
+        live.start()
+
+    def show(moment: Moment) -> None:
+        live.update(picture(moment, console.width, not console.options.ascii_only), refresh=True)
+
+    try:
+        yield show
+    finally:
+        with suppress(OSError):
+            live.stop()
+
+
+def _plain_lines(out: IO[str]) -> Callable[[Moment], None]:
+    next_s, said = EVERY_S, ""
+
+    def show(moment: Moment) -> None:
+        nonlocal next_s, said
+        if moment.note != said:
+            said = moment.note
+            if said:
+                print(f"{moment.at_s:6.0f} s  {said}", file=out, flush=True)
+        if moment.at_s + 0.5 >= next_s:
+            next_s = (moment.at_s + 0.5) // EVERY_S * EVERY_S + EVERY_S
+            print(plain_line(moment), file=out, flush=True)
+
+    return show
+
+
+def _json_lines(out: IO[str]) -> Callable[[Moment], None]:
+    def show(moment: Moment) -> None:
+        print(json_line(moment), file=out, flush=True)
+
+    return show

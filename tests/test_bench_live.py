@@ -1,0 +1,383 @@
+"""What is seen of a load test while it goes on, as recorded from terminals of many kinds, pipes and JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from checker.bench.live import Live, Moment
+from checker.bench.player import Second
+from checker.bench.results import (
+    BenchKind,
+    BenchRun,
+    BenchState,
+    Series,
+    Slot,
+    StageSpan,
+    ThresholdResult,
+    WorkerSecond,
+)
+from checker.cli.bench_live import live_view
+from checker.cli.bench_picture import picture, sparkline
+from checker.cli.bench_words import clock, milliseconds
+from storage.rollups.histogram import Cells
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "bench-judgement.md"
+
+
+def stage(name: str, from_s: float, until_s: float, levels: tuple[float, float], measured: bool = True) -> StageSpan:
+    return StageSpan(
+        scenario="checkout",
+        name=name,
+        kind=name,
+        measured=measured,
+        from_s=from_s,
+        until_s=until_s,
+        start_level=levels[0],
+        end_level=levels[1],
+    )
+
+
+def threshold(expression: str, value: float | None, passed: bool) -> ThresholdResult:
+    return ThresholdResult(
+        metric="response_time", expression=expression, over_s=None, value=value, passed=passed, aborted=False
+    )
+
+
+RUN = BenchRun(
+    id=None,
+    name="shop",
+    kind=BenchKind.LOAD,
+    state=BenchState.RUNNING,
+    started_at_ms=0,
+    finished_at_ms=None,
+    checker_version="0",
+    plan={},
+    plan_digest="",
+    seed=1,
+    workers=1,
+    slot_s=1,
+    environment={},
+    series=(Series(scenario="checkout", operation="rest", model="open", server="a", url="http://a/"),),
+    stages=(stage("ramp_up", 0, 10, (0, 200), measured=False), stage("hold", 10, 90, (200, 200))),
+    slots=(),
+    health=(),
+)
+
+
+def health(at_s: int, **changes: Any) -> WorkerSecond:
+    quiet = WorkerSecond(
+        worker=0,
+        at_s=at_s,
+        cpu_ratio=0.34,
+        lag_p99_us=300,
+        lag_max_us=900,
+        late_p99_us=200,
+        gc_us=0,
+        in_flight=12,
+        backlog=0,
+        descriptors=20,
+        ports=20,
+        memory_bytes=0,
+    )
+    return replace(quiet, **changes)
+
+
+def second(at_s: int, times_us: Sequence[int] = (4_000,) * 99 + (30_000,), failed: int = 0, **changes: Any) -> Second:
+    """One second's news, told at its end: a hundred operations."""
+    at_stage = 0 if at_s <= 10 else 1
+    slot = Slot(
+        series=0,
+        stage=at_stage,
+        at_s=at_s - 1,
+        offered=len(times_us) + failed,
+        ok=len(times_us),
+        done_ok=len(times_us),
+        failed=failed,
+        done_failed=failed,
+        reasons={"timeout": failed} if failed else {},
+        max_us=max(times_us, default=0),
+        response=Cells.of_values(np.zeros(len(times_us), np.int64), np.array(times_us, np.int64)).blobs(1)[0],
+    )
+    made = Second(
+        run=RUN, at_s=float(at_s), until_s=90.0, stages=(at_stage,), slots=(slot,), health=(health(at_s - 1),)
+    )
+    return replace(made, **changes)
+
+
+def after(seconds: Sequence[Second]) -> Moment:
+    live = Live()
+    return [live.take(one) for one in seconds][-1]
+
+
+def lines_of(moment: Moment, width: int, unicode: bool = True) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(picture(moment, width, unicode))
+    return out.getvalue().splitlines()
+
+
+def seen(seconds: Sequence[Second], **console: Any) -> str:
+    """Everything that a terminal got."""
+    out = io.StringIO()
+    with live_view(console=Console(file=out, **console)) as watcher:
+        assert [watcher(one) for one in seconds] == [None] * len(seconds)
+    return out.getvalue()
+
+
+def json_of(seconds: Sequence[Second]) -> list[dict[str, Any]]:
+    out = io.StringIO()
+    with live_view(json_lines=True, stdout=out) as watcher:
+        for one in seconds:
+            watcher(one)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+# Adding up
+
+
+def test_rates_are_those_of_the_news_and_of_the_last_five_seconds() -> None:
+    moment = after([second(at, (4_000,) * 100 * at) for at in range(1, 11)])
+    assert moment.now.ok == pytest.approx(1000)
+    assert moment.recent.ok == pytest.approx((600 + 700 + 800 + 900 + 1000) / 5)
+    assert moment.history == pytest.approx([100.0 * at for at in range(1, 11)])
+
+
+def test_times_of_the_run_are_those_of_measured_stages_and_the_recent_ones_of_all() -> None:
+    live = Live()
+    warm = [live.take(second(at, (50_000,) * 10)) for at in range(1, 11)][-1]
+    assert (warm.run_times.samples, warm.run_times.p50_ms, warm.recent_times.samples) == (0, None, 50)
+    held = [live.take(second(at)) for at in range(11, 21)][-1]
+    assert held.run_times.samples == 1000
+    assert held.run_times.p50_ms == pytest.approx(4, rel=0.01)
+    assert held.run_times.max_ms == 30.0
+
+
+@given(st.lists(st.lists(st.integers(1, 10**7), max_size=30), min_size=1, max_size=12))
+def test_what_is_added_up_second_by_second_is_the_same_as_all_at_once(times_us: list[list[int]]) -> None:
+    every = [one for some in times_us for one in some]
+    moment = after([second(11 + at, some) for at, some in enumerate(times_us)])
+    assert (moment.ok, moment.run_times.samples) == (len(every), len(every))
+    assert moment.run_times.max_ms == (max(every) / 1000 if every else None)
+    if every:
+        assert moment.run_times.p50_ms == pytest.approx(sorted(every)[(len(every) + 1) // 2 - 1] / 1000, rel=0.0101)
+
+
+def test_the_level_of_a_ramp_moves_with_its_progress() -> None:
+    (stage_now,) = after([second(5)]).stages
+    assert (stage_now.progress_ratio, stage_now.level, stage_now.unit, stage_now.measured) == (0.5, 100.0, "/s", False)
+
+
+def test_the_client_is_bound_for_as_long_as_its_newest_second_is() -> None:
+    live = Live()
+    bound = live.take(second(20, health=(health(19, cpu_ratio=0.97),))).client
+    assert bound is not None
+    assert (bound.bound, bound.bound_s) == ("worker 0 used 97 % of its core", 1)
+    after_it = live.take(second(21)).client
+    assert after_it is not None
+    assert (after_it.bound, after_it.bound_s) == ("", 1)
+
+
+# On a terminal
+
+
+def test_picture_shows_stage_rates_times_errors_client_and_thresholds() -> None:
+    run = replace(RUN, thresholds=(threshold("p(95)<500", 4.0, True), threshold("max<20", 30.0, False)))
+    moment = after([second(at, failed=2 if at > 40 else 0, run=run) for at in range(1, 43)])
+    text = lines_of(moment, 80)
+    assert text == [
+        "shop  load  0:42 of 1:30  0:48 left",
+        "stage      ━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  40 %  200/s  hold",
+        "per second   offered achieved       ok   failed",
+        f"                 102      102      100        2  {'█' * 30}",
+        "latency          p50      p95      p99      max",
+        "  last 5 s   3.97 ms  3.97 ms  3.97 ms    30 ms",
+        "  run        3.97 ms  3.97 ms  3.97 ms    30 ms",
+        "errors     4  timeout 4",
+        "client     CPU 34 %  lag 0.3 ms  late 0.2 ms  in flight 12  waiting 0",
+        "threshold  ok      response_time p(95)<500  now 4",
+        "threshold  BROKEN  response_time max<20  now 30",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 132, 200])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_no_line_is_wider_than_the_terminal(width: int, unicode: bool) -> None:
+    run = replace(RUN, name="a plan with a long name " * 4, thresholds=(threshold("p(99)<12345" * 10, 3.0, True),))
+    stages = tuple(replace(RUN.stages[1], name=f"a stage with a long name {at}") for at in range(6))
+    moment = after(
+        [
+            second(
+                at,
+                failed=10**6 if at == 1 else 0,
+                run=replace(run, stages=stages),
+                stages=tuple(range(6)),
+                note="x" * 50,
+            )
+            for at in range(1, 130)
+        ]
+    )
+    text = lines_of(moment, width, unicode)
+    assert max(map(len, text)) <= width
+    assert "and 2 more stages" in "\n".join(text)
+    assert unicode or "\n".join(text).isascii()
+
+
+def test_at_60_columns_everything_of_the_client_can_be_read() -> None:
+    text = "\n".join(lines_of(after([second(1)]), 60))
+    assert "CPU 34 %  lag 0.3 ms  late 0.2 ms" in text
+    assert "in flight 12  waiting 0" in text
+    assert "…" not in text
+
+
+def test_a_bound_client_is_said_in_words_and_not_by_colour_alone() -> None:
+    bound = second(12, health=(health(11, cpu_ratio=0.97),))
+    assert "CLIENT-BOUND: worker 0 used 97 % of its core" in lines_of(after([bound]), 80)[-1]
+    assert lines_of(after([bound, second(13)]), 80)[-1].strip() == "client-bound for 1 s until now"
+
+
+def test_a_terminal_is_redrawn_in_place_and_left_clean() -> None:
+    text = seen([second(11), second(12)], force_terminal=True, width=80)
+    assert "0:11 of 1:30" in text
+    assert "0:12 of 1:30" in text
+    assert "\x1b[1A" in text  # up, to where the picture began
+    assert text.endswith("\x1b[2K")  # the last line cleared
+
+
+def test_without_colour_nothing_is_coloured() -> None:
+    broken = replace(RUN, thresholds=(threshold("max<20", 30.0, False),))
+    colours = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
+    some = [second(11, failed=1, run=broken, health=(health(10, cpu_ratio=1.0),))]
+    assert colours.search(seen(some, force_terminal=True, width=80, color_system="standard"))
+    assert not colours.search(seen(some, force_terminal=True, width=80, color_system="standard", no_color=True))
+
+
+def test_an_update_costs_less_than_2_ms_of_cpu() -> None:
+    """Of a run with 60 series, on a terminal that is a string."""
+    some = [replace(second(at), slots=second(at).slots * 60) for at in range(1, 41)]
+    with live_view(console=Console(file=io.StringIO(), force_terminal=True, width=100)) as watcher:
+        took = []
+        for one in some:
+            begun = time.thread_time()
+            watcher(one)
+            took.append(time.thread_time() - begun)
+    assert sorted(took)[len(took) // 2] < 0.002
+
+
+# Elsewhere
+
+
+@pytest.mark.parametrize("console", [{"force_terminal": False}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}])
+def test_elsewhere_there_is_a_plain_line_every_five_seconds(console: dict[str, Any]) -> None:
+    text = seen([second(at, failed=1 if at == 13 else 0) for at in range(1, 24)], **console)
+    assert "\x1b" not in text
+    assert [line.split()[0] for line in text.splitlines()] == ["5", "10", "15", "20"]
+    assert text.splitlines()[2] == (
+        "    15 s  hold 200/s  offered 100/s achieved 100/s ok 100/s"
+        "  p50 3.97 ms p95 3.97 ms p99 3.97 ms  errors 1 (timeout 1)"
+    )
+
+
+def test_a_note_is_said_once_when_it_comes() -> None:
+    text = seen([second(at, note="waiting for late answers" if at > 1 else "") for at in range(1, 5)])
+    assert text.splitlines() == ["     2 s  waiting for late answers"]
+
+
+def test_nothing_is_shown_where_it_is_not_wanted() -> None:
+    out = io.StringIO()
+    with live_view(wanted=False, console=Console(file=out, force_terminal=True)) as watcher:
+        assert watcher(second(5)) is None
+    assert out.getvalue() == ""
+
+
+# JSON lines
+
+
+def test_json_lines_have_one_object_for_every_second() -> None:
+    documents = json_of([second(11), second(12, failed=3)])
+    assert [document["at_s"] for document in documents] == [11, 12]
+    last = documents[-1]
+    assert (last["ok_per_s"], last["failed_per_s"], last["reasons"]) == (100, 3, {"timeout": 3})
+    assert (last["response"]["samples"], last["run_response"]["samples"]) == (100, 200)
+    assert last["stages"] == [
+        {
+            "scenario": "checkout",
+            "stage": "hold",
+            "kind": "hold",
+            "measured": True,
+            "progress_ratio": 0.025,
+            "level": 200,
+            "unit": "/s",
+        }
+    ]
+    assert last["client"]["bound"] is None
+
+
+def keys(document: Any) -> set[str]:
+    if isinstance(document, list):
+        return set().union(*map(keys, document))
+    if not isinstance(document, dict):
+        return set()
+    return set(document).union(*(keys(value) for name, value in document.items() if name != "reasons"))
+
+
+def test_every_key_of_json_lines_is_documented() -> None:
+    run = replace(RUN, thresholds=(threshold("max<20", None, False),))
+    (document,) = json_of([second(11, run=run)])
+    text = DOCUMENT.read_text()
+    assert [key for key in sorted(keys(document)) if f"`{key}`" not in text] == []
+
+
+# Never in the way
+
+
+class Broken(io.StringIO):
+    """Output that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_output_that_fails_ends_the_view_and_not_the_run() -> None:
+    for options in ({"json_lines": True, "stdout": Broken()}, {"console": Console(file=Broken())}):
+        with live_view(**options) as watcher:  # type: ignore[arg-type]
+            assert [watcher(second(at)) for at in (5, 10, 15)] == [None, None, None]
+
+
+def test_news_without_anything_in_them_are_shown_as_well() -> None:
+    empty = Second(run=replace(RUN, series=(), stages=()), at_s=0.0, until_s=0.0, stages=(), slots=(), health=())
+    assert "p50 - p95 - p99 -" in seen([replace(empty, at_s=5.0)])
+    assert lines_of(after([empty]), 60)[0] == "shop  load  0:00 of 0:00  0:00 left"
+
+
+# Words
+
+
+def test_a_sparkline_is_as_wide_as_asked_and_its_highest_is_full() -> None:
+    assert sparkline([0, 5, 10], 10) == "▁▅█"
+    assert sparkline([1, 0, 0], 2) == "▁▁"
+    assert sparkline([], 5) == sparkline([1, 2], 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "-"), (0.4212, "0.421 ms"), (4.0, "4 ms"), (123.4, "123 ms"), (1234.5, "1,234 ms"), (12_345.0, "12.3 s")],
+)
+def test_milliseconds_have_three_digits(value: float | None, words: str) -> None:
+    assert milliseconds(value) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0:00"), (-3, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
+def test_clock_counts_up_from_minutes(seconds: float, words: str) -> None:
+    assert clock(seconds) == words
