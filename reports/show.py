@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as TextTable
 from rich.text import Text
 
@@ -16,7 +17,8 @@ from reports.documents import iso
 from reports.report import Column, Insufficient, Kind, Level, Report, Section
 from reports.tables import COLOURS, console
 
-_LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
+LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
+"""The style of each level on a terminal."""
 _RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
@@ -24,10 +26,15 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 def text(report: Report, stream: TextIO) -> None:
     """Write the report for people: the verdict first, then every section that has rows."""
     out = console(stream)
-    out.print(Text(report.verdict, style=_LEVELS[report.level]))
+    out.print(Text(report.verdict, style=LEVELS[report.level]))
     of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
     until = "now" if report.until_now else when(report.until_ms)
     out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to {until} (UTC)")
+    sections_text(report, out)
+
+
+def sections_text(report: Report, out: Console) -> None:
+    """Write every section that has rows, and the notes."""
     for section in report.sections:
         if section.table is not None and section.table.rows:
             out.print()

@@ -359,8 +359,10 @@ def _counted(
     keys = sorted({*zip(stage.tolist(), at.tolist(), strict=True)})
     places = {key: number for number, key in enumerate(keys)}
     slot = np.array([places[key] for key in zip(stage.tolist(), at.tolist(), strict=True)])
-    by_time = {time: number for number, (_, time) in enumerate(keys)}
-    ended = np.array([by_time.get(time, -1) for time in done.tolist()])
+    times = np.array([time for _, time in keys])
+    order = np.argsort(times, kind="stable")
+    after = np.searchsorted(times[order], done)
+    ended = np.where(after < len(order), order[np.minimum(after, len(order) - 1)], -1)
     size, response = len(keys), service + late
     good = ~failed
 

@@ -10,6 +10,7 @@ import numpy as np
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary
 from reports.bench.timeline import Timeline, of_series, stage_spans
+from reports.bench.verdict import is_closed
 from reports.bench.widen import width_s
 from reports.report import Chart, Column, Kind, Line, Section, Shape, Span, Table
 from reports.show import duration
@@ -63,7 +64,10 @@ def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
     chart = line.chart("Operations by time and response time", Shape.HEAT, lines, "ms", spans, log=True)
     columns = [Column("band", "Response time"), Column("n", "Operations", Kind.COUNT)]
     rows = [[one.label, round(sum(value or 0 for value in one.values))] for one in lines]
-    text = "The darker, the more operations. A freeze is a slope that comes down to its end."
+    freeze = "A freeze is a slope that comes down to its end."
+    if is_closed(run):
+        freeze = "Closed model: a freeze is a gap after as many long operations as there are users."
+    text = f"The darker, the more operations. {freeze}"
     table = Table(columns, [row for row in rows if row[1]])
     return Section("heat", "Time and latency", table, text, [replace(chart, edges=edges)])
 

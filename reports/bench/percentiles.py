@@ -30,8 +30,7 @@ def quantile_cell(summary: Summary, q: float, histogram: HistogramName = "respon
         return None
     if n < fewest(q):
         return Insufficient(n, fewest(q))
-    value = summary.quantile_us(q, histogram)
-    return None if value is None else value / 1000
+    return _within_longest(summary, summary.quantile_us(q, histogram), histogram)
 
 
 def samples(summary: Summary, histogram: HistogramName = "response") -> int:
@@ -41,10 +40,17 @@ def samples(summary: Summary, histogram: HistogramName = "response") -> int:
 
 def longest_ms(summary: Summary, histogram: HistogramName = "response") -> float | None:
     """The longest sample: exact of response times, within 1 % of the others."""
-    value = summary.quantile_us(1.0, histogram)
     if histogram == "response" and summary.max_us:
         return summary.max_us / 1000
-    return None if value is None else value / 1000
+    return _within_longest(summary, summary.quantile_us(1.0, histogram), histogram)
+
+
+def _within_longest(summary: Summary, value_us: float | None, histogram: HistogramName) -> float | None:
+    """In milliseconds. No part of an operation takes longer than the longest: a bin's middle may say so."""
+    if value_us is None:
+        return None
+    longest_us = summary.max_us if histogram in ("service", "first_byte") and summary.max_us else value_us
+    return min(value_us, longest_us) / 1000
 
 
 def cells(summary: Summary, histogram: HistogramName) -> list[Any]:

@@ -132,8 +132,9 @@ def latencies(summary: Summary) -> list[Any]:
 
 def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     """Counts and rates of each server and operation."""
+    closed = any(series.model == "closed" for series, _ in every)
     p95 = Column("response_p95_ms", "p95", Kind.DURATION, "response", MEASURES["response"][1])
-    columns = [*head_columns(run), Column("model", "Model", wide=True), *rate_columns(), *count_columns(), p95]
+    columns = [*head_columns(run), Column("model", "Model", wide=closed), *rate_columns(), *count_columns(), p95]
     rows = [
         [*head(run, series), words_of(series), *rates(one), *counts(one), quantile_cell(one, 0.95)]
         for series, one in every
@@ -145,7 +146,7 @@ def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
         mixed = models.pop() if len(models) == 1 else "open and closed"
         rows.insert(0, ["all", *empty, mixed, *rates(whole), *counts(whole), quantile_cell(whole, 0.95)])
     text = "Measured stages alone, without warm-up, ramps and cool-down. What failed is in rates, and in no percentile."
-    if any(series.model == "closed" for series, _ in every):
+    if closed:
         text += f" {CLOSED[0].upper()}{CLOSED[1:]}."
     return Section("summary", "Servers and operations", Table(columns, rows), text)
 
@@ -179,15 +180,18 @@ def stages(run: BenchRun) -> Section:
         Column("start_level", "Level", Kind.NUMBER, "from"),
         Column("end_level", "Level", Kind.NUMBER, "to", "Arrivals per second over all servers, or users."),
         *rate_columns(),
-        *latency_columns(),
-        *count_columns(),
+        *(Column(f"response_{name}_ms", name, Kind.DURATION, "response") for name in ("p50", "p95", "p99", "max")),
+        Column("service_p99_ms", "p99", Kind.DURATION, "service"),
+        Column("late_p99_ms", "p99", Kind.DURATION, "late"),
     ]
     rows = []
     for at, span in enumerate(run.stages):
         one = of_stage(run, at)
         names = [span.name, *([span.scenario] if several else []), span.kind, "yes" if span.measured else "no"]
         place = [clock(span.from_s), clock(span.until_s), span.start_level, span.end_level]
-        rows.append([*names, *place, *rates(one), *latencies(one), *counts(one)])
+        found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentiles.longest_ms(one)]
+        found += [quantile_cell(one, 0.99, "service"), quantile_cell(one, 0.99, "late")]
+        rows.append([*names, *place, *rates(one), *found])
     return Section("stages", "Stages", Table(columns, rows), "Each stage alone, also those that no other table counts.")
 
 

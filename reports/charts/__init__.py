@@ -14,6 +14,8 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
 from reports.charts.heat import heat
@@ -26,6 +28,7 @@ from reports.slim import slim
 __all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]
 
 _PNG_DPI = 100
+_HEAD, _MOST_KEYS, _MOST_LETTERS = 40, 8, 24
 _SVG_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[Key], str]]] = {
     Shape.LINES: lines,
@@ -89,15 +92,7 @@ def _file(chart: Chart, images: str) -> bytes:
     if drawn is None:
         return b""
     figure, keys, _ = drawn
-    named = ", ".join(key.label for key in keys)
-    height = figure.get_size_inches()[1] * INCH
-    figure.set_size_inches(figure.get_size_inches()[0], (height + 34) / INCH)
-    for axes in figure.axes:
-        box = axes.get_position()
-        scale = height / (height + 34)
-        axes.set_position((box.x0, box.y0 * scale, box.width, box.height * scale))
-    figure.text(0.01, 1 - 14 / (height + 34), chart.title, fontsize=12, color=LIGHT["ink"], va="center")
-    figure.text(0.01, 1 - 29 / (height + 34), _cut(named), fontsize=9, color=LIGHT["dim"], va="center")
+    _headed(figure, chart.title, keys)
     figure.patch.set_facecolor(LIGHT["card"])
     file = io.BytesIO()
     if images == "svg":
@@ -109,8 +104,35 @@ def _file(chart: Chart, images: str) -> bytes:
     return file.getvalue()
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= 140 else f"{words[:139]}…"
+def _headed(figure: Figure, title: str, keys: Sequence[Key]) -> None:
+    """Make the figure higher for its title and for what its colours stand for."""
+    height = figure.get_size_inches()[1] * INCH
+    higher = height + _HEAD
+    figure.set_size_inches(figure.get_size_inches()[0], higher / INCH)
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0 * height / higher, box.width, box.height * height / higher))
+    figure.text(0.01, 1 - 14 / higher, title, fontsize=12, color=LIGHT["ink"], va="center")
+    figure.legend(
+        handles=[_handle(key) for key in keys[:_MOST_KEYS]],
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 20 / higher),
+        ncols=_MOST_KEYS,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.6,
+        columnspacing=1.0,
+        labelcolor=LIGHT["dim"],
+    )
+
+
+def _handle(key: Key) -> Line2D | Patch:
+    """A sample of the line or area."""
+    label, colour = key.label if len(key.label) <= _MOST_LETTERS else f"{key.label[:_MOST_LETTERS]}…", LIGHT[key.colour]
+    if key.dashes in ("area", "pale"):
+        return Patch(color=colour, alpha=key.opacity or (0.45 if key.dashes == "pale" else 0.85), label=label)
+    dashes = tuple(map(float, key.dashes.split())) if key.dashes and key.dashes != "hatch" else ()
+    return Line2D([], [], color=colour, linestyle=(0, dashes) if dashes else "-", label=label)
 
 
 def _svg(figure: Figure, name: str) -> Markup:

@@ -1,0 +1,50 @@
+"""The run as JUnit XML: each threshold and each row of a comparison is a test case."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from checker.bench.results import BenchState
+from reports.bench.compared import compared_rows
+from reports.bench.outcome import Outcome
+from reports.bench.verdict import reached_s, threshold_words, verdict_of
+from reports.documents import iso
+from reports.templating import clean
+
+
+def junit(outcome: Outcome) -> str:
+    """One suite, as Jenkins and GitLab read it; an invalid or unfinished run is a failure of its own."""
+    run, verdict = outcome.run, verdict_of(outcome)
+    name = clean(f"bench {run.name}")
+    stamp = (iso(run.started_at_ms) or "").removesuffix("Z").partition(".")[0]
+    suite = Element("testsuite", name=name, timestamp=stamp, time=f"{reached_s(run):.3f}")
+    for one in run.thresholds:
+        over = "" if one.over_s is None else f" over {one.over_s:g} s"
+        case = _case(suite, f"{name}.thresholds", f"{one.metric} {one.expression}{over}")
+        if not one.passed:
+            _failed(case, threshold_words(one))
+    for row in compared_rows(outcome.comparison):
+        case = _case(suite, f"{name}.comparison", row.name)
+        said = f"{row.verdict}: {row.baseline} → {row.candidate}, {row.difference}"
+        if row.verdict == "worse":
+            _failed(case, said)
+        elif not row.is_told:
+            SubElement(case, "skipped", message=clean(said))
+    case = _case(suite, f"{name}.run", "the run is valid and complete")
+    if outcome.saturation.invalid or run.state is not BenchState.FINISHED:
+        _failed(case, verdict.line)
+    for word, tag in (("tests", "testcase"), ("failures", "testcase/failure"), ("skipped", "testcase/skipped")):
+        suite.set(word, str(len(suite.findall(tag))))
+    suite.set("errors", "0")
+    root = Element("testsuites")
+    root.append(suite)
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def _case(suite: Element, group: str, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=group, name=clean(name), time="0")
+
+
+def _failed(case: Element, message: str) -> None:
+    SubElement(case, "failure", message=clean(message), type="threshold").text = clean(message)
