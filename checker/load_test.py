@@ -18,10 +18,10 @@ from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.environment import environment, usable_cores
 from checker.bench.generator import Crew, Generator
 from checker.bench.guards import Storm, Total
-from checker.bench.plan import Model, Operation, Plan, Scenario
+from checker.bench.plan import Limits, Model, Operation, Plan, Scenario
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
-from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity
+from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity
 from checker.bench.safety import approved
 from checker.bench.saturation import Saturation, judge
 from checker.bench.stress import find_capacity
@@ -221,3 +221,12 @@ def _say(watchers: Sequence[Watcher], blank: BenchRun, note: str) -> None:
     """Tell of what happens before the first stage."""
     for watcher in watchers:
         watcher(Second(run=blank, at_s=0.0, until_s=0.0, stages=(), slots=(), health=(), note=note))
+
+
+def calibration() -> tuple[Calibration, ...]:
+    """What one worker can do here, REST and MCP; raises WorkerStartError."""
+    blank = _blank(Plan(name="calibration", servers=(), workers=1))
+    with echo_server() as server:
+        crew = Crew(servers=(server,), addresses={}, workers=1, limits=Limits(), seed=1)
+        with Generator(crew, Recording(blank)) as generator:
+            return calibrated(generator, blank, (Operation.REST, Operation.MCP_PING))

@@ -1,0 +1,152 @@
+"""What is printed and written of a load test: its report in the form asked for, files, what it is compared with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checker.cli.options import Decorated
+from checker.cli.reporting import write_whole
+
+if TYPE_CHECKING:
+    from checker.bench.plan import Output
+    from checker.bench.results import BenchRun
+    from checker.bench.saturation import Saturation
+    from reports.bench.outcome import Outcome
+    from reports.report import Report
+
+FORMATS = ("table", "json", "csv", "csv-slots", "html", "markdown", "junit", "hgrm", "prometheus")
+_IMAGES = ("png", "svg")
+_FEWEST_FOR_TREND = 3
+_MOST_FOR_TREND = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The forms in which a load test is to be had."""
+
+    fmt: str
+    output: Path | None
+    folder: Path | None
+    also: tuple[str, ...]
+    """Forms to write into the folder."""
+
+
+def output_options(command: Decorated) -> Decorated:
+    """Add the options of output; the command gets them as ``wanted``."""
+
+    @wraps(command)
+    def wrapped(fmt: str, output: Path | None, output_dir: Path | None, also: tuple[str, ...], **more: Any) -> Any:
+        return command(wanted=Wanted(fmt=fmt, output=output, folder=output_dir, also=also), **more)
+
+    options = (
+        click.option(
+            "--format",
+            "fmt",
+            type=click.Choice(FORMATS),
+            default="table",
+            show_default=True,
+            help="Form of the output.",
+        ),
+        click.option(
+            "--output",
+            "-o",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Write it to a file.",
+        ),
+        click.option(
+            "--output-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Write files into this folder.",
+        ),
+        click.option(
+            "--also",
+            multiple=True,
+            type=click.Choice((*FORMATS, *_IMAGES)),
+            help="With --output-dir: what to write there; repeatable. Default: html and json. png and svg are the charts.",
+        ),
+    )
+    decorated: Decorated = wrapped
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+def deliver(
+    run: BenchRun,
+    saturation: Saturation,
+    wanted: Wanted,
+    planned: Output | None,
+    database: Path | None,
+    baseline: str | None,
+    *,
+    quiet: bool = False,
+) -> bool:
+    """Print or write the report; whether the run is worse than its baseline.
+
+    ``planned`` are the files that the plan asks for. ``quiet`` leaves standard output alone.
+    """
+    from reports.bench.forms import FORMS, write_folder
+
+    compared, worse = (None, False) if baseline is None or database is None else _compared(database, baseline, run)
+    outcome = _outcome(run, saturation, compared, _trend(database, run))
+    if wanted.output is not None:
+        write_whole(wanted.output, FORMS[wanted.fmt](outcome))
+    elif not quiet:
+        sys.stdout.write(FORMS[wanted.fmt](outcome))
+        sys.stdout.flush()
+    for folder, forms in _folders(wanted, planned):
+        for file in write_folder(outcome, folder, forms):
+            click.echo(f"written: {file}", err=True)
+    return worse
+
+
+def _folders(wanted: Wanted, planned: Output | None) -> Iterable[tuple[Path, tuple[str, ...]]]:
+    """The folder to write into, if there is one, and what."""
+    if wanted.folder is not None:
+        forms = wanted.also or (planned.formats + planned.charts if planned is not None else ("html", "json"))
+        yield wanted.folder, tuple(dict.fromkeys(forms))
+    elif wanted.also:
+        raise click.UsageError("--also names what is written into a folder; name that with --output-dir")
+    elif planned is not None and planned.directory is not None:
+        yield Path(planned.directory), tuple(dict.fromkeys(planned.formats + planned.charts))
+
+
+def _outcome(run: BenchRun, saturation: Saturation, compared: Report | None, trend: Report | None) -> Outcome:
+    from reports.bench.outcome import Outcome
+
+    return Outcome(run=run, saturation=saturation, comparison=compared, trend=trend)
+
+
+def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, bool]:
+    from checker.bench.saturation import judge
+    from reports.bench_compare import Effects, compare_sides
+    from reports.bench_compared import report_of
+    from reports.bench_sides import sides
+    from reports.stats.compare import Outcome
+
+    compared = compare_sides(*sides(database, baseline, str(run.id), judge))
+    return report_of(compared, Effects()), compared.outcome is Outcome.WORSE
+
+
+def _trend(database: Path | None, run: BenchRun) -> Report | None:
+    """How the runs of the same plan have gone, where there are a few."""
+    if database is None or run.id is None:
+        return None
+    from checker.bench.saturation import judge
+    from reports.bench_series import runs_of
+    from reports.bench_trend import build
+    from storage.bench_list import bench_list
+
+    if len(bench_list(database, plan_digest=run.plan_digest)) < _FEWEST_FOR_TREND:
+        return None
+    found = runs_of(database, run.name, _MOST_FOR_TREND, judge)
+    return build(found.runs, found.left_out) if len(found.runs) >= _FEWEST_FOR_TREND else None

@@ -1,0 +1,282 @@
+"""`mcp-status bench run, quick and rerun`: play a load test, show it, store it, report it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checker.cli.bench_output import Wanted, deliver, output_options
+from checker.cli.options import Decorated, Duration, database, database_path
+from checker.errors import UsageError
+
+if TYPE_CHECKING:
+    from checker.bench.plan import Operation, Plan
+
+THRESHOLDS_FAILED = 99
+_INVALID = 3
+_ABORTED = 2
+_INTERRUPTED = 128
+_CODES = "Exit codes: 0 passed, 99 a threshold is broken, 2 ended early, 3 the client was the limit or the plan is bad."
+
+
+def play_options(command: Decorated) -> Decorated:
+    """Add what every load test is played with; the command gets them as ``played``, a function that plays a plan."""
+
+    @wraps(command)
+    def wrapped(
+        workers: int | None,
+        seed: int | None,
+        calibrate: bool,
+        public_hosts: tuple[str, ...],
+        store: bool,
+        name: str | None,
+        baseline: str | None,
+        fail_on_regression: bool,
+        live: str,
+        verbose: int,
+        wanted: Wanted,
+        db: Path | None,
+        **more: Any,
+    ) -> Any:
+        def adjusted(plan: Plan) -> Plan:
+            return replace(
+                plan,
+                workers=workers or plan.workers,
+                seed=plan.seed if seed is None else seed,
+                calibrate=calibrate and plan.calibrate,
+                public_hosts=(*plan.public_hosts, *public_hosts),
+                name=name or plan.name,
+            )
+
+        def played(plan: Plan) -> int:
+            path = database_path(db) if store else None
+            return _played(adjusted(plan), path, live, verbose, baseline, fail_on_regression, wanted)
+
+        if command.__name__ == "rerun_command":
+            more["path"] = database_path(db)
+        return command(played=played, **more)
+
+    options = (
+        click.option("--name", metavar="NAME", help="What it is called in lists, instead of the plan's name."),
+        click.option(
+            "--workers", type=click.IntRange(1, 256), help="Processes that make the load. Default: as needed."
+        ),
+        click.option("--seed", type=int, help="Of random arrivals and of the order of blocks."),
+        click.option(
+            "--calibrate/--no-calibrate", default=True, help="Measure the client against an echo first (3 s)."
+        ),
+        click.option(
+            "--allow-public",
+            "public_hosts",
+            multiple=True,
+            metavar="HOST",
+            help="Put load on this host although its address is public; for each host that is yours to load.",
+        ),
+        click.option("--store/--no-store", default=True, help="Whether it goes into the database."),
+        click.option(
+            "--compare",
+            "baseline",
+            metavar="BASELINE",
+            help="Compare with a run's number, a baseline's name, last-good or window:5.",
+        ),
+        click.option("--fail-on-regression", is_flag=True, help="With --compare: exit with 99 where it is worse."),
+        click.option(
+            "--live",
+            type=click.Choice(("auto", "off", "json")),
+            default="auto",
+            show_default=True,
+            help="What is shown meanwhile: a picture on a terminal and lines elsewhere, nothing, or JSON lines.",
+        ),
+        click.option("--verbose", "-v", count=True, help="Log what happens to standard error; -vv logs more."),
+        output_options,
+        database,
+    )
+    decorated: Decorated = wrapped
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.command("run", epilog=_CODES)
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
+@click.option(
+    "--suite", is_flag=True, help="Of a configuration with the original's block: its grid of users and servers."
+)
+@click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
+@play_options
+def run_command(
+    plan: Path,
+    scenarios: tuple[str, ...],
+    suite: bool,
+    environment: str | None,
+    played: Callable[[Plan], int],
+) -> int:
+    """Play the load test in the file PLAN: scenarios, a suite or a stress test.
+
+    Load goes to loopback and private addresses only, unless a host is named with --allow-public. Ctrl-C ramps down
+    within two seconds, stores what there is and reports it; a second one ends at once.
+
+    \b
+    mcp-status bench run plan.yaml
+    mcp-status bench run plan.yaml --compare last-good --fail-on-regression
+    mcp-status bench run plan.yaml --output-dir results --also html --also junit
+    mcp-status bench run config.yaml --scenario heavy_load
+    """  # noqa: D301 # click wants the backspace itself
+    from checker.settings.bench.load import load_plan
+
+    return played(load_plan(plan, environment, scenarios=scenarios, suite=suite))
+
+
+@click.command("quick", epilog=_CODES)
+@click.argument("url")
+@click.option("--operation", metavar="NAME", help="rest, mcp_check, mcp_ping, mcp_list, mcp_call or mcp_churn.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals per second (open). Default: 50.")
+@click.option("--users", type=click.IntRange(min=1), help="Users who each wait for their answer (closed).")
+@click.option("--duration", "-d", type=Duration(), default="30s", show_default=True, help="How long it is measured.")
+@click.option("--warm-up", type=Duration(), default="2s", show_default=True, help="Time before, at the same level.")
+@click.option("--ramp-up", type=Duration(), default="0s", help="Time in which the level is reached.")
+@click.option("--ramp-down", type=Duration(), default="0s", help="Time in which it goes down again.")
+@click.option("--poisson", is_flag=True, help="Arrivals at random instead of at equal distances.")
+@click.option("--think-time", type=Duration(), default="0s", help="Pause of a user between answer and next request.")
+@click.option("--timeout", type=Duration(), default="10s", show_default=True, help="Longest time for one operation.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), default=1000, show_default=True, help="Operations at once."
+)
+@click.option("--tool", metavar="NAME", default="", help="The tool to call, with --operation mcp_call.")
+@click.option("--arguments", metavar="JSON", default="{}", help="Its arguments.")
+@click.option(
+    "--threshold",
+    "-t",
+    "thresholds",
+    multiple=True,
+    metavar="EXPR",
+    help="Such as 'p(95)<500' or 'failed:rate<0.01'; repeatable.",
+)
+@click.option("--abort", is_flag=True, help="End the run when a threshold is broken.")
+@play_options
+def quick_command(
+    url: str,
+    operation: str | None,
+    rate: float | None,
+    users: int | None,
+    duration: float,
+    warm_up: float,
+    ramp_up: float,
+    ramp_down: float,
+    poisson: bool,
+    think_time: float,
+    timeout: float,
+    max_in_flight: int,
+    tool: str,
+    arguments: str,
+    thresholds: tuple[str, ...],
+    abort: bool,
+    played: Callable[[Plan], int],
+) -> int:
+    """Put load on URL without a plan: at a rate (open model), or by users (closed model).
+
+    \b
+    mcp-status bench quick http://127.0.0.1:8000/health --rate 200 -t "p(99)<250"
+    mcp-status bench quick http://127.0.0.1:8000/health --users 20 -d 1m
+    mcp-status bench quick http://127.0.0.1:8000/mcp --operation mcp_list --rate 50
+    """  # noqa: D301 # click wants the backspace itself
+    from checker.settings.bench.quick import quick_plan
+
+    return played(
+        quick_plan(
+            url,
+            _operation(operation),
+            rate=rate,
+            users=users,
+            duration=duration,
+            warm_up=warm_up,
+            ramp_up=ramp_up,
+            ramp_down=ramp_down,
+            poisson=poisson,
+            think_time=think_time,
+            timeout=timeout,
+            max_in_flight=max_in_flight,
+            tool=tool,
+            arguments=_json(arguments),
+            thresholds=thresholds,
+            abort=abort,
+        )
+    )
+
+
+@click.command("rerun", epilog=_CODES)
+@click.argument("run", default="last")
+@play_options
+def rerun_command(run: str, played: Callable[[Plan], int], path: Path) -> int:
+    """Play the plan of the stored load test RUN once more: a number, last, or the name of a baseline.
+
+    Secrets are not stored: a plan that has some reads them from its variables again, and says what is missing.
+    """
+    from checker.settings.bench.load import stored_plan
+    from reports.bench_sides import sole
+
+    found = sole(path, run)
+    return played(replace(stored_plan(found.plan, name=found.name), seed=found.seed))
+
+
+def _operation(name: str | None) -> Operation | None:
+    from checker.bench.plan import Operation
+
+    if name is None:
+        return None
+    try:
+        return Operation(name.replace("-", "_"))
+    except ValueError:
+        raise UsageError(f"--operation {name}: write one of {', '.join(Operation)}") from None
+
+
+def _json(text: str) -> dict[str, Any]:
+    import orjson
+
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"--arguments: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError('--arguments: write an object, such as {"city": "Bern"}')
+    return value
+
+
+def _played(
+    plan: Plan,
+    path: Path | None,
+    live: str,
+    verbose: int,
+    baseline: str | None,
+    fail_on_regression: bool,
+    wanted: Wanted,
+) -> int:
+    from checker.bench.results import BenchState
+    from checker.cli.bench_live import live_view
+    from checker.load_test import LoadRequest, load_test
+
+    level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    for warning in plan.warnings:
+        click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
+    if baseline is not None and path is None:
+        raise UsageError("--compare needs the database; leave out --no-store")
+    with live_view(wanted=live != "off", json_lines=live == "json") as watcher:
+        end = load_test(LoadRequest(plan=plan, database=path, watchers=(watcher,), log_level=level))
+    worse = deliver(end.run, end.saturation, wanted, plan.output, path, baseline, quiet=live == "json")
+    if end.run.id is not None:
+        click.echo(f"load test {end.run.id}; mcp-status bench report {end.run.id} shows it again", err=True)
+    if end.signal is not None:
+        return _INTERRUPTED + end.signal
+    if any(not one.passed for one in end.run.thresholds) or (worse and fail_on_regression):
+        return THRESHOLDS_FAILED
+    if end.run.state is BenchState.ABORTED:
+        return _ABORTED
+    return _INVALID if end.saturation.invalid else 0
