@@ -312,6 +312,7 @@ def test_some_scenarios_of_a_plan_are_chosen_by_name(tmp_path: Path) -> None:
         planned(tmp_path, document, scenarios=["z"])
     with pytest.raises(UsageError, match="has no suite:; leave out --suite"):
         planned(tmp_path, document, suite=True)
+    assert planned(tmp_path, {**ONE, "suite": {}}, suite=True).suite == Suite()
     with pytest.raises(UsageError, match="has no scenarios: to choose from"):
         planned(tmp_path, {**ONE, "suite": {}}, scenarios=["z"])
 

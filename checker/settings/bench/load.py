@@ -104,7 +104,7 @@ def _configuration(path: Path, environment: str | None, environ: Mapping[str, st
 
 def _chosen(document: Document, names: Sequence[str], suite: bool) -> Document:
     """The document with those scenarios and their thresholds only; raises UsageError where it has none of them."""
-    if suite and not document.values.get("suite"):
+    if suite and "suite" not in document.values:
         raise UsageError(f"{document.path} has no suite:; leave out --suite, or add one")
     there = document.values.get("scenarios")
     if not names:
