@@ -71,7 +71,7 @@ def output_options(command: Decorated) -> Decorated:
             "--also",
             multiple=True,
             type=click.Choice((*FORMATS, *_IMAGES)),
-            help="With --output-dir: what to write there; repeatable. Default: html and json. png and svg are the charts.",
+            help="With --output-dir: what to write there; repeatable. Default: html, json. png and svg: charts.",
         ),
     )
     decorated: Decorated = wrapped
