@@ -63,11 +63,11 @@ class _Work:
         logging.basicConfig(level=position.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
         servers = {server.name: server for server in map(server_from_plain, message["servers"])}
         self.stage = Stage(position, servers, message["addresses"], notes)
-        self._pipes, self._notes, self._health = pipes, notes, Health(notes)
         self._number: int | None = None
         gc.collect()
         gc.freeze()  # what was imported stays
         gc.set_threshold(*_COLLECT)
+        self._pipes, self._notes, self._health = pipes, notes, Health(notes)
         self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._tell_health)]
 
     def play(self, message: dict[str, Any]) -> None:
