@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from checker.bench.results import BenchRun
 
-_EXPECTED = ("git",)
-"""Beginnings of names that differ because the code does, which is what is compared."""
+_EXPECTED = ("git_commit", "load_average", "checker_version")
+"""What differs with the code, which is what is compared, or with the hour; the version is in the run itself."""
 
 
 def environment_of(run: BenchRun) -> Mapping[str, str]:
     """What the client's side of a run was like: machine, versions, worker processes."""
-    kept = {name: value for name, value in run.environment.items() if not name.startswith(_EXPECTED)}
+    kept = {name: value for name, value in run.environment.items() if name not in _EXPECTED}
     return {**kept, "checker version": run.checker_version, "workers": str(run.workers)}
 
 

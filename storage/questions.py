@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checker.queries import Query
+from storage.bench_questions import BENCH_QUESTIONS
 
 QUESTIONS: Mapping[str, Query] = {
     "failing": Query(
@@ -285,4 +286,5 @@ where sessions_opened > coalesce(sessions_closed, 0)
 order by started_at desc
 """,
     ),
+    **BENCH_QUESTIONS,
 }

@@ -6,9 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench_histories import played, threshold
+
 from builders import batch, check, facts, probe, run_info, server
 from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
 from checker.model import Batch, CheckResult, ContractSnapshot, Reason, RunState, Stages, Status
+from storage.bench import Recording
 from storage.store import open_store
 
 MINUTE_MS = 60_000
@@ -27,6 +30,8 @@ def told_history(path: Path) -> None:
     ``vault`` wants credentials, and its certificate ends in ten days. ``files`` offered one tool less from the
     41st on, and was left with an open session once. ``old`` was checked in the first run only. The last run was
     interrupted and took long.
+
+    Two load tests ``nightly``: ``search`` takes 5 ms in the first and 10 in the second, where a tenth is refused.
     """
     now_ms = time.time_ns() // 1_000_000
     groups = {"search": "shop", "orders": "shop", "vault": "tools", "files": "tools", "old": "attic"}
@@ -43,6 +48,9 @@ def told_history(path: Path) -> None:
             last = place == RUNS
             state = RunState.INTERRUPTED if last else RunState.FINISHED
             store.finish_run(run_id, state, at_ms + (9000 if last else 1000))
+        for median_ms, failed_ratio in ((5.0, 0.0), (10.0, 0.1)):
+            tested = played(median_ms=median_ms, failed_ratio=failed_ratio, seconds=2, thresholds=(threshold(True),))
+            Recording(store, tested).finish(tested, "")
 
 
 def _batch(place: int, at_ms: int, now_ms: int) -> Batch:

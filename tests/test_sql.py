@@ -130,6 +130,22 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     ],
     "unchecked": [{"server": "old", "server_group": "attic", "hours_ago": 960.0}],
     "sessions": [{"server": "files", "sessions_opened": 1, "sessions_closed": 0}],
+    "benchmarks": [
+        {"benchmark_id": 2, "benchmark": "nightly", "state": "finished", "offered_per_s": 100.0, "thresholds": 1},
+        {"benchmark_id": 1, "failed_ratio": 0.0, "ok_per_s": 100.0, "thresholds_broken": 0, "client_bound": ""},
+    ],
+    "benchmark_series": [
+        {"server": "search", "benchmark_id": 2},
+        {"server": "search", "benchmark_id": 1, "before_ms": None, "ok": 200},
+    ],
+    "benchmark_failures": [
+        {"server": "search", "stage_name": "warm_up 1", "reason": "connect_refused"},
+        {"server": "search", "stage_name": "hold 1", "reason": "connect_refused"},
+    ],
+    "benchmark_client": [
+        {"benchmark_id": 2, "worker": 0, "most_cpu_ratio": 0.25, "longest_lag_p99_ms": 0.3},
+        {"benchmark_id": 1, "worker": 0},
+    ],
 }
 """Question -> the rows of its answer, each with what is said of it."""
 
@@ -153,6 +169,12 @@ def test_question_reads_views_only(name: str) -> None:
     its_own = set(re.findall(r"with (\w+) as", QUESTIONS[name].sql))
     assert read - its_own <= {view.name for view in VIEWS}
     assert read - its_own
+
+
+def test_load_tests_of_a_name_are_laid_side_by_side(told: Path) -> None:
+    newer, older = asked(told, "benchmark_series")
+    assert newer["before_ms"] == older["response_p95_ms"] == pytest.approx(7.5, rel=0.1)
+    assert newer["change_ratio"] == pytest.approx(1.0, abs=0.2)
 
 
 def test_parameters_of_a_question_widen_it(told: Path) -> None:
