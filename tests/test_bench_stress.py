@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from bench_player import QueuePlayer, QueueServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench_player import QueuePlayer, QueueServer
 from checker.bench.knee import knee
 from checker.bench.plan import Limits, Model, Plan, StageKind, Stress
 from checker.bench.results import LevelResult
