@@ -32,6 +32,11 @@ def test_environment_names_what_makes_runs_comparable() -> None:
     assert all(isinstance(value, str) and value for value in found.values())
 
 
+def test_everything_that_is_said_is_documented() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "bench-judgement.md").read_text()
+    assert [name for name in environment() if f"`{name}`" not in text] == []
+
+
 def test_environment_without_git_is_read_in_less_than_50_ms() -> None:
     environment(git=False)  # what Python reads from disk at first is not what is measured
     took = []

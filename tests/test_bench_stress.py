@@ -6,11 +6,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from bench_player import QueuePlayer, QueueServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench_player import QueuePlayer, QueueServer
 from checker.bench.knee import knee
+from checker.bench.monotone import better_under_more_load
 from checker.bench.plan import Limits, Model, Plan, StageKind, Stress
 from checker.bench.results import LevelResult
 from checker.bench.search import Purpose, Search, Step, Verdict
@@ -324,6 +325,27 @@ def test_a_test_over_users_carries_the_law_and_one_over_rates_does_not() -> None
     assert law["lambda"] == pytest.approx(100, rel=0.05)
     assert law["sigma"] == pytest.approx(0.1, rel=0.1)
     assert searched_on(QueueServer())[0].capacity.usl is None
+
+
+# Servers that do better under more load
+
+
+def test_a_server_that_does_better_under_more_load_is_said_to() -> None:
+    """Cold in the first level, which is good all the same."""
+    found, _ = searched_on(QueueServer(places=100, slower=lambda at_s, in_flight: 8.0 if at_s < 6 else 1.0))
+    assert "more load was not always worse: p99 was 80 ms at 20 and 10 ms at 40" in found.notes
+
+
+def test_failures_that_go_away_under_more_load_are_said() -> None:
+    found = better_under_more_load([level(10, 5), level(20, 5, failed=0.08), level(40, 5, failed=0.001)])
+    assert found == "more load was not always worse: 8 % failed at 20, 0.1 % at 40"
+
+
+def test_a_queue_and_what_is_within_noise_contradict_nothing() -> None:
+    assert better_under_more_load([level(10, 5), level(20, 4), level(40, 9), level(80, 400)]) == ""
+    assert better_under_more_load([level(10, 1.5), level(20, 0.6)]) == ""
+    assert better_under_more_load([replace(level(10, 500), client_bound=True), level(20, 5)]) == ""
+    assert better_under_more_load([]) == ""
 
 
 # The knee

@@ -10,10 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from bench_player import QueuePlayer, QueueServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench_player import QueuePlayer, QueueServer
 from checker.bench.cells import cells
 from checker.bench.medians import median, modified_z
 from checker.bench.plan import Model, Operation, Plan, StageKind, Suite

@@ -149,11 +149,13 @@ def _held(run: BenchRun) -> Iterable[tuple[float, float, Sign]]:
         offered[slot.at_s] += slot.offered
         done[slot.at_s] += slot.done_ok + slot.done_failed
         gone[slot.at_s] += slot.dropped
-    known: dict[int, int] = defaultdict(int)
+    said: dict[int, list[int]] = defaultdict(list)
     for second in run.health:
         place = second.at_s // run.slot_s * run.slot_s
         if second.at_s == place + run.slot_s - 1:
-            known[place] += second.in_flight + second.backlog
+            said[place].append(second.in_flight + second.backlog)
+    workers = max(map(len, said.values()), default=0)
+    known = {place: sum(holds) for place, holds in said.items() if len(holds) == workers}
     outstanding = 0
     for at_s in sorted(offered):
         outstanding += offered[at_s] - done[at_s] - gone[at_s]

@@ -1,8 +1,8 @@
 """Which level a stress test plays next: raised until one is bad, narrowed down, and both ends of the gap played again.
 
 Pure: verdicts in, levels out. Every server that is good up to some level and bad above it ends between `last_good` and
-`first_bad`, closer than the precision; a server that is not like that is found out where a level is played twice, and
-then `last_good` stays below every level that was ever bad.
+`first_bad`, closer than the precision; one that is not steady is found out where a level is played twice, and then
+`last_good` stays below every level that was ever bad.
 """
 
 from __future__ import annotations
@@ -86,18 +86,6 @@ class Search:
     def unsteady(self) -> tuple[float, ...]:
         """Levels that were good once and bad once."""
         return tuple(sorted(self._levels(Verdict.GOOD) & self._levels(Verdict.BAD)))
-
-    @property
-    def good_above_bad(self) -> tuple[float, ...]:
-        """Levels that were never bad although a lower one was."""
-        bad = self.first_bad
-        return tuple(
-            sorted(
-                level
-                for level in self._levels(Verdict.GOOD) - self._levels(Verdict.BAD)
-                if bad is not None and level > bad
-            )
-        )
 
     def next_step(self) -> Step | None:
         """What to play now; None when all that can be found out has been."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from checker.bench.client import Room
 from checker.bench.knee import Knee, knee
 from checker.bench.level import SCENARIO, judged, recovery_s, scenario_of, shown
+from checker.bench.monotone import better_under_more_load
 from checker.bench.plan import Model, Plan, Stress
 from checker.bench.player import Player
 from checker.bench.results import Capacity, LevelResult
@@ -105,10 +106,8 @@ def _notes(
     for level in search.unsteady:
         whys = "; ".join(result.why for result in capacity.levels if result.level == level and result.why)
         yield f"{shown(level, stress)} was good once and bad once ({whys}): the server is not steady there"
-    for level in search.good_above_bad:
-        if bad is not None:
-            what = f"{shown(level, stress)} was good although {shown(bad, stress)} was bad"
-            yield f"{what}: more load is not always worse"
+    if contradiction := better_under_more_load(capacity.levels):
+        yield contradiction
     if bend is not None:
         yield f"knee at {shown(bend.level, stress)}: {bend.why}"
     if law is not None and law.refused:

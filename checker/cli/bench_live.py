@@ -1,7 +1,7 @@
 """What is seen of a load test while it goes on: a picture on a terminal, lines elsewhere, or JSON for machines.
 
-Each is told of every second (`checker.bench.player.Watcher`) and never ends the run, whatever happens to its output: a
-view that fails, as when its pipe is closed, is not shown any more.
+Each is told of every second (`checker.bench.player.Watcher`) and neither ends the run nor holds it up, whatever happens
+to its output: a view whose pipe is closed, or not read for minutes, is not shown any more.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, cast
 
 from rich.console import Console
 from rich.live import Live as LivePicture
 
 from checker.bench.live import Live, Moment
 from checker.bench.player import Second, Watcher
+from checker.cli.background_writer import BackgroundWriter, Unread, background
 from checker.cli.bench_json_lines import json_line
 from checker.cli.bench_picture import picture
 from checker.cli.bench_words import plain_line
@@ -35,14 +36,16 @@ def live_view(
     """
     shown = console or Console(stderr=True)
     if json_lines:
-        yield _Guarded(_json_lines(stdout or sys.stdout))
+        with background(stdout or sys.stdout) as out:
+            yield _Guarded(_json_lines(out))
     elif not wanted:
         yield lambda second: None
     elif shown.is_terminal and not shown.is_dumb_terminal:
         with _redrawn(shown) as show:
             yield _Guarded(show)
     else:
-        yield _Guarded(_plain_lines(shown.file))
+        with background(shown.file) as out:
+            yield _Guarded(_plain_lines(out))
 
 
 class _Guarded:
@@ -63,23 +66,26 @@ class _Guarded:
 @contextmanager
 def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
     """Without rich's own thread, which would take time from the run at moments of its own."""
-    live = LivePicture(
-        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-    )
-    with suppress(OSError):
-        live.start()
+    stream = console.file
+    with background(stream) as writer:
+        console.file = cast(IO[str], writer)
+        live = LivePicture(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
 
-    def show(moment: Moment) -> None:
-        live.update(picture(moment, console.width, not console.options.ascii_only), refresh=True)
+        def show(moment: Moment) -> None:
+            live.update(picture(moment, console.width, not console.options.ascii_only), refresh=True)
 
-    try:
-        yield show
-    finally:
-        with suppress(OSError):
-            live.stop()
+        try:
+            live.start()
+            yield show
+        finally:
+            with suppress(Unread):
+                live.stop()
+            console.file = stream
 
 
-def _plain_lines(out: IO[str]) -> Callable[[Moment], None]:
+def _plain_lines(out: BackgroundWriter) -> Callable[[Moment], None]:
     next_s, said = EVERY_S, ""
 
     def show(moment: Moment) -> None:
@@ -87,16 +93,16 @@ def _plain_lines(out: IO[str]) -> Callable[[Moment], None]:
         if moment.note != said:
             said = moment.note
             if said:
-                print(f"{moment.at_s:6.0f} s  {said}", file=out, flush=True)
+                out.write(f"{moment.at_s:6.0f} s  {said}\n")
         if moment.at_s + 0.5 >= next_s:
             next_s = (moment.at_s + 0.5) // EVERY_S * EVERY_S + EVERY_S
-            print(plain_line(moment), file=out, flush=True)
+            out.write(f"{plain_line(moment)}\n")
 
     return show
 
 
-def _json_lines(out: IO[str]) -> Callable[[Moment], None]:
+def _json_lines(out: BackgroundWriter) -> Callable[[Moment], None]:
     def show(moment: Moment) -> None:
-        print(json_line(moment), file=out, flush=True)
+        out.write(f"{json_line(moment)}\n")
 
     return show
