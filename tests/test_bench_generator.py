@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from loads import blank, hold, of, played, rest, users
 
 from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.generator import ECHO, WIND_DOWN_S, Crew, Generator
@@ -19,6 +18,7 @@ from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
 from checker.bench.results import BenchRun
 from checker.model import Server
+from loads import blank, hold, of, played, rest, users
 from servers import RestServer, Scripted
 
 FREEZE_S = 2.0

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from loads import hold, mcp, of, played
 
 from checker.bench.plan import Operation
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary
+from loads import hold, mcp, of, played
 from servers import McpServer
 
 RATE, SECONDS = 20, 1.0

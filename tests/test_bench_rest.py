@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from loads import hold, of, played, rest, users
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary
 from checker.probes.conditions import JsonCondition
 from checker.probes.options import Tls
 from checker.probes.rest import Expect
+from loads import hold, of, played, rest, users
 from servers import RestServer, Scripted
 from servers_faults import FaultServer, certificates, closed_port
 
