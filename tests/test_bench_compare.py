@@ -14,7 +14,7 @@ from bench_histories import AT_MS, histogram, played, slot, threshold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, StageSpan
+from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.errors import UsageError
 from reports import show
 from reports.bench_blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
@@ -265,6 +265,28 @@ def test_report_names_the_largest_difference_and_gives_all_as_records() -> None:
     assert [one["verdict"] for one in records] == ["worse", "worse", "worse", "same"]
     assert {"statistic", "baseline", "candidate", "low", "high", "p_adjusted", "more_blocks"} <= set(records[0])
     assert "".join(show.csv(report)).splitlines()[0].startswith("scenario,operation,server,statistic")
+
+
+def test_long_comparison_shows_what_is_worse_first_and_says_what_is_left_out() -> None:
+    names = tuple(f"s{number:02}" for number in range(12))
+    before = played(servers=names, seed=1, rate=40)
+    found = compared(before, replace(before, slots=tuple(_slower(one, 3) for one in before.slots)), QUICK)
+    report = report_of(found, QUICK, top=5)
+    table = report.sections[0].table
+    assert table is not None
+    assert len(table.rows) == 5
+    assert "5 of 52 rows are shown; JSON and CSV have all" in report.notes
+    assert [(row[2], row[-2]) for row in table.rows][:2] == [("s03", "worse")] * 2
+    assert len(list(show.records(report_of(found, QUICK).sections[0]))) == 52
+
+
+def _slower(one: Slot, series: int) -> Slot:
+    """The slot with twice the response times, if it is of this series."""
+    if one.series != series:
+        return one
+    cells = Cells.of_blobs(np.zeros(1, np.int64), [one.response])
+    doubled = Cells(cells.group, cells.bin + 35, cells.count)  # 1.02 ** 35 = 2
+    return replace(one, response=doubled.blobs(1)[0], max_us=2 * one.max_us)
 
 
 def test_markdown_shows_what_is_not_the_same_and_escapes_names() -> None:
