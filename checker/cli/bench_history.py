@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -226,6 +227,7 @@ class _Trusted:
 
     invalid: bool = False
     reason: str = ""
+    stages: Mapping[int, str] = field(default_factory=dict)
 
 
 def _trusting(_run: BenchRun) -> _Trusted:
