@@ -202,6 +202,10 @@ def _notes(
     if len(digests) > 1:
         notes.append("the plans differ: a difference may be that of the load")
     for side, mine, other in ((baseline, before, after), (candidate, after, before)):
+        if side.stages_left_out:
+            notes.append(
+                f"{side.stages_left_out} stages of {side.label} are left out: the client was the limit in them"
+            )
         only = [key.label for key in mine if key not in other]
         if only:
             notes.append(f"only in {side.label}, not compared: {', '.join(only)}")

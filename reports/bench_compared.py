@@ -27,10 +27,15 @@ _LEVELS = {
 }
 _ORDER = (Outcome.WORSE, Outcome.BETTER, Outcome.CANNOT_TELL, Outcome.SAME)
 _MOST_BARS = 20
+MOST_ROWS = 40
+"""Of a table that people read."""
 
 
-def report_of(compared: BenchComparison, effects: Effects) -> Report:
-    """The comparison as a report; the first section has a row for each statistic of each series."""
+def report_of(compared: BenchComparison, effects: Effects, top: int | None = None) -> Report:
+    """The comparison as a report; the first section has a row for each statistic of each series.
+
+    ``top`` is the most rows of it: what is worse first, then what is better, and so on; None for all.
+    """
     runs = (*compared.baseline.runs, *compared.candidate.runs)
     return Report(
         name="bench_compare",
@@ -39,14 +44,14 @@ def report_of(compared: BenchComparison, effects: Effects) -> Report:
         level=_LEVELS[compared.outcome],
         since_ms=min(run.started_at_ms for run in runs),
         until_ms=max(run.finished_at_ms or run.started_at_ms for run in runs),
-        sections=[_rows(compared, effects), _runs(compared), *_capacities(compared)],
+        sections=[_rows(compared, effects, top), _runs(compared), *_capacities(compared)],
         servers=len({one.server for run in runs for one in run.series}),
         facts=(
             ("baseline", compared.baseline.label),
             ("candidate", compared.candidate.label),
             ("block", f"{effects.block_s:g} s"),
         ),
-        notes=compared.notes,
+        notes=(*compared.notes, *_left_out(len(compared.rows), top)),
         until_now=False,
     )
 
@@ -75,12 +80,16 @@ def markdown(compared: BenchComparison, effects: Effects) -> str:
     if shown:
         lines += ["| series | statistic | baseline | candidate | difference (95 %) | verdict |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
-        lines += [f"| {' | '.join(map(_escaped, _cells(row)))} |" for row in shown]
-        lines += [""]
+        lines += [f"| {' | '.join(map(_escaped, _cells(row)))} |" for row in shown[:MOST_ROWS]]
+        lines += ["", *_left_out(len(shown), MOST_ROWS), ""]
     same = compared.count(Outcome.SAME)
     lines += [f"{same} of {len(compared.rows)} statistics are the same: within {_least(effects)}."] if same else []
     lines += [f"- {_escaped(note)}" for note in compared.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _left_out(rows: int, top: int | None) -> list[str]:
+    return [] if top is None or rows <= top else [f"{top} of {rows:,} rows are shown; JSON and CSV have all"]
 
 
 def _sentence(row: Row) -> str:
@@ -130,7 +139,7 @@ def _size(row: Row) -> float:
     return abs(one.difference.value) / one.effect if one and one.difference and one.effect else 0.0
 
 
-def _rows(compared: BenchComparison, effects: Effects) -> Section:
+def _rows(compared: BenchComparison, effects: Effects, top: int | None) -> Section:
     keys = {row.key for row in compared.rows}
     columns = [
         *key_columns(keys),
@@ -146,7 +155,7 @@ def _rows(compared: BenchComparison, effects: Effects) -> Section:
         Column("more_blocks", "More", Kind.COUNT, words="About how many more blocks on each side would tell."),
     ]
     table = []
-    for row in _sorted(compared.rows):
+    for row in _sorted(compared.rows)[:top]:
         head = key_cells(row.key, row.statistic, keys)
         table.append([*head, *_numbers(row.comparison), *row.blocks, *_said(row)])
     text = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from checker.bench.results import BenchRun
 from checker.errors import UsageError
-from reports.bench_sides import Judge, unfit
+from reports.bench_sides import Judge, judged
 from storage.bench_list import bench_list
 from storage.bench_read import bench_run
 
@@ -34,12 +34,11 @@ def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans:
     same_plan = [one for one in same_name if all_plans or one.plan_digest == same_name[0].plan_digest]
     found, left_out = [], []
     for line in same_plan[:most]:
-        run = bench_run(path, line.id)
-        reason = unfit(run, judge)
-        if reason:
-            left_out.append(f"left out: {reason}")
+        one = judged(bench_run(path, line.id), judge)
+        if one.unfit:
+            left_out.append(f"left out: {one.unfit}")
         else:
-            found.append(run)
+            found.append(one.run)
     if others := len(same_name) - len(same_plan):
         left_out.append(f"{others} more of this name had another plan; --all-plans takes them in")
     if not found:

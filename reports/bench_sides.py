@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,11 @@ class Saturation(Protocol):
         """Why, in a sentence."""
         ...
 
+    @property
+    def stages(self) -> Mapping[int, str]:
+        """Index of each stage that says nothing of the servers, although the run may -> why."""
+        ...
+
 
 Judge = Callable[[BenchRun], Saturation]
 
@@ -43,6 +49,30 @@ class Side:
     """Only this one; empty for all."""
     unfit: str = ""
     """Why nothing can be said from it; empty where something can."""
+    stages_left_out: int = 0
+    """Measured stages in which the client was the limit: they are not measured any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run without the measured stages in which the client was the limit."""
+
+    run: BenchRun
+    unfit: str
+    """Why it can be no side of a comparison; empty where it can."""
+    left_out: int
+    """How many stages went."""
+
+
+def judged(run: BenchRun, judge: Judge) -> Judged:
+    """What is left of a run, and whether that can be relied on."""
+    if run.state is not BenchState.FINISHED:
+        return Judged(run, unfit(run, judge), 0)
+    saturation = judge(run)
+    bound = [at for at in saturation.stages if run.stages[at].measured]
+    stages = tuple(replace(one, measured=one.measured and at not in bound) for at, one in enumerate(run.stages))
+    reason = f"load test {run.id}: {saturation.reason}" if saturation.invalid else ""
+    return Judged(replace(run, stages=stages) if bound and not reason else run, reason, 0 if reason else len(bound))
 
 
 def unfit(run: BenchRun, judge: Judge) -> str:
@@ -50,8 +80,7 @@ def unfit(run: BenchRun, judge: Judge) -> str:
     if run.state is not BenchState.FINISHED:
         said = "has not finished" if run.state is BenchState.RUNNING else f"was {run.state}"
         return f"load test {run.id} {said}"
-    saturation = judge(run)
-    return f"load test {run.id}: {saturation.reason}" if saturation.invalid else ""
+    return judged(run, judge).unfit
 
 
 def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side, Side]:
@@ -75,16 +104,16 @@ def sole(path: Path, word: str) -> BenchRun:
     return bench_run(path, _number(path, word))
 
 
-def good_runs(path: Path, like: BenchRun, judge: Judge) -> Iterator[BenchRun]:
+def good_runs(path: Path, like: BenchRun, judge: Judge) -> Iterator[Judged]:
     """Good runs of the same plan that began before this one, the newest first."""
     found = bench_list(path, plan_digest=like.plan_digest, state=BenchState.FINISHED)
     older = [one for one in found if like.id is None or one.id < like.id]
     for line in older[:MOST_TRIED]:
         if line.broken or line.client_bound:
             continue
-        run = bench_run(path, line.id)
-        if not unfit(run, judge):
-            yield run
+        found_run = judged(bench_run(path, line.id), judge)
+        if not found_run.unfit:
+            yield found_run
 
 
 def _is_relative(word: str) -> bool:
@@ -99,25 +128,28 @@ def _relative(path: Path, word: str, like: BenchRun, judge: Judge) -> Side:
         if not number.isdigit() or int(number) < 1:
             raise UsageError(f"{word}: write window:5 for the last five good runs")
         wanted = int(number)
-    runs = tuple(run for run, _ in zip(good_runs(path, like, judge), range(wanted), strict=False))
-    if not runs:
+    good = tuple(islice(good_runs(path, like, judge), wanted))
+    if not good:
         raise UsageError(
             f"{word}: no run of the same plan before load test {like.id} has finished, kept its thresholds and was "
             "not limited by the client; name one by its number"
         )
+    runs = tuple(one.run for one in good)
     numbers = ", ".join(str(run.id) for run in runs)
-    return Side(f"{name} ({numbers})", runs, _known_scenario(scenario, runs[0], word))
+    known = _known_scenario(scenario, runs[0], word)
+    return Side(f"{name} ({numbers})", runs, known, stages_left_out=sum(one.left_out for one in good))
 
 
 def _named(path: Path, word: str, judge: Judge) -> Side:
     name, _, scenario = word.partition("/")
-    run = sole(path, name)
-    label = f"{name} ({run.id})" if not name.isdigit() else name
+    found = judged(sole(path, name), judge)
+    label = f"{name} ({found.run.id})" if not name.isdigit() else name
     return Side(
         f"{label}/{scenario}" if scenario else label,
-        (run,),
-        _known_scenario(scenario, run, word),
-        unfit(run, judge),
+        (found.run,),
+        _known_scenario(scenario, found.run, word),
+        found.unfit,
+        found.left_out,
     )
 
 

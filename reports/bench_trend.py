@@ -45,8 +45,12 @@ class _Trend:
         return up != (self.statistic is Statistic.OK_RATE)
 
 
-def build(runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float = BLOCK_S) -> Report:
+def build(
+    runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float = BLOCK_S, *, brief: bool = False
+) -> Report:
     """The report on these runs, of which there must be one; ``left_out`` says which others there were, and why not.
+
+    A ``brief`` one leaves out the points of every run.
 
     A change of level is told from ten runs on, five of them on either side; it must be 5 % and 1 ms, or one in a
     hundred for failures.
@@ -62,7 +66,12 @@ def build(runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float
         level=_level(ordered, trends),
         since_ms=ordered[0].started_at_ms,
         until_ms=ordered[-1].started_at_ms,
-        sections=[_newest(trends), _changes(ordered, moved), _points(ordered, trends, marks), _environments(marks)],
+        sections=[
+            _newest(trends),
+            _changes(ordered, moved),
+            *([] if brief else [_points(ordered, trends, marks)]),
+            _environments(marks),
+        ],
         servers=len({one.server for run in ordered for one in run.series}),
         facts=(("runs", str(len(ordered))), ("block", f"{block_s:g} s")),
         notes=tuple(left_out),

@@ -112,4 +112,4 @@ def _bound(value: Any) -> Any:
 
 
 def _dumped(value: Any) -> str | None:
-    return orjson.dumps(value).decode() if value else None
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() if value else None  # keys may be enums

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench_histories import AT_MS, histogram, played, slot, threshold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, StageSpan
+from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.errors import UsageError
 from reports import show
 from reports.bench_blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
@@ -37,6 +37,7 @@ class Judged:
 
     invalid: bool = False
     reason: str = ""
+    stages: Mapping[int, str] = field(default_factory=dict)
 
 
 def trusting(_run: BenchRun) -> Judged:
@@ -267,6 +268,28 @@ def test_report_names_the_largest_difference_and_gives_all_as_records() -> None:
     assert "".join(show.csv(report)).splitlines()[0].startswith("scenario,operation,server,statistic")
 
 
+def test_long_comparison_shows_what_is_worse_first_and_says_what_is_left_out() -> None:
+    names = tuple(f"s{number:02}" for number in range(12))
+    before = played(servers=names, seed=1, rate=40, seconds=100)
+    found = compared(before, replace(before, slots=tuple(_slower(one, 3) for one in before.slots)), QUICK)
+    report = report_of(found, QUICK, top=5)
+    table = report.sections[0].table
+    assert table is not None
+    assert len(table.rows) == 5
+    assert "5 of 52 rows are shown; JSON and CSV have all" in report.notes
+    assert [(row[2], row[-2]) for row in table.rows][:2] == [("s03", "worse")] * 2
+    assert len(list(show.records(report_of(found, QUICK).sections[0]))) == 52
+
+
+def _slower(one: Slot, series: int) -> Slot:
+    """The slot with twice the response times, if it is of this series."""
+    if one.series != series:
+        return one
+    cells = Cells.of_blobs(np.zeros(1, np.int64), [one.response])
+    doubled = Cells(cells.group, cells.bin + 35, cells.count)  # 1.02 ** 35 = 2
+    return replace(one, response=doubled.blobs(1)[0], max_us=2 * one.max_us)
+
+
 def test_markdown_shows_what_is_not_the_same_and_escapes_names() -> None:
     text = markdown(compared(played(seed=1, servers=("a|b",)), played(seed=2, servers=("a|b",), median_ms=8.0)), QUICK)
     assert text.startswith("**Worse: 3 worse")
@@ -311,6 +334,19 @@ def test_run_that_the_client_limited_is_no_good_one_and_no_side(path: Path) -> N
     assert (baseline.runs[0].id, baseline.unfit) == (5, "")
     assert candidate.unfit == "load test 7: the client was busy"
     assert sides(path, "3", "7", trusting)[0].unfit == "load test 3 was aborted"
+
+
+def test_stages_that_the_client_limited_are_left_out_of_a_suite(path: Path) -> None:
+    with open_store(path) as store:
+        for seed in (1, 2):
+            Recording(store, suite([(1, 5.0)], blocks=8, seed=seed)).finish(suite([(1, 5.0)], blocks=8, seed=seed))
+
+    def judge(run: BenchRun) -> Judged:
+        return Judged(stages={0: "worker 0 was busy", 3: "worker 0 was busy"} if run.id == 9 else {})
+
+    found = compare_sides(*sides(path, "8", "9", judge), QUICK)
+    assert {row.blocks for row in found.rows} == {(8, 6)}
+    assert found.notes == ("2 stages of 9 are left out: the client was the limit in them",)
 
 
 @pytest.mark.parametrize(

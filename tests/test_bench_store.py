@@ -38,6 +38,7 @@ from checker.bench.results import (
 from checker.bench.summary import measured, of_stage
 from checker.errors import UsageError
 from checker.limits import Keep
+from checker.model import Reason
 from storage import bench_tables
 from storage.bench import Recording
 from storage.bench_keep import delete_benchmarks, prune_benchmarks, remove_baseline, set_baseline
@@ -272,6 +273,12 @@ def test_views_show_thresholds_levels_and_workers(path: Path) -> None:
     assert rows(path, "select thresholds, thresholds_broken, client_bound from benchmarks") == [(2, 1, "")]
     (line,) = bench_list(path)
     assert (line.thresholds, line.broken, line.client_bound) == (2, 1, "")
+
+
+def test_reasons_may_be_enums(path: Path) -> None:
+    (run_id,) = stored(path, played(seconds=1, slots=(slot(5, [1.0], failed=2, reasons={Reason.DNS: 2}),)))
+    assert bench_run(path, run_id).slots[0].reasons == {"dns": 2}
+    assert rows(path, "select reason, failed from benchmark_failures") == [("dns", 2)]
 
 
 def test_list_is_newest_first_and_by_name_plan_and_state(path: Path) -> None:

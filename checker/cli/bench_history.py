@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,7 +88,7 @@ def compare_command(
     mcp-status bench compare window:5 12 --effect 10
     """  # noqa: D301 # click wants the backspace itself
     from reports.bench_compare import Effects, compare_sides
-    from reports.bench_compared import markdown, report_of
+    from reports.bench_compared import MOST_ROWS, markdown, report_of
     from reports.bench_sides import sides
     from reports.stats.compare import Outcome
 
@@ -97,7 +98,8 @@ def compare_command(
     if fmt == "markdown":
         _put(markdown(compared, effects), output)
     else:
-        show(report_of(compared, effects), _asked(fmt, output, path))
+        top = MOST_ROWS if fmt in ("table", "html") else None
+        show(report_of(compared, effects, top), _asked(fmt, output, path))
     if compared.outcome is Outcome.WORSE:
         return WORSE
     return _CANNOT_TELL if strict and compared.outcome is Outcome.CANNOT_TELL else 0
@@ -124,7 +126,7 @@ def trend_command(
 
     path = database_path(db)
     found = runs_of(path, name, runs, _judge(), all_plans=all_plans)
-    show(build(found.runs, found.left_out, block), _asked(fmt, output, path))
+    show(build(found.runs, found.left_out, block, brief=fmt == "table"), _asked(fmt, output, path))
     return 0
 
 
@@ -225,6 +227,7 @@ class _Trusted:
 
     invalid: bool = False
     reason: str = ""
+    stages: Mapping[int, str] = field(default_factory=dict)
 
 
 def _trusting(_run: BenchRun) -> _Trusted:
