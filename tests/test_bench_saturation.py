@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checker.bench.client import Cause, Room
@@ -296,6 +296,7 @@ def test_a_run_without_anything_is_judged_as_well() -> None:
     assert (found.invalid, found.spans, found.noise) == (False, (), ())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sets(st.integers(0, 39)), st.sets(st.integers(0, 39)))
 def test_bound_time_is_that_of_the_seconds_with_a_sign(busy: set[int], late: set[int]) -> None:
     def change(second: WorkerSecond) -> WorkerSecond:
