@@ -238,6 +238,12 @@ def test_no_line_is_wider_than_the_terminal(width: int, unicode: bool) -> None:
     assert unicode or "\n".join(text).isascii()
 
 
+def test_a_stage_that_is_named_after_its_level_is_said_once() -> None:
+    run = replace(RUN, stages=(RUN.stages[0], replace(RUN.stages[1], name="200/s")))
+    moment = after([second(12, run=run)])
+    assert lines_of(moment, 80)[1].split("%")[1] == "  200/s"
+
+
 def test_at_60_columns_everything_of_the_client_can_be_read() -> None:
     text = "\n".join(lines_of(after([second(1)]), 60))
     assert "CPU 34 %  lag 0.3 ms  late 0.2 ms" in text
@@ -294,7 +300,7 @@ def test_elsewhere_there_is_a_plain_line_every_five_seconds(console: dict[str, A
 
 
 def test_a_note_is_said_once_when_it_comes() -> None:
-    text = seen([second(at, note="waiting for late answers" if at > 1 else "") for at in range(1, 5)])
+    text = seen([second(at, note="waiting for late answers" if at in (2, 4) else "") for at in range(1, 5)])
     assert text.splitlines() == ["     2 s  waiting for late answers"]
 
 
