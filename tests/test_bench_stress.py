@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_player import QueuePlayer, QueueServer
@@ -45,6 +45,7 @@ SEARCHES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(SEARCHES, st.floats(0.5, 100_000))
 def test_search_ends_around_the_capacity_of_every_monotone_server(search: Search, capacity: float) -> None:
     search = searched(search, capacity)
@@ -59,6 +60,7 @@ def test_search_ends_around_the_capacity_of_every_monotone_server(search: Search
         assert 0 < bad - good <= search.precision * good
 
 
+@settings(deadline=None)
 @given(
     SEARCHES.map(lambda one: replace(one, whole=True, maximum=float(math.ceil(one.maximum)))), st.integers(0, 60_000)
 )
@@ -73,6 +75,7 @@ def test_search_over_users_plays_whole_numbers_to_a_gap_of_one_at_least(search: 
         assert capacity == 0 or bad / max(2.0, search.factor) < 1.5
 
 
+@settings(deadline=None)
 @given(SEARCHES, st.floats(0.5, 100_000))
 def test_number_of_levels_is_bounded(search: Search, capacity: float) -> None:
     found = searched(search, capacity)
@@ -84,6 +87,7 @@ def test_number_of_levels_is_bounded(search: Search, capacity: float) -> None:
     assert len(found.tried) <= raised + lowered + narrowed + 2
 
 
+@settings(deadline=None)
 @given(SEARCHES, st.floats(0.5, 100_000))
 def test_no_level_is_above_the_maximum_and_none_but_the_ends_is_played_twice(search: Search, capacity: float) -> None:
     found = searched(search, capacity)
@@ -92,6 +96,7 @@ def test_no_level_is_above_the_maximum_and_none_but_the_ends_is_played_twice(sea
     assert len(others) == len(set(others))
 
 
+@settings(deadline=None)
 @given(SEARCHES, st.lists(st.sampled_from(list(Verdict)), min_size=80, max_size=80))
 def test_whatever_a_server_does_the_search_ends_and_says_no_good_level_above_a_bad_one(
     search: Search, verdicts: list[Verdict]
@@ -261,6 +266,11 @@ def test_users_are_raised_until_the_objective_breaks() -> None:
     assert found.capacity.levels[-1].achieved_per_s == pytest.approx(400, rel=0.05)
 
 
+def test_users_are_whole_at_a_maximum_that_is_not() -> None:
+    found, _ = searched_on(QueueServer(places=100), replace(USERS, maximum=12.5, level_duration=1))
+    assert [level.level for level in found.capacity.levels] == [1, 2, 4, 8, 12]
+
+
 @pytest.mark.parametrize(("sigma", "kappa"), [(0.0, 0.0), (0.05, 0.0), (0.02, 0.001)])
 def test_coefficients_of_an_exact_law_are_found(sigma: float, kappa: float) -> None:
     points = [(n, 50 * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))) for n in (1, 2, 4, 8, 16, 32, 64)]
@@ -282,6 +292,7 @@ def test_a_peak_far_beyond_the_most_users_is_not_told() -> None:
     assert found.peak_users is None
 
 
+@settings(deadline=None)
 @given(
     st.floats(1, 1000),
     st.floats(0, 0.9),

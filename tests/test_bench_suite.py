@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_player import QueuePlayer, QueueServer
@@ -49,6 +49,7 @@ def order(player: QueuePlayer) -> list[tuple[int, int, int]]:
 # Statistics of a few blocks
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=60))
 def test_interval_of_the_median_is_that_of_the_reports(values: list[float]) -> None:
     ours, theirs = median(values), intervals.quantile(values, 0.5)
@@ -57,6 +58,7 @@ def test_interval_of_the_median_is_that_of_the_reports(values: list[float]) -> N
     assert ours.high is None or ours.value <= ours.high
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=20))
 def test_modified_z_is_that_of_the_reports(values: list[float]) -> None:
     assert [modified_z(values, at) for at in range(len(values))] == pytest.approx(
@@ -72,6 +74,7 @@ def test_five_values_have_no_interval_of_95_per_cent_and_six_have() -> None:
 # The order
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 6))
 def test_no_round_has_the_order_of_the_one_before(seed: int, size: int) -> None:
     rng, cells_of = random.Random(seed), [(users, 1) for users in range(1, size + 1)]

@@ -24,7 +24,8 @@ def scenario_of(level: float, stress: Stress, limits: Limits, recovery_level: fl
     Places for operations at once are twice as many as there are when each takes as long as the objective allows, so
     that it is not the plan that makes arrivals wait.
     """
-    settle_s = min(_SETTLE_S, _SETTLE_RATIO * stress.level_duration)
+    # Whole seconds, so that no slot belongs to two stages where the level's own duration is whole, too.
+    settle_s = float(max(1, round(min(_SETTLE_S, _SETTLE_RATIO * stress.level_duration))))
     stages = [
         Stage(duration=settle_s, target=level, kind=StageKind.WARM_UP, name=f"settle at {shown(level, stress)}"),
         Stage(duration=stress.level_duration, target=level, kind=StageKind.HOLD, name=shown(level, stress)),

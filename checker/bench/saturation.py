@@ -149,21 +149,35 @@ def _held(run: BenchRun) -> Iterable[tuple[float, float, Sign]]:
         offered[slot.at_s] += slot.offered
         done[slot.at_s] += slot.done_ok + slot.done_failed
         gone[slot.at_s] += slot.dropped
-    said: dict[int, list[int]] = defaultdict(list)
-    for second in run.health:
-        place = second.at_s // run.slot_s * run.slot_s
-        if second.at_s == place + run.slot_s - 1:
-            said[place].append(second.in_flight + second.backlog)
-    workers = max(map(len, said.values()), default=0)
-    known = {place: sum(holds) for place, holds in said.items() if len(holds) == workers}
+    known = _known_places(run)
     outstanding = 0
     for at_s in sorted(offered):
         outstanding += offered[at_s] - done[at_s] - gone[at_s]
-        held = outstanding - known[at_s] if at_s in known else 0
+        held = outstanding - known.get(at_s, outstanding)
         least = max(1.0, (1 - ACHIEVED_RATIO) * offered[at_s])
         if held > least and done[at_s] < ACHIEVED_RATIO * offered[at_s]:
             what = f"held back up to {held:,} operations that were due"
             yield at_s, at_s + float(run.slot_s), Sign(Cause.HELD, held, what)
+
+
+def _known_places(run: BenchRun) -> dict[int, int]:
+    """Slot -> the most that was in flight or waiting at its end; only slots of which every worker says it.
+
+    A worker's seconds begin when it likes, and are only rounded to those of the run: the seconds on both sides count.
+    """
+    said: dict[int, dict[int, int]] = defaultdict(dict)
+    for second in run.health:
+        before = said[second.at_s].get(second.worker, 0)
+        said[second.at_s][second.worker] = max(before, second.in_flight + second.backlog)
+    workers = {second.worker for second in run.health}
+    known = {}
+    for last_s in said:
+        around = [said.get(at_s, {}) for at_s in (last_s - 1, last_s, last_s + 1)]
+        if all(workers <= seconds.keys() for seconds in around[1:]):
+            place = last_s // run.slot_s * run.slot_s
+            if last_s == place + run.slot_s - 1:
+                known[place] = sum(max(seconds.get(worker, 0) for seconds in around) for worker in workers)
+    return known
 
 
 def _silences(run: BenchRun) -> Iterable[tuple[int, float, float]]:

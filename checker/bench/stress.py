@@ -35,13 +35,14 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
     stress = plan.stress
     if stress is None:
         raise ValueError(f"the plan {plan.name} has no stress test")
-    highest = stress.maximum if stress.model is Model.CLOSED else min(stress.maximum, plan.limits.max_rate)
+    users = stress.model is Model.CLOSED
+    highest = max(1.0, float(int(stress.maximum))) if users else min(stress.maximum, plan.limits.max_rate)
     search = Search(
         start=stress.start,
         factor=stress.factor,
         maximum=highest,
         precision=stress.precision,
-        whole=stress.model is Model.CLOSED,
+        whole=users,
     )
     levels: list[LevelResult] = []
     recovery: float | None = None
@@ -59,7 +60,7 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
         if behind and _verdict(result) is Verdict.BAD:
             recovery = recovery_s(run, behind[0], stress)
     bend = knee(levels)
-    law = _law(levels) if stress.model is Model.CLOSED else None
+    law = _law(levels) if users else None
     capacity = Capacity(
         last_good=search.last_good,
         first_bad=search.first_bad,

@@ -86,14 +86,14 @@ def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
 
 
 def _plain_lines(out: BackgroundWriter) -> Callable[[Moment], None]:
-    next_s, said = EVERY_S, ""
+    """A line every five seconds, and each note when it comes for the first time: between levels all come again."""
+    next_s, said = EVERY_S, {""}
 
     def show(moment: Moment) -> None:
-        nonlocal next_s, said
-        if moment.note != said:
-            said = moment.note
-            if said:
-                out.write(f"{moment.at_s:6.0f} s  {said}\n")
+        nonlocal next_s
+        if moment.note not in said:
+            said.add(moment.note)
+            out.write(f"{moment.at_s:6.0f} s  {moment.note}\n")
         if moment.at_s + 0.5 >= next_s:
             next_s = (moment.at_s + 0.5) // EVERY_S * EVERY_S + EVERY_S
             out.write(f"{plain_line(moment)}\n")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from checker.bench.live import RECENT_S, ClientNow, Moment, Times
 from checker.bench.results import ThresholdResult
-from checker.cli.bench_words import clock, level_words, milliseconds, number, reasons_words
+from checker.cli.bench_words import clock, milliseconds, number, reasons_words, stage_words
 
 _LABEL = 10
 _COLUMN = 9
@@ -71,8 +71,10 @@ def _stages(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
         line.append(full * done, "green" if stage.measured else "cyan")
         line.append(rest * (bar - done), "dim")
         line.append(f" {stage.progress_ratio:4.0%}".replace("%", " %"))
-        line.append(f"  {level_words(stage)}", "bold")
-        line.append(f"  {stage.name or stage.kind}")
+        name, level = stage_words(stage)
+        line.append(f"  {level}", "bold")
+        if name:
+            line.append(f"  {name}")
         if several:
             line.append(f"  {stage.scenario}", "dim")
         if not stage.measured:

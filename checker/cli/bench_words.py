@@ -11,7 +11,7 @@ _REASONS = 3
 
 def plain_line(moment: Moment) -> str:
     """A moment in one line; rates and times are those of the last seconds."""
-    parts = [f"{moment.at_s:6.0f} s", stages_words(moment.stages), rates_words(moment.recent)]
+    parts = [f"{moment.at_s:6.0f} s", stages_words(moment.stages) or moment.note, rates_words(moment.recent)]
     parts.append(times_words(moment.recent_times))
     parts.append(f"errors {moment.failed:,}" + (f" ({reasons_words(moment.reasons)})" if moment.reasons else ""))
     if moment.client is not None and moment.client.bound:
@@ -23,8 +23,14 @@ def stages_words(stages: tuple[StageNow, ...]) -> str:
     """The stages under way, each with its level."""
     several = len({stage.scenario for stage in stages}) > 1
     return ", ".join(
-        f"{stage.scenario + ' ' if several else ''}{stage.name or stage.kind} {level_words(stage)}" for stage in stages
+        " ".join(filter(None, (stage.scenario if several else "", *stage_words(stage)))) for stage in stages
     )
+
+
+def stage_words(stage: StageNow) -> tuple[str, str]:
+    """Name and level of a stage; the name is empty where it says the level and nothing else."""
+    name, level = stage.name or stage.kind, level_words(stage)
+    return ("" if name == level else name), level
 
 
 def level_words(stage: StageNow) -> str:
