@@ -78,6 +78,8 @@ class Faults:
     """How long after the first measured moment answers take three times as long."""
     capacity: float = math.inf
     """Arrivals per second that a server bears; latency grows towards it, and above it a queue does."""
+    wait_ms: float = 0.0
+    """How long every operation waits for a free place."""
     churn: bool = False
     """Whether every operation opens a connection."""
 
@@ -300,7 +302,7 @@ def _slots(
     for number, span in mine:
         over = max(0.0, 1 - faults.capacity * servers / max(span.end_level, 1e-9))
         service += np.where(stage == number, 1e6 * over * (intended - span.from_s), 0.0)
-    late = 60 + 90 * np.abs(random.standard_normal(size))
+    late = 1000 * faults.wait_ms + 60 + 90 * np.abs(random.standard_normal(size))
     if faults.client_bound is not None:
         begin, end = faults.client_bound
         late += np.where((intended >= begin) & (intended < end), 40_000 * random.random(size), 0.0)

@@ -14,12 +14,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reports import strips
-from reports.charts import MOST_BARS, MOST_GREY, pictures
+from reports.charts import MOST_BARS, MOST_GREY, files, pictures
 from reports.palette import COLOURED, DARK, LIGHT, SERIES, contrast
 from reports.pictures import Picture
-from reports.report import Chart, Line, Mark, Shape
+from reports.report import Chart, Line, Look, Mark, Scale, Shape, Span
 from reports.site.plot import plot
-from reports.ticks import short, time_ticks, value_ticks
+from reports.ticks import clock, clock_ticks, short, time_ticks, value_ticks
 from sample_reports import HOSTILE, HOUR_MS, times
 
 DRAWN = [shape for shape in Shape if shape is not Shape.STATES]
@@ -227,3 +227,94 @@ def test_plot_breaks_at_gaps_and_says_no_data() -> None:
     assert path.count("M") == 2
     assert "h.1" in path
     assert plot(x, [Line("p50", [None] * 5)], "ms", "latency") == Picture()
+
+
+def words(picture: Picture) -> list[str]:
+    return [one.text or "" for one in elements(picture) if one.tag == "text"]
+
+
+def numbers_axis(scale: Scale, x: list[float], **more: Any) -> Picture:
+    return drawn(Shape.LINES, [float(n + 1) for n in range(len(x))], x=x, x_is_time=False, scale=scale, **more)
+
+
+def test_axis_of_tails_is_marked_in_per_cent_as_far_as_there_are_values() -> None:
+    said = words(numbers_axis(Scale.TAIL, [0.0, 0.5, 0.9, 0.95, 0.99, 0.999], x_label="percentile"))
+    assert said[:5] == ["0", "50", "90", "99", "99.9"]
+    assert "percentile" in said
+    assert "99.99" not in said
+
+
+def test_logarithmic_axis_is_marked_in_plain_numbers() -> None:
+    said = words(numbers_axis(Scale.LOG, [1.0, 10.0, 100.0, 1000.0], x_label="users"))
+    assert {"1", "10", "100", "1000"} <= {word.replace(",", "") for word in said}
+    assert not any("$" in word for word in said)
+
+
+def test_axis_of_a_run_is_marked_by_the_clock_and_names_its_stages_where_there_is_room() -> None:
+    spans = [Span(0, 10, "warm-up", Look.SHADED), Span(10, 110, "hold"), Span(110, 112, "a spike of two seconds")]
+    picture = numbers_axis(Scale.CLOCK, [float(n) for n in range(120)], spans=spans)
+    said = words(picture)
+    assert {"0:00", "0:30", "2:00", "hold"} <= set(said)
+    assert "a spike of two seconds" not in said
+    assert [key.label for key in picture.keys] == ["line 0", "not measured"]
+
+
+@pytest.mark.parametrize("look", list(Look))
+def test_stretch_is_drawn_within_the_picture_however_long_it_is(look: Look) -> None:
+    spans = [Span(-1e6, 3, "before", look), Span(5, 1e6, "after", look), Span(7, 7, "nothing", look)]
+    picture = numbers_axis(Scale.CLOCK, [float(n) for n in range(10)], spans=spans)
+    for one in elements(picture):
+        places = re.findall(r"(-?[\d.]+) (-?[\d.]+)", one.get("d", ""))
+        assert all(0 <= float(x) <= 760 and 0 <= float(y) <= 240 for x, y in places), one.get("d")
+
+
+def test_heat_is_the_darker_the_more_and_covers_its_edges() -> None:
+    rows = [[1.0, 0.0, None, 1.0], [100.0, 100.0, 1.0, 0.0]]
+    picture = drawn(Shape.HEAT, rows, x=[0, 1, 2, 3], x_is_time=False, scale=Scale.CLOCK, edges=[1.0, 10.0, 100.0])
+    opacities = [float(one.get("opacity", 1)) for one in elements(picture) if one.get("fill") == "var(--c1)"]
+    assert len(opacities) == 2, "a path for each darkness"
+    assert opacities == sorted(opacities)
+    assert [key.label for key in picture.keys] == ["1 to 2", "47 to 100"]
+
+
+def test_dashed_line_lets_an_equal_one_behind_it_show() -> None:
+    lines = [Line("response", [1.0, 2.0], dashed=True), Line("service", [1.0, 2.0])]
+    (picture,) = pictures([Chart("a", Shape.LINES, [1, 2], lines, x_is_time=False)])
+    assert [bool(one.get("stroke-dasharray")) for one in elements(picture) if one.get("stroke") in C1_C2] == [
+        False,
+        True,
+    ]
+    assert [bool(key.dashes) for key in picture.keys] == [True, False]
+
+
+C1_C2 = ("var(--c1)", "var(--c2)")
+
+
+@pytest.mark.parametrize("images", ["svg", "png"])
+def test_picture_in_a_file_has_its_title_and_its_key(images: str) -> None:
+    chart = Chart("Rate <of> all", Shape.LINES, times(3, HOUR_MS), [Line("offered", [1.0, 2.0, 3.0])])
+    first, nothing = files([chart, Chart("none", Shape.LINES, [], [])], images)
+    assert nothing == b""
+    if images == "svg":
+        said = {one.text for one in ElementTree.fromstring(first).iter()}
+        assert {"Rate <of> all", "offered"} <= said
+    else:
+        assert first.startswith(b"\x89PNG")
+    assert [first, nothing] == files([chart, Chart("none", Shape.LINES, [], [])], images)
+
+
+@given(low=st.floats(0, 1e6), length=st.floats(0.5, 1e7), most=st.integers(2, 20))
+def test_marks_of_the_clock_are_few_within_and_at_equal_distances(low: float, length: float, most: int) -> None:
+    ticks = clock_ticks(low, low + length, most)
+    places = [place for place, _ in ticks]
+    assert len(places) <= most + 1
+    assert all(low - 1e-6 <= place <= low + length + 1e-6 for place in places)
+    assert len({round(after - before, 6) for before, after in itertools.pairwise(places)}) <= 1
+    assert [words for _, words in ticks] == [clock(place) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "said"), [(0, "0:00"), (59.9, "0:59"), (61, "1:01"), (3600, "1:00:00"), (90061, "25:01:01")]
+)
+def test_moment_of_a_run_is_written_as_a_clock_does(at_s: float, said: str) -> None:
+    assert clock(at_s) == said

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from bench_runs import Faults, load_run
 from conftest import ROOT, missing
+from reports.bench.outcome import Client, Stretch
+from reports.bench.report import bench_report
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT
 from reports.site.write import write_site
@@ -34,10 +37,13 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with SVG, one with PNG, and a site."""
+    """A report with SVG, one with PNG, one of a load test, and a site."""
     root = tmp_path_factory.mktemp("pages")
     (root / "svg.html").write_text(html_page(report(30)))
     (root / "png.html").write_text(html_page(report(5, hostile=False), "png"))
+    run = load_run(faults=Faults(client_bound=(20, 26), freeze=(30, 33)))
+    client = Client(True, "worker 0 was busy", (Stretch(20, 26, 0, "97 % of a core"),))
+    (root / "bench.html").write_text(html_page(bench_report(run, client)))
     now_ms = write_fleet(root / "history.db", NAMES)
     with open_past(root / "history.db", now_ms) as past:
         write_site(past, root / "site", "Status", None, lambda done, total: None)
@@ -132,7 +138,7 @@ def test_all_links_of_the_site_lead_to_pages_that_open(visit: Visit, folder: Pat
     assert len(seen) == 1 + len(NAMES)
 
 
-@pytest.mark.parametrize("path", ["svg.html", "png.html", "site/index.html", "site/servers/orders.html"])
+@pytest.mark.parametrize("path", ["svg.html", "png.html", "bench.html", "site/index.html", "site/servers/orders.html"])
 def test_page_renders_light_dark_and_narrow(visit: Visit, path: str) -> None:
     page = visit.open(path)
     for scheme, colours in (("light", LIGHT), ("dark", DARK)):

@@ -45,7 +45,7 @@ def compared_rows(report: Report | None) -> Iterator[Compared]:
             }
             baseline, candidate, difference, low, high = (said.get(name, "") for name in _NUMBERS)
             yield Compared(
-                name=" ".join(said[name] for name in _NAMED if said.get(name)),
+                name=" ".join(dict.fromkeys(said[name] for name in _NAMED if said.get(name))),
                 verdict=said["verdict"],
                 baseline=baseline,
                 candidate=candidate,
