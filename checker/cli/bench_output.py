@@ -104,8 +104,10 @@ def deliver(
         sys.stdout.write(FORMS[wanted.fmt](outcome))
         sys.stdout.flush()
     for folder, forms in _folders(wanted, planned):
-        for file in write_folder(outcome, folder, forms):
-            click.echo(f"written: {file}", err=True)
+        written = write_folder(outcome, folder, forms)
+        charts = sum(file.parent != folder for file in written)
+        named = ", ".join(file.name for file in written if file.parent == folder)
+        click.echo(f"written to {folder}: {named}{f' and {charts} charts' if charts else ''}", err=True)
     return worse
 
 

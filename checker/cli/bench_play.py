@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,42 +24,72 @@ _INTERRUPTED = 128
 _CODES = "Exit codes: 0 passed, 99 a threshold is broken, 2 ended early, 3 the client was the limit or the plan is bad."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """How any plan is to be played: what the command line says over it, and what becomes of the run."""
+
+    workers: int | None
+    seed: int | None
+    calibrate: bool
+    public_hosts: tuple[str, ...]
+    name: str | None
+    database: Path
+    store: bool
+    baseline: str | None
+    fail_on_regression: bool
+    live: str
+    verbose: int
+    wanted: Wanted
+
+    def __call__(self, plan: Plan) -> int:
+        """Play the plan, show, store and report it; the exit code."""
+        from checker.bench.results import BenchState
+        from checker.cli.bench_live import live_view
+        from checker.load_test import LoadRequest, load_test
+
+        level = {0: logging.CRITICAL, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+        if self.baseline is not None and not self.store:
+            raise UsageError("--compare needs the database; leave out --no-store")
+        for warning in plan.warnings:
+            click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
+        path = self.database if self.store else None
+        with live_view(wanted=self.live != "off", json_lines=self.live == "json") as watcher:
+            request = LoadRequest(plan=self._adjusted(plan), database=path, watchers=(watcher,), log_level=level)
+            end = load_test(request)
+        quiet = self.live == "json"
+        worse = deliver(end.run, end.saturation, self.wanted, plan.output, path, self.baseline, quiet=quiet)
+        if end.run.id is not None and self.live != "off":
+            click.echo(f"load test {end.run.id}; mcp-status bench report {end.run.id} shows it again", err=True)
+        if end.signal is not None:
+            return _INTERRUPTED + end.signal
+        if any(not one.passed for one in end.run.thresholds) or (worse and self.fail_on_regression):
+            return THRESHOLDS_FAILED
+        if end.run.state is BenchState.ABORTED:
+            return _ABORTED
+        return _INVALID if end.saturation.invalid else 0
+
+    def _adjusted(self, plan: Plan) -> Plan:
+        return replace(
+            plan,
+            workers=self.workers or plan.workers,
+            seed=plan.seed if self.seed is None else self.seed,
+            calibrate=self.calibrate and plan.calibrate,
+            public_hosts=(*plan.public_hosts, *self.public_hosts),
+            name=self.name or plan.name,
+        )
+
+
+_OF_PLAYING = tuple(field.name for field in fields(Playing) if field.name != "database")
+
+
 def play_options(command: Decorated) -> Decorated:
-    """Add what every load test is played with; the command gets them as ``played``, a function that plays a plan."""
+    """Add what every load test is played with; the command gets it as ``play``."""
 
     @wraps(command)
-    def wrapped(
-        workers: int | None,
-        seed: int | None,
-        calibrate: bool,
-        public_hosts: tuple[str, ...],
-        store: bool,
-        name: str | None,
-        baseline: str | None,
-        fail_on_regression: bool,
-        live: str,
-        verbose: int,
-        wanted: Wanted,
-        db: Path | None,
-        **more: Any,
-    ) -> Any:
-        def adjusted(plan: Plan) -> Plan:
-            return replace(
-                plan,
-                workers=workers or plan.workers,
-                seed=plan.seed if seed is None else seed,
-                calibrate=calibrate and plan.calibrate,
-                public_hosts=(*plan.public_hosts, *public_hosts),
-                name=name or plan.name,
-            )
-
-        def played(plan: Plan) -> int:
-            path = database_path(db) if store else None
-            return _played(adjusted(plan), path, live, verbose, baseline, fail_on_regression, wanted)
-
-        if command.__name__ == "rerun_command":
-            more["path"] = database_path(db)
-        return command(played=played, **more)
+    def wrapped(db: Path | None, **given: Any) -> Any:
+        own = {name: given.pop(name) for name in _OF_PLAYING}
+        return command(play=Playing(database=database_path(db), **own), **given)
 
     options = (
         click.option("--name", metavar="NAME", help="What it is called in lists, instead of the plan's name."),
@@ -116,7 +145,7 @@ def run_command(
     scenarios: tuple[str, ...],
     suite: bool,
     environment: str | None,
-    played: Callable[[Plan], int],
+    play: Playing,
 ) -> int:
     """Play the load test in the file PLAN: scenarios, a suite or a stress test.
 
@@ -131,7 +160,7 @@ def run_command(
     """  # noqa: D301 # click wants the backspace itself
     from checker.settings.bench.load import load_plan
 
-    return played(load_plan(plan, environment, scenarios=scenarios, suite=suite))
+    return play(load_plan(plan, environment, scenarios=scenarios, suite=suite))
 
 
 @click.command("quick", epilog=_CODES)
@@ -178,7 +207,7 @@ def quick_command(
     arguments: str,
     thresholds: tuple[str, ...],
     abort: bool,
-    played: Callable[[Plan], int],
+    play: Playing,
 ) -> int:
     """Put load on URL without a plan: at a rate (open model), or by users (closed model).
 
@@ -189,7 +218,7 @@ def quick_command(
     """  # noqa: D301 # click wants the backspace itself
     from checker.settings.bench.quick import quick_plan
 
-    return played(
+    return play(
         quick_plan(
             url,
             _operation(operation),
@@ -214,16 +243,16 @@ def quick_command(
 @click.command("rerun", epilog=_CODES)
 @click.argument("run", default="last")
 @play_options
-def rerun_command(run: str, played: Callable[[Plan], int], path: Path) -> int:
+def rerun_command(run: str, play: Playing) -> int:
     """Play the plan of the stored load test RUN once more: a number, last, or the name of a baseline.
 
-    Secrets are not stored: a plan that has some reads them from its variables again, and says what is missing.
+    Secrets are not stored: they are read from the plan's variables again, and what is missing is said.
     """
     from checker.settings.bench.load import stored_plan
     from reports.bench_sides import sole
 
-    found = sole(path, run)
-    return played(replace(stored_plan(found.plan, name=found.name), seed=found.seed))
+    found = sole(play.database, run)
+    return play(replace(stored_plan(found.plan, name=found.name), seed=found.seed))
 
 
 def _operation(name: str | None) -> Operation | None:
@@ -247,36 +276,3 @@ def _json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError('--arguments: write an object, such as {"city": "Bern"}')
     return value
-
-
-def _played(
-    plan: Plan,
-    path: Path | None,
-    live: str,
-    verbose: int,
-    baseline: str | None,
-    fail_on_regression: bool,
-    wanted: Wanted,
-) -> int:
-    from checker.bench.results import BenchState
-    from checker.cli.bench_live import live_view
-    from checker.load_test import LoadRequest, load_test
-
-    level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    for warning in plan.warnings:
-        click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
-    if baseline is not None and path is None:
-        raise UsageError("--compare needs the database; leave out --no-store")
-    with live_view(wanted=live != "off", json_lines=live == "json") as watcher:
-        end = load_test(LoadRequest(plan=plan, database=path, watchers=(watcher,), log_level=level))
-    worse = deliver(end.run, end.saturation, wanted, plan.output, path, baseline, quiet=live == "json")
-    if end.run.id is not None:
-        click.echo(f"load test {end.run.id}; mcp-status bench report {end.run.id} shows it again", err=True)
-    if end.signal is not None:
-        return _INTERRUPTED + end.signal
-    if any(not one.passed for one in end.run.thresholds) or (worse and fail_on_regression):
-        return THRESHOLDS_FAILED
-    if end.run.state is BenchState.ABORTED:
-        return _ABORTED
-    return _INVALID if end.saturation.invalid else 0

@@ -38,8 +38,8 @@ def verdict_of(outcome: Outcome) -> Verdict:
     """The first of these that holds: the client was the limit, a threshold is broken, the run was cut short, ..."""
     run = outcome.run
     if outcome.saturation.invalid:
-        reason = f" ({outcome.saturation.reason})" if outcome.saturation.reason else ""
-        return Verdict("INVALID", Level.UNKNOWN, f"the client, not the server, was the limit{reason}.")
+        reason = outcome.saturation.reason or "the client, not the server, was the limit"
+        return Verdict("INVALID", Level.UNKNOWN, f"{reason}.")
     broken = [one for one in run.thresholds if not one.passed]
     if broken:
         return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
