@@ -35,6 +35,7 @@ _QUANTILE_WORDS = {
 _HEALTH_WORDS = {
     "worker": "number of the worker, from 0",
     "cpu_ratio": "CPU used, of one core",
+    "busy_ratio": "share of the time for which its loop did not wait",
     "lag_p99_us": "99th percentile of how late its loop was",
     "lag_max_us": "latest that its loop was",
     "late_p99_us": "99th percentile of how late operations began although a place was free",

@@ -10,6 +10,8 @@ from checker.bench.results import WorkerSecond
 
 CPU_RATIO = 0.85
 """Of a core: above it, starts queue behind each other (Locust warns at 90 %, Artillery at 80 %)."""
+BUSY_RATIO = 0.95
+"""A loop that hardly waits for anything is behind, whatever processor time the system says that it has used."""
 LATE_US = 2_000.0
 LATE_RATIO = 0.1
 """Of the median response time. Late beyond the larger of the two is not on time."""
@@ -75,6 +77,9 @@ def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Si
     limit_us = late_limit_us(p50_us)
     if second.cpu_ratio > CPU_RATIO:
         yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core".replace("%", " %"))
+    if second.busy_ratio > BUSY_RATIO:
+        what = f"kept its loop busy for {second.busy_ratio:.0%} of the time".replace("%", " %")
+        yield Sign(Cause.CPU, second.busy_ratio, what)
     if second.gc_us > max(GC_US, limit_us):
         yield Sign(Cause.GC, second.gc_us, f"spent {_ms(second.gc_us)} of a second in the garbage collector")
     if room.descriptors is not None and second.descriptors > NEAR * room.descriptors:

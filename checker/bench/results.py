@@ -127,6 +127,8 @@ class WorkerSecond:
     """Start of the second, from the epoch."""
     cpu_ratio: float
     """Of one core."""
+    busy_ratio: float = 0.0
+    """Share of the time for which its loop did not wait for anything: on a shared machine more than its CPU time."""
     lag_p99_us: int
     """How late its loop woke up."""
     lag_max_us: int

@@ -104,6 +104,7 @@ class Tally:
             worker=worker,
             at_s=max(0, round((message["at_ns"] - self._epoch_ns) / _SECOND_NS)),
             cpu_ratio=message["cpu_ratio"],
+            busy_ratio=message["busy_ratio"],
             lag_p99_us=_p99_us(stretches),
             lag_max_us=int(stretches.max(initial=0)) // 1000,
             late_p99_us=_p99_us(late),

@@ -95,7 +95,11 @@ def run_of(url: str, level: float, seconds: float, model: Model) -> BenchRun:
 def figures(run: BenchRun) -> dict[str, float]:
     """What one run came to, of the stage that is measured."""
     found, hold = measured(run), run.stages[1]
-    busy = [second.cpu_ratio for second in run.health if hold.from_s + 1 <= second.at_s <= hold.until_s - 1]
+    busy = [
+        max(second.cpu_ratio, second.busy_ratio)
+        for second in run.health
+        if hold.from_s + 1 <= second.at_s <= hold.until_s - 1
+    ]
     late = [second.late_p99_us for second in run.health if hold.from_s <= second.at_s <= hold.until_s]
     assert of(run, "a").failed == 0
     response = found.percentiles()

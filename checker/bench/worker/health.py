@@ -36,12 +36,11 @@ class Health:
         now_ns = monotonic_ns()
         elapsed_s = max(1e-3, (now_ns - self._at_ns) / 1e9)
         cpu_s = _cpu_s()
-        # A processor that is shared says little of how late a loop is: what counts is whether it ever had to wait.
-        ratio = max(cpu_s - self._cpu_s, self._busy_ns / 1e9) / elapsed_s
         message = {
             "op": "health",
             "at_ns": self._at_ns,
-            "cpu_ratio": round(min(1.0, ratio), 4),
+            "cpu_ratio": round((cpu_s - self._cpu_s) / elapsed_s, 4),
+            "busy_ratio": round(min(1.0, self._busy_ns / 1e9 / elapsed_s), 4),
             "cpu_s": cpu_s,
             "gc_us": self._gc_ns // 1000,
             "in_flight": in_flight,
