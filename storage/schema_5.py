@@ -23,9 +23,9 @@ BENCHMARKS = (
         (run_id, part, at_s, stage, series), foreign key(run_id) references bench_runs (id)) without rowid""",
     """create table bench_health (run_id integer not null, at_s integer not null, worker integer not null,
         cpu_ratio float not null, busy_ratio float not null, lag_p99_us integer not null, lag_max_us integer
-        not null, late_p99_us integer not null, gc_us integer not null, in_flight integer not null, backlog integer not null, descriptors
-        integer not null, ports integer not null, memory_bytes integer not null, primary key (run_id, at_s,
-        worker), foreign key(run_id) references bench_runs (id)) without rowid""",
+        not null, late_p99_us integer not null, gc_us integer not null, in_flight integer not null, backlog
+        integer not null, descriptors integer not null, ports integer not null, memory_bytes integer not null,
+        primary key (run_id, at_s, worker), foreign key(run_id) references bench_runs (id)) without rowid""",
     """create table bench_thresholds (run_id integer not null, place integer not null, metric text not null,
         expression text not null, over_s float, value float, passed boolean not null, aborted boolean not null,
         at_s float, primary key (run_id, place), foreign key(run_id) references bench_runs (id)) without rowid""",
