@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -116,3 +117,17 @@ def threshold(passed: bool) -> ThresholdResult:
     return ThresholdResult(
         metric="response_time", expression="p(95)<500", over_s=None, value=value, passed=passed, aborted=False
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge of the client says."""
+
+    invalid: bool = False
+    reason: str = ""
+    stages: Mapping[int, str] = field(default_factory=dict)
+
+
+def trusting(_run: BenchRun) -> Judged:
+    """A judge to whom every client is well."""
+    return Judged()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bench_histories import AT_MS, histogram, played, slot, threshold
+from bench_histories import AT_MS, Judged, histogram, played, slot, threshold, trusting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,19 +29,6 @@ from storage.rollups.histogram import Cells
 from storage.store import open_store
 
 QUICK = Effects(response_ms=0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a judge of the client says."""
-
-    invalid: bool = False
-    reason: str = ""
-    stages: Mapping[int, str] = field(default_factory=dict)
-
-
-def trusting(_run: BenchRun) -> Judged:
-    return Judged()
 
 
 def side(*runs: BenchRun, scenario: str = "", unfit: str = "") -> Side:

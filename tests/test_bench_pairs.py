@@ -26,7 +26,7 @@ sys.path.append(str(ROOT / "scripts"))
 from bench.noisy_target import service_s
 from bench.pairs import ARMS, PLAIN, SLOW, Design, played, scenarios, summary, timed
 
-DESIGN = Design(blocks=10)
+DESIGN = Design(blocks=8, block_s=0.3)
 
 
 class SimulatedPlayer:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_histories import AT_MS, ENVIRONMENT, played
-from test_bench_compare import Judged, trusting
+from bench_histories import AT_MS, ENVIRONMENT, Judged, played, trusting
 
 from checker.bench.results import BenchRun, BenchState
 from checker.errors import UsageError

@@ -24,11 +24,11 @@ _LEAD_S = 1.0
 class Design:
     """How a pair is played."""
 
-    rate: float = 500.0
+    rate: float = 600.0
     """Arrivals per second."""
-    block_s: float = 0.3
+    block_s: float = 0.15
     """Many short blocks in mixed order stand a machine that is busy now and then; few long ones do not."""
-    blocks: int = 14
+    blocks: int = 24
     """Of each arm."""
     least_effect_ms: float = 0.1
 
@@ -64,12 +64,13 @@ def scenarios(design: Design) -> dict[str, Scenario]:
 
 def judged(run: BenchRun, stages: Sequence[int], design: Design) -> Verdicts:
     """The verdicts of one pair, whose stages are these."""
-    mine = set(stages)
+    place = {at: number for number, at in enumerate(stages)}
     blocks = tuple(
-        replace(one, measured=one.measured and at in mine and one.end_level > 0, block=at)
-        for at, one in enumerate(run.stages)
+        replace(one, measured=one.measured and one.end_level > 0, block=number)
+        for number, one in enumerate(run.stages[at] for at in stages)
     )
-    part = replace(run, stages=blocks, slots=tuple(slot for slot in run.slots if slot.stage in mine))
+    slots = tuple(replace(slot, stage=place[slot.stage]) for slot in run.slots if slot.stage in place)
+    part = replace(run, stages=blocks, slots=slots)
     effects = Effects(response_ms=design.least_effect_ms)
     outcomes, ratios = [], []
     for arm in (SAME, SLOW):
