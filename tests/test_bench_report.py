@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,16 @@ def runs() -> dict[str, BenchRun]:
         "scalability": usl_run(),
         "suite": suite_run(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A percentile that is no longer than what the client adds."""
+
+    series: int
+    percentile: str
+    value_us: float
+    noise_us: float
 
 
 def comparison(*rows: Sequence[Any], level: Level = Level.BAD) -> Report:
@@ -304,6 +314,31 @@ def test_suite_has_a_row_for_each_cell_with_the_interval_of_its_median() -> None
         *(column(suite, name) for name in ("p95_low_ms", "p95_ms", "p95_high_ms")), strict=True
     ):
         assert low <= value <= high
+
+
+def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -> None:
+    run = runs()["suite"]
+    at = next(at for at, stage in enumerate(run.stages) if stage.measured and (stage.users, stage.servers) == (20, 2))
+    report = bench_report(run, Client(stages={at: "used 97 % of its core"}))
+    suite = section(report, "suite")
+    assert column(suite, "blocks") == [5, 5, 5, 5, 5, 4]
+    assert suite.text.endswith("1 block left out: the client was the limit.")
+    assert column(section(report, "stages"), "measured")[at] == "client-bound"
+
+
+def test_percentile_within_the_noise_of_the_client_is_named() -> None:
+    noise = Floor(series=1, percentile="p50", value_us=900.0, noise_us=1900.0)
+    notes = bench_report(runs()["good"], Client(noise=(noise,))).notes
+    words = "p50 of orders rest, 0.90 ms, is not above the client's own noise, 1.90 ms: it says no more than quick."
+    assert notes == (words,)
+
+
+@pytest.mark.parametrize(
+    "reason", ["worker 0 was busy", "the client, not the server, was the limit: worker 0 was busy"]
+)
+def test_invalid_run_says_so_once(reason: str) -> None:
+    verdict = bench_report(runs()["good"], Client(True, reason)).verdict
+    assert verdict == "INVALID: the client, not the server, was the limit: worker 0 was busy."
 
 
 def test_cell_of_fewer_than_five_blocks_has_no_interval() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from checker.bench.results import BenchRun, Series
+from checker.bench.results import BenchRun, Series, StageSpan
 from checker.bench.summary import HistogramName, Summary, covered_s, measured, measured_stages, of_stage, summarize
 from reports.bench import percentiles
 from reports.bench.percentiles import MEASURES, quantile_cell
@@ -167,8 +167,8 @@ def latency(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     return Section("latency", "Response and service time", Table(columns, rows), text)
 
 
-def stages(run: BenchRun) -> Section:
-    """A row for each stage, measured or not."""
+def stages(run: BenchRun, bound: Collection[int] = ()) -> Section:
+    """A row for each stage, measured or not; ``bound`` are those in which the client was the limit."""
     several = len({span.scenario for span in run.stages}) > 1
     columns = [
         Column("stage", "Stage", wide=True),
@@ -187,12 +187,16 @@ def stages(run: BenchRun) -> Section:
     rows = []
     for at, span in enumerate(run.stages):
         one = of_stage(run, at)
-        names = [span.name, *([span.scenario] if several else []), span.kind, "yes" if span.measured else "no"]
+        names = [span.name, *([span.scenario] if several else []), span.kind, _counted(span, at in bound)]
         place = [clock(span.from_s), clock(span.until_s), span.start_level, span.end_level]
         found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentiles.longest_ms(one)]
         found += [quantile_cell(one, 0.99, "service"), quantile_cell(one, 0.99, "late")]
         rows.append([*names, *place, *rates(one), *found])
     return Section("stages", "Stages", Table(columns, rows), "Each stage alone, also those that no other table counts.")
+
+
+def _counted(span: StageSpan, bound: bool) -> str:
+    return "no" if not span.measured else "client-bound" if bound else "yes"
 
 
 def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Iterator[Section]:

@@ -12,6 +12,8 @@ from reports.report import Level
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
 
+_LIMITED = "the client, not the server, was the limit"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -38,8 +40,8 @@ def verdict_of(outcome: Outcome) -> Verdict:
     """The first of these that holds: the client was the limit, a threshold is broken, the run was cut short, ..."""
     run = outcome.run
     if outcome.saturation.invalid:
-        reason = f" ({outcome.saturation.reason})" if outcome.saturation.reason else ""
-        return Verdict("INVALID", Level.UNKNOWN, f"the client, not the server, was the limit{reason}.")
+        reason = outcome.saturation.reason.removeprefix(_LIMITED).removeprefix(": ")
+        return Verdict("INVALID", Level.UNKNOWN, f"{_LIMITED}{f': {reason}' if reason else ''}.")
     broken = [one for one in run.thresholds if not one.passed]
     if broken:
         return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
@@ -53,7 +55,7 @@ def verdict_of(outcome: Outcome) -> Verdict:
         every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
         return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
     if run.kind is BenchKind.SUITE:
-        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(run))
+        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
     return Verdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
 
 
@@ -99,18 +101,26 @@ def reached_s(run: BenchRun) -> float:
     return max((stage.until_s for stage in run.stages), default=0.0)
 
 
-def _suite_words(run: BenchRun) -> str:
+def _suite_words(outcome: Outcome) -> str:
     """How much was measured, and the cell with the best median throughput."""
-    rates: dict[tuple[int, int], list[float]] = {}
-    for at, stage in enumerate(run.stages):
-        if stage.measured and stage.users is not None and stage.servers is not None:
-            rates.setdefault((stage.users, stage.servers), []).append(of_stage(run, at).ok_per_s)
+    rates = {cell: [one.ok_per_s for one in blocks] for cell, blocks in cells_of(outcome).items()}
     if not rates:
         return "no block was measured."
     users, servers = max(rates, key=lambda cell: median(rates[cell]))
     blocks = sum(map(len, rates.values()))
     most = f"most throughput with {users} users and {servers} server{'' if servers == 1 else 's'}"
     return f"{len(rates)} cells in {blocks} blocks; {most}, {number(median(rates[users, servers]))} /s."
+
+
+def cells_of(outcome: Outcome) -> dict[tuple[int, int], list[Summary]]:
+    """Of a suite: users and servers -> the blocks of the cell, without those in which the client was the limit."""
+    found: dict[tuple[int, int], list[Summary]] = {}
+    for at, stage in enumerate(outcome.run.stages):
+        if stage.measured and stage.users is not None and stage.servers is not None:
+            blocks = found.setdefault((stage.users, stage.servers), [])
+            if at not in outcome.saturation.stages:
+                blocks.append(of_stage(outcome.run, at))
+    return {cell: blocks for cell, blocks in found.items() if blocks}
 
 
 def _broken(broken: list[ThresholdResult], of: int) -> str:
