@@ -152,7 +152,9 @@ def test_closed_model_hides_a_freeze_and_its_report_says_that_it_cannot_show_it(
     assert words in section(report, "summary").text
     assert words in report.notes
     assert {"closed model: coordinated omission applies"} == set(column(section(report, "summary"), "model"))
-    stalls = [line for line in column(section(report, "recommendations"), "evidence") if "nothing ended for" in line]
+    stalls = [
+        line for line in column(section(report, "recommendations"), "evidence") if "nothing ended for at least" in line
+    ]
     assert stalls
     assert all("the closed model shows it as lower rate, not as latency" in line for line in stalls)
 
@@ -380,7 +382,7 @@ ADVISED: dict[str, Callable[[], tuple[BenchRun, Saturation]]] = {
     "p50 of the first 10 measured seconds": lambda: (load_run(faults=Faults(cold_s=10)), NO_LIMIT),
     "times its p50": lambda: (runs()["frozen"], NO_LIMIT),
     "the rest was waiting": lambda: (load_run(faults=Faults(wait_ms=200)), NO_LIMIT),
-    "nothing ended for": lambda: (runs()["frozen"], NO_LIMIT),
+    "nothing ended for at least": lambda: (runs()["frozen"], NO_LIMIT),
     "a slow server slows the load": lambda: (runs()["closed"], NO_LIMIT),
     "have too few for a p99": lambda: (load_run(stages=[("hold", 10, 20.0, 20.0)]), NO_LIMIT),
     "without one nothing fails the run": lambda: (runs()["mixed"], NO_LIMIT),

@@ -42,7 +42,9 @@ def thresholds(run: BenchRun, *, invalid: bool = False) -> Section:
         )
         for one in run.thresholds
     ]
-    text = "Over the measured stages." if rows else "The plan has no thresholds, so nothing says whether this is good."
+    text = "Over the measured stages." if rows else "The plan has no thresholds."
+    if not rows and run.capacity is not None:
+        text += " Levels are judged by the objective of the stress test."
     if rows and invalid:
         text = "The run is invalid: these results say nothing of the servers."
     return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
@@ -66,7 +68,7 @@ def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
 
 
 def head_columns(run: BenchRun) -> list[Column]:
-    """What names a series; scenarios only where they are called otherwise than their operations."""
+    """What names a series; scenarios only where there are several, called otherwise than their operations."""
     columns = [Column("server", "Server"), Column("operation", "Operation")]
     return [*columns, Column("scenario", "Scenario")] if _names_scenarios(run) else columns
 
@@ -77,7 +79,8 @@ def head(run: BenchRun, series: Series) -> list[Any]:
 
 
 def _names_scenarios(run: BenchRun) -> bool:
-    return any(series.scenario != series.operation for series in run.series)
+    several = len({series.scenario for series in run.series}) > 1
+    return several and any(series.scenario != series.operation for series in run.series)
 
 
 def rate_columns() -> list[Column]:
