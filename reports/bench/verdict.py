@@ -12,8 +12,6 @@ from reports.report import Level
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
 
-_LIMITED = "the client, not the server, was the limit"
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -40,8 +38,8 @@ def verdict_of(outcome: Outcome) -> Verdict:
     """The first of these that holds: the client was the limit, a threshold is broken, the run was cut short, ..."""
     run = outcome.run
     if outcome.saturation.invalid:
-        reason = outcome.saturation.reason.removeprefix(_LIMITED).removeprefix(": ")
-        return Verdict("INVALID", Level.UNKNOWN, f"{_LIMITED}{f': {reason}' if reason else ''}.")
+        reason = outcome.saturation.reason or "the client, not the server, was the limit"
+        return Verdict("INVALID", Level.UNKNOWN, f"{reason}.")
     broken = [one for one in run.thresholds if not one.passed]
     if broken:
         return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
