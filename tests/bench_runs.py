@@ -112,7 +112,9 @@ def load_run(
     ]
     seconds = math.ceil(max(span.until_s for span in spans))
     state = BenchState.FINISHED if cut_s is None else BenchState.INTERRUPTED
-    return _run(series, spans, slots, _health(seed, workers, seconds, faults), state, seed, thresholds, more, slot_s)
+    return _run(
+        series, spans, slots, _health(seed, workers, seconds, faults, slots), state, seed, thresholds, more, slot_s
+    )
 
 
 def stress_run(*, capacity: float = 600.0, **more: Any) -> BenchRun:
@@ -214,7 +216,7 @@ def suite_run(
         mine = [span if (span.servers or 0) > place else replace(span, start_level=0, end_level=0) for span in spans]
         random = np.random.default_rng((9, place))
         slots += _slots(random, place, one_series, mine, len(servers), Faults(failing_ratio=0.0), 1)
-    run = _run(series, spans, slots, _health(9, 1, math.ceil(at), Faults()), BenchState.FINISHED, 9, (), more, 1)
+    run = _run(series, spans, slots, _health(9, 1, math.ceil(at), Faults(), slots), BenchState.FINISHED, 9, (), more, 1)
     return replace(run, kind=BenchKind.SUITE)
 
 
@@ -419,8 +421,13 @@ def _counted(
     ]
 
 
-def _health(seed: int, workers: int, seconds: int, faults: Faults) -> list[WorkerSecond]:
+def _health(seed: int, workers: int, seconds: int, faults: Faults, slots: Sequence[Slot]) -> list[WorkerSecond]:
     random = np.random.default_rng((seed, 999))
+    begun, ended = np.zeros(seconds), np.zeros(seconds)
+    for slot in slots:
+        begun[slot.at_s] += slot.offered - slot.dropped
+        ended[slot.at_s] += slot.done_ok + slot.done_failed
+    under_way = np.maximum(0, np.cumsum(begun) - np.cumsum(ended))
     found = []
     for worker in range(workers):
         for second in range(seconds):
@@ -435,7 +442,7 @@ def _health(seed: int, workers: int, seconds: int, faults: Faults) -> list[Worke
                     lag_max_us=int((60_000 if busy else 900) * (1 + random.random())),
                     late_p99_us=int((35_000 if busy else 250) * (1 + random.random())),
                     gc_us=int(2000 * random.random()),
-                    in_flight=int(20 + 10 * random.random()),
+                    in_flight=math.ceil(under_way[second] / workers) + int(5 * random.random()) + 1,
                     backlog=40 if busy else 0,
                     descriptors=60 + worker,
                     ports=16 + second % 5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,16 @@ def runs() -> dict[str, BenchRun]:
         "scalability": usl_run(),
         "suite": suite_run(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A percentile that is no longer than what the client adds."""
+
+    series: int
+    percentile: str
+    value_us: float
+    noise_us: float
 
 
 def comparison(*rows: Sequence[Any], level: Level = Level.BAD) -> Report:
@@ -142,7 +152,9 @@ def test_closed_model_hides_a_freeze_and_its_report_says_that_it_cannot_show_it(
     assert words in section(report, "summary").text
     assert words in report.notes
     assert {"closed model: coordinated omission applies"} == set(column(section(report, "summary"), "model"))
-    stalls = [line for line in column(section(report, "recommendations"), "evidence") if "nothing ended for" in line]
+    stalls = [
+        line for line in column(section(report, "recommendations"), "evidence") if "nothing ended for at least" in line
+    ]
     assert stalls
     assert all("the closed model shows it as lower rate, not as latency" in line for line in stalls)
 
@@ -306,6 +318,29 @@ def test_suite_has_a_row_for_each_cell_with_the_interval_of_its_median() -> None
         assert low <= value <= high
 
 
+def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -> None:
+    run = runs()["suite"]
+    at = next(at for at, stage in enumerate(run.stages) if stage.measured and (stage.users, stage.servers) == (20, 2))
+    report = bench_report(run, Client(stages={at: "used 97 % of its core"}))
+    suite = section(report, "suite")
+    assert column(suite, "blocks") == [5, 5, 5, 5, 5, 4]
+    assert suite.text.endswith("1 block left out: the client was the limit.")
+    assert column(section(report, "stages"), "measured")[at] == "client-bound"
+
+
+def test_percentile_within_the_noise_of_the_client_is_named() -> None:
+    noise = Floor(series=1, percentile="p50", value_us=900.0, noise_us=1900.0)
+    notes = bench_report(runs()["good"], Client(noise=(noise,))).notes
+    words = "p50 of orders rest, 0.90 ms, is not above the client's own noise, 1.90 ms: it says no more than quick."
+    assert notes == (words,)
+
+
+@pytest.mark.parametrize("reason", ["", "the client, not the server, was the limit"])
+def test_invalid_run_says_once_that_the_client_was_the_limit(reason: str) -> None:
+    verdict = bench_report(runs()["good"], Client(True, reason)).verdict
+    assert verdict == "INVALID: the client, not the server, was the limit."
+
+
 def test_cell_of_fewer_than_five_blocks_has_no_interval() -> None:
     suite = section(bench_report(suite_run(users=(1,), counts=(1,), blocks=4)), "suite")
     assert column(suite, "p95_low_ms") == [Insufficient(4, 5)]
@@ -345,7 +380,7 @@ ADVISED: dict[str, Callable[[], tuple[BenchRun, Saturation]]] = {
     "p50 of the first 10 measured seconds": lambda: (load_run(faults=Faults(cold_s=10)), NO_LIMIT),
     "times its p50": lambda: (runs()["frozen"], NO_LIMIT),
     "the rest was waiting": lambda: (load_run(faults=Faults(wait_ms=200)), NO_LIMIT),
-    "nothing ended for": lambda: (runs()["frozen"], NO_LIMIT),
+    "nothing ended for at least": lambda: (runs()["frozen"], NO_LIMIT),
     "a slow server slows the load": lambda: (runs()["closed"], NO_LIMIT),
     "have too few for a p99": lambda: (load_run(stages=[("hold", 10, 20.0, 20.0)]), NO_LIMIT),
     "without one nothing fails the run": lambda: (runs()["mixed"], NO_LIMIT),

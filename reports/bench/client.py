@@ -136,7 +136,7 @@ def _row(worker: int, seconds: Sequence[WorkerSecond]) -> list[object]:
 
 def _words(saturation: Saturation) -> str:
     if saturation.invalid:
-        return f"The client, not the server, was the limit: {saturation.reason or 'hatched spans say when'}."
+        return "The client, not the server, was the limit; hatched spans say when."
     if saturation.spans:
         return "In the hatched spans the client was the limit: what they show is not the server's doing."
     return "The client was never the limit. Of each slot the worst second is drawn."

@@ -67,7 +67,7 @@ def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
     freeze = "A freeze is a slope that comes down to its end."
     if is_closed(run):
         freeze = "Closed model: a freeze is a gap after as many long operations as there are users."
-    text = f"The darker, the more operations. {freeze}"
+    text = f"The stronger the colour, the more operations. {freeze}"
     table = Table(columns, [row for row in rows if row[1]])
     return Section("heat", "Time and latency", table, text, [replace(chart, edges=edges)])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from checker.bench.results import BenchRun
@@ -34,6 +34,30 @@ class BoundSpan(Protocol):
         ...
 
 
+class Noise(Protocol):
+    """A percentile of a series that is no longer than what the client itself adds."""
+
+    @property
+    def series(self) -> int:
+        """Index into the series of the run."""
+        ...
+
+    @property
+    def percentile(self) -> str:
+        """p50, p95 or p99."""
+        ...
+
+    @property
+    def value_us(self) -> float:
+        """Of the response time."""
+        ...
+
+    @property
+    def noise_us(self) -> float:
+        """Of the same client against an echo."""
+        ...
+
+
 class Saturation(Protocol):
     """Whether the client, and not the servers, set the limit: what judges the client gives."""
 
@@ -50,6 +74,16 @@ class Saturation(Protocol):
     @property
     def spans(self) -> Sequence[BoundSpan]:
         """When it was so."""
+        ...
+
+    @property
+    def stages(self) -> Mapping[int, str]:
+        """Index of each stage that says nothing of the servers, and why."""
+        ...
+
+    @property
+    def noise(self) -> Sequence[Noise]:
+        """Percentiles that say no more than "quick"."""
         ...
 
 
@@ -70,6 +104,8 @@ class Client:
     invalid: bool = False
     reason: str = ""
     spans: Sequence[BoundSpan] = ()
+    stages: Mapping[int, str] = field(default_factory=dict)
+    noise: Sequence[Noise] = ()
 
 
 NO_LIMIT = Client()

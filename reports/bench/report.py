@@ -14,7 +14,7 @@ from reports.bench.suite import suite
 from reports.bench.verdict import reached_s, title_of, verdict_of
 from reports.bench.widen import widened
 from reports.report import Column, Report, Section, Table
-from reports.show import number, per_cent
+from reports.show import duration, number, per_cent
 from reports.ticks import clock
 
 
@@ -56,10 +56,10 @@ def _sections(outcome: Outcome) -> Iterator[Section]:
     yield tables.latency(run, every)
     if run.capacity is not None:
         yield load.capacity(run, run.capacity)
-    grid = suite(run)
+    grid = suite(outcome)
     if grid is not None:
         yield grid
-    yield tables.stages(run)
+    yield tables.stages(run, outcome.saturation.stages)
     yield distribution.bands(run, whole)
     yield distribution.spectrum(run)
     yield latency.over_time(run, bound, every)
@@ -124,6 +124,10 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
         notes.append(f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.")
     if outcome.saturation.reason and not outcome.saturation.invalid:
         notes.append(outcome.saturation.reason)
+    for one in outcome.saturation.noise:
+        series, value, noise = run.series[one.series], duration(one.value_us / 1000), duration(one.noise_us / 1000)
+        named = f"{one.percentile} of {series.server} {series.operation}"
+        notes.append(f"{named}, {value}, is not above the client's own noise, {noise}: it says no more than quick.")
     if outcome.comparison is not None:
         notes += outcome.comparison.notes
     if outcome.trend is not None:

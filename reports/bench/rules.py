@@ -85,7 +85,7 @@ def _client_bound(facts: Facts) -> Iterator[Recommendation]:
         seconds = sum(one.until_s - one.from_s for one in spans)
         first = f", first at {clock(spans[0].from_s)}: {spans[0].what}" if spans else ""
         yield Recommendation(
-            severity="worth doing",
+            severity="worth doing" if facts.outcome.saturation.invalid else "consider",
             subject="client",
             suggestion="more workers, a machine with more cores, or a lower rate: hatched spans are the client's own",
             evidence=f"the client was the limit for {seconds:g} s{first}",
@@ -251,7 +251,7 @@ def _stalls(facts: Facts) -> Iterator[Recommendation]:
             severity="worth doing",
             subject=_name(series),
             suggestion=f"look at what the server did at {clock(at_s)}: it stood still",
-            evidence=f"nothing ended for {seconds:g} s from {clock(at_s)} on, with operations under way{blind}",
+            evidence=f"nothing ended for at least {seconds:g} s from {clock(at_s)}, with operations under way{blind}",
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from checker.bench.results import BenchRun
-from checker.bench.summary import Summary, of_stage
+from reports.bench.outcome import Outcome
+from reports.bench.verdict import cells_of
 from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
 from reports.stats.bootstrap import median_difference
 
@@ -14,9 +14,9 @@ FEWEST_BLOCKS = 5
 """Fewer have no interval, and can't be compared."""
 
 
-def suite(run: BenchRun) -> Section | None:
+def suite(outcome: Outcome) -> Section | None:
     """A row for each cell; None of a run without cells."""
-    cells = _cells(run)
+    cells = cells_of(outcome)
     if not cells:
         return None
     columns = [
@@ -43,15 +43,10 @@ def suite(run: BenchRun) -> Section | None:
         "interval that resampling the blocks gives (10,000 times). Closed model: as many users, each waiting for its "
         "answer before the next request."
     )
+    apart = sum(outcome.run.stages[at].measured for at in outcome.saturation.stages)
+    if apart:
+        text += f" {apart} block{'' if apart == 1 else 's'} left out: the client was the limit."
     return Section("suite", "Users and servers", Table(columns, rows), text, charts)
-
-
-def _cells(run: BenchRun) -> Mapping[tuple[int, int], list[Summary]]:
-    found: dict[tuple[int, int], list[Summary]] = {}
-    for at, stage in enumerate(run.stages):
-        if stage.measured and stage.users is not None and stage.servers is not None:
-            found.setdefault((stage.users, stage.servers), []).append(of_stage(run, at))
-    return found
 
 
 def _interval_columns(name: str, label: str, kind: Kind, unit: str) -> list[Column]:

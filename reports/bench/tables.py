@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from checker.bench.results import BenchRun, Series
+from checker.bench.results import BenchRun, Series, StageSpan
 from checker.bench.summary import HistogramName, Summary, covered_s, measured, measured_stages, of_stage, summarize
 from reports.bench import percentiles
 from reports.bench.percentiles import MEASURES, quantile_cell
@@ -42,7 +42,9 @@ def thresholds(run: BenchRun, *, invalid: bool = False) -> Section:
         )
         for one in run.thresholds
     ]
-    text = "Over the measured stages." if rows else "The plan has no thresholds, so nothing says whether this is good."
+    text = "Over the measured stages." if rows else "The plan has no thresholds."
+    if not rows and run.capacity is not None:
+        text += " Levels are judged by the objective of the stress test."
     if rows and invalid:
         text = "The run is invalid: these results say nothing of the servers."
     return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
@@ -66,7 +68,7 @@ def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
 
 
 def head_columns(run: BenchRun) -> list[Column]:
-    """What names a series; scenarios only where they are called otherwise than their operations."""
+    """What names a series; scenarios only where there are several, called otherwise than their operations."""
     columns = [Column("server", "Server"), Column("operation", "Operation")]
     return [*columns, Column("scenario", "Scenario")] if _names_scenarios(run) else columns
 
@@ -77,7 +79,8 @@ def head(run: BenchRun, series: Series) -> list[Any]:
 
 
 def _names_scenarios(run: BenchRun) -> bool:
-    return any(series.scenario != series.operation for series in run.series)
+    several = len({series.scenario for series in run.series}) > 1
+    return several and any(series.scenario != series.operation for series in run.series)
 
 
 def rate_columns() -> list[Column]:
@@ -167,8 +170,8 @@ def latency(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     return Section("latency", "Response and service time", Table(columns, rows), text)
 
 
-def stages(run: BenchRun) -> Section:
-    """A row for each stage, measured or not."""
+def stages(run: BenchRun, bound: Collection[int] = ()) -> Section:
+    """A row for each stage, measured or not; ``bound`` are those in which the client was the limit."""
     several = len({span.scenario for span in run.stages}) > 1
     columns = [
         Column("stage", "Stage", wide=True),
@@ -187,12 +190,16 @@ def stages(run: BenchRun) -> Section:
     rows = []
     for at, span in enumerate(run.stages):
         one = of_stage(run, at)
-        names = [span.name, *([span.scenario] if several else []), span.kind, "yes" if span.measured else "no"]
+        names = [span.name, *([span.scenario] if several else []), span.kind, _counted(span, at in bound)]
         place = [clock(span.from_s), clock(span.until_s), span.start_level, span.end_level]
         found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentiles.longest_ms(one)]
         found += [quantile_cell(one, 0.99, "service"), quantile_cell(one, 0.99, "late")]
         rows.append([*names, *place, *rates(one), *found])
     return Section("stages", "Stages", Table(columns, rows), "Each stage alone, also those that no other table counts.")
+
+
+def _counted(span: StageSpan, bound: bool) -> str:
+    return "no" if not span.measured else "client-bound" if bound else "yes"
 
 
 def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Iterator[Section]:

@@ -53,7 +53,7 @@ def verdict_of(outcome: Outcome) -> Verdict:
         every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
         return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
     if run.kind is BenchKind.SUITE:
-        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(run))
+        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
     return Verdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
 
 
@@ -99,18 +99,26 @@ def reached_s(run: BenchRun) -> float:
     return max((stage.until_s for stage in run.stages), default=0.0)
 
 
-def _suite_words(run: BenchRun) -> str:
+def _suite_words(outcome: Outcome) -> str:
     """How much was measured, and the cell with the best median throughput."""
-    rates: dict[tuple[int, int], list[float]] = {}
-    for at, stage in enumerate(run.stages):
-        if stage.measured and stage.users is not None and stage.servers is not None:
-            rates.setdefault((stage.users, stage.servers), []).append(of_stage(run, at).ok_per_s)
+    rates = {cell: [one.ok_per_s for one in blocks] for cell, blocks in cells_of(outcome).items()}
     if not rates:
         return "no block was measured."
     users, servers = max(rates, key=lambda cell: median(rates[cell]))
     blocks = sum(map(len, rates.values()))
     most = f"most throughput with {users} users and {servers} server{'' if servers == 1 else 's'}"
     return f"{len(rates)} cells in {blocks} blocks; {most}, {number(median(rates[users, servers]))} /s."
+
+
+def cells_of(outcome: Outcome) -> dict[tuple[int, int], list[Summary]]:
+    """Of a suite: users and servers -> the blocks of the cell, without those in which the client was the limit."""
+    found: dict[tuple[int, int], list[Summary]] = {}
+    for at, stage in enumerate(outcome.run.stages):
+        if stage.measured and stage.users is not None and stage.servers is not None:
+            blocks = found.setdefault((stage.users, stage.servers), [])
+            if at not in outcome.saturation.stages:
+                blocks.append(of_stage(outcome.run, at))
+    return {cell: blocks for cell, blocks in found.items() if blocks}
 
 
 def _broken(broken: list[ThresholdResult], of: int) -> str:

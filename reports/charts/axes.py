@@ -111,13 +111,19 @@ def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
         low, high = float(x.min()), float(x.max())
         axes.set_xscale("log")
         axes.set_xlim(low / 1.1, high * 1.1)
-        subs = (1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+        axes.xaxis.set_major_locator(LogLocator(subs=_log_steps(high / low), numticks=12))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(short))  # choosing a scale replaces it
     _marks(axes, places, -np.inf, np.inf)
     return figure, axes, x
+
+
+def _log_steps(ratio: float) -> tuple[float, ...]:
+    """What each power of ten is marked at, on an axis whose ends have this ratio."""
+    if ratio > 1000:
+        return (1.0,)
+    return (1.0, 2.0, 5.0) if ratio > 10 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 
 
 def _tail(ratios: Numbers) -> Numbers:
