@@ -21,13 +21,14 @@ from checker.bench.guards import Storm, Total
 from checker.bench.plan import Limits, Model, Operation, Plan, Scenario
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
-from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity
+from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot, WorkerSecond
 from checker.bench.safety import approved
 from checker.bench.saturation import Saturation, judge
 from checker.bench.stress import find_capacity
 from checker.bench.suite import play_suite
 from checker.bench.timetable import timetable
 from checker.bench.watch import Watch
+from checker.errors import StorageBusy, StorageError
 from checker.interrupts import Interrupts
 from checker.version import VERSION
 
@@ -41,6 +42,10 @@ _REST_PER_WORKER, _MCP_PER_WORKER = 10_000.0, 1_000.0
 _MOST_SLOTS = 40_000
 """Series times seconds above which slots are ten seconds wide."""
 _HOUR_S = 3600.0
+_WAIT_S = 0.2
+"""For another process that writes to the database, while there is load."""
+_LONGEST_WAIT_S = 60.0
+"""The same when the load is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class LoadEnd:
     saturation: Saturation
     signal: int | None = None
     """The signal that interrupted it."""
+    unstored: str = ""
+    """Why it could not be stored, where it was to be."""
 
 
 def load_test(request: LoadRequest) -> LoadEnd:
@@ -97,7 +104,8 @@ def load_test(request: LoadRequest) -> LoadEnd:
             capacity, notes = _play(generator, plan)
         run = _finished(recording, generator, capacity, notes, watch, interrupts.received is not None)
         saturation = judge(run)
-        return LoadEnd(keep.finish(run, saturation), saturation, interrupts.received)
+        stored, unstored = keep.finish(run, saturation)
+        return LoadEnd(stored, saturation, interrupts.received, unstored)
 
 
 def _play(generator: Generator, plan: Plan) -> tuple[Capacity | None, tuple[str, ...]]:
@@ -135,28 +143,52 @@ def _finished(
 
 
 class _Keep:
-    """The run in the database: as it goes on, and whole at its end. A watcher."""
+    """The run in the database: as it goes on, and whole at its end. A watcher.
+
+    A database that another process is writing to, or that fails, does not stop the load: the news wait, and what cannot
+    be stored at the end is told with the run.
+    """
 
     def __init__(self, request: LoadRequest, blank: BenchRun) -> None:
         self._path, self._stack = request.database, ExitStack()
         self._stored: Stored | None = None
+        self._slots: list[Slot] = []
+        self._health: list[WorkerSecond] = []
         if self._path is not None:
             from storage.bench import Recording as Stored
             from storage.store import open_store
 
-            self._stored = Stored(self._stack.enter_context(open_store(self._path)), blank)
+            with open_store(self._path):
+                pass  # whoever writes now is waited for before the load, and never in it
+            self._stored = Stored(self._stack.enter_context(open_store(self._path, wait_s=_WAIT_S)), blank)
 
     def __call__(self, second: Second) -> None:
-        """Store the news."""
-        if self._stored is not None:
-            self._stored(second)
-
-    def finish(self, run: BenchRun, saturation: Saturation) -> BenchRun:
-        """Store all of it; the run with its number."""
+        """Store the news, with those that could not be stored before."""
         if self._stored is None:
-            return run
+            return
+        self._slots += second.slots
+        self._health += second.health
+        try:
+            self._stored.append(second.run, self._slots, self._health)
+        except StorageError as error:
+            log.warning("not stored yet: %s", error)
+            return
+        self._slots, self._health = [], []
+
+    def finish(self, run: BenchRun, saturation: Saturation) -> tuple[BenchRun, str]:
+        """Store all of it: the run with its number, or why it could not be stored."""
+        if self._stored is None:
+            return run, ""
+        until = time.monotonic() + _LONGEST_WAIT_S
         with self._stack:
-            return self._stored.finish(run, saturation.reason if saturation.invalid else "")
+            while True:
+                try:
+                    return self._stored.finish(run, saturation.reason if saturation.invalid else ""), ""
+                except StorageBusy as error:
+                    if time.monotonic() > until:
+                        return run, str(error)
+                except StorageError as error:
+                    return run, str(error)
 
 
 def _blank(plan: Plan) -> BenchRun:

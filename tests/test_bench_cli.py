@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,3 +202,50 @@ stress: {{model: closed, start: 2, factor: 2, maximum: 4, level_duration: 1s, p9
     found = json.loads(done.stdout)["capacity"]
     assert found["first_bad"] is not None, done.stdout[:2000]
     assert found["last_good"] is None
+
+
+def test_a_database_that_is_being_written_to_holds_up_no_load(status: Status, tmp_path: Path) -> None:
+    from storage.driver import driver
+
+    database = tmp_path / "history.db"
+    with RestServer() as server:
+        quick(status, server.url())
+        holder = driver().connect(str(database), isolation_level=None, check_same_thread=False)
+
+        def hold() -> None:
+            while len(server.requests) < 50:
+                os.sched_yield()
+            holder.execute("begin immediate")
+            while len(server.requests) < 110:
+                os.sched_yield()
+            holder.execute("rollback")
+
+        holding = threading.Thread(target=hold)
+        holding.start()
+        done = quick(status, server.url(), "-d", "2s", "-v")
+        holding.join()
+        holder.close()
+    assert done.returncode in (0, 3), done.stderr
+    rows = status("sql", "select ok from benchmark_series where benchmark_id = 2", "--format", "json").stdout
+    assert json.loads(rows)[0] == {"ok": 80}
+
+
+def test_a_run_that_cannot_be_stored_is_reported_all_the_same(status: Status, tmp_path: Path) -> None:
+    from storage.driver import driver
+
+    with RestServer() as server:
+        quick(status, server.url())
+
+        def spoil() -> None:
+            while len(server.requests) < 50:
+                os.sched_yield()
+            with driver().connect(str(tmp_path / "history.db")) as connection:
+                connection.execute("drop table bench_slots")
+
+        spoiling = threading.Thread(target=spoil)
+        spoiling.start()
+        done = quick(status, server.url(), "-d", "2s")
+        spoiling.join()
+    assert done.returncode == 3
+    assert "not stored: " in done.stderr
+    assert "80" in done.stdout

@@ -96,7 +96,9 @@ def deliver(
     """
     from reports.bench.forms import FORMS, write_folder
 
-    compared, worse = (None, False) if baseline is None or database is None else _compared(database, baseline, run)
+    compared, worse = None, False
+    if baseline is not None and database is not None and run.id is not None:
+        compared, worse = _compared(database, baseline, run)
     outcome = _outcome(run, saturation, compared, _trend(database, run))
     if wanted.output is not None:
         write_whole(wanted.output, FORMS[wanted.fmt](outcome))

@@ -61,13 +61,15 @@ class Playing:
         worse = deliver(end.run, end.saturation, self.wanted, plan.output, path, self.baseline, quiet=quiet)
         if end.run.id is not None and self.live != "off":
             click.echo(f"load test {end.run.id}; mcp-status bench report {end.run.id} shows it again", err=True)
+        if end.unstored:
+            click.echo(f"mcp-status: not stored: {end.unstored}", err=True)
         if end.signal is not None:
             return _INTERRUPTED + end.signal
         if any(not one.passed for one in end.run.thresholds) or (worse and self.fail_on_regression):
             return THRESHOLDS_FAILED
         if end.run.state is BenchState.ABORTED:
             return _ABORTED
-        return _INVALID if end.saturation.invalid else 0
+        return _INVALID if end.saturation.invalid or end.unstored else 0
 
     def _adjusted(self, plan: Plan) -> Plan:
         return replace(
