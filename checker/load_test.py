@@ -104,7 +104,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
             capacity, notes = _play(generator, plan)
         run = _finished(recording, generator, capacity, notes, watch, interrupts.received is not None)
         saturation = judge(run)
-        stored, unstored = keep.finish(run, saturation)
+        stored, unstored = keep.finish(run, saturation, 0.0 if generator.aborted else _LONGEST_WAIT_S)
         return LoadEnd(stored, saturation, interrupts.received, unstored)
 
 
@@ -175,11 +175,11 @@ class _Keep:
             return
         self._slots, self._health = [], []
 
-    def finish(self, run: BenchRun, saturation: Saturation) -> tuple[BenchRun, str]:
+    def finish(self, run: BenchRun, saturation: Saturation, wait_s: float) -> tuple[BenchRun, str]:
         """Store all of it: the run with its number, or why it could not be stored."""
         if self._stored is None:
             return run, ""
-        until = time.monotonic() + _LONGEST_WAIT_S
+        until = time.monotonic() + wait_s
         with self._stack:
             while True:
                 try:
@@ -187,6 +187,7 @@ class _Keep:
                 except StorageBusy as error:
                     if time.monotonic() > until:
                         return run, str(error)
+                    time.sleep(_WAIT_S)
                 except StorageError as error:
                     return run, str(error)
 

@@ -75,7 +75,8 @@ class Generator:
         self._plays = 0
         self._names = Names()
         self._stopped = ""
-        self._aborted = False
+        self.aborted = False
+        """Whether nothing is waited for."""
         self.cpu_s: dict[int, float] = {}
         """Worker -> processor time that it has used until its last report."""
 
@@ -91,7 +92,7 @@ class Generator:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end(0 if kind is not None or self._aborted else _END_S)
+        self._end(0 if kind is not None or self.aborted else _END_S)
 
     @property
     def stopped(self) -> str:
@@ -105,7 +106,7 @@ class Generator:
     def abort(self) -> None:
         """End it at once, without waiting for anything."""
         self._stopped = self._stopped or "interrupted twice"
-        self._aborted = True
+        self.aborted = True
 
     def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:
         """Play the scenarios side by side, and wait for what is still on its way; indexes of their stages."""
@@ -176,7 +177,7 @@ class Generator:
     def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
         """Take what workers say until the play is over, and pass on the news once a second."""
         play, told_at, health = self._play, time.monotonic(), list[WorkerSecond]()
-        while play.open and not self._aborted:
+        while play.open and not self.aborted:
             for number in sorted(play.open):
                 self._receive(number, recording, health)
             now = time.monotonic()
