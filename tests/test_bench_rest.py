@@ -76,6 +76,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         servers = [
             *(rest(name, server.url(f"/{name}"), expect=expects.get(name, Expect())) for name in ANSWERS),
             *(rest(mode, fault.url(), method="HEAD" if mode == "head" else "GET") for mode, fault in faults.items()),
+            rest("coded", faults["gzip"].url(), expect=up),
+            rest("badly_coded", stack.enter_context(FaultServer("bad_gzip")).url(), expect=up),
             rest("posted", server.url("/posted"), method="POST", body='{"a": 1}', bearer="secret"),
             rest("refused", f"http://127.0.0.1:{closed_port()}/"),
             rest("secure", secure.url(host="localhost"), tls=trust),
@@ -121,6 +123,11 @@ def test_a_status_that_is_not_accepted_fails_with_its_code(everything: Played) -
 
 def test_a_reply_whose_body_breaks_a_condition_fails(everything: Played) -> None:
     assert everything["down"].reasons == {"condition_failed": EVERY}
+
+
+def test_conditions_are_on_the_decoded_body(everything: Played) -> None:
+    assert everything["coded"].ok == EVERY
+    assert everything["badly_coded"].reasons == {"decode": EVERY}
 
 
 def test_a_server_that_is_not_there_refuses(everything: Played) -> None:

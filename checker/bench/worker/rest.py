@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -26,6 +27,9 @@ from checker.worker.transport.tls import TlsContexts
 
 _RECENT_S = 60
 _HEAD_BYTES = 64 * 1024
+_CODINGS = ("gzip", "x-gzip", "deflate")
+_ANY_HEADER = 32 + zlib.MAX_WBITS
+"""To zlib: the body says itself whether it is gzip or zlib."""
 _SECURED: dict[type[Connection], type[Connection]] = {
     Connection: SecureConnection,
     HeadConnection: SecureHeadConnection,
@@ -148,7 +152,11 @@ class RestTarget:
 
     def code_inside(self, status: int, head: bytes, body: list[bytes]) -> int:
         """What a reply with an accepted status is worth, by the conditions on its headers and body."""
-        seen = Observation(http_status=status, headers=_headers(head), body=b"".join(body))
+        headers = _headers(head)
+        whole = _decoded(headers.get("content-encoding", ""), b"".join(body), self.most_bytes)
+        if whole is None:
+            return self._notes.code(Reason.DECODE.value)
+        seen = Observation(http_status=status, headers=headers, body=whole)
         try:
             complaints = rest.judge(self._options, seen)
         except ProbeFailure as failure:
@@ -190,6 +198,16 @@ def _place(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ..
     if ip_address(address.partition("%")[0]).version == 4:
         return socket.AF_INET, (address, port)
     return socket.AF_INET6, (address, port, 0, 0)
+
+
+def _decoded(coding: str, body: bytes, most_bytes: int) -> bytes | None:
+    """The body as it is meant, although it was asked for as it is; None where it cannot be decoded."""
+    if coding.lower() not in _CODINGS or not body:
+        return body
+    try:
+        return zlib.decompressobj(_ANY_HEADER).decompress(body, most_bytes)
+    except zlib.error:
+        return None
 
 
 def _headers(head: bytes) -> Headers:
