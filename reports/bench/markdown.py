@@ -61,11 +61,12 @@ def _series(every: Sequence[tuple[Any, Any]]) -> Iterator[str]:
 
 
 def _comparison(rows: Sequence[Compared], outcome: Outcome) -> Iterator[str]:
-    """The verdict of the comparison, and what is not the same, worse ones first."""
+    """The verdict of the comparison where it is not the heading, and what is not the same, worse ones first."""
     if outcome.comparison is None:
         return
-    yield f"**Compared:** {_escaped(outcome.comparison.verdict)}"
-    yield ""
+    if verdict_of(outcome).word != "REGRESSION":
+        yield f"**Compared:** {_escaped(outcome.comparison.verdict)}"
+        yield ""
     told = sorted((one for one in rows if one.verdict in ("worse", "better")), key=lambda one: one.verdict != "worse")
     if told:
         yield "| series | baseline | candidate | difference | verdict |"

@@ -30,7 +30,7 @@ def reproduction(run: BenchRun) -> Section:
         ("workers", run.workers),
         ("slot", f"{run.slot_s} s"),
         ("mcp-status-check", run.checker_version),
-        *sorted(run.environment.items()),
+        *sorted((name, value) for name, value in run.environment.items() if name != "checker_version"),
         ("command", command(run)),
     ]
     rows = [[name, str(value)] for name, value in facts if value not in (None, "")]
