@@ -175,7 +175,8 @@ def test_the_originals_scenarios_and_suite_are_played(status: Status, tmp_path: 
             f"""
 servers: [{{name: shop, rest: "{server.url()}"}}]
 benchmarking:
-  output: {{directory: "{tmp_path / "out"}", formats: [csv], charts: {{enabled: false}}}}
+  output: {{directory: "{tmp_path / "out"}", formats: [csv, html], charts: {{enabled: false}},
+    reports: {{include_charts: false, include_recommendations: false}}}}
   defaults: {{duration_seconds: 1, warmup_duration: 0, cooldown_duration: 0, iterations: 1}}
   scenarios: {{light_load: {{concurrent_users: 2, duration_seconds: 1, ramp_up_seconds: 0}}}}
 """
@@ -184,7 +185,10 @@ benchmarking:
     assert "light_load" in done.stdout, done.stderr
     assert "closed model" in done.stderr
     assert len(server.requests) > 20
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["stages.csv"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["report.html", "stages.csv"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Recommendations" not in page
+    assert "<figure" not in page
 
 
 def test_a_stress_test_finds_where_a_server_breaks(status: Status, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,8 @@ def deliver(
     if baseline is not None and database is not None and run.id is not None:
         compared, worse = _compared(database, baseline, run)
     outcome = _outcome(run, saturation, compared, _trend(database, run))
+    if planned is not None:
+        outcome = replace(outcome, charts=planned.include_charts, recommendations=planned.include_recommendations)
     if wanted.output is not None:
         write_whole(wanted.output, FORMS[wanted.fmt](outcome))
     elif not quiet:

@@ -122,3 +122,7 @@ class Outcome:
     """With a baseline."""
     trend: Report | None = None
     """Over earlier runs."""
+    charts: bool = True
+    """Whether they are to be shown."""
+    recommendations: bool = True
+    """Whether it is to be said what to change."""

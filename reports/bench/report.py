@@ -40,12 +40,19 @@ def report_of(outcome: Outcome) -> Report:
         level=verdict.level,
         since_ms=run.started_at_ms,
         until_ms=until_ms,
-        sections=list(_sections(outcome)),
+        sections=list(_wanted(outcome)),
         servers=len({series.server for series in run.series}),
         facts=_facts(run),
         notes=_notes(outcome),
         sign=verdict.sign,
     )
+
+
+def _wanted(outcome: Outcome) -> Iterator[Section]:
+    """The sections, without what is not to be shown."""
+    for section in _sections(outcome):
+        if section.name != "recommendations" or outcome.recommendations:
+            yield section if outcome.charts else replace(section, charts=())
 
 
 def _sections(outcome: Outcome) -> Iterator[Section]:
