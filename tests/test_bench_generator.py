@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from checker.bench.calibrate import calibrated, echo_server
-from checker.bench.generator import ECHO, WIND_DOWN_S, Crew, Generator
+from checker.bench.generator import WIND_DOWN_S, Crew, Generator
 from checker.bench.guards import Storm, Total
+from checker.bench.orders import ECHO
 from checker.bench.plan import Limits, Operation, Scenario, Stage, StageKind
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from checker.bench.plan import Limits
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary
 from checker.probes.conditions import JsonCondition
@@ -218,6 +219,16 @@ def test_users_think_between_requests() -> None:
     with RestServer() as server:
         run = played([rest("a", server.url())], {"a": users(2, 1, think_time=0.2)})
     assert 6 <= of(run, "a").ok <= 12
+
+
+def test_users_keep_to_the_rates_of_the_plan() -> None:
+    with RestServer() as server:
+        servers = [rest("a", server.url()), rest("b", server.url())]
+        scenarios = {"a": users(4, 1, servers=("a",)), "b": users(4, 1, servers=("b",))}
+        by_rate = played(servers, scenarios, limits=Limits(max_rate=60))
+        by_host = played(servers, {"a": users(4, 1)}, limits=Limits(per_host=30), workers=2)
+    assert 50 <= sum(slot.offered for slot in by_rate.slots) <= 66
+    assert 24 <= sum(slot.offered for slot in by_host.slots) <= 36
 
 
 def test_arrivals_above_max_in_flight_wait_and_the_wait_is_latency() -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from checker.bench.generator import ECHO, Generator
+from checker.bench.generator import Generator
+from checker.bench.orders import ECHO
 from checker.bench.plan import Model, Operation, Scenario, Stage, StageKind
 from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, Calibration

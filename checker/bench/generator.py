@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from checker.bench.arrivals import Span, level_at
-from checker.bench.orders import Part, Position
+from checker.bench.orders import ECHO, Part, Position
 from checker.bench.plan import Limits, Operation, Scenario, StageKind
 from checker.bench.player import Cell, Second, Watcher
 from checker.bench.recording import Recording
@@ -24,8 +24,6 @@ from checker.plain import to_plain
 
 log = logging.getLogger(__name__)
 
-ECHO = "(echo)"
-"""The name of the server that the client itself is measured against: it takes part only where it is named."""
 _LEAD_S = 0.3
 """Time for the orders to reach the workers before the first arrival is due."""
 _SILENCE_S = 30.0
@@ -271,6 +269,8 @@ class Generator:
             worker=number,
             workers=crew.workers,
             max_connections=crew.limits.max_connections,
+            max_rate=crew.limits.max_rate,
+            per_host=crew.limits.per_host,
             seed=crew.seed,
             log_level=crew.log_level,
         )

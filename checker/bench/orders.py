@@ -8,6 +8,9 @@ from typing import Any
 
 from checker.bench.plan import Arrivals, Model, Operation
 
+ECHO = "(echo)"
+"""The server that the client itself is measured against: it takes part where it is named, and no limit holds for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -17,6 +20,10 @@ class Position:
     workers: int
     max_connections: int
     """At once to one host, over all workers."""
+    max_rate: float
+    """Operations per second, over all workers."""
+    per_host: float | None
+    """The same to one host; None for no further limit."""
     seed: int
     log_level: int = 50
 

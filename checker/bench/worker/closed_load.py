@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import Any
 
@@ -11,6 +11,7 @@ import gevent
 from checker.bench.arrivals import Span
 from checker.bench.news import STAGES
 from checker.bench.worker.notes import Notes
+from checker.bench.worker.pace import Pace
 from checker.bench.worker.target import Target
 
 _LOOK_S = 0.02
@@ -22,9 +23,19 @@ _PAUSE_S = 0.01
 class ClosedLoad:
     """Implements `checker.bench.worker.target.Load`; this worker's share of the users of one scenario."""
 
-    def __init__(self, epoch_ns: int, worker: int, workers: int, think_s: float, notes: Notes) -> None:
+    def __init__(
+        self,
+        epoch_ns: int,
+        worker: int,
+        workers: int,
+        think_s: float,
+        paces: Sequence[Sequence[Pace]],
+        notes: Notes,
+    ) -> None:
         self._epoch_ns, self._worker, self._workers = epoch_ns, worker, workers
         self._think_s, self._notes = think_s, notes
+        self._paces = paces
+        """For each target, the limits that hold for it."""
         self._targets: Sequence[Target] = ()
         self._spans: Sequence[Span] = ()
         self._turns: list[int] = []
@@ -57,7 +68,7 @@ class ClosedLoad:
         if monotonic_ns() - self._begun_ns[user] < _SHORTEST_NS and self._last_failed():
             pause_s = max(pause_s, _PAUSE_S)
         if pause_s > 0:
-            self._later(user, pause_s)
+            self._later(pause_s, lambda: self._go_on(user))
         else:
             self._go_on(user)
 
@@ -103,7 +114,18 @@ class ClosedLoad:
         turn = self._turns[user]
         self._turns[user] = turn + 1
         targets = self._targets
-        target = targets[(self._worker + user * self._workers + turn) % len(targets)]
+        place = (self._worker + user * self._workers + turn) % len(targets)
+        now_ns = monotonic_ns()
+        wait_ns = max([pace.turn(now_ns) for pace in self._paces[place]])
+        if wait_ns:
+            self._later(wait_ns / 1e9, lambda: self._begin(user, targets[place]))
+        else:
+            self._begin(user, targets[place])
+
+    def _begin(self, user: int, target: Target) -> None:
+        if self.over:
+            self._parked.append(user)
+            return
         now_ns = self._begun_ns[user] = monotonic_ns()
         key = target.series * STAGES + self._stage
         if target.begin(key, now_ns, 0, user):
@@ -111,14 +133,14 @@ class ClosedLoad:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         else:
-            self._later(user, _PAUSE_S)
+            self._later(_PAUSE_S, lambda: self._go_on(user))
 
-    def _later(self, user: int, seconds: float) -> None:
+    def _later(self, seconds: float, what: Callable[[], None]) -> None:
         timer = self._loop.timer(seconds)
 
         def wake() -> None:
             timer.close()
-            self._go_on(user)
+            what()
 
         timer.start(wake, update=True)
 

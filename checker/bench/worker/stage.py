@@ -13,12 +13,13 @@ import orjson
 
 from checker.bench import arrivals
 from checker.bench.arrivals import Span
-from checker.bench.orders import Part, Position
+from checker.bench.orders import ECHO, Part, Position
 from checker.bench.plan import Arrivals, Model, Operation
 from checker.bench.worker.closed_load import ClosedLoad
 from checker.bench.worker.mcp import Doing, McpTarget
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.open_load import Due, OpenLoad
+from checker.bench.worker.pace import Pace
 from checker.bench.worker.rest import RestTarget
 from checker.bench.worker.target import Target
 from checker.limits import CacheLimits, DnsLimits, PoolLimits
@@ -80,6 +81,8 @@ class Stage:
         self._processes, self._deadlines, self._playing = Processes(), Deadlines(), list[_Playing]()
         self._dns = DnsCache(DnsLimits(ttl=_FOREVER_S))
         self._epoch_ns = 0
+        self._pace = Pace(position.max_rate / position.workers)
+        self._host_paces: dict[str, Pace] = {}
         for host, known in addresses.items():
             stored = {"good_until_s": _FOREVER_S, "addresses": [[_family(one), [one, 0]] for one in known]}
             self._dns.take_stored(host, orjson.dumps(stored).decode())
@@ -136,8 +139,17 @@ class Stage:
     def _load(self, part: Part) -> OpenLoad | ClosedLoad:
         position = self._position
         if part.model is Model.CLOSED:
-            return ClosedLoad(self._epoch_ns, position.worker, position.workers, part.think_s, self._notes)
+            paces = [
+                [Pace(None)] if name == ECHO else [self._pace, self._host_pace(part, name)] for name in part.servers
+            ]
+            return ClosedLoad(self._epoch_ns, position.worker, position.workers, part.think_s, paces, self._notes)
         return OpenLoad(self._epoch_ns, max(1, part.max_in_flight // position.workers), self._notes)
+
+    def _host_pace(self, part: Part, name: str) -> Pace:
+        kind = "rest" if part.operation is Operation.REST else "mcp"
+        limit = self._position.per_host
+        share = None if limit is None else limit / self._position.workers
+        return self._host_paces.setdefault(_host(self._servers[name].probes[kind].url), Pace(share))
 
     def _target(self, part: Part, name: str, load: OpenLoad | ClosedLoad) -> Target:
         server, series = self._servers[name], part.series[name]
