@@ -30,9 +30,9 @@ SUMMARIES = {
     "contract": "Show what an MCP server offers, and how that has changed.",
     "config": "Validate, import or describe a configuration.",
     "cache": "Show or clear what is kept between runs.",
-    "report": "Which settings to change, with the evidence from stored runs.",
-    "bench": "Load tests, and what is asked of them afterwards.",
-    "db": "Say what is in the database file.",
+    "report": "Availability, latency, trends, incidents, contracts, cost; a status page.",
+    "bench": "Load tests: how much servers bear, and whether that has changed.",
+    "db": "Say what is in the database file; prune, back up and check it.",
 }
 _USAGE = 3
 """Nagios: bad usage is UNKNOWN, not a statement about a server."""
@@ -72,6 +72,7 @@ def group() -> None:
     mcp-status check fleet.yaml --tag prod                a fleet
     mcp-status history search                             what became of one server
     mcp-status sql "select * from latest_status"          any question
+    mcp-status bench quick http://127.0.0.1:8000/health   how much it bears
     """  # noqa: D301 # click wants the backspace itself
 
 
