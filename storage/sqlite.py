@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from checker.errors import StorageBusy, StorageError
 from storage.driver import driver
 
+_SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 _FIXED_IN = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """Releases without the race that corrupts a WAL file written over two connections (sqlite.org/wal.html)."""
 
@@ -83,14 +84,21 @@ def reading_engine(path: Path) -> Engine:
     return create_engine("sqlite://", module=driver(), creator=lambda: connection, poolclass=StaticPool)
 
 
+def _is_busy(error: BaseException | None, said: str) -> bool:
+    """Whether another connection holds the database; a column may be called busy as well."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "is locked" in said if code is None else code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)
+
+
 @contextmanager
 def errors_of(path: Path) -> Iterator[None]:
     """Tell SQLite's errors as ours: one message with the file and the remedy."""
     try:
         yield
     except (DatabaseError, driver().Error) as error:
-        said = str(error.orig if isinstance(error, DatabaseError) else error)
-        if "locked" in said or "busy" in said:
+        original = error.orig if isinstance(error, DatabaseError) else error
+        said = str(original)
+        if _is_busy(original, said):
             raise StorageBusy(
                 f"{path}: another process has been writing to it for too long; nothing of this step was stored. "
                 "Wait for that process to end, or use another file with --db"

@@ -411,3 +411,10 @@ def test_facts_that_differ_are_kept_apart(path: Path) -> None:
         ("a", 2),
         ("b", 3),
     ]
+
+
+def test_a_column_that_is_called_busy_does_not_read_as_a_busy_database(path: Path) -> None:
+    with open_store(path) as store, pytest.raises(StorageError) as told, store.transaction() as connection:
+        connection.exec_driver_sql("select busy_ratio from runs")
+    assert not isinstance(told.value, StorageBusy)
+    assert "busy_ratio" in str(told.value)
