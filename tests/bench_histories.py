@@ -97,7 +97,7 @@ def played(
             StageSpan(name="hold 1", kind="hold", measured=True, from_s=WARM_UP_S, until_s=WARM_UP_S + seconds, **span),
         ),
         "slots": tuple(slots),
-        "health": (worker_second(0), worker_second(1)),
+        "health": tuple(worker_second(at_s) for at_s in range(WARM_UP_S + seconds)),
     }
     return BenchRun(**{**given, **values})
 

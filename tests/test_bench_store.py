@@ -269,7 +269,8 @@ def test_views_show_thresholds_levels_and_workers(path: Path) -> None:
     stored(path, run, client_bound="")
     assert rows(path, "select passed, value from benchmark_thresholds") == [(1, 400.0), (0, 600.0)]
     assert rows(path, "select level, p99_ms, good from benchmark_levels") == [(50.0, 9.0, 1)]
-    assert rows(path, "select at_s, lag_p99_ms, cpu_ratio from benchmark_health") == [(0, 0.3, 0.25), (1, 0.3, 0.25)]
+    seconds = rows(path, "select at_s, lag_p99_ms, cpu_ratio from benchmark_health")
+    assert seconds[:2] == [(0, 0.3, 0.25), (1, 0.3, 0.25)]
     assert rows(path, "select thresholds, thresholds_broken, client_bound from benchmarks") == [(2, 1, "")]
     (line,) = bench_list(path)
     assert (line.thresholds, line.broken, line.client_bound) == (2, 1, "")

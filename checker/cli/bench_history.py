@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +14,7 @@ from checker.cli.reporting import FORMATS, Asked, form, output_file, show, write
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
-    from checker.bench.results import BenchRun
-    from reports.bench_sides import Judge
+    pass
 
 WORSE = 99
 """As a broken threshold."""
@@ -87,6 +82,7 @@ def compare_command(
     mcp-status bench compare release last --format markdown
     mcp-status bench compare window:5 12 --effect 10
     """  # noqa: D301 # click wants the backspace itself
+    from checker.bench.saturation import judge
     from reports.bench_compare import Effects, compare_sides
     from reports.bench_compared import MOST_ROWS, markdown, report_of
     from reports.bench_sides import sides
@@ -94,7 +90,7 @@ def compare_command(
 
     path = database_path(db)
     effects = Effects(ratio=effect / 100, response_ms=effect_ms, alpha=alpha, block_s=block)
-    compared = compare_sides(*sides(path, baseline, candidate, _judge()), effects)
+    compared = compare_sides(*sides(path, baseline, candidate, judge), effects)
     if fmt == "markdown":
         _put(markdown(compared, effects), output)
     else:
@@ -121,11 +117,12 @@ def trend_command(
     NAME is that of the newest load test if none is given. A change of level needs ten runs, five on either side of it.
     Runs that did not finish, or whose client was the limit, are left out; changes of the environment are marked.
     """
+    from checker.bench.saturation import judge
     from reports.bench_series import runs_of
     from reports.bench_trend import build
 
     path = database_path(db)
-    found = runs_of(path, name, runs, _judge(), all_plans=all_plans)
+    found = runs_of(path, name, runs, judge, all_plans=all_plans)
     show(build(found.runs, found.left_out, block, brief=fmt == "table"), _asked(fmt, output, path))
     return 0
 
@@ -141,13 +138,14 @@ def baseline_command() -> None:
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Give RUN, a number or `last`, the name NAME, in the place of the run that had it."""
+    from checker.bench.saturation import judge
     from reports.bench_sides import sole, unfit
     from storage.bench_keep import set_baseline
     from storage.store import open_store
 
     path = database_path(db)
     chosen = sole(path, run)
-    if reason := unfit(chosen, _judge()):
+    if reason := unfit(chosen, judge):
         raise UsageError(f"{reason}: it can be no baseline")
     with open_store(path) as store:
         set_baseline(store, name, chosen.id or 0, time.time_ns() // 1_000_000)
@@ -211,27 +209,6 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
             delete_benchmarks(store, gone)
     click.echo(f"deleted: {', '.join(map(str, gone)) or 'none'}", err=True)
     return 0
-
-
-def _judge() -> Judge:
-    """What says whether the client was the limit."""
-    if find_spec("checker.bench.saturation") is None:
-        return _trusting
-    judge: Judge = import_module("checker.bench.saturation").judge
-    return judge
-
-
-@dataclass(frozen=True, slots=True)
-class _Trusted:
-    """The client was not the limit, as far as is known."""
-
-    invalid: bool = False
-    reason: str = ""
-    stages: Mapping[int, str] = field(default_factory=dict)
-
-
-def _trusting(_run: BenchRun) -> _Trusted:
-    return _Trusted()
 
 
 def _existing(db: Path | None) -> Path:
