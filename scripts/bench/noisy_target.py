@@ -13,6 +13,7 @@ import socketserver
 import sys
 import threading
 import time
+from contextlib import suppress
 
 SCATTER = 0.25
 """Standard deviation of the logarithm of service times."""
@@ -38,11 +39,12 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         own = random.Random(threading.get_ident())
-        while line := self.rfile.readline():
-            while self.rfile.readline() not in (b"\r\n", b""):
-                pass
-            time.sleep(service_s(self.median_s * float(line.split()[1].strip(b"/") or 1), own))
-            self.wfile.write(_ANSWER)
+        with suppress(ConnectionError):  # a client that was killed
+            while line := self.rfile.readline():
+                while self.rfile.readline() not in (b"\r\n", b""):
+                    pass
+                time.sleep(service_s(self.median_s * float(line.split()[1].strip(b"/") or 1), own))
+                self.wfile.write(_ANSWER)
 
 
 class _Server(socketserver.ThreadingTCPServer):
