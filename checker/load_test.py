@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING
 import orjson
 
 from checker.bench.calibrate import calibrated, echo_server
-from checker.bench.environment import environment, usable_cores
 from checker.bench.generator import Crew, Generator
 from checker.bench.guards import Storm, Total
+from checker.bench.judging.saturation import Saturation, judge
+from checker.bench.judging.stress import find_capacity
+from checker.bench.judging.suite import play_suite
 from checker.bench.plan import Limits, Model, Operation, Plan, Scenario
+from checker.bench.planning.environment import environment, usable_cores
+from checker.bench.planning.safety import approved
+from checker.bench.planning.timetable import timetable
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
 from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot, WorkerSecond
-from checker.bench.safety import approved
-from checker.bench.saturation import Saturation, judge
-from checker.bench.stress import find_capacity
-from checker.bench.suite import play_suite
-from checker.bench.timetable import timetable
-from checker.bench.watch import Watch
+from checker.bench.thresholds.watch import Watch
 from checker.errors import StorageBusy, StorageError
 from checker.interrupts import Interrupts
 from checker.version import VERSION
 
 if TYPE_CHECKING:
-    from storage.bench import Recording as Stored
+    from storage.bench.recording import Recording as Stored
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class _Keep:
         self._slots: list[Slot] = []
         self._health: list[WorkerSecond] = []
         if self._path is not None:
-            from storage.bench import Recording as Stored
+            from storage.bench.recording import Recording as Stored
             from storage.store import open_store
 
             with open_store(self._path):

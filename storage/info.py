@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, func, select
 
-from storage.bench_tables import bench_runs, bench_slots
+from storage.bench.tables import bench_runs, bench_slots
 from storage.driver import driver
 from storage.queries import reading
 from storage.sqlite import errors_of, reading_connection, wal_is_safe

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checker.queries import Query
-from storage.bench_questions import BENCH_QUESTIONS
+from storage.bench.questions import BENCH_QUESTIONS
 
 QUESTIONS: Mapping[str, Query] = {
     "failing": Query(

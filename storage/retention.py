@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text, update
 
 from checker.limits import Keep
-from storage import bench_prune
+from storage.bench import prune as bench_prune
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs
 

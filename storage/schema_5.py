@@ -54,4 +54,4 @@ BENCHMARKS = (
         primary key (name), foreign key(run_id) references bench_runs (id)) without rowid""",
     "create index bench_runs_by_name on bench_runs (name, plan_digest)",
 )
-"""As they were when version 5 came out: never edited, whatever storage/bench_tables.py becomes."""
+"""As they were when version 5 came out: never edited, whatever storage/bench/tables.py becomes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import Stages
-from storage.bench_views import BENCH_VIEWS
+from storage.bench.views import BENCH_VIEWS
 from storage.rollup_views import AVAILABILITY_SOURCE, latency_columns, outcome_columns, source
 from storage.view import View
 from storage.view import in_ms as _ms

@@ -11,7 +11,7 @@ from bench_histories import played, threshold
 from builders import batch, check, facts, probe, run_info, server
 from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
 from checker.model import Batch, CheckResult, ContractSnapshot, Reason, RunState, Stages, Status
-from storage.bench import Recording
+from storage.bench.recording import Recording
 from storage.store import open_store
 
 MINUTE_MS = 60_000

@@ -129,7 +129,7 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
         running.kill()
         running.wait()
         asked = len(server.requests)
-    from storage.bench_read import bench_run
+    from storage.bench.read import bench_run
 
     run = bench_run(database, 1)
     assert run.state == "running"

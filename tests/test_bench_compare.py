@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.errors import UsageError
 from reports import show
-from reports.bench_blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
-from reports.bench_compare import BenchComparison, Effects, compare_sides, compared_rows
-from reports.bench_compared import markdown, report_of
-from reports.bench_sides import Side, sides
+from reports.bench.past.blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
+from reports.bench.past.compare import BenchComparison, Effects, compare_sides, compared_rows
+from reports.bench.past.compared import markdown, report_of
+from reports.bench.past.sides import Side, sides
 from reports.report import Insufficient, Level
 from reports.stats.compare import Outcome
-from storage.bench import Recording
-from storage.bench_keep import set_baseline
+from storage.bench.keep import set_baseline
+from storage.bench.recording import Recording
 from storage.rollups.histogram import Cells
 from storage.store import open_store
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from checker.bench import environment as environment_module
-from checker.bench.environment import commit, environment, usable_cores
+from checker.bench.planning import environment as environment_module
+from checker.bench.planning.environment import commit, environment, usable_cores
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from checker.bench.results import BenchState
 from checker.cli.root import group
 from checker.errors import UsageError
-from storage.bench import Recording
-from storage.bench_list import bench_baselines_of, bench_list
+from storage.bench.list import bench_baselines_of, bench_list
+from storage.bench.recording import Recording
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[str]]

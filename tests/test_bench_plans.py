@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from checker.bench.faults import all_faults
-from checker.bench.levels import lines
 from checker.bench.plan import Limits, Model, Operation, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
-from checker.bench.stages import settled, shorthand, stage_faults
+from checker.bench.planning.faults import all_faults
+from checker.bench.planning.levels import lines
+from checker.bench.planning.stages import settled, shorthand, stage_faults
 from checker.errors import ConfigError, UsageError
 from checker.settings import load_plan, plan_schema, quick_plan, stored_plan
 from checker.settings.bench.shapes import ScenarioEntry, ThresholdEntry

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.bench.levels import Line, ends_s, lines, longest_measured_s, peak
 from checker.bench.plan import Limits, Model, Operation, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
-from checker.bench.safety import address_fault, approved, looked_up, plain_address
-from checker.bench.stages import shorthand
+from checker.bench.planning.levels import Line, ends_s, lines, longest_measured_s, peak
+from checker.bench.planning.safety import address_fault, approved, looked_up, plain_address
+from checker.bench.planning.stages import shorthand
 from checker.errors import UsageError
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.bench.client import Cause, Room
+from checker.bench.judging.client import Cause, Room
+from checker.bench.judging.saturation import judge
 from checker.bench.results import (
     BenchKind,
     BenchRun,
@@ -22,7 +23,6 @@ from checker.bench.results import (
     StageSpan,
     WorkerSecond,
 )
-from checker.bench.saturation import judge
 from storage.rollups.histogram import Cells
 
 QUIET = WorkerSecond(

@@ -39,11 +39,11 @@ from checker.bench.summary import measured, of_stage
 from checker.errors import UsageError
 from checker.limits import Keep
 from checker.model import Reason
-from storage import bench_tables
-from storage.bench import Recording
-from storage.bench_keep import delete_benchmarks, prune_benchmarks, remove_baseline, set_baseline
-from storage.bench_list import bench_baselines_of, bench_list
-from storage.bench_read import bench_run
+from storage.bench import tables as bench_tables
+from storage.bench.keep import delete_benchmarks, prune_benchmarks, remove_baseline, set_baseline
+from storage.bench.list import bench_baselines_of, bench_list
+from storage.bench.read import bench_run
+from storage.bench.recording import Recording
 from storage.info import database_info
 from storage.schema import NEWEST
 from storage.sql import ask
@@ -175,7 +175,7 @@ from pathlib import Path
 from bench_histories import played, slot, worker_second
 from checker.bench.player import Second
 from checker.bench.results import BenchState
-from storage.bench import Recording
+from storage.bench.recording import Recording
 from storage.store import open_store
 
 run = replace(played(seconds=1), state=BenchState.RUNNING, finished_at_ms=None, slots=(), health=(), stages=())

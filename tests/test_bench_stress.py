@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_player import QueuePlayer, QueueServer
-from checker.bench.knee import knee
-from checker.bench.monotone import better_under_more_load
+from checker.bench.judging.knee import knee
+from checker.bench.judging.monotone import better_under_more_load
+from checker.bench.judging.search import Purpose, Search, Step, Verdict
+from checker.bench.judging.stress import Found, find_capacity
+from checker.bench.judging.usl import fit
 from checker.bench.plan import Limits, Model, Plan, StageKind, Stress
 from checker.bench.results import LevelResult
-from checker.bench.search import Purpose, Search, Step, Verdict
-from checker.bench.stress import Found, find_capacity
-from checker.bench.usl import fit
 
 STRESS = Stress(start=20, factor=2.0, maximum=2000, level_duration=4, precision=0.1, p99=0.1, recovery=10)
 

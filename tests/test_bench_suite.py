@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_player import QueuePlayer, QueueServer
-from checker.bench.cells import cells
+from checker.bench.judging.cells import cells
+from checker.bench.judging.suite import play_suite, shuffled, usable_servers
 from checker.bench.medians import median, modified_z
 from checker.bench.plan import Model, Operation, Plan, StageKind, Suite
 from checker.bench.results import BenchKind
-from checker.bench.suite import play_suite, shuffled, usable_servers
 from checker.model import Server
 from reports.stats import intervals, robust
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.bench.early import SETTLE_S
 from checker.bench.plan import Threshold
 from checker.bench.player import Second
 from checker.bench.results import BenchKind, BenchRun, BenchState, Series, Slot, StageSpan, ThresholdResult
-from checker.bench.thresholds import ALIASES, Aggregate, Condition, Metric, Operator, parsed, parsed_metric
-from checker.bench.watch import Watch
-from checker.bench.windows import whole_value, windows
+from checker.bench.thresholds.early import SETTLE_S
+from checker.bench.thresholds.grammar import ALIASES, Aggregate, Condition, Metric, Operator, parsed, parsed_metric
+from checker.bench.thresholds.watch import Watch
+from checker.bench.thresholds.windows import whole_value, windows
 from storage.rollups.histogram import Cells
 
 MS = 1000

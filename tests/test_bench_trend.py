@@ -12,11 +12,11 @@ from bench_histories import AT_MS, ENVIRONMENT, Judged, played, trusting
 from checker.bench.results import BenchRun, BenchState
 from checker.errors import UsageError
 from reports import show
-from reports.bench_series import runs_of
-from reports.bench_trend import build
+from reports.bench.past.series import runs_of
+from reports.bench.past.trend import build
 from reports.html import page
 from reports.report import Level, Report
-from storage.bench import Recording
+from storage.bench.recording import Recording
 from storage.store import open_store
 
 HOUR_MS = 3_600_000

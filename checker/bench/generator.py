@@ -13,11 +13,11 @@ from typing import Any
 from checker.bench.arrivals import Span, level_at
 from checker.bench.orders import ECHO, Part, Position
 from checker.bench.plan import Limits, Operation, Scenario, StageKind
+from checker.bench.planning.timetable import timetable
 from checker.bench.player import Cell, Second, Watcher
 from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, StageSpan, WorkerSecond
 from checker.bench.tally import Names
-from checker.bench.timetable import timetable
 from checker.child import Child, ChildLost
 from checker.model import Server
 from checker.plain import to_plain

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from checker.bench.client import Room, signs
+from checker.bench.judging.client import Room, signs
 from checker.bench.player import Second
 from checker.bench.results import BenchRun, Slot, ThresholdResult, WorkerSecond
 from storage.rollups.histogram import Cells, empty

@@ -28,8 +28,8 @@ _CANNOT_TELL = 1
 @database
 def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int:
     """List the load tests, the newest first; unfinished ones keep what they had."""
-    from reports.bench_lines import lines_table
-    from storage.bench_list import bench_list
+    from reports.bench.past.lines import lines_table
+    from storage.bench.list import bench_list
 
     _print(lines_table(bench_list(database_path(db), name=name, limit=limit)), fmt, "no load test yet")
     return 0
@@ -82,10 +82,10 @@ def compare_command(
     mcp-status bench compare release last --format markdown
     mcp-status bench compare window:5 12 --effect 10
     """  # noqa: D301 # click wants the backspace itself
-    from checker.bench.saturation import judge
-    from reports.bench_compare import Effects, compare_sides
-    from reports.bench_compared import MOST_ROWS, markdown, report_of
-    from reports.bench_sides import sides
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.compare import Effects, compare_sides
+    from reports.bench.past.compared import MOST_ROWS, markdown, report_of
+    from reports.bench.past.sides import sides
     from reports.stats.compare import Outcome
 
     path = database_path(db)
@@ -117,9 +117,9 @@ def trend_command(
     NAME is that of the newest load test if none is given. A change of level needs ten runs, five on either side of it.
     Runs that did not finish, or whose client was the limit, are left out; changes of the environment are marked.
     """
-    from checker.bench.saturation import judge
-    from reports.bench_series import runs_of
-    from reports.bench_trend import build
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.series import runs_of
+    from reports.bench.past.trend import build
 
     path = database_path(db)
     found = runs_of(path, name, runs, judge, all_plans=all_plans)
@@ -138,9 +138,9 @@ def baseline_command() -> None:
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Give RUN, a number or `last`, the name NAME, in the place of the run that had it."""
-    from checker.bench.saturation import judge
-    from reports.bench_sides import sole, unfit
-    from storage.bench_keep import set_baseline
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.sides import sole, unfit
+    from storage.bench.keep import set_baseline
     from storage.store import open_store
 
     path = database_path(db)
@@ -158,8 +158,8 @@ def baseline_set(name: str, run: str, db: Path | None) -> int:
 @database
 def baseline_list(fmt: str, db: Path | None) -> int:
     """List the baselines."""
-    from reports.bench_lines import baselines_table
-    from storage.bench_list import bench_baselines_of
+    from reports.bench.past.lines import baselines_table
+    from storage.bench.list import bench_baselines_of
 
     _print(baselines_table(bench_baselines_of(database_path(db))), fmt, "no baseline yet")
     return 0
@@ -170,7 +170,7 @@ def baseline_list(fmt: str, db: Path | None) -> int:
 @database
 def baseline_remove(name: str, db: Path | None) -> int:
     """Forget the name NAME; its load test stays."""
-    from storage.bench_keep import remove_baseline
+    from storage.bench.keep import remove_baseline
     from storage.store import open_store
 
     path = _existing(db)
@@ -193,7 +193,7 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
     mcp-status bench delete 12 13
     mcp-status bench delete --older-than 90d --keep-last 20
     """  # noqa: D301 # click wants the backspace itself
-    from storage.bench_keep import delete_benchmarks, prune_benchmarks
+    from storage.bench.keep import delete_benchmarks, prune_benchmarks
     from storage.store import open_store
 
     by_age = older_than is not None or keep_last is not None
@@ -233,7 +233,7 @@ def _put(text: str, output: Path | None) -> None:
 
 def _print(table: Any, fmt: str, nothing: str) -> None:
     """A table as asked; for people a word where it is empty."""
-    from reports.bench_lines import printed
+    from reports.bench.past.lines import printed
 
     if fmt == "table" and not table.rows:
         click.echo(nothing)

@@ -15,9 +15,9 @@ from checker.cli.options import Decorated
 from checker.cli.reporting import write_whole
 
 if TYPE_CHECKING:
+    from checker.bench.judging.saturation import Saturation
     from checker.bench.plan import Output
     from checker.bench.results import BenchRun
-    from checker.bench.saturation import Saturation
     from reports.bench.outcome import Outcome
     from reports.report import Report
 
@@ -133,10 +133,10 @@ def _outcome(run: BenchRun, saturation: Saturation, compared: Report | None, tre
 
 
 def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, bool]:
-    from checker.bench.saturation import judge
-    from reports.bench_compare import Effects, compare_sides
-    from reports.bench_compared import report_of
-    from reports.bench_sides import sides
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.compare import Effects, compare_sides
+    from reports.bench.past.compared import report_of
+    from reports.bench.past.sides import sides
     from reports.stats.compare import Outcome
 
     compared = compare_sides(*sides(database, baseline, str(run.id), judge))
@@ -147,10 +147,10 @@ def _trend(database: Path | None, run: BenchRun) -> Report | None:
     """How the runs of the same plan have gone, where there are a few."""
     if database is None or run.id is None:
         return None
-    from checker.bench.saturation import judge
-    from reports.bench_series import runs_of
-    from reports.bench_trend import build
-    from storage.bench_list import bench_list
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.series import runs_of
+    from reports.bench.past.trend import build
+    from storage.bench.list import bench_list
 
     if len(bench_list(database, plan_digest=run.plan_digest)) < _FEWEST_FOR_TREND:
         return None

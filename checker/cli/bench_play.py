@@ -251,7 +251,7 @@ def rerun_command(run: str, play: Playing) -> int:
     Secrets are not stored: they are read from the plan's variables again, and what is missing is said.
     """
     from checker.settings.bench.load import stored_plan
-    from reports.bench_sides import sole
+    from reports.bench.past.sides import sole
 
     found = sole(play.database, run)
     return play(replace(stored_plan(found.plan, name=found.name), seed=found.seed))

@@ -23,8 +23,8 @@ def report_command(run: str, baseline: str | None, wanted: Wanted, db: Path | No
     mcp-status bench report 12 --format html --output report.html
     mcp-status bench report 12 --compare release --output-dir results --also html --also png
     """  # noqa: D301 # click wants the backspace itself
-    from checker.bench.saturation import judge
-    from reports.bench_sides import sole
+    from checker.bench.judging.saturation import judge
+    from reports.bench.past.sides import sole
 
     path = database_path(db)
     found = sole(path, run)
@@ -39,7 +39,7 @@ def calibrate_command(fmt: str) -> int:
     import sys
 
     from checker.load_test import calibration
-    from reports.bench_lines import printed
+    from reports.bench.past.lines import printed
     from reports.report import Column, Kind, Table
 
     columns = (

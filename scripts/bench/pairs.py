@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from checker.bench.plan import Operation, Scenario, Stage, StageKind
 from checker.bench.player import Player
 from checker.bench.results import BenchRun
-from reports.bench_compare import Effects, compare_sides
-from reports.bench_sides import Side
+from reports.bench.past.compare import Effects, compare_sides
+from reports.bench.past.sides import Side
 from reports.stats.compare import Outcome
 
 PLAIN, SAME, SLOW = "plain", "same", "slow"

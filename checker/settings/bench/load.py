@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from checker.bench.faults import plan_faults, threshold_faults, unknown
 from checker.bench.plan import Limits, Output, Plan, Scenario, Stress, Suite, Threshold
-from checker.bench.thresholds import parsed_metric
+from checker.bench.planning.faults import plan_faults, threshold_faults, unknown
+from checker.bench.thresholds.grammar import parsed_metric
 from checker.errors import UsageError
 from checker.model import Server
 from checker.settings.bench.original import plan_of_block

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checker.bench.faults import unknown
 from checker.bench.plan import Operation, Suite
-from checker.bench.targets import targets
+from checker.bench.planning.faults import unknown
+from checker.bench.planning.targets import targets
 from checker.errors import UsageError
 from checker.model import Server
 from checker.settings.bench.source import escaped_values

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checker.bench.faults import all_faults
 from checker.bench.plan import Arrivals, Limits, Model, Operation, Output, Plan, Scenario, Threshold
-from checker.bench.stages import shorthand
-from checker.bench.targets import probe_kind
-from checker.bench.thresholds import Metric, canonical
+from checker.bench.planning.faults import all_faults
+from checker.bench.planning.stages import shorthand
+from checker.bench.planning.targets import probe_kind
+from checker.bench.thresholds.grammar import Metric, canonical
 from checker.errors import UsageError
 from checker.settings.adhoc import adhoc
 from checker.settings.bench.source import escaped_values, source_of

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from checker.bench.plan import Model, Scenario
-from checker.bench.stages import settled, shorthand, stage_faults
+from checker.bench.planning.stages import settled, shorthand, stage_faults
 from checker.settings.bench.shapes import AROUND, LEVELS, ScenarioEntry
 from checker.settings.validate import Source, validated
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checker.bench.plan import Threshold
-from checker.bench.thresholds import canonical, parsed_metric
+from checker.bench.thresholds.grammar import canonical, parsed_metric
 from checker.settings.bench.shapes import SPELLINGS, ThresholdEntry
 from checker.settings.document import Place
 from checker.settings.validate import Source, validated

@@ -8,8 +8,8 @@ from sqlalchemy import delete, select
 
 from checker.bench.results import BenchState
 from checker.errors import UsageError
-from storage.bench_prune import drop, old_benchmarks
-from storage.bench_tables import bench_baselines, bench_runs
+from storage.bench.prune import drop, old_benchmarks
+from storage.bench.tables import bench_baselines, bench_runs
 from storage.rows import insert_or_update
 from storage.store import Store
 

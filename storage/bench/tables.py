@@ -21,7 +21,7 @@ from checker.bench.results import (
     ThresholdResult,
     WorkerSecond,
 )
-from storage.bench_layout import Layout
+from storage.bench.layout import Layout
 from storage.tables import metadata
 
 RUN = Layout.of(

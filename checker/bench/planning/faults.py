@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from itertools import chain
 
-from checker.bench.levels import Line, ends_s, lines, longest_measured_s, peak
 from checker.bench.plan import Arrivals, Model, Operation, Plan, Scenario, Stress, Suite, Threshold
-from checker.bench.stages import NAME_REMEDY, Fault, is_name, stage_faults
-from checker.bench.targets import host_of, options_of, probe_kind, targets
-from checker.bench.thresholds import Condition, condition
+from checker.bench.planning.levels import Line, ends_s, lines, longest_measured_s, peak
+from checker.bench.planning.stages import NAME_REMEDY, Fault, is_name, stage_faults
+from checker.bench.planning.targets import host_of, options_of, probe_kind, targets
+from checker.bench.thresholds.grammar import Condition, condition
 from checker.model import Server
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from checker.bench.results import BenchRun, Slot
 from checker.bench.summary import Summary, covered_s, measured_stages, summarize
-from storage.bench_tables import ALL, COUNTS, QUANTILES, RATES, TIMED, bench_failures, bench_summaries
+from storage.bench.tables import ALL, COUNTS, QUANTILES, RATES, TIMED, bench_failures, bench_summaries
 from storage.rows import insert_rows
 
 _NAMES = tuple(column.name for column in bench_summaries.columns)

@@ -47,7 +47,7 @@ class Room:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Room:
-        """As `checker.bench.environment.environment` wrote it down when the run began."""
+        """As `checker.bench.planning.environment.environment` wrote it down when the run began."""
 
         def number(name: str) -> int | None:
             text = environment.get(name, "")

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from checker.bench.player import Second
 from checker.bench.results import BenchRun, Slot
-from checker.bench.selection import Selection, selected, stretches
-from checker.bench.thresholds import Aggregate, Condition, Metric, Operator
-from checker.bench.windows import HISTOGRAMS, counted, sliding_sums, window_rows
+from checker.bench.thresholds.grammar import Aggregate, Condition, Metric, Operator
+from checker.bench.thresholds.selection import Selection, selected, stretches
+from checker.bench.thresholds.windows import HISTOGRAMS, counted, sliding_sums, window_rows
 from storage.rollups.histogram import Cells, middle_us
 
 Integers = npt.NDArray[np.int64]

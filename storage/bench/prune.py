@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, delete, func, select
 
 from checker.bench.results import BenchState
-from storage.bench_tables import PARTS, bench_baselines, bench_runs
+from storage.bench.tables import PARTS, bench_baselines, bench_runs
 
 if TYPE_CHECKING:
     from storage.retention import Pruned

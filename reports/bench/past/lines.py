@@ -9,7 +9,7 @@ from reports import render
 from reports.report import Column, Kind, Section, Table
 from reports.show import csv_of, records, text_table
 from reports.tables import console
-from storage.bench_list import Baseline, BenchLine
+from storage.bench.list import Baseline, BenchLine
 
 
 def lines_table(lines: Sequence[BenchLine]) -> Table:

@@ -10,9 +10,9 @@ import numpy as np
 
 from checker.bench.results import BenchKind, BenchRun
 from checker.bench.summary import BLOCK_S
-from reports.bench_blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.bench.past.blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.bench.past.sides import Side
 from reports.bench_environment import differences
-from reports.bench_sides import Side
 from reports.stats import Floats
 from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome, Rules, compare, compare_all
 from reports.stats.mann_whitney import mann_whitney

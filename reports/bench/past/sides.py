@@ -10,8 +10,8 @@ from typing import Protocol
 
 from checker.bench.results import BenchRun, BenchState
 from checker.errors import UsageError
-from storage.bench_list import BenchLine, bench_baselines_of, bench_list
-from storage.bench_read import bench_run
+from storage.bench.list import BenchLine, bench_baselines_of, bench_list
+from storage.bench.read import bench_run
 
 MOST_TRIED = 50
 """Runs that are looked at for a good one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from checker.bench.results import WorkerSecond
-from storage.bench_tables import ALL, COUNTS, QUANTILES, TIMED
+from storage.bench.tables import ALL, COUNTS, QUANTILES, TIMED
 from storage.view import View, in_ms, iso_time
 
 _Columns = tuple[tuple[str, str, str], ...]

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checker.bench.client import Room
+from checker.bench.judging.client import Room
+from checker.bench.judging.saturation import judge
 from checker.bench.medians import FAR_Z, Median, median, modified_z
 from checker.bench.results import BenchRun, Slot
-from checker.bench.saturation import judge
 from checker.bench.summary import summarize
 
 LEAST_MS = 0.5

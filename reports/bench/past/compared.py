@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports.bench_blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
-from reports.bench_compare import BenchComparison, Effects, Row
-from reports.bench_sides import Side
+from reports.bench.past.blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
+from reports.bench.past.compare import BenchComparison, Effects, Row
+from reports.bench.past.sides import Side
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
 from reports.show import duration, number, per_cent
 from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from checker.bench.results import BenchRun
 from checker.errors import UsageError
-from reports.bench_sides import Judge, judged
-from storage.bench_list import bench_list
-from storage.bench_read import bench_run
+from reports.bench.past.sides import Judge, judged
+from storage.bench.list import bench_list
+from storage.bench.read import bench_run
 
 
 @dataclass(frozen=True, slots=True)

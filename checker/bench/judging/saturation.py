@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from checker.bench.client import NEAR, Cause, Room, Sign, signs
-from checker.bench.noise import WithinNoise, within_noise
+from checker.bench.judging.client import NEAR, Cause, Room, Sign, signs
+from checker.bench.judging.noise import WithinNoise, within_noise
 from checker.bench.results import BenchKind, BenchRun, WorkerSecond
 from checker.bench.summary import measured_stages
 from storage.rollups.histogram import Cells
@@ -62,9 +62,9 @@ class Saturation:
 def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     """What the workers' seconds say about a run that is over or under way.
 
-    A second is client-bound by the signs of `checker.bench.client`, when the workers have used up the local ports,
-    when a worker said nothing for three seconds, or when less than 98 % of what was offered ended although what is
-    missing was neither sent nor waiting for a place. Above 5 % of the measured seconds, or with a measured stage
+    A second is client-bound by the signs of `checker.bench.judging.client`, when the workers have used up the local
+    ports, when a worker said nothing for three seconds, or when less than 98 % of what was offered ended although what
+    is missing was neither sent nor waiting for a place. Above 5 % of the measured seconds, or with a measured stage
     that is client-bound for more than a fifth, the run is invalid. Of a suite or a stress test such stages are set
     apart instead, and the rest is judged. ``room`` is by default what the run's environment says of its machine.
     """

@@ -15,9 +15,9 @@ from checker.bench.merge import merged
 from checker.bench.player import Second
 from checker.bench.results import BenchRun, Capacity, Slot, WorkerSecond
 from checker.errors import StorageError
-from storage.bench_layout import Layout
-from storage.bench_summaries import write_summaries
-from storage.bench_tables import (
+from storage.bench.layout import Layout
+from storage.bench.summaries import write_summaries
+from storage.bench.tables import (
     CAPACITY_FIELDS,
     HEALTH,
     LEVELS,

@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checker.bench.cells import BlockResult, CellResult, cell_of, cells
-from checker.bench.client import Room
+from checker.bench.judging.cells import BlockResult, CellResult, cell_of, cells
+from checker.bench.judging.client import Room
 from checker.bench.plan import Model, Operation, Plan, Scenario, Stage, StageKind, Suite
 from checker.bench.player import Cell, Player
 from checker.bench.summary import of_stage

@@ -21,9 +21,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from checker.bench.faults import all_faults
 from checker.bench.plan import Operation, Plan
-from checker.bench.targets import host_of, options_of, plain_host, targets
+from checker.bench.planning.faults import all_faults
+from checker.bench.planning.targets import host_of, options_of, plain_host, targets
 from checker.errors import UsageError
 from checker.model import Server
 

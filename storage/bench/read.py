@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Table, func, select
 from checker.bench.merge import merged
 from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot
 from checker.errors import UsageError
-from storage.bench_layout import Layout, Record
-from storage.bench_tables import (
+from storage.bench.layout import Layout, Record
+from storage.bench.tables import (
     HEALTH,
     LEVELS,
     RUN,

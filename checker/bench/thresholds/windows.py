@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from checker.bench.results import BenchRun, Slot
-from checker.bench.selection import Rows, seconds_of, selected, stretches
 from checker.bench.summary import HistogramName, Summary, summarize
-from checker.bench.thresholds import Aggregate, Condition, Metric
+from checker.bench.thresholds.grammar import Aggregate, Condition, Metric
+from checker.bench.thresholds.selection import Rows, seconds_of, selected, stretches
 from storage.rollups.histogram import BINS, Cells, middle_us
 
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from checker.bench.results import BenchRun, Slot
 from checker.bench.summary import covered_s
-from checker.bench.thresholds import Condition
+from checker.bench.thresholds.grammar import Condition
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checker.bench.early import Early
 from checker.bench.plan import Threshold
 from checker.bench.player import Second
 from checker.bench.results import BenchRun, ThresholdResult
-from checker.bench.thresholds import Condition, condition
-from checker.bench.windows import whole_value, windows
+from checker.bench.thresholds.early import Early
+from checker.bench.thresholds.grammar import Condition, condition
+from checker.bench.thresholds.windows import whole_value, windows
 
 
 class Watch:

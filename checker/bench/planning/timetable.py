@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.bench.plan import Scenario, StageKind
+from checker.bench.planning.stages import settled
 from checker.bench.results import StageSpan
-from checker.bench.stages import settled
 
 
 def timetable(name: str, scenario: Scenario, from_s: float) -> Iterator[StageSpan]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import BLOCK_S
-from reports.bench_blocks import QUANTILES, Key, Statistic, blocks_of, key_cells, key_columns
+from reports.bench.past.blocks import QUANTILES, Key, Statistic, blocks_of, key_cells, key_columns
 from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent

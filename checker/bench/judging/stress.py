@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from checker.bench.client import Room
-from checker.bench.knee import Knee, knee
-from checker.bench.level import SCENARIO, judged, recovery_s, scenario_of, shown
-from checker.bench.monotone import better_under_more_load
+from checker.bench.judging.client import Room
+from checker.bench.judging.knee import Knee, knee
+from checker.bench.judging.level import SCENARIO, judged, recovery_s, scenario_of, shown
+from checker.bench.judging.monotone import better_under_more_load
+from checker.bench.judging.saturation import judge
+from checker.bench.judging.search import Purpose, Search, Verdict
+from checker.bench.judging.usl import Fit, fit
 from checker.bench.plan import Model, Plan, Stress
 from checker.bench.player import Player
 from checker.bench.results import Capacity, LevelResult
-from checker.bench.saturation import judge
-from checker.bench.search import Purpose, Search, Verdict
-from checker.bench.usl import Fit, fit
 
 
 @dataclass(frozen=True, slots=True)

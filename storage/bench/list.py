@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import and_, func, not_, select
 
 from checker.bench.results import BenchKind, BenchState
-from storage.bench_tables import ALL, bench_baselines, bench_runs, bench_summaries, bench_thresholds
+from storage.bench.tables import ALL, bench_baselines, bench_runs, bench_summaries, bench_thresholds
 from storage.queries import reading
 from storage.sqlite import errors_of
 from storage.store import is_alive

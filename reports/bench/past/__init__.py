@@ -1,0 +1,1 @@
+"""Several load tests together: compared block by block, and followed over time."""
