@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,7 @@ def frozen() -> BenchRun:
             "open_two_places": hold(100, 4, max_in_flight=2),
             "closed": users(2, 4, think_time=0.005),
         }
+        server = replace(server, name="frozen")  # under its own it takes part where it is named only
         try:
             return played([server], scenarios, watchers=[freeze])
         finally:

@@ -19,6 +19,7 @@ from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, StageSpan, WorkerSecond
 from checker.bench.tally import Names
 from checker.child import Child, ChildLost
+from checker.errors import UsageError
 from checker.model import Server
 from checker.plain import to_plain
 
@@ -32,6 +33,8 @@ _SECOND_S = 1.0
 WIND_DOWN_S = 2.0
 """In which the load goes down to nothing when a run is to end early."""
 _END_S = 5.0
+_LATE_S = 15.0
+"""How much later than it can be a worker may say that a play is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,8 @@ class _Play:
     spans: dict[str, list[Span]]
     open: set[int]
     """Workers that have not said that it is over."""
+    longest_s: float
+    """Time limit of an operation."""
     wound_down: bool = False
 
     @property
@@ -136,6 +141,8 @@ class Generator:
         stages: list[int] = []
         for name, scenario in scenarios.items():
             servers = self._servers_for(scenario)
+            if not servers:
+                raise UsageError(f"scenario {name}: no server has what {scenario.operation} needs")
             series = {server.name: recording.series(name, scenario, server) for server in servers}
             own = [
                 recording.stage(replace(span, **_of_cell(cell)))
@@ -160,7 +167,8 @@ class Generator:
             )
         recording.tally.rest_series = recording.rest_series
         self._plays += 1
-        self._play = _Play(self._plays, spans, set(range(len(self._children))))
+        longest_s = max(scenario.timeout for scenario in scenarios.values())
+        self._play = _Play(self._plays, spans, set(range(len(self._children))), longest_s)
         message = {
             "op": "play",
             "number": self._plays,
@@ -185,6 +193,10 @@ class Generator:
                 health = []
             if self._stopped and not play.wound_down:
                 self._wind_down(play, recording)
+            # What waits is given up after one time limit, and what was begun last may take another.
+            if (time.monotonic_ns() - self._epoch_ns) / 1e9 > play.until_s + 2 * play.longest_s + _LATE_S:
+                self.stop(f"workers {sorted(play.open)} came to no end: what they had under way is missing")
+                break
         self._tell(recording, watchers, health)
 
     def _receive(self, number: int, recording: Recording, health: list[WorkerSecond]) -> None:

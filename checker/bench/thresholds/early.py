@@ -149,7 +149,8 @@ def _broken(condition: Condition, rows: Integers, out: Integers, seconds: Floats
             return _broken_times(condition, rows, out)
         events = rows[:, _PASSING] + rows[:, _FAILING]
     if counts:
-        final = np.full(len(rows), True) if is_upper else complete & is_over
+        judged = (offered > 0) | (not condition.metric.is_time and not condition.metric.is_share)
+        final = np.full(len(rows), True) if is_upper else complete & is_over & judged
         return final & _fails(condition, events)
     if not condition.metric.is_share:
         return (seconds > 0) & _fails(condition, _ratio(events, seconds))
