@@ -65,9 +65,10 @@ def played(
     workers: int = 1,
     watchers: Sequence[Watcher] = (),
     limits: Limits | None = None,
+    addresses: Mapping[str, tuple[str, ...]] | None = None,
 ) -> BenchRun:
     """What the scenarios measured, side by side."""
-    crew = Crew(servers=tuple(servers), addresses={}, workers=workers, limits=limits or Limits(), seed=1)
+    crew = Crew(servers=tuple(servers), addresses=addresses or {}, workers=workers, limits=limits or Limits(), seed=1)
     with Generator(crew, Recording(blank(workers=workers)), watchers) as generator:
         generator.play(scenarios)
         return generator.so_far()

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from checker.bench.plan import Limits
+from checker.bench.plan import Limits, Operation
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary
 from checker.probes.conditions import JsonCondition
 from checker.probes.options import Tls
 from checker.probes.rest import Expect
-from loads import hold, of, played, rest, users
-from servers import RestServer, Scripted
+from loads import hold, mcp, of, played, rest, users
+from servers import McpServer, RestServer, Scripted
 from servers_faults import FaultServer, certificates, closed_port
 
 RATE, SECONDS, TIMEOUT_S = 20, 1.0, 0.4
@@ -190,6 +190,20 @@ def test_a_kept_connection_that_the_server_closes_costs_no_request() -> None:
         run = played([rest("a", server.url())], {"a": hold(100, 0.5)})
     assert of(run, "a").reasons == {}
     assert of(run, "a").ok == 50
+
+
+def test_workers_connect_to_addresses_that_were_allowed_and_to_no_others() -> None:
+    with RestServer() as server, McpServer() as mcp_server:
+        urls = {name: f"http://{name}:{server.port}/health" for name in ("Named.test.", "other.test")}
+        servers = [
+            *(rest(name, url) for name, url in urls.items()),
+            mcp("mcp", f"http://named.test:{mcp_server.port}/mcp"),
+        ]
+        scenarios = {name: hold(20, 0.5, servers=(name,)) for name in urls}
+        scenarios["mcp"] = hold(20, 0.5, operation=Operation.MCP_PING, servers=("mcp",))
+        run = played(servers, scenarios, addresses={"named.test": ("127.0.0.1",)})
+    assert of(run, "Named.test.").ok == of(run, "mcp").ok == 10
+    assert of(run, "other.test").reasons == {"dns": 10}
 
 
 def test_servers_of_a_scenario_take_turns() -> None:

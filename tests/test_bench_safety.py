@@ -155,13 +155,21 @@ def test_name_without_an_address_is_told() -> None:
     assert "has no address" in refusal(plan(rest(f"http://{'a' * 64}.example/")), looked_up)
 
 
-def test_proxy_and_host_behind_it_must_both_be_allowed() -> None:
+def test_rest_requests_go_through_no_proxy() -> None:
     proxied = rest("http://127.0.0.1/", proxy=Secret("http://me:c4nary@127.0.0.2:3128/"))
-    said = refusal(plan(proxied))
+    said = refusal(plan(proxied, public_hosts=("127.0.0.1", "127.0.0.2")))
+    assert said.endswith("leave proxy: out of the plan")
+    assert "c4nary" not in said
+
+
+def test_proxy_and_host_behind_it_must_both_be_allowed() -> None:
+    options = McpOptions(url="http://127.0.0.1/mcp", proxy=Secret("http://me:c4nary@127.0.0.2:3128/"))
+    proxied, scenario = Server(name="a", probes={"mcp": options}), replace(STEADY, operation=Operation.MCP_PING)
+    said = refusal(plan(proxied, scenario=scenario))
     assert said.endswith("reach it directly, or give --allow-public 127.0.0.2 --allow-public 127.0.0.1")
     assert "c4nary" not in said
-    assert "give --allow-public 127.0.0.1" in refusal(plan(proxied, public_hosts=("127.0.0.2",)))
-    found = approved(plan(proxied, public_hosts=("127.0.0.1", "127.0.0.2")), lookup())
+    assert "give --allow-public 127.0.0.1" in refusal(plan(proxied, scenario=scenario, public_hosts=("127.0.0.2",)))
+    found = approved(plan(proxied, scenario=scenario, public_hosts=("127.0.0.1", "127.0.0.2")), lookup())
     assert found == {"127.0.0.2": ("127.0.0.2",)}, "the proxy finds the host itself"
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from checker.bench.arrivals import Span, level_at
 from checker.bench.orders import ECHO, Part, Position
-from checker.bench.plan import Limits, Operation, Scenario, StageKind
+from checker.bench.plan import Limits, Scenario, StageKind
+from checker.bench.planning.targets import targets
 from checker.bench.planning.timetable import timetable
 from checker.bench.player import Cell, Second, Watcher
 from checker.bench.recording import Recording
@@ -268,12 +269,8 @@ class Generator:
             self._children[number].send({"op": "replan", "spans": _plain_spans(play.spans)})
 
     def _servers_for(self, scenario: Scenario) -> list[Server]:
-        kind = "rest" if scenario.operation is Operation.REST else "mcp"
-        return [
-            server
-            for server in self._crew.servers
-            if kind in server.probes and (server.name in scenario.servers if scenario.servers else server.name != ECHO)
-        ]
+        found = targets(self._crew.servers, scenario.operation, scenario.servers)
+        return [server for server in found if scenario.servers or server.name != ECHO]
 
     def _position(self, number: int) -> dict[str, Any]:
         crew = self._crew

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from checker.bench.merge import merged
 from checker.bench.plan import Operation, Scenario
+from checker.bench.planning.targets import probe_kind
 from checker.bench.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.bench.tally import Names, Tally
 from checker.model import Server
@@ -43,7 +44,7 @@ class Recording:
         """The number of a scenario's series at a server."""
         key = name, server.name
         if key not in self._series:
-            kind = "rest" if scenario.operation is Operation.REST else "mcp"
+            kind = probe_kind(scenario.operation)
             url = KINDS[kind].address(server.probes[kind]).shown
             self._series[key] = len(self._known)
             self._known.append(

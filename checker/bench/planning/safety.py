@@ -131,6 +131,8 @@ def _hidden_by_proxy(server: Server, operation: Operation, allowed: set[str]) ->
     proxy = _proxy_host(server, operation)
     if proxy is None:
         return ""
+    if operation is Operation.REST:
+        return "goes through a proxy, and load by REST requests does not; leave proxy: out of the plan"
     needed = [host for host in (proxy, host_of(server, operation)) if host not in allowed]
     if not needed:
         return ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic_ns
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 import orjson
@@ -15,6 +17,7 @@ from checker.bench import arrivals
 from checker.bench.arrivals import Span
 from checker.bench.orders import ECHO, Part, Position
 from checker.bench.plan import Arrivals, Model, Operation
+from checker.bench.planning.targets import host_of, plain_host
 from checker.bench.worker.closed_load import ClosedLoad
 from checker.bench.worker.mcp import Doing, McpTarget
 from checker.bench.worker.notes import Notes
@@ -85,7 +88,8 @@ class Stage:
         self._host_paces: dict[str, Pace] = {}
         for host, known in addresses.items():
             stored = {"good_until_s": _FOREVER_S, "addresses": [[_family(one), [one, 0]] for one in known]}
-            self._dns.take_stored(host, orjson.dumps(stored).decode())
+            for spelled in (host, f"{host}."):
+                self._dns.take_stored(spelled, orjson.dumps(stored).decode())
         limits = PoolLimits(max_connections=1_000_000, keepalive=3600.0, when_full="overflow")
         pools = Pools(100_000, limits, self._dns)
         tokens = TokenStore(None, CacheLimits())
@@ -146,22 +150,29 @@ class Stage:
         return OpenLoad(self._epoch_ns, max(1, part.max_in_flight // position.workers), self._notes)
 
     def _host_pace(self, part: Part, name: str) -> Pace:
-        kind = "rest" if part.operation is Operation.REST else "mcp"
         limit = self._position.per_host
         share = None if limit is None else limit / self._position.workers
-        return self._host_paces.setdefault(_host(self._servers[name].probes[kind].url), Pace(share))
+        return self._host_paces.setdefault(host_of(self._servers[name], part.operation), Pace(share))
 
     def _target(self, part: Part, name: str, load: OpenLoad | ClosedLoad) -> Target:
         server, series = self._servers[name], part.series[name]
         most = max(1, min(part.max_in_flight, self._position.max_connections) // self._position.workers)
         if part.operation is Operation.REST:
             options = server.probes["rest"]
-            host = _host(options.url)
-            addresses = self._addresses.get(host) or [address[0] for _, address in resolve(host, self._dns)]
-            return RestTarget(series, options, addresses, most, part.timeout_s, self._notes, load)
+            return RestTarget(series, options, self._known(name, options.url), most, part.timeout_s, self._notes, load)
         doing = Doing(part.operation, part.tool, part.arguments)
         options = replace(server.probes["mcp"], connect_timeout=part.timeout_s)
         return McpTarget(series, options, doing, self._shared, self._deadlines, most, part.timeout_s, self._notes, load)
+
+    def _known(self, name: str, url: str) -> Sequence[str]:
+        """The addresses that were allowed for the host, or those that it has where there is no list.
+
+        The echo is on loopback, and on no list.
+        """
+        host = _host(url)
+        if self._addresses and name != ECHO:
+            return self._addresses.get(host, ())
+        return [address[0] for _, address in resolve(host, self._dns)]
 
     def _follow(self, playing: _Playing, spans: Sequence[Span], first: bool) -> None:
         until_s = spans[-1].until_s if spans else 0.0
@@ -187,12 +198,9 @@ class Stage:
 
 
 def _family(address: str) -> int:
-    import socket
-
     return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
 def _host(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    return (urlsplit(url).hostname or "").lower()
+    """As `checker.bench.planning.safety.approved` spells it."""
+    return plain_host(urlsplit(url).hostname or "")
