@@ -19,6 +19,7 @@ from checker.sharding import Shard
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and the server modules live here
 
+import commands
 from real_servers import SERVERS, NotInstalled, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,10 +48,7 @@ def status(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, text: bool = True) -> Any:
         environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "history.db"), "COLUMNS": "200", **(env or {})}
-        command = [sys.executable, "-m", "checker", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=text, timeout=110, check=False
-        )
+        return commands.run([str(one) for one in arguments], ROOT, environment, text=text, timeout_s=110)
 
     return run
 
