@@ -16,6 +16,8 @@ from servers import McpServer
 
 RATE, SECONDS = 20, 1.0
 EVERY = round(RATE * SECONDS)
+MOST = 2
+"""Kept sessions of a scenario."""
 CALLED = {"tools/call": {"content": [{"type": "text", "text": "3"}]}}
 KEPT = {
     "ping": Operation.MCP_PING,
@@ -64,7 +66,10 @@ def everything() -> Iterator[Played]:
             operation = Operation.MCP_CHURN if kind == "churn" else KEPT.get(kind, Operation.MCP_CHECK)
             tool = "" if operation is not Operation.MCP_CALL else "shred" if name == "call_unlisted" else "add"
             timeout = 0.3 if name == "list_slow" else 5.0
-            scenarios[name] = hold(RATE, SECONDS, operation=operation, servers=(name,), tool=tool, timeout=timeout)
+            most = MOST if name.partition("_")[0] in KEPT and name != "list_slow" else 100
+            scenarios[name] = hold(
+                RATE, SECONDS, operation=operation, servers=(name,), tool=tool, timeout=timeout, max_in_flight=most
+            )
         run = played([mcp(name, server.url()) for name, server in servers.items()], scenarios)
         yield Played(run, servers)
 
@@ -79,7 +84,7 @@ def test_operations_on_good_servers_succeed(everything: Played, name: str) -> No
 def test_kept_sessions_carry_many_operations(everything: Played, name: str, method: str) -> None:
     server = everything.servers[name]
     assert server.methods[method] >= EVERY
-    assert server.methods["initialize"] < EVERY / 2
+    assert 1 <= server.methods["initialize"] <= MOST
 
 
 def test_churn_opens_and_ends_a_session_each_time(everything: Played) -> None:
