@@ -224,6 +224,7 @@ class QueuePlayer:
                 quiet,
                 at_s=at_s,
                 cpu_ratio=min(1.0, float(due[at_s]) * self.cpu_us / 1e6),
+                lag_p99_us=800 if float(due[at_s]) * self.cpu_us > 850_000 else 100,
                 in_flight=int(before[at_s] + due[at_s]),
             )
             for at_s in range(seconds)

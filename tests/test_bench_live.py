@@ -185,7 +185,7 @@ def test_the_level_of_a_ramp_moves_with_its_progress() -> None:
 
 def test_the_client_is_bound_for_as_long_as_its_newest_second_is() -> None:
     live = Live()
-    bound = live.take(second(20, health=(health(19, cpu_ratio=0.97),))).client
+    bound = live.take(second(20, health=(health(19, cpu_ratio=0.97, late_p99_us=800),))).client
     assert bound is not None
     assert (bound.bound, bound.bound_s) == ("worker 0 used 97 % of its core", 1)
     after_it = live.take(second(21)).client
@@ -252,7 +252,7 @@ def test_at_60_columns_everything_of_the_client_can_be_read() -> None:
 
 
 def test_a_bound_client_is_said_in_words_and_not_by_colour_alone() -> None:
-    bound = second(12, health=(health(11, cpu_ratio=0.97),))
+    bound = second(12, health=(health(11, cpu_ratio=0.97, late_p99_us=800),))
     assert "CLIENT-BOUND: worker 0 used 97 % of its core" in lines_of(after([bound]), 80)[-1]
     assert lines_of(after([bound, second(13)]), 80)[-1].strip() == "client-bound for 1 s until now"
 
@@ -268,7 +268,7 @@ def test_a_terminal_is_redrawn_in_place_and_left_clean() -> None:
 def test_without_colour_nothing_is_coloured() -> None:
     broken = replace(RUN, thresholds=(threshold("max<20", 30.0, False),))
     colours = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
-    some = [second(11, failed=1, run=broken, health=(health(10, cpu_ratio=1.0),))]
+    some = [second(11, failed=1, run=broken, health=(health(10, cpu_ratio=1.0, late_p99_us=800),))]
     assert colours.search(seen(some, force_terminal=True, width=80, color_system="standard"))
     assert not colours.search(seen(some, force_terminal=True, width=80, color_system="standard", no_color=True))
 

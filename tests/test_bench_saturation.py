@@ -126,7 +126,7 @@ def test_a_quiet_client_is_believed() -> None:
 
 
 def test_the_reason_names_worker_value_and_time() -> None:
-    found = judge(run(change=during(12, 31, cpu_ratio=0.97)), ROOM)
+    found = judge(run(change=during(12, 31, cpu_ratio=0.97, late_p99_us=800)), ROOM)
     assert found.invalid
     assert found.reason == (
         "the client, not the server, was the limit: worker 0 used 97 % of its core from 12 s to 31 s"
@@ -136,7 +136,8 @@ def test_the_reason_names_worker_value_and_time() -> None:
 @pytest.mark.parametrize(
     ("beyond", "cause", "what"),
     [
-        ({"cpu_ratio": 0.86}, Cause.CPU, "used 86 % of its core"),
+        ({"cpu_ratio": 0.86, "late_p99_us": 600}, Cause.CPU, "used 86 % of its core"),
+        ({"busy_ratio": 0.97, "lag_p99_us": 600}, Cause.CPU, "kept its loop busy for 97 % of the time"),
         ({"gc_us": 30_000}, Cause.GC, "spent 30 ms of a second in the garbage collector"),
         ({"descriptors": 950}, Cause.DESCRIPTORS, "had 950 of 1,000 file descriptors open"),
         ({"lag_p99_us": 2_500}, Cause.LAG, "woke up 2.5 ms late (p99)"),
@@ -154,7 +155,14 @@ def test_each_sign_marks_its_seconds(beyond: dict[str, Any], cause: Cause, what:
 
 @pytest.mark.parametrize(
     "within",
-    [{"cpu_ratio": 0.85}, {"gc_us": 9_000}, {"descriptors": 900}, {"lag_p99_us": 2_000}, {"late_p99_us": 1_900}],
+    [
+        {"cpu_ratio": 0.85, "late_p99_us": 1_900},
+        {"cpu_ratio": 1.0, "busy_ratio": 1.0},
+        {"gc_us": 9_000},
+        {"descriptors": 900},
+        {"lag_p99_us": 2_000},
+        {"late_p99_us": 1_900},
+    ],
 )
 def test_what_is_not_beyond_a_limit_is_no_sign(within: dict[str, Any]) -> None:
     assert judge(run(change=during(0, 100, **within)), ROOM).spans == ()
@@ -191,13 +199,13 @@ def test_limits_of_the_system_are_taken_from_the_environment_of_the_run_and_not_
 
 
 def test_five_of_a_hundred_seconds_are_marked_and_six_make_the_run_invalid() -> None:
-    marked = judge(run(change=during(10, 15, cpu_ratio=0.9)), ROOM)
+    marked = judge(run(change=during(10, 15, cpu_ratio=0.9, late_p99_us=800)), ROOM)
     assert not marked.invalid
     assert marked.reason == (
         "the client was the limit for 5 of 100 measured seconds, which are marked: "
         "worker 0 used 90 % of its core from 10 s to 15 s"
     )
-    assert judge(run(change=during(10, 16, cpu_ratio=0.9)), ROOM).invalid
+    assert judge(run(change=during(10, 16, cpu_ratio=0.9, late_p99_us=800)), ROOM).invalid
 
 
 def test_a_second_counts_once_however_many_workers_and_signs_it_has() -> None:
@@ -207,7 +215,7 @@ def test_a_second_counts_once_however_many_workers_and_signs_it_has() -> None:
 
 def test_seconds_of_unmeasured_stages_are_marked_but_not_counted() -> None:
     stages = (stage(0, 20, measured=False), stage(20, 100))
-    found = judge(run(stages=stages, change=during(0, 20, cpu_ratio=0.99)), ROOM)
+    found = judge(run(stages=stages, change=during(0, 20, cpu_ratio=0.99, late_p99_us=800)), ROOM)
     assert (found.invalid, found.bound_s, found.reason) == (False, 0.0, "")
     assert [(span.from_s, span.until_s) for span in found.spans] == [(0.0, 20.0)]
     assert list(found.stages) == [0]
@@ -215,17 +223,17 @@ def test_seconds_of_unmeasured_stages_are_marked_but_not_counted() -> None:
 
 def test_a_whole_stage_makes_a_long_run_invalid() -> None:
     stages = (stage(0, 97), stage(97, 100))
-    assert judge(run(stages=stages, change=during(97, 100, cpu_ratio=0.99)), ROOM).invalid
+    assert judge(run(stages=stages, change=during(97, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM).invalid
 
 
 @pytest.mark.parametrize("kind", [BenchKind.STRESS, BenchKind.SUITE])
 def test_stages_of_a_suite_or_a_stress_test_are_set_apart(kind: BenchKind) -> None:
     stages = tuple(stage(begin, begin + 10) for begin in range(0, 100, 10))
-    found = judge(run(kind=kind, stages=stages, change=during(90, 100, cpu_ratio=0.99)), ROOM)
+    found = judge(run(kind=kind, stages=stages, change=during(90, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM)
     assert (found.invalid, found.bound_s, found.measured_s) == (False, 0.0, 90.0)
     assert found.stages == {9: "worker 0 used 99 % of its core from 90 s to 100 s"}
     assert found.reason.startswith("the client was the limit in 1 of 10 measured stages")
-    assert judge(run(kind=kind, stages=stages, change=during(0, 100, cpu_ratio=0.99)), ROOM).invalid
+    assert judge(run(kind=kind, stages=stages, change=during(0, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM).invalid
 
 
 def test_the_cause_behind_lateness_is_named_where_it_lasted_nearly_as_long() -> None:
@@ -323,6 +331,7 @@ def test_bound_time_is_that_of_the_seconds_with_a_sign(busy: set[int], late: set
         return replace(
             second,
             cpu_ratio=0.95 if second.at_s in busy else 0.2,
+            lag_p99_us=600,
             late_p99_us=50_000 if second.at_s in late else 0,
         )
 

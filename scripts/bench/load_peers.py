@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checker.bench.plan import Model, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import Arrivals, Model, Operation, Scenario, Stage, StageKind
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
 from loads import of, played, rest
@@ -25,7 +25,7 @@ from servers_faults import closed_port
 LOCUST = Component("locust", ("locust==2.47.0",))
 RATES = (10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000)
 USERS = 32
-WRK_CONNECTIONS, WRK_PAUSE_MS = 40, 10
+WRK_CONNECTIONS, WRK_PAUSE_MS = 40, (5, 15)
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 8192; }}
@@ -73,10 +73,10 @@ def holds(figures: dict[str, float]) -> bool:
     return figures["achieved_per_s"] >= 0.98 * figures["offered_per_s"]
 
 
-def opened(url: str, rate: float, seconds: float) -> dict[str, float]:
+def opened(url: str, rate: float, seconds: float, arrivals: Arrivals = Arrivals.EVEN) -> dict[str, float]:
     """One worker at a rate in the open model."""
     say(f"open model, {rate:,} /s")
-    return figures(run_of(url, rate, seconds, Model.OPEN))
+    return figures(run_of(url, rate, seconds, Model.OPEN, arrivals))
 
 
 def closed(url: str, seconds: float) -> dict[str, float]:
@@ -84,7 +84,7 @@ def closed(url: str, seconds: float) -> dict[str, float]:
     return figures(run_of(url, USERS, seconds, Model.CLOSED))
 
 
-def run_of(url: str, level: float, seconds: float, model: Model) -> BenchRun:
+def run_of(url: str, level: float, seconds: float, model: Model, arrivals: Arrivals = Arrivals.EVEN) -> BenchRun:
     stages = (
         Stage(duration=1, target=level, kind=StageKind.WARM_UP, name="warm-up"),
         Stage(duration=seconds, target=level, kind=StageKind.HOLD, name="hold"),
@@ -165,10 +165,11 @@ def locust(url: str, seconds: float, folder: Path) -> dict[str, float]:
 def side_by_side(url: str, seconds: float) -> dict[str, Any]:
     """Wrk at the rate that its pauses leave it, and the load generator at exactly that one."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f"function delay() return {WRK_PAUSE_MS} end\n")
+        # Pauses of one length would keep the connections in step, and each would wait for all the others.
+        script.write(f"function delay() return math.random({WRK_PAUSE_MS[0]}, {WRK_PAUSE_MS[1]}) end\n")
         script.flush()
         theirs = wrk(url, WRK_CONNECTIONS, seconds, script.name)
-    ours = opened(url, round(theirs["achieved_per_s"]), seconds)
+    ours = opened(url, round(theirs["achieved_per_s"]), seconds, Arrivals.POISSON)
     return {"wrk": theirs, "load generator": ours}
 
 

@@ -12,6 +12,8 @@ CPU_RATIO = 0.85
 """Of a core: above it, starts queue behind each other (Locust warns at 90 %, Artillery at 80 %)."""
 BUSY_RATIO = 0.95
 """A loop that hardly waits for anything is behind, whatever processor time the system says that it has used."""
+STRAINED_US = 500
+"""A busy worker that is on time to this (p99) holds nothing up: its loop does more at a time the busier it is."""
 LATE_US = 2_000.0
 LATE_RATIO = 0.1
 """Of the median response time. Late beyond the larger of the two is not on time."""
@@ -75,9 +77,10 @@ def late_limit_us(p50_us: float | None) -> float:
 def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Sign]:
     """What was beyond its limit. A backlog is not: those arrivals wait for a place, by the plan and the server."""
     limit_us = late_limit_us(p50_us)
-    if second.cpu_ratio > CPU_RATIO:
+    is_strained = max(second.late_p99_us, second.lag_p99_us) > STRAINED_US
+    if second.cpu_ratio > CPU_RATIO and is_strained:
         yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core".replace("%", " %"))
-    if second.busy_ratio > BUSY_RATIO:
+    if second.busy_ratio > BUSY_RATIO and is_strained:
         what = f"kept its loop busy for {second.busy_ratio:.0%} of the time".replace("%", " %")
         yield Sign(Cause.CPU, second.busy_ratio, what)
     if second.gc_us > max(GC_US, limit_us):

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -22,8 +23,9 @@ from checker.probes import server_from_plain
 from checker.wire import PROTOCOL, messages
 from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
 
-_TELL_S = 0.02
-"""Little at a time: what is told is copied while operations wait."""
+_LOOK_S = 0.02
+_TELL_S, _TELL_NUMBERS = 0.4, 20_000
+"""News are sent after this time, or when they are so many numbers: every time the parent wakes up, somebody waits."""
 _HEALTH_S = 1.0
 _COLLECT = (100_000, 50, 100)
 
@@ -87,10 +89,13 @@ class _Work:
     def _tell(self) -> None:
         """Send what has happened, and the end of a play when it has come."""
         try:
+            told_at = monotonic()
             while True:
-                gevent.sleep(_TELL_S)
+                gevent.sleep(_LOOK_S)
                 over = self._number is not None and self.stage.look()
-                self._send_news()
+                if over or len(self._notes.samples) >= _TELL_NUMBERS or monotonic() - told_at >= _TELL_S:
+                    told_at = monotonic()
+                    self._send_news()
                 if over:
                     self.stage.clear()
                     self._send_news()
