@@ -13,9 +13,11 @@ from conftest import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
 
+from bench import load_table
 from bench.table import into_readme
 
 SAVED = sorted((ROOT / "docs" / "benchmarks").glob("*.json"))
+SAVED_LOADS = sorted((ROOT / "docs" / "benchmarks" / "load").glob("*.json"))
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,9 @@ def test_unknown_contestant_is_named_with_those_there_are() -> None:
 def test_table_in_the_readme_is_of_the_newest_figures() -> None:
     readme = (ROOT / "README.md").read_text()
     assert into_readme(readme, json.loads(SAVED[-1].read_text())) == readme
+
+
+@pytest.mark.skipif(not SAVED_LOADS, reason="nothing was saved yet")
+def test_table_of_the_load_generator_in_the_readme_is_of_the_newest_figures() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert load_table.into_readme(readme, json.loads(SAVED_LOADS[-1].read_text())) == readme
