@@ -394,6 +394,16 @@ def test_address_alone_is_a_plan() -> None:
     assert quick_plan(URL, tool="search").scenarios["quick"].operation is Operation.MCP_CALL
 
 
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [("health", "rest"), ("", "rest"), ("mcp", "mcp_list"), ("v1/mcp/", "mcp_list"), ("sse", "mcp_check")],
+)
+def test_operation_goes_by_the_address_where_none_is_named(path: str, operation: str) -> None:
+    plan = quick_plan(f"http://127.0.0.1:1/{path}")
+    assert plan.scenarios["quick"].operation == operation
+    assert [operation in warning for warning in plan.warnings] == [True] * (operation != "rest")
+
+
 def test_address_alone_needs_neither_the_reader_nor_the_validator() -> None:
     code = f"""
 import sys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from checker.bench.plan import Arrivals, Limits, Model, Operation, Output, Plan, Scenario, Threshold
 from checker.bench.planning.faults import all_faults
@@ -49,13 +50,18 @@ def quick_plan(
 ) -> Plan:
     """The plan of one scenario at one server; durations are seconds.
 
-    Without an operation it is the call of ``tool`` if there is one, else the REST request; without rate and users,
-    `RATE_PER_S`. Thresholds are spelled ``failed:rate<0.01``, or without a metric for the response time. With
-    ``abort`` a broken one ends the run. Raises UsageError and ConfigError for what does not fit together.
+    Without an operation it is the call of ``tool`` if there is one, tools/list where the path ends in /mcp, a full
+    check where it ends in /sse, else the REST request; without rate and users, `RATE_PER_S`. Thresholds are spelled
+    ``failed:rate<0.01``, or without a metric for the response time. With ``abort`` a broken one ends the run. Raises
+    UsageError and ConfigError for what does not fit together.
     """
     if rate is not None and users is not None:
         raise UsageError("--rate and --users are two kinds of load (open, closed); give one of them")
-    operation = operation or (Operation.MCP_CALL if tool else Operation.REST)
+    warnings: tuple[str, ...] = ()
+    if operation is None:
+        operation = Operation.MCP_CALL if tool else _by_address(url)
+        if operation in (Operation.MCP_LIST, Operation.MCP_CHECK):
+            warnings = (f"the address looks like that of an MCP server: {operation}; --operation says otherwise",)
     server = adhoc({probe_kind(operation): url}, timeout)
     level = float(users) if users is not None else RATE_PER_S if rate is None else rate
     around = {"warm_up": warm_up, "ramp_up": ramp_up, "ramp_down": ramp_down, "cool_down": cool_down}
@@ -97,12 +103,21 @@ def quick_plan(
         seed=seed,
         calibrate=calibrate,
         output=Output(),
+        warnings=warnings,
         public_hosts=tuple(public_hosts),
         source=source_of(escaped_values(document), name or server.name, (server,), ()),
     )
     if faults := [f"{_option(keys)}{text}" for keys, text in all_faults(plan)]:
         raise UsageError("\n".join(faults))
     return plan
+
+
+def _by_address(url: str) -> Operation:
+    """What an address is usually called with."""
+    path = urlsplit(url).path.rstrip("/")
+    if path.endswith("/sse"):  # the old transport carries whole checks only
+        return Operation.MCP_CHECK
+    return Operation.MCP_LIST if path.endswith("/mcp") else Operation.REST
 
 
 _SHOWN = ("arrivals", "think_time", "timeout", "max_in_flight", "tool", "arguments")
