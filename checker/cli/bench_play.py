@@ -170,7 +170,7 @@ def run_command(
 @click.option(
     "--operation",
     metavar="NAME",
-    help="rest, mcp_check, mcp_ping, mcp_list, mcp_call or mcp_churn. Default: by the path, mcp_list for /mcp, else rest.",
+    help="rest, mcp_check, mcp_ping, mcp_list, mcp_call or mcp_churn. Default: mcp_list for /mcp, else rest.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals per second (open). Default: 50.")
 @click.option("--users", type=click.IntRange(min=1), help="Users who each wait for their answer (closed).")
