@@ -12,7 +12,7 @@ import pytest
 
 from checker.bench.plan import Limits, Operation
 from checker.bench.results import BenchRun
-from checker.bench.summary import Summary
+from checker.bench.summary import Summary, measured
 from checker.probes.conditions import JsonCondition
 from checker.probes.options import Tls
 from checker.probes.rest import Expect
@@ -252,3 +252,5 @@ def test_arrivals_above_max_in_flight_wait_and_the_wait_is_latency() -> None:
     assert summary.ok == 40
     assert (summary.quantile_us(1.0, "service") or 0) < 500_000
     assert (summary.quantile_us(1.0) or 0) > 800_000
+    assert measured(run).ok == 40
+    assert measured(run).achieved_per_s <= 21, "what ended after the stage was over was not achieved in it"

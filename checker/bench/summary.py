@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -141,12 +141,22 @@ def measured_stages(run: BenchRun, scenario: str | None = None) -> list[int]:
 def measured(run: BenchRun, keep: Callable[[Slot], bool] = lambda _slot: True) -> Summary:
     """All measured stages as one, of the slots to keep."""
     stages = measured_stages(run)
-    return summarize((slot for slot in run.slots if slot.stage in set(stages) and keep(slot)), covered_s(run, stages))
+    return summarize(in_time(run, filter(keep, run.slots), stages), covered_s(run, stages))
 
 
 def of_stage(run: BenchRun, stage: int, keep: Callable[[Slot], bool] = lambda _slot: True) -> Summary:
     """One stage."""
-    return summarize((slot for slot in run.slots if slot.stage == stage and keep(slot)), covered_s(run, [stage]))
+    return summarize(in_time(run, filter(keep, run.slots), [stage]), covered_s(run, [stage]))
+
+
+def in_time(run: BenchRun, slots: Iterable[Slot], stages: Collection[int]) -> Iterator[Slot]:
+    """The slots of these stages; what ended only after the last of them was over is not counted as done."""
+    chosen = frozenset(stages)
+    until_s = max((run.stages[at].until_s for at in chosen), default=0.0)
+    for slot in slots:
+        if slot.stage in chosen:
+            is_late = slot.at_s >= until_s - 1e-6 and (slot.done_ok or slot.done_failed)
+            yield replace(slot, done_ok=0, done_failed=0) if is_late else slot
 
 
 def covered_s(run: BenchRun, stages: Iterable[int]) -> float:
@@ -176,7 +186,7 @@ def blocks(
         whole = int((length + 1e-6) // block_s)
         if stage.block is not None or whole < 1:
             if length > 0:
-                yield summarize(slots, length)
+                yield summarize(in_time(run, slots, [at]), length)
             continue
         for block in range(whole):
             begin, end = stage.from_s + block * block_s, stage.from_s + (block + 1) * block_s

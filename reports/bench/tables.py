@@ -6,7 +6,16 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from checker.bench.results import BenchRun, Series, StageSpan
-from checker.bench.summary import HistogramName, Summary, covered_s, measured, measured_stages, of_stage, summarize
+from checker.bench.summary import (
+    HistogramName,
+    Summary,
+    covered_s,
+    in_time,
+    measured,
+    measured_stages,
+    of_stage,
+    summarize,
+)
 from reports.bench import percentiles
 from reports.bench.percentiles import MEASURES, quantile_cell
 from reports.report import Column, Kind, Section, Table
@@ -64,7 +73,7 @@ def series_summaries(run: BenchRun) -> list[tuple[Series, Summary]]:
 
 
 def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
-    return summarize(slots, covered_s(run, stages))
+    return summarize(in_time(run, slots, stages), covered_s(run, stages))
 
 
 def head_columns(run: BenchRun) -> list[Column]:

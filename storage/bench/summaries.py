@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from checker.bench.results import BenchRun, Slot
-from checker.bench.summary import Summary, covered_s, measured_stages, summarize
+from checker.bench.summary import Summary, covered_s, in_time, measured_stages, summarize
 from storage.bench.tables import ALL, COUNTS, QUANTILES, RATES, TIMED, bench_failures, bench_summaries
 from storage.rows import insert_rows
 
@@ -41,19 +41,22 @@ def _summaries(run: BenchRun, groups: _Groups) -> Iterator[tuple[Any, ...]]:
     every_measured = measured_stages(run)
     for series, one in enumerate(run.series):
         mine = [stage for stage in every_measured if run.stages[stage].scenario == one.scenario]
-        yield _row(series, ALL, groups, [(series, stage) for stage in mine], covered_s(run, mine))
+        yield _row(run, series, ALL, groups, [(series, stage) for stage in mine], covered_s(run, mine))
         for stage in range(len(run.stages)):
             if (series, stage) in groups:
-                yield _row(series, stage, groups, [(series, stage)], covered_s(run, [stage]))
+                yield _row(run, series, stage, groups, [(series, stage)], covered_s(run, [stage]))
     numbers = range(len(run.series))
     whole = [(series, stage) for series in numbers for stage in every_measured]
-    yield _row(ALL, ALL, groups, whole, covered_s(run, every_measured))
+    yield _row(run, ALL, ALL, groups, whole, covered_s(run, every_measured))
     for stage in range(len(run.stages)):
-        yield _row(ALL, stage, groups, [(series, stage) for series in numbers], covered_s(run, [stage]))
+        yield _row(run, ALL, stage, groups, [(series, stage) for series in numbers], covered_s(run, [stage]))
 
 
-def _row(series: int, stage: int, groups: _Groups, keys: Sequence[tuple[int, int]], seconds: float) -> tuple[Any, ...]:
-    summary = summarize((slot for key in keys for slot in groups.get(key, ())), seconds)
+def _row(
+    run: BenchRun, series: int, stage: int, groups: _Groups, keys: Sequence[tuple[int, int]], seconds: float
+) -> tuple[Any, ...]:
+    slots = (slot for key in keys for slot in groups.get(key, ()))
+    summary = summarize(in_time(run, slots, {stage_ for _, stage_ in keys}), seconds)
     counts = [getattr(summary, name) for name in COUNTS]
     rates = [getattr(summary, name) for name in RATES]
     return (series, stage, seconds, *counts, *rates, *_times(summary))

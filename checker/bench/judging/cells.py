@@ -10,7 +10,7 @@ from checker.bench.judging.client import Room
 from checker.bench.judging.saturation import judge
 from checker.bench.medians import FAR_Z, Median, median, modified_z
 from checker.bench.results import BenchRun, Slot
-from checker.bench.summary import summarize
+from checker.bench.summary import in_time, summarize
 
 LEAST_MS = 0.5
 """An interval that is no wider than this on either side is tight whatever the median is."""
@@ -66,7 +66,7 @@ def cells(run: BenchRun, precision: float = 0.05, room: Room | None = None) -> t
         stage = run.stages[at]
         if lengths[at] < _WHOLE_RATIO * longest_s or stage.users is None or stage.servers is None:
             continue
-        summary = summarize(by_stage[at], lengths[at])
+        summary = summarize(in_time(run, by_stage[at], [at]), lengths[at])
         p95_us = summary.quantile_us(0.95)
         found[stage.servers, stage.users].append(
             BlockResult(

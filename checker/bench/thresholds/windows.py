@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from checker.bench.results import BenchRun, Slot
-from checker.bench.summary import HistogramName, Summary, summarize
+from checker.bench.summary import HistogramName, Summary, in_time, summarize
 from checker.bench.thresholds.grammar import Aggregate, Condition, Metric
 from checker.bench.thresholds.selection import Rows, seconds_of, selected, stretches
 from storage.rollups.histogram import BINS, Cells, middle_us
@@ -45,7 +45,8 @@ class Window:
 def whole_value(run: BenchRun, condition: Condition) -> float | None:
     """The value over all chosen measured stages, in the unit of the condition's limit; None without a sample."""
     selection = selected(run, condition)
-    return value_of(summarize(filter(selection.has, run.slots), seconds_of(run, selection)), condition)
+    slots = in_time(run, filter(selection.has, run.slots), selection.stages)
+    return value_of(summarize(slots, seconds_of(run, selection)), condition)
 
 
 def value_of(summary: Summary, condition: Condition) -> float | None:
