@@ -20,10 +20,10 @@ from checker.bench.guards import Storm, Total
 from checker.bench.judging.saturation import Saturation, judge
 from checker.bench.judging.stress import find_capacity
 from checker.bench.judging.suite import play_suite
-from checker.bench.plan import Limits, Model, Operation, Plan, Scenario
+from checker.bench.plan import Limits, Model, Operation, Plan
 from checker.bench.planning.environment import environment, usable_cores
+from checker.bench.planning.levels import ends_s
 from checker.bench.planning.safety import approved
-from checker.bench.planning.timetable import timetable
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
 from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot, WorkerSecond
@@ -233,14 +233,9 @@ def _workers_for(plan: Plan) -> int:
 
 def _slot_s(plan: Plan) -> int:
     """1, or 10 where a run is long or has so many series that a second of each is too much to keep."""
-    ends = [_length_s(name, scenario) for name, scenario in plan.scenarios.items()]
-    seconds = max(ends, default=0.0)
+    seconds = max(map(ends_s, plan.scenarios.values()), default=0.0)
     series = sum(len(scenario.servers) or len(plan.servers) for scenario in plan.scenarios.values())
     return 10 if seconds > _HOUR_S or seconds * series > _MOST_SLOTS else 1
-
-
-def _length_s(name: str, scenario: Scenario) -> float:
-    return max((span.until_s for span in timetable(name, scenario, scenario.start_after)), default=0.0)
 
 
 def _operations(plan: Plan) -> list[Operation]:

@@ -42,6 +42,14 @@ def test_a_run_is_played_stored_reported_listed_and_played_again(status: Status,
     assert json.loads(sql.stdout)[0] == {"offered": 40, "ok": 40}
 
 
+def test_the_first_run_of_a_plan_is_reported_although_there_is_nothing_to_compare_it_with(status: Status) -> None:
+    with RestServer() as server:
+        done = quick(status, server.url(), "--compare", "last-good", "--fail-on-regression")
+    assert done.returncode in (0, 3), done.stderr
+    assert "not compared: " in done.stderr
+    assert "run 1: " in done.stdout
+
+
 def test_a_broken_threshold_is_exit_code_99(status: Status) -> None:
     with RestServer({"/health": Scripted(status=500)}) as server:
         done = quick(status, server.url(), "-t", "failed:rate<0.01", "--no-store")
@@ -87,6 +95,10 @@ def test_mistakes_are_one_message_and_exit_code_3(status: Status, tmp_path: Path
         (("quick", "http://127.0.0.1:1/", "--operation", "mcp_call"), "tool"),
         (("quick", "http://127.0.0.1:1/", "--compare", "last-good", "--no-store"), "--compare needs the database"),
         (("report", "7"), "no such database"),
+        (("quick", "nowhere"), 'mcp-status: "nowhere" is not an http or https address'),
+        (("quick", "http://127.0.0.1:1/", "--also", "html"), "name that with --output-dir"),
+        (("quick", "http://127.0.0.1:1/", "--output", "/nonexistent/x"), "/nonexistent/x: no folder"),
+        (("quick", "http://127.0.0.1:1/", "--compare", "release"), "no such database"),
     ):
         done = status("bench", *arguments)
         assert done.returncode == 3, (arguments, done.stderr)

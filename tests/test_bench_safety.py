@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checker.bench.arrivals import Span
 from checker.bench.plan import Limits, Model, Operation, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
-from checker.bench.planning.levels import Line, ends_s, lines, longest_measured_s, peak
+from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
 from checker.bench.planning.safety import address_fault, approved, looked_up, plain_address
 from checker.bench.planning.stages import shorthand
 from checker.errors import UsageError
@@ -258,8 +259,8 @@ SCENARIOS = st.builds(
 )
 
 
-def level(some: Sequence[Line], second: float) -> float:
-    return sum(line.at(second) for line in some if line.from_s <= second < line.until_s)
+def level(some: Sequence[Span], second: float) -> float:
+    return sum(line.level(second) for line in some if line.from_s <= second < line.until_s)
 
 
 @given(st.lists(SCENARIOS, max_size=4))
@@ -271,7 +272,7 @@ def test_no_moment_is_above_the_peak_and_one_reaches_it(scenarios: list[Scenario
     assert all(level(every, moment) <= highest + 1e-6 for moment in moments)
     nearby = (level(every, at), level(every, at - 1e-9))
     assert max(nearby) == pytest.approx(highest, rel=1e-6, abs=1e-6)
-    total = sum(line.total for line in every)
+    total = sum(line.arrivals for line in every)
     step = 1 / 256
     sampled = sum(level(every, (number + 0.5) * step) * step for number in range(int(end / step)))
     assert total == pytest.approx(sampled, rel=1e-6, abs=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import sqrt
 from random import Random
@@ -18,7 +18,7 @@ class Span:
     start: float
     """Level at its beginning: arrivals per second, or users."""
     end: float
-    stage: int
+    stage: int = 0
     """The stage that it is."""
 
     @property
@@ -37,6 +37,10 @@ class Span:
             return self.end
         return self.start + (self.end - self.start) * (at_s - self.from_s) / self.seconds
 
+    def times(self, share: float) -> Span:
+        """A part of it, or a multiple."""
+        return replace(self, start=self.start * share, end=self.end * share)
+
     def moment(self, nth: float) -> float:
         """When the level has called for so many arrivals since the beginning.
 
@@ -54,11 +58,6 @@ def level_at(spans: Sequence[Span], at_s: float) -> float:
         if span.from_s <= at_s < span.until_s:
             return span.level(at_s)
     return 0.0
-
-
-def planned(spans: Sequence[Span]) -> float:
-    """How many arrivals there are to be in all."""
-    return sum(span.arrivals for span in spans)
 
 
 def even(spans: Sequence[Span], worker: int, workers: int) -> Iterator[tuple[float, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import click
 
 from checker.cli.options import Decorated
 from checker.cli.reporting import write_whole
+from checker.errors import UsageError
 
 if TYPE_CHECKING:
     from checker.bench.judging.saturation import Saturation
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv", "csv-slots", "html", "markdown", "junit", "hgrm", "prometheus")
 _IMAGES = ("png", "svg")
+_RELATIVE = ("last", "last-good")
+"""Baselines that may come to be, or not, with the run itself."""
 _FEWEST_FOR_TREND = 3
 _MOST_FOR_TREND = 20
 
@@ -80,6 +84,19 @@ def output_options(command: Decorated) -> Decorated:
     return decorated
 
 
+def check_output(wanted: Wanted, database: Path, baseline: str | None) -> None:
+    """Raise UsageError for what could not be delivered after the load: before any of it is made."""
+    if wanted.also and wanted.folder is None:
+        raise UsageError("--also names what is written into a folder; name that with --output-dir")
+    if wanted.output is not None and not os.access(wanted.output.absolute().parent, os.W_OK):
+        raise UsageError(f"{wanted.output}: no folder that can be written; name another file with --output")
+    word = (baseline or "").partition("/")[0]
+    if word and word not in _RELATIVE and not word.startswith("window:"):
+        from reports.bench.past.sides import sole
+
+        sole(database, word)
+
+
 def deliver(
     run: BenchRun,
     saturation: Saturation,
@@ -98,7 +115,10 @@ def deliver(
 
     compared, worse = None, False
     if baseline is not None and database is not None and run.id is not None:
-        compared, worse = _compared(database, baseline, run)
+        try:
+            compared, worse = _compared(database, baseline, run)
+        except UsageError as error:  # the first run of a plan has no good one before it; its own report is worth having
+            click.echo(f"mcp-status: not compared: {error}", err=True)
     outcome = _outcome(run, saturation, compared, _trend(database, run))
     if planned is not None:
         outcome = replace(outcome, charts=planned.include_charts, recommendations=planned.include_recommendations)
@@ -120,8 +140,6 @@ def _folders(wanted: Wanted, planned: Output | None) -> Iterable[tuple[Path, tup
     if wanted.folder is not None:
         forms = wanted.also or (planned.formats + planned.charts if planned is not None else ("html", "json"))
         yield wanted.folder, tuple(dict.fromkeys(forms))
-    elif wanted.also:
-        raise click.UsageError("--also names what is written into a folder; name that with --output-dir")
     elif planned is not None and planned.directory is not None:
         yield Path(planned.directory), tuple(dict.fromkeys(planned.formats + planned.charts))
 

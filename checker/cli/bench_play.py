@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.bench_output import Wanted, deliver, output_options
+from checker.cli.bench_output import Wanted, check_output, deliver, output_options
 from checker.cli.options import Decorated, Duration, database, database_path
 from checker.errors import UsageError
 
@@ -51,6 +51,7 @@ class Playing:
         logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
         if self.baseline is not None and not self.store:
             raise UsageError("--compare needs the database; leave out --no-store")
+        check_output(self.wanted, self.database, self.baseline)
         for warning in plan.warnings:
             click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
         path = self.database if self.store else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli.bench_output import Wanted, deliver, output_options
+from checker.cli.bench_output import Wanted, check_output, deliver, output_options
 from checker.cli.options import database, database_path, output_format
 
 
@@ -27,6 +27,7 @@ def report_command(run: str, baseline: str | None, wanted: Wanted, db: Path | No
     from reports.bench.past.sides import sole
 
     path = database_path(db)
+    check_output(wanted, path, baseline)
     found = sole(path, run)
     deliver(found, judge(found), wanted, None, path, baseline)
     return 0

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from itertools import chain
 
+from checker.bench.arrivals import Span
 from checker.bench.plan import Arrivals, Model, Operation, Plan, Scenario, Stress, Suite, Threshold
-from checker.bench.planning.levels import Line, ends_s, lines, longest_measured_s, peak
+from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
 from checker.bench.planning.stages import NAME_REMEDY, Fault, is_name, stage_faults
 from checker.bench.planning.targets import host_of, options_of, probe_kind, targets
 from checker.bench.thresholds.grammar import Condition, condition
@@ -184,8 +185,8 @@ def _stress_faults(stress: Stress, plan: Plan) -> Iterator[Fault]:
 
 def _beyond_limits(plan: Plan) -> Iterator[Fault]:
     """What the stages ask for and the limits would cut off. Rates of the closed model are not known before."""
-    limits, hosts, users = plan.limits, dict[str, list[Line]](), dict[str, list[Line]]()
-    rates: list[Line] = []
+    limits, hosts, users = plan.limits, dict[str, list[Span]](), dict[str, list[Span]]()
+    rates: list[Span] = []
     for scenario in plan.scenarios.values():
         level, there = lines(scenario), targets(plan.servers, scenario.operation, scenario.servers)
         rates += level if scenario.model is Model.OPEN else []
@@ -206,7 +207,7 @@ def _beyond_limits(plan: Plan) -> Iterator[Fault]:
         highest, _ = peak(some)
         if highest > limits.max_connections * _SLACK:
             yield ("limits", "max_connections"), _too_many(highest, limits.max_connections, host)
-    total = sum(line.total for line in rates)
+    total = sum(line.arrivals for line in rates)
     if total > limits.max_total * _SLACK:
         longest = max(map(ends_s, plan.scenarios.values()))
         said = f"the stages make {total:.0f} operations in {longest:g}s"

@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from checker.bench.arrivals import Span
 from checker.bench.plan import Scenario
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A level that moves evenly from one value to another: arrivals per second, or users."""
-
-    from_s: float
-    """From the start of the run."""
-    until_s: float
-    start: float
-    end: float
-
-    def at(self, second: float) -> float:
-        """The level at a moment of the line."""
-        length = self.until_s - self.from_s
-        return self.start + (self.end - self.start) * ((second - self.from_s) / length if length else 1.0)
-
-    def times(self, share: float) -> Line:
-        """A part of it, or a multiple."""
-        return Line(self.from_s, self.until_s, self.start * share, self.end * share)
-
-    @property
-    def total(self) -> float:
-        """Arrivals in all, where the level is a rate."""
-        return (self.start + self.end) / 2 * (self.until_s - self.from_s)
-
-
-def lines(scenario: Scenario) -> list[Line]:
+def lines(scenario: Scenario) -> list[Span]:
     """The level of a scenario over time; nothing outside of its stages."""
-    found: list[Line] = []
+    found: list[Span] = []
     at, before = scenario.start_after, 0.0
-    for stage in scenario.stages:
+    for number, stage in enumerate(scenario.stages):
         start = before if stage.kind is None or stage.kind.is_ramp else stage.target
-        found.append(Line(at, at + stage.duration, start, stage.target))
+        found.append(Span(at, at + stage.duration, start, stage.target, number))
         at, before = at + stage.duration, stage.target
     return found
 
@@ -50,7 +25,7 @@ def ends_s(scenario: Scenario) -> float:
     return scenario.start_after + sum(stage.duration for stage in scenario.stages)
 
 
-def peak(some: Iterable[Line]) -> tuple[float, float]:
+def peak(some: Iterable[Span]) -> tuple[float, float]:
     """The highest sum of all lines, and the second at which it is reached first; (0, 0) without lines.
 
     Sums of straight lines are highest where one of them begins or ends: before a jump and after it.
@@ -61,7 +36,7 @@ def peak(some: Iterable[Line]) -> tuple[float, float]:
     for begin, end in itertools.pairwise(bounds):
         under_way = [line for line in there if line.from_s <= begin and line.until_s >= end]
         for second in (begin, end):
-            level = sum(line.at(second) for line in under_way)
+            level = sum(line.level(second) for line in under_way)
             if level > highest * (1 + 1e-12):
                 highest, reached = level, second
     return highest, reached

@@ -11,7 +11,7 @@ from checker.bench.planning.faults import all_faults
 from checker.bench.planning.stages import shorthand
 from checker.bench.planning.targets import probe_kind
 from checker.bench.thresholds.grammar import Metric, canonical
-from checker.errors import UsageError
+from checker.errors import ConfigError, UsageError
 from checker.settings.adhoc import adhoc
 from checker.settings.bench.source import escaped_values, source_of
 
@@ -62,7 +62,10 @@ def quick_plan(
         operation = Operation.MCP_CALL if tool else _by_address(url)
         if operation in (Operation.MCP_LIST, Operation.MCP_CHECK):
             warnings = (f"the address looks like that of an MCP server: {operation}; --operation says otherwise",)
-    server = adhoc({probe_kind(operation): url}, timeout)
+    try:
+        server = adhoc({probe_kind(operation): url}, timeout)
+    except ConfigError as error:  # which names the option of `check` that an address goes with
+        raise UsageError(str(error).replace(f"--{probe_kind(operation)}: ", "")) from None
     level = float(users) if users is not None else RATE_PER_S if rate is None else rate
     around = {"warm_up": warm_up, "ramp_up": ramp_up, "ramp_down": ramp_down, "cool_down": cool_down}
     scenario = Scenario(
