@@ -1,13 +1,15 @@
 """Many loopback servers in one process: opens ports, answers as told, and counts what comes.
 
 Started with the ports to open, as JSON {behaviour: how many}, and the seconds to wait before each answer; prints
-{behaviour: [ports]}, then for each line of its standard input what it has seen, and ends with that input.
+{behaviour: [ports]}, then for each line of its standard input what it has seen, and ends with that input. The
+behaviours `mcp` and `mcp_stream` speak MCP over Streamable HTTP, the second in event streams.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import socket
 import struct
@@ -41,8 +43,27 @@ class _Counts:
         }
 
 
+_TOOL = {"name": "add", "description": "Add two numbers.", "inputSchema": {"type": "object"}}
+_INFO = {"capabilities": {"tools": {}}, "serverInfo": {"name": "fleet", "version": "1"}}
+_METHOD_UNKNOWN = {"code": -32601, "message": "Method not found"}
+
+
+def _mcp_reply(body: bytes, in_stream: bool) -> bytes:
+    """What a proper MCP server of the session era, without sessions, answers to a POST."""
+    message = json.loads(body)
+    if "id" not in message:
+        return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+    version = (message.get("params") or {}).get("protocolVersion")
+    results = {"initialize": {"protocolVersion": version, **_INFO}, "ping": {}, "tools/list": {"tools": [_TOOL]}}
+    found = results.get(message["method"])
+    said = {"result": found} if found is not None else {"error": _METHOD_UNKNOWN}
+    text = json.dumps({"jsonrpc": "2.0", "id": message["id"], **said}).encode()
+    kind, text = (b"text/event-stream", b"data: " + text + b"\n\n") if in_stream else (b"application/json", text)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(text)) + text
+
+
 class _Connection(asyncio.Protocol):
-    """Takes one request after the other: none of the requests here has a body."""
+    """Takes one request after the other."""
 
     def __init__(self, behaviour: str, counts: _Counts) -> None:
         self._behaviour, self._counts = behaviour, counts
@@ -62,22 +83,28 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._pending += data
         while b"\r\n\r\n" in self._pending:
-            self._pending = self._pending.partition(b"\r\n\r\n")[2]
+            head, _, rest = self._pending.partition(b"\r\n\r\n")
+            declared = re.search(rb"(?im)^content-length: *(\d+)", head)
+            length = int(declared[1]) if declared else 0
+            if len(rest) < length:
+                return
+            self._pending = rest[length:]
             self._counts.asked_at_s.append(time.monotonic())
-            self._answer()
+            self._answer(rest[:length])
 
-    def _answer(self) -> None:
+    def _answer(self, body: bytes) -> None:
         if self._behaviour == "hanging":
             return
+        answer = _mcp_reply(body, self._behaviour == "mcp_stream") if self._behaviour.startswith("mcp") else OK
         if self._behaviour == "resetting":
             accepted = self._transport.get_extra_info("socket")
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return self._transport.abort()
         loop = asyncio.get_running_loop()
         if delay_s := SLOW_S if self._behaviour == "slow" else self._counts.delay_s:
-            loop.call_later(delay_s, self._transport.write, OK)
+            loop.call_later(delay_s, self._transport.write, answer)
         else:
-            self._transport.write(OK)
+            self._transport.write(answer)
         if self._behaviour == "closes":
             if self._closing is not None:
                 self._closing.cancel()
