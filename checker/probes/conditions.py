@@ -68,14 +68,21 @@ def headers_unmet(headers: Mapping[str, str], wanted: Mapping[str, str]) -> list
         value = headers.get(name)
         if value is None:
             unmet.append(_complaint(f"header {name} is missing"))
-        elif not re.search(pattern, value):
+        elif not found_in(pattern, value):
             unmet.append(_complaint(f"header {name} is {excerpt(value, 60)!r}, does not match {pattern!r}"))
     return unmet
 
 
+def found_in(pattern: str, text: str | bytes) -> bool:
+    """Whether the regular expression is found in the text, of which bytes are read as UTF-8."""
+    from checker.probes.patterns import compiled  # with its library, which most checks do without
+
+    return compiled(pattern).found_in(text)
+
+
 def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
     """A complaint if the regular expression is not found in the body read as UTF-8."""
-    if pattern is None or re.search(pattern, body.decode("utf-8", "replace")):
+    if pattern is None or found_in(pattern, body):
         return []
     return [_complaint(f"body does not match {pattern!r}")]
 
@@ -104,7 +111,7 @@ def too_slow(duration_us: int, limit_s: float, status: Status) -> Complaint:
 def _json_unmet(document: Any, condition: JsonCondition) -> Complaint | None:
     status = Status(condition.otherwise.upper())
     try:
-        found = _compiled(condition.path).findall(document)
+        found = _path(condition.path).find_all(document)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         return _complaint(f"{condition.path} cannot be evaluated: {excerpt(str(error), 60)}", status)
     if not found:
@@ -121,7 +128,7 @@ def _passes(value: Any, condition: JsonCondition) -> bool:
     return (
         (condition.equals is None or _same(value, condition.equals))
         and (condition.one_of is None or any(_same(value, one) for one in condition.one_of))
-        and (condition.matches is None or re.search(condition.matches, _text(value)) is not None)
+        and (condition.matches is None or found_in(condition.matches, _text(value)))
         and (condition.less_than is None or (number is not None and number < condition.less_than))
         and (condition.greater_than is None or (number is not None and number > condition.greater_than))
     )
@@ -155,11 +162,10 @@ def _shown(value: Any) -> str:
     return excerpt(orjson.dumps(value, default=str), 60)
 
 
-@lru_cache(maxsize=1024)
-def _compiled(path: str) -> Any:
-    import jsonpath
+def _path(path: str) -> Any:
+    from checker.probes.jsonpaths import compiled_path  # with its library, which most checks do without
 
-    return jsonpath.compile(path)
+    return compiled_path(path)
 
 
 def _complaint(detail: str, status: Status = Status.UNHEALTHY) -> Complaint:

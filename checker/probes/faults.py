@@ -120,22 +120,18 @@ def _latin(value: str) -> bool:
 
 def regex_fault(pattern: str | None) -> str | None:
     """What is wrong with a regular expression; None where nothing is."""
-    try:
-        re.compile(pattern or "")
-    except (re.error, RecursionError, OverflowError) as error:
-        return f'"{pattern}" is not a regular expression: {error}'
-    return None
+    if not pattern:
+        return None
+    from checker.probes.patterns import pattern_fault
+
+    return pattern_fault(pattern)
 
 
 def jsonpath_fault(path: str) -> str | None:
     """What is wrong with a JSONPath; None where nothing is."""
-    import jsonpath
+    from checker.probes import jsonpaths
 
-    try:
-        jsonpath.compile(path)
-    except jsonpath.JSONPathError as error:
-        return f'"{path}" is not a JSONPath such as $.status: {str(error).splitlines()[0]}'
-    return None
+    return jsonpaths.jsonpath_fault(path)
 
 
 def value_fault(check: Any, value: Any) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
 from checker.model import Reason, Status
 from checker.probes.base import Complaint, Observation, Transport
-from checker.probes.conditions import json_unmet_in, too_slow
+from checker.probes.conditions import found_in, json_unmet_in, too_slow
 from checker.probes.faults import Fault, jsonpath_fault, regex_fault
 from checker.probes.mcp.channel import Answer
 from checker.probes.mcp.lists import Ask, Offer
@@ -91,7 +90,7 @@ def _unmet(call: Call, result: Mapping[str, Any], duration_us: int) -> Iterator[
         said = f"reports an error: {excerpt(text, 120)}" if result.get("isError") else "reports no error, expected one"
         yield _complaint(Reason.CONDITION_FAILED, said)
         return
-    if expect.text_regex is not None and not re.search(expect.text_regex, text):
+    if expect.text_regex is not None and not found_in(expect.text_regex, text):
         yield _complaint(
             Reason.CONDITION_FAILED, f"text is {excerpt(text, 60)!r}, does not match {expect.text_regex!r}"
         )

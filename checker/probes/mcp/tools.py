@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
+from checker.contract.canonical import dumps
 from checker.model import Reason, Status
 from checker.probes.base import Complaint
 from checker.probes.mcp.param_headers import header_fault
 from checker.probes.text import excerpt
 
-_DRAFTS = ("draft-04", "draft-06", "draft-07", "2019-09", "2020-12")
 _MOST_NAMED = 3
 
 
@@ -41,25 +41,22 @@ def _fault(tool: Mapping[str, Any]) -> str | None:
         return f"{excerpt(name, 40)}: inputSchema is not an object"
     if schema.get("type") != "object":
         return f'{excerpt(name, 40)}: inputSchema is not of type "object"'
-    fault = _schema_fault(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
+    try:
+        fault = _schema_fault(dumps(schema))
+    except ValueError as error:
+        fault = f"is {error}"
     return f"{excerpt(name, 40)}: inputSchema {fault}" if fault else None
 
 
 @lru_cache(maxsize=4096)
 def _schema_fault(text: bytes) -> str | None:
-    """Why the text is no JSON Schema; None where it is one. An unknown dialect is read as 2020-12."""
-    import jsonschema_rs
+    """Why the text is no JSON Schema; None where it is one."""
+    from checker.probes.mcp.dialects import schema_fault
 
     schema = orjson.loads(text)
     if b"x-mcp-header" in text and (fault := header_fault(schema)) is not None:
         return f"marks a header that cannot be: {fault}"
-    if not any(draft in str(schema.get("$schema", "")) for draft in _DRAFTS):
-        schema.pop("$schema", None)  # the validator would fetch a dialect it does not know
-    try:
-        jsonschema_rs.meta.validate(schema)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        return f"is not a JSON Schema: {excerpt(getattr(error, 'message', str(error)), 80)}"
-    return None
+    return schema_fault(schema)
 
 
 def _some(items: list[str], separator: str = ", ") -> str:
