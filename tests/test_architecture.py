@@ -38,6 +38,7 @@ HOMES = {
     "cryptography": ("checker.worker", "checker.settings.sealed"),
     "joserfc": ("checker.probes.oauth",),
     "requests": ("checker.importers",),
+    "detect_secrets": ("checker.importers.secrets",),
     "jsonschema_rs": ("checker.probes.mcp",),
     "jsonpath": ("checker.probes.jsonpaths",),
     "re2": ("checker.probes.patterns",),

@@ -113,7 +113,8 @@ def test_imported_file_is_checked_without_being_written(status: Callable[..., An
         entry = {"type": "http", "url": server.url(), "headers": {"Authorization": "Bearer ${env:DEMO_TOKEN}"}}
         other = {"command": "npx", "args": ["server"], "env": {"KEY": "${env:NOT_SET_ANYWHERE}"}}
         file.write_text(json.dumps({"mcpServers": {"demo": entry, "other": other}}))
-        done = status("check", "--from", file, "--format", "json", env={"DEMO_TOKEN": "t-5150"})
+        arguments = ("check", "--from", file, "--allow-env", "DEMO_TOKEN", "--format", "json")
+        done = status(*arguments, env={"DEMO_TOKEN": "t-5150"})
     assert done.returncode == 0, done.stderr
     (check,) = json.loads(done.stdout)["checks"]
     assert (check["server"], check["status"]) == ("demo", "HEALTHY")

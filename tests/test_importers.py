@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from checker.errors import ConfigError, UsageError
 from checker.importers import Imported, fetch, read
 from checker.importers.imported import LONGEST_NAME
+from checker.importers.trust import Leave
 from checker.importers.variables import needed
 from checker.importers.write import chosen, merged_config
 from checker.settings import load
@@ -34,6 +35,7 @@ FILES = [
     *("claude.json", "project/.vscode/mcp.json", "project/.cursor/mcp.json", "gemini/settings.json", "config.toml"),
     *("fastmcp.json", "server.json", "server_package.json", "server_2025_07.json", "listing.json", "hostile.json"),
 ]
+ALLOWED = Leave(commands=True, ask=lambda wishes: True)
 Status = Callable[..., subprocess.CompletedProcess[Any]]
 
 
@@ -86,7 +88,7 @@ def test_what_is_left_out_or_ignored_is_noted() -> None:
 
 
 def test_dollar_that_is_no_variable_stays_a_dollar() -> None:
-    entries = imported_settings(str(DATA / "claude.json"), {"X": "x", "TZ": "UTC"}).servers
+    entries = imported_settings(str(DATA / "claude.json"), {"X": "x", "TZ": "UTC"}, ALLOWED).servers
     by_name = {server.name: server.probes["mcp"] for server in entries}
     assert by_name["price in $"].args[:3] == ("$5", "$HOME", "$x")
 
@@ -615,14 +617,14 @@ def test_only_the_named_servers_are_chosen() -> None:
 
 
 def test_server_whose_variable_is_not_set_is_left_out() -> None:
-    found = imported_settings(str(DATA / "gemini" / "settings.json"), {"MY_KEY": "x"})
+    found = imported_settings(str(DATA / "gemini" / "settings.json"), {"MY_KEY": "x"}, ALLOWED)
     assert [server.name for server in found.servers] == ["python", "events"]
     assert found.path == str(DATA / "gemini" / "settings.json")
     assert "stream: needs the variable TOKEN" in found.warnings
 
 
 def test_literal_secret_is_used_as_it_is() -> None:
-    found = imported_settings(str(DATA / "claude.json"), {})
+    found = imported_settings(str(DATA / "claude.json"), {}, ALLOWED)
     options = {server.name: server.probes["mcp"] for server in found.servers}["github"]
     assert options.headers["Authorization"] == "Bearer literal-hush-1"
 
@@ -637,14 +639,14 @@ def test_source_without_a_usable_server_is_refused(tmp_path: Path) -> None:
 def test_problem_names_the_source_and_the_server(tmp_path: Path) -> None:
     file = in_file(tmp_path, {"mcpServers": {"a b": {"url": "${ADDRESS}"}}})
     with pytest.raises(ConfigError) as refused:
-        imported_settings(str(file), {"ADDRESS": "ftp://h/"})
+        imported_settings(str(file), {"ADDRESS": "ftp://h/"}, ALLOWED)
     assert str(refused.value).startswith(f'{file}: a b.mcp.url: "ftp://h/" is not an http or https address')
 
 
 def test_command_from_the_network_is_not_checked() -> None:
     with RestServer({"/list": Scripted(200, (DATA / "listing.json").read_bytes())}) as server:
         environ = {f"COM_EXAMPLE_{name}_AUTHORIZATION": "x" for name in ("ONE", "TWO")}
-        found = imported_settings(server.url("/list"), environ)
+        found = imported_settings(server.url("/list"), environ, Leave(variables=frozenset(environ)))
     assert [one.name for one in found.servers] == ["com.example/one", "com.example/two"]
     assert any(warning.startswith("com.example/local: left out: starts a command") for warning in found.warnings)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import string
+import uuid
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -28,8 +30,8 @@ _SYMBOLS = string.ascii_letters + string.digits + "-_"
 def _shape(symbols: str, least: int = 16, most: int = 64) -> st.SearchStrategy[str]:
     # at random, as tokens are: hypothesis by itself prefers "aaaa…"
     return st.builds(
-        lambda random, length: "".join(random.choices(symbols, k=length)),
-        st.randoms(use_true_random=False),
+        lambda seed, length: "".join(random.Random(seed).choices(symbols, k=length)),
+        st.integers(0, 2**64),
         st.integers(least, most),
     )
 
@@ -43,7 +45,7 @@ TOKENS = st.one_of(
     _shape(string.digits),
     _shape(string.ascii_uppercase + "234567", 20),
     _shape(string.ascii_letters + string.digits + "+/").map(lambda text: text + "=="),
-    st.uuids().map(str),
+    st.integers(0, 2**64).map(lambda seed: str(uuid.UUID(int=random.Random(seed).getrandbits(128)))),
     st.sampled_from(
         ["sk-", "sk_live_", "ghp_", "github_pat_", "xoxb-", "AKIA", "glpat-", "AIza", "npm_", "hf_"]
     ).flatmap(lambda prefix: _shape(string.ascii_letters + string.digits).map(lambda rest: prefix + rest)),
@@ -107,7 +109,7 @@ PLACES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @given(token=TOKENS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_token_is_found_wherever_it_stands(place: str, token: str) -> None:
     left = PLACES[place](token)
     assert token not in left

@@ -36,6 +36,10 @@ _INTERRUPTED = 128
 @click.option("--mcp", "mcp_url", metavar="URL", help="Check this MCP endpoint, without a config.")
 @click.option("--stdio", "command_line", metavar="COMMAND", help="Check the MCP server that this command starts.")
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
+@click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
+@click.option(
+    "--allow-env", "variables", multiple=True, metavar="NAME", help="Tell --from this variable's value; repeatable."
+)
 @click.option("--rest", "rest_url", metavar="URL", help="Check this REST health endpoint, without a config.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
@@ -67,6 +71,8 @@ def command(
     mcp_url: str | None,
     command_line: str | None,
     source: str | None,
+    allow_commands: bool,
+    variables: tuple[str, ...],
     rest_url: str | None,
     environment: str | None,
     tags: tuple[str, ...],
@@ -87,6 +93,9 @@ def command(
 
     Each server's probes run at the same time. Every result is stored before it is printed.
 
+    What --from reads starts no program and is told no environment variable without being asked about or allowed,
+    unless it is what a client of yours keeps in your home. An address starts none at all.
+
     \b
     Exit code: 0 all healthy, 1 some degraded, 2 some unhealthy, 3 some unknown,
                bad usage or bad config, 130 interrupted by Ctrl-C.
@@ -96,6 +105,7 @@ def command(
     mcp-status check --mcp http://127.0.0.1:8000/mcp --rest http://127.0.0.1:8000/health
     mcp-status check --stdio "uvx mcp-server-time"
     mcp-status check --from ~/.cursor/mcp.json
+    mcp-status check --from .mcp.json --allow-commands --allow-env GITHUB_TOKEN
     mcp-status check fleet.yaml --fail-on-drift breaking
     mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
@@ -108,7 +118,7 @@ def command(
     urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
     path = database_path(db)
     with for_good():
-        settings, config_use = _settings(config, source, urls, environment, timeout, path)
+        settings, config_use = _settings(config, source, (allow_commands, variables), urls, environment, timeout, path)
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
@@ -171,6 +181,7 @@ def _status_code(statuses: set[tuple[str, bool]], fail_on: str) -> int:
 def _settings(
     config: Path | None,
     source: str | None,
+    allowed: tuple[bool, tuple[str, ...]],
     addresses: dict[str, str | None],
     environment: str | None,
     timeout: float | None,
@@ -182,6 +193,8 @@ def _settings(
     given = {kind: url for kind, url in addresses.items() if url is not None}
     if (config is not None) + (source is not None) + bool(given) > 1:
         raise UsageError("a config, --from, and --mcp, --stdio or --rest at the same time; give one of them")
+    if any(allowed) and source is None:
+        raise UsageError("--allow-commands and --allow-env go with --from; a config may do what it says")
     if given:
         from checker.settings import adhoc
 
@@ -189,9 +202,10 @@ def _settings(
     if timeout is not None:
         raise UsageError("--timeout goes with --mcp, --stdio and --rest; a config has its own timeouts")
     if source is not None:
+        from checker.cli.consent import leave
         from checker.settings import imported_settings
 
-        return imported_settings(source), None
+        return imported_settings(source, leave=leave(*allowed)), None
     if config is None:
         raise UsageError("nothing to check; name a config file, or give --mcp URL, --stdio COMMAND or --rest URL")
     return configured(config, environment, database)

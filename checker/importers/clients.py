@@ -11,8 +11,8 @@ from typing import Any
 
 from checker.errors import ConfigError
 from checker.importers import look
-from checker.importers.imported import Entry, Imported, Names, Origin, Unusable, one_line
-from checker.importers.variables import Placeholders, escaped
+from checker.importers.imported import MOST_SERVERS, Entry, Imported, Names, Origin, Unusable, one_line
+from checker.importers.variables import REFERENCE, Placeholders, escaped
 
 _LEAST_TIMEOUT_MS = 500
 _MOST_TIMEOUT_MS = 3650 * 86_400_000
@@ -44,6 +44,8 @@ def servers(listed: Any, where: str, origin: Origin, names: Names, client: Clien
     """The servers of a mapping; those that cannot be used become notes. Raises ConfigError for what is no mapping."""
     if not isinstance(listed, dict):
         raise ConfigError(f"{origin.shown}: {where}: not a mapping; write names, each with its server")
+    if len(listed) > MOST_SERVERS:
+        raise ConfigError(f"{origin.shown}: {where}: more than {MOST_SERVERS} servers; split the file")
     entries: list[Entry] = []
     notes: list[str] = []
     for wanted, block in listed.items():
@@ -95,7 +97,28 @@ def _command(command: str, block: Mapping[str, Any], placeholders: Placeholders,
         found["env"] = {name: ours(value) for name, value in env.items()}
     if cwd := look.text(block, "cwd"):
         found["cwd"] = _folder(ours(cwd), placeholders.folder)
-    return found
+    return _with_own(found, found.get("env", {}))
+
+
+def _with_own(found: Entry, env: Mapping[str, str]) -> Entry:
+    """The options with the values of the entry's own ``env`` for its variables, which come before the process's."""
+    # one that is handed on under its own name, or made of others there, is the process's: nothing goes round in circles
+    own = {
+        name: value
+        for name, value in env.items()
+        if all(match[1] not in env for match in REFERENCE.finditer(value) if match[1])
+    }
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return REFERENCE.sub(lambda match: own.get(match[1], match[0]), value)
+        return [filled(one) for one in value] if isinstance(value, list) else value
+
+    kept = {key: filled(value) for key, value in found.items() if key not in ("env", "headers")}
+    for key in ("env", "headers"):
+        if key in found:
+            kept[key] = {name: filled(value) for name, value in found[key].items()}
+    return {key: kept[key] for key in found}
 
 
 def _folder(cwd: str, folder: Path | None) -> str:
@@ -122,6 +145,10 @@ def _address(
         found["bearer"] = token
     elif auth:
         notes.append("auth is not imported; add bearer: or oauth: to the server")
+    env = look.environment(look.texts_by_name(block, "env"))
+    found = _with_own(found, {name: placeholders.translated(value, notes) for name, value in env.items()})
+    look.address(found["url"])
+    look.headers(found.get("headers", {}))
     return found
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from checker.errors import ConfigError
 from checker.probes.http import shown_url
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
 MOST_BYTES = 20 * 1024 * 1024
 """Largest file, and largest page of a listing after decompression."""
@@ -20,6 +23,8 @@ PAGE_TIMEOUT_S = 30.0
 _MOST_REDIRECTS = 5
 _SILENCE_S = 10.0
 _CHUNK_BYTES = 64 * 1024
+_METADATA = ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
+_INSIDE = "leads from outside to an address of this machine or network; give the address that it leads to"
 
 
 def is_address(source: str) -> bool:
@@ -56,19 +61,11 @@ def address_text(url: str) -> str:
     ends_at = time.monotonic() + PAGE_TIMEOUT_S
     try:
         with requests.Session() as session:
-            session.max_redirects = _MOST_REDIRECTS
-            with session.get(url, stream=True, timeout=_SILENCE_S, headers={"Accept": "application/json"}) as reply:
-                if reply.status_code != 200:
-                    raise ConfigError(f"{name}: HTTP {reply.status_code}; give an address that can be read")
-                if name.lower().startswith("https:") and not reply.url.lower().startswith("https:"):
-                    raise ConfigError(f"{name}: leads from https to http, where anybody could change the list")
-                content = _body(reply, name, ends_at)
+            content = _content(session, url, name, ends_at)
     except requests.exceptions.Timeout:
         raise ConfigError(f"{name}: no answer within {_SILENCE_S:g} s; try again later") from None
     except requests.exceptions.SSLError:
         raise ConfigError(f"{name}: the certificate cannot be verified") from None
-    except requests.exceptions.TooManyRedirects:
-        raise ConfigError(f"{name}: more than {_MOST_REDIRECTS} redirects; give the address they lead to") from None
     except requests.exceptions.ConnectionError:
         raise ConfigError(f"{name}: no connection, or a broken one; is the address right?") from None
     except requests.exceptions.BaseHTTPError:  # type: ignore[attr-defined] # urllib3's own, which read1 raises
@@ -76,6 +73,57 @@ def address_text(url: str) -> str:
     except (requests.exceptions.RequestException, ValueError):  # its message may hold the whole address
         raise ConfigError(f"{name}: not read; is it a valid address?") from None
     return _text(content, name)
+
+
+def _content(session: Session, url: str, name: str, ends_at: float) -> bytes:
+    """The body at the address, or at the one that it redirects to, which may lie no farther inside."""
+    scope = _scope(url)
+    for _ in range(_MOST_REDIRECTS + 1):
+        headers = {"Accept": "application/json"}
+        with session.get(url, stream=True, timeout=_SILENCE_S, headers=headers, allow_redirects=False) as reply:
+            if (peer := _peer(reply)) is not None and _address_scope(peer) > scope:  # the name leads elsewhere by now
+                raise ConfigError(f"{name}: {_INSIDE}")
+            if not reply.is_redirect:
+                if reply.status_code != 200:
+                    raise ConfigError(f"{name}: HTTP {reply.status_code}; give an address that can be read")
+                return _body(reply, name, ends_at)
+            before, url = url, urljoin(url, reply.headers["location"])
+        if not is_address(url):
+            raise ConfigError(f"{name}: redirects to what is no http or https address")
+        if before.lower().startswith("https:") and not url.lower().startswith("https:"):
+            raise ConfigError(f"{name}: leads from https to http, where anybody could change the list")
+        if _scope(url) > scope:
+            raise ConfigError(f"{name}: {_INSIDE}")
+    raise ConfigError(f"{name}: more than {_MOST_REDIRECTS} redirects; give the address they lead to")
+
+
+def _scope(url: str) -> int:
+    """How far inside the host of an address is, of all that its name leads to; a name that leads nowhere is public."""
+    parts = urlsplit(url)
+    try:
+        found = socket.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return 0
+    return max(_address_scope(str(one[4][0])) for one in found)
+
+
+def _address_scope(address: str) -> int:
+    ip = ip_address(address.partition("%")[0])
+    ip = (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
+    if ip.is_link_local or str(ip) in _METADATA:
+        return 3
+    return 2 if ip.is_loopback or ip.is_unspecified else int(not ip.is_global)
+
+
+def _peer(reply: Response) -> str | None:
+    """The address that answered; None behind a proxy, which looks names up itself."""
+    connection = getattr(reply.raw, "_connection", None)
+    if connection is None or getattr(connection, "proxy", None) is not None:
+        return None
+    try:
+        return str(connection.sock.getpeername()[0])
+    except (AttributeError, OSError):
+        return None
 
 
 def _body(reply: Response, name: str, ends_at: float) -> bytes:

@@ -10,6 +10,8 @@ Entry = dict[str, Any]
 """A server as it stands in the ``servers:`` list of a configuration, before variables are filled in."""
 
 LONGEST_NAME = 200
+MOST_SERVERS = 50_000
+"""Of one document or listing; the official registry has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from checker.errors import ConfigError
 from checker.importers import fetch
-from checker.importers.imported import Entry, Imported, Names, Origin
+from checker.importers.imported import MOST_SERVERS, Entry, Imported, Names, Origin
 from checker.importers.inputs import Naming
 from checker.importers.parse import parsed
 from checker.importers.registry import server
@@ -48,13 +49,17 @@ def listing(page: Any, origin: Origin, url: str | None, names: Names) -> Importe
         if not isinstance(item, dict):
             notes.append("an item of the listing is not a server; left out")
             continue
+        if len(entries) >= MOST_SERVERS:
+            notes.append(f"the listing is not read to its end: it has more than {MOST_SERVERS} servers")
+            break
         wrapped = item.get("server")
         document = wrapped if isinstance(wrapped, dict) else item
         if not _current(item, document):
             skipped += 1
             continue
         name = document.get("name")
-        naming = Naming(name if isinstance(name, str) else "server")
+        # without a word of its own, its variables would be those of the environment that the document names
+        naming = Naming(name if isinstance(name, str) and re.search("[A-Za-z0-9]", name) else "server")
         found = server(document, names, naming)
         entries += found.entries
         notes += found.notes

@@ -12,6 +12,8 @@ from checker.importers.imported import Unusable
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LONGEST_ADDRESS = 8192
+_MOST_TEXTS = 1000
+_WORD = re.compile(r"[A-Za-z-]{1,16}")
 
 TRANSPORTS = {
     "stdio": "stdio",
@@ -40,6 +42,8 @@ def texts(values: Mapping[str, Any], key: str) -> list[str]:
         return []
     if not isinstance(value, list):
         raise Unusable(f"{key} is not a list")
+    if len(value) > _MOST_TEXTS:
+        raise Unusable(f"{key} has more than {_MOST_TEXTS} items")
     return [_scalar(item, f"an item of {key}") for item in value]
 
 
@@ -50,6 +54,8 @@ def texts_by_name(values: Mapping[str, Any], key: str) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise Unusable(f"{key} is not a mapping of names to text")
+    if len(value) > _MOST_TEXTS:
+        raise Unusable(f"{key} has more than {_MOST_TEXTS} names")
     return {name: _scalar(item, f"a value of {key}") for name, item in value.items() if item is not None}
 
 
@@ -75,7 +81,8 @@ def transport(kind: str | None) -> str | None:
         return None
     found = TRANSPORTS.get(kind) or TRANSPORTS.get(kind.lower())
     if found is None:
-        raise Unusable(f'the transport "{kind[:40]}" is not supported; stdio, streamable-http and sse are')
+        named = f'the transport "{kind}"' if _WORD.fullmatch(kind) else "its transport"
+        raise Unusable(f"{named} is not supported; stdio, streamable-http and sse are")
     return found
 
 
@@ -87,7 +94,8 @@ def address(url: str) -> str:
         return url
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     if scheme not in ("http", "https"):
-        raise Unusable(f'"{scheme[:20]}:" addresses are not supported; http and https are' if scheme else _NO_ADDRESS)
+        named = f'"{scheme}:" addresses' if _WORD.fullmatch(scheme) else "addresses of its kind"
+        raise Unusable(f"{named} are not supported; http and https are" if scheme else _NO_ADDRESS)
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and (parts.port or 1) and not re.search(r"[\s\x00-\x1f\x7f]", url)

@@ -57,7 +57,8 @@ def _runtime(block: Mapping[str, Any]) -> str:
         return RUNTIMES[kind]
     if kind == "docker":  # as files from before September 2025 have it
         return "docker"
-    raise Unusable(f'packages of "{(kind or "no registry")[:40]}" are not supported; npm, pypi and oci are')
+    named = f'"{kind}"' if kind and re.fullmatch(r"[A-Za-z]{1,16}", kind) else "its registry"
+    raise Unusable(f"packages of {named} are not supported; npm, pypi and oci are")
 
 
 def _started(runtime: str, identifier: str, version: str | None, before: list[str], env: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ def _toml(text: str, shown: str) -> Any:
 
 def _json(text: str, shown: str) -> Any:
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_once)
     except ValueError:
         values = _json_with_comments(text, shown)
     if _HALF_CHARACTER.search(text):
@@ -44,11 +44,30 @@ def _json(text: str, shown: str) -> Any:
     return values
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The mapping; of a key that stands twice, each value that is a mapping itself is kept, under a name of its own.
+
+    So that no server is lost. For anything else the last one counts, as it does for the programs that read the file.
+    """
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    number: dict[str, int] = {}
+    kept: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in kept and isinstance(value, dict) and isinstance(kept[key], dict):
+            number[key] = number.get(key, 1) + 1
+            kept[f"{key} ({number[key]})"] = value
+        else:
+            kept[key] = value
+    return kept
+
+
 def _json_with_comments(text: str, shown: str) -> Any:
     plain = _COMMENT.sub(lambda match: match[1] or re.sub(r"[^\n]", " ", match[0]), text)
     plain = _TRAILING_COMMA.sub(lambda match: match[1] or " ", plain)
     try:
-        return json.loads(plain)
+        return json.loads(plain, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         if re.match(r"\s*<(!doctype|html|\?xml)", text, re.IGNORECASE):
             raise ConfigError(f"{shown}: a web page, not JSON; give the address of the file itself") from None

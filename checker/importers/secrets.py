@@ -1,32 +1,33 @@
-"""Takes literal secrets out of entries that are about to be written, and leaves variables in their places."""
+"""Takes literal secrets out of entries that are about to be written, and leaves variables in their places.
+
+`checker.sensitive` says where they are. What it takes for plain is asked of detect-secrets once more, which knows the
+tokens of many services. Nothing is verified with those services: only texts are looked at, and nothing is sent.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
 
 from checker.importers.imported import Entry, name_of, one_line
-from checker.importers.variables import REFERENCE, needed, reference, references, variable_name
+from checker.importers.variables import REFERENCE, escaped, needed, reference, variable_name
+from checker.looks import MARK
+from checker.sensitive import Part, in_arguments, in_environment, in_header, in_url
 
-_WORDS = "token|secret|key|passw|pwd|authorization|cookie|credential"
-_SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
-_SECRET_VALUE = re.compile(
-    r"(?:sk-|sk_|gh[opsu]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|eyJ)[\w.-]{8,}|://[^/\s@?#]+@", re.ASCII
-)
-_ASSIGNED = re.compile(rf"([\w-]{{0,60}}(?:{_WORDS})[\w-]{{0,60}})(=|:\s+)(.+)\Z", re.DOTALL | re.IGNORECASE)
-_HEADER = re.compile(rf"([\w-]{{0,60}}(?:{_WORDS}))(:)(.+)\Z", re.DOTALL | re.IGNORECASE)
-_SCHEME = re.compile(r"\b(?:bearer|basic|token|api-?key)\b", re.IGNORECASE)
-_QUERY_VALUE = re.compile(r"([?&])([^=&#]+)=([^&#]*)")
-_DEFAULT = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*):-[^}]+\})")
-_SHORTEST = 8  # what stands next to a variable and is shorter is taken for a prefix
-_LONGEST_ARGUMENT = 4096  # a longer one is not looked through for what in it is the secret
-_NO_SECRETS = {"", "true", "false"}
+Judge = Callable[[list[str]], Sequence[Sequence[Part]]]
+"""Texts in which each variable is a MARK -> the secrets in each of them."""
+
+_WORD = re.compile(r"[^\s:/@=?&;,\"'{}\[\]()]{8,}")
+_LONGEST_SEARCHED = 4096
 
 
 def withheld(entries: Sequence[Entry], taken: set[str]) -> tuple[list[Entry], list[str]]:
     """The entries with a variable for each literal secret, and a note for each that says which one to set.
 
-    No new variable is called like one that is ``taken``, or that an entry already has.
+    No new variable is called like one that is ``taken``, or that an entry already has. With the new variables set to
+    what they stand for, the entries are what they were.
     """
     taken = taken | set(needed(list(entries)))
     numbers: dict[str, int] = {}  # variable -> the number it was last given, where several servers want it
@@ -44,38 +45,76 @@ class _Withheld:
 
     def __init__(self, name: str, taken: set[str], numbers: dict[str, int]) -> None:
         self._name, self._taken, self._numbers = name, taken, numbers
+        self._variables: dict[str, str] = {}  # secret -> its variable
         self.notes: list[str] = []
 
     def options(self, given: Entry) -> Entry:
         found = dict(given)
-        for key in ("headers", "env"):
+        for key, judge in (("headers", in_header), ("env", in_environment)):
             if key in given:
-                found[key] = {name: self._named(name, value) for name, value in given[key].items()}
+                found[key] = {name: self._one(value, partial(judge, name), name) for name, value in given[key].items()}
         if "bearer" in given:
-            found["bearer"] = self._named("token", given["bearer"])
+            found["bearer"] = self._one(given["bearer"], lambda text: in_header("token", text), "token")
         if "url" in given:
-            found["url"] = self._url(given["url"])
+            found["url"] = self._one(given["url"], in_url, "url")
+        for key in ("command", "cwd"):
+            if key in given:
+                found[key] = self._one(given[key], lambda text: in_arguments([text])[0], key)
         if "args" in given:
-            found["args"] = self._args(given["args"])
+            found["args"] = self._texts(given["args"], in_arguments, "argument")
         return found
 
-    def _named(self, name: str, value: str) -> str:
-        """The value, or a variable for it where its name or its looks say that it is a secret."""
-        if not _SECRET_NAME.search(name) and not _SECRET_VALUE.search(value):
-            return value
-        value = _DEFAULT.sub(self._without_default, value)
-        if value.lower() in _NO_SECRETS or (references(value) and ("://" in value or not _has_literal(value))):
-            return value
-        return self._variable(name)
+    def _one(self, text: str, judge: Callable[[str], Sequence[Part]], name: str) -> str:
+        return self._texts([text], lambda texts: [judge(texts[0])], name)[0]
 
-    def _without_default(self, match: re.Match[str]) -> str:
-        """``${NAME}`` for ``${NAME:-default}``: the default of a secret is one too."""
-        if match[1] == "$":
-            return match[0]
-        self._note(match[2], "its default is a secret and is not written")
-        return reference(match[2])
+    def _texts(self, texts: Sequence[str], judge: Judge, name: str) -> list[str]:
+        kept = self._without_defaults(texts, judge)
+        marked = [_marked(text) for text in kept]
+        found = judge([text for text, _ in marked])
+        return [
+            self._filled(text, references, [*parts] or _detected(text, name))
+            for (text, references), parts in zip(marked, found, strict=True)
+        ]
 
-    def _variable(self, name: str) -> str:
+    def _without_defaults(self, texts: Sequence[str], judge: Judge) -> list[str]:
+        """The texts with ``${NAME}`` for each ``${NAME:-default}`` whose default is a secret where it stands."""
+        shown, places = [], []
+        for text in texts:
+            inlined, at, defaults = "", 0, []
+            for match in REFERENCE.finditer(text):
+                inlined += text[at : match.start()]
+                at = match.end()
+                default = (match[2] or "").removeprefix(":-")
+                if match[1] and default:
+                    defaults.append((len(inlined), len(inlined) + len(default), match))
+                inlined += default or (MARK if match[1] else "$")
+            shown.append(inlined + text[at:])
+            places.append(defaults)
+        found = judge(shown) if any(places) else [()] * len(shown)
+        kept = []
+        for text, inlined, defaults, parts in zip(texts, shown, places, found, strict=True):
+            for start, end, match in reversed(defaults):
+                if any(one.start < end and start < one.end for one in parts) or _detected(inlined[start:end], ""):
+                    text = text[: match.start()] + reference(match[1]) + text[match.end() :]
+                    self._note(match[1], "its default is a secret and is not written")
+            kept.append(text)
+        return kept
+
+    def _filled(self, text: str, references: list[str], parts: Sequence[Part]) -> str:
+        found, at = "", 0
+        waiting = iter(references)
+
+        def literal(piece: str) -> str:
+            return "".join(next(waiting) if one == MARK else one for one in re.split(f"({MARK})", escaped(piece)))
+
+        for part in parts:
+            found += literal(text[at : part.start]) + self._variable(text[part.start : part.end], part.name)
+            at = part.end
+        return found + literal(text[at:])
+
+    def _variable(self, secret: str, name: str) -> str:
+        if secret in self._variables:
+            return reference(self._variables[secret])
         wanted = found = variable_name(self._name.rpartition("/")[2], name)
         number = self._numbers.get(wanted, 1)
         while found in self._taken:
@@ -83,37 +122,52 @@ class _Withheld:
             found = f"{wanted}_{number}"
         self._numbers[wanted] = number
         self._taken.add(found)
+        self._variables[secret] = found
         self._note(found, f"to the value of {name}, which is not written")
         return reference(found)
 
     def _note(self, variable: str, text: str) -> None:
         self.notes.append(one_line(f"{self._name}: set {variable} {text}"))
 
-    def _url(self, url: str) -> str:
-        if _SECRET_VALUE.search(url):
-            return self._named("url", url)
-        return _QUERY_VALUE.sub(lambda match: f"{match[1]}{match[2]}={self._named(match[2], match[3])}", url)
 
-    def _args(self, args: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        before = ""
-        for one in args:
-            if len(one) > _LONGEST_ARGUMENT and (_SECRET_NAME.search(one) or _SECRET_VALUE.search(one)):
-                found.append(self._variable("argument"))
-                continue
-            assigned = _ASSIGNED.search(one) or _HEADER.match(one)
-            if before.startswith("-") and "=" not in before and _SECRET_NAME.search(before) and one[:1] != "-":
-                found.append(self._named(before.lstrip("-"), one))
-            elif assigned:
-                value = self._named(assigned[1].lstrip("-"), assigned[3])
-                found.append(f"{one[: assigned.start()]}{assigned[1]}{assigned[2]}{value}")
-            else:
-                found.append(self._named("argument", one))
-            before = one
-        return found
+def _marked(text: str) -> tuple[str, list[str]]:
+    """The text as it is meant, with a MARK for each variable; and the variables as they are written."""
+    references = [match[0] for match in REFERENCE.finditer(text) if match[1]]
+    return REFERENCE.sub(lambda match: MARK if match[1] else "$", text), references
 
 
-def _has_literal(value: str) -> bool:
-    """Whether there is more in a value than variables and the name of an authentication scheme."""
-    left = _SCHEME.sub("", REFERENCE.sub("", value))
-    return sum(one.isalnum() for one in left) >= _SHORTEST
+def _detected(text: str, name: str) -> list[Part]:
+    """What detect-secrets finds: all that is written out, as it says that there is a secret and not where it ends."""
+    pieces = [piece for piece in text.split(MARK) if piece]
+    if not any(_is_detected(piece[:_LONGEST_SEARCHED]) for piece in pieces):
+        return []
+    return [Part(one.start(), one.end(), name) for one in re.finditer(f"[^{MARK}]+", text)]
+
+
+def _is_detected(text: str) -> bool:
+    shapes, entropies = _detectors()
+    if any(next(iter(shape.analyze_string(text)), None) is not None for shape in shapes):
+        return True
+    return any(
+        set(word) <= set(entropy.charset) and entropy.calculate_shannon_entropy(word) > entropy.entropy_limit
+        for word in _WORD.findall(text)
+        for entropy in entropies
+    )
+
+
+@cache
+def _detectors() -> tuple[list[Any], list[Any]]:
+    """The detectors of detect-secrets that know shapes, and those that count entropy.
+
+    Left out are that of names, which reads source code and whose names `checker.sensitive` knows, and that of public
+    IP addresses, which are no secrets here.
+    """
+    # takes as long to import as requests does, which it imports to verify what it finds; nobody asks it to
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+
+    kinds: list[Any] = list(get_mapping_from_secret_type_to_class().values())
+    made = [kind() for kind in kinds if kind.__name__ not in ("KeywordDetector", "IPPublicDetector")]
+    return (
+        [one for one in made if not hasattr(one, "entropy_limit")],
+        [one for one in made if hasattr(one, "entropy_limit")],
+    )

@@ -12,6 +12,7 @@ from typing import Any
 from checker.importers.imported import Unusable
 
 _PLACEHOLDER = re.compile(r"\$(?:\{([^{}]*)(\}?)|([A-Za-z_][A-Za-z0-9_]*))?")
+_WORDS = re.compile(r"[A-Za-z]{1,20}(?::[A-Za-z]{1,20})?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WITH_DEFAULT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-.*)?", re.DOTALL)
 REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})")
@@ -65,7 +66,8 @@ class Placeholders:
             return "/"
         if _WITH_DEFAULT.fullmatch(body):
             return f"${{{body}}}"
-        notes.append(f"${{{body}}} is no variable that is known here; it is taken as text")
+        shown = f"${{{body}}}" if _WORDS.fullmatch(body) else "a ${…} in it"  # which may be a secret by accident
+        notes.append(f"{shown} is no variable that is known here; it is taken as text")
         return escaped(f"${{{body}}}")
 
 

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import yaml
 
-from checker.errors import ConfigError
+from checker.errors import ConfigError, UsageError
 from checker.importers import read
 from checker.importers.fetch import is_address, shown
 from checker.importers.imported import Entry, name_of, one_line
+from checker.importers.trust import NOTHING, Leave, Wishes, command_line, is_own, used, variable_line
 from checker.importers.variables import needed
 from checker.model import Server
 from checker.settings.document import Problem, dotted
@@ -30,17 +31,20 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REFUSED = "its servers: cannot be added to; write them as a list, each on lines of its own that begin with -"
 
 
-def imported_settings(source: str, environ: Mapping[str, str] = os.environ) -> Settings:
+def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leave: Leave = NOTHING) -> Settings:
     """The settings of the servers in a file of another program, or at the address of one or of a registry.
 
-    A server that needs a variable that is not set is left out with a warning; so is, at an address, one that would
-    start a command. Raises ConfigError, also where no server is left.
+    What a client keeps for this user may do everything. Any other file starts programs and is told variables only with
+    ``leave``, and an address never starts one. A server that needs a variable that is not set, or that it is not told,
+    is left out with a warning; so is, at an address, one that would start a command. Raises UsageError where programs
+    would have to be started and may not be, and ConfigError, also where no server is left.
     """
     imported = read(source)
     warnings = list(imported.notes)
     problems: list[Problem] = []
     servers: list[Server] = []
     reader = ServerReader(Files(Path() if is_address(source) else Path(source).absolute().parent))
+    entries: list[Entry] = []
     for entry in imported.entries:
         name = name_of(entry)
         if is_address(source) and "command" in entry["mcp"]:
@@ -48,9 +52,15 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ) -> S
         elif missing := [one for one in needed(entry) if one not in environ]:
             warnings += [one_line(f"{name}: needs the variable {one}") for one in missing]
         else:
-            values = expand(entry, environ, (name,), problems)
-            server = reader.server(values, Source((name,), entry, problems))
-            servers += [server] if server is not None else []
+            entries.append(entry)
+    told = environ if _is_own(source) else _told(source, entries, environ, leave, warnings)
+    for entry in entries:
+        name = name_of(entry)
+        if any(one not in told for one in needed(entry)):
+            continue
+        values = expand(entry, told, (name,), problems)
+        server = reader.server(values, Source((name,), entry, problems))
+        servers += [server] if server is not None else []
     if problems:
         said = [one_line(f"{shown(source)}: {dotted(one.place)}: {one.text}", 1000) for one in problems]
         more = [f"and {len(said) - _MOST_PROBLEMS} more"] if len(said) > _MOST_PROBLEMS else []
@@ -59,6 +69,38 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ) -> S
         why = "".join(f"\n{warning}" for warning in warnings[:_MOST_PROBLEMS])
         raise ConfigError(f"{shown(source)}: no server in it can be checked{why}")
     return Settings(servers=tuple(servers), path=shown(source), warnings=tuple(warnings))
+
+
+def _is_own(source: str) -> bool:
+    return not is_address(source) and is_own(Path(source))
+
+
+def _told(
+    source: str, entries: Sequence[Entry], environ: Mapping[str, str], leave: Leave, warnings: list[str]
+) -> Mapping[str, str]:
+    """The variables that somebody else's document is told, once it may do what it wishes; adds to the warnings."""
+    asked_for = {name: entry for entry in reversed(entries) for name in used(entry) if name in environ}
+    untold = [name for name in asked_for if name not in leave.variables]
+    commands = [] if leave.commands else [entry for entry in entries if "command" in entry["mcp"]]
+    if leave.ask is not None and not is_address(source) and (commands or untold):
+        wishes = Wishes(
+            tuple(command_line(entry) for entry in commands),
+            tuple(variable_line(asked_for[name], name) for name in untold),
+        )
+        if leave.ask(wishes):
+            return environ
+    if commands:
+        shown = "".join(f"\n  {command_line(entry)}" for entry in commands[:_MOST_PROBLEMS])
+        more = f"\n  and {len(commands) - _MOST_PROBLEMS} more" if len(commands) > _MOST_PROBLEMS else ""
+        raise UsageError(
+            f"{one_line(source, 1000)}: names programs to start and is no configuration of a client of yours; nothing "
+            f"was started. If you know these programs, give --allow-commands:{shown}{more}"
+        )
+    warnings += [
+        f"{variable_line(asked_for[name], name)}: the value is not sent; give --allow-env {name} to send it"
+        for name in untold
+    ]
+    return {name: value for name, value in environ.items() if name in leave.variables}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,0 +1,156 @@
+"""Whose a document is, and what it may therefore do: start programs, and be told values of the environment.
+
+Only the configurations that clients keep in the user's home are the user's own. A ``.mcp.json`` or ``.vscode/mcp.json``
+came with somebody's repository, and an address is answered by whoever is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from checker.importers.imported import Entry, name_of, one_line
+from checker.importers.variables import REFERENCE
+from checker.looks import MARK
+from checker.sensitive import Part, in_arguments, in_environment, in_url
+
+_APPLICATIONS = (".config", "Library/Application Support", "AppData/Roaming")
+_OF_APPLICATIONS = (
+    "Claude/claude_desktop_config.json",
+    *(
+        f"{editor}/User/{file}"
+        for editor in ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
+        for file in ("mcp.json", "settings.json")
+    ),
+    "zed/settings.json",
+    "opencode/opencode.json",
+    "opencode/opencode.jsonc",
+    "github-copilot/mcp.json",
+)
+_OWN = (
+    ".claude.json",
+    ".claude/settings.json",
+    ".cursor/mcp.json",
+    ".gemini/settings.json",
+    ".codex/config.toml",
+    ".codeium/windsurf/mcp_config.json",
+    ".copilot/mcp-config.json",
+    ".aws/amazonq/mcp.json",
+    ".kiro/settings/mcp.json",
+    ".lmstudio/mcp.json",
+    ".junie/mcp/mcp.json",
+    *(f"{folder}/{file}" for folder in _APPLICATIONS for file in _OF_APPLICATIONS),
+)
+"""Below the home of the user: where clients keep the servers that the user gave them."""
+_WRITABLE_BY_ALL = 0o002
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What a document of somebody else may do."""
+
+    commands: bool = False
+    """Whether the programs that it names are started."""
+    variables: frozenset[str] = frozenset()
+    """Variables of the environment whose values it is told."""
+    ask: Callable[[Wishes], bool] | None = None
+    """Asks the user whether what is wished may be; None where there is nobody to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a document would do beyond what it may, a line of text each; secrets are masked."""
+
+    commands: tuple[str, ...]
+    """Server and command line."""
+    variables: tuple[str, ...]
+    """Name of a variable, and where its value would go."""
+
+
+NOTHING = Leave()
+"""What a document may do that nobody spoke for."""
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is one in which a client of this user keeps its servers: by its place once links are followed.
+
+    It must belong to the user, and not be writable by everybody.
+    """
+    try:
+        home, found = Path.home().resolve(), path.resolve()
+        status = found.stat()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return (
+        any(found == home / place for place in _OWN)
+        and status.st_uid == os.getuid()
+        and not status.st_mode & _WRITABLE_BY_ALL
+    )
+
+
+def command_line(entry: Entry) -> str:
+    """What starts the server of an entry: program, arguments, variables and folder, with secrets masked."""
+    options = entry["mcp"]
+    args = [_marked(one) for one in options.get("args", ())]
+    env = [f"{name}={_masked(_marked(value), in_environment(name, _marked(value)))}" for name, value in _env(options)]
+    shown = [_masked(one, parts) for one, parts in zip(args, in_arguments(args), strict=True)]
+    command = _marked(options["command"])
+    words = [*env, _masked(command, in_arguments([command])[0]), *shown]
+    folder = f" (in {_marked(options['cwd'])})" if options.get("cwd") else ""
+    return one_line(f"{name_of(entry)}: {' '.join(map(_quoted, words))}{folder}".replace(MARK, "${…}"), 2000)
+
+
+def variable_line(entry: Entry, name: str) -> str:
+    """Where the value of a variable would go."""
+    options = entry["mcp"]
+    return one_line(f"{name} to {_receiver(options)} ({name_of(entry)})", 500)
+
+
+def _receiver(options: Entry) -> str:
+    if "command" in options:
+        command = _marked(options["command"])
+        return f"the program {_masked(command, in_arguments([command])[0])}".replace(MARK, "${…}")
+    url = _marked(str(options.get("url", "")))
+    masked = _masked(url, in_url(url))
+    try:
+        parts = urlsplit(masked)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".replace(MARK, "${…}")
+    except ValueError:
+        return "an address"
+
+
+def used(entry: Entry) -> tuple[str, ...]:
+    """The variables in an entry, with or without a default, each once."""
+    found: dict[str, None] = {}
+    waiting: list[object] = [entry]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, str):
+            found.update((match[1], None) for match in REFERENCE.finditer(value) if match[1])
+    return tuple(found)
+
+
+def _env(options: Entry) -> Sequence[tuple[str, str]]:
+    return tuple(options.get("env", {}).items())
+
+
+def _marked(text: str) -> str:
+    return REFERENCE.sub(lambda match: MARK if match[1] else "$", text)
+
+
+def _masked(text: str, parts: Sequence[Part]) -> str:
+    for part in reversed(parts):
+        text = text[: part.start] + "***" + text[part.end :]
+    return text
+
+
+def _quoted(word: str) -> str:
+    return word if word and "***" in word and " " not in word else shlex.quote(word)
