@@ -28,7 +28,8 @@ need_venv() {
     return 1
 }
 
-# make_venv EXTRAS: .venv with the project installed; again only when pyproject.toml or the Python has changed.
+# make_venv EXTRAS [lowest]: .venv with the project installed; again only when pyproject.toml or the Python has changed.
+# With "lowest" the project's own dependencies are the oldest that pyproject.toml allows, and the tools of the tests new.
 make_venv() {
     python=$(find_python) || return 1
     need_venv "$python" || return 1
@@ -41,6 +42,14 @@ make_venv() {
     # After an upgrade of the system's Python the old .venv still starts, but has no packages.
     "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         "$python" -m venv --clear "$VENV" || return 1
-    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e ".$1" || return 1
+    set -- "$@" ""
+    if [ "$2" = lowest ]; then
+        "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "uv>=0.8" || return 1
+        "$VENV/bin/uv" pip compile -q --resolution lowest-direct --python "$VENV/bin/python" --extra codings \
+            pyproject.toml -o "$VENV/lowest.txt" || return 1
+    else
+        : >"$VENV/lowest.txt"
+    fi
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c "$VENV/lowest.txt" -e ".$1" || return 1
     echo "$wanted" >"$stamp"
 }

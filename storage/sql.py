@@ -45,6 +45,7 @@ def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | 
     Raises QueryError for a statement that would write, for more than one, for an SQL error, for values that are too
     large, and past the time limit (also while rows are consumed); StorageError where there is no database.
     """
+    _refuse_what_is_no_text(query)
     reading = _Reading(path, query, params or {}, timeout_s)
     try:
         with errors_of(path):
@@ -54,6 +55,16 @@ def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | 
             yield Answer(columns, reading.rows())
     finally:
         reading.end()
+
+
+def _refuse_what_is_no_text(query: str) -> None:
+    """Raise QueryError for what SQLite's own functions do not take for a statement, and say nothing helpful about."""
+    if "\0" in query:
+        raise QueryError("the query has a NUL character in it; remove it")
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise QueryError("the query has bytes in it that are not UTF-8; write it in UTF-8") from None
 
 
 class _Reading:

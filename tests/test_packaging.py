@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,20 @@ def test_wheel_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> Non
     check = [str(venv / "bin/mcp-status"), "check", "--rest", "http://127.0.0.1:9/", "--db", "h.db", "--format", "csv"]
     done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, "connect_refused" in done.stdout) == (2, True), done.stderr
+
+
+def test_lock_has_every_package_that_is_named_with_hashes_and_no_place_to_get_it_from() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *(one for name in ("codings", "dev") for one in extras(project, name))]
+    wanted = {re.split(r"[>=;\[ ]", line)[0].lower().replace("_", "-").replace(".", "-") for line in named}
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==\S+.*\\\n +--hash=(sha256:[0-9a-f]{64})", lock, re.MULTILINE))
+    assert wanted - {"mcp-status-check"} - locked.keys() == set(), "run scripts/lock"
+    assert "://" not in lock
+
+
+def extras(project: dict[str, Any], name: str) -> list[str]:
+    found: list[str] = project["optional-dependencies"][name]
+    return found

@@ -303,6 +303,8 @@ def test_what_would_do_more_than_read_is_refused(path: Path, query: str, what: s
         ("select * from json_each('x')", "malformed JSON"),
         ("-- nothing", "the query is empty"),
         ("select 1; select 2", "one statement at a time"),
+        ("select '\0'", "the query has a NUL character in it; remove it"),
+        ("select '\udcff'", "the query has bytes in it that are not UTF-8; write it in UTF-8"),
     ],
 )
 def test_error_in_a_query_says_the_remedy(path: Path, query: str, message: str) -> None:
