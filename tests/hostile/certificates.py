@@ -29,7 +29,7 @@ HANDSHAKES: dict[str, tuple[Callable[[Peer], None], str]] = {
     "handshake that is begun and not ended": (_half_a_hello, "tls_handshake"),
     "handshake of endless records": (_endless_records, "tls_handshake"),
     "closes in the handshake": (_hang_up, "tls_handshake"),
-    "resets in the handshake": (Peer.reset, "tls_handshake connection_closed"),
+    "resets in the handshake": (Peer.reset, "tls_handshake connection_closed connect_failed"),
     "handshake never read": (lambda peer: time.sleep(5), "tls_handshake"),
 }
 """Fault -> what the server does with the bare connection, and the reasons that are true of it."""

@@ -1,6 +1,6 @@
 """The process that hostile servers run in: a port for each, and a trap that counts who calls it.
 
-As a program: the folder for certificates and the names of servers as JSON on standard input; prints
+As a program: the folder for certificates, the names of servers and the pause of floods as JSON on its input; prints
 {"ports": {name: port}, "trap": address}, then for each further line what the trap has seen; ends with its input.
 """
 
@@ -20,39 +20,65 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hostile import http, messages
 from hostile.kinds import KINDS, Hostile
-from hostile.peer import LONGEST_S, Peer
+from hostile.peer import LONGEST_S, PAUSE_S, Peer
 from servers_faults import certificates, self_signed
 
 
 class HostileFleet:
-    """A context manager: the servers of these names, in a process of their own."""
+    """A context manager: the servers of these names, the loud ones and the others in processes of their own."""
 
-    def __init__(self, names: Iterable[str], folder: Path) -> None:
-        self.names, self.folder = list(names), folder
-        command = [sys.executable, __file__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._say([str(folder), self.names])
-        said = self._line()
-        self.ports: dict[str, int] = said["ports"]
-        self.trap: str = said["trap"]
+    def __init__(self, names: Iterable[str], folder: Path, pause_s: float = PAUSE_S) -> None:
+        self.names = list(names)
+        self._houses = []
+        for number, loud in enumerate((True, False)):
+            own = folder / str(number)
+            own.mkdir()
+            self._houses.append(_House([name for name in self.names if KINDS[name].is_loud is loud], own, pause_s))
+        authorities = [(folder / str(number) / "ca.pem").read_text() for number in range(len(self._houses))]
+        (folder / "ca.pem").write_text("".join(authorities))
 
     def __enter__(self) -> HostileFleet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for house in self._houses:
+            house.end()
+
+    def configured(self) -> list[dict[str, Any]]:
+        """The servers' entries in a configuration."""
+        return [
+            KINDS[name].configured(house.ports.get(name, 0), house.trap)
+            for house in self._houses
+            for name in house.names
+        ]
+
+    def caught(self) -> list[str]:
+        """What the traps have seen until now: the first bytes of each connection."""
+        return [one for house in self._houses for one in house.caught()]
+
+
+class _House:
+    """One process of servers."""
+
+    def __init__(self, names: list[str], folder: Path, pause_s: float) -> None:
+        self.names = names
+        command = [sys.executable, __file__]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say([str(folder), names, pause_s])
+        said = self._line()
+        self.ports: dict[str, int] = said["ports"]
+        self.trap: str = said["trap"]
+
+    def end(self) -> None:
         try:
             self._process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
 
-    def configured(self) -> list[dict[str, Any]]:
-        """The servers' entries in a configuration."""
-        return [KINDS[name].configured(self.ports.get(name, 0), self.trap) for name in self.names]
-
     def caught(self) -> list[str]:
-        """What the trap has seen until now: the first bytes of each connection."""
         self._say(None)
         seen: list[str] = self._line()
         return seen
@@ -67,7 +93,9 @@ class HostileFleet:
         return json.loads(self._process.stdout.readline())
 
 
-def _serve(one: Hostile, listener: socket.socket, trap: str, contexts: Mapping[str, ssl.SSLContext]) -> None:
+def _serve(
+    one: Hostile, listener: socket.socket, trap: str, contexts: Mapping[str, ssl.SSLContext], pause_s: float
+) -> None:
     shared: dict[str, Any] = {}
 
     def connection(accepted: socket.socket) -> None:
@@ -78,7 +106,7 @@ def _serve(one: Hostile, listener: socket.socket, trap: str, contexts: Mapping[s
                 sock = contexts[one.certificate].wrap_socket(accepted, server_side=True)
             with sock:
                 assert one.behaviour is not None
-                one.behaviour(Peer(sock, listener.getsockname()[1], trap, shared))
+                one.behaviour(Peer(sock, listener.getsockname()[1], trap, pause_s, shared))
 
     while True:
         accepted, _ = listener.accept()
@@ -94,7 +122,10 @@ def _trapped(listener: socket.socket, seen: list[str]) -> None:
 
 
 def _main() -> None:
-    folder, names = json.loads(sys.stdin.readline())
+    folder, names, pause_s = json.loads(sys.stdin.readline())
+    if any(KINDS[name].is_loud for name in names):
+        http.prepare()
+        messages.prepare()
     contexts = {**certificates(Path(folder)), "self_signed": self_signed(Path(folder))}
     trap, seen = socket.create_server(("127.0.0.1", 0)), list[str]()
     threading.Thread(target=_trapped, args=(trap, seen), daemon=True).start()
@@ -109,7 +140,7 @@ def _main() -> None:
         ports[one.name] = listener.getsockname()[1]
         if one.behaviour is not None:
             listener.listen(128)
-            threading.Thread(target=_serve, args=(one, listener, address, contexts), daemon=True).start()
+            threading.Thread(target=_serve, args=(one, listener, address, contexts, pause_s), daemon=True).start()
     _tell({"ports": ports, "trap": address})
     while sys.stdin.readline():
         _tell(seen)

@@ -20,7 +20,7 @@ else:
 OK = b'{"status": "UP"}'
 _JSON = "Content-Type: application/json"
 _BLOCK = b"x" * 65536
-_BOMB_BYTES = 200_000_000
+_BOMB_BYTES = 50_000_000
 
 
 def after_request(*pieces: bytes, then: Callable[[Peer], None] | None = None) -> Behaviour:
@@ -41,9 +41,19 @@ def flooding(first: bytes, block: bytes) -> Behaviour:
     return after_request(first, then=lambda peer: peer.flood(block))
 
 
+_MADE: list[Callable[[], bytes]] = []
+
+
+def prepare() -> None:
+    """Make what takes a while before it is asked for."""
+    for made in _MADE:
+        made()
+
+
 def coded(coding: str, body: Callable[[], bytes]) -> Behaviour:
-    """A body in a content coding, made when it is asked for first: some take a while."""
+    """A body in a content coding; some take a while to make: see `prepare`."""
     made = cache(body)
+    _MADE.append(made)
     return lambda peer: peer.reply(made(), "200 OK", f"Content-Encoding: {coding}") if peer.asked() else None
 
 
@@ -76,7 +86,7 @@ def answering(body: bytes | Callable[[], bytes], status: str = "200 OK", *header
 
 WIRE: dict[str, tuple[Behaviour, str]] = {
     "closes at once": (lambda peer: None, "connection_closed"),
-    "resets at once": (Peer.reset, "connection_closed"),
+    "resets at once": (Peer.reset, "connection_closed connect_failed"),
     "silent, and never reads": (lambda peer: time.sleep(5), "first_byte_timeout"),
     "silent after the request": (after_request(then=Peer.stay), "first_byte_timeout"),
     "a byte a second of the head": (after_request(then=lambda peer: peer.drip(head("200 OK"))), "deadline"),
@@ -141,13 +151,13 @@ WIRE: dict[str, tuple[Behaviour, str]] = {
     "zstd bomb": (coded("zstd", lambda: bytes(zstd.compress(bytes(_BOMB_BYTES)))), "body_too_large"),
     "gzip that is cut off": (coded("gzip", lambda: gzip.compress(OK * 100)[:-12]), "decode"),
     "not the gzip it says": (coded("gzip", lambda: b"this is no gzip"), "decode"),
-    "redirects in a circle": (redirecting("{self}/again"), "redirect_blocked"),
-    "redirects to a metadata address": (
-        redirecting("http://169.254.169.254/latest/meta-data/", "307 Temporary Redirect"),
+    "redirects in a circle": (redirecting("{self}/again"), "redirect_blocked http_status"),
+    "redirects to a link-local address": (
+        redirecting("http://169.254.77.77/latest/meta-data/", "307 Temporary Redirect"),
         "redirect_blocked",
     ),
-    "redirects to an IPv6 name of a metadata address": (
-        redirecting("http://[::ffff:169.254.169.254]/latest/", "307 Temporary Redirect"),
+    "redirects to a link-local address written as IPv6": (
+        redirecting("http://[::ffff:169.254.77.77]/latest/", "307 Temporary Redirect"),
         "redirect_blocked",
     ),
     "redirects to a file": (redirecting("file:///etc/passwd", "307 Temporary Redirect"), "redirect_blocked"),

@@ -12,13 +12,19 @@ from hostile import certificates, http, mcp, messages, oauth, programs
 from hostile.messages import CANARY, said_to
 from hostile.peer import Behaviour
 
-DEADLINE_S = 2.0
+DEADLINE_S = 3.0
 START_S = 3.0
 """What a program gets on top of the deadline: an interpreter is started, on a machine that may be busy."""
 LATE_S = 0.5
 """What a verdict may take beyond the deadline."""
-FAIR = {"auth_required": "DEGRADED", "rate_limited": "DEGRADED", "mcp_schema_invalid": "DEGRADED", "healthy": "HEALTHY"}
-"""Reason -> its status; every other one is UNHEALTHY. ``healthy`` stands for no reason at all."""
+_FAIR = {
+    "healthy": {"HEALTHY"},
+    "auth_required": {"DEGRADED"},
+    "rate_limited": {"DEGRADED"},
+    "mcp_schema_invalid": {"DEGRADED"},
+    "mcp_invalid_result": {"UNHEALTHY", "DEGRADED"},
+}
+"""Reason -> statuses that go with it; every other one is UNHEALTHY. ``healthy`` stands for no reason at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,17 @@ class Hostile:
         return f"{self.way}: {self.fault}"
 
     @property
+    def is_loud(self) -> bool:
+        """Whether it keeps its process busy, so that others there would be late."""
+        return any(word in self.fault for word in ("endless", "without end", "bomb", "million", "00,000", "50,000"))
+
+    @property
     def kind(self) -> str:
         return "rest" if self.way.startswith("REST") else "mcp"
 
-    @property
-    def statuses(self) -> frozenset[str]:
-        """Those that go with its reasons."""
-        return frozenset(FAIR.get(reason, "UNHEALTHY") for reason in self.reasons)
+    def may_be(self, status: str, reason: str) -> bool:
+        """Whether this is a true verdict on it."""
+        return reason in self.reasons and status in _FAIR.get(reason, {"UNHEALTHY"})
 
     @property
     def bound_s(self) -> float:
@@ -65,7 +75,7 @@ class Hostile:
         if scheme == "https":
             own["tls"] = {"ca_file": "ca.pem"}  # from the folder of the configuration
         if self.way == "stdio":
-            own |= {"command": sys.executable, "args": [str(_PROGRAM), self.fault, trap], "transport": "stdio"}
+            own |= {"command": sys.executable, "args": ["-SE", str(_PROGRAM), self.fault, trap], "transport": "stdio"}
             own["shutdown_timeout"] = "200ms"
         else:
             own["url"] = f"{scheme}://127.0.0.1:{port}/{'health' if self.kind == 'rest' else 'mcp'}"
@@ -88,7 +98,7 @@ def _filled(value: Any, port: int, trap: str) -> Any:
 
 def _wire() -> Iterator[Hostile]:
     """Faults below what is spoken: for both kinds of probe, plain and over TLS."""
-    for way, options in (("REST", {}), ("MCP", {"transport": "streamable-http"})):
+    for way, options in (("REST", {}), ("MCP", {"transport": "streamable-http", "max_body": "1MiB"})):
         yield Hostile("refuses", way, frozenset({"connect_refused"}), None)
         for fault, (behaviour, reasons) in http.WIRE.items():
             said = {**options, "bearer": CANARY}
@@ -133,7 +143,8 @@ def _said() -> Iterator[Hostile]:
             yield Hostile(fault, "MCP", true, mcp.over_json(answer))
             yield Hostile(fault, "MCP stream", true, mcp.over_stream(answer))
             yield Hostile(fault, "HTTP+SSE", true, mcp.over_sse(answer), options={"transport": "sse"})
-            yield Hostile(fault, "stdio", true | _WAITS, None)
+            if fault in messages.OVER_STDIO:
+                yield Hostile(fault, "stdio", true | _WAITS, None)
 
 
 _WAITS = frozenset({"deadline"})

@@ -86,7 +86,7 @@ def over_sse(answer: Answer | None, fill: Fill | None = None, first: bytes | Non
 
 def _line(peer: Peer) -> None:
     peer.say(b"data: ")
-    peer.flood(b"y" * 1400, 0.0003)
+    peer.flood(b"y" * 1400, 40)
 
 
 def _ended_with_id(peer: Peer) -> None:
@@ -144,7 +144,7 @@ ENDPOINTS: dict[str, tuple[Behaviour, str]] = {
     "comments instead of the endpoint": (over_sse(None, STREAMS["comments without end"][0], b""), _ENDLESS),
     "line without end instead of the endpoint": (over_sse(None, _line, b""), _ENDLESS),
     "endpoint at another origin": (
-        over_sse(None, None, b"event: endpoint\ndata: http://169.254.169.254/latest/\n\n"),
+        over_sse(None, None, b"event: endpoint\ndata: http://169.254.77.77/latest/\n\n"),
         "redirect_blocked",
     ),
     "endpoint that is a file": (
@@ -157,7 +157,7 @@ ENDPOINTS: dict[str, tuple[Behaviour, str]] = {
     ),
     "endpoint with line breaks": (
         over_sse(None, None, b"event: endpoint\ndata: /a\ndata: HTTP/1.1\ndata: X-A: a\n\n"),
-        "mcp_invalid_result http_malformed redirect_blocked mcp_no_reply deadline",
+        "mcp_invalid_result http_malformed redirect_blocked mcp_no_reply deadline healthy",
     ),
 }
 """Fault of the first event of HTTP+SSE -> the server."""

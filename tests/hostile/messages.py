@@ -115,7 +115,7 @@ TOOL_LISTS: dict[str, tuple[Say, str]] = {
     ),
     "list of three million objects": (
         lambda message: raw(_objects(2_800_000))(message),
-        "body_too_large mcp_invalid_result mcp_pagination mcp_schema_invalid",
+        "body_too_large mcp_not_jsonrpc mcp_invalid_result mcp_pagination mcp_schema_invalid deadline",
     ),
     "not JSON": (lambda message: b"I beg your pardon?", "mcp_not_jsonrpc"),
     "JSON that is cut off": (lambda message: good(message)[:-20], "mcp_not_jsonrpc"),
@@ -127,7 +127,7 @@ TOOL_LISTS: dict[str, tuple[Say, str]] = {
     "tools that are numbers": (tools(1, None, "a"), "mcp_invalid_result"),
     "error that is a number": (raw(b'"error": 7'), "mcp_not_jsonrpc"),
     "error with a code of 400 digits": (raw(b'"error": {"code": 1' + b"0" * 400 + b', "message": "x"}'), _NOT_A_REPLY),
-    "error without an end of text": (lambda message: error(message, "x" * 3_000_000), "mcp_error"),
+    "error without an end of text": (lambda message: error(message, "x" * 3_000_000), "mcp_error deadline"),
     "reply to another request": (lambda message: good({**message, "id": 4711}), _NOT_A_REPLY),
     "id that is a list": (lambda message: good({**message, "id": [message["id"]]}), _NOT_A_REPLY),
     "batch of 200,000 replies to others": (
@@ -138,7 +138,10 @@ TOOL_LISTS: dict[str, tuple[Say, str]] = {
     "tool without anything": (tools({}), "mcp_schema_invalid"),
     "schema that is a number": (tools({"name": "a", "inputSchema": 7}), "mcp_schema_invalid"),
     "schema with types of its own": (tools(tool("a", properties={"x": {"type": ["a", 1]}})), "mcp_schema_invalid"),
-    "schema of 400 levels": (lambda message: raw(_deep_schema())(message), f"{_STRANGE} mcp_not_jsonrpc"),
+    "schema of 400 levels": (
+        lambda message: raw(_deep_schema())(message),
+        f"{_STRANGE} mcp_not_jsonrpc mcp_invalid_result",
+    ),
     "schema whose dialect is at an address": (tools(tool("a", **{"$schema": f"{TRAP}/draft-07/schema#"})), _STRANGE),
     "schema whose dialect is a file": (tools(tool("a", **{"$schema": "file:///etc/passwd?draft-07"})), _STRANGE),
     "schema with a reference to an address": (
@@ -153,10 +156,10 @@ TOOL_LISTS: dict[str, tuple[Say, str]] = {
     ),
     "50,000 tools": (
         lambda message: raw(_many(50_000))(message),
-        "healthy body_too_large mcp_invalid_result mcp_pagination",
+        "healthy body_too_large mcp_invalid_result mcp_pagination deadline",
     ),
-    "pages without end": (_page, "mcp_pagination deadline"),
-    "large pages without end": (_large_page, "mcp_pagination body_too_large deadline"),
+    "pages without end": (_page, "mcp_pagination deadline first_byte_timeout"),
+    "large pages without end": (_large_page, "mcp_pagination body_too_large deadline first_byte_timeout"),
     "the same cursor again": (tools(tool("a"), nextCursor="again"), "mcp_pagination"),
     "cursor of a megabyte": (tools(tool("a"), nextCursor="x" * 1_000_000), "mcp_pagination body_too_large"),
     "cursor that is a number": (tools(tool("a"), nextCursor=7), "mcp_pagination"),
@@ -183,6 +186,29 @@ INITIALIZE: dict[str, tuple[Say, str]] = {
     "initialize answered with nothing in it": (lambda message: result(message, {}), "mcp_version mcp_invalid_result"),
 }
 """Fault -> what is said to initialize."""
+
+
+OVER_STDIO = (
+    "JSON of 100,000 levels",
+    "list of three million objects",
+    "not JSON",
+    "JSON that is cut off",
+    "result and error",
+    "tools that are numbers",
+    "50,000 tools",
+    "large pages without end",
+    "the same cursor again",
+    "other tools with every check",
+    "terminal controls and markup in an error",
+    "version of a megabyte",
+)
+"""Faults that are asked over standard input and output as well: each is an interpreter to start."""
+
+
+def prepare() -> None:
+    """Make what takes a while before it is asked for."""
+    _many(50_000)
+    _objects(2_800_000)
 
 
 def said_to(fault: str, message: Message, faults: Mapping[str, tuple[Say, str]], method: str, trap: str) -> bytes:

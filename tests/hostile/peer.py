@@ -13,8 +13,8 @@ from typing import Any
 
 LONGEST_S = 8.0
 """No server goes on for longer than this on one connection; every deadline is far below."""
-PAUSE_S = 0.002
-"""Between two blocks of a flood: 64 KiB in this time is more than any check can take, and does not burn a core."""
+PAUSE_S = 0.05
+"""Between two blocks of 64 KiB of a flood, where many flood at once: together they are more than a worker can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Peer:
     port: int
     trap: str
     """Address that nobody has a reason to call, without a slash at its end."""
+    pause_s: float = PAUSE_S
+    """Between two blocks of a flood."""
     shared: dict[str, Any] = field(default_factory=dict)
     """What all connections of one server share."""
     unread: bytes = field(default=b"")
@@ -81,13 +83,13 @@ class Peer:
             self.say(bytes([byte]))
             time.sleep(1)
 
-    def flood(self, block: bytes | Callable[[int], bytes], pause_s: float = PAUSE_S) -> None:
-        """The block again and again; a function makes each from its number."""
-        until, number = time.monotonic() + LONGEST_S, 0
+    def flood(self, block: bytes, times: int = 1) -> None:
+        """The block again and again, so many times in a row between two pauses."""
+        until = time.monotonic() + LONGEST_S
         while time.monotonic() < until:
-            self.say(block if isinstance(block, bytes) else block(number))
-            number += 1
-            time.sleep(pause_s)
+            for _ in range(times):
+                self.say(block)
+            time.sleep(self.pause_s)
 
     def reset(self) -> None:
         """Let the close that follows be a reset."""

@@ -70,7 +70,7 @@ def _message(message: dict[str, object], times: int) -> bytes:
 
 _NOTE: dict[str, object] = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 50}}
 _REQUEST: dict[str, object] = {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {}}
-_ENDLESS = "deadline body_too_large mcp_not_jsonrpc mcp_no_reply"
+_ENDLESS = "deadline first_byte_timeout body_too_large mcp_not_jsonrpc mcp_no_reply"
 
 PROGRAMS: dict[str, tuple[Callable[[], None], str]] = {
     "silent": (lambda: time.sleep(60), "deadline first_byte_timeout mcp_no_reply"),
