@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from checker.errors import QueryError
 from reports import render
 
@@ -53,7 +51,7 @@ def _array(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What `render.json` makes of the list, record by record."""
     before = "[\n"
     for record in records:
-        text = orjson.dumps(record, option=orjson.OPT_INDENT_2, default=str).decode()
+        text = render.part_of_json(record)
         yield before + "  " + text.replace("\n", "\n  ")
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from reports.documents import iso
 from reports.tables import spelled_duration
+from reports.terminal import Table, Text
 from storage.cached import CategoryRow, EntryRow
 
 STATS_COLUMNS = (
@@ -52,7 +49,7 @@ def stats_document(row: CategoryRow) -> dict[str, Any]:
 
 def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> Table:
     """One line a category; ages in place of times."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in STATS_COLUMNS:
         header = name.removesuffix("_at").removesuffix("_s").replace("_", " ")
         table.add_column(header, justify="right" if name in _NUMBERS else "left", no_wrap=True)
@@ -82,7 +79,7 @@ def entry_document(row: EntryRow) -> dict[str, Any]:
 
 def entries_table(rows: Sequence[EntryRow], now_ms: int) -> Table:
     """One line an entry; ages in place of times."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in ("category", "key", "value", "created", "expires", "last used"):
         table.add_column(name, overflow="fold", no_wrap=name not in ("key", "value"))
     for row in rows:

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from checker.plain_text import markup
 from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Shape, Table
 from reports.show import words
-from reports.templating import clean
 from reports.ticks import clock
 
 LEVELS = {
@@ -66,7 +66,7 @@ def _writer(column: Column, heads: bool) -> Callable[[Any], str]:
             return f"{tag}{value:,}{end}"
         if isinstance(value, Insufficient):
             return f'<td class="few">{escape(words(column, value))}</td>'
-        full = clean(words(column, value))
+        full = markup(words(column, value))
         if heads and len(full) > MOST_LETTERS:
             return f'<th scope="row" title="{escape(full)}">{escape(full[: MOST_LETTERS - 1])}…{end}'
         said = escape(full)

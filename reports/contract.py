@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from checker.contract.change import Grade
 from reports.report import Column, Kind, Level, Report, Section, Table
 from reports.spread import Share, lagging, spread
-from storage.drift import Facts, Version, newest_facts, newest_versions, versions_since
+from storage.drift import Facts, Version, newest_facts, newest_versions, versions_not_kept, versions_since
 from storage.past import Past
 from storage.rollups.read import Period
 
 MOST_NAMED = 20
 """Servers that a version names."""
+MOST_CHANGES = 50
+"""Rows that changes of one server take; those of its newest versions are shown, the worst first."""
 _NAMED = 3
 _LEVELS = {Grade.BREAKING: Level.BAD, Grade.RISKY: Level.WARNING}
 
@@ -68,6 +70,16 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
         }
     )
     known = set(facts) | set(newest)
+    rows, more = _changes(past, drifted)
+    notes = [] if facts or not known else ["no raw row of this time tells tools and versions any more"]
+    gone, of_servers = versions_not_kept(past.connection, ids)
+    if gone:
+        notes.append(
+            f"{gone:,} versions of {of_servers} server{'' if of_servers == 1 else 's'} that changed very often are not "
+            "kept: of each the first and the latest are"
+        )
+    if more:
+        notes.append(f"{more:,} more changes are not listed: `mcp-status contract SERVER` has what is kept of a server")
     first_seen = len({one.server_id for one in versions if one.version == 1})
     return Report(
         name="contract",
@@ -77,7 +89,7 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
         since_ms=period.since_ms,
         until_ms=period.until_ms,
         sections=(
-            Section("changes", "Changes, the newest first", Table(CHANGES, _changes(past, drifted))),
+            Section("changes", "Changes, the newest first", Table(CHANGES, rows)),
             Section(
                 "servers", "Servers, the most drifted first", Table(SERVERS, _servers(past, drifted, facts, newest))
             ),
@@ -87,7 +99,7 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
         servers=len(past.servers),
         selection=selection,
         facts=[("MCP servers", str(len(known))), ("first seen", str(first_seen))],
-        notes=() if facts or not known else ("no raw row of this time tells tools and versions any more",),
+        notes=notes,
     )
 
 
@@ -113,19 +125,21 @@ def _level(drifted: Sequence[Version], known: int) -> Level:
     return next((level for grade, level in _LEVELS.items() if grade in grades), Level.GOOD)
 
 
-def _changes(past: Past, drifted: Sequence[Version]) -> list[list[object]]:
+def _changes(past: Past, drifted: Sequence[Version]) -> tuple[list[list[object]], int]:
+    """The rows, and how many changes have none: one server that changes all the time must not fill the list."""
     by_id = {server.id: server for server in past.servers}
-    return [
-        [
-            by_id[one.server_id].name,
-            by_id[one.server_id].group,
-            one.seen_at_ms,
-            one.version,
-            *(change.get(key) for key in ("grade", "kind", "item", "detail")),
+    rows: list[list[object]] = []
+    listed: Counter[int] = Counter()
+    for one in drifted:
+        server = by_id[one.server_id]
+        shown = one.changes[: MOST_CHANGES - listed[server.id]]
+        listed[server.id] += len(shown)
+        rows += [
+            [server.name, server.group, one.seen_at_ms, one.version]
+            + [change.get(key) for key in ("grade", "kind", "item", "detail")]
+            for change in shown
         ]
-        for one in drifted
-        for change in one.changes
-    ]
+    return rows, sum(one.breaking + one.risky + one.cosmetic for one in drifted) - len(rows)
 
 
 def _servers(
@@ -140,9 +154,8 @@ def _servers(
         if server.id not in facts and server.id not in newest:
             continue
         versions = theirs.get(server.id, [])
-        counts = Counter(change.get("grade") for one in versions for change in one.changes)
-        of_grade = [counts[grade.value] for grade in Grade]
-        worst = next((grade.value for grade in Grade if counts[grade.value]), None)
+        of_grade = [sum(getattr(one, grade.value) for one in versions) for grade in Grade]
+        worst = next((grade.value for grade, count in zip(Grade, of_grade, strict=True) if count), None)
         said = facts.get(server.id)
         row: list[object] = [
             server.name,

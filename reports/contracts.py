@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from checker.contract.canonical import KEYS
 from checker.contract.change import Change, Grade
+from checker.contract.outline import is_outline
+from checker.plain_text import shortened
 from reports.documents import iso
 from reports.tables import grade_text
+from reports.terminal import Table, Text
 from storage.queries import ContractRow
 
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
 
+MOST_ROWS = 50
+"""Of a table, unless all are asked for."""
 VERSION_COLUMNS = ("version", "seen_at", "run_id", "grade", "changes", "digest")
 CHANGE_COLUMNS = ("grade", "kind", "item", "detail")
 
@@ -31,30 +32,52 @@ def offer_title(row: ContractRow) -> str:
     return f"{row.server}: {named or 'no name'}, protocol {protocol}, version {row.version} of its contract"
 
 
-def offer_table(row: ContractRow) -> Table:
-    """One line for each thing that a server offers."""
+def kept_words(versions: Sequence[ContractRow]) -> Iterator[str]:
+    """What is not kept of a server's contract, and why."""
+    newest = versions[-1]
+    if newest.document and is_outline(newest.document):
+        size = (newest.contract_bytes or 0) / 1e6
+        yield f"contract of {size:.1f} MB: kept as digest and outline only, which say what has changed but not how"
+    elif not newest.document:
+        yield "contract known by its digest alone: it is not kept"
+    if (gone := newest.version - len(versions)) > 0:
+        yield (
+            f"changed {newest.version - 1:,} times: versions kept: the first and the latest {len(versions) - 1:,}; "
+            f"{gone:,} between them are not"
+        )
+
+
+def offered(row: ContractRow) -> int:
+    """How many things a server offers, as far as they are kept by name."""
+    return sum(len(items) for member in KEYS if isinstance(items := row.document.get(member), list))
+
+
+def offer_table(row: ContractRow, most: int | None = None) -> Table:
+    """One line for each thing that a server offers, for so many at most."""
     document = row.document
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in ("kind", "name"):
         table.add_column(name, no_wrap=name == "kind")
     table.add_column("description", overflow="fold")
-    for member, key in KEYS.items():
-        for item in document.get(member) or ():
-            if isinstance(item, dict):
-                said = " ".join(str(item.get("description") or "").split())
-                shown = said if len(said) <= 100 else said[:99] + "…"
-                table.add_row(_WORDS[member], Text(str(item.get(key))), Text(shown))
+    listed = [(member, item) for member in KEYS if isinstance(document.get(member), list) for item in document[member]]
+    for member, item in listed[:most]:
+        if isinstance(item, dict):
+            said = " ".join(str(item.get("description") or "")[:1000].split())
+            shown = said if len(said) <= 100 else said[:99] + "…"
+            table.add_row(_WORDS[member], shortened(str(item.get(KEYS[member])), 200), shown)
     return table
 
 
-def versions_table(versions: Sequence[ContractRow]) -> Table:
-    """One line a version, the newest first."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="versions", title_justify="left")
+def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> Table:
+    """One line a version, the newest first, for so many at most."""
+    table = Table(title="versions")
     for name in ("version", "seen at", "run", "grade", "changes", "digest"):
         table.add_column(name, justify="right" if name in ("version", "run") else "left")
-    for row in reversed(versions):
+    for row in list(reversed(versions))[:most]:
         kinds = Counter(change["kind"] for change in row.changes)
         told = ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in kinds.items())
+        if more := sum(row.change_counts.values()) - len(row.changes):
+            told += f", {more:,} more"
         table.add_row(
             str(row.version), iso(row.seen_at_ms), str(row.run_id), grade_text(row.grade), Text(told), row.digest[:12]
         )
@@ -63,12 +86,12 @@ def versions_table(versions: Sequence[ContractRow]) -> Table:
 
 def version_row(row: ContractRow) -> tuple[Any, ...]:
     """A version under `VERSION_COLUMNS`."""
-    return row.version, iso(row.seen_at_ms), row.run_id, row.grade, len(row.changes), row.digest
+    return row.version, iso(row.seen_at_ms), row.run_id, row.grade, sum(row.change_counts.values()), row.digest
 
 
 def changes_table(changes: Sequence[Change]) -> Table:
     """One line a change."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in ("grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
     table.add_column("what", overflow="fold")

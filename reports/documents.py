@@ -130,6 +130,7 @@ def contract_document(row: ContractRow) -> dict[str, Any]:
         "run_id": row.run_id,
         "digest": row.digest,
         "grade": row.grade,
+        "change_counts": dict(row.change_counts),
         "changes": [dict(change) for change in row.changes],
     }
 

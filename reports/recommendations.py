@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from reports import report as report_model
 from reports.documents import iso
 from reports.rules import FEWEST_RUNS, RULES, Facts, Recommendation
+from reports.terminal import Table, Text
 from storage.evidence import Evidence
 
 COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
@@ -98,7 +95,7 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
 
 def recommendations_table(found: Sequence[Recommendation]) -> Table:
     """One line a recommendation."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in COLUMNS:
         table.add_column(name, no_wrap=name in ("severity", "setting"), overflow="fold")
     for one in found:

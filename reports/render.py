@@ -9,18 +9,23 @@ from typing import Any
 
 import orjson
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from checker import plain_text
 
 
 def ndjson(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """One JSON object a line."""
     for record in records:
-        yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE, default=str).decode()
+        yield _dumped(record, orjson.OPT_APPEND_NEWLINE)
 
 
 def json(document: Any) -> str:
     """One indented JSON document."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str).decode()
+    return _dumped(document, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def part_of_json(record: Any) -> str:
+    """A value as `json` has it, without a line end: to be put into an array that is written as it is read."""
+    return _dumped(record, orjson.OPT_INDENT_2)
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
@@ -45,7 +50,22 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list | tuple):
-        return orjson.dumps(value, default=str).decode()
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+        return plain_text.csv_cell(_dumped(value, 0))
+    return plain_text.csv_cell(value) if isinstance(value, str) else value
+
+
+def _dumped(value: Any, option: int) -> str:
+    """JSON that is safe to print; broken Unicode, which JSON cannot hold, is replaced."""
+    try:
+        text = orjson.dumps(value, option=option, default=str)
+    except TypeError:
+        text = orjson.dumps(_storable(value), option=option, default=str)
+    return plain_text.json_text(text.decode())
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain_text.storable(value, len(value))
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list | tuple) else value

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as TextTable
-from rich.text import Text
-
 from reports import render
 from reports.documents import iso
 from reports.report import Column, Insufficient, Kind, Level, Report, Section
-from reports.tables import COLOURS, console
+from reports.tables import COLOURS
+from reports.terminal import Console, Text, console
+from reports.terminal import Table as TextTable
 
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""
@@ -170,7 +167,7 @@ def number(value: float) -> str:
 def text_table(section: Section) -> TextTable:
     """The table of a section for people; it must have one."""
     assert section.table is not None  # noqa: S101 # for the type checker
-    table = TextTable(box=SIMPLE_HEAD, pad_edge=False)
+    table = TextTable()
     for place, column in enumerate(section.table.columns):
         right = column.kind in _RIGHT
         label = f"{column.label} {column.unit}".strip()

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TextIO
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from checker.model import ProbeResult
 from reports.documents import counts, iso
+from reports.terminal import Table, Text, console
 from storage.queries import CheckRow, ContractRow, RunRow
+
+__all__ = ["console"]
 
 COLOURS = {
     **{"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"},
     **{"PASSED": "green", "FAILED": "red bold", "GOOD": "green", "BAD": "red bold"},
 }
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
+MOST_CHANGES, MOST_OF_A_SERVER = 100, 20
+"""Changes of contracts that the table of a run has, in all and of one server."""
+_MOST_NAMED = 20
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
-_WIDTH_WITHOUT_TERMINAL = 160
-
-
-def console(stream: TextIO) -> Console:
-    """A console on the stream; where it is no terminal, wide enough that nothing is cut off in a log."""
-    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=stream, highlight=False, width=width, soft_wrap=False)
 
 
 def checks_table(checks: Sequence[CheckRow]) -> Table:
     """One line a server, the worst first."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for name in ("server", "status"):
         table.add_column(name, no_wrap=True)
     table.add_column("score", justify="right")
@@ -57,7 +52,7 @@ def checks_table(checks: Sequence[CheckRow]) -> Table:
 
 def history_table(checks: Sequence[CheckRow]) -> Table:
     """One line a check, in the order given, in local time."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     table.add_column("when", no_wrap=True)
     table.add_column("run", justify="right")
     table.add_column("status", no_wrap=True)
@@ -79,13 +74,16 @@ def history_table(checks: Sequence[CheckRow]) -> Table:
 
 
 def changes_table(versions: Sequence[ContractRow]) -> Table:
-    """One line a change of what MCP servers offer."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="changed contracts", title_justify="left")
+    """One line a change of what MCP servers offer: of each server and in all no more than a reader takes in."""
+    table = Table(title="changed contracts")
     for name in ("server", "version", "grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
     table.add_column("what", overflow="fold")
+    left = MOST_CHANGES
     for row in versions:
-        for change in row.changes:
+        shown = row.changes[: min(MOST_OF_A_SERVER, left)]
+        left -= len(shown)
+        for change in shown:
             table.add_row(
                 Text(row.server),
                 str(row.version),
@@ -97,6 +95,21 @@ def changes_table(versions: Sequence[ContractRow]) -> Table:
     return table
 
 
+def changes_left_out(versions: Sequence[ContractRow]) -> Iterator[str]:
+    """For each server of which `changes_table` does not show all: how many more there are, and what shows them."""
+    left = MOST_CHANGES
+    for place, row in enumerate(versions):
+        shown = min(MOST_OF_A_SERVER, left, len(row.changes))
+        left -= shown
+        if more := sum(row.change_counts.values()) - shown:
+            of = ", ".join(f"{count:,} {grade}" for grade, count in row.change_counts.items() if count)
+            command = shlex.join(["mcp-status", "contract", "diff", row.server, str(row.version - 1), str(row.version)])
+            yield f"{row.server}: and {more:,} more ({of} in all): {command} --all"
+        if place == _MOST_NAMED and place + 1 < len(versions):
+            yield f"and of {len(versions) - place - 1:,} more servers"
+            return
+
+
 def grade_text(grade: str | None) -> Text:
     """The grade of a change in its colour; nothing where there is none."""
     return Text(grade or "", style=_GRADES.get(grade or "", ""))
@@ -104,7 +117,7 @@ def grade_text(grade: str | None) -> Text:
 
 def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Any rows."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table()
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:

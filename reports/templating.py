@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -12,23 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from checker.plain_text import markup
 from checker.version import VERSION
 from reports.palette import DARK, LIGHT, variables
 from reports.show import duration, per_cent, when
 from reports.strips import gaps
 
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Characters that neither HTML nor UTF-8 may hold."""
-
 
 def render(template: str, **values: Any) -> str:
     """The template with these values."""
     return _environment().get_template(template).render(**values)
-
-
-def clean(text: str) -> str:
-    """The text with a replacement character for each that a page may not hold."""
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def stamp(at_ms: float) -> str:
@@ -83,7 +75,6 @@ def _hash(text: str) -> str:
 
 def _fit(value: Any) -> Any:
     """What a template prints, cleaned; markup stays markup."""
-    if isinstance(value, str) and _UNFIT.search(value):
-        cleaned = clean(value)
-        return Markup(cleaned) if isinstance(value, Markup) else cleaned  # noqa: S704 # it was
-    return value
+    if isinstance(value, Markup):
+        return Markup(markup(str(value)))  # noqa: S704 # it was
+    return markup(value) if isinstance(value, str) else value

@@ -24,6 +24,8 @@ _KEEP = """insert into cache_entries (category, key, value, created_at_ms, expir
 """Written out, because there is one for each check: a Core statement takes four times as long."""
 _OF_THEIR_OWN = {RESULTS, CONFIG}
 """Categories whose keys are no endpoints and no hosts."""
+_MOST_LETTERS = 64 * 1024
+"""Of a key and its value, of what is remembered of a server."""
 _USE_STEP_MS = 60_000
 """A use is noted once a minute: which entry was used last is not worth writing all of them in every run."""
 _LAST_USE = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
@@ -44,9 +46,16 @@ def categories(connection: Connection) -> list[str]:
 
 
 def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
-    """Write entries; a newer one takes the place of the one under the same key."""
-    if rows := [_values(entry) for entry in entries]:
+    """Write entries; a newer one takes the place of the one under the same key.
+
+    One that is larger than anything that is worth remembering of a server is left out.
+    """
+    if rows := [_values(entry) for entry in entries if _is_small(entry)]:
         connection.exec_driver_sql(_KEEP, rows)
+
+
+def _is_small(entry: CacheEntry) -> bool:
+    return entry.category in _OF_THEIR_OWN or len(entry.value) + len(entry.key) <= _MOST_LETTERS
 
 
 def recall(connection: Connection, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:

@@ -1,17 +1,51 @@
-"""Contracts of MCP servers as they are written: a version when the digest is another, with what has changed."""
+"""Contracts of MCP servers as they are written: a version when the digest is another, with what has changed.
+
+What one server can make the history keep is bounded. A contract above `MOST_BYTES` is kept as its outline; of the
+changes of a version the worst `MOST_CHANGES` are listed and all are counted; and of a server with more than
+`MOST_VERSIONS` versions, or with more than `MOST_BYTES_OF_A_SERVER`, the first one and the newest stay. Numbers of
+versions go on, so what is missing is seen.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, text
 
-from checker.contract.changes import diff, worst
+from checker.contract.canonical import dumps
+from checker.contract.change import Change, Grade
+from checker.contract.changes import worst
+from checker.contract.outline import compared, outline
+from checker.model import ContractSnapshot
 from storage.rows import insert_new
 from storage.tables import contract_versions, contracts
+
+MOST_BYTES = 2 * 1024**2
+"""Of a contract's canonical text that is kept whole; what real servers offer takes some hundred kilobytes at most."""
+MOST_CHANGES = 200
+"""Of a version that are listed, the worst first."""
+MOST_VERSIONS = 100
+"""Of a server."""
+MOST_BYTES_OF_A_SERVER = 16 * 1024**2
+"""Of all versions of a server, with their documents."""
+FEWEST_VERSIONS = 3
+"""The first and the two newest stay, whatever they take."""
+
+_LOST = "the version before is not kept any more, so what has changed is not known"
+_VERSIONS = text(
+    """select v.version, v.digest, length(v.changes) as own_bytes, coalesce(c.document_bytes, 0) as document_bytes
+    from contract_versions v left join contracts c on c.digest = v.digest
+    where v.server_id = :server order by v.version"""
+)
+_ORPHANS = text(
+    "delete from contracts where digest in :digests and not exists "
+    "(select 1 from contract_versions v where v.digest = contracts.digest)"
+).bindparams(bindparam("digests", expanding=True))
 
 
 class Seen(NamedTuple):
@@ -30,8 +64,10 @@ class Versions:
 
     def load(self, connection: Connection) -> None:
         """Read the newest versions of all servers."""
-        columns = select(contract_versions.c.server_id, contract_versions.c.version, contract_versions.c.digest)
-        rows = connection.execute(columns.order_by(contract_versions.c.version))
+        newest = select(
+            contract_versions.c.server_id, func.max(contract_versions.c.version), contract_versions.c.digest
+        )  # the digest is of the row that has the greatest version (sqlite.org/lang_select.html, bare columns)
+        rows = connection.execute(newest.group_by(contract_versions.c.server_id))
         self._newest = {server_id: (version, digest) for server_id, version, digest in rows}
 
     def note(self, connection: Connection, run_id: int, seen: Iterable[Seen]) -> None:
@@ -43,6 +79,9 @@ class Versions:
         self._newest |= _newest(connection, [one.server_id for one in others])
         rows = [row for one in others if (row := self._changed(connection, one)) is not None]
         insert_new(connection, contract_versions, [{**row, "run_id": run_id} for row in rows])
+        for row in rows:
+            if row["version"] > FEWEST_VERSIONS:
+                _limit(connection, row["server_id"])
 
     def _changed(self, connection: Connection, seen: Seen) -> dict[str, Any] | None:
         """The row of the new version; None where there is none."""
@@ -50,28 +89,84 @@ class Versions:
         if before == seen.digest:
             return None
         self._newest[seen.server_id] = version + 1, seen.digest
-        changes = () if before is None else diff(_document(connection, before), _document(connection, seen.digest))
+        changes = () if before is None else _changes(connection, before, seen.digest)
+        counts = Counter(change.grade for change in changes)
         return {
             "server_id": seen.server_id,
             "version": version + 1,
             "seen_at_ms": seen.at_ms,
             "digest": seen.digest,
-            "grade": worst(change.grade for change in changes) if changes else None,
-            "changes": orjson.dumps([asdict(change) for change in changes]).decode(),
+            "grade": worst(counts) if changes else None,
+            **{grade.value: counts[grade] for grade in Grade},
+            "changes": orjson.dumps([asdict(change) for change in changes[:MOST_CHANGES]]).decode(),
         }
+
+
+def keep_contracts(connection: Connection, snapshots: Iterable[ContractSnapshot]) -> None:
+    """Write contracts that are not there yet, each whole or as its outline."""
+    insert_new(connection, contracts, [_row(one) for one in snapshots])
+
+
+def read_document(stored: str | None) -> dict[str, Any]:
+    """A stored contract or outline; an empty one where it is not kept."""
+    if stored is None:
+        return {}
+    try:
+        return dict(orjson.loads(stored))
+    except orjson.JSONDecodeError:  # broken Unicode, which servers may send as escapes and orjson refuses
+        return dict(json.loads(stored))
+
+
+def drop_versions(connection: Connection, server_id: int, versions: Sequence[int]) -> int:
+    """Drop these versions of a server, and the documents that nobody else has; gives how many versions went."""
+    of_these = text("delete from contract_versions where server_id = :server and version = :version returning digest")
+    values = ({"server": server_id, "version": version} for version in versions)
+    digests = [digest for one in values for digest in connection.scalars(of_these, one).all()]
+    if digests:
+        connection.execute(_ORPHANS, {"digests": sorted(set(digests))})
+    return len(digests)
+
+
+def _limit(connection: Connection, server_id: int) -> None:
+    """Drop the oldest versions but the first, until few enough are left and they are small enough."""
+    rows = connection.execute(_VERSIONS, {"server": server_id}).all()
+    documents = {row.digest: row.document_bytes for row in rows}
+    size, count, dropped = sum(documents.values()) + sum(row.own_bytes for row in rows), len(rows), []
+    users = Counter(row.digest for row in rows)
+    for row in rows[1 : 1 - FEWEST_VERSIONS]:
+        if size <= MOST_BYTES_OF_A_SERVER and count <= MOST_VERSIONS:
+            break
+        dropped.append(row.version)
+        count -= 1
+        users[row.digest] -= 1
+        size -= row.own_bytes + (0 if users[row.digest] else row.document_bytes)
+    drop_versions(connection, server_id, dropped)
+
+
+def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
+    document, size = snapshot.document, len(snapshot.document.encode())
+    if size > MOST_BYTES:
+        document = dumps(outline(read_document(document))).decode()
+    kept = len(document.encode())
+    return {"digest": snapshot.digest, "document": document, "contract_bytes": size, "document_bytes": kept}
+
+
+def _changes(connection: Connection, before: str, after: str) -> Sequence[Change]:
+    old, new = (_stored(connection, digest) for digest in (before, after))
+    if old is None or new is None:
+        return [Change.of("server", "other_changed", Grade.RISKY, _LOST)]
+    return compared(read_document(old), read_document(new))
+
+
+def _stored(connection: Connection, digest: str) -> str | None:
+    return connection.scalar(select(contracts.c.document).where(contracts.c.digest == digest))
 
 
 def _newest(connection: Connection, server_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Number and digest of the newest version of these servers, as far as they have one."""
     listed = func.json_each(orjson.dumps(server_ids).decode()).table_valued("value")
-    columns = select(contract_versions.c.server_id, contract_versions.c.version, contract_versions.c.digest)
+    newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version), contract_versions.c.digest)
     rows = connection.execute(
-        columns.where(contract_versions.c.server_id.in_(select(listed.c.value))).order_by(contract_versions.c.version)
+        newest.where(contract_versions.c.server_id.in_(select(listed.c.value))).group_by(contract_versions.c.server_id)
     )
     return {server_id: (version, digest) for server_id, version, digest in rows}
-
-
-def _document(connection: Connection, digest: str) -> dict[str, object]:
-    """The contract behind a digest; an empty one where it has been pruned."""
-    text = connection.scalar(select(contracts.c.document).where(contracts.c.digest == digest))
-    return {} if text is None else dict(orjson.loads(text))

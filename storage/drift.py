@@ -35,7 +35,11 @@ class Version:
     grade: str | None
     """The worst of the changes; None for the first version and for changes that do not count."""
     changes: Sequence[dict[str, Any]]
-    """Against the version before, each with kind, grade, item and detail."""
+    """Against the version before, each with kind, grade, item and detail; the worst 200."""
+    breaking: int
+    """How many changes there are of this grade, as of the others."""
+    risky: int
+    cosmetic: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ def versions_since(connection: Connection, servers: Sequence[int], since_ms: int
         contract_versions.c.seen_at_ms.desc(), contract_versions.c.server_id, contract_versions.c.version.desc()
     )
     return [
-        Version(server_id, version, run_id, seen_at_ms, grade, orjson.loads(changes))
-        for server_id, version, run_id, seen_at_ms, grade, changes in connection.execute(newest).all()
+        Version(server_id, version, run_id, seen_at_ms, grade, orjson.loads(changes), *counts)
+        for server_id, version, run_id, seen_at_ms, grade, changes, *counts in connection.execute(newest).all()
     ]
 
 
@@ -71,6 +75,14 @@ def newest_versions(connection: Connection, servers: Sequence[int]) -> dict[int,
     newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version))
     of_these = newest.where(contract_versions.c.server_id.in_(servers)).group_by(contract_versions.c.server_id)
     return {server: int(version) for server, version in connection.execute(of_these)}
+
+
+def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[int, int]:
+    """How many versions of these servers' contracts are not kept any more, and of how many servers."""
+    number, kept = func.max(contract_versions.c.version), func.count()
+    of_these = select((number - kept).label("gone")).where(contract_versions.c.server_id.in_(servers))
+    gone = [int(one) for one in connection.scalars(of_these.group_by(contract_versions.c.server_id)) if one]
+    return sum(gone), len(gone)
 
 
 def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, Facts]:

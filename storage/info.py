@@ -15,6 +15,7 @@ from storage.sqlite import errors_of, reading_connection, wal_is_safe
 from storage.tables import (
     cache_entries,
     checks,
+    contract_versions,
     contracts,
     day_outcomes,
     hour_outcomes,
@@ -25,9 +26,15 @@ from storage.tables import (
 )
 
 _COUNTED = (
-    *(runs, servers, checks, probes, hour_outcomes, day_outcomes, incidents, contracts, cache_entries),
-    *(bench_runs, bench_slots),
+    *(runs, servers, checks, probes, hour_outcomes, day_outcomes, incidents, contracts, contract_versions),
+    *(cache_entries, bench_runs, bench_slots),
 )
+_DROPPED = {
+    "contracts_as_outline": "select count(*) from contracts where document_bytes < contract_bytes",
+    "contract_versions_not_kept": """select coalesce(sum(gone), 0) from (
+        select max(version) - count(*) as gone from contract_versions group by server_id)""",
+}
+"""What servers have offered that was too much to be kept (storage/contracts.py)."""
 _SPANS = {
     "checks_since": "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)",
     "hours_since": "select min(slot) * 3600000 from hour_outcomes",
@@ -48,6 +55,7 @@ def database_info(path: Path) -> dict[str, Any]:
     try:
         with errors_of(path):
             counts = {f"rows_{table.name}": _count(connection, table) for table in _COUNTED}
+            dropped = {name: int(connection.execute(query).fetchone()[0]) for name, query in _DROPPED.items()}
             version = connection.execute("select max(version) from schema_migrations").fetchone()[0]
             spans = {name: _time(connection.execute(query).fetchone()[0]) for name, query in _SPANS.items()}
             pages, free, page_bytes = (
@@ -68,6 +76,7 @@ def database_info(path: Path) -> dict[str, Any]:
         "sqlite_driver": library.__name__.partition(".")[0],
         "wal_is_safe": wal_is_safe(tuple(library.sqlite_version_info)),
         **counts,
+        **dropped,
         **spans,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 from checker.errors import StorageError, UsageError
 from checker.measures import RunMeasures
 from checker.model import McpFacts, ProbeResult, Stages
+from storage.contracts import read_document
 from storage.measures import measures_of
 from storage.rollups import marks
 from storage.schema import NEWEST, migrate
@@ -34,6 +35,7 @@ from storage.tables import (
 )
 
 _WAIT_S = 10.0
+_GRADES = ("breaking", "risky", "cosmetic")
 _STAGES = tuple(stage.name for stage in fields(Stages))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
 
@@ -92,8 +94,13 @@ class ContractRow:
     grade: str | None
     """The worst of the changes; None for the first version."""
     changes: tuple[dict[str, str], ...]
-    """Each with kind, grade, item and detail."""
+    """Each with kind, grade, item and detail: at most 200, the worst first."""
+    change_counts: Mapping[str, int]
+    """How many changes there are of each grade."""
     document: dict[str, Any]
+    """The contract, or its outline where it is too large; empty where it is not kept."""
+    contract_bytes: int | None
+    """Of the contract's canonical text, whether or not all of it is kept."""
 
 
 class History:
@@ -193,7 +200,9 @@ class History:
                     digest=row.digest,
                     grade=row.grade,
                     changes=tuple(orjson.loads(row.changes)),
-                    document={} if row.document is None else orjson.loads(row.document),
+                    change_counts={grade: getattr(row, grade) for grade in _GRADES},
+                    document=read_document(row.document),
+                    contract_bytes=row.contract_bytes,
                 )
                 for row in self._connection.execute(found)
             ]
@@ -272,7 +281,7 @@ _CHECK_SELECT = select(checks, servers.c.name, servers.c.group_name, servers.c.t
     servers, servers.c.id == checks.c.server_id
 )
 _CONTRACT_SELECT = (
-    select(contract_versions, servers.c.name, contracts.c.document)
+    select(contract_versions, servers.c.name, contracts.c.document, contracts.c.contract_bytes)
     .join(servers, servers.c.id == contract_versions.c.server_id)
     .outerjoin(contracts, contracts.c.digest == contract_versions.c.digest)
 )

@@ -9,6 +9,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text, update
 
 from checker.limits import Keep
+from storage import heaviest
 from storage.bench import prune as bench_prune
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs
@@ -82,12 +83,17 @@ def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
 
 
 def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Step]:
-    """Drop the oldest day of raw rows or, where only today is left, of hour buckets, if the database is too large.
+    """What to drop if the database is too large: from the servers that most is kept of, then from all.
 
-    After these go load tests, the oldest first; baselines stay.
+    Versions of contracts and texts go first, of servers that have far more of them than others. Then goes the oldest
+    day of raw rows or, where only today is left, of hour buckets. After these go load tests, the oldest first;
+    baselines stay.
     """
-    if used_bytes(connection) <= most_bytes:
+    excess_bytes = used_bytes(connection) - most_bytes
+    if excess_bytes <= 0:
         return []
+    if found := heaviest.steps(connection, excess_bytes):
+        return found
     today_ms = now_ms // DAY_MS * DAY_MS
     oldest_ms = marks(connection).raw_from_ms
     if oldest_ms < today_ms:
@@ -113,6 +119,15 @@ def used_bytes(connection: Connection) -> int:
         for name in ("page_count", "freelist_count", "page_size")
     )
     return (pages - free) * size
+
+
+def drop_unused(connection: Connection, pruned: Pruned) -> None:
+    """Drop addresses, facts of MCP servers and contracts that no row refers to any more."""
+    for table, column in (("mcp_facts", "mcp_facts_id"), ("urls", "url_id")):
+        unused = f"delete from {table} where id not in (select {column} from probes where {column} is not null)"  # noqa: S608 # our names
+        pruned.add(table, connection.execute(text(unused)).rowcount)
+    orphans = "delete from contracts where digest not in (select digest from contract_versions)"
+    pruned.add("contracts", connection.execute(text(orphans)).rowcount)
 
 
 def _cutoff(connection: Connection, wanted_ms: int) -> int:

@@ -164,7 +164,21 @@ def _benchmarks(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks)
+def _sizes(connection: Connection) -> None:
+    """Version 6: what contracts take, how many changes a version has of each grade."""
+    _drop_views(connection)
+    for column in ("contract_bytes integer", "document_bytes integer"):
+        connection.exec_driver_sql(f"alter table contracts add column {column}")
+    connection.exec_driver_sql("update contracts set document_bytes = length(cast(document as blob))")
+    connection.exec_driver_sql("update contracts set contract_bytes = document_bytes")
+    for grade in ("breaking", "risky", "cosmetic"):
+        connection.exec_driver_sql(f"alter table contract_versions add column {grade} integer not null default '0'")
+        counted = f"(select count(*) from json_each(changes) where json_extract(value, '$.grade') = '{grade}')"  # noqa: S608 # our words
+        connection.exec_driver_sql(f"update contract_versions set {grade} = {counted}")  # noqa: S608 # our words
+    connection.exec_driver_sql("create index contract_versions_by_digest on contract_versions (digest)")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)

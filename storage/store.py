@@ -19,9 +19,10 @@ from checker.errors import StorageError
 from checker.limits import Keep
 from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
+from checker.plain_text import storable
 from storage import cache, retention
 from storage.breakers import Breakers
-from storage.contracts import Seen, Versions
+from storage.contracts import Seen, Versions, keep_contracts
 from storage.retention import Pruned
 from storage.rollups import marks
 from storage.rows import insert_new, insert_or_update
@@ -30,7 +31,6 @@ from storage.sqlite import errors_of, writing_engine
 from storage.tables import (
     FACTS,
     checks,
-    contracts,
     mcp_facts,
     probes,
     run_alerts,
@@ -43,12 +43,17 @@ from storage.tables import (
     servers,
     urls,
 )
+from storage.upkeep import give_back
 
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url"))
 _NAMED_AT_ONCE = 500
 _STAGES = tuple(field.name for field in fields(Stages))
 _PROBE_COLUMNS = (*_PROBE_FIELDS, *_STAGES)
+_SAID = {"detail": 1000, "stderr_tail": 8000, "auth_metadata_url": 2000, "earlier_reasons": 1000}
+"""Column of a probe that may hold what a server has said -> the most characters of it that are kept."""
+_MOST_OF_A_FACT = 20_000
+_MOST_OF_AN_ADDRESS = 4000
 _check_values = attrgetter(*_CHECK_FIELDS)
 _probe_values = attrgetter(*_PROBE_FIELDS, *(f"stages.{name}" for name in _STAGES))
 
@@ -120,7 +125,7 @@ class Store:
             ]
             insert_new(connection, probes, probe_rows)
             marks.note_written(connection, run_id, {row["server_id"]: row["started_at_ms"] for row in rows})
-            insert_new(connection, contracts, [asdict(one) for one in batch.contracts])
+            keep_contracts(connection, batch.contracts)
             self._note_contracts(connection, run_id, batch)
             cache.keep(connection, batch.cache_entries)
         return added
@@ -183,7 +188,9 @@ class Store:
         return folded
 
     def prune(self, keep: Keep, now_ms: int, note: Callable[[int, int], None] | None = None) -> Pruned:
-        """Drop what is older than it is kept and, where the database is too large, the oldest of the rest.
+        """Drop what is older than it is kept and, where the database is too large, more (`retention.size_steps`).
+
+        Of a file that is larger than the database may be free pages are given back to the disk.
 
         ``note`` is told how many steps of how many are done. Each step is a transaction: a killed one leaves nothing
         half done.
@@ -206,6 +213,12 @@ class Store:
             if not planned:
                 break
             do(planned)
+        if pruned.rows:
+            with self.transaction() as connection:
+                retention.drop_unused(connection, pruned)
+            self._facts_ids, self._url_ids = {}, {}
+        if keep.max_size is not None:
+            give_back(self.path, keep.max_size)
         return pruned
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
@@ -276,6 +289,8 @@ class Store:
         row = dict(zip(_CHECK_FIELDS, _check_values(check), strict=True))
         # as the driver binds them
         row |= {"status": str(check.status), "suspect": int(check.suspect), "maintenance": int(check.maintenance)}
+        if check.detail is not None:
+            row["detail"] = storable(check.detail, _SAID["detail"])
         return {"server_id": self._server_ids[check.server], "run_id": run_id, **row}
 
     def _probe_row(
@@ -284,6 +299,7 @@ class Store:
         row = dict(zip(_PROBE_COLUMNS, _probe_values(probe), strict=True))
         row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
+        row |= {name: storable(text, most) for name, most in _SAID.items() if (text := row[name]) is not None}
         row["url_id"] = None if probe.url is None else self._url_ids[probe.url]
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row
@@ -300,17 +316,24 @@ class Store:
     def _learn_urls(self, connection: Connection, batch: Batch) -> None:
         """Know the ids of the batch's addresses; those that are new are stored."""
         found = {probe.url for check in batch.checks for probe in check.probes if probe.url is not None}
-        new = list(found - self._url_ids.keys())
-        insert_new(connection, urls, [{"url": url} for url in new])
-        for low in range(0, len(new), _NAMED_AT_ONCE):
-            some = select(urls.c.url, urls.c.id).where(urls.c.url.in_(new[low : low + _NAMED_AT_ONCE]))
-            self._url_ids |= {row.url: row.id for row in connection.execute(some)}
+        new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found - self._url_ids.keys()}
+        kept = list(dict.fromkeys(new.values()))
+        insert_new(connection, urls, [{"url": url} for url in kept])
+        ids: dict[str, int] = {}
+        for low in range(0, len(kept), _NAMED_AT_ONCE):
+            some = select(urls.c.url, urls.c.id).where(urls.c.url.in_(kept[low : low + _NAMED_AT_ONCE]))
+            ids |= {row.url: row.id for row in connection.execute(some)}
+        self._url_ids |= {url: ids[stored] for url, stored in new.items()}
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
         """The id of these facts, found or made."""
         known = self._facts_ids.get(facts)
         if known is None:
-            values = {name: getattr(facts, name) for name in FACTS}
+            said = {name: getattr(facts, name) for name in FACTS}
+            values = {
+                name: storable(value, _MOST_OF_A_FACT) if isinstance(value, str) else value
+                for name, value in said.items()
+            }
             mark = hashlib.sha256(orjson.dumps(values)).hexdigest()
             insert_new(connection, mcp_facts, [{**values, "fingerprint": mark}])
             known = connection.scalar(select(mcp_facts.c.id).where(mcp_facts.c.fingerprint == mark))

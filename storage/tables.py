@@ -144,8 +144,14 @@ contracts = Table(
     metadata,
     Column("digest", Text, primary_key=True),
     Column("document", Text, nullable=False),
+    Column("contract_bytes", Integer),
+    Column("document_bytes", Integer),
 )
-"""What MCP servers offer, as canonical JSON: each contract once, whoever has it."""
+"""What MCP servers offer, as canonical JSON: each contract once, whoever has it.
+
+``contract_bytes`` is what the server sent comes to; of a contract that is too large ``document``, whose length is
+``document_bytes``, is the outline (checker/contract/outline.py).
+"""
 
 contract_versions = Table(
     "contract_versions",
@@ -157,12 +163,14 @@ contract_versions = Table(
     Column("digest", Text, nullable=False),
     Column("grade", Text),
     Column("changes", Text, nullable=False),
+    *(Column(grade, Integer, nullable=False, server_default="0") for grade in ("breaking", "risky", "cosmetic")),
     CheckConstraint("grade in ('breaking', 'risky', 'cosmetic')", name="known_grade"),
     sqlite_with_rowid=False,
 )
 """When a server's contract became another: version 1 is the first one seen, with no grade and no changes.
 
-``changes`` is a JSON list of objects with kind, grade, item and detail, against the version before.
+``changes`` is a JSON list of objects with kind, grade, item and detail, against the version before: at most 200, the
+worst first. ``breaking``, ``risky`` and ``cosmetic`` count all of them.
 """
 
 cache_entries = Table(
@@ -308,6 +316,7 @@ rollup_marks = Table(
 
 Index("checks_by_run", checks.c.run_id)
 Index("contract_versions_by_run", contract_versions.c.run_id)
+Index("contract_versions_by_digest", contract_versions.c.digest)
 
 schema_migrations = Table(
     "schema_migrations",

@@ -38,6 +38,29 @@ def vacuumed(path: Path, full: bool) -> tuple[int, int]:
     return before, path.stat().st_size
 
 
+def give_back(path: Path, most_bytes: int) -> None:
+    """Give free pages back to the disk, a part at a time, until the file is no larger than this or has none.
+
+    A file that was made without room for this stays as it is. Raises StorageError and StorageBusy.
+    """
+    if _bytes_of(path) <= most_bytes:
+        return
+    with errors_of(path), closing(driver().connect(str(path), timeout=_WAIT_S, isolation_level=None)) as connection:
+        if connection.execute("pragma auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            return
+        page_bytes = connection.execute("pragma page_size").fetchone()[0]
+        while connection.execute("pragma freelist_count").fetchone()[0]:
+            if connection.execute("pragma page_count").fetchone()[0] * page_bytes <= most_bytes:
+                break
+            connection.execute(f"pragma incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+def _bytes_of(path: Path) -> int:
+    """Of the file and of its log."""
+    return sum(part.stat().st_size for end in ("", "-wal") if (part := Path(f"{path}{end}")).exists())
+
+
 def backed_up(path: Path, target: Path, force: bool, note: Callable[[int, int], None]) -> int:
     """Copy the database with SQLite's online backup; gives the size of the copy in bytes.
 

@@ -222,8 +222,12 @@ VIEWS = (
             ("version", "v.version", "number of the version, from 1"),
             ("seen_at", _time("v.seen_at_ms"), "when it was seen first, ISO 8601 UTC"),
             ("grade", "v.grade", "breaking, risky or cosmetic: the worst change; null for the first version"),
-            ("change_count", "json_array_length(v.changes)", "changes against the version before"),
-            ("changes", "v.changes", "JSON list of objects with kind, grade, item and detail"),
+            ("change_count", "v.breaking + v.risky + v.cosmetic", "changes against the version before"),
+            (
+                "changes",
+                "v.changes",
+                "JSON list of objects with kind, grade, item and detail; the worst 200",
+            ),
             (
                 "contract_digest",
                 "v.digest",

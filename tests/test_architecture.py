@@ -21,7 +21,8 @@ MODULES = {
 
 HOMES = {
     "click": ("checker.cli",),
-    "rich": ("checker.cli", "reports"),
+    "rich": ("reports.terminal",),
+    "csv": ("reports.render",),
     "yaml": ("checker.settings",),
     "pydantic": ("checker.settings",),
     "pydantic_core": ("checker.units",),
@@ -47,7 +48,7 @@ HOMES = {
     "matplotlib": ("reports.charts",),
     "numpy": ("reports", "storage.rollups", "checker.bench"),
 }
-"""Third-party package -> the modules that may import it."""
+"""Package -> the modules that may import it: third-party ones, and what writes a form that must be written safely."""
 
 FORBIDDEN = {
     "storage": (
@@ -118,6 +119,12 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def calls(file: Path) -> set[str]:
+    """The plain names that a file calls."""
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+
+
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
@@ -155,6 +162,20 @@ def test_only_the_worker_entry_patches() -> None:
         "checker.bench.worker.__main__",
         "checker.worker.__main__",
     ]
+
+
+def test_what_is_printed_goes_through_the_doors_that_keep_it_text() -> None:
+    """`checker.plain_stream` and `reports.terminal` clean what is printed; nothing writes past them."""
+    past_them = ("sys.__stdout__", "sys.__stderr__", "stdout.buffer", "stderr.buffer", "os.write(1", "os.write(2")
+    doors = ("checker.plain_stream", "reports.terminal")
+    assert [
+        (module, word)
+        for module, file in MODULES.items()
+        for word in (*past_them, "stream.behind", "import behind", "markup=True", "Text.from_markup", "basicConfig(")
+        if module not in doors and word in file.read_text()
+    ] == []
+    printing = [module for module, file in MODULES.items() if "print" in calls(file)]
+    assert printing == ["checker.bench.echo"], "whose reader is the parent, not a person"
 
 
 @pytest.mark.parametrize("module", ["checker", "checker.cli.root", "checker.child", "checker.wire", "checker.model"])

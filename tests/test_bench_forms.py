@@ -163,7 +163,7 @@ def test_junit_fails_a_run_that_is_invalid_or_incomplete(kind: str) -> None:
 
 def test_junit_of_names_that_no_xml_may_hold_is_xml() -> None:
     run = replace(outcomes()["small"].run, name="a\x00<b>", thresholds=(threshold("x\x1b", "<&>", 1.0, False),))
-    assert "x\N{REPLACEMENT CHARACTER} <&>" in cases(Outcome(run=run))
+    assert "x\\x1b <&>" in cases(Outcome(run=run))
 
 
 def test_hgrm_ends_with_all_samples_and_rises() -> None:

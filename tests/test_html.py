@@ -95,7 +95,7 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     for name in HOSTILE:
         if len(name) <= 80 and name.isprintable():
             assert name in said, name
-    assert any(text.startswith("null\N{REPLACEMENT CHARACTER} escape") for text in said)
+    assert any(text.startswith("null\\x00 escape") for text in said)
 
 
 def test_page_is_utf8_without_what_html_forbids() -> None:

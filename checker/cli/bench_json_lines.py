@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from checker.bench.live import Moment, Times
+from checker.plain_text import json_text
 
 
 def json_line(moment: Moment) -> str:
@@ -53,7 +54,7 @@ def json_line(moment: Moment) -> str:
         ],
         "note": moment.note or None,
     }
-    return orjson.dumps(document).decode()
+    return json_text(orjson.dumps(document).decode())
 
 
 def _times(times: Times) -> dict[str, float | int | None]:

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, cast
 
-from rich.console import Console
-from rich.live import Live as LivePicture
-
 from checker.bench.live import Live, Moment
 from checker.bench.player import Second, Watcher
 from checker.cli.background_writer import BackgroundWriter, Unread, background
 from checker.cli.bench_json_lines import json_line
 from checker.cli.bench_picture import picture
 from checker.cli.bench_words import plain_line
+from reports.terminal import Console, live
 
 EVERY_S = 5.0
 """Between two plain lines."""
@@ -34,7 +32,7 @@ def live_view(
     ``json_lines`` writes one JSON object per second on standard output, and nothing else is shown. Otherwise standard
     error has the picture, if it is a terminal that can redraw lines, or else a line every five seconds.
     """
-    shown = console or Console(stderr=True)
+    shown = console or Console(sys.stderr)
     if json_lines:
         with background(stdout or sys.stdout) as out:
             yield _Guarded(_json_lines(out))
@@ -65,23 +63,21 @@ class _Guarded:
 
 @contextmanager
 def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
-    """Without rich's own thread, which would take time from the run at moments of its own."""
+    """Without a thread of its own, which would take time from the run at moments of its own."""
     stream = console.file
     with background(stream) as writer:
         console.file = cast(IO[str], writer)
-        live = LivePicture(
-            console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
+        drawn = live(console)
 
         def show(moment: Moment) -> None:
-            live.update(picture(moment, console.width, not console.options.ascii_only), refresh=True)
+            drawn.update(picture(moment, console.width, not console.options.ascii_only), refresh=True)
 
         try:
-            live.start()
+            drawn.start()
             yield show
         finally:
             with suppress(Unread):
-                live.stop()
+                drawn.stop()
             console.file = stream
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group
-from rich.text import Text
-
 from checker.bench.live import RECENT_S, ClientNow, Moment, Times
 from checker.bench.results import ThresholdResult
 from checker.cli.bench_words import clock, milliseconds, number, reasons_words, stage_words
+from reports.terminal import Group, Text
 
 _LABEL = 10
 _COLUMN = 9

@@ -13,6 +13,7 @@ import click
 from checker.cli.bench_output import Wanted, check_output, deliver, output_options
 from checker.cli.options import Decorated, Duration, database, database_path
 from checker.errors import UsageError
+from checker.plain_stream import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.bench.plan import Operation, Plan
@@ -48,7 +49,7 @@ class Playing:
         from checker.load_test import LoadRequest, load_test
 
         level = {0: logging.CRITICAL, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
-        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+        log_to_stderr(level)
         if self.baseline is not None and not self.store:
             raise UsageError("--compare needs the database; leave out --no-store")
         check_output(self.wanted, self.database, self.baseline)

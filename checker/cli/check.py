@@ -13,6 +13,7 @@ import click
 from checker.cli.configuration import for_good
 from checker.cli.options import Duration, database, database_path, output_format
 from checker.errors import StorageBusy, UsageError
+from checker.plain_stream import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.caching import ConfigUse
@@ -114,7 +115,7 @@ def command(
     from checker.settings import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(level=log_level, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(log_level)
     urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
     path = database_path(db)
     with for_good():
@@ -237,4 +238,6 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
         tables.console(sys.stdout).print(tables.checks_table(checks))
         if changed:
             tables.console(sys.stdout).print(tables.changes_table(changed))
+            for line in tables.changes_left_out(changed):
+                click.echo(line)
     click.echo(tables.summary(run, checks), err=fmt != "table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ class _ShowByDefault(click.Group):
         return super().resolve_command(ctx, args)
 
 
+every = click.option("--all", "everything", is_flag=True, help="Show all rows of the tables, however many.")
+
+
 @click.group("contract", cls=_ShowByDefault)
 def command() -> None:
     """Show what an MCP server offers, and how that has changed.
@@ -42,10 +46,14 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("server")
+@every
 @output_format
 @database
-def show(server: str, fmt: str, db: Path | None) -> None:
-    """Show what SERVER offers now, and its past versions. `show` may be left out."""
+def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
+    """Show what SERVER offers now, and its past versions. `show` may be left out.
+
+    Of a long list the beginning is shown, and how much more there is; JSON, NDJSON and CSV have all that is kept.
+    """
     from reports import contracts, documents, render, tables
     from storage.queries import open_history
 
@@ -62,8 +70,13 @@ def show(server: str, fmt: str, db: Path | None) -> None:
     elif versions:
         console = tables.console(sys.stdout)
         click.echo(contracts.offer_title(versions[-1]))
-        console.print(contracts.offer_table(versions[-1]))
-        console.print(contracts.versions_table(versions))
+        for line in contracts.kept_words(versions):
+            click.echo(line)
+        most = None if everything else contracts.MOST_ROWS
+        console.print(contracts.offer_table(versions[-1], most))
+        _say_more(contracts.offered(versions[-1]), most, ["contract", "show", server])
+        console.print(contracts.versions_table(versions, most))
+        _say_more(len(versions), most, ["contract", "show", server])
     else:
         click.echo("no contract yet: no MCP check of this server has read what it offers")
 
@@ -72,14 +85,16 @@ def show(server: str, fmt: str, db: Path | None) -> None:
 @click.argument("server")
 @click.argument("old")
 @click.argument("new", required=False)
+@every
 @output_format
 @database
-def difference(server: str, old: str, new: str | None, fmt: str, db: Path | None) -> None:
+def difference(server: str, old: str, new: str | None, everything: bool, fmt: str, db: Path | None) -> None:
     """Show what changed in SERVER from version OLD to NEW, by default the newest.
 
-    A version is its number, or the beginning of its digest.
+    A version is its number, or the beginning of its digest. Of many changes the worst are shown, and how many more
+    there are; JSON, NDJSON and CSV have all.
     """
-    from checker.contract.changes import diff
+    from checker.contract.outline import compared
     from reports import contracts, render, tables
     from storage.queries import open_history
 
@@ -88,7 +103,10 @@ def difference(server: str, old: str, new: str | None, fmt: str, db: Path | None
         versions = history.contracts_of_server(server)
     before = _version(versions, old, server)
     after = _version(versions, new, server) if new is not None else versions[-1]
-    changes = diff(before.document, after.document)
+    for one in (before, after):
+        if not one.document:
+            raise UsageError(f"{server}: version {one.version} is known by its digest alone; its contract is not kept")
+    changes = compared(before.document, after.document)
     if fmt == "json":
         sys.stdout.write(render.json(contracts.diff_document(before, after, changes)))
     elif fmt == "ndjson":
@@ -96,10 +114,18 @@ def difference(server: str, old: str, new: str | None, fmt: str, db: Path | None
     elif fmt == "csv":
         sys.stdout.writelines(render.csv_lines(contracts.CHANGE_COLUMNS, map(contracts.change_row, changes)))
     elif changes:
-        tables.console(sys.stdout).print(contracts.changes_table(changes))
+        most = None if everything else contracts.MOST_ROWS
+        tables.console(sys.stdout).print(contracts.changes_table(changes[:most]))
+        _say_more(len(changes), most, ["contract", "diff", server, str(before.version), str(after.version)])
         click.echo(f"version {before.version} to {after.version}: {contracts.summary(changes)}")
     else:
         click.echo(f"version {before.version} to {after.version}: nothing has changed")
+
+
+def _say_more(rows: int, most: int | None, command: list[str]) -> None:
+    """Where not all rows were shown, how many more there are and what shows them."""
+    if most is not None and rows > most:
+        click.echo(f"and {rows - most:,} more: {shlex.join(['mcp-status', *command, '--all'])}\n")
 
 
 def _version(versions: list[ContractRow], asked: str, server: str) -> ContractRow:
@@ -108,6 +134,9 @@ def _version(versions: list[ContractRow], asked: str, server: str) -> ContractRo
     if not found and len(asked) >= 4:
         found = [row for row in versions if row.digest.startswith(asked.lower())]
     if not found:
-        there = f"there are 1 to {versions[-1].version}" if versions else "there is none"
+        there = "there is none"
+        if versions:
+            gap = len(versions) < versions[-1].version
+            there = f"there are 1 to {versions[-1].version}{', of which some are not kept any more' if gap else ''}"
         raise UsageError(f"{server}: no version {asked!r} of its contract; {there}")
     return found[-1]

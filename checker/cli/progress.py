@@ -33,11 +33,9 @@ def step_bar(words: str, wanted: bool = True) -> Iterator[Steps]:
     if not wanted or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from reports import terminal
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with terminal.progress(sys.stderr, "{task.description}", "bar", "count", "time") as bar:
         line = bar.add_task(words, total=None)
         yield lambda done, total: bar.update(line, completed=done, total=total)
 
@@ -57,11 +55,9 @@ def _said_once() -> Progress:
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from reports import terminal
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[found]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with terminal.progress(sys.stderr, "bar", "count", "{task.fields[found]}", "time") as bar:
         line = bar.add_task("checking", total=None, found="")
 
         def show(done: int, total: int, counts: Mapping[Status, int], waits_for: str | None) -> None:

@@ -80,10 +80,8 @@ def _bar(servers: int) -> Iterator[Callable[[int, int], None]]:
     if servers < _LARGE or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from reports import terminal
 
-    columns = (TextColumn("pages"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with terminal.progress(sys.stderr, "pages", "bar", "count") as bar:
         line = bar.add_task("pages", total=servers)
         yield lambda done, total: bar.update(line, completed=done, total=total)

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from checker.errors import CheckerError
+from checker.plain_stream import plain_streams
 from checker.version import VERSION
 
 COMMANDS = {
@@ -78,13 +79,18 @@ def group() -> None:
 
 def run() -> int:
     """Run the command that the arguments name, and give the exit code."""
+    with plain_streams():
+        return _run()
+
+
+def _run() -> int:
     try:
         code = group.main(prog_name="mcp-status", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
+        error.show(file=sys.stderr)  # or click may write past the stream that is there
         return _USAGE
     except click.Abort:
         return 130

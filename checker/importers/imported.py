@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checker.plain_text import shortened
+
 Entry = dict[str, Any]
 """A server as it stands in the ``servers:`` list of a configuration, before variables are filled in."""
 
@@ -47,8 +49,7 @@ class Unusable(ValueError):
 
 def one_line(text: str, most: int = 300) -> str:
     """The text with line breaks and what else a terminal would act on written as escapes, and cut."""
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[: most + 1])
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    return shortened(text, most)
 
 
 def name_of(entry: Entry) -> str:

@@ -12,6 +12,7 @@ import yaml
 from yaml.reader import Reader
 
 from checker.errors import ConfigError
+from checker.plain_text import terminal
 
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
@@ -55,7 +56,7 @@ class Document:
         """The error that lists these problems in the order of the file, a line each."""
         placed = sorted(((self._line(one), one) for one in problems), key=lambda pair: pair[0] or sys.maxsize)
         shown = [
-            f"{self.path}:{f'{line}: ' if line else ' '}{_on_one_line(f'{dotted(one.place)}: {one.text}')}"
+            f"{self.path}:{f'{line}: ' if line else ' '}{terminal(f'{dotted(one.place)}: {one.text}')}"
             for line, one in placed[:most]
         ]
         if len(problems) > most:
@@ -74,11 +75,6 @@ def dotted(place: Place) -> str:
     for step in place:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
     return text.removeprefix(".") or "the document"
-
-
-def _on_one_line(text: str) -> str:
-    """The text with line breaks and what else a terminal would act on written as escapes."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def read(path: Path) -> Document:

@@ -7,7 +7,6 @@ and ``bye``. The end of standard input means that the parent is gone: nobody can
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import resource
 import signal
@@ -22,6 +21,7 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 
 from checker.limits import Limits
 from checker.plain import from_plain, to_plain
+from checker.plain_stream import log_to_stderr
 from checker.wire import PROTOCOL, frame, messages
 from checker.worker.checks import task
 from checker.worker.loop import Loop
@@ -81,9 +81,7 @@ def serve() -> int:
                 loop.add([task(plain) for plain in message["servers"]])
             elif message["op"] == "limits":
                 limits = from_plain(Limits, message["limits"])
-                logging.basicConfig(
-                    level=limits.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-                )
+                log_to_stderr(limits.log_level)
                 loop.start(limits)
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)

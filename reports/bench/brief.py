@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from rich.text import Text
-
 from reports.bench.outcome import Outcome
 from reports.bench.report import report_of
 from reports.bench.reproduce import command
 from reports.report import Section, Table
 from reports.show import LEVELS, sections_text
-from reports.tables import console
+from reports.terminal import Text, console
 
 _SHOWN = ("thresholds", "summary", "latency", "capacity", "suite", "errors", "client_bound", "recommendations")
 _MOST_STAGES = 20

@@ -5,17 +5,17 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from checker.bench.results import BenchState
+from checker.plain_text import markup
 from reports.bench.compared import compared_rows
 from reports.bench.outcome import Outcome
 from reports.bench.verdict import reached_s, threshold_words, verdict_of
 from reports.documents import iso
-from reports.templating import clean
 
 
 def junit(outcome: Outcome) -> str:
     """One suite, as Jenkins and GitLab read it; an invalid or unfinished run is a failure of its own."""
     run, verdict = outcome.run, verdict_of(outcome)
-    name = clean(f"bench {run.name}")
+    name = markup(f"bench {run.name}")
     stamp = (iso(run.started_at_ms) or "").removesuffix("Z").partition(".")[0]
     suite = Element("testsuite", name=name, timestamp=stamp, time=f"{reached_s(run):.3f}")
     for one in run.thresholds:
@@ -29,7 +29,7 @@ def junit(outcome: Outcome) -> str:
         if row.verdict == "worse":
             _failed(case, said)
         elif not row.is_told:
-            SubElement(case, "skipped", message=clean(said))
+            SubElement(case, "skipped", message=markup(said))
     case = _case(suite, f"{name}.run", "the run is valid and complete")
     if outcome.saturation.invalid or run.state is not BenchState.FINISHED:
         _failed(case, verdict.line)
@@ -43,8 +43,8 @@ def junit(outcome: Outcome) -> str:
 
 
 def _case(suite: Element, group: str, name: str) -> Element:
-    return SubElement(suite, "testcase", classname=group, name=clean(name), time="0")
+    return SubElement(suite, "testcase", classname=group, name=markup(name), time="0")
 
 
 def _failed(case: Element, message: str) -> None:
-    SubElement(case, "failure", message=clean(message), type="threshold").text = clean(message)
+    SubElement(case, "failure", message=markup(message), type="threshold").text = markup(message)

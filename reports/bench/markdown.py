@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from checker.bench.summary import measured
+from checker.plain_text import markdown as escaped
+from checker.plain_text import markdown_code
 from reports.bench import tables
 from reports.bench.compared import Compared, compared_rows
 from reports.bench.outcome import Outcome
@@ -25,23 +27,23 @@ def markdown(outcome: Outcome) -> str:
     """At most `MOST_LINES` lines."""
     run, verdict = outcome.run, verdict_of(outcome)
     every = tables.series_summaries(run)
-    lines = [f"## {_SIGNS[verdict.level]} {_escaped(f'{run.name}: {verdict.line}')}", ""]
+    lines = [f"## {_SIGNS[verdict.level]} {escaped(f'{run.name}: {verdict.line}')}", ""]
     lines += _thresholds(outcome)
     lines += _series(every)
     lines += _comparison(list(compared_rows(outcome.comparison)), outcome)
     advice = recommendations(Facts(outcome=outcome, every=every, whole=measured(run)))[:_MOST_ADVICE]
-    lines += [f"- {_escaped(f'{one.subject}: {one.suggestion} ({one.evidence})')}" for one in advice]
+    lines += [f"- {escaped(f'{one.subject}: {one.suggestion} ({one.evidence})')}" for one in advice]
     lines += [""] if advice else []
     if any(series.model == "closed" for series, _ in every):
         lines += [f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.", ""]
-    lines.append(f"`{command(run) or run.name}`, seed {run.seed}, plan {run.plan_digest[:12]}")
+    lines.append(f"{markdown_code(command(run) or run.name)}, seed {run.seed}, plan {run.plan_digest[:12]}")
     return "\n".join(lines) + "\n"
 
 
 def _thresholds(outcome: Outcome) -> Iterator[str]:
     found = sorted(outcome.run.thresholds, key=lambda one: one.passed)
     for one in found[:_MOST_THRESHOLDS]:
-        yield f"- {'✅' if one.passed else '❌'} {_escaped(threshold_words(one))}"
+        yield f"- {'✅' if one.passed else '❌'} {escaped(threshold_words(one))}"
     yield from _left_out(len(found) - _MOST_THRESHOLDS, "thresholds")
     if found:
         yield ""
@@ -54,7 +56,7 @@ def _series(every: Sequence[tuple[Any, Any]]) -> Iterator[str]:
         rates = [number(one.offered_per_s), number(one.achieved_per_s), per_cent(one.failed_ratio)]
         quantiles = [quantile_cell(one, q) for q in (0.5, 0.95, 0.99)]
         spelled = [_latency(value) for value in (*quantiles, quantile_cell(one, 0.99, "service"))]
-        names = [_escaped(name) for name in (series.server, series.operation, series.model)]
+        names = [escaped(name) for name in (series.server, series.operation, series.model)]
         yield f"| {' | '.join([*names, *rates, *spelled])} |"
     yield ""
     yield from _left_out(len(every) - _MOST_SERIES, "series")
@@ -65,7 +67,7 @@ def _comparison(rows: Sequence[Compared], outcome: Outcome) -> Iterator[str]:
     if outcome.comparison is None:
         return
     if verdict_of(outcome).word != "REGRESSION":
-        yield f"**Compared:** {_escaped(outcome.comparison.verdict)}"
+        yield f"**Compared:** {escaped(outcome.comparison.verdict)}"
         yield ""
     told = sorted((one for one in rows if one.verdict in ("worse", "better")), key=lambda one: one.verdict != "worse")
     if told:
@@ -73,7 +75,7 @@ def _comparison(rows: Sequence[Compared], outcome: Outcome) -> Iterator[str]:
         yield "| --- | ---: | ---: | ---: | --- |"
         for one in told[:_MOST_COMPARED]:
             cells = (one.name, one.baseline, one.candidate, one.difference, one.verdict)
-            yield f"| {' | '.join(map(_escaped, cells))} |"
+            yield f"| {' | '.join(map(escaped, cells))} |"
         yield ""
         yield from _left_out(len(told) - _MOST_COMPARED, "differences")
 
@@ -88,9 +90,3 @@ def _latency(value: Any) -> str:
     if isinstance(value, Insufficient):
         return f"n < {value.wanted:,}"
     return "" if value is None else duration(value)
-
-
-def _escaped(words: str) -> str:
-    """Text that no cell or heading of Markdown takes for something else."""
-    flat = " ".join(words.split())
-    return "".join(f"\\{one}" if one in "\\`*_[]|<>" else one for one in flat)

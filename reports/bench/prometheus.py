@@ -7,6 +7,7 @@ from typing import Any
 
 from checker.bench.results import BenchState
 from checker.bench.summary import Summary
+from checker.plain_text import label_value
 from reports.bench.outcome import Outcome
 from reports.bench.percentiles import QUANTILES, quantile_cell, samples
 from reports.bench.tables import series_summaries
@@ -61,10 +62,5 @@ def _metric(name: str, words: str, samples_of: Sequence[_Sample]) -> Iterator[st
         return
     yield f"# HELP {_PREFIX}_{name} {words}\n# TYPE {_PREFIX}_{name} gauge\n"
     for labels, value in samples_of:
-        spelled = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        spelled = ",".join(f'{label}="{label_value(text)}"' for label, text in labels.items())
         yield f"{_PREFIX}_{name}{{{spelled}}} {value:.9g}\n"
-
-
-def _escaped(text: str) -> str:
-    """A label's value (Prometheus exposition formats, text format)."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from checker.plain_text import markup
 from reports.palette import LIGHT
 from reports.show import per_cent
-from reports.templating import clean
 
 _NARROW, _WIDE = frozenset("fijlrt.,:;|!'()[]{}/- "), frozenset("mwMW%@&")
 _SIDES = 12
@@ -58,5 +58,5 @@ def _width(letter: str) -> float:
 
 
 def _cut(words: str) -> str:
-    plain = clean(words)
+    plain = markup(words)
     return plain if len(plain) <= _MOST_LETTERS else f"{plain[: _MOST_LETTERS - 1]}…"

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from checker.plain_text import json_text
 from reports.documents import iso
 from reports.site.facts import Happening, Latencies, Site, Subject, Values
 
@@ -100,4 +101,4 @@ def _incident(one: Happening) -> dict[str, Any]:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE).decode()
+    return json_text(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE).decode())

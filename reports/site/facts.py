@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from checker.plain_text import markup
 from reports.report import Level
 from reports.site.slugs import slugs
-from reports.templating import clean
 from storage.newest import Newest, Offer, newest_checks, newest_offers
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
@@ -155,7 +155,7 @@ def gather(past: Past, title: str) -> Site:
     ]
     level, verdict = _verdict(subjects)
     return Site(
-        title=clean(title),
+        title=markup(title),
         now_ms=past.now_ms,
         subjects=subjects,
         level=level,

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from checker.plain_text import markup
 from checker.version import VERSION
 from reports.show import duration, when
 from reports.site.facts import Happening, Site
-from reports.templating import clean
 
 MOST_ITEMS = 100
 _NOWHERE = "about:blank"
@@ -49,7 +49,7 @@ def feed(site: Site, happened: Sequence[Happening], address: str | None) -> str:
 
 
 def _add(parent: Element, name: str, text: str) -> None:
-    SubElement(parent, name).text = clean(text)
+    SubElement(parent, name).text = markup(text)
 
 
 def _date(at_ms: int) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
-import sys
 from time import monotonic
 from typing import Any
 
@@ -19,6 +17,7 @@ from checker.bench.worker.health import Health
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.stage import Stage
 from checker.plain import from_plain
+from checker.plain_stream import log_to_stderr
 from checker.probes import server_from_plain
 from checker.wire import PROTOCOL, messages
 from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
@@ -62,7 +61,7 @@ class _Work:
 
     def __init__(self, pipes: Pipes, notes: Notes, message: dict[str, Any]) -> None:
         position = from_plain(Position, message["position"])
-        logging.basicConfig(level=position.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+        log_to_stderr(position.log_level)
         servers = {server.name: server for server in map(server_from_plain, message["servers"])}
         self.stage = Stage(position, servers, message["addresses"], notes)
         self._number: int | None = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from checker.plain_text import markdown as escaped
 from reports.bench.past.blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
 from reports.bench.past.compare import BenchComparison, Effects, Row
 from reports.bench.past.sides import Side
@@ -76,15 +77,15 @@ def verdict(compared: BenchComparison) -> str:
 def markdown(compared: BenchComparison, effects: Effects) -> str:
     """The comparison as Markdown: the verdict, a table of what is worse, better or open, and the notes."""
     shown = [row for row in _sorted(compared.rows) if row.comparison is not None and row.outcome is not Outcome.SAME]
-    lines = [f"**{_escaped(verdict(compared))}**", ""]
+    lines = [f"**{escaped(verdict(compared))}**", ""]
     if shown:
         lines += ["| series | statistic | baseline | candidate | difference (95 %) | verdict |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
-        lines += [f"| {' | '.join(map(_escaped, _cells(row)))} |" for row in shown[:MOST_ROWS]]
+        lines += [f"| {' | '.join(map(escaped, _cells(row)))} |" for row in shown[:MOST_ROWS]]
         lines += ["", *_left_out(len(shown), MOST_ROWS), ""]
     same = compared.count(Outcome.SAME)
     lines += [f"{same} of {len(compared.rows)} statistics are the same: within {_least(effects)}."] if same else []
-    lines += [f"- {_escaped(note)}" for note in compared.notes]
+    lines += [f"- {escaped(note)}" for note in compared.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -248,8 +249,3 @@ def _capacities(compared: BenchComparison) -> list[Section]:
     if not table:
         return []
     return [Section("capacity", "Capacity", Table(columns, table), "Levels are not blocks: no verdict is given.")]
-
-
-def _escaped(words: str) -> str:
-    """Text that Markdown takes as it is."""
-    return "".join(f"\\{one}" if one in "|*_`<>[]\\" else one for one in words.replace("\n", " "))

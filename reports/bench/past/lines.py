@@ -8,7 +8,7 @@ from typing import TextIO
 from reports import render
 from reports.report import Column, Kind, Section, Table
 from reports.show import csv_of, records, text_table
-from reports.tables import console
+from reports.terminal import console
 from storage.bench.list import Baseline, BenchLine
 
 
