@@ -15,6 +15,7 @@ class Accounts:
         self._reports: dict[int, WorkerReport] = {}
         self._lock = threading.Lock()
         self._caches: list[CacheMeasures] = []
+        self._alerts: list[ResourceAlert] = []
         self.resources: Callable[[], tuple[ResourceMeasures | None, tuple[ResourceAlert, ...]]] = lambda: (None, ())
         """Where the parent's own measures of resources come from."""
 
@@ -22,6 +23,11 @@ class Accounts:
         """Keep a worker's report in place of its earlier one; called from any thread."""
         with self._lock:
             self._reports[report.worker.pid] = report
+
+    def note(self, alert: ResourceAlert) -> None:
+        """Keep what happened to a worker; called from any thread."""
+        with self._lock:
+            self._alerts.append(alert)
 
     @property
     def workers(self) -> list[int]:
@@ -42,12 +48,12 @@ class Accounts:
     def measures(self) -> RunMeasures:
         """All of it, added up over the workers."""
         with self._lock:
-            reports = list(self._reports.values())
+            reports, own = list(self._reports.values()), list(self._alerts)
         resources, alerts = self.resources()
         return RunMeasures(
             workers=tuple(report.worker for report in reports),
             pools=summed(pool for report in reports for pool in report.pools),
             caches=summed([*self._caches, *(cache for report in reports for cache in report.caches)]),
             resources=resources,
-            alerts=alerts,
+            alerts=tuple(sorted((*alerts, *own), key=lambda alert: alert.at_ms)),
         )

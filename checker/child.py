@@ -6,10 +6,11 @@ import contextlib
 import fcntl
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class ChildLost(Exception):
 class Child:
     """One worker process, whichever module it runs; used by one thread."""
 
-    def __init__(self, module: str = "checker.worker") -> None:
+    def __init__(self, module: str = "checker.worker", descriptors: Collection[int] = ()) -> None:
+        """Start it; it keeps these ``descriptors`` open under their numbers."""
         package_parent = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(  # noqa: S603 # our own interpreter and module
@@ -39,6 +41,7 @@ class Child:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
             bufsize=0,
+            pass_fds=tuple(descriptors),
             start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
         )
         assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
@@ -91,6 +94,23 @@ class Child:
         elif time.monotonic() - self._heard_at > silence_s:
             raise ChildLost(f"silent for {silence_s:g} s")
         return messages
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing has come."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def how_it_ended(self) -> str:
+        """In words, once it has."""
+        code = self._process.returncode
+        if code is None:
+            return "still running"
+        if code >= 0:
+            return f"exited with code {code}"
+        with contextlib.suppress(ValueError):
+            return f"killed by signal {-code}, {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
 
     def end(self, within_s: float) -> None:
         """Wait for the process to end by itself, and kill it if it does not."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from checker.units import Bytes, Count, Percent, PositiveNumber, Seconds, Secret
+from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret
 
 _DAY_S = 86400.0
+_LEAST_WORKER_BYTES = 128 * 1024**2
 _LEAST_BYTES = 16 * 1024**2
 STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -97,6 +98,12 @@ class Caches:
     """Results of checks, for `check --max-age`."""
 
 
+def _worker_memory(size: int) -> int:
+    if size < _LEAST_WORKER_BYTES:
+        raise ValueError("a worker that does nothing takes half of that; write 128MiB or more, or null for no limit")
+    return size
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceCaps:
     """What may be used while new checks are begun; above a limit they wait."""
@@ -125,6 +132,8 @@ class ResourceCaps:
     """Checks that may wait; those of lowest priority above it are UNKNOWN with resource_limit."""
     queue_wait: Seconds = 300.0
     """Longest time without any room; then what waits is UNKNOWN with resource_limit."""
+    worker_memory: Annotated[Bytes, Checked(_worker_memory)] | None = 512 * 1024**2
+    """Resident memory of a worker, above which another takes its place; at twice as much it is killed."""
     lag: Seconds = 0.25
     """A result taken while its worker was this late is marked suspect."""
 

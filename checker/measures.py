@@ -80,12 +80,12 @@ class ResourceMeasures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceAlert:
-    """A resource that passed one of its thresholds."""
+    """A resource that passed one of its thresholds, or a worker that was lost."""
 
     at_ms: int
     resource: str
     level: str
-    """`warning` or `hard`."""
+    """`warning` or `hard`; `lost` for a worker."""
     value: float
     threshold: float
     detail: str

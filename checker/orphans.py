@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MOST_LOOKS = 200
+"""How often a pass looks for what was started while it stopped the others; what is left then is left to the next."""
 
 
 def adopt_orphans() -> None:
@@ -37,24 +38,77 @@ def die_with(parent: int) -> Callable[[], None] | None:
 def children_of(pid: int) -> list[int]:
     """The processes whose parent this is now."""
     found: list[int] = []
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):
-                found += map(int, (task / "children").read_text().split())
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as children:
+                found += map(int, children.read().split())
+    except OSError:  # gone, or a kernel without such files (CONFIG_PROC_CHILDREN)
+        return found or _children_by_look(pid)
     return found
 
 
-def marked(pid: int, mark: str) -> bool:
-    """Whether the mark stands in a process's environment."""
+def _children_by_look(pid: int) -> list[int]:
+    found = []
     with suppress(OSError):
-        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    return False
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as stat:
+                    if int(stat.read().rpartition(b")")[2].split()[1]) == pid:
+                        found.append(int(name))
+    return found
+
+
+def descendants_of(pid: int, spare: Collection[int] = ()) -> list[int]:
+    """The processes below this one, without those to ``spare`` and what is below them."""
+    found: list[int] = []
+    front = [pid]
+    while front:
+        front = [child for one in front for child in children_of(one) if child not in spare]
+        found += front
+    return found
+
+
+def kill_descendants(pid: int, spare: Collection[int] = ()) -> bool:
+    """Stop all that is below a process, so that none can start another, and kill it; whether there was anything.
+
+    One pass: what was started at that very moment is found by the next. Groups are killed as a whole, which no fork
+    in them can escape; the caller's own group is spared.
+    """
+    seen: set[int] = set()
+    for _ in range(_MOST_LOOKS):
+        fresh = [one for one in descendants_of(pid, spare) if one not in seen]
+        if not fresh:
+            break
+        seen.update(fresh)
+        for one in fresh:
+            kill(one, signal.SIGSTOP)
+    groups: set[int] = set()
+    for one in seen:
+        with suppress(OSError):
+            groups.add(os.getpgid(one))
+    for group in groups - {os.getpgrp()}:
+        kill_group(group)
+    for one in seen:
+        kill(one, signal.SIGKILL)
+    return bool(seen)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process, if it is there and may be sent one."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def kill_group(group: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to all processes of a group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def kill_session(session: int) -> None:
     """Kill the processes of a session, in whichever groups."""
     with suppress(OSError):
-        for entry in Path("/proc").iterdir():
+        for name in os.listdir("/proc"):
             with suppress(OSError, ValueError):
-                if os.getsid(int(entry.name)) == session:
-                    os.kill(int(entry.name), signal.SIGKILL)
+                if os.getsid(int(name)) == session:
+                    os.kill(int(name), signal.SIGKILL)

@@ -58,6 +58,23 @@ class Meter:
         return 100.0 * max(0.0, spent_s) / elapsed_s / self._cores
 
 
+def memory_of(pid: int) -> int:
+    """Resident memory of a process in bytes; 0 when it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that a process has used; 0 when it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def _memory_bytes(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)

@@ -149,9 +149,11 @@ class _Crew:
         options = RunnerOptions(
             limits=_limits(request, workers),
             heartbeat_timeout_s=request.heartbeat_timeout_s,
+            worker_memory_bytes=request.limits.worker_memory if request.limits.enabled else None,
             remembered=lambda server: self._remembered.get(server.name, {}),
             skipped=lambda server: self._skipped.get(server.name, {}),
             report=self.accounts.take,
+            alert=self.accounts.note,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []

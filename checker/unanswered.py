@@ -1,11 +1,27 @@
-"""The result of a server that was not called, or whose answer was lost: UNKNOWN, because nothing is known of it."""
+"""The result of a server that was not called, or whose answer was lost: UNKNOWN, because nothing is known of it.
+
+Only a server that was alone in every worker that it ended is known: it is UNHEALTHY.
+"""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status
 from checker.probes import KINDS
+
+
+def worker_lost(server: Server, why: str, tries: int) -> CheckResult:
+    """The result of a server whose workers were lost through no fault of its own."""
+    return unanswered(server, Reason.WORKER_LOST, f"the worker checking it was lost ({why})", tries)
+
+
+def at_fault(server: Server, detail: str, tries: int) -> CheckResult:
+    """The result of a server that ends the workers that check it."""
+    check = unanswered(server, Reason.WORKER_LOST, detail, tries)
+    probes = tuple(replace(probe, status=Status.UNHEALTHY, score=0.0) for probe in check.probes)
+    return replace(check, status=Status.UNHEALTHY, score=0.0, probes=probes)
 
 
 def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> CheckResult:

@@ -138,7 +138,7 @@ _MEASURED = {
     "dropped": "checks given up with resource_limit",
     "at_ms": "when, ISO 8601 UTC",
     "resource": "cpu, memory, machine_cpu, machine_memory, descriptors or ports",
-    "level": "warning or hard",
+    "level": "warning or hard; lost for a worker",
     "value": "what was measured",
     "threshold": "what was passed",
     "detail": "the same in a short sentence",
@@ -291,6 +291,6 @@ VIEWS = (
     _measured("pool_history", "the connections of one probe kind in a run", PoolMeasures, "run_pools"),
     _measured("cache_history", "one cache category in a run", CacheMeasures, "run_caches"),
     _measured("resource_history", "the resources that a run used", ResourceMeasures, "run_resources"),
-    _measured("resource_alerts", "a resource that passed a threshold in a run", ResourceAlert, "run_alerts"),
+    _measured("resource_alerts", "a resource that passed a threshold in a run, or a worker that was lost", ResourceAlert, "run_alerts"),
     *BENCH_VIEWS,
 )

@@ -44,12 +44,14 @@ class Task:
     """Over how many workers the servers of its origin are spread."""
     skip: Mapping[str, str] = field(default_factory=dict)
     """Probe kind -> why its circuit breaker leaves it out."""
+    number: int = 0
+    """Under which the parent is told that it has begun."""
 
 
 def task(plain: Sequence[Any]) -> Task:
     """The task that the parent made plain."""
-    server, memory, skip, tries, share = plain
-    return _task(server=server_from_plain(server), memory=memory, tries=tries, share=share, skip=skip)
+    server, memory, skip, tries, share, number = plain
+    return _task(server=server_from_plain(server), memory=memory, tries=tries, share=share, skip=skip, number=number)
 
 
 _task = constructor(Task)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import resource
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableSequence
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,7 @@ import gevent
 import gevent.event
 import gevent.pool
 
+from checker.begun import MOST
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Reason
@@ -88,6 +90,7 @@ class Loop:
         self._emit = emit
         self._grace = _Grace()
         self._tasks: deque[Task] = deque()
+        self._begun: MutableSequence[int] | mmap.mmap = bytearray(MOST)
         self._finished: list[Finished] = []
         self._full = gevent.event.Event()
         self._background: list[gevent.Greenlet[..., None]] = []
@@ -100,8 +103,9 @@ class Loop:
         self._durations_ms: list[float] = []
         self._starting = self._strained = self._worker = self._checks = self._suspect = self._most_at_once = 0
 
-    def start(self, limits: Limits) -> None:
-        """Begin to run tasks."""
+    def start(self, limits: Limits, begun: mmap.mmap) -> None:
+        """Begin to run tasks, and note in ``begun`` which were begun."""
+        self._begun = begun
         self._checker = Checker(limits, self._grace)
         self._worker = limits.worker
         self._lag = LagMeter(limits.lag)
@@ -127,14 +131,17 @@ class Loop:
         self._tasks.clear()
         self._full.set()
 
-    def stop(self, cancel: bool) -> None:
+    def stop(self, cancel: bool, within_s: float = 0) -> None:
         """Take no more tasks and hand over all results; with ``cancel`` give up the checks that are under way.
 
-        Without it nothing is: the parent says stop when every task is answered.
+        They are given ``within_s`` to come to their end. Without ``cancel`` nothing is under way: the parent says stop
+        when every task is answered.
         """
         self._stopping = True
         if cancel:
             self._tasks.clear()
+            if within_s:
+                self._running.join(timeout=within_s)
             self._running.kill(timeout=1.0)
         self._running.join()
         for greenlet in self._background:
@@ -196,7 +203,9 @@ class Loop:
         try:
             while tasks and self._open and self._at_work <= concurrency.allowed:
                 began = perf_counter()
-                finished = _checked(checker, tasks.popleft())
+                task = tasks.popleft()
+                self._begun[task.number] = 1  # before anything else: this check may be what ends the worker
+                finished = _checked(checker, task)
                 self._note(finished.check)
                 if lag.saturated_since(began):
                     self._suspect += 1

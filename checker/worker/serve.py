@@ -19,6 +19,7 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 
+from checker.begun import shared_with_parent
 from checker.limits import Limits
 from checker.plain import from_plain, to_plain
 from checker.plain_stream import log_to_stderr
@@ -82,7 +83,7 @@ def serve() -> int:
             elif message["op"] == "limits":
                 limits = from_plain(Limits, message["limits"])
                 log_to_stderr(limits.log_level)
-                loop.start(limits)
+                loop.start(limits, shared_with_parent(message["begun"]))
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)
             elif message["op"] == "gate":
@@ -90,7 +91,7 @@ def serve() -> int:
             elif message["op"] == "drop":
                 loop.drop(message["detail"])
             elif message["op"] == "stop":
-                loop.stop(cancel=message["cancel"])
+                loop.stop(cancel=message["cancel"], within_s=message.get("within_s", 0))
                 loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
                 loop.kill_programs()
                 pipes.send({"op": "report", "report": to_plain(loop.report())})

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
-import signal
-import subprocess
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import gevent
 from gevent.os import make_nonblocking, nb_read, nb_write
 
 from checker.model import Reason
-from checker.orphans import adopt_orphans, children_of, die_with, marked
+from checker.orphans import adopt_orphans
 from checker.probes.base import Command, ProbeFailure
+from checker.worker.transport.keeping import Keeper, StartFailed, Supervised
 
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "TZ")
 _MARK = "MCP_STATUS_STARTED"
+"""So that a user sees whose process it is; nothing depends on it."""
 _READ_BYTES = 65536
 _STDERR_BYTES = 4096
 _QUICK_S = 0.3
@@ -34,14 +33,13 @@ class Processes:
     """The programs that a worker has started, so that none survives it."""
 
     def __init__(self) -> None:
-        self._live: dict[int, str] = {}
+        self._keeper = Keeper()
         adopt_orphans()
 
     def start(self, command: Command, max_line: int) -> StartedProcess:
         """Start a program; raises ProbeFailure where it cannot be started."""
-        mark = secrets.token_hex(8)
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environ |= {**command.env, _MARK: mark}
+        environ |= {**command.env, _MARK: "1"}
         program = shutil.which(command.program, path=environ.get("PATH"))
         if program is None and command.cwd is not None and os.sep in command.program:
             program = shutil.which(str(Path(command.cwd) / command.program))
@@ -49,57 +47,35 @@ class Processes:
             raise ProbeFailure(
                 Reason.PROCESS_START, f"{command.program}: no such program in PATH; install it, or write its path"
             )
+        theirs, ours = _three_pipes()
         try:
-            started = subprocess.Popen(  # noqa: S603 # the config names it: that is what a stdio server is
-                [program, *command.args],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=command.cwd,
-                env=environ,
-                bufsize=0,
-                process_group=0,  # a group of its own, in the worker's session: both can be ended as a whole
-                preexec_fn=die_with(os.getpid()),  # the worker has no thread that holds a lock
-            )
-        except (OSError, ValueError) as error:
-            said = error.strerror if isinstance(error, OSError) else str(error)
-            raise ProbeFailure(Reason.PROCESS_START, f"{command.program}: cannot be started: {said}") from None
-        self._live[started.pid] = mark
-        return StartedProcess(started, mark, command, max_line, self)
-
-    def forget(self, pid: int, mark: str) -> None:
-        """Kill what is left of a program that has ended: its group, and what left the group and was adopted."""
-        _kill_group(pid)
-        for _ in range(3):  # what an adopted process has started is adopted in its turn
-            left = [child for child in children_of(os.getpid()) if child not in self._live and marked(child, mark)]
-            for child in left:
-                _kill_group(child)
-                _kill(child)
-            if not left:
-                break
-            gevent.sleep(0.01)
-        self._live.pop(pid, None)
+            started = self._keeper.start([program, *command.args], command.cwd, environ, theirs)
+        except BaseException as error:
+            for descriptor in ours:
+                _close(descriptor)
+            if isinstance(error, StartFailed | ValueError | OSError):
+                said = getattr(error, "strerror", None) or str(error)
+                detail = f"{command.program}: cannot be started: {said}"
+                raise ProbeFailure(Reason.PROCESS_START, detail) from None
+            raise
+        finally:
+            for descriptor in theirs:
+                _close(descriptor)
+        return StartedProcess(started, ours, command, max_line)
 
     def kill_all(self) -> None:
         """Kill every program and whatever they started: the worker is about to be gone."""
-        for pid in (*self._live, *children_of(os.getpid())):
-            _kill_group(pid)
-            _kill(pid)
+        self._keeper.end()
 
 
 class StartedProcess:
     """Implements `checker.probes.base.Process`."""
 
-    def __init__(self, process: Any, mark: str, command: Command, max_line: int, owner: Processes) -> None:
-        self._process, self._mark, self._command, self._max_line = process, mark, command, max_line
-        self._owner = owner
+    def __init__(self, program: Supervised, streams: Sequence[int], command: Command, max_line: int) -> None:
+        self._program, self._command, self._max_line = program, command, max_line
         self._stderr = b""
         self._pending, self._lines = bytearray(), deque[bytes]()
-        self._in, self._out, self._err = (
-            os.dup(pipe.fileno()) for pipe in (process.stdin, process.stdout, process.stderr)
-        )
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+        self._in, self._out, self._err = streams
         for descriptor in (self._in, self._out, self._err):
             make_nonblocking(descriptor)
         self._reader = gevent.spawn(self._keep_stderr)
@@ -152,12 +128,12 @@ class StartedProcess:
         try:
             _close(self._in)
             if not self._gone_within(patience_s):
-                _signal_group(self._process.pid, signal.SIGTERM)
+                self._program.terminate()
                 self._gone_within(patience_s)
         finally:
-            _kill_group(self._process.pid)
-            self._gone_within(_EXIT_CODE_S)
-            self._owner.forget(self._process.pid, self._mark)
+            draining = gevent.spawn(self._drain)
+            self._program.end()
+            draining.kill()
             with gevent.Timeout(_DRAIN_S, False):  # type: ignore[arg-type] # False means: end the block, raise nothing
                 self._reader.join()
             self._reader.kill()
@@ -168,7 +144,9 @@ class StartedProcess:
         """The failure of a program that closed its output: with its exit code, if it has ended."""
         if not self._gone_within(_EXIT_CODE_S):
             return ProbeFailure(Reason.PROCESS_EXITED, "closed its standard output without ending")
-        code = self._process.returncode
+        code = self._program.code
+        if code is None:
+            return ProbeFailure(Reason.PROCESS_EXITED, "ended the process that watches over it before it answered")
         ended = f"ended by signal {-code}" if code < 0 else f"exited with code {code}"
         return ProbeFailure(Reason.PROCESS_EXITED, f"{ended} before it answered")
 
@@ -176,12 +154,9 @@ class StartedProcess:
         """Whether the program ends in time; its output is read meanwhile, which a full pipe would hold up."""
         draining = gevent.spawn(self._drain)
         try:
-            self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
+            return bool(self._program.ended.wait(seconds))
         finally:
             draining.kill()
-        return True
 
     def _drain(self) -> None:
         with suppress(OSError):
@@ -199,15 +174,15 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _signal_group(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _kill_group(pid: int) -> None:
-    _signal_group(pid, signal.SIGKILL)
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+def _three_pipes() -> tuple[list[int], list[int]]:
+    """The program's ends of its standard streams, and ours."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        pipes.extend(os.pipe() for _ in range(3))
+    except OSError:
+        for pipe in pipes:
+            os.close(pipe[0])
+            os.close(pipe[1])
+        raise
+    (in_read, in_write), (out_read, out_write), (err_read, err_write) = pipes
+    return [in_read, out_write, err_write], [in_write, out_read, err_read]

@@ -1,0 +1,134 @@
+"""Servers that were under way in a lost worker, tried again apart from all others until it is known who ends workers.
+
+A group of suspects has a worker to itself. Whoever is answered there is cleared. When that worker is lost too, the
+group is split, so that one server among n costs about log n workers; groups run side by side. A server that was alone
+in two workers which were lost is what ended them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from checker.child import ChildLost
+from checker.dealing import Shards
+from checker.driver import Dealt, Driver, RunnerOptions, Sink
+from checker.errors import WorkerStartError
+from checker.limits import Limits
+from checker.model import Batch
+from checker.unanswered import at_fault, worker_lost
+
+log = logging.getLogger(__name__)
+
+_PARTS = 4
+"""Into how many a group is split, and how many groups have a worker at the same time."""
+_ALONE_TWICE = 2
+_SILENCE_S = 5.0
+"""A group's worker is lost after so long a silence: where that was a mistake, the group is only split for nothing."""
+_TICK_S = 0.1
+
+
+class Quarantine:
+    """The groups of suspects of one runner, each driven by a thread of its own."""
+
+    def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+        self._shards, self._sink = shards, sink
+        self._options = replace(options, limits=_part_of(options.limits))
+        self._threads: ThreadPoolExecutor | None = None
+        self._open, self._change = 0, threading.Condition()
+
+    def take(self, suspects: Sequence[Dealt]) -> None:
+        """Try these apart, in as many groups as may run side by side."""
+        tried_again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        for group in _split(tried_again):
+            self._try(group)
+
+    def wait(self) -> None:
+        """Return when every suspect is answered, or dealing has stopped."""
+        with self._change:
+            while self._open:
+                self._change.wait(_TICK_S)
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _try(self, group: Sequence[Dealt], lost_alone: int = 0) -> None:
+        with self._change:
+            self._open += 1
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_PARTS, thread_name_prefix="quarantine")
+        self._threads.submit(self._run, group, lost_alone)
+
+    def _run(self, group: Sequence[Dealt], lost_alone: int) -> None:
+        try:
+            self._drive(group, lost_alone)
+        except Exception:  # whoever has no row at the end of the run gets one there
+            log.exception("quarantine of %d servers", len(group))
+        finally:
+            with self._change:
+                self._open -= 1
+                self._change.notify_all()
+
+    def _drive(self, group: Sequence[Dealt], lost_alone: int) -> None:
+        if self._shards.stopped:
+            return
+        alone = len(group) == 1
+        patience_s = self._options.heartbeat_timeout_s if alone else min(_SILENCE_S, self._options.heartbeat_timeout_s)
+        driver = Driver(self._shards, self._sink, replace(self._options, heartbeat_timeout_s=patience_s))
+        driver.deal(group)
+        try:
+            driver.start()
+            while driver.unanswered and not self._shards.aborted:
+                driver.listen()
+        except WorkerStartError as error:
+            lost = tuple(
+                worker_lost(dealt.server, f"no other could be started: {error}", dealt.tries) for dealt in group
+            )
+            self._sink(Batch(checks=lost))
+        except ChildLost as how:
+            stopping, drained = driver.said_stop, driver.draining
+            why, suspects, waiting = driver.lost(how)
+            if stopping or (drained and not suspects and not waiting):
+                return
+            driver.tell(
+                "worker", "lost", f"a worker in quarantine was lost with {len(group)} servers: {why}", len(group)
+            )
+            if alone:
+                self._again_or_guilty([*suspects, *waiting], lost_alone + 1, why)
+            else:
+                self._narrow(suspects, waiting)
+        finally:
+            driver.end()
+
+    def _narrow(self, suspects: Sequence[Dealt], waiting: Sequence[Dealt]) -> None:
+        """What had not begun this time is still not cleared, but one step less suspect."""
+        again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        for group in (*_split(again), waiting):
+            if group:
+                self._try(group)
+
+    def _again_or_guilty(self, left: Sequence[Dealt], lost_alone: int, why: str) -> None:
+        for dealt in left:
+            if lost_alone < _ALONE_TWICE:
+                self._try([dealt._replace(tries=dealt.tries + 1)], lost_alone)
+                continue
+            detail = f"checking this server alone ended the worker twice: {why}"
+            self._sink(Batch(checks=(at_fault(dealt.server, detail, dealt.tries),)))
+
+
+def _split(suspects: Sequence[Dealt]) -> list[Sequence[Dealt]]:
+    size = -(-len(suspects) // _PARTS) or 1
+    return [suspects[start : start + size] for start in range(0, len(suspects), size)]
+
+
+def _part_of(limits: Limits) -> Limits:
+    """What each of the groups may do, so that all of them together keep to what one worker may."""
+    return replace(
+        limits,
+        concurrency=max(1, limits.concurrency // _PARTS),
+        per_origin=max(1, limits.per_origin // _PARTS),
+        processes=max(1, limits.processes // _PARTS),
+        workers=limits.workers * _PARTS,
+    )
