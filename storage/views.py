@@ -291,6 +291,8 @@ VIEWS = (
     _measured("pool_history", "the connections of one probe kind in a run", PoolMeasures, "run_pools"),
     _measured("cache_history", "one cache category in a run", CacheMeasures, "run_caches"),
     _measured("resource_history", "the resources that a run used", ResourceMeasures, "run_resources"),
-    _measured("resource_alerts", "a resource that passed a threshold in a run, or a worker that was lost", ResourceAlert, "run_alerts"),
+    _measured(
+        "resource_alerts", "a resource that passed a threshold, or a worker that was lost", ResourceAlert, "run_alerts"
+    ),
     *BENCH_VIEWS,
 )
