@@ -66,16 +66,23 @@ def behind(stream: TextIO) -> TextIO:
 
 
 class LogLines(logging.Formatter):
-    """One line for each record, whatever is in its message; a traceback follows on lines of its own."""
+    """One line for each record, whatever is in its message; a traceback follows on lines of its own.
+
+    Both without secrets: of the probe that is being made, and in a traceback of all that the process knows.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # its name
         """The line."""
-        record.message = plain_text.terminal(record.message)
+        from checker.secrets.current import current  # only who logs needs it
+
+        record.message = plain_text.terminal(current()(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 # its name
         """The traceback."""
-        return plain_text.lines(super().formatException(ei))
+        from checker.secrets.current import masked_for_log
+
+        return plain_text.lines(masked_for_log(super().formatException(ei)))
 
 
 def log_to_stderr(level: int) -> None:

@@ -6,6 +6,7 @@ does not load pydantic, uses the plain values. That is why the pydantic hooks im
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -78,6 +79,29 @@ class Secret(str):
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+
+
+class Holds(enum.Enum):
+    """Annotated metadata of an option: what secrets there may be in it (`checker.secrets.declared`)."""
+
+    NOTHING = "nothing"
+    """Shown as it is."""
+    ADDRESS = "address"
+    """User info, query values and fragment are secret, host and path are not."""
+    PROXY = "proxy"
+    """An address that is not shown at all."""
+    ARGUMENTS = "arguments"
+    """Arguments of a program: secret unless they are plainly not."""
+    VARIABLES = "variables"
+    """Values under names: secret by their names, and unless they are plainly not."""
+    HEADERS = "headers"
+    """Request headers: secret but for a few, such as Accept."""
+    PERHAPS = "perhaps"
+    """Secret unless it is plainly not."""
+
+
+Public = Annotated[str, Holds.NOTHING]
+"""Text that may be shown."""
 
 
 class _Spelled:

@@ -47,9 +47,11 @@ class Playing:
         from checker.bench.results import BenchState
         from checker.cli.bench_live import live_view
         from checker.load_test import LoadRequest, load_test
+        from checker.secrets.current import know
 
         level = {0: logging.CRITICAL, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
         log_to_stderr(level)
+        know(options for one in plan.servers for options in one.probes.values())
         if self.baseline is not None and not self.store:
             raise UsageError("--compare needs the database; leave out --no-store")
         check_output(self.wanted, self.database, self.baseline)

@@ -112,6 +112,7 @@ def command(
     """  # noqa: D301 # click wants the backspace itself
     from checker import run
     from checker.cli.progress import progress_bar, step_bar
+    from checker.secrets.current import know
     from checker.settings import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
@@ -120,6 +121,7 @@ def command(
     path = database_path(db)
     with for_good():
         settings, config_use = _settings(config, source, (allow_commands, variables), urls, environment, timeout, path)
+    know([*(options for one in settings.servers for options in one.probes.values()), settings.run.token_key or ""])
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -100,3 +101,12 @@ def _run() -> int:
     except BrokenPipeError:  # `| head` has seen enough
         sys.stdout = None  # or Python complains at exit that it cannot flush
         return _PIPE_CLOSED
+    except Exception:  # a mistake of ours: told like any other, but without the secrets that were read
+        click.echo(f"mcp-status: a mistake of this program; please report it:\n{_masked_traceback()}", err=True)
+        return _USAGE
+
+
+def _masked_traceback() -> str:
+    from checker.secrets.current import masked_for_log
+
+    return masked_for_log(traceback.format_exc()).rstrip()

@@ -224,8 +224,6 @@ class ProbeKind:
     """Frozen dataclass; its fields are the keys of the kind's YAML block."""
     address: Callable[[Any], Address]
     """Where a probe with these options goes."""
-    secrets: Callable[[Any], Iterator[str]]
-    """Every configured secret, for masking what a server echoes."""
     attempt: Callable[[Any, Transport, Observation, Mapping[str, str]], None]
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]

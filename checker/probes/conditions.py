@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from checker.model import Reason, Status
 from checker.probes.base import Complaint
 from checker.probes.options import STRICT
 from checker.probes.text import excerpt
+from checker.units import Holds, Public
 
 Otherwise = Literal["degraded", "unhealthy"]
 
@@ -22,13 +23,13 @@ class JsonCondition:
 
     __pydantic_config__ = STRICT
 
-    path: str
+    path: Public
     """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
-    equals: Any = None
+    equals: Annotated[Any, Holds.NOTHING] = None
     """The value itself."""
-    one_of: tuple[Any, ...] | None = None
+    one_of: Annotated[tuple[Any, ...], Holds.NOTHING] | None = None
     """One of these values."""
-    matches: str | None = None
+    matches: Public | None = None
     """Regular expression found anywhere in the value's text."""
     less_than: float | None = None
     """The number is smaller than this."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from checker.memory import endpoint_key
 from checker.model import Reason
@@ -31,23 +31,6 @@ def http_address(options: Any) -> Address:
 @lru_cache(maxsize=32768)  # a fleet is gone through several times: one that does not fit would be parsed each time
 def _address(url: str) -> Address:
     return Address(endpoint_key(url), shown_url(url), origin(url))
-
-
-def http_secrets(options: Any) -> Iterator[str]:
-    """What must not be shown of an endpoint's options, also in parts: header values, tokens and query values."""
-    for value in credentials(options).values():
-        yield value
-        yield from value.split()
-    parts = urlsplit(options.url)
-    yield from (value for _, value in parse_qsl(parts.query))
-    if parts.password:
-        yield unquote(parts.password)
-    if options.basic is not None:
-        yield options.basic.password or ""
-    if options.proxy is not None:
-        yield options.proxy
-        proxy = urlsplit(options.proxy)
-        yield unquote(proxy.password or "")
 
 
 def credentials(options: Any) -> dict[str, str]:

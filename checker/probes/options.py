@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from checker.units import Bytes, Count, Seconds, Secret
+from checker.units import Bytes, Count, Holds, Public, Seconds, Secret
 
 STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 """What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
@@ -54,13 +54,13 @@ class Tls:
 
     verify: bool = True
     """Check the certificate and its host name. Off is shown in every report."""
-    ca_file: str | None = None
+    ca_file: Public | None = None
     """PEM file of the certificate authorities to trust instead of the system's."""
-    cert_file: str | None = None
+    cert_file: Public | None = None
     """PEM file of a client certificate."""
-    key_file: str | None = None
+    key_file: Public | None = None
     """PEM file of the client certificate's key, where it is not in cert_file."""
-    server_name: str | None = None
+    server_name: Public | None = None
     """Host name to ask for and to verify, where it is not the one in the URL."""
 
 
@@ -70,11 +70,11 @@ class Basic:
 
     __pydantic_config__ = STRICT
 
-    username: str
+    username: Annotated[str, Holds.PERHAPS]
     """User name."""
     password: Secret | None = None
     """Password."""
-    password_file: str | None = None
+    password_file: Public | None = None
     """File that holds the password."""
 
 
@@ -84,11 +84,11 @@ class ApiKey:
 
     __pydantic_config__ = STRICT
 
-    header: str = "X-API-Key"
+    header: Public = "X-API-Key"
     """Name of the header."""
     value: Secret | None = None
     """The key."""
-    value_file: str | None = None
+    value_file: Public | None = None
     """File that holds the key."""
 
 
@@ -98,7 +98,7 @@ class Endpoint:
 
     __pydantic_config__ = STRICT
 
-    url: str
+    url: Annotated[str, Holds.ADDRESS]
     """http or https address of the endpoint."""
     timeout: Seconds = 30.0
     """Wall-clock deadline of one attempt, from name lookup to the last byte."""
@@ -108,11 +108,11 @@ class Endpoint:
     """Repetition of failed attempts."""
     breaker: Breaker | None = None
     """Circuit breaker: leaves the probe out for a while when it keeps failing. None by default."""
-    headers: Mapping[str, Secret] = field(default_factory=dict)
+    headers: Annotated[Mapping[str, Secret], Holds.HEADERS] = field(default_factory=dict)
     """Request headers; values are treated as secrets."""
     bearer: Secret | None = None
     """Token sent as ``Authorization: Bearer``."""
-    bearer_file: str | None = None
+    bearer_file: Public | None = None
     """File that holds the token; read at the start of every run."""
     basic: Basic | None = None
     """User and password."""
@@ -120,7 +120,7 @@ class Endpoint:
     """Key in a header of its own."""
     tls: Tls = Tls()
     """Certificate verification and client certificate."""
-    proxy: Secret | None = None
+    proxy: Annotated[Secret, Holds.PROXY] | None = None
     """http or https address of a proxy to go through; may hold user and password. Nothing is read from HTTPS_PROXY."""
     http: Literal["fast", "urllib3"] = "fast"
     """Who speaks HTTP: the parser made for this, or urllib3 as it comes, for a server that the former dislikes."""

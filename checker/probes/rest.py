@@ -15,14 +15,13 @@ from checker.probes.http import (
     bare_url,
     credentials,
     http_address,
-    http_secrets,
     note_refusal,
     redirected,
     refusal,
 )
 from checker.probes.options import STRICT, Endpoint
 from checker.probes.text import excerpt
-from checker.units import Seconds, Secret
+from checker.units import Public, Seconds, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +30,15 @@ class Expect:
 
     __pydantic_config__ = STRICT
 
-    status: tuple[int | str, ...] = ("200-299",)
+    status: tuple[int | Public, ...] = ("200-299",)
     """Accepted HTTP status codes and ranges, such as ``200`` or ``200-299``."""
     json: tuple[JsonCondition, ...] = ()
     """Conditions on a JSON body."""
-    body_regex: str | None = None
+    body_regex: Public | None = None
     """Regular expression that must be found in the body."""
-    headers: Mapping[str, str] = field(default_factory=dict, hash=False)  # pydantic copies what has no hash, each time
+    headers: Mapping[str, Public] = field(
+        default_factory=dict, hash=False
+    )  # pydantic copies what has no hash, each time
     """Header name -> regular expression that must be found in its value."""
     max_latency: Seconds | None = None
     """A slower reply is UNHEALTHY."""
@@ -126,6 +127,4 @@ def faults(options: RestOptions) -> Iterator[Fault]:
             yield ("expect", f"json[{place}]"), fault
 
 
-KIND = ProbeKind(
-    options=RestOptions, address=http_address, secrets=http_secrets, attempt=attempt, judge=judge, faults=faults
-)
+KIND = ProbeKind(options=RestOptions, address=http_address, attempt=attempt, judge=judge, faults=faults)

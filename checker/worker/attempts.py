@@ -18,14 +18,14 @@ from checker.probes import KINDS
 from checker.probes.base import Address, Observation, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
+from checker.secrets.current import Masking, begin
 from checker.worker.deadlines import Deadlines
 from checker.worker.lanes import Lane
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
 
-_SHORTEST_SECRET = 4
-_SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version", "capabilities")
+_SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
 _probe_result = constructor(ProbeResult)
 
@@ -56,10 +56,11 @@ def probe(
     """
     earlier: list[Reason] = []
     started_at_ms, spent_us = 0, 0
+    masking = begin(options)
     while True:
         with lane:
             started_at_ms = started_at_ms or _now_ms()
-            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines)
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking)
         verdict = judge(KINDS[kind], options, seen, started_at_ms, trace.certificate_expires_at_ms)
         if verdict.reason is None:
             break
@@ -76,9 +77,8 @@ def probe(
         gevent.sleep(wait_s)
     log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")
     told = None if verdict.status is Status.HEALTHY else stderr_tail or None
-    secrets = _secrets(kind, options, seen) if verdict.detail or told or seen.mcp else []
-    result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, secrets)
-    contracts = () if seen.snapshot is None else (_masked_contract(seen.snapshot, secrets),)
+    result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, masking)
+    contracts = () if seen.snapshot is None else (seen.snapshot,)
     entries = _to_remember(address.key, seen, memory) if seen.remember else ()
     return Outcome(result, entries, contracts, spent_us + seen.duration_us)
 
@@ -101,6 +101,7 @@ def skipped(kind: str, options: Any, detail: str) -> Outcome:
 
 def broken(kind: str, options: Any, error: Exception) -> Outcome:
     """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
+    begin(options)
     log.error("%s probe of %s", kind, KINDS[kind].address(options).shown, exc_info=error)
     result = _probe_result(
         kind=kind,
@@ -115,9 +116,9 @@ def broken(kind: str, options: Any, error: Exception) -> Outcome:
 
 
 def _attempt(
-    kind: str, options: Any, memory: Mapping[str, str], shared: Shared, deadlines: Deadlines
+    kind: str, options: Any, memory: Mapping[str, str], shared: Shared, deadlines: Deadlines, masking: Masking
 ) -> tuple[Observation, Trace, str]:
-    seen, trace = Observation(), Trace()
+    seen, trace = Observation(secrets=masking.acquired), Trace()
     client = Client(shared, options, trace)
     start = time.perf_counter()
     deadline = deadlines.set(options.timeout)
@@ -164,13 +165,13 @@ def _result(
     verdict: Verdict,
     earlier: list[Reason],
     stderr_tail: str | None,
-    secrets: list[str],
+    masking: Masking,
 ) -> ProbeResult:
     return _probe_result(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,
-        detail=_masked(verdict.detail, secrets) if secrets else verdict.detail,
+        detail=masking(verdict.detail) if verdict.detail else verdict.detail,
         score=verdict.score,
         failed_stage=verdict.stage,
         url=shown,
@@ -185,41 +186,23 @@ def _result(
         reused=trace.first_reused,
         redirects=seen.redirects,
         certificate_expires_at_ms=trace.certificate_expires_at_ms,
-        auth_metadata_url=seen.auth_metadata_url,
+        auth_metadata_url=masking(seen.auth_metadata_url) if seen.auth_metadata_url else None,
         retry_after_s=seen.retry_after_s,
         sessions_opened=seen.sessions_opened,
         sessions_closed=seen.sessions_closed,
-        stderr_tail=_masked(stderr_tail, secrets) if secrets else stderr_tail,
-        mcp=_masked_facts(seen.mcp, secrets) if secrets else seen.mcp,
+        stderr_tail=masking(stderr_tail) if stderr_tail else stderr_tail,
+        mcp=_masked_facts(seen.mcp, masking),
     )
 
 
-def _secrets(kind: str, options: Any, seen: Observation) -> list[str]:
-    """Everything that must not be shown of the options and of what was acquired on the way, the longest first."""
-    found = {*KINDS[kind].secrets(options), *seen.secrets} - {"Bearer", "Basic"}
-    return sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _masked(text: str | None, secrets: list[str]) -> str | None:
-    """The text, with every secret that a server may have echoed into it masked."""
-    if text is not None:
-        for value in secrets:
-            text = text.replace(value, "***")
-    return text
-
-
-def _masked_facts(facts: McpFacts | None, secrets: list[str]) -> McpFacts | None:
+def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:
     if facts is None:
         return None
     said = {name: getattr(facts, name) for name in _SAID_BY_SERVERS}
-    masked: dict[str, Any] = {name: _masked(text, secrets) for name, text in said.items()}
+    masked: dict[str, Any] = {name: text and masking(text) for name, text in said.items()}
+    if facts.capabilities:
+        said["capabilities"], masked["capabilities"] = facts.capabilities, masking.json(facts.capabilities)
     return facts if masked == said else replace(facts, **masked)
-
-
-def _masked_contract(snapshot: ContractSnapshot, secrets: list[str]) -> ContractSnapshot:
-    if not secrets:
-        return snapshot
-    return replace(snapshot, document=_masked(snapshot.document, secrets) or "")
 
 
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:

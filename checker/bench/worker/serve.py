@@ -19,6 +19,7 @@ from checker.bench.worker.stage import Stage
 from checker.plain import from_plain
 from checker.plain_stream import log_to_stderr
 from checker.probes import server_from_plain
+from checker.secrets.current import know
 from checker.wire import PROTOCOL, messages
 from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
 
@@ -63,6 +64,7 @@ class _Work:
         position = from_plain(Position, message["position"])
         log_to_stderr(position.log_level)
         servers = {server.name: server for server in map(server_from_plain, message["servers"])}
+        know(options for server in servers.values() for options in server.probes.values())
         self.stage = Stage(position, servers, message["addresses"], notes)
         self._number: int | None = None
         gc.collect()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
-from checker.probes.http import http_address, http_secrets
+from checker.probes.http import http_address
 from checker.probes.mcp import contracts, eras, tools
 from checker.probes.mcp.faults import faults
 from checker.probes.mcp.http_sse import HttpSse
@@ -109,13 +109,4 @@ def address(options: McpOptions) -> Address:
     )
 
 
-def secrets(options: McpOptions) -> Iterator[str]:
-    """Everything in the options that must not be shown."""
-    yield from http_secrets(options)
-    yield from options.env.values()
-    if options.oauth is not None:
-        yield options.oauth.client_secret or ""
-        yield options.oauth.private_key or ""
-
-
-KIND = ProbeKind(options=McpOptions, address=address, secrets=secrets, attempt=attempt, judge=judge, faults=faults)
+KIND = ProbeKind(options=McpOptions, address=address, attempt=attempt, judge=judge, faults=faults)

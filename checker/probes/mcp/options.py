@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from checker.probes.conditions import JsonCondition
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import STRICT, Endpoint
-from checker.units import Bytes, Seconds, Secret
+from checker.units import Bytes, Holds, Public, Seconds, Secret
 
 Listing = Literal["tools", "resources", "resource_templates", "prompts"]
 
@@ -24,7 +24,7 @@ class CallExpect:
     """Whether a tool is to report an error of its own (``isError``)."""
     json: tuple[JsonCondition, ...] = ()
     """Conditions on the result object, such as ``$.structuredContent.total`` or ``$.content[0].text``."""
-    text_regex: str | None = None
+    text_regex: Public | None = None
     """Regular expression that must be found in the text of the answer."""
     max_latency: Seconds | None = None
     """A slower answer is UNHEALTHY."""
@@ -38,13 +38,13 @@ class Call:
 
     __pydantic_config__ = STRICT
 
-    tool: str | None = None
+    tool: Public | None = None
     """Name of the tool to call."""
-    resource: str | None = None
+    resource: Annotated[str, Holds.ADDRESS] | None = None
     """URI of the resource to read."""
-    prompt: str | None = None
+    prompt: Public | None = None
     """Name of the prompt to get."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Annotated[Mapping[str, Any], Holds.PERHAPS] = field(default_factory=dict)
     """Arguments of the tool or the prompt."""
     expect: CallExpect = CallExpect()
     """What makes the answer a healthy one."""
@@ -56,15 +56,15 @@ class McpOptions(Endpoint):
 
     __pydantic_config__ = STRICT
 
-    url: str = ""
+    url: Annotated[str, Holds.ADDRESS] = ""
     """http or https address of the endpoint; or give ``command``."""
-    command: str | None = None
+    command: Public | None = None
     """Program to start and to speak to over its standard input and output; or give ``url``."""
-    args: tuple[str, ...] = ()
+    args: Annotated[tuple[str, ...], Holds.ARGUMENTS] = ()
     """Arguments of the command."""
-    env: Mapping[str, Secret] = field(default_factory=dict)
-    """Environment variables for the command, on top of a minimal environment; values are treated as secrets."""
-    cwd: str | None = None
+    env: Annotated[Mapping[str, Secret], Holds.VARIABLES] = field(default_factory=dict)
+    """Environment variables for the command, on top of a minimal environment; values are secret unless plainly not."""
+    cwd: Public | None = None
     """Folder in which the command starts; relative to the folder of this file."""
     shutdown_timeout: Seconds = 2.0
     """How long a started command may take to end after its input is closed, and again after SIGTERM."""
@@ -78,7 +78,7 @@ class McpOptions(Endpoint):
     """Send ping in the session era; a server that does not know the method is not blamed."""
     lists: tuple[Listing, ...] = ("tools", "resources", "resource_templates", "prompts")
     """What is read to its last page, where the server announces it, and kept as its contract."""
-    expected_tools: tuple[str, ...] = ()
+    expected_tools: tuple[Public, ...] = ()
     """Names of tools that must be listed."""
     calls: tuple[Call, ...] = ()
     """Tools, resources and prompts to try in every check; nothing else is ever called."""

@@ -1,37 +1,44 @@
-"""A command as it may be stored and printed: with its arguments, but none that looks like a secret."""
+"""A command as it may be stored and printed: with its arguments, but none that may be a secret."""
 
 from __future__ import annotations
 
-import re
 import shlex
+from functools import lru_cache
 from pathlib import PurePath
 
 from checker.probes.http import shown_url
+from checker.secrets.parts import split_argument
+from checker.secrets.plain_values import is_flag, is_plain
+from checker.secrets.redactor import MASK
 
-_SECRET_NAME = re.compile(r"token|secret|passw|api-?_?key|auth|credential", re.IGNORECASE)
 _MOST = 200
 
 
+@lru_cache(maxsize=4096)
 def shown_command(program: str, args: tuple[str, ...]) -> str:
-    """The program's name and arguments; addresses lose their credentials, options named like secrets their value."""
-    shown, hide_next = [PurePath(program).name], False
+    """The program's name and arguments; of an address scheme, host and path; of what may be a secret, nothing."""
+    shown, before = [PurePath(program).name], ""
     for arg in args:
-        name, equals, _ = arg.partition("=")
-        if hide_next:
-            shown.append("***")
-        elif equals and _SECRET_NAME.search(name):
-            shown.append(f"{name}=***")
-        elif "://" in arg:
-            shown.append(_address(arg))
-        else:
+        name, value = split_argument(arg)
+        if name:
+            shown.append(arg[: len(arg) - len(value)] + _shown(value, name.lstrip("-")))
+        elif is_flag(arg):
             shown.append(arg)
-        hide_next = arg.startswith("-") and not equals and bool(_SECRET_NAME.search(arg))
+        else:
+            shown.append(_shown(arg, before.lstrip("-")))
+        before = arg if is_flag(arg) else ""
     text = shlex.join(shown)
     return f"stdio: {text if len(text) <= _MOST else text[: _MOST - 1] + '…'}"
 
 
-def _address(arg: str) -> str:
-    try:
-        return shown_url(arg)
-    except ValueError:
-        return "***"
+def _shown(value: str, name: str) -> str:
+    if is_plain(value, name):
+        return value
+    if "://" in value and is_plain("text", name):
+        try:
+            address = shown_url(value)
+        except ValueError:
+            return MASK
+        if " " not in address and is_plain(address.partition("?")[0], name):
+            return address
+    return MASK

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from checker.probes.options import STRICT
-from checker.units import Secret
+from checker.units import Holds, Public, Secret
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
@@ -17,31 +17,31 @@ class OAuth:
 
     __pydantic_config__ = STRICT
 
-    client_id: str
+    client_id: Public
     """Identifier that the authorization server gave this client."""
     client_secret: Secret | None = None
     """Secret that belongs to it; or give a private key."""
-    client_secret_file: str | None = None
+    client_secret_file: Public | None = None
     """File that holds the secret."""
     private_key: Secret | None = None
     """PEM private key that signs for the client (private_key_jwt, RFC 7523)."""
-    private_key_file: str | None = None
+    private_key_file: Public | None = None
     """File that holds the private key."""
     algorithm: Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"] = (
         "ES256"
     )
     """How the private key signs."""
-    key_id: str | None = None
+    key_id: Public | None = None
     """``kid`` of the key, where the authorization server knows several."""
     method: Method | None = None
     """How the client identifies itself; by default what the server offers and the credentials allow."""
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[Public, ...] = ()
     """Scopes to ask for; by default those that the server's challenge or its metadata name."""
-    issuer: str | None = None
+    issuer: Annotated[str, Holds.ADDRESS] | None = None
     """Authorization server; by default the one that the server's metadata names (RFC 9728)."""
-    token_url: str | None = None
+    token_url: Annotated[str, Holds.ADDRESS] | None = None
     """Token endpoint; by default the one in the authorization server's metadata (RFC 8414)."""
-    resource: str | None = None
+    resource: Annotated[str, Holds.ADDRESS] | None = None
     """``resource`` to ask a token for (RFC 8707); by default the one in the server's metadata, else its address."""
     allow_private: bool = False
     """Follow metadata of a public server to private addresses."""

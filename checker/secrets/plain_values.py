@@ -1,0 +1,65 @@
+"""What is plainly no secret: words, numbers, versions, places. Everything else counts as one."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+SHORTEST = 4
+"""A shorter value cannot be masked without spoiling the text around it."""
+
+SECRET_NAME = re.compile(
+    r"token|secret|passw|pwd|passphrase|api[-_.]?key|(?:^|[-_.])(?:key|auth|pass|pat|sig|jwt|pin)s?(?:$|[-_.])"
+    r"|(?:access|private|signing|encryption|account|master)[-_.]?key|apikey|authori[sz]ation|authentication"
+    r"|cookie|credential|bearer|signature|session[-_.]?id|webhook|[a-z]Key$|dsn|connection[-_.]?string",
+    re.IGNORECASE,
+)
+"""Names whose values are secret whatever they look like."""
+
+_PUBLIC_HEADERS = {"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type"}
+_WORD = r"(?:[a-z]{1,14}|[A-Z]{1,14}|[A-Z][a-z]{1,13})"
+_PIECE = rf"(?:{_WORD}|[A-Za-z]{{1,5}}\d{{1,2}}|\d{{1,5}}|\d{{1,3}}[a-z]{{1,3}})"
+_PIECES = re.compile(rf"[-@.~]{{0,2}}{_PIECE}(?:[-_.:/@, +~^<>=*]{{1,2}}{_PIECE}){{0,11}}[.:/*+]?")
+_NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d|%|[KMG]i?B|B)?")
+_CAMEL = re.compile(r"[a-z]{2,14}(?:[A-Z][a-z]{1,13}){1,3}|(?:[A-Z][a-z]{2,13}){2,4}")
+_PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s:;?=&'\"<>|]*")
+_RANDOM = re.compile(
+    r"(?=[^/\\]*[a-z])(?=[^/\\]*[A-Z])(?=[^/\\]*\d)[^/\\.]{12,}|[0-9a-fA-F]{24,}|[^/\\]{48,}"
+    r"|(?i:[b-df-hj-np-tv-xz]{6,})"
+)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(/[^?#]*)?", re.IGNORECASE)
+_FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]{1,16})*")
+_LONGEST = 200
+
+
+def is_public_header(name: str) -> bool:
+    """Whether a request header is one whose value says nothing about who sends it."""
+    return name.lower() in _PUBLIC_HEADERS
+
+
+@lru_cache(maxsize=8192)
+def is_plain(value: str, name: str = "") -> bool:
+    """Whether a value is plainly no secret, by the name it stands under and by what it looks like.
+
+    Plain are numbers, versions, words in one case and what is made of them (``eu-west-1``, ``text/html``), paths and
+    addresses without anything random, user info and query. What is left is taken for a secret.
+    """
+    if len(value) < SHORTEST:
+        return True
+    if (name and SECRET_NAME.search(name)) or len(value) > _LONGEST:
+        return False
+    if _NUMBER.fullmatch(value) or _PIECES.fullmatch(value) or _CAMEL.fullmatch(value):
+        return not _RANDOM.search(value)
+    if (address := _URL.fullmatch(value)) is not None:
+        return is_plain_path(address[2] or "/") and not _RANDOM.search(address[1])
+    return bool(_PATH.fullmatch(value)) and is_plain_path(value)
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether no part of a path looks like something random."""
+    return not _RANDOM.search(path)
+
+
+def is_flag(argument: str) -> bool:
+    """Whether an argument is the name of an option."""
+    return bool(_FLAG.fullmatch(argument)) and not _RANDOM.search(argument)
