@@ -281,7 +281,7 @@ def test_source_has_no_secret_and_no_variable_filled_in(tmp_path: Path) -> None:
         "mcp.api_key",
         "mcp.headers",
         "rest.url (user info, query values or fragment)",
-        "arguments that are named like secrets",
+        "arguments that may be secrets",
     ]
 
 

@@ -69,6 +69,23 @@ def shown_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
+_WELL_KNOWN = re.compile(r"/\.well-known/(?:oauth-protected-resource|oauth-authorization-server|openid-configuration)")
+
+
+def told_url(url: str) -> str:
+    """An address that a server named, as it may be stored and printed: what it chose freely in it is not shown.
+
+    Raises ValueError for what is no address.
+    """
+    parts = urlsplit(url)
+    if not parts.scheme:
+        raise ValueError("no address")
+    known = _WELL_KNOWN.match(parts.path)
+    path = known[0] if known else ""
+    rest = parts.path[len(path) :].strip("/") or parts.query or parts.fragment
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}{'/…' if rest else '' if path else parts.path}"
+
+
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host in lower case, and port, with the scheme's default filled in."""
     parts = urlsplit(url)
@@ -86,9 +103,9 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
     except ValueError:
         raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect to an address that is not valid") from None
     if after[0] not in _DEFAULT_PORTS or not after[1]:
-        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect to {shown_url(target)[:120]}: not http or https")
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect to {excerpt(told_url(target))}: not http or https")
     if before[0] == "https" and after[0] == "http":
-        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from https to {shown_url(target)[:120]}")
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from https to {excerpt(told_url(target))}")
     headers, method, body = dict(request.headers), request.method, request.body
     upgraded = before[1] == after[1] and (before[2], after[2]) == (80, 443)
     if before != after and not upgraded:
@@ -105,7 +122,7 @@ def note_refusal(reply: Reply, seen: Observation) -> None:
         seen.challenge = challenge(asked)
         if url := seen.challenge.get("resource_metadata"):
             with suppress(ValueError):  # what the server wrote there may be no address at all
-                seen.auth_metadata_url = excerpt(shown_url(url), 500)
+                seen.auth_metadata_url = excerpt(told_url(url), 500)
     elif seen.challenge:
         seen.challenge = {}
     if wait := reply.headers.get("retry-after"):

@@ -1,7 +1,7 @@
 """Whose secrets are masked now: those of the probe that is being made, or all that the process knows.
 
 A probe says who it is once (`begin`); from then on whatever is shown of a server's words is masked before it is cut
-(`checker.probes.text.excerpt`), and so is every line that is logged. Greenlets that a probe starts have it from it.
+(`checker.probes.text.excerpt`), and so is every line that is logged.
 """
 
 from __future__ import annotations
@@ -65,15 +65,26 @@ _process: list[Masking] = [_NOBODY]
 
 
 def begin(options: Any) -> Masking:
-    """Mask the secrets of these options from now on, in this greenlet and those it starts."""
+    """Mask the secrets of these options from now on, in this greenlet."""
     masking = Masking(options)
     _current.set(masking)
     return masking
 
 
+def go_on(masking: Masking) -> None:
+    """Mask these secrets from now on in a greenlet that a probe has started."""
+    _current.set(masking)
+
+
 def current() -> Masking:
     """What masks for the probe that is being made; nothing is masked outside one."""
     return _current.get()
+
+
+def acquire(secrets: Iterable[str]) -> None:
+    """Mask these as well, in the probe that is being made: they were made or fetched for it."""
+    if (masking := _current.get()) is not _NOBODY:
+        masking.acquired.update(secrets)
 
 
 def know(secrets: Iterable[Any]) -> None:

@@ -19,7 +19,9 @@ SECRET_NAME = re.compile(
 _PUBLIC_HEADERS = {"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type"}
 _WORD = r"(?:[a-z]{1,14}|[A-Z]{1,14}|[A-Z][a-z]{1,13})"
 _PIECE = rf"(?:{_WORD}|[A-Za-z]{{1,5}}\d{{1,2}}|\d{{1,5}}|\d{{1,3}}[a-z]{{1,3}})"
-_PIECES = re.compile(rf"[-@.~]{{0,2}}{_PIECE}(?:[-_.:/@, +~^<>=*]{{1,2}}{_PIECE}){{0,11}}[.:/*+]?")
+_PIECES = re.compile(
+    rf"[-@.~]{{0,2}}{_PIECE}(?:[-_.:/@, +~^<>*!?;'()\x22]{{1,3}}{_PIECE}){{0,11}}[.:/*+!?'\x22)]{{0,2}}"
+)
 _NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d|%|[KMG]i?B|B)?")
 _CAMEL = re.compile(r"[a-z]{2,14}(?:[A-Z][a-z]{1,13}){1,3}|(?:[A-Z][a-z]{2,13}){2,4}")
 _PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s:;?=&'\"<>|]*")
@@ -48,11 +50,16 @@ def is_plain(value: str, name: str = "") -> bool:
         return True
     if (name and SECRET_NAME.search(name)) or len(value) > _LONGEST:
         return False
-    if _NUMBER.fullmatch(value) or _PIECES.fullmatch(value) or _CAMEL.fullmatch(value):
+    if "://" not in value and not ("@" in value and ":" in value) and _is_worded(value):
         return not _RANDOM.search(value)
     if (address := _URL.fullmatch(value)) is not None:
         return is_plain_path(address[2] or "/") and not _RANDOM.search(address[1])
     return bool(_PATH.fullmatch(value)) and is_plain_path(value)
+
+
+def _is_worded(value: str) -> bool:
+    """Whether a value is a number or made of words."""
+    return any(looks.fullmatch(value) for looks in (_NUMBER, _PIECES, _CAMEL))
 
 
 def is_plain_path(path: str) -> bool:

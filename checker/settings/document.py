@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def read(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML: {error.problem or error.context}") from None
+        raise ConfigError(f"{path}{where}: not valid YAML: {_without_names(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     finally:
@@ -111,6 +112,11 @@ def read(path: Path) -> Document:
     if not isinstance(values, dict):
         raise ConfigError(f'{path}: not a mapping; a config begins with keys such as "servers:"')
     return Document(path, values, document.lines)
+
+
+def _without_names(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong; without the name of an alias, which may be a password that was not quoted."""
+    return re.sub(r"(alias|anchor|tag|handle) +(['\"]).*\2", r"\1", str(error.problem or error.context))
 
 
 def _written_nodes(text: str) -> int:

@@ -14,22 +14,12 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 from pydantic import TypeAdapter, ValidationError
 
 from checker.records import constructor
+from checker.secrets.plain_values import SECRET_NAME
 from checker.settings.document import Place, Problem
 
 Options = TypeVar("Options")
-_SECRET_KEYS = {
-    "headers",
-    "bearer",
-    "body",
-    "password",
-    "value",
-    "env",
-    "args",
-    "arguments",
-    "client_secret",
-    "private_key",
-    "token_key",
-}
+_SECRET_KEYS = {"headers", "body", "value", "env", "args", "arguments", "proxy"}
+_PUBLIC_KEYS = {"auth_required", "auth_tokens", "key_id"}
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 _PLAINER = {
@@ -70,7 +60,7 @@ class Source:
 
     def shown(self, where: Place) -> str:
         """The value as it stands in the file, short; a secret's is not shown."""
-        if _SECRET_KEYS & set(where):
+        if any(step in _SECRET_KEYS or _is_secret(str(step)) for step in where):
             return "the value (not shown)"
         raw = self.raw
         for step in where:
@@ -80,9 +70,16 @@ class Source:
                 return "the value"
         if isinstance(raw, dict | list):
             return "this " + ("mapping" if isinstance(raw, dict) else "list")
+        if isinstance(raw, str) and "://" in raw:
+            return "the address (not shown)"
         text = {None: "null", True: "true", False: "false"}.get(raw) if isinstance(raw, bool | None) else None
         text = text or (f'"{raw}"' if isinstance(raw, str) else str(raw))
         return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _is_secret(key: str) -> bool:
+    """Whether an option's name says that its value is secret; that of a file is none."""
+    return not key.endswith("_file") and key not in _PUBLIC_KEYS and SECRET_NAME.search(key) is not None
 
 
 _source = constructor(Source)

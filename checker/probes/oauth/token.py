@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import orjson
 
@@ -15,6 +15,7 @@ from checker.probes.http import shown_url
 from checker.probes.oauth.discovery import TokenSource
 from checker.probes.oauth.options import Method, OAuth
 from checker.probes.text import excerpt
+from checker.secrets.current import acquire
 
 _USUAL_LIFE_S = 300.0
 """How long a token is kept whose end the authorization server does not name."""
@@ -37,6 +38,7 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource) -> Toke
         form["scope"] = " ".join(source.scopes)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     url, headers, body = _identified(oauth, source, headers, urlencode(form))
+    acquire(value for name, value in parse_qsl(body) if name == "client_assertion")
     where = excerpt(shown_url(source.token_url), 100)
     try:
         reply = transport.send(Request("POST", url, headers, body.encode(), redirected=not oauth.allow_private))

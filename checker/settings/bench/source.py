@@ -13,10 +13,11 @@ from typing import Any
 from checker.model import Server
 from checker.probes import KINDS
 from checker.probes.http import shown_url
+from checker.secrets.plain_values import SECRET_NAME, is_plain
+from checker.secrets.redactor import MASK
 
 LEFT_OUT = "left_out"
 """The key that lists what is not in the source."""
-_SECRET_NAME = re.compile(r"token|secret|passw|api-?_?key|auth|credential|bearer|private", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _HARMLESS = re.compile(r"\d{1,5}|localhost|\d{1,3}(\.\d{1,3}){3}")
 """What a variable may stand for when it is not set, and be shown: a port, or an address of a machine."""
@@ -36,7 +37,7 @@ def source_of(raw: Mapping[str, Any], name: str, servers: Sequence[Server], entr
     pairs = [(server, entries[at] if at < len(entries) else {}) for at, server in enumerate(servers)]
     shown = [entry for server, given in pairs if len(entry := _shown(server, given)) > 1]
     left_out = sorted({text for server, given in pairs for text in _left_out(server, given)})
-    left_out += ["arguments that are named like secrets"] if masked else []
+    left_out += ["arguments that may be secrets"] if masked else []
     return {"name": escaped(name), "servers": shown, **kept, **({LEFT_OUT: left_out} if left_out else {})}
 
 
@@ -106,19 +107,19 @@ def _shown_variables(text: str) -> str:
 
 
 def _without_secrets(value: Any) -> Any:
-    """The value with what looks like a secret left out of every tool's arguments."""
+    """The value with what may be a secret left out of every tool's arguments."""
     if isinstance(value, Mapping):
         return {key: _masked(item) if key == "arguments" else _without_secrets(item) for key, item in value.items()}
     return value
 
 
 def _masked(value: Any, is_secret: bool = False) -> Any:
-    """The value with ``***`` for everything under a key that is named like a secret, variables excepted."""
+    """The value with ``***`` for whatever may be a secret by its name or its looks, variables excepted."""
     if isinstance(value, Mapping):
-        return {key: _masked(item, is_secret or bool(_SECRET_NAME.search(key))) for key, item in value.items()}
+        return {key: _masked(item, is_secret or bool(SECRET_NAME.search(key))) for key, item in value.items()}
     if isinstance(value, list):
         return [_masked(item, is_secret) for item in value]
-    if not is_secret or value is None:
+    if value is None or not (is_secret or (isinstance(value, str) and not is_plain(value.replace("$$", "$")))):
         return value
     only = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
-    return f"${{{only[1]}}}" if only else "***"
+    return f"${{{only[1]}}}" if only else MASK

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from checker.model import Reason
 from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
 from checker.probes.options import Endpoint
+from checker.secrets.current import current, go_on
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import Incoming, parsed, request_bytes
@@ -127,7 +128,13 @@ class Client:
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work with a client of its own, whose connections this attempt's end does not touch."""
-        return self._shared.grace.spawn(lambda: self._with_another(work, self._options, self._trace))
+        masking = current()
+
+        def done() -> Any:
+            go_on(masking)  # a new greenlet begins with nothing of what was set in this one
+            return self._with_another(work, self._options, self._trace)
+
+        return self._shared.grace.spawn(done)
 
     def aside(self, work: Callable[[Transport], Any]) -> Any:
         """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
