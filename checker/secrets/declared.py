@@ -7,7 +7,7 @@ Annotated. One that says nothing counts as a secret, and a test refuses it.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -23,7 +23,8 @@ from checker.secrets.parts import (
     secrets_of,
     value_secrets,
 )
-from checker.secrets.plain_values import is_public_header
+from checker.secrets.plain_values import is_plain, is_public_header
+from checker.sensitive import texts_of_program
 from checker.units import Holds, Secret
 
 _PAIRS = (("username", "password"), ("client_id", "client_secret"))
@@ -123,6 +124,12 @@ def _nothing(value: Any) -> Iterator[str]:
 def _named(values: Mapping[str, str]) -> Iterator[str]:
     for name, value in values.items():
         yield from maybe_secret(value, name)
+    yield from (text for text in texts_of_program((), values) if not is_plain(text))
+
+
+def _arguments(values: Sequence[str]) -> Iterator[str]:
+    yield from argument_secrets(values)
+    yield from (text for text in texts_of_program(tuple(values), {}) if not is_plain(text))
 
 
 def _headers(values: Mapping[str, str]) -> Iterator[str]:
@@ -150,7 +157,7 @@ _READ: dict[Holds, _Read] = {
     Holds.NOTHING: _nothing,
     Holds.ADDRESS: _address,
     Holds.PROXY: _proxy,
-    Holds.ARGUMENTS: argument_secrets,
+    Holds.ARGUMENTS: _arguments,
     Holds.VARIABLES: _named,
     Holds.HEADERS: _headers,
     Holds.PERHAPS: _perhaps,

@@ -10,6 +10,7 @@ from checker.probes.http import shown_url
 from checker.secrets.parts import split_argument
 from checker.secrets.plain_values import is_flag, is_plain
 from checker.secrets.redactor import MASK
+from checker.sensitive import Part, in_arguments
 
 _MOST = 200
 
@@ -18,9 +19,11 @@ _MOST = 200
 def shown_command(program: str, args: tuple[str, ...]) -> str:
     """The program's name and arguments; of an address scheme, host and path; of what may be a secret, nothing."""
     shown, before = [PurePath(program).name], ""
-    for arg in args:
+    for arg, parts in zip(args, in_arguments(args), strict=True):
         name, value = split_argument(arg)
-        if name:
+        if parts and not name and "://" not in arg:
+            shown.append(_without(arg, parts))
+        elif name:
             shown.append(arg[: len(arg) - len(value)] + _shown(value, name.lstrip("-")))
         elif is_flag(arg):
             shown.append(arg)
@@ -29,6 +32,14 @@ def shown_command(program: str, args: tuple[str, ...]) -> str:
         before = arg if is_flag(arg) else ""
     text = shlex.join(shown)
     return f"stdio: {text if len(text) <= _MOST else text[: _MOST - 1] + '…'}"
+
+
+def _without(arg: str, parts: tuple[Part, ...]) -> str:
+    """The argument with a mask for each part; all of it where what is left may still be a secret."""
+    shown = arg
+    for part in sorted(parts, key=lambda one: one.start, reverse=True):
+        shown = shown[: part.start] + MASK + shown[part.end :]
+    return shown if all(is_plain(left) for left in shown.split(MASK)) else MASK
 
 
 def _shown(value: str, name: str) -> str:
