@@ -158,7 +158,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How long the history is kept; the oldest goes first where the file is too large."""
+    """How long the history is kept, and how large it may become."""
 
     __pydantic_config__ = STRICT
 
@@ -171,7 +171,7 @@ class Keep:
     benchmarks: Seconds = 365 * 86400.0
     """Load tests; those that are baselines stay."""
     max_size: Bytes | None = 900 * 1024**2
-    """Size of the database above which raw rows, then hours, then load tests go before their time; null sets none."""
+    """Size of the database above which rows go before their time, of who wrote most first; null sets none."""
     after_runs: bool = True
     """Whether a run that is over sees to it, at most once an hour; `mcp-status db prune` does so at any time."""
 

@@ -49,7 +49,7 @@ def info(fmt: str, db: Path | None) -> int:
 @click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 35d]")
 @click.option("--days", type=Duration(), help="Keep what each day came to this long. [default: 1825d]")
 @click.option("--benchmarks", type=Duration(), help="Keep load tests this long; baselines stay. [default: 365d]")
-@click.option("--max-size", type=Size(), help="Then drop the oldest until the rows take no more. [default: 900MiB]")
+@click.option("--max-size", type=Size(), help="Then drop more until the rows take no more. [default: 900MiB]")
 @output_format
 @database
 def prune(
@@ -66,8 +66,9 @@ def prune(
     """Drop what is older than it is kept, and the oldest of the rest if the database is too large.
 
     Every hour and day that is dropped as rows was counted before, so reports go on from its buckets. Runs do this
-    by themselves once an hour unless the configuration says `history: {after_runs: false}`. The file does not become
-    smaller, its free pages are used again; `mcp-status db vacuum` gives them back.
+    by themselves once an hour unless the configuration says `history: {after_runs: false}`. Of a database that is
+    too large the servers that most is kept of lose first (docs/history.md). A file that is larger than --max-size
+    becomes smaller, else its free pages are used again; `mcp-status db vacuum` gives them back.
     """
     from dataclasses import replace
 
