@@ -1,6 +1,7 @@
 """The result of a server that was not called, or whose answer was lost: UNKNOWN, because nothing is known of it.
 
-Only a server that was alone in every worker that it ended is known: it is UNHEALTHY.
+Only a server that was alone in every worker that it ended is known: it is UNHEALTHY. So is one
+whose answer cannot be kept, which is told without what its server said.
 """
 
 from __future__ import annotations
@@ -50,3 +51,28 @@ def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> C
         tries=tries,
         probes=probes,
     )
+
+
+def bare(check: CheckResult, error: Exception) -> CheckResult:
+    """The check without anything that its server said, which could not be handed over or stored.
+
+    It is told as the server's fault: no server may leave the count by what it sends. UNKNOWN stays UNKNOWN.
+    """
+    detail = f"what the server sent cannot be stored: {type(error).__name__}"
+    probes = tuple(
+        ProbeResult(
+            kind=probe.kind,
+            status=Status.UNKNOWN if probe.status is Status.UNKNOWN else Status.UNHEALTHY,
+            reason=probe.reason if probe.status is Status.UNKNOWN else KINDS[probe.kind].unusable,
+            detail=detail,
+            score=None if probe.status is Status.UNKNOWN else 0.0,
+            started_at_ms=probe.started_at_ms,
+            duration_us=probe.duration_us,
+            url=probe.url,
+            attempts=probe.attempts,
+        )
+        for probe in check.probes
+    )
+    if check.status is Status.UNKNOWN or not probes:
+        return replace(check, detail=detail, probes=probes)
+    return replace(check, status=Status.UNHEALTHY, reason=probes[0].reason, detail=detail, score=0.0, probes=probes)

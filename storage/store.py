@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from checker.limits import Keep
 from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
 from checker.plain_text import storable
+from checker.unanswered import bare
 from storage import cache, retention
 from storage.breakers import Breakers
 from storage.contracts import Seen, Versions, keep_contracts
@@ -45,6 +47,9 @@ from storage.tables import (
 )
 from storage.upkeep import give_back
 
+_UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What a value raises that the database has no room for: text with lone surrogates, numbers beyond 64 bits."""
+log = logging.getLogger(__name__)
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url"))
 _NAMED_AT_ONCE = 500
@@ -112,7 +117,35 @@ class Store:
         return int(number[0])
 
     def write(self, run_id: int, batch: Batch) -> int:
-        """Write a batch whole; the number of checks that were not there before. A row that is there stays."""
+        """Write a batch whole; the number of checks that were not there before. A row that is there stays.
+
+        Where a value of it cannot be stored, the checks are written one by one, and the one that it is in without what
+        its server said: one server must not take the results of the others with it.
+        """
+        try:
+            return self._write(run_id, batch)
+        except _UNSTORABLE as error:
+            self._forget(error)
+        added = 0
+        for check in batch.checks:
+            digests = {probe.mcp.contract_digest for probe in check.probes if probe.mcp is not None}
+            contracts_of_it = tuple(one for one in batch.contracts if one.digest in digests)
+            try:
+                added += self._write(run_id, Batch(checks=(check,), contracts=contracts_of_it))
+            except _UNSTORABLE as error:
+                self._forget(error)
+                added += self._write(run_id, Batch(checks=(bare(check, error),)))
+        return added
+
+    def _forget(self, error: Exception) -> None:
+        """Forget what was learned in a transaction that was rolled back."""
+        log.error("a batch cannot be stored as a whole", exc_info=error)
+        self._facts_ids.clear()
+        self._url_ids.clear()
+        with self.transaction() as connection:
+            self._versions.load(connection)
+
+    def _write(self, run_id: int, batch: Batch) -> int:
         with self.transaction() as connection:
             self._breakers.note(connection, run_id, batch.checks, self._server_ids)
             self._learn_urls(connection, batch)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.probes.options import Endpoint
 from checker.records import constructor
+
+_USUAL_TOTAL_BYTES = 64 * 1024 * 1024
+_BODIES = 4
+_SMALL_BYTES = 4096
+"""A message below this counts as one value."""
 
 
 class ProbeFailure(Exception):
@@ -33,6 +40,53 @@ class Request:
 
 new_request = constructor(Request)
 """A request, built fast."""
+
+
+class Budget:
+    """What one probe may take from its server: over all its attempts, replies, pages, lists and streams."""
+
+    __slots__ = ("_bytes_left", "_items_left", "most_bytes", "most_items", "requests_answered")
+
+    def __init__(self, most_bytes: float = inf, most_items: float = inf) -> None:
+        self.most_bytes, self.most_items = most_bytes, most_items
+        self._bytes_left, self._items_left = most_bytes, most_items
+        self.requests_answered = 0
+        """Requests of the server's own that were answered."""
+
+    @classmethod
+    def of(cls, options: Endpoint) -> Budget:
+        """What the options allow."""
+        most_bytes = options.max_total
+        if most_bytes is None:
+            most_bytes = max(_USUAL_TOTAL_BYTES, _BODIES * options.max_body)
+        return cls(most_bytes, options.max_items)
+
+    def take(self, number: int) -> None:
+        """Count bytes that came, or that came out of those; raises ProbeFailure (body_too_large) past the limit."""
+        self._bytes_left -= number
+        if self._bytes_left < 0:
+            raise ProbeFailure(
+                Reason.BODY_TOO_LARGE,
+                f"more than {self.most_bytes} bytes in one probe, over all its replies and attempts (max_total)",
+                "transfer",
+            )
+
+    def take_message(self, text: bytes) -> None:
+        """Count a message before it is parsed, a large one with the values that it may hold; raises as `take` does.
+
+        What they are is not known before it is parsed, which may take twenty times the bytes: braces, brackets and
+        commas are counted, also those inside of texts.
+        """
+        items = 1
+        if len(text) > _SMALL_BYTES:
+            items += text.count(b",") + text.count(b"[") + text.count(b"{")
+        self._items_left -= items
+        if self._items_left < 0:
+            raise ProbeFailure(
+                Reason.BODY_TOO_LARGE,
+                f"more than {self.most_items} JSON values in one probe, over all its messages and attempts (max_items)",
+                "transfer",
+            )
 
 
 class Reply(Protocol):
@@ -163,6 +217,8 @@ class Observation:
     """The facts of one attempt, filled in while it goes on, so that a failure keeps what was seen before it."""
 
     failure: ProbeFailure | None = None
+    budget: Budget = field(default_factory=Budget)
+    """What may still be taken from the server; all attempts of a probe share it."""
     duration_us: int = 0
     http_status: int | None = None
     auth_metadata_url: str | None = None
@@ -228,5 +284,7 @@ class ProbeKind:
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]
     """Conditions that do not hold; called only when the attempt succeeded. Pure; may raise ProbeFailure."""
+    unusable: Reason
+    """Why a server is UNHEALTHY whose reply our own code stumbles over: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
     """Contradictions in the options: the keys below the kind's block, and what to say about them."""

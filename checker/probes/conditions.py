@@ -14,6 +14,8 @@ from checker.probes.options import STRICT
 from checker.probes.text import excerpt
 from checker.units import Holds, Public
 
+_DEEP = 200
+"""A document with fewer lists and objects is not nested deeply."""
 Otherwise = Literal["degraded", "unhealthy"]
 
 
@@ -94,6 +96,10 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
 
     try:
         document = orjson.loads(body)
+        if body.count(b"[") + body.count(b"{") > _DEEP:
+            orjson.dumps(document)  # goes down 254 levels and no further
+    except orjson.JSONEncodeError:
+        return [_complaint("body is JSON that is nested too deeply")]
     except orjson.JSONDecodeError:
         return [_complaint(f"body is not JSON: {excerpt(body, 60)!r}" if body else "body is empty, expected JSON")]
     return json_unmet_in(document, wanted)

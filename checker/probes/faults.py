@@ -35,6 +35,8 @@ def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
             yield (name,), "0 is not a time limit; write a duration like 5s"
     if options.max_body <= 0:
         yield ("max_body",), "0 accepts nothing; write a size like 1MiB"
+    if options.max_total is not None and options.max_total < options.max_body:
+        yield ("max_total",), "less than max_body; write a larger size, or remove it"
     if options.tls.key_file and not options.tls.cert_file:
         yield ("tls", "key_file"), "a key without a certificate; add cert_file"
 

@@ -64,7 +64,10 @@ def bare_url(url: str) -> str:
 
 def shown_url(url: str) -> str:
     """The address as it may be stored and printed: no user info, no fragment, and no query values."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a server may name what is no address
+        return "an address that is not valid"
     query = "&".join(f"{pair.partition('=')[0]}=***" if "=" in pair else pair for pair in parts.query.split("&"))
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
@@ -155,8 +158,9 @@ def refusal(options: Any, status: int, seen: Observation, said: str = "") -> Pro
 
 def _seconds(retry_after: str) -> int | None:
     """Seconds to wait for either form of Retry-After (RFC 9110 section 10.2.3)."""
-    if retry_after.strip().isdigit():
-        return min(int(retry_after.strip()), 10**9)
+    seconds = retry_after.strip()
+    if seconds.isascii() and seconds.isdigit():  # a superscript two is a digit too, but no number
+        return min(int(seconds[:20]), 10**9)
     try:
         return max(0, round(parsedate_to_datetime(retry_after).timestamp() - time()))
     except (ValueError, TypeError, OverflowError):

@@ -126,6 +126,11 @@ class Endpoint:
     """Who speaks HTTP: the parser made for this, or urllib3 as it comes, for a server that the former dislikes."""
     max_body: Bytes = 1024 * 1024
     """Largest body accepted, after decompression."""
+    max_total: Bytes | None = None
+    """Most bytes taken from the server in one probe: all replies, pages, streams and attempts, before decompression and
+    after it. By default 64MiB, or four times max_body where that is more."""
+    max_items: Count = 1_000_000
+    """Most JSON values taken from the server in one probe: over all messages, lists and pages."""
     auth_required: AuthVerdict = "degraded"
     """Status of an endpoint that answers 401 or 403 when no credentials are configured."""
     degraded_above: Seconds | None = None

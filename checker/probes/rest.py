@@ -127,4 +127,11 @@ def faults(options: RestOptions) -> Iterator[Fault]:
             yield ("expect", f"json[{place}]"), fault
 
 
-KIND = ProbeKind(options=RestOptions, address=http_address, attempt=attempt, judge=judge, faults=faults)
+KIND = ProbeKind(
+    options=RestOptions,
+    address=http_address,
+    attempt=attempt,
+    judge=judge,
+    unusable=Reason.HTTP_MALFORMED,
+    faults=faults,
+)

@@ -15,7 +15,7 @@ from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
 from checker.probes import KINDS
-from checker.probes.base import Address, Observation, ProbeFailure
+from checker.probes.base import Address, Budget, Observation, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.secrets.current import Masking, begin
@@ -25,6 +25,10 @@ from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
 
+STUMBLED = "the checker could not make sense of what the server sent"
+"""Begins the detail of a failure whose cause is an exception that nobody foresaw; the log has its traceback."""
+_OURS = (OSError, ImportError, NameError)
+"""What does not come of a reply, whatever it says: the checker's own surroundings and its own mistakes."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
 _probe_result = constructor(ProbeResult)
@@ -55,13 +59,14 @@ def probe(
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
     earlier: list[Reason] = []
+    budget = Budget.of(options)
     started_at_ms, spent_us = 0, 0
     masking = begin(options)
     while True:
         with lane:
             started_at_ms = started_at_ms or _now_ms()
-            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking)
-        verdict = judge(KINDS[kind], options, seen, started_at_ms, trace.certificate_expires_at_ms)
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
+        verdict = _judged(kind, options, seen, started_at_ms, trace.certificate_expires_at_ms)
         if verdict.reason is None:
             break
         number = len(earlier) + 1
@@ -116,9 +121,15 @@ def broken(kind: str, options: Any, error: Exception) -> Outcome:
 
 
 def _attempt(
-    kind: str, options: Any, memory: Mapping[str, str], shared: Shared, deadlines: Deadlines, masking: Masking
+    kind: str,
+    options: Any,
+    memory: Mapping[str, str],
+    shared: Shared,
+    deadlines: Deadlines,
+    masking: Masking,
+    budget: Budget,
 ) -> tuple[Observation, Trace, str]:
-    seen, trace = Observation(secrets=masking.acquired), Trace()
+    seen, trace = Observation(secrets=masking.acquired, budget=budget), Trace(budget)
     client = Client(shared, options, trace)
     start = time.perf_counter()
     deadline = deadlines.set(options.timeout)
@@ -132,12 +143,42 @@ def _attempt(
         seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
         log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
-        seen.failure = ProbeFailure(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {excerpt(str(error))}")
+        has_answered = trace.answered_at > 0 or client.has_output
+        seen.failure = _stumbled(kind, error) if has_answered else _own_mistake(error)
     finally:
         deadline.cancel()
         seen.duration_us = round((time.perf_counter() - start) * 1e6)
         client.close(answered=seen.failure is None)
     return seen, trace, client.stderr_tail
+
+
+def _judged(kind: str, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
+    """The verdict, also where judging stumbles over what the server sent."""
+    try:
+        return judge(KINDS[kind], options, seen, at_ms, expires_at_ms)
+    except Exception as error:
+        log.exception("judging %s", KINDS[kind].address(options).shown)
+        seen.failure = _stumbled(kind, error)
+        return judge(KINDS[kind], options, seen, at_ms, expires_at_ms)
+
+
+def _stumbled(kind: str, error: Exception) -> ProbeFailure:
+    """The failure of an attempt that an unforeseen exception ended after the server had answered.
+
+    What a server sends must not take it out of the count, so it is told as the server's; the log shows whose it is.
+    """
+    if isinstance(error, _OURS):
+        return _own_mistake(error)
+    why = "nested too deeply" if _is_too_deep(error) else f"{type(error).__name__}: {excerpt(str(error))}"
+    return ProbeFailure(KINDS[kind].unusable, f"{STUMBLED}: {why}")
+
+
+def _own_mistake(error: Exception) -> ProbeFailure:
+    return ProbeFailure(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {excerpt(str(error))}")
+
+
+def _is_too_deep(error: Exception) -> bool:
+    return isinstance(error, RecursionError) or "ecursion limit" in str(error)
 
 
 def _explained(suspicion: ProbeFailure | None, failure: ProbeFailure) -> ProbeFailure:

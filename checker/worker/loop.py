@@ -22,7 +22,7 @@ from checker.model import Batch, CacheEntry, CheckResult, Reason
 from checker.probes.base import Background
 from checker.probes.text import excerpt
 from checker.records import replaced
-from checker.unanswered import unanswered
+from checker.unanswered import bare, unanswered
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
 from checker.worker.lag import LagMeter
@@ -250,15 +250,31 @@ class Loop:
         if not self._finished:
             return
         finished, self._finished = self._finished, []
-        outcomes = [outcome for one in finished for outcome in one.outcomes]
-        contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
-        self._emit(
-            Batch(
-                checks=tuple(one.check for one in finished),
-                cache_entries=(*self._fresh_entries(), *(entry for one in outcomes for entry in one.cache_entries)),
-                contracts=tuple(contracts.values()),  # servers of one kind have the same
-            )
-        )
+        self._hand_over(finished, tuple(self._fresh_entries()))
+
+    def _hand_over(self, finished: list[Finished], fresh: tuple[CacheEntry, ...] = ()) -> None:
+        """Emit results; one that cannot cross to the parent takes no other with it."""
+        try:
+            self._emit(_batch(finished, fresh))
+        except (ValueError, TypeError, OverflowError) as error:  # too large, or what no frame can carry
+            if len(finished) > 1:
+                middle = len(finished) // 2
+                self._hand_over(finished[:middle], fresh)
+                self._hand_over(finished[middle:])
+                return
+            (one,) = finished
+            log.exception("result of %s", one.check.server)
+            self._emit(_batch([Finished(bare(one.check, error), ())], ()))
+
+
+def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...]) -> Batch:
+    outcomes = [outcome for one in finished for outcome in one.outcomes]
+    contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
+    return Batch(
+        checks=tuple(one.check for one in finished),
+        cache_entries=(*fresh, *(entry for one in outcomes for entry in one.cache_entries)),
+        contracts=tuple(contracts.values()),  # servers of one kind have the same
+    )
 
 
 def _checked(checker: Checker, task: Task) -> Finished:

@@ -20,7 +20,7 @@ from checker.bench.worker.target import Load
 from checker.judge import judge
 from checker.model import Reason, Status
 from checker.probes import KINDS
-from checker.probes.base import Observation, ProbeFailure
+from checker.probes.base import Budget, Observation, ProbeFailure
 from checker.probes.mcp.kept import KeptSession
 from checker.probes.mcp.options import McpOptions
 from checker.worker.deadlines import Deadlines
@@ -138,7 +138,8 @@ class _Caller:
     def do(self, key: int, intended_ns: int, waited: int) -> None:
         """One operation and its sample; never raises for what a server does."""
         target = self._target
-        trace = Trace()
+        budget = Budget.of(target.options)
+        trace, self._kept.seen.budget = Trace(budget), budget
         failure: ProbeFailure | None = None
         sent_ns = monotonic_ns()
         deadline = target.deadlines.set(target.options.timeout)
@@ -181,7 +182,7 @@ class _Caller:
 
     def _check(self, trace: Trace) -> ProbeFailure | None:
         """A full check; the failure that its verdict is, if it is one."""
-        target, seen = self._target, Observation()
+        target, seen = self._target, Observation(budget=trace.budget)
         client = Client(target.shared, target.options, trace)
         self._kept.seen.retry_after_s, self._kept.seen.http_status = None, None
         try:

@@ -109,4 +109,11 @@ def address(options: McpOptions) -> Address:
     )
 
 
-KIND = ProbeKind(options=McpOptions, address=address, attempt=attempt, judge=judge, faults=faults)
+KIND = ProbeKind(
+    options=McpOptions,
+    address=address,
+    attempt=attempt,
+    judge=judge,
+    unusable=Reason.MCP_INVALID_RESULT,
+    faults=faults,
+)

@@ -14,8 +14,10 @@ from checker.records import constructor
 from checker.version import VERSION
 
 CLIENT_INFO = {"name": "mcp-status-check", "version": VERSION}
+_MOST_IN_BATCH = 1000
+"""Messages in one batch; they exist in protocol version 2025-03-26 only."""
 _MOST_ANSWERED = 100
-"""Requests of the server's own that are answered in one attempt; one that asks more is not waited for."""
+"""Requests of the server's own that are answered in one probe; one that asks more is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,13 @@ class Incoming:
     """Messages that come on a stream: replies are looked for, the server's own requests answered, the rest ignored."""
 
     def __init__(self, seen: Observation, send: Callable[[bytes], None]) -> None:
-        self._seen, self._send, self._answered = seen, send, 0
+        self._seen, self._send = seen, send
 
     def reply_to(self, request_id: int, messages: Iterable[Any]) -> RpcReply | None:
         """The reply among the messages; None where they end without it. Raises ProbeFailure for a broken one."""
         for message in messages:
+            if isinstance(message, list) and len(message) > _MOST_IN_BATCH:
+                raise ProbeFailure(Reason.BODY_TOO_LARGE, f"a batch of more than {_MOST_IN_BATCH} messages")
             for one in message if isinstance(message, list) else (message,):
                 if is_request(one):
                     self._answer(one)
@@ -105,8 +109,9 @@ class Incoming:
 
     def _answer(self, request: Mapping[str, Any]) -> None:
         """Answer as a client without any capability does: ping is answered, everything else not known."""
-        self._answered += 1
-        if self._answered > _MOST_ANSWERED:
+        budget = self._seen.budget
+        budget.requests_answered += 1
+        if budget.requests_answered > _MOST_ANSWERED:
             self._seen.suspicion = ProbeFailure(
                 Reason.MCP_NO_REPLY,
                 f"the server sent more than {_MOST_ANSWERED} requests of its own instead of a reply",

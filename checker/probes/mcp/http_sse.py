@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from checker.model import Reason
-from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.base import Budget, Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.http import bare_url, credentials, note_refusal, origin, refusal
 from checker.probes.mcp.channel import Answer, Incoming
 from checker.probes.mcp.jsonrpc import parse, request_body
@@ -43,7 +43,7 @@ class HttpSse:
                 raise ProbeFailure(Reason.HTTP_STATUS, f"HTTP {reply.status} to GET, expected an event stream{said}")
             events = EventStream().events(reply.chunks())
             self._post_url = self._endpoint(events)
-            self._messages = (parse(data) for kind, data in events if kind == b"message")
+            self._messages = _messages(events, self.seen.budget)
 
     def call(
         self,
@@ -131,3 +131,10 @@ class HttpSse:
     def _credentials(self, transport: Transport) -> dict[str, str]:
         own = credentials(self.options)
         return own if self._bearer is None else {**own, **self._bearer.headers(transport, self.seen)}
+
+
+def _messages(events: Iterator[tuple[bytes, bytes]], budget: Budget) -> Iterator[Any]:
+    for kind, data in events:
+        budget.take_message(data)
+        if kind == b"message":
+            yield parse(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -35,6 +36,7 @@ class RpcReply:
 
 
 _reply = constructor(RpcReply)
+_DEEP = 200
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -49,7 +51,8 @@ def request_body(method: str, params: Mapping[str, Any] | None, request_id: int 
 
 def is_request(message: Any) -> bool:
     """Whether the message is a request of the server's own, which waits for an answer."""
-    return isinstance(message, dict) and isinstance(message.get("method"), str) and message.get("id") is not None
+    request = isinstance(message, dict) and isinstance(message.get("method"), str)
+    return request and isinstance(message.get("id"), str | int | float)  # JSON-RPC 2.0 section 4 knows no other id
 
 
 def answer_body(request: Mapping[str, Any]) -> bytes:
@@ -63,9 +66,14 @@ def answer_body(request: Mapping[str, Any]) -> bytes:
 
 
 def parse(text: bytes) -> Any:
-    """The JSON value; raises ProbeFailure where the text is not JSON."""
+    """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it."""
     try:
-        return orjson.loads(text)
+        message = orjson.loads(text)
+        if text.count(b"{") + text.count(b"[") > _DEEP:  # which lists are too, so look closer
+            orjson.dumps(message)  # goes down 254 levels and no further (RFC 8259 section 9 allows a limit)
+        return message
+    except orjson.JSONEncodeError:
+        raise ProbeFailure(Reason.MCP_NOT_JSONRPC, "answered JSON that is nested too deeply") from None
     except orjson.JSONDecodeError:
         shown = f"not JSON: {excerpt(text, 80)!r}" if text.strip() else "an empty body"
         raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
@@ -78,6 +86,8 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
     Raises ProbeFailure where the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
     """
     if isinstance(message, list):  # batches exist in protocol version 2025-03-26 only, but are harmless to read
+        if any(isinstance(one, list) for one in message):
+            raise _broken("a batch in a batch")
         replies = [reply for one in message if (reply := find_reply(one, request_id, on_stream)) is not None]
         return replies[0] if replies else None
     if not isinstance(message, dict):
@@ -91,9 +101,9 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
     if "error" in message:
         return _error_reply(message, request_id)
     if message.get("jsonrpc") != "2.0":
-        raise _broken(f"jsonrpc is {excerpt(repr(message.get('jsonrpc')), 40)}, expected '2.0'")
+        raise _broken(f"jsonrpc is {_shown(message.get('jsonrpc'), 40)}, expected '2.0'")
     if message.get("id") != request_id or isinstance(message.get("id"), bool):
-        raise _broken(f"id is {excerpt(repr(message.get('id')), 40)}, expected {request_id}")
+        raise _broken(f"id is {_shown(message.get('id'), 40)}, expected {request_id}")
     if not isinstance(message["result"], dict):
         raise _broken("result is not an object")
     return _reply(result=message["result"])
@@ -111,11 +121,25 @@ def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
     if "result" in message:
         raise _broken("both result and error in it")
     if message.get("jsonrpc") != "2.0" or not isinstance(error, dict):
-        raise _broken(f"error is {excerpt(repr(error), 80)}")
+        raise _broken(f"error is {_shown(error, 80)}")
     code, text = error.get("code"), error.get("message")
     if not isinstance(code, int) or isinstance(code, bool) or not isinstance(text, str):
-        raise _broken(f"error without a numeric code and a message: {excerpt(repr(error), 80)}")
+        raise _broken(f"error without a numeric code and a message: {_shown(error, 80)}")
     return _reply(error=RpcError(code, text, error.get("data")))
+
+
+def _shown(value: Any, limit: int) -> str:
+    """The begin of a value, of which as little is spelled out as that takes: it may be megabytes."""
+    if isinstance(value, dict):
+        members = {name[:limit]: _cut(item, limit) for name, item in islice(value.items(), 5)}
+        return excerpt(repr(members), limit)
+    return excerpt(repr(_cut(value, limit)), limit)
+
+
+def _cut(value: Any, limit: int) -> Any:
+    if isinstance(value, dict | list):
+        return type(value)()
+    return value[:limit] if isinstance(value, str) else value
 
 
 def _broken(what: str) -> ProbeFailure:

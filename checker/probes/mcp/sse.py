@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
 _LONGEST_ID = 1024
 
 
@@ -47,17 +48,29 @@ class EventStream:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines without their ends; CR, LF and CRLF end a line, also where a CRLF is split over two chunks."""
-    pending, first = b"", True
-    for chunk in chunks:
-        pending += chunk
-        if first and len(pending) >= 3:
-            pending, first = pending.removeprefix(b"\xef\xbb\xbf"), False
-        start = 0
-        for match in _LINE_END.finditer(pending):
-            if match.end() == len(pending) and match.group() == b"\r":
-                break
-            yield pending[start : match.start()]
+    begun = bytearray()  # of a line that has not ended: only what is new is searched for its end
+    after_cr = False
+    for chunk in _without_mark(chunks):
+        start = 1 if after_cr and chunk[:1] == b"\n" else 0
+        for match in _LINE_END.finditer(chunk, start):
+            line = chunk[start : match.start()]
+            if begun:
+                line = bytes(begun) + line
+                begun.clear()
+            yield line
             start = match.end()
-        pending = pending[start:]
-    if pending.endswith(b"\r"):
-        yield pending[:-1]
+        begun += chunk[start:]
+        after_cr = chunk.endswith(b"\r")
+
+
+def _without_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks that are not empty, without a byte order mark at their beginning."""
+    begin = b""
+    left = iter(chunks)
+    for chunk in left:
+        begin += chunk
+        if len(begin) >= len(_MARK) or not _MARK.startswith(begin):
+            break
+    if begin := begin.removeprefix(_MARK):
+        yield begin
+    yield from filter(None, left)

@@ -84,6 +84,7 @@ class Stdio:
             line = self._process.read_line()
             if not line.strip():
                 continue
+            self.seen.budget.take_message(line)
             try:
                 message = parse(line)
             except ProbeFailure:

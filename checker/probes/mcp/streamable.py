@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from checker.model import Reason
-from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
+from checker.probes.base import Budget, Observation, ProbeFailure, Reply, Transport, new_request
 from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal
 from checker.probes.mcp.channel import Answer, Incoming, new_answer
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
@@ -111,6 +111,7 @@ class StreamableHttp:
             raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"{method}: answered {what}: {excerpt(body, 60)!r}")
         if reply.status == 200:
             body = reply.read()
+            self.seen.budget.take_message(body)
             if (found_one := find_reply(parse(body), request_id)) is None:
                 raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
             return new_answer(reply.status, reply.headers, found_one.result, found_one.error)
@@ -127,7 +128,7 @@ class StreamableHttp:
         incoming = Incoming(self.seen, lambda body: self._answer_server(transport, body, headers))
         for _ in range(_MOST_RESUMED):
             stream = EventStream()
-            found = incoming.reply_to(request_id, _messages(stream, reply))
+            found = incoming.reply_to(request_id, _messages(stream, reply, self.seen.budget))
             if found is not None:
                 reply.release()
                 return found
@@ -157,8 +158,9 @@ class StreamableHttp:
         body = reply.read()
         error = None
         try:
-            texts = [data for _, data in EventStream().events([body])] if kind == _EVENTS else [body]
-            found = find_reply(parse(texts[0]), request_id) if texts else None
+            text = next((data for _, data in EventStream().events([body])), b"") if kind == _EVENTS else body
+            self.seen.budget.take_message(text)
+            found = find_reply(parse(text), request_id)
             error = found.error if found else None
         except ProbeFailure:
             error = None
@@ -169,8 +171,10 @@ class StreamableHttp:
         return new_answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
 
 
-def _messages(stream: EventStream, reply: Reply) -> Iterator[Any]:
-    return (parse(data) for _, data in stream.events(reply.chunks()))
+def _messages(stream: EventStream, reply: Reply, budget: Budget) -> Iterator[Any]:
+    for _, data in stream.events(reply.chunks()):
+        budget.take_message(data)
+        yield parse(data)
 
 
 def _media_type(reply: Reply) -> str:

@@ -26,6 +26,8 @@ from checker.worker.transport.sockets import send_all
 from checker.worker.transport.trace import Trace
 
 _MOST_ASIDE_BYTES = 1024 * 1024
+_GRACE_S = 5.0
+"""How much longer than its attempt what goes on in the background may take."""
 USER_AGENT = f"mcp-status-check/{VERSION}"
 
 
@@ -67,6 +69,11 @@ class Client:
     def stderr_tail(self) -> str:
         """The last lines that the program started last wrote to standard error."""
         return self._started[-1].stderr_tail if self._started else ""
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a program that was started has written anything."""
+        return any(process.has_output for process in self._started)
 
     def send(self, request: Request) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure.
@@ -127,26 +134,30 @@ class Client:
             limit.close()
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
-        """Start work with a client of its own, whose connections this attempt's end does not touch."""
-        masking = current()
+        """Start work with a client of its own, whose connections this attempt's end does not touch.
+
+        It has a limit too: what an attempt left behind must not read on for as long as a server sends.
+        """
+        masking, seconds = current(), self._options.timeout + _GRACE_S
 
         def done() -> Any:
             go_on(masking)  # a new greenlet begins with nothing of what was set in this one
-            return self._with_another(work, self._options, self._trace)
+            with gevent.Timeout(seconds, ProbeFailure(Reason.DEADLINE, f"not done within {seconds:g} s")):
+                return self._with_another(work, self._options, self._trace)
 
         return self._shared.grace.spawn(done)
 
     def aside(self, work: Callable[[Transport], Any]) -> Any:
         """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
         tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
-        trace = Trace()
+        trace = Trace(self._trace.budget)
         trace.first_reused, trace.public_peer = False, self._trace.public_peer
         return self._with_another(work, replace(self._options, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
 
     def start(self, command: Command) -> StartedProcess:
         """Start a program; raises ProbeFailure where it cannot be started."""
         self._trace.step = "wait"
-        process = self._shared.processes.start(command, self._options.max_body)
+        process = self._shared.processes.start(command, self._options.max_body, self._trace.budget)
         self._started.append(process)
         return process
 
@@ -156,6 +167,8 @@ class Client:
             reply.close()
         self._open.clear()
         self._trace = trace
+        for process in self._started:
+            process.budget = trace.budget
 
     def close(self, answered: bool = True) -> None:
         """Close what was left half-read, and end the programs that were started."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from time import perf_counter
@@ -17,11 +16,18 @@ from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.transport.sockets import wait_readable
 from checker.worker.transport.trace import Trace
+from checker.worker.turns import breathe
 
 _READ_BYTES = 65536
+_FIRST_READ_BYTES = 16384
+"""Of every reply at least this much is worked on at once, and many may come at the same time."""
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_HEADERS = 100
 _MOST_INTERIM = 20
+_MOST_FRAMING = 64 * 1024
+"""Bytes of chunk sizes, chunk extensions and trailers before a byte of the body, or in a row."""
+_FRAMING_FOR_A_BYTE = 16
+"""The same for each byte of the body: a chunk of one byte has five."""
 _NO_BODY = (204, 304)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -81,8 +87,11 @@ class Incoming:
     """A response as it comes: its head first, then pieces of its body, still compressed."""
 
     __slots__ = (
+        "_body_bytes",
         "_broken",
         "_delimited",
+        "_dry_bytes",
+        "_framing_bytes",
         "_has_head",
         "_head_bytes",
         "_head_only",
@@ -103,8 +112,8 @@ class Incoming:
     def __init__(self, sock: socket.socket, method: str, trace: Trace) -> None:
         self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
         self._values: dict[str, str] = {}
-        self._pieces: deque[bytes] = deque()
-        self._head_bytes = self._repeated = self._interim = 0
+        self._pieces: list[bytes] = []
+        self._head_bytes = self._repeated = self._interim = self._body_bytes = self._framing_bytes = self._dry_bytes = 0
         self._has_head = self._delimited = self._keep_alive = False
         self._broken: http.client.HTTPException | None = None
         self.complete = False
@@ -131,7 +140,7 @@ class Incoming:
         trace, sent = self._trace, perf_counter()
         trace.step = "wait"
         wait_readable(self._sock)
-        data = self._sock.recv(_READ_BYTES)
+        data = self._sock.recv(_FIRST_READ_BYTES)
         start = perf_counter()
         trace.spent("wait", start - sent)
         trace.answered_at = start
@@ -139,41 +148,57 @@ class Incoming:
             raise http.client.RemoteDisconnected("closed without an answer")
         trace.step = "transfer"
         while True:
+            trace.budget.take(len(data))
             self._head_bytes += len(data)
             self._feed(data)
             if self._has_head:
                 break  # what came with it of the body does not count
             if self._head_bytes > _MOST_HEAD_BYTES or self._interim > _MOST_INTERIM:
                 raise http.client.HTTPException("the head of the response does not end")
+            breathe()
             data = self._sock.recv(_READ_BYTES)
             if not data:
                 raise http.client.IncompleteRead(b"")
         trace.spent("transfer", perf_counter() - start)
 
     def next_piece(self) -> bytes:
-        """The next piece of the body as it came; empty at its end.
+        """What has come of the body since, waited for where that is nothing; empty at its end.
 
-        Raises IncompleteRead for a body that is cut off, HTTPException for one that is no HTTP, and OSError.
+        Raises IncompleteRead for a body that is cut off, HTTPException for one that is no HTTP, OSError, and
+        ProbeFailure where the probe has taken enough.
         """
         while not self._pieces:
             if self.complete:
                 return b""
             if self._broken is not None:
                 raise self._broken
+            breathe()  # a socket that always has something to read never makes its reader wait
             data = self._sock.recv(_READ_BYTES)
             if data:
+                self._trace.budget.take(len(data))
                 self._feed(data)
+                self._note_framing(len(data))
             elif self._delimited:
                 raise http.client.IncompleteRead(b"")
             else:
                 self.complete = True
-        return self._pieces.popleft()
+        return self.rest()
 
     def rest(self) -> bytes:
         """All that has come of the body and was not taken yet."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         return body
+
+    def _note_framing(self, received: int) -> None:
+        """Refuse a body that is nearly all framing: chunk extensions and trailers have no end of their own."""
+        body_bytes = sum(map(len, self._pieces))
+        self._body_bytes += body_bytes
+        self._framing_bytes += received - body_bytes
+        self._dry_bytes = 0 if body_bytes else self._dry_bytes + received
+        most = _MOST_FRAMING + _FRAMING_FOR_A_BYTE * self._body_bytes
+        if not self.complete and (self._framing_bytes > most or self._dry_bytes > _MOST_FRAMING):
+            raise http.client.HTTPException("the body is nearly all chunk extensions and trailers")
 
     def _feed(self, data: bytes) -> None:
         if self.complete:
@@ -207,6 +232,8 @@ class Incoming:
         else:
             self._repeated += 1
             values[key] += f", {value.decode('latin-1')}"
+        if len(values) + self._repeated > _MOST_HEADERS:
+            raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -215,11 +242,11 @@ class Incoming:
         self.status = self._parser.get_status_code()
         if 100 <= self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
             self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise http.client.HTTPException("the head of the response does not end")
             self._repeated, self._values = 0, {}
             return
         values = self._values
-        if len(values) + self._repeated > _MOST_HEADERS:
-            raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
         self.headers = Headers(values)
         self._has_head = True
         self._delimited = (

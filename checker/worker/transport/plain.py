@@ -8,6 +8,7 @@ private host is then the proxy's to decide.
 from __future__ import annotations
 
 import http.client
+import io
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -27,17 +28,71 @@ from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
+from checker.worker.turns import breathe
 
 _MOST_ORIGINS = 1000
+_MOST_HEAD_BYTES = 256 * 1024
+"""Bytes of one head, all interim replies before it included; http.client limits its lines and headers only."""
 _READ_BYTES = 65536
+_BUFFERED_BYTES = 4096
+"""What http.client works on without looking up: as many as eight hundred chunks."""
 _now: Any = gevent.local.local()
 """The exchange that this greenlet makes: urllib3 hands connections out and opens them by itself."""
+
+
+class _Watched(io.RawIOBase):
+    """What http.client reads from: counts, and lets others run where the server never makes it wait."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._head_bytes = 0
+        self.trace: Trace | None = None
+        """The exchange that is read for; None until it is known."""
+        self.has_head = False
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has come; raises ProbeFailure past what the probe may take, HTTPException for an endless head."""
+        breathe()
+        count: int | None = self._raw.readinto(buffer)
+        if self.trace is not None:
+            self.trace.budget.take(count or 0)
+        if not self.has_head:
+            self._head_bytes += count or 0
+            if self._head_bytes > _MOST_HEAD_BYTES:
+                raise http.client.HTTPException("the head of the response does not end")
+        return count
+
+    def close(self) -> None:
+        """Close what it reads from."""
+        self._raw.close()
+        super().close()
+
+
+class _WatchedResponse(http.client.HTTPResponse):
+    """A response of http.client that is read through `_Watched`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        source: Any = self.fp
+        self.watched = _Watched(source.detach())
+        self.watched.trace = getattr(_now, "trace", None)
+        self.fp = io.BufferedReader(self.watched, _BUFFERED_BYTES)
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self.watched.has_head = True
 
 
 class _Timed:
     """What both kinds of connection share: the clock of the exchange that uses it."""
 
     _used = False
+    response_class: Any = _WatchedResponse
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         """Send the request; the socket is opened on the way where need be."""
@@ -188,6 +243,7 @@ class _Body:
 
     def next_piece(self) -> bytes:
         """The next piece of the body as it came; empty at its end; raises what http.client and urllib3 raise."""
+        breathe()
         piece: bytes | None = self._response.read1(_READ_BYTES, decode_content=False)
         if not piece:
             self.complete = True

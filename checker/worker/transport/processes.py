@@ -15,8 +15,9 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 
 from checker.model import Reason
 from checker.orphans import adopt_orphans
-from checker.probes.base import Command, ProbeFailure
+from checker.probes.base import Budget, Command, ProbeFailure
 from checker.worker.transport.keeping import Keeper, StartFailed, Supervised
+from checker.worker.turns import breathe
 
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "TZ")
 _MARK = "MCP_STATUS_STARTED"
@@ -27,6 +28,8 @@ _QUICK_S = 0.3
 """How long a program that has not answered may take to end, before the next way of ending it."""
 _EXIT_CODE_S = 1.0
 _DRAIN_S = 0.05
+_PAUSE_S = 0.001
+"""Between two reads of output that nobody wants any more: a program that writes all the time would keep us busy."""
 
 
 class Processes:
@@ -36,7 +39,7 @@ class Processes:
         self._keeper = Keeper()
         adopt_orphans()
 
-    def start(self, command: Command, max_line: int) -> StartedProcess:
+    def start(self, command: Command, max_line: int, budget: Budget) -> StartedProcess:
         """Start a program; raises ProbeFailure where it cannot be started."""
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environ |= {**command.env, _MARK: "1"}
@@ -61,7 +64,7 @@ class Processes:
         finally:
             for descriptor in theirs:
                 _close(descriptor)
-        return StartedProcess(started, ours, command, max_line)
+        return StartedProcess(started, ours, command, max_line, budget)
 
     def kill_all(self) -> None:
         """Kill every program and whatever they started: the worker is about to be gone."""
@@ -71,7 +74,13 @@ class Processes:
 class StartedProcess:
     """Implements `checker.probes.base.Process`."""
 
-    def __init__(self, program: Supervised, streams: Sequence[int], command: Command, max_line: int) -> None:
+    def __init__(
+        self, program: Supervised, streams: Sequence[int], command: Command, max_line: int, budget: Budget
+    ) -> None:
+        self.budget = budget
+        """What the probe may still take of what it writes, to either of its outputs."""
+        self.has_output = False
+        self._too_much: ProbeFailure | None = None
         self._program, self._command, self._max_line = program, command, max_line
         self._stderr = b""
         self._pending, self._lines = bytearray(), deque[bytes]()
@@ -100,8 +109,13 @@ class StartedProcess:
 
     def read_line(self) -> bytes:
         """The next line of its standard output; raises ProbeFailure past the size limit or when it has ended."""
+        breathe()  # lines that come without end, such as empty ones
         while not self._lines:
             chunk = nb_read(self._out, _READ_BYTES)
+            if self._too_much is not None:
+                raise self._too_much
+            self.has_output = True
+            self.budget.take(len(chunk))
             if not chunk:
                 if self._pending.strip():
                     self._lines.append(bytes(self._pending))
@@ -161,12 +175,19 @@ class StartedProcess:
     def _drain(self) -> None:
         with suppress(OSError):
             while nb_read(self._out, _READ_BYTES):
-                pass
+                gevent.sleep(_PAUSE_S)
 
     def _keep_stderr(self) -> None:
-        with suppress(OSError):
+        try:
             while chunk := nb_read(self._err, _READ_BYTES):
                 self._stderr = (self._stderr + chunk)[-_STDERR_BYTES:]
+                self.budget.take(len(chunk))
+                breathe()
+        except ProbeFailure as failure:  # who waits for a line of its output hears of it when that ends
+            self._too_much = failure
+            self._program.terminate()
+        except OSError:
+            pass
 
 
 def _close(descriptor: int) -> None:

@@ -15,9 +15,14 @@ from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.transport.failures import exchange_failure
 from checker.worker.transport.trace import Trace
+from checker.worker.turns import breathe
 
 _PIECE_BYTES = 65536
 """At most this much is decompressed at a time: a small body can become a very large one."""
+_CODED_BYTES = 8192
+"""At most this much is given to a decoder at a time: it may be hundreds of gzip members, each with a new window."""
+_HANDED_OVER = 16384
+"""At most this much is handed over at a time: it may be as many lines of an event stream."""
 _DRAIN_S = 0.02
 """How long a stream may take to end after its reply, so that its connection can be kept."""
 
@@ -25,7 +30,27 @@ _DRAIN_S = 0.02
 def _decoder(coding: str) -> Any:
     """What decompresses a body of this coding; None where it is not known."""
     known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
-    return _get_decoder(coding) if known else None
+    try:
+        return _get_decoder(coding) if known else None
+    except DecodeError as error:
+        return _Refused(error)
+
+
+class _Refused:
+    """Stands for a chain of codings that is not decoded, such as one of fifty: told when the body is read."""
+
+    has_unconsumed_tail = False
+
+    def __init__(self, error: DecodeError) -> None:
+        self._error = error
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Raises DecodeError."""
+        raise self._error
+
+    def flush(self) -> bytes:
+        """Nothing came."""
+        return b""
 
 
 class Response(Protocol):
@@ -68,6 +93,7 @@ class HttpReply:
     ) -> None:
         self._response, self._connection, self._give_back = response, connection, give_back
         self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
+        self._coded = b""
         self.status, self.headers = response.status, response.headers
         coding = self.headers.get("content-encoding")
         self._decoder = None if coding is None else _decoder(coding.strip().lower())
@@ -75,14 +101,23 @@ class HttpReply:
     def chunks(self) -> Iterator[bytes]:
         """Decoded body bytes as they arrive; raises ProbeFailure."""
         while not self._done:
-            if chunk := self._next_chunk():
-                yield chunk
+            chunk = self._next_chunk()
+            if len(chunk) <= _HANDED_OVER:
+                if chunk:
+                    yield chunk
+                continue
+            for start in range(0, len(chunk), _HANDED_OVER):
+                yield chunk[start : start + _HANDED_OVER]
+                breathe()
 
     def read(self) -> bytes:
         """The whole decoded body; raises ProbeFailure."""
         if self._decoder is None and self._response.complete and not self._done:
             return self._all_that_came()
-        return b"".join(self.chunks())
+        body = bytearray()  # no list of pieces: they may be of a byte each
+        while not self._done:
+            body += self._next_chunk()
+        return bytes(body)
 
     def release(self) -> None:
         """Read on for a moment, so that a stream that ends with its reply keeps its connection; else close it."""
@@ -137,15 +172,24 @@ class HttpReply:
             if not (piece := self._response.next_piece()):
                 self._finish()
             return piece
-        piece = b"" if decoder.has_unconsumed_tail else self._response.next_piece()
+        breathe()
+        piece = b"" if decoder.has_unconsumed_tail else self._next_coded()
         try:
             if piece or decoder.has_unconsumed_tail:
-                return bytes(decoder.decompress(piece, max_length=_PIECE_BYTES))
+                plain = bytes(decoder.decompress(piece, max_length=_PIECE_BYTES))
+                self._trace.budget.take(len(plain))
+                return plain
             rest = bytes(decoder.flush())
         except BaseHTTPResponse.DECODER_ERROR_CLASSES as error:
             raise DecodeError(str(error)) from None
         self._finish()
         return rest
+
+    def _next_coded(self) -> bytes:
+        if not self._coded:
+            self._coded = self._response.next_piece()
+        piece, self._coded = self._coded[:_CODED_BYTES], self._coded[_CODED_BYTES:]
+        return piece
 
     def _finish(self) -> None:
         """Note the end of the body: the connection goes back, and is closed before where it can't be used again."""

@@ -108,6 +108,8 @@ def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> Prob
     if isinstance(error, ConnectionRefusedError):
         return ProbeFailure(Reason.CONNECT_REFUSED, f"{where} refused the connection", "connect")
     said = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _OUR_OWN_LIMITS:
+    # A port that no address of this machine has left, and an address that it cannot reach from any, look the same.
+    chosen = error.errno == errno.EADDRNOTAVAIL and (":" in address[0] or not address[1])
+    if error.errno in _OUR_OWN_LIMITS and not chosen:
         return ProbeFailure(Reason.INTERNAL_ERROR, f"the checker could not open a socket: {said}", "connect")
     return ProbeFailure(Reason.CONNECT_FAILED, f"{where}: {said}", "connect")

@@ -8,7 +8,7 @@ from dataclasses import fields
 from time import perf_counter
 
 from checker.model import Stages
-from checker.probes.base import ProbeFailure
+from checker.probes.base import Budget, ProbeFailure
 from checker.records import constructor
 
 CONNECTING = ("dns", "connect", "tls")
@@ -25,6 +25,7 @@ class Trace:
         "_elsewhere_s",
         "_spent_s",
         "answered_at",
+        "budget",
         "certificate_expires_at_ms",
         "connections_opened",
         "first_reused",
@@ -34,7 +35,9 @@ class Trace:
         "step",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = Budget() if budget is None else budget
+        """What the probe may still take from its server."""
         self.step = "dns"
         """What is being waited for right now: one of dns, connect, tls, send, wait, transfer."""
         self.named: str | None = None
