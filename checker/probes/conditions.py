@@ -92,15 +92,15 @@ def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
 
 def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
-    import orjson
+    from checker.probes.json_text import TooDeep, TooManyValues, loads
 
     try:
-        document = orjson.loads(body)
-        if body.count(b"[") + body.count(b"{") > _DEEP:
-            orjson.dumps(document)  # goes down 254 levels and no further
-    except orjson.JSONEncodeError:
-        return [_complaint("body is JSON that is nested too deeply")]
-    except orjson.JSONDecodeError:
+        document = loads(body)
+    except TooManyValues as error:
+        return [Complaint(Status.UNHEALTHY, Reason.BODY_TOO_LARGE, str(error))]
+    except TooDeep as error:
+        return [_complaint(f"body is {error}")]
+    except ValueError:
         return [_complaint(f"body is not JSON: {excerpt(body, 60)!r}" if body else "body is empty, expected JSON")]
     return json_unmet_in(document, wanted)
 

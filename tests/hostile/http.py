@@ -149,7 +149,8 @@ WIRE: dict[str, tuple[Behaviour, str]] = {
     "deflate bomb": (coded("deflate", lambda: zlib.compress(bytes(_BOMB_BYTES))), "body_too_large"),
     "brotli bomb": (coded("br", _brotli_bomb), "body_too_large"),
     "zstd bomb": (coded("zstd", lambda: bytes(zstd.compress(bytes(_BOMB_BYTES)))), "body_too_large"),
-    "gzip that is cut off": (coded("gzip", lambda: gzip.compress(OK * 100)[:-12]), "decode"),
+    # Browsers, curl and both SDKs take what has come of it.
+    "gzip that is cut off": (coded("gzip", lambda: gzip.compress(OK * 100)[:-12]), "decode healthy mcp_not_jsonrpc"),
     "not the gzip it says": (coded("gzip", lambda: b"this is no gzip"), "decode"),
     "redirects in a circle": (redirecting("{self}/again"), "redirect_blocked http_status"),
     "redirects to a link-local address": (
@@ -182,7 +183,10 @@ BODIES: dict[str, tuple[Behaviour, str]] = {
         "condition_failed",
     ),
     "number of half a million digits": (answering(_NUMBER), "condition_failed"),
-    "list of three million objects": (answering(lambda: b"[" + b"{}," * 2_800_000 + b"{}]"), "condition_failed"),
+    "list of three million objects": (
+        answering(lambda: b"[" + b"{}," * 2_800_000 + b"{}]"),
+        "body_too_large condition_failed",
+    ),
     "JSON that is cut off": (answering(b'{"status": "U'), "condition_failed"),
     "not JSON": (answering(b"<html>Welcome</html>"), "condition_failed"),
     "not text": (answering(b'{"status": "\xff\xfe\xed\xa0\x80"}'), "condition_failed"),

@@ -11,6 +11,7 @@ import orjson
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
+from checker.probes.json_text import TooDeep, TooManyValues, loads
 from checker.probes.text import excerpt
 from checker.records import constructor
 
@@ -36,7 +37,6 @@ class RpcReply:
 
 
 _reply = constructor(RpcReply)
-_DEEP = 200
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -68,12 +68,11 @@ def answer_body(request: Mapping[str, Any]) -> bytes:
 def parse(text: bytes) -> Any:
     """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it."""
     try:
-        message = orjson.loads(text)
-        if text.count(b"{") + text.count(b"[") > _DEEP:  # which lists are too, so look closer
-            orjson.dumps(message)  # goes down 254 levels and no further (RFC 8259 section 9 allows a limit)
-        return message
-    except orjson.JSONEncodeError:
-        raise ProbeFailure(Reason.MCP_NOT_JSONRPC, "answered JSON that is nested too deeply") from None
+        return loads(text)
+    except TooManyValues as error:
+        raise ProbeFailure(Reason.BODY_TOO_LARGE, str(error)) from None
+    except TooDeep as error:
+        raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {error}") from None
     except orjson.JSONDecodeError:
         shown = f"not JSON: {excerpt(text, 80)!r}" if text.strip() else "an empty body"
         raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
