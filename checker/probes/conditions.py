@@ -14,8 +14,6 @@ from checker.probes.options import STRICT
 from checker.probes.text import excerpt
 from checker.units import Holds, Public
 
-_DEEP = 200
-"""A document with fewer lists and objects is not nested deeply."""
 Otherwise = Literal["degraded", "unhealthy"]
 
 
