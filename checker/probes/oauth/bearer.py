@@ -11,6 +11,7 @@ from checker.probes.base import Observation, ProbeFailure, Transport
 from checker.probes.oauth.discovery import token_source
 from checker.probes.oauth.options import OAuth
 from checker.probes.oauth.token import fetch_token
+from checker.probes.text import excerpt
 
 AUTH_TOKEN = "auth_tokens"  # noqa: S105 # the name of a cache category
 """Cache category: an encrypted access token."""
@@ -55,7 +56,11 @@ class Bearer:
         seen.suspicion = None
 
     def _fetch(self, transport: Transport, seen: Observation) -> str:
-        source = token_source(transport, self._oauth, self._url, seen.challenge)
+        try:
+            source = token_source(transport, self._oauth, self._url, seen.challenge)
+        except ValueError as error:  # no address: what metadata names is anything
+            said = excerpt(str(error), 60)
+            raise ProbeFailure(Reason.AUTH_SERVER, f"its metadata names what is no address: {said}", "auth") from None
         token = fetch_token(transport, self._oauth, source)
         seen.secrets.add(token.value)
         expires_at_ms = round((time.time() + token.life_s) * 1000)
