@@ -12,6 +12,7 @@ from checker.importers import read
 from checker.importers.imported import Imported
 from checker.importers.trust import Leave
 from checker.importers.write import merged_config
+from checker.plain_text import terminal
 from checker.settings import load
 from checker.settings.imported import imported_settings
 from histories import told_history
@@ -61,7 +62,7 @@ def foreign(data: bytes, name: str = "mcp.json") -> None:
         assert not any(getattr(probe, "command", None) for one in found.servers for probe in one.probes.values())
     try:
         imported = read(str(file))
-        assert all(note.isprintable() for note in imported.notes)
+        assert _is_text("".join(imported.notes))
         if imported.entries:
             _written(imported)
             imported_settings(str(file), {}, Leave(commands=True))
@@ -72,7 +73,7 @@ def foreign(data: bytes, name: str = "mcp.json") -> None:
 
 def _written(imported: Imported) -> None:
     text, notes = merged_config(None, imported)
-    assert all(note.isprintable() for note in notes)
+    assert _is_text("".join(notes))
     file = folder() / "written.yaml"
     try:
         file.write_text(text, encoding="utf-8")
@@ -106,7 +107,11 @@ def _file(name: str, data: bytes) -> Path:
 def _shown(error: CheckerError) -> None:
     assert str(error).strip(), "an error says something"
     assert len(str(error)) < 50_000
-    assert all(line.isprintable() for line in str(error).replace("\t", " ").splitlines()), str(error)
+    assert _is_text(str(error)), str(error)
+
+
+def _is_text(text: str) -> bool:
+    return terminal(text.replace("\n", "")) == text.replace("\n", "")
 
 
 def _nothing_else(file: Path) -> None:

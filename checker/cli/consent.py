@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from checker.importers.trust import Leave, Wishes
 
 _MOST_SHOWN = 100
+_MOST_CHARACTERS = 10_000
+"""What nobody would look through is not asked about."""
 
 
 def leave(commands: bool, variables: Sequence[str]) -> Leave:
@@ -23,7 +25,8 @@ def leave(commands: bool, variables: Sequence[str]) -> Leave:
 
 
 def _asked(wishes: Wishes) -> bool:
-    if len(wishes.commands) + len(wishes.variables) > _MOST_SHOWN:
+    lines = (*wishes.commands, *wishes.variables)
+    if len(lines) > _MOST_SHOWN or sum(map(len, lines)) > _MOST_CHARACTERS:
         click.echo("more than can be looked through here; look at the file with config import", err=True)
         return False
     if wishes.commands:

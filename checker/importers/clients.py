@@ -64,6 +64,7 @@ def servers(listed: Any, where: str, origin: Origin, names: Names, client: Clien
 
 def options(block: Mapping[str, Any], client: Client, notes: list[str]) -> Entry:
     """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
+    block = _spelled_usually(block)
     kind = look.transport(look.text(block, "type") or look.text(block, "transport"))
     address = look.text(block, "httpUrl") or look.text(block, "url") or look.text(block, "serverUrl")
     command = look.text(block, "command")
@@ -81,6 +82,24 @@ def options(block: Mapping[str, Any], client: Client, notes: list[str]) -> Entry
     notes += [text for key, text in _NOT_READ.items() if block.get(key)]
     if ignored := sorted(key for key in block if key not in _USED and key not in _NOT_READ):
         notes.append(f"ignored: {', '.join(ignored)}")
+    return found
+
+
+def _spelled_usually(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The block with what some clients spell otherwise: a command as a list or an object, a transport as an object."""
+    found = dict(block)
+    if isinstance(found.get("transport"), dict):  # it may hold address, headers and timeout
+        found = {**found.pop("transport"), **found}
+    if isinstance(command := found.get("command"), list):
+        found["command"], found["args"] = (command or [None])[0], [*command[1:], *look.texts(found, "args")]
+    elif isinstance(command, dict):
+        del found["command"]
+        found |= {key: command[key] for key in ("args", "env") if key in command} | {"command": command.get("path")}
+    if "env" not in found and "environment" in found:
+        found["env"] = found["environment"]
+    found.pop("environment", None)
+    for key in ("source", "settings"):  # of Zed, which say nothing about how a server is started
+        found.pop(key, None)
     return found
 
 

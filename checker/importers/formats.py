@@ -35,6 +35,13 @@ def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imp
     inner = values.get("mcp")
     if isinstance(inner, dict) and "servers" in inner:  # the settings of VS Code
         return _vs_code(inner, origin, names)
+    if isinstance(values.get("settings"), dict) and isinstance(
+        values["settings"].get("mcp"), dict
+    ):  # a workspace of it
+        return converted({"mcp": values["settings"]["mcp"]}, origin, url, names)
+    for key in ("context_servers", "mcp"):  # Zed, OpenCode
+        if isinstance(values.get(key), dict):
+            return servers(values[key], key, origin, names, Client(Placeholders(origin.folder)), options)
     if isinstance(values.get("server"), dict):  # one server, as the registry's API gives it
         return server(values["server"], names, Naming())
     if {"remotes", "packages"} & values.keys():

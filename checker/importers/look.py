@@ -17,6 +17,7 @@ _WORD = re.compile(r"[A-Za-z-]{1,16}")
 
 TRANSPORTS = {
     "stdio": "stdio",
+    "local": "stdio",
     "http": "streamable-http",
     "streamable-http": "streamable-http",
     "streamableHttp": "streamable-http",
@@ -77,7 +78,7 @@ def flag(values: Mapping[str, Any], key: str) -> bool:
 
 def transport(kind: str | None) -> str | None:
     """Our name of a transport; None where none is given."""
-    if kind is None:
+    if kind is None or kind.lower() == "remote":
         return None
     found = TRANSPORTS.get(kind) or TRANSPORTS.get(kind.lower())
     if found is None:

@@ -7,7 +7,9 @@ came with somebody's repository, and an address is answered by whoever is there.
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,8 @@ from urllib.parse import urlsplit
 
 from checker.importers.imported import Entry, name_of, one_line
 from checker.importers.variables import REFERENCE
-from checker.looks import MARK
-from checker.sensitive import Part, in_arguments, in_environment, in_url
+from checker.looks import MARK, looks_random
+from checker.sensitive import Part, in_arguments, in_environment, in_url, is_secret_name
 
 _APPLICATIONS = (".config", "Library/Application Support", "AppData/Roaming")
 _OF_APPLICATIONS = (
@@ -47,6 +49,9 @@ _OWN = (
 )
 """Below the home of the user: where clients keep the servers that the user gave them."""
 _WRITABLE_BY_ALL = 0o002
+_CODE = re.compile(r"(?:OPTIONS|OPTS|ARGS|FLAGS|PRELOAD|STARTUP|COMMAND)\Z|\ABASH_", re.IGNORECASE)
+"""Variables that say what a program runs; what they hold is shown as arguments are."""
+_NAMED_BY_PLACE = ("user", "password", "query", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,16 @@ def command_line(entry: Entry) -> str:
     """What starts the server of an entry: program, arguments, variables and folder, with secrets masked."""
     options = entry["mcp"]
     args = [_marked(one) for one in options.get("args", ())]
-    env = [f"{name}={_masked(_marked(value), in_environment(name, _marked(value)))}" for name, value in _env(options)]
+    env = [
+        f"{name}={_masked(text, in_environment(name, text), whole=not _CODE.search(name))}"
+        for name, text in ((name, _marked(value)) for name, value in options.get("env", {}).items())
+    ]
     shown = [_masked(one, parts) for one, parts in zip(args, in_arguments(args), strict=True)]
     command = _marked(options["command"])
     words = [*env, _masked(command, in_arguments([command])[0]), *shown]
     folder = f" (in {_marked(options['cwd'])})" if options.get("cwd") else ""
-    return one_line(f"{name_of(entry)}: {' '.join(map(_quoted, words))}{folder}".replace(MARK, "${…}"), 2000)
+    # whole, as what is cut off would be started unseen
+    return one_line(f"{name_of(entry)}: {' '.join(map(_quoted, words))}{folder}".replace(MARK, "${…}"), sys.maxsize)
 
 
 def variable_line(entry: Entry, name: str) -> str:
@@ -138,17 +147,18 @@ def used(entry: Entry) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _env(options: Entry) -> Sequence[tuple[str, str]]:
-    return tuple(options.get("env", {}).items())
-
-
 def _marked(text: str) -> str:
     return REFERENCE.sub(lambda match: MARK if match[1] else "$", text)
 
 
-def _masked(text: str, parts: Sequence[Part]) -> str:
+def _masked(text: str, parts: Sequence[Part], *, whole: bool = False) -> str:
+    """The text without its secrets; of what is only not plainly harmless the words stay, as they may be the harm."""
     for part in reversed(parts):
-        text = text[: part.start] + "***" + text[part.end :]
+        shown = "***"
+        if not whole and not is_secret_name(part.name) and part.name not in _NAMED_BY_PLACE:
+            within = text[part.start : part.end]
+            shown = re.sub(r"[^\s'\"]+", lambda word: "***" if looks_random(word[0]) else word[0], within)
+        text = text[: part.start] + shown + text[part.end :]
     return text
 
 

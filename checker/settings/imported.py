@@ -90,7 +90,7 @@ def _told(
         if leave.ask(wishes):
             return environ
     if commands:
-        shown = "".join(f"\n  {command_line(entry)}" for entry in commands[:_MOST_PROBLEMS])
+        shown = "".join(f"\n  {one_line(command_line(entry), 2000)}" for entry in commands[:_MOST_PROBLEMS])
         more = f"\n  and {len(commands) - _MOST_PROBLEMS} more" if len(commands) > _MOST_PROBLEMS else ""
         raise UsageError(
             f"{one_line(source, 1000)}: names programs to start and is no configuration of a client of yours; nothing "
