@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from checker.secrets.declared import declared_secrets
@@ -47,12 +48,18 @@ class Masking:
         return bool(redactor) and redactor.suspects(text)
 
     def _known(self) -> Redactor:
-        if self._redactor is None:
-            self._redactor = Redactor(secret for one in self._options for secret in _secrets(one))
-        if self._count != len(self.acquired):
+        if self._redactor is None or self._count != len(self.acquired):
             self._count = len(self.acquired)
-            self._redactor.add(frozenset(self.acquired))
+            secrets = dict.fromkeys(secret for one in self._options for secret in _secrets(one))
+            secrets.update(dict.fromkeys(self.acquired))
+            self._redactor = _redactor(tuple(secrets))
         return self._redactor
+
+
+@lru_cache(maxsize=256)
+def _redactor(secrets: tuple[str, ...]) -> Redactor:
+    """Servers of a fleet often share their credentials."""
+    return Redactor(secrets)
 
 
 def _secrets(options: Any) -> Iterator[str]:

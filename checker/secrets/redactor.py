@@ -40,7 +40,7 @@ class _Needle(NamedTuple):
 
 
 class Redactor:
-    """Masks a set of secrets; built once for a probe."""
+    """Masks a set of secrets; it does not change."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._pieces: dict[str, list[tuple[_Needle, int]]] = {}
@@ -48,10 +48,6 @@ class Redactor:
         self._whole: set[str] = set()
         self._known: set[str] = set()
         self._least = 1 << 30
-        self.add(secrets)
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Mask these as well."""
         for secret in secrets:
             if secret not in self._known:
                 self._known.add(secret)

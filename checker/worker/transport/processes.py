@@ -16,6 +16,7 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from checker.model import Reason
 from checker.orphans import adopt_orphans
 from checker.probes.base import Budget, Command, ProbeFailure
+from checker.secrets.current import current
 from checker.worker.transport.keeping import Keeper, StartFailed, Supervised
 from checker.worker.turns import breathe
 
@@ -24,6 +25,8 @@ _MARK = "MCP_STATUS_STARTED"
 """So that a user sees whose process it is; nothing depends on it."""
 _READ_BYTES = 65536
 _STDERR_BYTES = 4096
+_STDERR_KEPT = 5 * _STDERR_BYTES
+"""More than is shown: a secret that is cut in two is not found."""
 _QUICK_S = 0.3
 """How long a program that has not answered may take to end, before the next way of ending it."""
 _EXIT_CODE_S = 1.0
@@ -91,8 +94,8 @@ class StartedProcess:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of standard error."""
-        text = self._stderr.decode("utf-8", "replace")
+        """The last lines of standard error, without the secrets of the probe that is being made."""
+        text = current()(self._stderr.decode("utf-8", "replace"))[-_STDERR_BYTES:]
         lines = ["".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines()]
         return "\n".join(lines[-20:]).strip()
 
@@ -180,7 +183,7 @@ class StartedProcess:
     def _keep_stderr(self) -> None:
         try:
             while chunk := nb_read(self._err, _READ_BYTES):
-                self._stderr = (self._stderr + chunk)[-_STDERR_BYTES:]
+                self._stderr = (self._stderr + chunk)[-_STDERR_KEPT:]
                 self.budget.take(len(chunk))
                 breathe()
         except ProbeFailure as failure:  # who waits for a line of its output hears of it when that ends
