@@ -267,6 +267,7 @@ class _McpHandler(_Handler):
             self.owner.closing.wait(faults.delay_s[method])
         if method in faults.raw:
             status, kind, body = faults.raw[method]
+            body = body.replace(b"@id@", str(message.get("id")).encode())
             return self.answer(status, body, **({"Content_Type": kind} if kind else {}))
         if method in faults.errors:
             status, code, text = faults.errors[method]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -355,3 +356,18 @@ def test_contract_that_is_nested_too_deeply_is_refused() -> None:
         deep = {"a": deep}
     with pytest.raises(ValueError, match="nested more than 200 levels deep"):
         canonical({"tools": [{"name": "a", "x": deep}]})
+
+
+def _tools(number: int, words: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {f"p{index}": {"type": "string", "title": words} for index in range(8)}}
+    return {"tools": [{"name": f"t{index}", "description": words, "inputSchema": schema} for index in range(number)]}
+
+
+def test_a_difference_of_two_huge_contracts_is_bounded_and_says_what_was_not_taken_apart() -> None:
+    start = time.process_time()
+    changes = diff(_tools(10_000, "old"), _tools(10_000, "new"))
+    assert time.process_time() - start < 10
+    assert len({change.item for change in changes}) == 10_000
+    apart = {change.item for change in changes if change.kind == "tool_changed"}
+    assert 5_000 < len(apart) < 10_000
+    assert {change.grade for change in changes if change.kind == "tool_changed"} == {RISKY}

@@ -12,6 +12,7 @@ from checker.contract.schemas import input_changes, output_changes
 
 __all__ = ["Change", "Grade", "diff", "worst"]
 
+_RANKS = {grade: rank for rank, grade in enumerate(Grade)}
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
 _REMOVED = {
     "tools": Grade.BREAKING,
@@ -27,6 +28,9 @@ _HINTS = {
 }
 """Annotation -> what it means where it is missing, and its harmless value (2025-06-18, ToolAnnotations)."""
 
+MOST_COMPARED_BYTES = 1024 * 1024
+"""Items that differ are compared part by part up to this size in all; of the rest it is told that they have changed."""
+
 Say = Callable[[str, Grade, str], Change]
 
 
@@ -35,20 +39,31 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
 
     Breaking is what makes a call fail that worked; risky is what may change how a model or a program behaves, such
     as a description, which models act on; the rest is cosmetic. Documents are taken as servers send them: any part
-    may be missing or of a wrong type.
+    may be missing or of a wrong type. What differs in too much is not taken apart (`MOST_COMPARED_BYTES`).
     """
-    found = list(_about_the_server(old, new))
+    found, left = list(_about_the_server(old, new)), _Left(MOST_COMPARED_BYTES)
     for member, key in KEYS.items():
-        found += _about_items(member, _items(old, member, key), _items(new, member, key))
+        found += _about_items(member, _items(old, member, key), _items(new, member, key), left)
     rest = {*old, *new} - {*KEYS, "protocolVersion", "server", "capabilities", "instructions"}
     for name in sorted(rest):
         if not same(old.get(name), new.get(name)):
             found.append(Change.of("server", "other_changed", Grade.COSMETIC, f"{name} has changed"))
     if not found and dumps(old) != dumps(new):  # such as 1 for 1.0, or an empty object for none
         found.append(Change.of("server", "other_changed", Grade.COSMETIC, "the contract is written otherwise"))
-    return tuple(
-        sorted(found, key=lambda change: (list(Grade).index(change.grade), change.item, change.kind, change.detail))
-    )
+    found.sort(key=lambda change: (_RANKS[change.grade], change.item, change.kind, change.detail))
+    return tuple(found)
+
+
+class _Left:
+    """How much may still be compared part by part."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = size
+
+    def take(self, *items: Mapping[str, Any]) -> bool:
+        """Whether the items are within it; they are taken from it."""
+        self._bytes -= sum(len(dumps(item)) for item in items)
+        return self._bytes >= 0
 
 
 def _about_the_server(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -79,7 +94,9 @@ def _identity(before: Mapping[str, Any], after: Mapping[str, Any], say: Say) -> 
             yield say(f"server_{name}_changed", grade, f"{_short(before.get(name))} -> {_short(after.get(name))}")
 
 
-def _about_items(member: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]]) -> Iterator[Change]:
+def _about_items(
+    member: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]], left: _Left
+) -> Iterator[Change]:
     word = _WORDS[member]
     gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
     renamed = _renamed(member, {name: old[name] for name in gone}, {name: new[name] for name in come})
@@ -92,8 +109,13 @@ def _about_items(member: str, old: dict[str, Mapping[str, Any]], new: dict[str, 
     for name in come:
         yield Change.of(f"{word} {name}", f"{word}_added", Grade.COSMETIC, "listed for the first time")
     for name in old.keys() & new.keys():
-        if not same(old[name], new[name]):
+        if same(old[name], new[name]):
+            continue
+        if left.take(old[name], new[name]):
             yield from _item_changes(member, f"{word} {name}", old[name], new[name])
+        else:
+            detail = "has changed; there is too much in the contract to say in what"
+            yield Change.of(f"{word} {name}", f"{word}_changed", Grade.RISKY, detail)
 
 
 def _renamed(

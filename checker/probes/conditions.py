@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+from checker.contract.canonical import dumps
 from checker.model import Reason, Status
+from checker.plain import to_plain
+from checker.probes import heavy
 from checker.probes.base import Complaint
 from checker.probes.options import STRICT
 from checker.probes.text import excerpt
@@ -78,7 +81,10 @@ def found_in(pattern: str, text: str | bytes) -> bool:
     """Whether the regular expression is found in the text, of which bytes are read as UTF-8."""
     from checker.probes.patterns import compiled  # with its library, which most checks do without
 
-    return compiled(pattern).found_in(text)
+    expression = compiled(pattern)
+    if heavy.is_elsewhere() and (len(text) > heavy.LARGE_BYTES or len(text) * expression.steps > heavy.LARGE_STEPS):
+        return bool(heavy.do("find", [pattern, text], len(text)))
+    return expression.found_in(text)
 
 
 def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
@@ -92,6 +98,10 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
     from checker.probes.json_text import TooDeep, TooManyValues, loads
 
+    wanted = tuple(wanted)
+    if heavy.is_elsewhere() and _may_take_long(body, wanted):
+        said = heavy.do("judge_json", [body, [to_plain(one) for one in wanted]], len(body))
+        return [Complaint(Status(status), Reason(reason), detail, stage) for status, reason, detail, stage in said]
     try:
         document = loads(body)
     except TooManyValues as error:
@@ -100,11 +110,32 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
         return [_complaint(f"body is {error}")]
     except ValueError:
         return [_complaint(f"body is not JSON: {excerpt(body, 60)!r}" if body else "body is empty, expected JSON")]
-    return json_unmet_in(document, wanted)
+    return _unmet_in(document, wanted)
 
 
 def json_unmet_in(document: Any, wanted: Iterable[JsonCondition]) -> list[Complaint]:
-    """Complaints about conditions that do not hold in a parsed document."""
+    """Complaints about conditions that do not hold in a parsed document, which is not large."""
+    wanted = tuple(wanted)
+    if heavy.is_elsewhere() and any(_path(condition.path).fan_out for condition in wanted):
+        return json_unmet(dumps(document), wanted)
+    return _unmet_in(document, wanted)
+
+
+def _may_take_long(body: bytes, wanted: Iterable[JsonCondition]) -> bool:
+    """Whether the conditions may take more than some 20 milliseconds on this body."""
+    if heavy.is_large(body):
+        return True
+    values = heavy.values_in(body)
+    for condition in wanted:
+        if fan_out := _path(condition.path).fan_out:
+            visits = values**fan_out
+            texts = visits * len(body) if condition.matches is not None else 0
+            if visits > heavy.MOST_VISITS or texts > heavy.LARGE_STEPS:
+                return True
+    return False
+
+
+def _unmet_in(document: Any, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     return [complaint for condition in wanted if (complaint := _json_unmet(document, condition))]
 
 

@@ -11,6 +11,7 @@ from checker.probes import conditions
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Transport, new_request
 from checker.probes.conditions import JsonCondition
 from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
+from checker.probes.heavy import TooMuch
 from checker.probes.http import (
     bare_url,
     credentials,
@@ -94,11 +95,14 @@ def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
             raise refused
         accepted = ", ".join(str(code) for code in expect.status)
         return [Complaint(Status.UNHEALTHY, Reason.HTTP_STATUS, f"HTTP {status}, expected {accepted}", "wait")]
-    found = conditions.headers_unmet(seen.headers, expect.headers) if expect.headers else []
-    if expect.body_regex is not None:
-        found += conditions.body_unmet(seen.body, expect.body_regex)
-    if expect.json:
-        found += conditions.json_unmet(seen.body, expect.json)
+    try:
+        found = conditions.headers_unmet(seen.headers, expect.headers) if expect.headers else []
+        if expect.body_regex is not None:
+            found += conditions.body_unmet(seen.body, expect.body_regex)
+        if expect.json:
+            found += conditions.json_unmet(seen.body, expect.json)
+    except TooMuch as much:
+        raise ProbeFailure(Reason.CONDITION_FAILED, f"body of {len(seen.body)} bytes {much}", "transfer") from None
     if expect.max_latency is not None and seen.duration_us > expect.max_latency * 1e6:
         found.append(conditions.too_slow(seen.duration_us, expect.max_latency, Status.UNHEALTHY))
     return found

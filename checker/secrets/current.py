@@ -47,12 +47,15 @@ class Masking:
         redactor = self._known()
         return bool(redactor) and redactor.suspects(text)
 
+    def secrets(self) -> tuple[str, ...]:
+        """What is masked, for who masks in another process."""
+        secrets = dict.fromkeys(secret for one in self._options for secret in _secrets(one))
+        return tuple(secrets | dict.fromkeys(self.acquired))
+
     def _known(self) -> Redactor:
         if self._redactor is None or self._count != len(self.acquired):
             self._count = len(self.acquired)
-            secrets = dict.fromkeys(secret for one in self._options for secret in _secrets(one))
-            secrets.update(dict.fromkeys(self.acquired))
-            self._redactor = _redactor(tuple(secrets))
+            self._redactor = _redactor(self.secrets())
         return self._redactor
 
 

@@ -29,6 +29,12 @@ class LagMeter:
         """Measure no more."""
         self._greenlet.kill(block=False)
 
+    def start_over(self) -> None:
+        """Take no note of what has just passed."""
+        self._greenlet.kill(block=False)
+        self._awake_at = perf_counter() + _EVERY_S
+        self._greenlet = gevent.spawn(self._measure)
+
     def saturated_since(self, moment: float) -> bool:
         """Whether the loop was too late at any time since that `perf_counter` moment, or is just now.
 

@@ -20,12 +20,15 @@ from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Reason
 from checker.probes.base import Background
+from checker.probes.heavy import do_elsewhere
 from checker.probes.text import excerpt
 from checker.records import replaced
 from checker.unanswered import bare, unanswered
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
+from checker.worker.judges import Judges
 from checker.worker.lag import LagMeter
+from checker.worker.preload import preload
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class Loop:
 
     def __init__(self, emit: Callable[[Batch], None]) -> None:
         self._emit = emit
-        self._grace = _Grace()
+        self._grace, self._judges = _Grace(), Judges()
         self._tasks: deque[Task] = deque()
         self._begun: MutableSequence[int] | mmap.mmap = bytearray(MOST)
         self._finished: list[Finished] = []
@@ -107,6 +110,7 @@ class Loop:
         """Begin to run tasks, and note in ``begun`` which were begun."""
         self._begun = begun
         self._checker = Checker(limits, self._grace)
+        do_elsewhere(self._judges.run)
         self._worker = limits.worker
         self._lag = LagMeter(limits.lag)
         self._concurrency = Concurrency(limits.concurrency, limits.pace.adaptive)
@@ -115,6 +119,10 @@ class Loop:
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Put tasks behind those that wait."""
+        tasks = tuple(tasks)
+        preload(tasks)
+        if self._lag is not None and not self._at_work:
+            self._lag.start_over()  # nobody was held up by the loading
         self._tasks.extend(tasks)
         self._run_more()
 
@@ -153,7 +161,8 @@ class Loop:
         self._grace.let_go(seconds)
 
     def kill_programs(self) -> None:
-        """Kill what stdio servers were started, and what they have started."""
+        """Kill what stdio servers were started, and what they have started; nothing is judged any more either."""
+        self._judges.end()
         if self._checker is not None:
             self._checker.processes.kill_all()
 

@@ -8,7 +8,7 @@ from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
 from checker.probes.http import http_address
-from checker.probes.mcp import contracts, eras, tools
+from checker.probes.mcp import contracts, eras
 from checker.probes.mcp.faults import faults
 from checker.probes.mcp.http_sse import HttpSse
 from checker.probes.mcp.lists import Offer
@@ -33,11 +33,9 @@ def attempt(options: McpOptions, transport: Transport, seen: Observation, memory
     offer = _by_transport(options, transport, seen, memory)
     facts = seen.mcp or McpFacts()
     seen.remember[ERA], seen.remember[TRANSPORT] = facts.era or "", facts.transport or ""
-    seen.mcp = contracts.note(offer, facts, seen, memory)
+    seen.mcp = contracts.note(offer, options.expected_tools, facts, seen, memory)
     listed = offer.lists.get("tools")
-    if listed is not None:
-        seen.complaints += tools.complaints(listed, options.expected_tools)
-    elif options.expected_tools:
+    if listed is None and options.expected_tools:
         seen.complaints.append(
             Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, "the server announces no tools", "list")
         )

@@ -10,6 +10,8 @@ from checker.model import Reason, Status
 from checker.probes.base import Complaint, Observation, Transport
 from checker.probes.conditions import found_in, json_unmet_in, too_slow
 from checker.probes.faults import Fault, jsonpath_fault, regex_fault
+from checker.probes.heavy import TooMuch
+from checker.probes.mcp import large
 from checker.probes.mcp.channel import Answer
 from checker.probes.mcp.lists import Ask, Offer
 from checker.probes.mcp.options import Call
@@ -19,7 +21,11 @@ from checker.probes.text import excerpt
 
 def make_calls(transport: Transport, ask: Ask, calls: tuple[Call, ...], offer: Offer, seen: Observation) -> None:
     """Make each call in turn and complain of what its answer does not meet; raises ProbeFailure where one breaks."""
-    tools = {str(tool.get("name")): tool for tool in offer.lists.get("tools", ())}
+    listed = offer.lists.get("tools", [])
+    if isinstance(listed, large.Pages):
+        tools = large.tools_named(listed, [call.tool for call in calls if call.tool is not None])
+    else:
+        tools = {str(tool.get("name")): tool for tool in listed}
     with transport.timed("call"):
         for call in calls:
             seen.complaints += _complaints(ask, call, tools)
@@ -56,7 +62,12 @@ def _complaints(ask: Ask, call: Call, tools: Mapping[str, Mapping[str, Any]]) ->
     if answer.result is None:
         refused = answer.refused(what)
         return [_complaint(refused.reason, refused.detail)]
-    return [_named(one, what) for one in _unmet(call, answer.result, duration_us)]
+    if isinstance(answer.result, large.LargeResult):
+        return [_named(one, what) for one in large.judge_call(call, answer.result, duration_us)]
+    try:
+        return [_named(one, what) for one in unmet(call, answer.result, duration_us)]
+    except TooMuch as much:
+        return [_complaint(Reason.CONDITION_FAILED, f"{what}: the answer {much}")]
 
 
 def _ask(ask: Ask, call: Call, tools: Mapping[str, Mapping[str, Any]]) -> Answer:
@@ -73,8 +84,8 @@ def _ask(ask: Ask, call: Call, tools: Mapping[str, Mapping[str, Any]]) -> Answer
     return ask("resources/read", {"uri": uri}, {"Mcp-Name": header_value(uri)})
 
 
-def _unmet(call: Call, result: Mapping[str, Any], duration_us: int) -> Iterator[Complaint]:
-    """What the result does not meet."""
+def unmet(call: Call, result: Mapping[str, Any], duration_us: int) -> Iterator[Complaint]:
+    """What the result of a call does not meet."""
     expect = call.expect
     if result.get("resultType", "complete") != "complete":
         yield _complaint(

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from checker.contract.canonical import canonical
+from checker.contract.canonical import Contract
 from checker.model import ContractSnapshot, McpFacts, Reason, Status
 from checker.probes.base import Complaint, Observation
+from checker.probes.mcp import large, tools
 from checker.probes.mcp.lists import Offer
+from checker.probes.mcp.masked import masked_canonical
 from checker.records import replaced
-from checker.secrets.current import current
 
 CONTRACT_DIGEST = "mcp_contract_digest"
 """Cache category: the digest of the contract that an endpoint had last."""
 
 
-def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, str]) -> McpFacts:
+def note(
+    offer: Offer, expected_tools: tuple[str, ...], facts: McpFacts, seen: Observation, memory: Mapping[str, str]
+) -> McpFacts:
     """The facts with the contract's digest and counts; a contract that is new to the endpoint is handed on.
 
     One of which a list could not be read has no digest: it would be taken for a change.
     """
-    try:
-        contract = canonical(offer.document())
-        if current().suspects(contract.text):  # before the digest is made: it is no way to guess what was masked
-            contract = canonical(current().value(offer.document()))
-    except ValueError as error:
-        fault = Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, f"what the server offers is {error}", "list")
-        seen.complaints.append(fault)
+    contract, complaints = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
+    seen.complaints += complaints
+    if contract is None:
         return facts
     digest = contract.digest if offer.complete else None
     facts = replaced(
@@ -45,3 +44,19 @@ def note(offer: Offer, facts: McpFacts, seen: Observation, memory: Mapping[str, 
         if memory.get(CONTRACT_DIGEST) != digest:
             seen.snapshot = ContractSnapshot(digest=digest, document=contract.text)
     return facts
+
+
+def _judged(
+    offer: Offer, expected_tools: tuple[str, ...], known: str | None
+) -> tuple[Contract | None, list[Complaint]]:
+    """The contract, or None where there can be none, and complaints about it and the tools in it."""
+    document = offer.document()
+    if any(isinstance(one, large.Pages) for one in offer.lists.values()):
+        return large.judge_offer(document, expected_tools, known)
+    listed = offer.lists.get("tools")
+    found = tools.complaints(listed, expected_tools) if isinstance(listed, list) else []
+    try:
+        return masked_canonical(document), found
+    except ValueError as error:
+        fault = f"what the server offers is {error}"
+        return None, [*found, Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, fault, "list")]

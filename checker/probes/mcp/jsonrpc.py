@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from checker.model import Reason
+from checker.probes import heavy
 from checker.probes.base import ProbeFailure
 from checker.probes.json_text import TooDeep, TooManyValues, loads
 from checker.probes.text import excerpt
@@ -66,7 +67,14 @@ def answer_body(request: Mapping[str, Any]) -> bytes:
 
 
 def parse(text: bytes) -> Any:
-    """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it."""
+    """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it.
+
+    Results in a message that is too large to be read beside others are `checker.probes.mcp.large.LargeResult`.
+    """
+    if heavy.is_large(text) and heavy.is_elsewhere():
+        from checker.probes.mcp.large import parse_large
+
+        return parse_large(text)
     try:
         return loads(text)
     except TooManyValues as error:

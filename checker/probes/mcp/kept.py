@@ -102,7 +102,8 @@ class KeptSession:
             return self._ask(transport, method, params, headers)
 
         with transport.timed("list"):
-            return read_all(ask, LISTS["tools"], self._options.max_pages)
+            listed = read_all(ask, LISTS["tools"], self._options.max_pages)
+        return listed if isinstance(listed, list) else []  # a process that makes load does nothing elsewhere
 
     def _result(
         self,

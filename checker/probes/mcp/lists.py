@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from checker.contract.canonical import dumps
 from checker.model import Reason, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure
+from checker.probes.heavy import LARGE_BYTES, is_elsewhere
 from checker.probes.mcp.channel import Answer
+from checker.probes.mcp.large import Items, LargeResult, Pages
 from checker.probes.mcp.options import Listing, McpOptions
 from checker.probes.text import excerpt
 
@@ -43,7 +46,7 @@ class Offer:
     server: Mapping[str, str | None]
     capabilities: Mapping[str, Any]
     instructions: str | None
-    lists: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    lists: dict[str, Items] = field(default_factory=dict)
     """Member of the contract -> its items; absent where it is not announced or not asked for."""
     complete: bool = True
 
@@ -96,9 +99,51 @@ def _needs_tools(options: McpOptions) -> bool:
     return bool(options.expected_tools) or any(call.tool for call in options.calls)
 
 
-def read_all(ask: Ask, kind: _List, max_pages: int) -> list[Mapping[str, Any]]:
+class _Gathered:
+    """The pages of one list: as they were read while they are small together, else as texts."""
+
+    def __init__(self, member: str) -> None:
+        self._member, self._length = member, 0
+        self.items: Items = []
+
+    def add(self, result: Mapping[str, Any]) -> str | None:
+        """Take the page in the result; what is wrong with it, or None."""
+        if isinstance(result, LargeResult) and self._member in result.held:
+            count, are_objects = result.held[self._member]
+            if count is None or not are_objects:
+                return f"{self._member} is not a list of objects"
+            self._as_texts().add_unread(result)
+            return None
+        page = result.get(self._member)
+        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+            return f"{self._member} is not a list of objects"
+        try:
+            self._add_read(page)
+        except ValueError as error:
+            return f"{self._member} is {error}"
+        return None
+
+    def _add_read(self, page: list[Any]) -> None:
+        if isinstance(self.items, list) and self.items and page and is_elsewhere():
+            self._length = (self._length or len(dumps(self.items))) + len(dumps(page))
+            if self._length > LARGE_BYTES:
+                self._as_texts()
+        if isinstance(self.items, Pages):
+            self.items.add(page)
+        else:
+            self.items += page
+
+    def _as_texts(self) -> Pages:
+        if isinstance(self.items, list):
+            read, self.items = self.items, Pages(self._member, [])
+            if read:
+                self.items.add(read)
+        return self.items
+
+
+def read_all(ask: Ask, kind: _List, max_pages: int) -> Items:
     """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages."""
-    items: list[Mapping[str, Any]] = []
+    gathered = _Gathered(kind.member)
     cursors: set[str] = set()
     params: dict[str, Any] = {}
     for _ in range(max_pages):
@@ -106,13 +151,11 @@ def read_all(ask: Ask, kind: _List, max_pages: int) -> list[Mapping[str, Any]]:
         if answer.result is None:
             refused = answer.refused(kind.method)
             raise _Unknown(refused) if answer.error and answer.error.code in _METHOD_UNKNOWN else refused
-        page = answer.result.get(kind.member)
-        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
-            raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {kind.member} is not a list of objects")
-        items += page
+        if fault := gathered.add(answer.result):
+            raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {fault}")
         cursor = answer.result.get("nextCursor")
         if cursor is None:  # an empty string does not end the list
-            return items
+            return gathered.items
         if not isinstance(cursor, str):
             raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: nextCursor is not a string")
         if cursor in cursors:

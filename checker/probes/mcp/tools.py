@@ -12,6 +12,7 @@ import orjson
 from checker.contract.canonical import dumps
 from checker.model import Reason, Status
 from checker.probes.base import Complaint
+from checker.probes.heavy import breathe
 from checker.probes.mcp.param_headers import header_fault
 from checker.probes.text import excerpt
 
@@ -24,7 +25,12 @@ def complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -> lis
     found = []
     if missing := [name for name in expected if name not in names]:
         found.append(Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, f"not listed: {_some(missing)}", "list"))
-    if faults := [fault for tool in tools if (fault := _fault(tool))]:
+    faults = []
+    for tool in tools:
+        if (fault := _fault(tool)) is not None:
+            faults.append(fault)
+        breathe()
+    if faults:
         found.append(Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, _some(faults, "; "), "list"))
     counts = Counter(name for name in names if isinstance(name, str))
     if doubled := sorted(name for name, count in counts.items() if count > 1):

@@ -1,0 +1,62 @@
+"""A process that does large work for a worker (`checker.probes.jobs`), in a time and a memory that the system holds.
+
+Whatever a server sends, this process ends and not the worker, of which every other greenlet goes on meanwhile. It has
+no sockets and no greenlets: frames come on standard input, and answers go out on standard output.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+from checker.probes.jobs import JOBS
+from checker.secrets.current import Masking, go_on
+from checker.wire import frame, messages
+
+MEMORY_BYTES = 1024**3
+"""Address space of the process."""
+_GROWN_BYTES = 256 * 1024**2
+_KIB = 1024
+log = logging.getLogger(__name__)
+
+
+def serve() -> int:
+    """Do one job after the other until there are no more, or until a job has left the process large."""
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # a stray print goes to stderr, never into the frames
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(ValueError, OSError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for message in messages(lambda most: os.read(read_fd, most)):
+        answer = frame(_answer(message))
+        view = memoryview(answer)
+        while view:
+            view = view[os.write(write_fd, view) :]
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB > _GROWN_BYTES:
+            break
+    return 0
+
+
+def _answer(message: dict[str, Any]) -> dict[str, Any]:
+    signal.setitimer(signal.ITIMER_PROF, message["cpu_s"])  # SIGPROF ends the process, whatever it is doing
+    go_on(Masking(*message["secrets"]))  # a server may have repeated them in what is judged
+    try:
+        return {"value": JOBS[message["job"]](*message["args"])}
+    except MemoryError:
+        return {"fault": f"takes more than {MEMORY_BYTES // 1024**2} MiB of memory to be judged"}
+    except Exception as error:
+        log.exception("job %s", message["job"])
+        return {"fault": f"cannot be judged: {type(error).__name__}"}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(serve())
