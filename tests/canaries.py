@@ -8,6 +8,7 @@ import json
 import os
 import textwrap
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "200"))
@@ -71,10 +72,17 @@ def echoed(secret: str, echo: str) -> str:
     return ECHOES[echo](secret)
 
 
+@lru_cache(maxsize=64)
+def _folded(text: str) -> tuple[str, str]:
+    """The text in lower case, and without white space."""
+    low = text.lower()
+    return low, "".join(low.split())
+
+
 def leaks(secret: str, echo: str, text: str) -> list[str]:
     """In which forms the secret, or a telling part of it, is in the text."""
     found = []
-    low, squeezed = text.lower(), "".join(text.lower().split())
+    low, squeezed = _folded(text)
     for name, known in (("start", secret[:8]), ("end", secret[-8:])):
         telling = known.isascii() and known.isalnum() and not (echo == "cut" and name == "end")
         if telling and (known.lower() in low or known.lower() in squeezed):

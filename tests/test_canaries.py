@@ -75,8 +75,8 @@ def test_no_sink_has_a_secret_in_it(status: Status, tmp_path: Path, seed: int) -
         checks = json.loads(texts["check, json"].partition("\n}\n")[0] + "}")["checks"]
         found = [
             (echo.where, echo.echo, echo.place, place, leaked)
-            for echo in server.echoes
             for place, text in texts.items()
+            for echo in server.echoes
             if (leaked := leaks(echo.secret, echo.echo, text))
         ]
     assert found == []
