@@ -88,17 +88,19 @@ class Quarantine:
             )
             self._sink(Batch(checks=lost))
         except ChildLost as how:
-            stopping, drained = driver.said_stop, driver.draining
+            stopping, progress = driver.said_stop, driver.answered > 0
             why, suspects, waiting = driver.lost(how)
-            if stopping or (drained and not suspects and not waiting):
+            if stopping or not (suspects or waiting):  # all of them are answered
                 return
             driver.tell(
                 "worker", "lost", f"a worker in quarantine was lost with {len(group)} servers: {why}", len(group)
             )
             if alone:
-                self._again_or_guilty([*suspects, *waiting], lost_alone + 1, why)
-            else:
+                self._again_or_answered(group[0], lost_alone + 1, why, begun=bool(suspects))
+            elif suspects or progress:
                 self._narrow(suspects, waiting)
+            else:  # lost before anything was begun: in smaller groups, so that this comes to an end
+                self._narrow(waiting, [])
         finally:
             driver.end()
 
@@ -109,13 +111,15 @@ class Quarantine:
             if group:
                 self._try(group)
 
-    def _again_or_guilty(self, left: Sequence[Dealt], lost_alone: int, why: str) -> None:
-        for dealt in left:
-            if lost_alone < _ALONE_TWICE:
-                self._try([dealt._replace(tries=dealt.tries + 1)], lost_alone)
-                continue
+    def _again_or_answered(self, dealt: Dealt, lost_alone: int, why: str, begun: bool) -> None:
+        """Once more alone; the second time it is answered, as the culprit only if its check had begun."""
+        if lost_alone < _ALONE_TWICE:
+            self._try([dealt._replace(tries=dealt.tries + 1)], lost_alone)
+        elif begun:
             detail = f"checking this server alone ended the worker twice: {why}"
             self._sink(Batch(checks=(at_fault(dealt.server, detail, dealt.tries),)))
+        else:
+            self._sink(Batch(checks=(worker_lost(dealt.server, why, dealt.tries),)))
 
 
 def _split(suspects: Sequence[Dealt]) -> list[Sequence[Dealt]]:
