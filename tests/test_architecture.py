@@ -27,7 +27,7 @@ HOMES = {
     "pydantic": ("checker.settings",),
     "pydantic_core": ("checker.units",),
     "gevent": ("checker.worker", "checker.bench.worker"),
-    "urllib3": ("checker.worker.transport",),
+    "urllib3": ("checker.worker.transport", "checker.importers.judged"),
     "httptools": ("checker.worker.transport", "checker.bench.worker"),
     "sqlalchemy": ("storage",),
     "sqlite3": ("storage.driver",),

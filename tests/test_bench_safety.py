@@ -19,6 +19,7 @@ from checker.bench.planning.stages import shorthand
 from checker.errors import UsageError
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions
+from checker.probes.oauth.options import OAuth
 from checker.probes.rest import RestOptions
 from checker.units import Secret
 
@@ -85,6 +86,7 @@ def test_own_addresses_are_free(address: str) -> None:
         *("8.8.8.8", "172.15.255.255", "172.32.0.1", "192.0.2.1", "192.0.0.8", "100.64.0.1", "100.127.255.255"),
         *("169.254.169.254", "fe80::1%eth0", "fec0::1", "2606:4700::1111", "2001:db8::1", "::127.0.0.1"),
         *("::ffff:8.8.8.8", "::ffff:169.254.169.254", "64:ff9b::a00:1", "2002:a00:1::1"),
+        *("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "fd00:42::42"),
     ],
 )
 def test_other_addresses_need_to_be_allowed(address: str) -> None:
@@ -171,7 +173,30 @@ def test_proxy_and_host_behind_it_must_both_be_allowed() -> None:
     assert "c4nary" not in said
     assert "give --allow-public 127.0.0.1" in refusal(plan(proxied, scenario=scenario, public_hosts=("127.0.0.2",)))
     found = approved(plan(proxied, scenario=scenario, public_hosts=("127.0.0.1", "127.0.0.2")), lookup())
-    assert found == {"127.0.0.2": ("127.0.0.2",)}, "the proxy finds the host itself"
+    assert found == {"127.0.0.1": ("127.0.0.1",), "127.0.0.2": ("127.0.0.2",)}
+    named = replace(options, url="http://behind.example/mcp")
+    proxied = Server(name="a", probes={"mcp": named})
+    found = approved(plan(proxied, scenario=scenario, public_hosts=("behind.example", "127.0.0.2")), lookup())
+    assert found == {"behind.example": (), "127.0.0.2": ("127.0.0.2",)}, "the proxy finds the host itself"
+
+
+def test_load_goes_to_no_authorization_server_but_those_that_the_plan_names() -> None:
+    def protected(**named: str) -> Plan:
+        oauth = OAuth(client_id="c", client_secret=Secret("c4nary"), **named)
+        options = McpOptions(url="http://127.0.0.1/mcp", oauth=oauth)
+        return plan(Server(name="a", probes={"mcp": options}), scenario=replace(STEADY, operation=Operation.MCP_PING))
+
+    assert refusal(protected()) == (
+        "a: its oauth: names no authorization server, and a load test follows no other; add issuer: or token_url:"
+    )
+    assert "give --allow-public 8.8.8.8" in refusal(protected(issuer="https://8.8.8.8/"))
+    assert "give --allow-public 8.8.4.4" in refusal(protected(issuer="http://127.0.0.2", token_url="https://8.8.4.4/t"))
+    assert approved(protected(issuer="http://127.0.0.2"), lookup()) == {
+        "127.0.0.1": ("127.0.0.1",),
+        "127.0.0.2": ("127.0.0.2",),
+    }
+    elsewhere = replace(protected(issuer="http://127.0.0.2"), public_hosts=("tokens.example",))
+    assert "tokens.example" in approved(elsewhere, lookup(tokens_example=["8.8.8.8"])), "where the metadata may lead"
 
 
 def test_suite_and_stress_are_judged_by_the_servers_they_use() -> None:

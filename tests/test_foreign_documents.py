@@ -242,7 +242,7 @@ def test_redirect_leads_no_farther_inside() -> None:
     fine = Scripted(302, b"", headers={"Location": "/list"})
     listed = Scripted(200, b'{"mcpServers": {"a": {"url": "http://h/"}}}')
     with RestServer({"/away": away, "/file": file, "/fine": fine, "/list": listed}) as server:
-        for path, said in (("/away", "leads from outside to an address"), ("/file", "no http or https address")):
+        for path, said in (("/away", "link-local or metadata address"), ("/file", "no http or https address")):
             with pytest.raises(ConfigError, match=said):
                 read(server.url(path))
         assert len(read(server.url("/fine")).entries) == 1

@@ -286,32 +286,10 @@ def test_secret_echoed_by_a_server_does_not_reach_the_result() -> None:
     assert "***" in (found["echo"].detail or "")
 
 
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:8.8.8.8", True),
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-    ],
-)
-def test_private_addresses_are_known(address: str, public: bool) -> None:
-    from checker.worker.transport.sockets import is_public
-
-    assert is_public(address) is public
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "::1", "169.254.169.254"])
 def test_redirect_from_a_public_host_does_not_lead_inside(host: str) -> None:
     """The rule itself; a public host to start from is not to be had on loopback."""
+    from checker.addresses import Scope, named_by
     from checker.limits import DnsLimits
     from checker.probes.base import ProbeFailure
     from checker.worker.transport.dns import DnsCache
@@ -319,7 +297,7 @@ def test_redirect_from_a_public_host_does_not_lead_inside(host: str) -> None:
     from checker.worker.transport.trace import Trace
 
     with pytest.raises(ProbeFailure) as refused:
-        open_socket(host, 9, 0.5, Trace(), public_only=True, dns=DnsCache(DnsLimits()))
+        open_socket(host, 9, 0.5, Trace(), named_by(Scope.PUBLIC), DnsCache(DnsLimits()))
     assert refused.value.reason == "redirect_blocked"
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from checker.errors import ConfigError
-from checker.probes.http import shown_url
+from checker.probes.http import bare_url, origin, shown_url
 
 if TYPE_CHECKING:
-    from requests import Response, Session
+    from requests import PreparedRequest, Response, Session
 
 MOST_BYTES = 20 * 1024 * 1024
 """Largest file, and largest page of a listing after decompression."""
@@ -23,8 +21,6 @@ PAGE_TIMEOUT_S = 30.0
 _MOST_REDIRECTS = 5
 _SILENCE_S = 10.0
 _CHUNK_BYTES = 64 * 1024
-_METADATA = ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
-_INSIDE = "leads from outside to an address of this machine or network; give the address that it leads to"
 
 
 def is_address(source: str) -> bool:
@@ -57,11 +53,17 @@ def address_text(url: str) -> str:
     """The text at an address; raises ConfigError."""
     import requests
 
+    from checker.importers.judged import AddressRefused
+
     name = shown(url)
     ends_at = time.monotonic() + PAGE_TIMEOUT_S
     try:
-        with requests.Session() as session:
-            content = _content(session, url, name, ends_at)
+        with requests.Session() as session, _followed(session, url, name) as reply:
+            if reply.status_code != 200:
+                raise ConfigError(f"{name}: HTTP {reply.status_code}; give an address that can be read")
+            content = _body(reply, name, ends_at)
+    except AddressRefused as refused:
+        raise ConfigError(f"{name}: {refused}; give the address that it leads to") from None
     except requests.exceptions.Timeout:
         raise ConfigError(f"{name}: no answer within {_SILENCE_S:g} s; try again later") from None
     except requests.exceptions.SSLError:
@@ -75,55 +77,45 @@ def address_text(url: str) -> str:
     return _text(content, name)
 
 
-def _content(session: Session, url: str, name: str, ends_at: float) -> bytes:
-    """The body at the address, or at the one that it redirects to, which may lie no farther inside."""
-    scope = _scope(url)
+def _followed(session: Session, url: str, name: str) -> Response:
+    """The reply at the end of the redirects, each judged before it is followed; raises what requests raises."""
+    from requests.utils import get_auth_from_url, select_proxy
+
+    from checker.importers.judged import Guard, JudgingAdapter
+
+    guard = Guard()
+    session.mount("http://", JudgingAdapter(guard))
+    session.mount("https://", JudgingAdapter(guard))
+    wanted, own, auth = url, True, get_auth_from_url(url)
     for _ in range(_MOST_REDIRECTS + 1):
-        headers = {"Accept": "application/json"}
-        with session.get(url, stream=True, timeout=_SILENCE_S, headers=headers, allow_redirects=False) as reply:
-            if (peer := _peer(reply)) is not None and _address_scope(peer) > scope:  # the name leads elsewhere by now
-                raise ConfigError(f"{name}: {_INSIDE}")
-            if not reply.is_redirect:
-                if reply.status_code != 200:
-                    raise ConfigError(f"{name}: HTTP {reply.status_code}; give an address that can be read")
-                return _body(reply, name, ends_at)
-            before, url = url, urljoin(url, reply.headers["location"])
-        if not is_address(url):
+        if select_proxy(wanted, session.merge_environment_settings(wanted, {}, True, None, None)["proxies"]):
+            guard.judge_behind_proxy(urlsplit(wanted).hostname or "")
+        reply = session.get(
+            wanted,
+            stream=True,
+            timeout=_SILENCE_S,
+            headers={"Accept": "application/json"},
+            allow_redirects=False,
+            auth=_nobody if not own else auth if any(auth) else None,
+        )
+        location = reply.headers.get("location")
+        if not reply.is_redirect or location is None:
+            return reply
+        reply.close()
+        target = bare_url(urljoin(reply.url, location))
+        if not is_address(target):
             raise ConfigError(f"{name}: redirects to what is no http or https address")
-        if before.lower().startswith("https:") and not url.lower().startswith("https:"):
+        if wanted.lower().startswith("https:") and not target.lower().startswith("https:"):
             raise ConfigError(f"{name}: leads from https to http, where anybody could change the list")
-        if _scope(url) > scope:
-            raise ConfigError(f"{name}: {_INSIDE}")
+        own = own and origin(target) == origin(url)
+        wanted = target
+        guard.follow()
     raise ConfigError(f"{name}: more than {_MOST_REDIRECTS} redirects; give the address they lead to")
 
 
-def _scope(url: str) -> int:
-    """How far inside the host of an address is, of all that its name leads to; a name that leads nowhere is public."""
-    parts = urlsplit(url)
-    try:
-        found = socket.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return 0
-    return max(_address_scope(str(one[4][0])) for one in found)
-
-
-def _address_scope(address: str) -> int:
-    ip = ip_address(address.partition("%")[0])
-    ip = (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
-    if ip.is_link_local or str(ip) in _METADATA:
-        return 3
-    return 2 if ip.is_loopback or ip.is_unspecified else int(not ip.is_global)
-
-
-def _peer(reply: Response) -> str | None:
-    """The address that answered; None behind a proxy, which looks names up itself."""
-    connection = getattr(reply.raw, "_connection", None)
-    if connection is None or getattr(connection, "proxy", None) is not None:
-        return None
-    try:
-        return str(connection.sock.getpeername()[0])
-    except (AttributeError, OSError):
-        return None
+def _nobody(request: PreparedRequest) -> PreparedRequest:
+    """No credentials: neither of the address nor of ~/.netrc."""
+    return request
 
 
 def _body(reply: Response, name: str, ends_at: float) -> bytes:

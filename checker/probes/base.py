@@ -35,7 +35,9 @@ class Request:
     headers: Mapping[str, str]
     body: bytes | None = None
     redirected: bool = False
-    """The address came from a server, not from the config: it may not lead from a public host to a private one."""
+    """The address came from a server, not from the config: `checker.addresses.named_by` says where it may lead."""
+    private_allowed: bool = False
+    """The config lets a server name private addresses here."""
 
 
 new_request = constructor(Request)

@@ -98,7 +98,8 @@ def origin(url: str) -> tuple[str, str, int]:
 def redirected(request: Request, status: int, location: str, secrets: Mapping[str, str]) -> Request:
     """The request to make next (RFC 9110 section 15.4); raises ProbeFailure where it must not be followed.
 
-    ``secrets`` are the configured headers: none of them goes to another host.
+    ``secrets`` are the configured headers: none of them goes to another host, and no body is sent again to one. The
+    step from port 80 of a host to TLS at its port 443 is none to another.
     """
     try:
         target = bare_url(urljoin(request.url, location))
@@ -111,11 +112,14 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
         raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from https to {excerpt(told_url(target))}")
     headers, method, body = dict(request.headers), request.method, request.body
     upgraded = before[1] == after[1] and (before[2], after[2]) == (80, 443)
-    if before != after and not upgraded:
-        headers = {name: value for name, value in headers.items() if name not in secrets}
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method, body = "GET", None
         headers.pop("Content-Type", None)
+    if before != after and not upgraded:
+        if method == "POST" or body is not None:
+            told = shown_url(target)[:120]
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {status} asks to send the body again to {told}")
+        headers = {name: value for name, value in headers.items() if name not in secrets}
     return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)
 
 

@@ -5,12 +5,13 @@ RFC 2544 keeps for benchmarks. Everything else counts as public and needs the ho
 
 - link-local addresses (169.254.0.0/16, fe80::/10): clouds keep their metadata services there;
 - 100.64.0.0/10 (RFC 6598): it may be an overlay of one's own, and it may be the provider's, shared with neighbours;
-- addresses that carry another one for a gateway (6to4, Teredo, NAT64): the gateway is not ours.
+- addresses that carry another one for a gateway (6to4, Teredo, NAT64): the gateway is not ours;
+- metadata services of clouds wherever their addresses are (`checker.addresses`), also among private ones.
 
 An IPv6 address that maps an IPv4 one (::ffff:0:0/96) is judged as that. What is no address of a single host (0.0.0.0,
 ::, multicast, broadcast) is refused whatever is allowed. Every address that a name has counts, and the workers connect
-to those that were judged and to no others: a name that changes its address during the run, and a redirect to another
-host, lead nowhere new.
+to those that were judged and to no others: a name that changes its address during the run, a redirect to another host,
+and an authorization server that somebody else names, lead nowhere new.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from checker.addresses import Scope, scope
 from checker.bench.plan import Operation, Plan
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.targets import host_of, options_of, plain_host, targets
 from checker.errors import UsageError
 from checker.model import Server
+from checker.probes.oauth.options import OAuth
 
 Lookup = Callable[[str], Sequence[str]]
 """Host -> all its addresses, as numbers; raises OSError where it has none."""
@@ -61,6 +64,8 @@ def approved(plan: Plan, lookup: Lookup = looked_up) -> Pins:
     pins: dict[str, tuple[str, ...]] = {}
     refused: dict[str, str] = {}
     for server, operation in _played(plan):
+        if why := _unnamed_authorization_server(server, operation):
+            refused[f"oauth of {server.name}"] = f"{server.name}: {why}"
         for host, proxied in _connected_to(server, operation):
             if host in pins or host in refused:
                 continue
@@ -71,6 +76,9 @@ def approved(plan: Plan, lookup: Lookup = looked_up) -> Pins:
                 pins[host] = found
         if why := _hidden_by_proxy(server, operation, allowed):
             refused[f"proxy of {server.name}"] = f"{server.name}: {why}"
+    led = {host for server, operation in _played(plan) for host in _led_to(server, operation, allowed)}
+    for host in sorted(led - {*pins, *refused}):
+        pins[host], _ = _judged(host, lookup, True, False)
     if refused:
         more = [f"and {len(refused) - _MOST_TOLD} more"] if len(refused) > _MOST_TOLD else []
         raise UsageError("\n".join([*list(refused.values())[:_MOST_TOLD], *more]))
@@ -87,10 +95,10 @@ def address_fault(address: str) -> tuple[str, bool]:
         return "stands for every address of this machine; write 127.0.0.1 or ::1", False
     if judged.is_multicast or judged == IPv4Address("255.255.255.255"):
         return "is no address of a single host", False
+    if scope(address) is Scope.GUARDED:
+        return "is link-local or a metadata address, where clouds keep their metadata services", True
     if any(judged in network for network in _OWN if network.version == judged.version):
         return "", True
-    if judged.is_link_local:
-        return "is link-local, where clouds keep their metadata services", True
     return "is not a private address", True
 
 
@@ -114,9 +122,41 @@ def _played(plan: Plan) -> Iterator[tuple[Server, Operation]]:
 
 
 def _connected_to(server: Server, operation: Operation) -> Iterator[tuple[str, bool]]:
-    """The host that is connected to, and whether that is a proxy."""
+    """The hosts that are connected to, that of the authorization server among them, and whether that is a proxy."""
     proxy = _proxy_host(server, operation)
-    yield (proxy, True) if proxy is not None else (host_of(server, operation), False)
+    if proxy is not None:
+        yield proxy, True
+    else:
+        yield from ((host, False) for host in _hosts(server, operation))
+
+
+def _hosts(server: Server, operation: Operation) -> tuple[str, ...]:
+    """The host of the server and those that its access tokens come from."""
+    oauth = _oauth(server, operation)
+    named = () if oauth is None else (oauth.issuer, oauth.token_url)
+    return host_of(server, operation), *(plain_host(urlsplit(url).hostname or "") for url in named if url)
+
+
+def _led_to(server: Server, operation: Operation, allowed: set[str]) -> set[str]:
+    """Allowed hosts that are no target: an authorization server may have its token endpoint there, or a proxy go there.
+
+    One without an address here may still be named to a proxy.
+    """
+    proxied = set() if _proxy_host(server, operation) is None else set(_hosts(server, operation))
+    return proxied if _oauth(server, operation) is None else proxied | allowed
+
+
+def _oauth(server: Server, operation: Operation) -> OAuth | None:
+    oauth: OAuth | None = getattr(options_of(server, operation), "oauth", None)
+    return oauth
+
+
+def _unnamed_authorization_server(server: Server, operation: Operation) -> str:
+    """Load on an authorization server that nobody but the server itself names is load on anybody."""
+    oauth = _oauth(server, operation)
+    if oauth is None or oauth.issuer or oauth.token_url:
+        return ""
+    return "its oauth: names no authorization server, and a load test follows no other; add issuer: or token_url:"
 
 
 def _proxy_host(server: Server, operation: Operation) -> str | None:
@@ -133,7 +173,7 @@ def _hidden_by_proxy(server: Server, operation: Operation, allowed: set[str]) ->
         return ""
     if operation is Operation.REST:
         return "goes through a proxy, and load by REST requests does not; leave proxy: out of the plan"
-    needed = [host for host in (proxy, host_of(server, operation)) if host not in allowed]
+    needed = [host for host in dict.fromkeys((proxy, *_hosts(server, operation))) if host not in allowed]
     if not needed:
         return ""
     options = " ".join(f"--allow-public {host}" for host in needed)

@@ -31,7 +31,7 @@ from checker.probes.base import Background
 from checker.worker.deadlines import Deadlines
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Shared
-from checker.worker.transport.dns import DnsCache
+from checker.worker.transport.dns import DnsCache, ListedDns
 from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes
@@ -82,16 +82,19 @@ class Stage:
     ) -> None:
         self._position, self._servers, self._addresses, self._notes = position, servers, addresses, notes
         self._processes, self._deadlines, self._playing = Processes(), Deadlines(), list[_Playing]()
-        self._dns = DnsCache(DnsLimits(ttl=_FOREVER_S))
+        limits = DnsLimits(ttl=_FOREVER_S)
+        self._dns = ListedDns(limits, addresses) if addresses else DnsCache(limits)
         self._epoch_ns = 0
         self._pace = Pace(position.max_rate / position.workers)
         self._host_paces: dict[str, Pace] = {}
         for host, known in addresses.items():
+            if not known:  # it is only named to a proxy
+                continue
             stored = {"good_until_s": _FOREVER_S, "addresses": [[_family(one), [one, 0]] for one in known]}
             for spelled in (host, f"{host}."):
                 self._dns.take_stored(spelled, orjson.dumps(stored).decode())
-        limits = PoolLimits(max_connections=1_000_000, keepalive=3600.0, when_full="overflow")
-        pools = Pools(100_000, limits, self._dns)
+        pool_limits = PoolLimits(max_connections=1_000_000, keepalive=3600.0, when_full="overflow")
+        pools = Pools(100_000, pool_limits, self._dns)
         tokens = TokenStore(None, CacheLimits())
         self._shared = Shared(pools, PlainHttp(pools, 1000), self._processes, tokens, _Now())
 
@@ -172,7 +175,7 @@ class Stage:
         host = _host(url)
         if self._addresses and name != ECHO:
             return self._addresses.get(host, ())
-        return [address[0] for _, address in resolve(host, self._dns)]
+        return [address[0] for _, address in resolve(host, DnsCache(DnsLimits()))]
 
     def _follow(self, playing: _Playing, spans: Sequence[Span], first: bool) -> None:
         until_s = spans[-1].until_s if spans else 0.0

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import gevent
 from urllib3.exceptions import HTTPError, LocationParseError
 
+from checker.addresses import CONFIGURED, AddressPolicy, Scope, named_by
 from checker.model import Reason
 from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
+from checker.probes.http import origin
 from checker.probes.options import Endpoint
 from checker.secrets.current import current, go_on
 from checker.version import VERSION
@@ -80,21 +82,21 @@ class Client:
 
         A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply came.
         """
+        policy = self._policy(request) if request.redirected else CONFIGURED
         if self._options.proxy is not None or self._options.http != "fast":
             headers = {"User-Agent": USER_AGENT, **request.headers}
-            reply = self._shared.plain.exchange(request, headers, self._options, self._trace)
+            reply = self._shared.plain.exchange(request, headers, self._options, self._trace, policy)
             self._open.append(reply)
             return reply
         known, target, pool = self._way
         if known != request.url:
             target, pool = self._way_to(request.url)
-        inside = not (request.redirected and self._trace.public_peer)
         headers = {"User-Agent": USER_AGENT, **request.headers}
         connection = pool.lease()
         while True:
             reused = not connection.is_closed
             try:
-                response = self._exchange(connection, request.method, target, headers, request.body, inside)
+                response = self._exchange(connection, request.method, target, headers, request.body, policy)
             except (HTTPError, http.client.HTTPException, OSError) as error:
                 connection.close()
                 if reused and never_answered(error):
@@ -151,7 +153,7 @@ class Client:
         """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
         tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
         trace = Trace(self._trace.budget)
-        trace.first_reused, trace.public_peer = False, self._trace.public_peer
+        trace.first_reused, trace.reached = False, self._trace.reached
         return self._with_another(work, replace(self._options, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
 
     def start(self, command: Command) -> StartedProcess:
@@ -177,6 +179,13 @@ class Client:
         for process in self._started:
             process.close(answered)
 
+    def _policy(self, request: Request) -> AddressPolicy:
+        """Where a request may lead whose address a server named."""
+        reached = self._trace.reached
+        if reached is Scope.GUARDED and origin(request.url) == origin(self._options.url):
+            return CONFIGURED  # it stays where the configuration sends it
+        return named_by(reached, request.private_allowed)
+
     def _way_to(self, address: str) -> tuple[bytes, Any]:
         try:
             url, target = parsed(address)
@@ -194,14 +203,20 @@ class Client:
             client.close()
 
     def _exchange(
-        self, connection: Any, method: str, target: bytes, headers: Mapping[str, str], body: bytes | None, inside: bool
+        self,
+        connection: Any,
+        method: str,
+        target: bytes,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        policy: AddressPolicy,
     ) -> Incoming:
-        """Connect where need be, send, and read the head; ``inside`` says that a private host may be called."""
+        """Connect where need be, send, and read the head; a kept connection is judged as a new one would be."""
         trace = self._trace
-        connection.trace, connection.public_only = trace, not inside
+        connection.trace, connection.policy = trace, policy
         reused = not connection.is_closed
-        if reused and not inside and not connection.public_peer:
-            raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect from a public host to a private one", "connect")
+        if reused and connection.peer > policy.inmost:
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(connection.sock.getpeername()[0]), "connect")
         if reused:
             self._pools.counts.reused += 1
         else:
@@ -209,7 +224,7 @@ class Client:
             connection.timeout = self._options.connect_timeout
             connection.connect()
             connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
-        trace.connection(public=connection.public_peer, reused=reused)
+        trace.connection(peer=connection.peer, reused=reused)
         if trace.certificate_expires_at_ms is None:
             trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
         trace.step = "send"

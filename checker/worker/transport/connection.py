@@ -9,8 +9,9 @@ from time import monotonic, perf_counter
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from checker.addresses import CONFIGURED, AddressPolicy, Scope, scope
 from checker.worker.transport.dns import DnsCache
-from checker.worker.transport.sockets import is_public, open_socket
+from checker.worker.transport.sockets import open_socket
 from checker.worker.transport.tls import certificate_expiry_ms, handshake_failure, keep_session
 from checker.worker.transport.trace import Trace
 
@@ -81,13 +82,14 @@ class Counts:
 
 
 class _Traced:
-    """What both kinds of connection share; ``trace`` is set before each exchange."""
+    """What both kinds of connection share; ``trace`` and ``policy`` are set before each exchange."""
 
     trace: Trace
     counts: Counts
     dns: DnsCache
-    public_only = False
-    public_peer = False
+    policy: AddressPolicy = CONFIGURED
+    peer: Scope = Scope.PUBLIC
+    """What the open connection leads to: one that is kept is judged by it as a new one is by its address."""
     certificate_expires_at_ms: int | None = None
     idle_since = 0.0
     _counted = False
@@ -97,10 +99,10 @@ class _Traced:
         timeout_s = float(connection.timeout or 0)
         self.counts.connecting += 1
         try:
-            sock = open_socket(host, connection.port, timeout_s, self.trace, self.public_only, self.dns)
+            sock = open_socket(host, connection.port, timeout_s, self.trace, self.policy, self.dns)
         finally:
             self.counts.connecting -= 1
-        self.public_peer = is_public(sock.getpeername()[0])
+        self.peer = scope(sock.getpeername()[0])
         self._counted = True
         self.counts.opened(host, connection.port)
         return sock

@@ -10,6 +10,7 @@ import random
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -50,6 +51,9 @@ class DnsCache:
         self._fresh: list[CacheEntry] = []
         self._hits = self._misses = self._stale_hits = self._evicted = 0
         gevent.get_hub().threadpool.maxsize = _LOOKUPS_AT_ONCE
+
+    def refuse_unlisted(self, host: str) -> None:
+        """Raise ProbeFailure for a host that must not be called at all; here there is none (load tests have some)."""
 
     def addresses(self, host: str) -> list[Address]:
         """Where the host can be reached, families taking turns; raises ProbeFailure (dns) where it has no address.
@@ -162,6 +166,27 @@ class DnsCache:
                 expires_at_ms=round(entry.stale_until_s * 1000),
             )
         ]
+
+
+class ListedDns(DnsCache):
+    """Addresses of hosts that were judged before, and of no others: what a load test may call."""
+
+    def __init__(self, limits: DnsLimits, listed: Collection[str]) -> None:
+        super().__init__(limits)
+        self._listed = frozenset(listed)
+
+    def refuse_unlisted(self, host: str) -> None:
+        """Raise ProbeFailure for a host that is not on the list, however it came to be named."""
+        if _plain(host) not in self._listed:
+            raise ProbeFailure(
+                Reason.REDIRECT_BLOCKED,
+                f"{host} is no host that this load test may call; to let load go there, give --allow-public {host}",
+                "connect",
+            )
+
+
+def _plain(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]").lower().rstrip(".")
 
 
 def _taking_turns(addresses: dict[Address, None]) -> list[Address]:

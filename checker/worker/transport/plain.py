@@ -2,7 +2,7 @@
 
 The same connections, clock and counts, and the same body reader; only the request is written and the response parsed by
 urllib3 and http.client. Behind a proxy the address of the server is not known here: whether a redirect leads to a
-private host is then the proxy's to decide.
+private host is judged by its name before the proxy gets it, and what the proxy makes of it is the proxy's affair.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.exceptions import HTTPError, LocationParseError, ProxyError
 from urllib3.util import make_headers, parse_url
 
+from checker.addresses import CONFIGURED, AddressPolicy, in_numbers, is_metadata_name, named_by, scope
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request
+from checker.probes.http import origin
 from checker.probes.options import Endpoint, Tls
 from checker.probes.text import excerpt
 from checker.worker.transport.connection import TracedHTTPConnection, TracedHTTPSConnection
+from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.reply import HttpReply
@@ -97,6 +100,9 @@ class _Timed:
     def request(self, *args: Any, **kwargs: Any) -> Any:
         """Send the request; the socket is opened on the way where need be."""
         connection: Any = self
+        if connection.sock is not None and connection.peer > connection.policy.inmost:
+            refusal = connection.policy.refusal(connection.sock.getpeername()[0])
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, refusal, "connect")
         connection.trace.step = "send"
         super().request(*args, **kwargs)  # type: ignore[misc] # urllib3's
         connection.trace.step, self._sent = "wait", perf_counter()
@@ -104,7 +110,7 @@ class _Timed:
     def getresponse(self) -> Any:
         """The response with its head."""
         connection: Any = self
-        connection.trace.connection(public=connection.public_peer, reused=self._used)
+        connection.trace.connection(peer=connection.peer, reused=self._used)
         if connection.trace.certificate_expires_at_ms is None:
             connection.trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
         connection.counts.reused += self._used
@@ -151,7 +157,7 @@ class _Handing:
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection: Any = super()._get_conn(timeout)  # type: ignore[misc] # urllib3's
-        connection.trace, connection.public_only = _now.trace, _now.public_only
+        connection.trace, connection.policy = _now.trace, _now.policy
         connection.counts, connection.dns = _now.pools.counts, _now.pools.dns
         return connection
 
@@ -171,11 +177,16 @@ class PlainHttp:
         self._pools, self._per_origin = pools, per_origin
         self._managers: dict[tuple[str | None, Tls], PoolManager] = {}
 
-    def exchange(self, request: Request, headers: Mapping[str, str], options: Endpoint, trace: Trace) -> HttpReply:
+    def exchange(
+        self, request: Request, headers: Mapping[str, str], options: Endpoint, trace: Trace, policy: AddressPolicy
+    ) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure."""
+        if options.proxy is not None:
+            self._judge_behind_proxy(request, options)
+            policy = CONFIGURED  # the connection itself leads to the proxy
         manager = self._manager(options)
         _now.trace, _now.pools = trace, self._pools
-        _now.public_only = bool(request.redirected and trace.public_peer and options.proxy is None)
+        _now.policy = policy
         timeout = Timeout(connect=options.connect_timeout, read=None)  # the attempt's deadline is the limit
         sent = {"Accept-Encoding": "identity", **headers} if "Accept-Encoding" not in headers else dict(headers)
         for last_try in (False, True):
@@ -203,6 +214,21 @@ class PlainHttp:
             body = _Body(response)
             return HttpReply(body, body, _let_go, trace, options.max_body)
         raise AssertionError("the second try returns or raises")
+
+    def _judge_behind_proxy(self, request: Request, options: Endpoint) -> None:
+        """Refuse what must not be named to the proxy, which looks names up and connects where we cannot see it."""
+        dns = self._pools.dns
+        host = origin(request.url)[1]
+        dns.refuse_unlisted(host)
+        own = origin(options.url)[1]
+        if not request.redirected or host == own:
+            return
+        policy = named_by(min((scope(ip) for ip in _known(own, dns)), default=None), request.private_allowed)
+        for ip in _known(host, dns):
+            if not policy.allows(ip):
+                raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(ip), "connect")
+        if is_metadata_name(host):
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"a server named {host}, a metadata service", "connect")
 
     def _manager(self, options: Endpoint) -> PoolManager:
         key = (options.proxy, options.tls)
@@ -261,6 +287,16 @@ class _Body:
     def release(self) -> None:
         """Give the connection back to its pool."""
         self._response.release_conn()
+
+
+def _known(host: str, dns: DnsCache) -> list[str]:
+    """The addresses of a host as they are known here; none where only the proxy can look it up."""
+    if (numbers := in_numbers(host)) is not None:
+        return [numbers]
+    try:
+        return [address[0] for _, address in dns.addresses(host)]
+    except ProbeFailure:
+        return []
 
 
 def _let_go(body: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
 import gevent.socket
 
+from checker.addresses import AddressPolicy
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.transport.dns import Address, DnsCache
@@ -20,14 +21,13 @@ _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 
 def open_socket(
-    host: str, port: int, timeout_s: float, trace: Trace, public_only: bool, dns: DnsCache
+    host: str, port: int, timeout_s: float, trace: Trace, policy: AddressPolicy, dns: DnsCache
 ) -> socket.socket:
     """A connected TCP socket without a timeout; raises ProbeFailure.
 
     The addresses of the name are tried one after the other, both families in turn, all of them within ``timeout_s``:
     each has its share of what is left, so that one that swallows everything does not hide the next. The one that
-    answered is tried first from then on. With ``public_only`` an address that is not public is refused: a redirect
-    must not lead inside.
+    answered is tried first from then on. What is judged is the address that is connected to, not the name.
     """
     with trace.connecting("dns"):
         addresses = resolve(host, dns)
@@ -35,8 +35,8 @@ def open_socket(
         until = monotonic() + timeout_s
         for place, address in enumerate(addresses):
             family, (ip, _, *rest) = address
-            if public_only and not is_public(ip):
-                raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from a public host to {ip}", "connect")
+            if not policy.allows(ip):
+                raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(ip), "connect")
             left = len(addresses) - place
             share_s = max(0.001, (until - monotonic()) / left)
             try:
@@ -72,15 +72,9 @@ def wait_readable(sock: Any) -> None:
         plain._wait(plain._read_event)
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address is reachable from everywhere, as opposed to loopback, private and link-local ones."""
-    ip = ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip).is_global
-
-
 def resolve(host: str, dns: DnsCache) -> list[Address]:
     """The addresses of the host; raises ProbeFailure."""
+    dns.refuse_unlisted(host)
     try:
         literal = ip_address(host)
     except ValueError:

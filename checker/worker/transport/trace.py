@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from time import perf_counter
 
+from checker.addresses import Scope
 from checker.model import Stages
 from checker.probes.base import Budget, ProbeFailure
 from checker.records import constructor
@@ -30,7 +31,7 @@ class Trace:
         "connections_opened",
         "first_reused",
         "named",
-        "public_peer",
+        "reached",
         "received_bytes",
         "step",
     )
@@ -48,8 +49,8 @@ class Trace:
         self.connections_opened = 0
         self.first_reused: bool | None = None
         self.certificate_expires_at_ms: int | None = None
-        self.public_peer: bool | None = None
-        """Whether the first host connected to has a public address; None before that."""
+        self.reached: Scope | None = None
+        """Of the hosts connected to, the farthest outside: what one of them names may lead no farther inside."""
         self._spent_s: dict[str, float] = {}
         self._elsewhere_s = 0.0
 
@@ -83,11 +84,13 @@ class Trace:
         """Time a stage of the probe's own, without the time that went into connecting or into a stage inside it."""
         return _Timed(self, stage)
 
-    def connection(self, *, public: bool, reused: bool) -> None:
-        """Count the connection an exchange goes over, and remember what kind of host the first one leads to."""
+    def connection(self, *, peer: Scope, reused: bool) -> None:
+        """Count the connection an exchange goes over, and note what kind of host it leads to."""
         self.connections_opened += not reused
         if self.first_reused is None:
-            self.first_reused, self.public_peer = reused, public
+            self.first_reused = reused
+        if self.reached is None or peer < self.reached:
+            self.reached = peer
 
     def stages(self) -> Stages:
         """The stages in microseconds."""

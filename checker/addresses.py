@@ -1,0 +1,235 @@
+"""What an IP address leads to, and who may name it: the one policy of probes, OAuth, imports and load tests (pure).
+
+An address counts by where packets to it end. One that carries another address for a gateway (IPv4-mapped, NAT64, 6to4,
+Teredo, ISATAP) counts as the one of the two that is farther inside. The tables are IANA's registries of special-purpose
+addresses (RFC 6890 and what has been added since), and the addresses of the metadata services of clouds.
+
+The rule for what a server names (a redirect, an authorization server, a token endpoint): it may lead no farther inside
+than the server itself is, and never to link-local and metadata addresses. What the configuration names is not judged.
+"""
+
+from __future__ import annotations
+
+import socket
+import unicodedata
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+
+class Scope(IntEnum):
+    """How far inside an address is; what is larger is farther inside."""
+
+    PUBLIC = 0
+    """Reachable from everywhere, or meant to be."""
+    PRIVATE = 1
+    """Of some network only: private, shared, reserved, for documentation or benchmarks."""
+    LOOPBACK = 2
+    """This machine; 0.0.0.0 and :: lead to it too."""
+    GUARDED = 3
+    """Link-local (clouds keep their metadata services there), other metadata addresses, multicast, broadcast."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """Which addresses one request may be connected to, over a new connection or a kept one."""
+
+    inmost: Scope
+    """What is farther inside is refused."""
+
+    def allows(self, address: str) -> bool:
+        """Whether the address, in numbers, may be connected to; raises ValueError for what is none."""
+        return scope(address) <= self.inmost
+
+    def refusal(self, address: str) -> str:
+        """Why not, for a detail."""
+        if scope(address) is Scope.GUARDED:
+            return f"a server named {address}, a link-local or metadata address, which is never called for a server"
+        return f"redirect from a public host to {address}, or from a private one to this machine"
+
+
+CONFIGURED = AddressPolicy(Scope.GUARDED)
+"""For what the configuration names: everything."""
+_FROM = {
+    Scope.PUBLIC: AddressPolicy(Scope.PUBLIC),
+    Scope.PRIVATE: AddressPolicy(Scope.PRIVATE),
+    Scope.LOOPBACK: AddressPolicy(Scope.LOOPBACK),
+    Scope.GUARDED: AddressPolicy(Scope.PRIVATE),  # a neighbour on the link is no part of this machine
+}
+_PRIVATE_ALLOWED = AddressPolicy(Scope.LOOPBACK)
+
+
+def named_by(server: Scope | None, private_allowed: bool = False) -> AddressPolicy:
+    """The policy for what a server names that is itself reached at such an address; None for an unknown one.
+
+    ``private_allowed`` says that the configuration lets it name private addresses: it may then lead to everything but
+    link-local and metadata addresses.
+    """
+    if private_allowed:
+        return _PRIVATE_ALLOWED
+    return _FROM[Scope.PUBLIC if server is None else server]
+
+
+METADATA_NAMES = frozenset({
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata.tencentyun.com",
+    "metadata.platformequinix.com",
+})  # fmt: skip
+"""Host names of metadata services, for where a name is looked up by somebody else: a proxy."""
+
+
+def _networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+_TABLE: tuple[tuple[Scope, tuple[IPv4Network | IPv6Network, ...]], ...] = (
+    (
+        Scope.GUARDED,
+        _networks(
+            "169.254.0.0/16",  # link-local (RFC 3927); metadata services of nearly all clouds
+            "100.100.100.200/32",  # metadata service of Alibaba Cloud, among shared addresses
+            "168.63.129.16/32",  # the platform's own services of Azure, among public addresses
+            "192.0.0.192/32",  # metadata service of Oracle Cloud's older machines
+            "224.0.0.0/4",  # multicast
+            "255.255.255.255/32",  # broadcast
+            "fe80::/10",  # link-local
+            "fd00:ec2::/32",  # metadata service, name server and clock of AWS, among unique local addresses
+            "fd20:ce::254/128",  # metadata service of Google Cloud
+            "fd00:42::42/128",  # metadata service of Scaleway
+            "ff00::/8",  # multicast
+        ),
+    ),
+    (Scope.LOOPBACK, _networks("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")),
+    (
+        Scope.PUBLIC,  # globally reachable parts of blocks that are not
+        _networks(
+            "192.0.0.9/32",  # Port Control Protocol anycast (RFC 7723)
+            "192.0.0.10/32",  # TURN anycast (RFC 8155)
+            "2001:1::1/128",  # the same for IPv6
+            "2001:1::2/128",
+            "2001:1::3/128",  # DNS-SD service registration anycast (RFC 9665)
+            "2001:3::/32",  # AMT (RFC 7450)
+            "2001:4:112::/48",  # AS112 (RFC 7535)
+            "2001:20::/28",  # ORCHIDv2 (RFC 7343)
+            "2001:30::/28",  # drone remote identification (RFC 9374)
+        ),
+    ),
+    (
+        Scope.PRIVATE,
+        _networks(
+            "0.0.0.0/8",  # this network (RFC 791)
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # shared with a provider (RFC 6598)
+            "172.16.0.0/12",
+            "192.0.0.0/24",  # protocol assignments (RFC 6890)
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # relays of 6to4, given up (RFC 7526)
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarks (RFC 2544)
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "240.0.0.0/4",  # reserved
+            "64:ff9b:1::/48",  # NAT64 of one's own network (RFC 8215)
+            "100::/64",  # discarded (RFC 6666)
+            "100:0:0:1::/64",  # dummy (RFC 9780)
+            "2001::/23",  # protocol assignments; Teredo is looked into first
+            "2001:db8::/32",  # documentation
+            "3fff::/20",  # documentation (RFC 9637)
+            "5f00::/16",  # segment routing (RFC 9602)
+            "fc00::/7",  # unique local (RFC 4193)
+            "fec0::/10",  # site-local, given up (RFC 3879)
+        ),
+    ),
+    (Scope.PUBLIC, _networks("0.0.0.0/0", "2000::/3", "64:ff9b::/96")),
+)
+"""The first that holds an address counts; of IPv6 what is not handed out at all (outside 2000::/3) is private."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_OWN_NAT64 = IPv6Network("64:ff9b:1::/48")
+_TEREDO = IPv6Network("2001::/32")
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
+_COMPATIBLE = IPv6Network("::/96")
+_CARRIERS = (_MAPPED, _TRANSLATED, _COMPATIBLE, _NAT64, _TEREDO, _SIX_TO_FOUR)
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+_MULTICAST = 224
+_UNCARRIED = (IPv6Address("::"), IPv6Address("::1"))
+
+
+@lru_cache(maxsize=8192)
+def scope(address: str) -> Scope:
+    """What an address in numbers leads to, a zone (``%eth0``) left aside; raises ValueError for what is none."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv4Address):
+        return _own_scope(parsed)
+    carried = [_own_scope(inner) for inner in carried_addresses(parsed)]
+    if carried and any(parsed in network for network in _CARRIERS):
+        return max(carried)  # nothing but another way to write it, or a way there that begins everywhere
+    return max((_own_scope(parsed), *carried))
+
+
+def carried_addresses(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    """The IPv4 addresses that a gateway may take out of an IPv6 one; of Teredo both, the server's and the client's."""
+    number = int(address)
+    low = number & 0xFFFF_FFFF
+    if address in _UNCARRIED:
+        return ()
+    if any(address in network for network in (_MAPPED, _TRANSLATED, _COMPATIBLE, _NAT64)):
+        return (IPv4Address(low),)
+    if address in _SIX_TO_FOUR:
+        return (IPv4Address(number >> 80 & 0xFFFF_FFFF),)
+    if address in _TEREDO:
+        return IPv4Address(number >> 64 & 0xFFFF_FFFF), IPv4Address(low ^ 0xFFFF_FFFF)
+    if address in _OWN_NAT64:
+        return tuple(IPv4Address(one) for one in _behind_prefix(number) if 0 < one >> 24 < _MULTICAST)
+    if (number >> 32 & 0xFFFF_FFFF) in _ISATAP:
+        return (IPv4Address(low),)
+    return ()
+
+
+def _behind_prefix(number: int) -> tuple[int, ...]:
+    """Where RFC 6052 section 2.2 puts the IPv4 address behind prefixes of 48, 56, 64 and 96 bits; byte 8 is left out.
+
+    Which of them the network uses is not known here.
+    """
+    raw = number.to_bytes(16, "big")
+    without = raw[:8] + raw[9:]
+    return tuple(int.from_bytes(part, "big") for part in (without[6:10], without[7:11], without[8:12], raw[12:]))
+
+
+def _own_scope(address: IPv4Address | IPv6Address) -> Scope:
+    for found, networks in _TABLE:
+        if any(address in network for network in networks):
+            return found
+    return Scope.PRIVATE
+
+
+def in_numbers(host: str) -> str | None:
+    """The address that a host of a URL is, in any way of writing that resolvers understand; None for a name.
+
+    Decimal, octal, hexadecimal and shortened IPv4 (``2130706433``, ``0x7f.1``), brackets, a zone, a dot at the end,
+    and digits of other alphabets, which IDNA makes the usual ones.
+    """
+    text = unicodedata.normalize("NFKC", host).strip().removeprefix("[").removesuffix("]").replace("\u3002", ".")
+    text = text.partition("%")[0].rstrip(".").lower()
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    if not text or not all(part[:1].isdigit() for part in text.split(".")):
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(text))
+    except (OSError, UnicodeError):
+        return None
+
+
+def is_metadata_name(host: str) -> bool:
+    """Whether a host is called as the metadata service of a cloud is."""
+    return host.strip().lower().rstrip(".") in METADATA_NAMES
