@@ -79,7 +79,7 @@ def _failed(failure: ProbeFailure, options: Any) -> Verdict:
         status = Status.UNKNOWN
     elif failure.reason is Reason.AUTH_REQUIRED:
         status = Status(options.auth_required.upper())
-    elif failure.reason in (Reason.RATE_LIMITED, Reason.AUTH_SCOPE):
+    elif failure.reason in (Reason.RATE_LIMITED, Reason.AUTH_SCOPE, Reason.ISSUER_NOT_TRUSTED):
         status = Status.DEGRADED
     else:
         status = Status.UNHEALTHY

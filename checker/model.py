@@ -47,6 +47,7 @@ class Reason(StrEnum):
     AUTH_EXPIRED = "auth_expired"
     AUTH_SCOPE = "auth_scope"
     AUTH_SERVER = "auth_server"
+    ISSUER_NOT_TRUSTED = "issuer_not_trusted"
     RATE_LIMITED = "rate_limited"
     CONDITION_FAILED = "condition_failed"
     SLOW = "slow"

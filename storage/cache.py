@@ -26,6 +26,8 @@ _OF_THEIR_OWN = {RESULTS, CONFIG}
 """Categories whose keys are no endpoints and no hosts."""
 _MOST_LETTERS = 64 * 1024
 """Of a key and its value, of what is remembered of a server."""
+_FOR_GOOD = {"oauth_issuer"}
+"""Categories that are only cleared by name."""
 _USE_STEP_MS = 60_000
 """A use is noted once a minute: which entry was used last is not worth writing all of them in every run."""
 _LAST_USE = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
@@ -129,11 +131,17 @@ def count(connection: Connection, category: str) -> int:
     return connection.scalar(number) or 0
 
 
-def clear(connection: Connection, wanted: Collection[str]) -> dict[str, int]:
-    """Remove all entries of these categories, of all where none is named; how many they were, by category."""
-    there = categories(connection)
-    removed = {name: count(connection, name) for name in there if not wanted or name in wanted}
-    connection.execute(delete(cache_entries).where(cache_entries.c.category.in_(removed)))
+def clear(connection: Connection, wanted: Collection[str], key: str | None = None) -> dict[str, int]:
+    """Remove all entries of these categories, or those under the key; how many they were, by category.
+
+    Where no category is named it is all of them but the pinned authorization servers, which cannot be found out anew.
+    """
+    of_key = () if key is None else (cache_entries.c.key == key,)
+    removed = {}
+    for name in categories(connection):
+        if name in wanted or (not wanted and name not in _FOR_GOOD):
+            gone = connection.execute(delete(cache_entries).where(cache_entries.c.category == name, *of_key))
+            removed[name] = gone.rowcount
     return removed
 
 

@@ -176,7 +176,8 @@ order by p.certificate_expires_at, p.server
 select p.server, p.kind, p.reason, p.url, p.auth_metadata_url, p.detail
 from latest_status l
 join probe_history p on p.server = l.server and p.run_id = l.run_id
-where p.reason in ('auth_required', 'auth_rejected', 'auth_expired', 'auth_scope', 'auth_server')
+where p.reason in ('auth_required', 'auth_rejected', 'auth_expired', 'auth_scope', 'auth_server',
+    'issuer_not_trusted')
 order by p.reason, p.server
 """,
     ),

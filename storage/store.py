@@ -298,13 +298,14 @@ class Store:
         with self.transaction() as connection:
             return cache.count(connection, category)
 
-    def clear_cache(self, wanted: Iterable[str] = ()) -> dict[str, int]:
-        """Remove the entries of these categories, of all where none is named; how many, by category.
+    def clear_cache(self, wanted: Iterable[str] = (), key: str | None = None) -> dict[str, int]:
+        """Remove the entries of these categories, with a key only those under it; how many, by category.
 
-        Nothing of the history is touched.
+        Where no category is named it is all but the pinned authorization servers (oauth_issuer). Nothing
+        of the history is touched.
         """
         with self.transaction() as connection:
-            return cache.clear(connection, list(wanted))
+            return cache.clear(connection, list(wanted), key)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -7,9 +7,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,9 @@ def protected(issuer: AuthorizationServer) -> Iterator[Callable[[str], str]]:
 
 
 def secret(**values: Any) -> OAuth:
-    return OAuth(**{"client_id": CLIENT, "client_secret": Secret(SECRET), **values})
+    usual = {"trust_on_first_use": True} if "token_url" not in values and "issuer" not in values else {}
+    named = {"client_id": CLIENT, "client_secret": Secret(SECRET), "scopes": ("tools:read",)}
+    return OAuth(**{**named, **usual, **values})
 
 
 def check(url: str, oauth: OAuth | None, **options: Any) -> ProbeResult:
@@ -149,11 +153,14 @@ def test_token_for_another_resource_is_refused_once_and_not_asked_for_again(
     assert len(issuer.forms) == 1
 
 
-def config(tmp_path: Path, url: str, run: str = "") -> Path:
+TRUST = "trust_on_first_use: true, scopes: [tools:read]"
+
+
+def config(tmp_path: Path, url: str, run: str = "", trust: str = TRUST) -> Path:
     file = tmp_path / "fleet.yaml"
     file.write_text(
         f"run: {{{run}}}\nservers:\n  - name: a\n    mcp:\n      url: {url}\n"
-        f"      oauth: {{client_id: {CLIENT}, client_secret: '${{FLEET_SECRET}}'}}\n"
+        f"      oauth: {{client_id: {CLIENT}, client_secret: '${{FLEET_SECRET}}', {trust}}}\n"
     )
     return file
 
@@ -201,6 +208,213 @@ def test_short_lived_token_is_renewed_before_it_expires(
     assert len(issuer.forms) == 2
 
 
+class Hostile:
+    """An MCP server that asks for a token, and says at other paths what it is told to; keeps every request."""
+
+    def __init__(self, said: Callable[[str], dict[str, tuple[int, dict[str, Any], dict[str, str]]]]) -> None:
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                sent = {name.lower(): value for name, value in self.headers.items()}
+                owner.requests.append((self.command, self.path, sent, body))
+                status, document, headers = said(owner.url).get(self.path, (404, {}, {}))
+                if self.path == "/mcp" and "authorization" not in sent:
+                    status, headers = 401, {"WWW-Authenticate": f'Bearer scope="admin"{owner.challenge}'}
+                told = json.dumps(document).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", "Content-Length": str(len(told))}.items():
+                    self.send_header(name, value)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(told)
+
+            do_GET = do_POST = answer  # noqa: N815 # the names that the base class calls
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.challenge = ""
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self) -> Hostile:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    @property
+    def posted(self) -> list[str]:
+        """What was posted anywhere but to the MCP endpoint."""
+        return [body.decode() for method, path, _, body in self.requests if method == "POST" and path != "/mcp"]
+
+
+RESOURCE, METADATA = "/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"
+GRANT = {"access_token": "t0ken-canary-5150", "token_type": "Bearer", "expires_in": 60}
+Said = dict[str, tuple[int, dict[str, Any], dict[str, str]]]
+
+
+def usual(url: str, **changed: Any) -> Said:
+    """What an authorization server on the MCP server's own origin says."""
+    metadata = {"issuer": url, "token_endpoint": f"{url}/token", **changed}
+    named = {"resource": f"{url}/mcp", "authorization_servers": [url]}
+    return {RESOURCE: (200, named, {}), METADATA: (200, metadata, {}), "/token": (200, GRANT, {})}
+
+
+@pytest.mark.parametrize("kind", ["secret", "signed"])
+def test_nothing_is_sent_to_an_authorization_server_that_only_the_server_names(
+    kind: str, issuer: AuthorizationServer
+) -> None:
+    key = {"client_secret": None, "private_key": Secret(issuer.private_key_pem)} if kind == "signed" else {}
+    with Hostile(usual) as server:
+        probe = check(f"{server.url}/mcp", secret(trust_on_first_use=False, **key))
+        assert server.posted == []
+    assert (probe.status, probe.reason, probe.failed_stage) == ("DEGRADED", "issuer_not_trusted", "auth")
+    assert f"add `issuer: {server.url}` under `oauth:`" in (probe.detail or "")
+
+
+def test_named_issuer_gets_the_credentials_and_configured_scopes_alone() -> None:
+    with Hostile(usual) as server:
+        probe = check(f"{server.url}/mcp", secret(issuer=server.url, scopes=("read",)))
+        (form,) = server.posted
+        assert "scope=read" in form
+        assert "admin" not in form, "the challenge adds nothing"
+        check(f"{server.url}/mcp?x=1", secret(issuer=server.url, scopes=()))
+        assert "scope=" not in server.posted[-1]
+        assert not any(path == RESOURCE for _, path, *_ in server.requests), "the server is not asked whom to trust"
+    assert probe.reason != "issuer_not_trusted"
+
+
+LIES: dict[str, tuple[Callable[[str], Said], str]] = {
+    # what is wrong with the metadata, and part of the detail
+    "issuer of somebody else": (lambda url: usual(url, issuer="https://real.example/"), "names another issuer"),
+    "no issuer": (lambda url: usual(url, issuer=None), "names another issuer"),
+    "issuer in capitals": (lambda url: usual(url, issuer=url.upper()), "names another issuer"),
+    "issuer with a path": (lambda url: usual(url, issuer=f"{url}/x"), "names another issuer"),
+    "issuer with a user": (lambda url: usual(url, issuer=url.replace("//", "//me@")), "names another issuer"),
+    "issuer with a fragment": (lambda url: usual(url, issuer=f"{url}#x"), "names another issuer"),
+    "issuer with two slashes": (lambda url: usual(url, issuer=f"{url}//"), "names another issuer"),
+    "endpoint is a file": (lambda url: usual(url, token_endpoint="file:///etc/passwd"), "no valid token_endpoint"),
+    "endpoint is a list": (lambda url: usual(url, token_endpoint=[url]), "no token_endpoint"),
+    "endpoint with a user": (
+        lambda url: usual(url, token_endpoint="http://me:pw@127.0.0.1/"),
+        "no valid token_endpoint",
+    ),
+    "endpoint is http elsewhere": (lambda url: usual(url, token_endpoint="http://10.9.9.9/token"), "is not https"),
+    "endpoint is link-local": (lambda url: usual(url, token_endpoint="https://169.254.169.254/t"), "link-local"),
+    "metadata elsewhere": (
+        lambda url: {**usual(url), METADATA: (302, {}, {"Location": f"{url}/elsewhere"})},
+        "no metadata",
+    ),
+    "token of another kind": (
+        lambda url: {**usual(url), "/token": (200, {**GRANT, "token_type": "mac"}, {})},
+        "type mac",
+    ),
+    "answer of another issuer": (
+        lambda url: {**usual(url), "/token": (200, {**GRANT, "iss": "https://real.example"}, {})},
+        "answered for another issuer",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("trust", ["issuer", "first use"])
+def test_metadata_that_does_not_fit_is_refused(lie: str, trust: str) -> None:
+    said, detail = LIES[lie]
+    with Hostile(said) as server:
+        named = {"issuer": server.url} if trust == "issuer" else {}
+        probe = check(f"{server.url}/mcp", secret(**named))
+        sent = [one for one in server.posted if "client_credentials" in one]
+        tokens = [headers for _, path, headers, _ in server.requests if path == "/mcp" and "authorization" in headers]
+    assert (probe.status, probe.reason) == ("UNHEALTHY", "auth_server")
+    assert detail in (probe.detail or "")
+    assert len(sent) == int(lie in ("token of another kind", "answer of another issuer"))
+    assert tokens == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_token_request_is_not_sent_on(status: int) -> None:
+    with (
+        Hostile(lambda url: {}) as other,
+        Hostile(lambda url: {**usual(url), "/token": (status, {}, {"Location": f"{other.url}/token"})}) as server,
+    ):
+        probe = check(f"{server.url}/mcp", secret(issuer=server.url))
+        assert (len(server.posted), other.requests) == (1, [])
+    assert (probe.status, probe.reason) == ("UNHEALTHY", "auth_server")
+    assert f"answered HTTP {status}: credentials are not sent on" in (probe.detail or "")
+
+
+def test_metadata_of_another_resource_is_refused() -> None:
+    for resource in ("https://other.example/mcp", "http://127.0.0.1:1/mcp", "{url}/mcpx", "{url}/mcp/more"):
+        with Hostile(
+            lambda url, r=resource: {**usual(url), RESOURCE: (200, {"resource": r.format(url=url)}, {})}
+        ) as server:
+            probe = check(f"{server.url}/mcp", secret())
+            assert server.posted == []
+        assert (probe.reason, "metadata of another resource" in (probe.detail or "")) == ("auth_server", True)
+
+
+def test_slash_at_the_end_is_no_other_issuer() -> None:
+    for given, said in (("", "/"), ("/", "")):
+        with Hostile(lambda url, s=said: usual(url, issuer=url + s)) as server:
+            check(f"{server.url}/mcp", secret(issuer=server.url + given))
+            assert len(server.posted) == 1
+
+
+def test_issuer_is_pinned_on_first_use_and_another_one_is_refused(tmp_path: Path, status: Callable[..., Any]) -> None:
+    names: list[str] = []
+    with (
+        Hostile(usual) as second,
+        Hostile(
+            lambda url: {**usual(url), RESOURCE: (200, {"resource": f"{url}/mcp", "authorization_servers": names}, {})}
+        ) as server,
+    ):
+        names[:] = [server.url, second.url]
+        file = config(tmp_path, f"{server.url}/mcp")
+        env = {"FLEET_SECRET": SECRET}
+        status("check", file, env=env)
+        assert (len(server.posted), len(second.posted)) == (1, 0), "the first of several"
+        listed = json.loads(status("cache", "list", "oauth_issuer", "--format", "json").stdout)["entries"]
+        assert [(one["key"], one["value"]) for one in listed] == [(f"{server.url}/mcp", server.url)]
+        names[:] = [second.url, server.url]
+        status("check", file, env=env)
+        assert (len(server.posted), len(second.posted)) == (2, 0), "it stays with the one that is pinned"
+        names[:] = [second.url]
+        assert status("cache", "clear", "--yes").returncode == 0
+        done = status("check", file, "--format", "json", env=env)
+        assert (len(server.posted), len(second.posted)) == (2, 0)
+        (probe,) = json.loads(done.stdout)["checks"][0]["probes"]
+        assert (probe["status"], probe["reason"]) == ("DEGRADED", "issuer_not_trusted")
+        accept = f"mcp-status cache clear oauth_issuer --key {server.url}/mcp"
+        assert accept in probe["detail"]
+        assert status(*accept.split()[1:], "--yes").returncode == 0
+        status("check", file, env=env)
+        assert (len(server.posted), len(second.posted)) == (2, 1)
+
+
+def test_config_without_an_issuer_is_warned_of(tmp_path: Path, status: Callable[..., Any]) -> None:
+    done = status("config", "validate", config(tmp_path, "http://h/mcp", trust="key_id: k"), env={"FLEET_SECRET": "x"})
+    assert done.returncode == 0
+    assert "a.mcp.oauth: no credentials will be sent: add issuer:" in done.stderr
+    assert (
+        "credentials"
+        not in status("config", "validate", config(tmp_path, "http://h/mcp"), env={"FLEET_SECRET": "x"}).stderr
+    )
+    for wrong in ("issuer: 'https://me@h/'", "issuer: 'https://h/?a'", "issuer: 'https://h/#a'", "issuer: h"):
+        done = status("config", "validate", config(tmp_path, "http://h/mcp", trust=wrong), env={"FLEET_SECRET": "x"})
+        assert done.returncode == 3
+        assert "oauth.issuer" in done.stderr
+
+
 @pytest.mark.parametrize("broken", ["", "invalid_client", "hang"])
 def test_no_secret_reaches_any_output(
     broken: str,
@@ -210,8 +424,13 @@ def test_no_secret_reaches_any_output(
     status: Callable[..., Any],
 ) -> None:
     issuer.fault = broken or None
+    trusting = {"trust_on_first_use": True, "scopes": ["tools:read"]}
     file = tmp_path / "fleet.yaml"
-    mcp = {"url": protected("python-2"), "timeout": "2s", "oauth": {"client_id": CLIENT, "client_secret": SECRET}}
+    mcp = {
+        "url": protected("python-2"),
+        "timeout": "2s",
+        "oauth": {"client_id": CLIENT, "client_secret": SECRET, **trusting},
+    }
     bearer = {"url": protected("fastmcp-4"), "bearer": "canary-bearer-5150"}
     basic = {"url": protected("fastmcp-4"), "basic": {"username": "u", "password": "canary-basic-5150"}}
     key = {"url": protected("fastmcp-4"), "api_key": {"value": "canary-key-5150"}}
@@ -238,8 +457,11 @@ def test_client_secret_comes_from_a_file(
     (tmp_path / "key.pem").write_text(issuer.private_key_pem)
     file = tmp_path / "fleet.yaml"
     oauth = [
-        {"client_id": CLIENT, "client_secret_file": "secret"},
-        {"client_id": CLIENT, "private_key_file": "key.pem", "algorithm": "ES256"},
+        {"client_id": CLIENT, "client_secret_file": "secret", "issuer": issuer.issuer, "scopes": ["tools:read"]},
+        {
+            **{"client_id": CLIENT, "private_key_file": "key.pem", "algorithm": "ES256"},
+            **{"issuer": issuer.issuer, "scopes": ["tools:read"]},
+        },
     ]
     servers = [{"name": f"s{n}", "mcp": {"url": protected("python-2"), "oauth": one}} for n, one in enumerate(oauth)]
     file.write_text(json.dumps({"servers": servers}))

@@ -22,7 +22,8 @@ def command() -> None:
     dns           addresses of host names
     results       results of checks, for check --max-age
 
-    Sizes and times are options of the configuration (run.caches). Further categories hold what servers turned out to
+    Sizes and times are options of the configuration (run.caches). oauth_issuer holds the authorization servers that
+    were trusted on first use. Further categories hold what servers turned out to
     speak, such as mcp_era; docs/caches.md has them all.
 
     \b
@@ -101,13 +102,15 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
 
 @command.command("clear")
 @click.argument("categories", nargs=-1, metavar="[CATEGORY]...")
+@click.option("--key", metavar="KEY", help="Only the entry under this key, as cache list shows it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @output_format
 @database
-def clear(categories: tuple[str, ...], yes: bool, fmt: str, db: Path | None) -> None:
-    """Remove the entries of each CATEGORY, or of all.
+def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db: Path | None) -> None:
+    """Remove the entries of each CATEGORY, or of all but oauth_issuer.
 
-    Nothing is lost but time: what is needed is found out anew. No result is deleted from the history.
+    Nothing is lost but time: what is needed is found out anew. No result is deleted from the history. Clear
+    oauth_issuer to trust another authorization server than the one that was pinned on first use.
     """
     from reports import render, tables
     from storage.cached import known_categories
@@ -118,9 +121,10 @@ def clear(categories: tuple[str, ...], yes: bool, fmt: str, db: Path | None) -> 
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("this is no terminal to ask on; say --yes to remove the entries")
-        click.confirm(f"remove all entries of {', '.join(categories) or 'every category'}?", abort=True, err=True)
+        those = "all entries" if key is None else "the entry under that key"
+        click.confirm(f"remove {those} of {', '.join(categories) or 'every category'}?", abort=True, err=True)
     with open_store(path) as store:
-        removed = store.clear_cache(categories)
+        removed = store.clear_cache(categories, key)
     documents = [{"category": name, "removed": number} for name, number in removed.items()]
     if fmt == "json":
         sys.stdout.write(render.json({"removed": removed}))

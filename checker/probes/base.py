@@ -164,6 +164,14 @@ class Tokens(Protocol):
         """Take over a stored token, if it can be decrypted, is this one's and has not expired."""
         ...
 
+    def pinned(self, endpoint: str) -> str | None:
+        """The issuer that was trusted on first use for this endpoint in this run."""
+        ...
+
+    def pin(self, endpoint: str, issuer: str) -> None:
+        """Trust the issuer for this endpoint; the first one stays."""
+        ...
+
     def exclusive(self, key: str) -> AbstractContextManager[Any]:
         """Let one attempt at a time fetch the token."""
         ...

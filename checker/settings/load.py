@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from checker.limits import Keep, keep_faults
 from checker.model import Server
 from checker.probes import KINDS
+from checker.probes.oauth.faults import withheld
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.choice import selected_environment
@@ -26,6 +27,7 @@ from checker.settings.validate import Source, unknown_key, validated
 from checker.settings.variables import expand
 
 Block = TypeVar("Block")
+_MOST_WARNED = 10
 
 
 def load(
@@ -98,7 +100,7 @@ class _Loader:
             benchmarking=benchmarking,
             path=str(self._document.path),
             environment=self._environment,
-            warnings=tuple(original.warnings(in_file)),
+            warnings=(*original.warnings(in_file), *_withheld(servers)),
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:
@@ -129,3 +131,15 @@ class _Loader:
     def _stop_on_problems(self) -> None:
         if self._problems:
             raise self._document.refuse(self._problems)
+
+
+def _withheld(servers: Sequence[Server]) -> Iterator[str]:
+    """A line for each of the first servers whose credentials are sent to nobody, and one for the rest."""
+    said = [
+        f"{server.name}.mcp.oauth: {text}"
+        for server in servers
+        if "mcp" in server.probes and (oauth := server.probes["mcp"].oauth) is not None and (text := withheld(oauth))
+    ]
+    yield from said[:_MOST_WARNED]
+    if len(said) > _MOST_WARNED:
+        yield f"and {len(said) - _MOST_WARNED} more servers with oauth: without an issuer"

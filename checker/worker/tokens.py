@@ -25,6 +25,7 @@ class TokenStore:
         self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """The one that was used last is the last."""
         self._locks: dict[str, BoundedSemaphore] = {}
+        self._pinned: dict[str, str] = {}
         self._hits, self._misses, self._evicted = 0, 0, 0
 
     def get(self, key: str) -> str | None:
@@ -76,6 +77,14 @@ class TokenStore:
             return
         if stored_key == key:
             self.put(key, token, expires_at_ms)
+
+    def pinned(self, endpoint: str) -> str | None:
+        """The issuer that was trusted on first use for this endpoint in this run."""
+        return self._pinned.get(endpoint)
+
+    def pin(self, endpoint: str, issuer: str) -> None:
+        """Trust the issuer for this endpoint; the first one stays."""
+        self._pinned.setdefault(endpoint, issuer)
 
     def measures(self) -> CacheMeasures:
         """How often a token was there when one was asked for, and how many had to go."""

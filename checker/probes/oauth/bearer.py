@@ -6,8 +6,9 @@ import hashlib
 import time
 from collections.abc import Mapping
 
+from checker.memory import endpoint_key
 from checker.model import Reason
-from checker.probes.base import Observation, ProbeFailure, Transport
+from checker.probes.base import Observation, ProbeFailure, Tokens, Transport
 from checker.probes.oauth.discovery import token_source
 from checker.probes.oauth.options import OAuth
 from checker.probes.oauth.token import fetch_token
@@ -15,6 +16,10 @@ from checker.probes.text import excerpt
 
 AUTH_TOKEN = "auth_tokens"  # noqa: S105 # the name of a cache category
 """Cache category: an encrypted access token."""
+ISSUER = "oauth_issuer"
+"""Cache category: the authorization server that was trusted on first use."""
+_FOR_GOOD_MS = 253_402_300_799_000
+"""The end of the year 9999: a pin is given up by whoever runs the checks, not by time."""
 
 
 class Bearer:
@@ -24,8 +29,15 @@ class Bearer:
         self._oauth, self._url, self._stored = oauth, url, memory.get(AUTH_TOKEN)
         self._token: str | None = None
         self._fetched = False
-        parts = (url, oauth.client_id, *oauth.scopes, *map(str, (oauth.issuer, oauth.token_url, oauth.resource)))
-        self._key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        self._endpoint, self._pinned = endpoint_key(url), memory.get(ISSUER) if _pins(oauth) else None
+        named = (oauth.issuer, oauth.token_url, oauth.resource, oauth.trust_on_first_use)
+        self._parts = (url, oauth.client_id, *oauth.scopes, *map(str, named))
+
+    def _key(self, tokens: Tokens) -> str:
+        """Under which the token is kept: it is for this server and these options, and of this issuer."""
+        if _pins(self._oauth):
+            self._pinned = self._pinned or tokens.pinned(self._endpoint)
+        return hashlib.sha256("\0".join((*self._parts, self._pinned or "")).encode()).hexdigest()
 
     @property
     def may_renew(self) -> bool:
@@ -35,10 +47,11 @@ class Bearer:
     def headers(self, transport: Transport, seen: Observation) -> dict[str, str]:
         """The header with the token; empty where none is known and the server has not asked yet."""
         if self._token is None:
+            key = self._key(transport.tokens)
             if self._stored is not None:
-                transport.tokens.take_stored(self._key, self._stored)
+                transport.tokens.take_stored(key, self._stored)
                 self._stored = None
-            self._take(transport.tokens.get(self._key), seen)
+            self._take(transport.tokens.get(key), seen)
         if self._token is None and not self._fetched and (self._oauth.token_url or self._oauth.issuer):
             self.renew(transport, seen)
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
@@ -47,24 +60,28 @@ class Bearer:
         """Fetch a token, unless another attempt has just done so; raises ProbeFailure."""
         refused, self._fetched = self._token, True
         seen.suspicion = ProbeFailure(Reason.AUTH_SERVER, "the authorization server did not answer in time", "auth")
-        with transport.timed("auth"), transport.tokens.exclusive(self._key):
+        with transport.timed("auth"), transport.tokens.exclusive("\0".join(self._parts)):
+            key = self._key(transport.tokens)
             if refused is not None:
-                transport.tokens.drop(self._key, refused)
-            self._take(transport.tokens.get(self._key), seen)
+                transport.tokens.drop(key, refused)
+            self._take(transport.tokens.get(key), seen)
             if self._token is None or self._token == refused:
                 self._take(transport.aside(lambda aside: self._fetch(aside, seen)), seen)
         seen.suspicion = None
 
     def _fetch(self, transport: Transport, seen: Observation) -> str:
         try:
-            source = token_source(transport, self._oauth, self._url, seen.challenge)
+            source = token_source(transport, self._oauth, self._url, seen.challenge, self._pinned)
         except ValueError as error:  # no address: what metadata names is anything
             said = excerpt(str(error), 60)
             raise ProbeFailure(Reason.AUTH_SERVER, f"its metadata names what is no address: {said}", "auth") from None
-        token = fetch_token(transport, self._oauth, source)
+        if _pins(self._oauth) and source.issuer is not None:  # before anything is sent: it is on record whatever comes
+            transport.tokens.pin(self._endpoint, source.issuer)
+            seen.remember[ISSUER], seen.remember_until_ms[ISSUER] = source.issuer, _FOR_GOOD_MS
+        token = fetch_token(transport, self._oauth, source, seen.secrets)
         seen.secrets.add(token.value)
         expires_at_ms = round((time.time() + token.life_s) * 1000)
-        if to_store := transport.tokens.put(self._key, token.value, expires_at_ms):
+        if to_store := transport.tokens.put(self._key(transport.tokens), token.value, expires_at_ms):
             seen.remember[AUTH_TOKEN], seen.remember_until_ms[AUTH_TOKEN] = to_store
         return token.value
 
@@ -72,3 +89,8 @@ class Bearer:
         self._token, seen.token_sent = token, token is not None
         if token is not None:
             seen.secrets.add(token)
+
+
+def _pins(oauth: OAuth) -> bool:
+    """Whether the authorization server is pinned on first use: what the config names comes first."""
+    return oauth.trust_on_first_use and oauth.issuer is None and oauth.token_url is None

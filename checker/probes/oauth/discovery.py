@@ -1,8 +1,11 @@
-"""Where a protected server's tokens come from: RFC 9728 metadata of the server, RFC 8414 metadata of its issuer."""
+"""Where a protected server's tokens come from: RFC 9728 metadata of the server, RFC 8414 metadata of its issuer.
+
+Metadata is read at the address that was built for it alone: a redirect is no answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +15,7 @@ import orjson
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
 from checker.probes.http import bare_url, origin, shown_url
+from checker.probes.oauth.issuers import is_same_issuer, named_issuers, token_endpoint_fault, trusted_issuer
 from checker.probes.oauth.options import OAuth
 from checker.probes.text import excerpt
 
@@ -23,58 +27,72 @@ _SERVER = ("oauth-authorization-server", "openid-configuration")
 class TokenSource:
     """Where to ask for a token, and what to ask for."""
 
+    issuer: str | None
+    """Who is trusted; None where only the token endpoint is configured."""
     token_url: str
+    configured: bool
+    """The origin of the token endpoint is one that the config names."""
     audience: str
-    """What a signed assertion is addressed to: the issuer, where it is known."""
+    """What a signed assertion is addressed to: the trusted issuer, else the configured token endpoint."""
     resource: str
     scopes: tuple[str, ...]
     methods: tuple[str, ...]
     """Client authentication that the server offers; empty where it does not say."""
 
 
-def token_source(transport: Transport, oauth: OAuth, url: str, challenge: Mapping[str, str]) -> TokenSource:
-    """Find the token endpoint for the server at ``url``; raises ProbeFailure (auth_server).
+def token_source(
+    transport: Transport, oauth: OAuth, url: str, challenge: Mapping[str, str], pinned: str | None
+) -> TokenSource:
+    """Find the token endpoint for the server at ``url``; raises ProbeFailure (auth_server, issuer_not_trusted).
 
-    What the config names is not looked up. A server without any metadata is taken for one of 2025-03-26, whose
-    authorization server is at its own origin.
+    What the config names is not looked up. Otherwise the server is asked for its issuer, which is taken only where it
+    is trusted: ``pinned`` is the one that was trusted before. A server without any metadata is taken for one of
+    2025-03-26, whose authorization server is at its own origin.
     """
     server = bare_url(url)
-    scopes = oauth.scopes or tuple(challenge.get("scope", "").split())
     if oauth.token_url:
         return TokenSource(
+            issuer=oauth.issuer,
             token_url=oauth.token_url,
+            configured=True,
             audience=oauth.issuer or oauth.token_url,
             resource=oauth.resource or server,
-            scopes=scopes,
+            scopes=oauth.scopes,
             methods=(),
         )
     resource: Mapping[str, Any] = {}
+    named: tuple[str, ...] = ()
     issuer = oauth.issuer
     if issuer is None:
-        resource = _first(transport, oauth, server, _resource_urls(server, challenge.get("resource_metadata"))) or {}
-        named = resource.get("authorization_servers")
-        issuer = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
-    own = issuer is None
-    issuer = issuer or urlunsplit((*urlsplit(server)[:2], "", "", ""))
-    found = _first(transport, oauth, server, _issuer_urls(issuer))
+        urls = _resource_urls(server, challenge.get("resource_metadata"))
+        resource = _first(transport, oauth, server, urls, (server,)) or {}
+        wanted = oauth.resource or _resource(resource, server)
+        named = named_issuers(resource)
+        issuer = trusted_issuer(oauth, server, named, pinned)
+    else:
+        wanted = oauth.resource or server
+    own = (server,) if oauth.issuer is None else (server, oauth.issuer)
+    where = excerpt(shown_url(issuer), 100)
+    found = _first(transport, oauth, server, _issuer_urls(issuer), own)
     if found is None:
-        said = "the server names no authorization server, and there is none at its origin" if own else "no metadata"
-        raise ProbeFailure(Reason.AUTH_SERVER, f"{excerpt(shown_url(issuer), 100)}: {said}")
-    if not own and str(found.get("issuer")).rstrip("/") != issuer.rstrip("/"):
+        alone = oauth.issuer is None and not named
+        said = "the server names no authorization server, and there is none at its origin" if alone else "no metadata"
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where}: {said}")
+    if not is_same_issuer(issuer, found.get("issuer")):
+        other = excerpt(shown_url(str(found.get("issuer"))), 100)
         raise ProbeFailure(
-            Reason.AUTH_SERVER,
-            f"metadata of {excerpt(shown_url(issuer), 100)} names another issuer, {excerpt(str(found.get('issuer')))}",
+            Reason.AUTH_SERVER, f"metadata of {where} names another issuer, {other}; credentials go to neither"
         )
     token_url = found.get("token_endpoint")
-    if not isinstance(token_url, str) or not _may_follow(server, token_url):
-        raise ProbeFailure(
-            Reason.AUTH_SERVER, f"{excerpt(shown_url(issuer), 100)}: its metadata has no usable token_endpoint"
-        )
+    if fault := token_endpoint_fault(oauth, issuer, token_url):
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where}: {fault}")
     return TokenSource(
-        token_url=token_url,
-        audience=str(found.get("issuer") or token_url),
-        resource=oauth.resource or _resource(resource, server),
-        scopes=scopes or _texts(resource.get("scopes_supported")),
+        issuer=issuer,
+        token_url=str(token_url),
+        configured=not _elsewhere(str(token_url), own),
+        audience=str(found["issuer"]),
+        resource=wanted,
+        scopes=oauth.scopes,
         methods=_texts(found.get("token_endpoint_auth_methods_supported")),
     )
 
@@ -118,14 +136,26 @@ def _issuer_urls(issuer: str) -> Iterator[str]:
         yield urlunsplit((scheme, netloc, f"{path}/.well-known/{_SERVER[1]}", "", ""))
 
 
-def _first(transport: Transport, oauth: OAuth, server: str, urls: Iterator[str]) -> Mapping[str, Any] | None:
-    """The first of the documents that is there; None where none is. Raises ProbeFailure where nothing answers."""
+def _first(
+    transport: Transport, oauth: OAuth, server: str, urls: Iterator[str], own: Sequence[str]
+) -> Mapping[str, Any] | None:
+    """The first of the documents that is there; None where none is. Raises ProbeFailure where nothing answers.
+
+    ``own`` are the addresses that the config names: their origins are called wherever they are.
+    """
     for url in urls:
-        if not _may_follow(server, url):
+        elsewhere = _elsewhere(url, own)
+        if elsewhere and not _may_follow(server, url):
             raise ProbeFailure(Reason.AUTH_SERVER, f"metadata at {excerpt(shown_url(url), 100)} is not to be followed")
         try:
             reply = transport.send(
-                Request("GET", url, {"Accept": "application/json"}, redirected=_elsewhere(server, url, oauth))
+                Request(
+                    "GET",
+                    url,
+                    {"Accept": "application/json"},
+                    redirected=elsewhere,
+                    private_allowed=oauth.allow_private,
+                )
             )
             body = reply.read()
         except ProbeFailure as failure:
@@ -157,8 +187,12 @@ def _may_follow(server: str, url: str) -> bool:
     return bool(host) and (scheme == "https" or (scheme == "http" and not server.startswith("https:")))
 
 
-def _elsewhere(server: str, url: str, oauth: OAuth) -> bool:
-    return not oauth.allow_private and origin(server) != origin(url)
+def _elsewhere(url: str, own: Sequence[str]) -> bool:
+    """Whether an address is at none of the origins that the config names; one that is none is for others to refuse."""
+    try:
+        return origin(url) not in map(origin, own)
+    except ValueError:
+        return True
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.probes.http import origin
+from checker.probes.oauth.issuers import issuer_fault
 from checker.probes.oauth.options import OAuth
 from checker.probes.oauth.token import signing_key
 
@@ -26,9 +27,19 @@ def oauth_faults(options: OAuth) -> Iterator[Fault]:
             signing_key(options)
         except ValueError as error:
             yield ("private_key",), f"the key (not shown) is {error}; check it, and algorithm"
-    for name in ("issuer", "token_url"):
-        if (url := getattr(options, name)) and not _is_address(url):
-            yield (name,), "not a valid address; write it like https://host/path"
+    if options.issuer is not None and (fault := issuer_fault(options.issuer)):
+        yield ("issuer",), f"{fault}; write it like https://host/path, as its metadata names itself"
+    if options.token_url is not None and not _is_address(options.token_url):
+        yield ("token_url",), "not a valid address; write it like https://host/path"
+    if options.trust_on_first_use and (options.issuer or options.token_url):
+        yield ("trust_on_first_use",), "issuer or token_url names whom to trust already; remove it"
+
+
+def withheld(options: OAuth) -> str:
+    """What to warn of where credentials are sent to nobody; empty where the options say whom to trust."""
+    if options.issuer or options.token_url or options.trust_on_first_use:
+        return ""
+    return "no credentials will be sent: add issuer: (or token_url:), or trust_on_first_use: true (docs/mcp.md)"
 
 
 def _is_address(url: str) -> bool:

@@ -36,12 +36,14 @@ class OAuth:
     method: Method | None = None
     """How the client identifies itself; by default what the server offers and the credentials allow."""
     scopes: tuple[Public, ...] = ()
-    """Scopes to ask for; by default those that the server's challenge or its metadata name."""
+    """Scopes to ask for; none by default. What a server asks for in its challenge adds none."""
     issuer: Annotated[str, Holds.ADDRESS] | None = None
-    """Authorization server; by default the one that the server's metadata names (RFC 9728)."""
+    """Authorization server, as its metadata names itself. Credentials are sent to no other (or give token_url)."""
     token_url: Annotated[str, Holds.ADDRESS] | None = None
-    """Token endpoint; by default the one in the authorization server's metadata (RFC 8414)."""
+    """Token endpoint; by default the one in the issuer's metadata (RFC 8414)."""
+    trust_on_first_use: bool = False
+    """Without issuer: trust the one that the server names first, and then that one alone. Kept in the database."""
     resource: Annotated[str, Holds.ADDRESS] | None = None
-    """``resource`` to ask a token for (RFC 8707); by default the one in the server's metadata, else its address."""
+    """``resource`` to ask a token for (RFC 8707); by default the server's address, or what its metadata names."""
     allow_private: bool = False
-    """Follow metadata of a public server to private addresses."""
+    """Follow metadata of a public server to private addresses; never to link-local ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
@@ -13,6 +14,7 @@ from checker.probes.base import ProbeFailure, Request, Transport
 from checker.probes.challenges import says_expired
 from checker.probes.http import shown_url
 from checker.probes.oauth.discovery import TokenSource
+from checker.probes.oauth.issuers import is_same_issuer
 from checker.probes.oauth.options import Method, OAuth
 from checker.probes.text import excerpt
 from checker.secrets.current import acquire
@@ -31,17 +33,30 @@ class Token:
     life_s: float
 
 
-def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource) -> Token:
-    """Ask for a token; raises ProbeFailure: auth_server where nothing proper answers, else what was refused."""
+def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets: set[str]) -> Token:
+    """Ask for a token; raises ProbeFailure: auth_server where nothing proper answers, else what was refused.
+
+    What must not be shown of the request and of the answer is added to ``secrets``.
+    """
     form = {"grant_type": "client_credentials", "resource": source.resource}
     if source.scopes:
         form["scope"] = " ".join(source.scopes)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     url, headers, body = _identified(oauth, source, headers, urlencode(form))
-    acquire(value for name, value in parse_qsl(body) if name == "client_assertion")
     where = excerpt(shown_url(source.token_url), 100)
+    sent = set(_sent_secrets(oauth, headers, body))
+    acquire(sent)
+    secrets |= sent
+    request = Request(
+        "POST",
+        url,
+        headers,
+        body.encode(),
+        redirected=not source.configured,
+        private_allowed=oauth.allow_private,
+    )
     try:
-        reply = transport.send(Request("POST", url, headers, body.encode(), redirected=not oauth.allow_private))
+        reply = transport.send(request)
         text = reply.read()
     except ProbeFailure as failure:
         raise ProbeFailure(
@@ -51,10 +66,16 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource) -> Toke
         answer = orjson.loads(text)
     except orjson.JSONDecodeError:
         answer = None
+    if 300 <= reply.status < 400:
+        said = f"{where} answered HTTP {reply.status}: credentials are not sent on to where it redirects"
+        raise ProbeFailure(Reason.AUTH_SERVER, said)
+    if isinstance(answer, dict):
+        secrets |= {text for name, text in answer.items() if name.endswith("_token") and isinstance(text, str)}
     if not isinstance(answer, dict) or reply.status >= 500:
         raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered HTTP {reply.status} without a token")
     if "error" in answer or reply.status >= 400:
-        raise _refused(where, reply.status, answer)
+        raise _refused(where, reply.status, answer, secrets)
+    _judge_answer(where, source, answer)
     value, life = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
         raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered without an access_token")
@@ -112,9 +133,31 @@ def _identified(
     return str(url), dict(sent), str(signed)
 
 
-def _refused(where: str, status: int, answer: dict[str, Any]) -> ProbeFailure:
-    """The failure that an error answer is (RFC 6749 section 5.2)."""
+def _judge_answer(where: str, source: TokenSource, answer: dict[str, Any]) -> None:
+    """Raise ProbeFailure for a token of another issuer (``iss``, as RFC 9207), or of a kind that is no bearer token."""
+    issuer, kind = answer.get("iss"), answer.get("token_type")
+    if issuer is not None and source.issuer is not None and not is_same_issuer(source.issuer, issuer):
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered for another issuer, {excerpt(str(issuer), 100)}")
+    if kind is not None and str(kind).lower() != "bearer":  # the official SDKs take a missing one for Bearer
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where} gave a token of type {excerpt(str(kind), 40)}, not Bearer")
+
+
+def _sent_secrets(oauth: OAuth, headers: dict[str, str], body: str) -> Iterator[str]:
+    """The credentials of a request in the forms in which they were sent, which an answer may repeat."""
+    for secret in (oauth.client_secret, oauth.private_key):
+        if secret:
+            yield from (str(secret), quote_plus(str(secret)))
+    for name, value in headers.items():
+        if name.lower() == "authorization":
+            yield from (value, value.partition(" ")[2])
+    yield from (value for name, value in parse_qsl(body) if name in ("client_secret", "client_assertion"))
+
+
+def _refused(where: str, status: int, answer: dict[str, Any], secrets: Iterable[str]) -> ProbeFailure:
+    """The failure that an error answer is (RFC 6749 section 5.2); what it repeats of secrets is masked uncut."""
     error, description = str(answer.get("error")), str(answer.get("error_description") or "")
+    for value in sorted(filter(None, secrets), key=len, reverse=True):
+        error, description = error.replace(value, "***"), description.replace(value, "***")
     said = f"{where} refused a token: {excerpt(error, 60)}" + (f", {excerpt(description, 120)}" if description else "")
     if error == "invalid_scope":
         return ProbeFailure(Reason.AUTH_SCOPE, said)

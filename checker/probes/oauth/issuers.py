@@ -1,0 +1,114 @@
+"""Which authorization server is trusted with credentials: the configured one, or the one that was pinned (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from checker.addresses import Scope, in_numbers, scope
+from checker.memory import endpoint_key
+from checker.model import Reason
+from checker.probes.base import ProbeFailure
+from checker.probes.http import origin, shown_url
+from checker.probes.oauth.options import OAuth
+from checker.probes.text import excerpt
+
+_MOST_NAMED = 10
+_LONGEST = 1000
+
+
+def issuer_fault(issuer: str) -> str:
+    """Why a text is no issuer (RFC 8414 section 2); empty where it is one."""
+    try:
+        parts, (scheme, host, _) = urlsplit(issuer), origin(issuer)
+    except ValueError:
+        return "not a valid address"
+    if scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", issuer):
+        return "not an http or https address"
+    if parts.username is not None or "?" in issuer or "#" in issuer:
+        return "an issuer has no user, no query and no fragment"
+    return ""
+
+
+def is_same_issuer(one: str, other: object) -> bool:
+    """Whether two identifiers are the same, letter by letter (RFC 8414 section 3.3).
+
+    Only a slash at the end is passed over: the official SDKs add one to what they name.
+    """
+    return isinstance(other, str) and one.removesuffix("/") == other.removesuffix("/")
+
+
+def named_issuers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The authorization servers that a protected resource names (RFC 9728 section 2), as far as they are addresses."""
+    named = metadata.get("authorization_servers")
+    listed = named[:_MOST_NAMED] if isinstance(named, list) else []
+    return tuple(one for one in listed if isinstance(one, str) and len(one) <= _LONGEST and not issuer_fault(one))
+
+
+def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str | None) -> str:
+    """The one of the named issuers that gets credentials; raises ProbeFailure (issuer_not_trusted) where none does.
+
+    ``server`` is the address of the MCP server; one that names none is its own, as in 2025-03-26.
+    """
+    those = list(named) or ["{}://{}".format(*urlsplit(server)[:2])]
+    told = ", ".join(excerpt(shown_url(one), 200) for one in those[:3])
+    if not oauth.trust_on_first_use:
+        who = f"the server names the authorization server {told}"
+        if not named:
+            who = f"the server names no authorization server, and its own origin would be {told}"
+        raise ProbeFailure(
+            Reason.ISSUER_NOT_TRUSTED,
+            f"no credentials were sent: {who}, which the configuration does not; if it is the right one, add "
+            f"`issuer: {excerpt(shown_url(those[0]), 200)}` under `oauth:` (or `trust_on_first_use: true`)",
+            "auth",
+        )
+    if pinned is None:
+        first = those[0]
+        if is_loopback(first) and not server.startswith("https:"):
+            return first
+        if not first.startswith("https:"):
+            raise ProbeFailure(
+                Reason.ISSUER_NOT_TRUSTED,
+                f"no credentials were sent: the authorization server {excerpt(shown_url(first), 200)} is not https, "
+                "and only one that the configuration names (oauth.issuer) may be so",
+                "auth",
+            )
+        return first
+    for one in those:
+        if is_same_issuer(pinned, one):
+            return pinned
+    raise ProbeFailure(
+        Reason.ISSUER_NOT_TRUSTED,
+        f"no credentials were sent: the server now names {told}, and {excerpt(shown_url(pinned), 200)} was pinned on "
+        f"first use; if the change is right: mcp-status cache clear oauth_issuer --key {endpoint_key(server)}",
+        "auth",
+    )
+
+
+def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object) -> str:
+    """Why credentials may not be sent to the token endpoint of an issuer's metadata; empty where they may.
+
+    It has to be https (RFC 6749 section 3.2). Below an issuer that is http itself, one on loopback may be http, and one
+    at the origin of an issuer that the configuration names.
+    """
+    if not isinstance(token_url, str):
+        return "its metadata has no token_endpoint"
+    try:
+        parts, where = urlsplit(token_url), origin(token_url)
+    except ValueError:
+        return "its metadata has no valid token_endpoint"
+    if where[0] not in ("http", "https") or not where[1] or parts.username is not None or "#" in token_url:
+        return "its metadata has no valid token_endpoint"
+    named = oauth.issuer is not None and where == origin(issuer)
+    if where[0] == "http" and not (issuer.startswith("http:") and (named or is_loopback(token_url))):
+        return f"its token endpoint {excerpt(shown_url(token_url), 100)} is not https"
+    return ""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is this machine's by its name or number."""
+    host = origin(url)[1].rstrip(".")
+    number = in_numbers(host)
+    return scope(number) is Scope.LOOPBACK if number else host == "localhost" or host.endswith(".localhost")
