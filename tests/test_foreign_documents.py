@@ -122,6 +122,12 @@ def test_own_block_comes_before_the_environment(tmp_path: Path) -> None:
     assert dict(options.env) == {"AUTH": "own", "TZ": "UTC"}
 
 
+def test_document_at_an_address_does_not_learn_the_home() -> None:
+    body = b'{"mcpServers": {"a": {"url": "http://h/?u=${userHome}"}, "b": {"url": "http://b/"}}}'
+    with RestServer({"/mcp.json": Scripted(body=body)}) as server:
+        assert [one.name for one in imported_settings(server.url("/mcp.json"), {}).servers] == ["b"]
+
+
 def test_nothing_is_read_because_a_document_names_it(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("hush")
     named = {

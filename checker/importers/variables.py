@@ -61,6 +61,8 @@ class Placeholders:
                 raise Unusable(f"${{{body}}} has no meaning at an address; save the file in its project")
             return escaped(str(self.folder) if body == "workspaceFolder" else self.folder.name)
         if body == "userHome":
+            if self.folder is None:  # whoever answers at the address would learn what the user is called
+                raise Unusable("${userHome} has no meaning at an address; save the file in its project")
             return escaped(os.path.expanduser("~"))
         if body in ("pathSeparator", "/"):
             return "/"
