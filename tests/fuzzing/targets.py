@@ -108,6 +108,23 @@ TARGETS: dict[str, Target] = {
     "contract": Target(
         "fuzzing.documents:contract", ("checker.contract",), (*_JSON, b'"tools"', b'"$ref"', b'"allOf"', b"\n")
     ),
+    "shown_text": Target(
+        "fuzzing.sinks:shown_text",
+        ("checker.plain_text",),
+        (
+            b"\x1b[",
+            b"\xc2\x9b",
+            b"\xe2\x80\xae",
+            b"=cmd|",
+            b"<b>",
+            b"](",
+            b"`",
+            b"[red]",
+            b"\r\n",
+            b"\xe2\x80\x8d",
+            b"\xf0\x9f\x91\xa9",
+        ),
+    ),
 }
 """Name -> target."""
 
