@@ -15,11 +15,14 @@ import pytest
 import yaml
 
 from checker.contract.canonical import canonical
+from checker.limits import Limits
 from checker.model import CheckResult, Server
 from checker.probes import heavy, jobs
 from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, CallExpect, McpOptions
 from checker.probes.rest import Expect, RestOptions
+from checker.runner import RunnerOptions, Shards, run_shards
+from checker.sharding import Shard
 from checker.units import Bytes
 from conftest import check_all
 from servers import McpServer, RestServer, Scripted, tool
@@ -213,3 +216,18 @@ def test_what_is_no_json_is_said_whatever_its_size(text: bytes, elsewhere: list[
     with pytest.raises(ProbeFailure, match="not JSON"):
         parse(text)
     assert elsewhere == ["skim"]
+
+
+def test_a_secret_that_is_repeated_in_what_is_large_is_masked() -> None:
+    """What is judged beside the worker is masked there: in the contract before its digest, and in every detail."""
+    secret = "correct-horse-battery-staple"
+    tools = [tool(f"t{index:04}", title=f"{secret} {index}") for index in range(3000)]
+    tools.append({"name": secret, "inputSchema": {"type": "object", "required": secret}})
+    batches: list[Any] = []
+    with McpServer(tools=tools) as server:
+        one = mcp(server.url(), bearer=secret)
+        limits = Limits(concurrency=1, per_origin=1)
+        run_shards(Shards([Shard((one,))]), batches.append, RunnerOptions(limits=limits))
+    (contract,) = [contract for batch in batches for contract in batch.contracts]
+    assert "t2999" in contract.document
+    assert secret not in repr(batches)
