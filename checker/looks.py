@@ -121,10 +121,10 @@ def _is_path(text: str) -> bool:
     """Whether it is the path of a file: its segments are names, of which temporary ones look random when short."""
     if not _FILE.fullmatch(text) or is_telling(text):
         return False
-    root, *segments = (one for one in re.split(r"[/\\]", text) if one)
-    if text[0] in "/\\" and not _ROOT.fullmatch(root):
+    segments = [one for one in re.split(r"[/\\]", text) if one]
+    if segments and text[0] in "/\\" and not _ROOT.fullmatch(segments[0]):
         return False
-    return not any(len(one) >= _SHORTEST_RANDOM_NAME and looks_random(one) for one in (root, *segments))
+    return not any(len(one) >= _SHORTEST_RANDOM_NAME and looks_random(one) for one in segments)
 
 
 def _switches(chunk: str) -> int:

@@ -82,6 +82,7 @@ _HEADER = re.compile(r"([A-Za-z][\w-]{0,80}):(?!//)\s*(.+)", re.DOTALL | re.ASCI
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z", re.ASCII)
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_.:-]*\Z", re.ASCII)
 _JSON_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:)?|[^\s{}\[\],:"]+', re.DOTALL)
+_MOST_NESTED = 50
 _BEFORE_MARK = 5
 """Letters and digits; what stands next to a variable and has fewer is taken for a prefix of it."""
 _HEADER_OPTIONS = frozenset(("-H", "--header", "--headers", "--http-header"))
@@ -168,7 +169,15 @@ def texts_of_program(args: Sequence[str], env: Mapping[str, str]) -> frozenset[s
     return frozenset(found)
 
 
+def _is_deep(text: str) -> bool:
+    """Whether there is more in a text than anybody nests, were each ``name=value`` and ``name: value`` in another."""
+    structured = text.lstrip()[:1] in ("{", "[") or _ADDRESS.match(text)
+    return not structured and text.count("=") + text.count(":") > _MOST_NESTED
+
+
 def _in_argument(text: str, before: str) -> Parts:
+    if _is_deep(text):
+        return _whole(text, "argument")
     value_of = before if _OPTION.match(before) else ""
     if (
         _OPTION.match(text)
@@ -207,6 +216,8 @@ def _in_value(text: str, name: str, *, words: bool) -> Parts:
         return _whole(text, name)
     if is_plain(text, words=words):
         return ()
+    if _is_deep(text):
+        return _whole(text, name or "argument")
     opening = text.lstrip()[:1]
     if opening in ("{", "["):
         return tuple(_in_json(text))

@@ -209,6 +209,16 @@ def test_smaller_secrets_within_a_larger_one_are_known_too() -> None:
     assert {"u:swordfish", "swordfish", "Bearer rosebud-1", "rosebud-1", "open sesame"} <= texts
 
 
+@pytest.mark.parametrize(
+    "piece", ["a:", "a=", "-a=", "A=A:", "a;", "a=b;", '{"a":', "[", '"', "\\", "http://", "/?&#@", "%20"]
+)
+def test_what_nests_without_end_is_judged(piece: str) -> None:
+    for many in (40, 2000, 40_000):
+        text = piece * many
+        in_url(text), in_header("X", text), in_environment("X", text), in_arguments([text, "--x", text])
+        texts_of_program([text], {"X": text})
+
+
 @given(st.text(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_judged(text: str) -> None:
