@@ -67,6 +67,19 @@ TARGETS: dict[str, Target] = {
         ("checker.probes.challenges",),
         (b"Bearer ", b'="', b'\\"', b"scope=", b",", b"expired"),
     ),
+    "metadata": Target(
+        "fuzzing.authorization:metadata",
+        ("checker.probes.oauth",),
+        (
+            *_JSON,
+            b'"issuer"',
+            b'"token_endpoint"',
+            b'"resource"',
+            b'"authorization_servers"',
+            b"https://",
+            b"http://[::1",
+        ),
+    ),
     "configuration": Target(
         "fuzzing.documents:configuration",
         ("checker.settings",),

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
 from checker.probes.http import bare_url, origin, shown_url
+from checker.probes.json_text import loads
 from checker.probes.oauth.issuers import is_same_issuer, named_issuers, token_endpoint_fault, trusted_issuer
 from checker.probes.oauth.options import OAuth
 from checker.probes.text import excerpt
@@ -172,8 +171,8 @@ def _first(
 
 def _document(body: bytes) -> Mapping[str, Any] | None:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = loads(body)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 

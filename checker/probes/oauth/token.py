@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
-import orjson
-
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
 from checker.probes.challenges import says_expired
 from checker.probes.http import shown_url
+from checker.probes.json_text import loads
 from checker.probes.oauth.discovery import TokenSource
 from checker.probes.oauth.issuers import is_same_issuer
 from checker.probes.oauth.options import Method, OAuth
@@ -63,8 +62,8 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets
             Reason.AUTH_SERVER, f"{where} cannot be reached: {failure.reason}, {failure.detail}"
         ) from None
     try:
-        answer = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        answer = loads(text)
+    except ValueError:
         answer = None
     if 300 <= reply.status < 400:
         said = f"{where} answered HTTP {reply.status}: credentials are not sent on to where it redirects"
