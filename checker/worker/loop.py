@@ -29,6 +29,7 @@ from checker.worker.concurrency import Concurrency
 from checker.worker.judges import Judges
 from checker.worker.lag import LagMeter
 from checker.worker.preload import preload
+from checker.worker.turns import breathe
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Loop:
         """Begin to run tasks, and note in ``begun`` which were begun."""
         self._begun = begun
         self._checker = Checker(limits, self._grace)
-        do_elsewhere(self._judges.run)
+        do_elsewhere(self._judges.run, breathe)
         self._worker = limits.worker
         self._lag = LagMeter(limits.lag)
         self._concurrency = Concurrency(limits.concurrency, limits.pace.adaptive)
