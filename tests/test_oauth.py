@@ -354,7 +354,8 @@ def test_token_request_is_not_sent_on(status: int) -> None:
 
 
 def test_metadata_of_another_resource_is_refused() -> None:
-    for resource in ("https://other.example/mcp", "http://127.0.0.1:1/mcp", "{url}/mcpx", "{url}/mcp/more"):
+    others = ("https://other.example/mcp", "http://127.0.0.1:1/mcp", "{url}/mcpx", "{url}/mcp/more")
+    for resource in (*others, "https://other.examp[e/mcp", "http://127.0.0.1:99999/mcp", ""):
         with Hostile(
             lambda url, r=resource: {**usual(url), RESOURCE: (200, {"resource": r.format(url=url)}, {})}
         ) as server:

@@ -6,6 +6,8 @@ import http.client
 import socket
 from collections.abc import Iterator
 
+from fuzz_replies import FromBytes, events, http_reply, message
+
 from checker.probes.base import ProbeFailure
 from checker.probes.challenges import challenge, says_expired, token_has_expired
 from checker.probes.mcp.jsonrpc import find_reply, parse
@@ -14,6 +16,7 @@ from checker.worker.transport.http1 import Incoming
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
+_METHODS = ("server/discover", "initialize", "tools/list", "tools/call", "prompts/list", "resources/read")
 _MOST_BODY = 1 << 20
 _LARGEST_SEND = 150_000
 
@@ -97,3 +100,16 @@ def challenges(data: bytes) -> None:
     assert sum(map(len, found.values())) <= len(text)
     assert isinstance(says_expired(text), bool)
     assert isinstance(token_has_expired(text, 0.0), bool)
+
+
+def reply(data: bytes) -> None:
+    """A message that the bytes decide, as JSON, as a stream, and as a whole response around it."""
+    draw = FromBytes(data)
+    oddness = draw.choice((0.1, 0.5, 1.0))
+    text = message(draw, draw.choice(_METHODS), 1, oddness)
+    body = text.encode("utf-8", "surrogatepass")
+    json_rpc(body)
+    stream = events(draw, [text], oddness)
+    event_stream(stream)
+    for kind, content in (("application/json", body), ("text/event-stream", stream)):
+        http_response(http_reply(draw, content, kind, oddness, "http://127.0.0.1:1"))

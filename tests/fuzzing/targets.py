@@ -62,6 +62,7 @@ TARGETS: dict[str, Target] = {
         ("checker.probes.mcp",),
         (*_JSON, b'"jsonrpc":"2.0"', b'"id":1', b'"result":{}', b'"error":{"code":1,"message":"x"}', b'"method":"a"'),
     ),
+    "reply": Target("fuzzing.servers:reply", ("checker.worker.transport", "checker.probes.mcp")),
     "challenges": Target(
         "fuzzing.servers:challenges",
         ("checker.probes.challenges",),
@@ -100,6 +101,11 @@ TARGETS: dict[str, Target] = {
             b"/*",
             b"[mcp_servers.a]\n",
         ),
+    ),
+    "foreign": Target(
+        "documents_read:foreign",
+        ("checker.importers",),
+        (*_JSON, b'"mcpServers"', b'"command"', b'"url"', b'"headers"', b"${TOKEN}", b"${A:-b}", b"://", b"@"),
     ),
     "question": Target(
         "fuzzing.documents:question",

@@ -102,10 +102,9 @@ def _resource(metadata: Mapping[str, Any], server: str) -> str:
     if not isinstance(named, str):
         return server
     try:
-        same = origin(named) == origin(server)
-    except ValueError:
-        same = False
-    path = urlsplit(named).path.rstrip("/")
+        same, path = origin(named) == origin(server), urlsplit(named).path.rstrip("/")
+    except ValueError:  # no address at all
+        same, path = False, ""
     if not same or not f"{urlsplit(server).path}/".startswith(f"{path}/"):
         raise ProbeFailure(
             Reason.AUTH_SERVER,
