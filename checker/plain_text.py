@@ -16,11 +16,12 @@ from collections.abc import Callable
 
 _INVISIBLE = (
     "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+    "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 """C1 and DEL; soft hyphen and other letters of no width; bidi marks, embeddings, overrides and isolates (UAX #9); line
-and paragraph separator; fillers; lone surrogates; noncharacters; interlinear and musical controls; tags."""
+and paragraph separator; fillers; lone surrogates; noncharacters; interlinear, hieroglyphic and musical controls;
+tags."""
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _MANY_SELECTORS = f"(?<=[{_SELECTORS}])[{_SELECTORS}]"
 """One variation selector after a letter chooses its shape; more of them carry hidden data."""

@@ -24,6 +24,8 @@ _ACTS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of Unicode that change what is seen instead of being seen: controls, formats, surrogates, separators."""
 _JOINERS = "\u200c\u200d"
 """Joiners are part of words and of emoji, and change nothing else."""
+_SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+"""Formats that are seen: the prepended concatenation marks, such as Arabic's number sign (PropList.txt)."""
 
 
 def shown_text(data: bytes) -> None:
@@ -45,7 +47,7 @@ def shown_text(data: bytes) -> None:
 
 
 def _acting(text: str, allowed: str = "") -> list[str]:
-    return [one for one in text if unicodedata.category(one) in _ACTS and one not in allowed and one not in _JOINERS]
+    return [one for one in text if unicodedata.category(one) in _ACTS and one not in allowed + _JOINERS + _SEEN]
 
 
 def _element(text: str) -> bytes:
