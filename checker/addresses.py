@@ -230,6 +230,12 @@ def in_numbers(host: str) -> str | None:
         return None
 
 
+def names_guarded(host: str) -> bool:
+    """Whether a host is, by its number or its name alone, one that is never called for what a server says."""
+    number = in_numbers(host)
+    return is_metadata_name(host) if number is None else scope(number) is Scope.GUARDED
+
+
 def is_metadata_name(host: str) -> bool:
     """Whether a host is called as the metadata service of a cloud is."""
     return host.strip().lower().rstrip(".") in METADATA_NAMES

@@ -32,8 +32,9 @@ class Shard:
 def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> list[Shard]:
     """All servers in shards of at most ``largest``, in the order to deal them; each server is in exactly one.
 
-    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers. A small
-    fleet makes small shards, so that every worker gets some.
+    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers and none
+    of them trusts an authorization server on first use: two workers might each trust another one. A small fleet makes
+    small shards, so that every worker gets some.
     """
     if not servers:
         return []
@@ -43,7 +44,7 @@ def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> l
     small: dict[Priority, list[Server]] = {priority: [] for priority in Priority}
     for home, group in enumerate(_sharing_origins(servers)):
         by_priority = {priority: [one for one in group if one.priority is priority] for priority in Priority}
-        apart = len(group) > fair
+        apart = len(group) > fair and not any(map(_trusts_on_first_use, group))
         alone = len(group) <= most and len(group) in map(len, by_priority.values())
         for priority, members in by_priority.items():
             if alone:
@@ -65,6 +66,13 @@ def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> l
         for place, shard in enumerate(made[priority], 1)
     ]
     return [*made[Priority.CRITICAL], *(shard for *_, shard in sorted(turns, key=lambda one: one[:2]))]
+
+
+def _trusts_on_first_use(server: Server) -> bool:
+    return any(
+        (oauth := getattr(options, "oauth", None)) is not None and oauth.trust_on_first_use
+        for options in server.probes.values()
+    )
 
 
 def _sharing_origins(servers: Sequence[Server]) -> Iterator[list[Server]]:

@@ -22,12 +22,13 @@ _KEEP = """insert into cache_entries (category, key, value, created_at_ms, expir
     on conflict (category, key) do update set
     value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
 """Written out, because there is one for each check: a Core statement takes four times as long."""
+_KEEP_FIRST = _KEEP.partition("on conflict")[0] + "on conflict (category, key) do nothing"
 _OF_THEIR_OWN = {RESULTS, CONFIG}
 """Categories whose keys are no endpoints and no hosts."""
 _MOST_LETTERS = 64 * 1024
 """Of a key and its value, of what is remembered of a server."""
 _FOR_GOOD = {"oauth_issuer"}
-"""Categories that are only cleared by name."""
+"""Categories that are only cleared by name, and of whose entries the first one stays."""
 _USE_STEP_MS = 60_000
 """A use is noted once a minute: which entry was used last is not worth writing all of them in every run."""
 _LAST_USE = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
@@ -48,12 +49,15 @@ def categories(connection: Connection) -> list[str]:
 
 
 def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
-    """Write entries; a newer one takes the place of the one under the same key.
+    """Write entries; a newer one takes the place of the one under the same key, but where it is kept for good.
 
     One that is larger than anything that is worth remembering of a server is left out.
     """
-    if rows := [_values(entry) for entry in entries if _is_small(entry)]:
-        connection.exec_driver_sql(_KEEP, rows)
+    if small := [entry for entry in entries if _is_small(entry)]:
+        if rows := [_values(entry) for entry in small if entry.category not in _FOR_GOOD]:
+            connection.exec_driver_sql(_KEEP, rows)
+        if rows := [_values(entry) for entry in small if entry.category in _FOR_GOOD]:
+            connection.exec_driver_sql(_KEEP_FIRST, rows)
 
 
 def _is_small(entry: CacheEntry) -> bool:

@@ -73,4 +73,7 @@ with RestServer() as server:
     asked(of, url)
     of._trace.connection(peer=Scope.PUBLIC, reused=False)  # it has redirected to a public host
     found["inside again after a public host"] = asked(of, url, redirected=True)
+    of = client(elsewhere, Scope.PUBLIC)
+    found["named by a configured issuer"] = of.aside(lambda to: (asked(to, url), asked(to, url, redirected=True)), url)
+    found["named by the server, aside"] = of.aside(lambda to: asked(to, url, redirected=True))
 print(json.dumps(found))

@@ -57,6 +57,11 @@ def test_chain_of_hosts_leads_no_farther_inside_than_the_outermost(found: dict[s
     assert found["inside again after a public host"] == "redirect_blocked"
 
 
+def test_what_a_configured_issuer_names_is_judged_by_where_that_is(found: dict[str, Any]) -> None:
+    assert found["named by a configured issuer"] == [200, 200], "also after the server, farther outside, was called"
+    assert found["named by the server, aside"] == "redirect_blocked"
+
+
 @pytest.mark.parametrize("host", ["169.254.169.254", "metadata.google.internal", "0xa9fea9fe", "[fd00:ec2::254]"])
 def test_proxy_is_not_asked_for_what_a_server_may_not_name(host: str) -> None:
     with Proxy() as proxy, RestServer() as server:

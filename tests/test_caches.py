@@ -82,6 +82,13 @@ def test_recall_gives_endpoints_and_hosts_and_notes_their_use(path: Path) -> Non
     assert used == {"dns a": AT_MS + 5, "mcp_era a": AT_MS + 5, "dns b": 0, "dns gone": 0, "results a": 0}
 
 
+def test_authorization_server_that_was_pinned_first_stays(path: Path) -> None:
+    with open_store(path) as store:
+        for issuer in ("https://first.example", "https://second.example"):
+            keep(store, replace(entry("a", "oauth_issuer"), value=issuer))
+        assert store.recall(["a"], AT_MS) == {"a": {"oauth_issuer": "https://first.example"}}
+
+
 def test_thousands_of_keys_are_recalled_at_once(path: Path) -> None:
     with open_store(path) as store:
         keep(store, *(entry(f"host-{n}.example.net") for n in range(5000)))

@@ -108,6 +108,21 @@ def test_servers_of_one_address_share_a_token(protected: Callable[[str], str], i
     assert len(issuer.forms) == 1
 
 
+def test_wrong_secret_gets_no_token_by_a_right_one(
+    protected: Callable[[str], str], issuer: AuthorizationServer
+) -> None:
+    secrets = {"right": SECRET, "wrong": "not-the-secret"}
+    servers = [
+        Server(
+            name=name,
+            probes={"mcp": McpOptions(url=protected("python-2"), oauth=secret(client_secret=Secret(one)))},
+        )
+        for name, one in secrets.items()
+    ]
+    found = check_all(servers)
+    assert [found[name].probes[0].reason for name in secrets] == [None, "auth_rejected"]
+
+
 FAULTS = {
     # what the authorization server does: status, reason, part of the detail
     "invalid_client": ("UNHEALTHY", "auth_rejected", "refused a token: invalid_client"),
@@ -319,6 +334,15 @@ LIES: dict[str, tuple[Callable[[str], Said], str]] = {
         lambda url: {**usual(url), "/token": (200, {**GRANT, "token_type": "mac"}, {})},
         "type mac",
     ),
+    "token of nothing": (lambda url: {**usual(url), "/token": (200, {**GRANT, "access_token": ""}, {})}, "without an"),
+    "token that is a line": (
+        lambda url: {**usual(url), "/token": (200, {**GRANT, "access_token": "a\r\nX: y"}, {})},
+        "without an access_token",
+    ),
+    "token that no head holds": (
+        lambda url: {**usual(url), "/token": (200, {**GRANT, "access_token": "x" * 100_000}, {})},
+        "more than 65536 characters",
+    ),
     "answer of another issuer": (
         lambda url: {**usual(url), "/token": (200, {**GRANT, "iss": "https://real.example"}, {})},
         "answered for another issuer",
@@ -337,7 +361,7 @@ def test_metadata_that_does_not_fit_is_refused(lie: str, trust: str) -> None:
         tokens = [headers for _, path, headers, _ in server.requests if path == "/mcp" and "authorization" in headers]
     assert (probe.status, probe.reason) == ("UNHEALTHY", "auth_server")
     assert detail in (probe.detail or "")
-    assert len(sent) == int(lie in ("token of another kind", "answer of another issuer"))
+    assert len(sent) == int(lie.startswith(("token ", "answer ")))
     assert tokens == []
 
 

@@ -22,11 +22,13 @@ from checker.probes.http import shown_url
 from checker.probes.mcp import sse
 from checker.probes.mcp.jsonrpc import find_reply
 from checker.probes.mcp.options import McpOptions
+from checker.probes.oauth.options import OAuth
 from checker.probes.options import Retry, Tls
 from checker.probes.rest import Expect, RestOptions
 from checker.probes.text import excerpt
 from checker.records import constructor, replaced
 from checker.sharding import shards
+from checker.units import Secret
 from checker.wire import Frames, frame
 
 json_values = st.recursive(
@@ -146,6 +148,13 @@ def test_low_priority_is_not_left_for_the_end() -> None:
     assert "low" in order[:8]
 
 
+def test_servers_that_trust_on_first_use_are_not_spread_over_workers() -> None:
+    for trusts, spread in ((True, False), (False, True)):
+        oauth = OAuth(client_id="c", client_secret=Secret("s"), trust_on_first_use=trusts)
+        servers = [server(f"s{n}", probes={"mcp": McpOptions(url="http://h/mcp", oauth=oauth)}) for n in range(40)]
+        assert all((one.home is None) is spread for one in shards(servers, 4))
+
+
 def test_origins_that_a_server_joins_stay_together() -> None:
     def both(name: str, mcp: str, rest: str) -> Server:
         probes = {"mcp": McpOptions(url=f"http://{mcp}/"), "rest": RestOptions(url=f"http://{rest}/")}
@@ -197,7 +206,7 @@ def test_every_failure_has_a_status(reason: Reason) -> None:
     seen = Observation(failure=ProbeFailure(reason, "why"))
     verdict = judge(KINDS["rest"], RestOptions(url="http://h/"), seen, 0, None)
     ours = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST}
-    softer = {Reason.AUTH_REQUIRED, Reason.AUTH_SCOPE, Reason.RATE_LIMITED}
+    softer = {Reason.AUTH_REQUIRED, Reason.AUTH_SCOPE, Reason.ISSUER_NOT_TRUSTED, Reason.RATE_LIMITED}
     expected = Status.UNKNOWN if reason in ours else Status.DEGRADED if reason in softer else Status.UNHEALTHY
     assert (verdict.status, verdict.reason) == (expected, reason)
 

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,8 +49,10 @@ _OWN = (
 )
 """Below the home of the user: where clients keep the servers that the user gave them."""
 _WRITABLE_BY_ALL = 0o002
-_CODE = re.compile(r"(?:OPTIONS|OPTS|ARGS|FLAGS|PRELOAD|STARTUP|COMMAND)\Z|\ABASH_", re.IGNORECASE)
+_CODE = re.compile(r"(?:OPTIONS|OPTS?|ARGS|FLAGS|PRELOAD|STARTUP|COMMAND)\Z|\ABASH_", re.IGNORECASE)
 """Variables that say what a program runs; what they hold is shown as arguments are."""
+_OF_SHELLS = re.compile(r"[`;|<>(\n\r]|&&|\$\{")
+_MAY_RUN = "***(hidden, and may hold commands: look at the file)"
 _NAMED_BY_PLACE = ("user", "password", "query", "path")
 
 
@@ -80,50 +82,55 @@ NOTHING = Leave()
 """What a document may do that nobody spoke for."""
 
 
-def is_own(path: Path) -> bool:
-    """Whether a file is one in which a client of this user keeps its servers: by its place once links are followed.
+def own_file(path: Path) -> Path | None:
+    """Where a file really is, if a client of this user keeps its servers there; None where it is anybody else's.
 
-    It must belong to the user, and not be writable by everybody.
+    Links are followed once: the one that leads there may lead elsewhere when the file is read. The file must belong to
+    the user, and neither it nor its folder may be writable by everybody.
     """
     try:
         home, found = Path.home().resolve(), path.resolve()
-        status = found.stat()
+        file, folder = found.stat(), found.parent.stat()
     except (OSError, RuntimeError, ValueError):
-        return False
-    return (
+        return None
+    own = (
         any(found == home / place for place in _OWN)
-        and status.st_uid == os.getuid()
-        and not status.st_mode & _WRITABLE_BY_ALL
+        and file.st_uid == os.getuid()
+        and not (file.st_mode | folder.st_mode) & _WRITABLE_BY_ALL
     )
+    return found if own else None
 
 
-def command_line(entry: Entry) -> str:
-    """What starts the server of an entry: program, arguments, variables and folder, with secrets masked."""
+def command_line(entry: Entry, told: Collection[str]) -> str:
+    """What starts the server of an entry: program, arguments, variables and folder, with secrets masked.
+
+    ``told`` are the variables whose values it would be told; of any other its default is what is shown.
+    """
     options = entry["mcp"]
-    args = [_marked(one) for one in options.get("args", ())]
+    args = [_marked(one, told) for one in options.get("args", ())]
     env = [
         f"{name}={_masked(text, in_environment(name, text), whole=not _CODE.search(name))}"
-        for name, text in ((name, _marked(value)) for name, value in options.get("env", {}).items())
+        for name, text in ((name, _marked(value, told)) for name, value in options.get("env", {}).items())
     ]
     shown = [_masked(one, parts) for one, parts in zip(args, in_arguments(args), strict=True)]
-    command = _marked(options["command"])
+    command = _marked(options["command"], told)
     words = [*env, _masked(command, in_arguments([command])[0]), *shown]
-    folder = f" (in {_marked(options['cwd'])})" if options.get("cwd") else ""
+    folder = f" (in {_marked(options['cwd'], told)})" if options.get("cwd") else ""
     # whole, as what is cut off would be started unseen
     return one_line(f"{name_of(entry)}: {' '.join(map(_quoted, words))}{folder}".replace(MARK, "${…}"), sys.maxsize)
 
 
-def variable_line(entry: Entry, name: str) -> str:
-    """Where the value of a variable would go."""
+def variable_line(entry: Entry, name: str, told: Collection[str]) -> str:
+    """Where the value of a variable would go, if these are told."""
     options = entry["mcp"]
-    return one_line(f"{name} to {_receiver(options)} ({name_of(entry)})", 500)
+    return one_line(f"{name} to {_receiver(options, told)} ({name_of(entry)})", 500)
 
 
-def _receiver(options: Entry) -> str:
+def _receiver(options: Entry, told: Collection[str]) -> str:
     if "command" in options:
-        command = _marked(options["command"])
+        command = _marked(options["command"], told)
         return f"the program {_masked(command, in_arguments([command])[0])}".replace(MARK, "${…}")
-    url = _marked(str(options.get("url", "")))
+    url = _marked(str(options.get("url", "")), told)
     masked = _masked(url, in_url(url))
     try:
         parts = urlsplit(masked)
@@ -147,19 +154,33 @@ def used(entry: Entry) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _marked(text: str) -> str:
-    return REFERENCE.sub(lambda match: MARK if match[1] else "$", text)
+def _marked(text: str, told: Collection[str]) -> str:
+    """The text as it would be used, with a mark for each value that it would be told: defaults are the document's."""
+
+    def used_there(match: re.Match[str]) -> str:
+        if not match[1]:
+            return "$"
+        return MARK if match[1] in told or match[2] is None else match[2].removeprefix(":-")
+
+    return REFERENCE.sub(used_there, text)
 
 
 def _masked(text: str, parts: Sequence[Part], *, whole: bool = False) -> str:
-    """The text without its secrets; of what is only not plainly harmless the words stay, as they may be the harm."""
+    """The text without its secrets; of what is only not plainly harmless the words stay, as they may be the harm.
+
+    Where what is hidden could be a command, that is said.
+    """
     for part in reversed(parts):
-        shown = "***"
+        within = text[part.start : part.end]
+        shown = _hidden(within)
         if not whole and not is_secret_name(part.name) and part.name not in _NAMED_BY_PLACE:
-            within = text[part.start : part.end]
-            shown = re.sub(r"[^\s'\"]+", lambda word: "***" if looks_random(word[0]) else word[0], within)
+            shown = re.sub(r"[^\s'\"]+", lambda word: _hidden(word[0]) if looks_random(word[0]) else word[0], within)
         text = text[: part.start] + shown + text[part.end :]
     return text
+
+
+def _hidden(secret: str) -> str:
+    return _MAY_RUN if _OF_SHELLS.search(secret) else "***"
 
 
 def _quoted(word: str) -> str:

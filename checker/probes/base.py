@@ -208,8 +208,12 @@ class Transport(Protocol):
         """Start work that may outlive this attempt's deadline, within the worker's own grace time."""
         ...
 
-    def aside(self, work: Callable[[Transport], Any]) -> Any:
-        """Do work whose exchanges are not counted and timed as the probe's own; its return value."""
+    def aside(self, work: Callable[[Transport], Any], begins_at: str | None = None) -> Any:
+        """Do work whose exchanges are not counted and timed as the probe's own; its return value.
+
+        ``begins_at`` is an address of the configuration where it begins: who answers there names what comes next, and
+        not the probe's server.
+        """
         ...
 
     def start(self, command: Command) -> Process:

@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import yaml
 
+from checker.addresses import names_guarded
 from checker.errors import ConfigError, UsageError
 from checker.importers import read
 from checker.importers.fetch import is_address, shown
 from checker.importers.imported import Entry, name_of, one_line
-from checker.importers.trust import NOTHING, Leave, Wishes, command_line, is_own, used, variable_line
+from checker.importers.trust import NOTHING, Leave, Wishes, command_line, own_file, used, variable_line
 from checker.importers.variables import needed
 from checker.model import Server
+from checker.probes.http import origin
 from checker.settings.document import Problem, dotted
 from checker.settings.files import Files
 from checker.settings.servers import ServerReader
@@ -39,7 +41,8 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leav
     is left out with a warning; so is, at an address, one that would start a command. Raises UsageError where programs
     would have to be started and may not be, and ConfigError, also where no server is left.
     """
-    imported = read(source)
+    own = None if is_address(source) else own_file(Path(source))
+    imported = read(source if own is None else str(own))
     warnings = list(imported.notes)
     problems: list[Problem] = []
     servers: list[Server] = []
@@ -53,14 +56,17 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leav
             warnings += [one_line(f"{name}: needs the variable {one}") for one in missing]
         else:
             entries.append(entry)
-    told = environ if _is_own(source) else _told(source, entries, environ, leave, warnings)
+    told = environ if own is not None else _told(source, entries, environ, leave, warnings)
     for entry in entries:
         name = name_of(entry)
         if any(one not in told for one in needed(entry)):
             continue
         values = expand(entry, told, (name,), problems)
         server = reader.server(values, Source((name,), entry, problems))
-        servers += [server] if server is not None else []
+        if server is not None and own is None and names_guarded(_host(server)):
+            warnings.append(f"{name}: left out: a link-local or metadata address, which no document of others may name")
+        elif server is not None:
+            servers.append(server)
     if problems:
         said = [one_line(f"{shown(source)}: {dotted(one.place)}: {one.text}", 1000) for one in problems]
         more = [f"and {len(said) - _MOST_PROBLEMS} more"] if len(said) > _MOST_PROBLEMS else []
@@ -71,36 +77,37 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leav
     return Settings(servers=tuple(servers), path=shown(source), warnings=tuple(warnings))
 
 
-def _is_own(source: str) -> bool:
-    return not is_address(source) and is_own(Path(source))
+def _host(server: Server) -> str:
+    """The host that the server is at; empty for a program."""
+    return origin(server.probes["mcp"].url)[1]
 
 
 def _told(
     source: str, entries: Sequence[Entry], environ: Mapping[str, str], leave: Leave, warnings: list[str]
 ) -> Mapping[str, str]:
     """The variables that somebody else's document is told, once it may do what it wishes; adds to the warnings."""
-    asked_for = {name: entry for entry in reversed(entries) for name in used(entry) if name in environ}
-    untold = [name for name in asked_for if name not in leave.variables]
+    allowed = {name: value for name, value in environ.items() if name in leave.variables}
+    untold = [(entry, name) for entry in entries for name in used(entry) if name in environ and name not in allowed]
     commands = [] if leave.commands else [entry for entry in entries if "command" in entry["mcp"]]
     if leave.ask is not None and not is_address(source) and (commands or untold):
         wishes = Wishes(
-            tuple(command_line(entry) for entry in commands),
-            tuple(variable_line(asked_for[name], name) for name in untold),
+            tuple(command_line(entry, environ) for entry in commands),
+            tuple(variable_line(entry, name, environ) for entry, name in untold),
         )
         if leave.ask(wishes):
             return environ
     if commands:
-        shown = "".join(f"\n  {one_line(command_line(entry), 2000)}" for entry in commands[:_MOST_PROBLEMS])
+        shown = "".join(f"\n  {one_line(command_line(entry, allowed), 2000)}" for entry in commands[:_MOST_PROBLEMS])
         more = f"\n  and {len(commands) - _MOST_PROBLEMS} more" if len(commands) > _MOST_PROBLEMS else ""
         raise UsageError(
             f"{one_line(source, 1000)}: names programs to start and is no configuration of a client of yours; nothing "
             f"was started. If you know these programs, give --allow-commands:{shown}{more}"
         )
     warnings += [
-        f"{variable_line(asked_for[name], name)}: the value is not sent; give --allow-env {name} to send it"
-        for name in untold
+        f"{variable_line(entry, name, allowed)}: the value is not sent; give --allow-env {name} to send it"
+        for entry, name in untold
     ]
-    return {name: value for name, value in environ.items() if name in leave.variables}
+    return allowed
 
 
 class _Dumper(yaml.SafeDumper):

@@ -31,7 +31,8 @@ class Bearer:
         self._fetched = False
         self._endpoint, self._pinned = endpoint_key(url), memory.get(ISSUER) if _pins(oauth) else None
         named = (oauth.issuer, oauth.token_url, oauth.resource, oauth.trust_on_first_use)
-        self._parts = (url, oauth.client_id, *oauth.scopes, *map(str, named))
+        secret = (oauth.client_secret, oauth.private_key, oauth.method)  # a wrong one gets no token by a right one
+        self._parts = (url, oauth.client_id, *oauth.scopes, *map(str, named), *map(str, secret))
 
     def _key(self, tokens: Tokens) -> str:
         """Under which the token is kept: it is for this server and these options, and of this issuer."""
@@ -66,7 +67,7 @@ class Bearer:
                 transport.tokens.drop(key, refused)
             self._take(transport.tokens.get(key), seen)
             if self._token is None or self._token == refused:
-                self._take(transport.aside(lambda aside: self._fetch(aside, seen)), seen)
+                self._take(transport.aside(lambda aside: self._fetch(aside, seen), self._oauth.issuer), seen)
         seen.suspicion = None
 
     def _fetch(self, transport: Transport, seen: Observation) -> str:

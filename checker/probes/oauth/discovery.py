@@ -182,7 +182,7 @@ def _may_follow(server: str, url: str) -> bool:
         scheme, host, _ = origin(url)
     except ValueError:
         return False
-    return bool(host) and (scheme == "https" or (scheme == "http" and not server.startswith("https:")))
+    return bool(host) and (scheme == "https" or (scheme == "http" and origin(server)[0] != "https"))
 
 
 def _elsewhere(url: str, own: Sequence[str]) -> bool:

@@ -66,9 +66,9 @@ def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str 
         )
     if pinned is None:
         first = those[0]
-        if is_loopback(first) and not server.startswith("https:"):
+        if is_loopback(first) and origin(server)[0] != "https":
             return first
-        if not first.startswith("https:"):
+        if origin(first)[0] != "https":
             raise ProbeFailure(
                 Reason.ISSUER_NOT_TRUSTED,
                 f"no credentials were sent: the authorization server {excerpt(shown_url(first), 200)} is not https, "
@@ -102,7 +102,7 @@ def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object) -> str:
     if where[0] not in ("http", "https") or not where[1] or parts.username is not None or "#" in token_url:
         return "its metadata has no valid token_endpoint"
     named = oauth.issuer is not None and where == origin(issuer)
-    if where[0] == "http" and not (issuer.startswith("http:") and (named or is_loopback(token_url))):
+    if where[0] == "http" and not (origin(issuer)[0] == "http" and (named or is_loopback(token_url))):
         return f"its token endpoint {excerpt(shown_url(token_url), 100)} is not https"
     return ""
 

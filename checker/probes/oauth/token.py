@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from checker.secrets.current import acquire
 _USUAL_LIFE_S = 300.0
 """How long a token is kept whose end the authorization server does not name."""
 _LONGEST_LIFE_S = 24 * 3600.0
+_LONGEST = 64 * 1024
+"""Characters of a token: it goes with every request, and servers take no head of that size."""
 _KEY_TYPES = {"E": "EC", "R": "RSA", "P": "RSA"}
 
 
@@ -76,8 +79,10 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets
         raise _refused(where, reply.status, answer, secrets)
     _judge_answer(where, source, answer)
     value, life = answer.get("access_token"), answer.get("expires_in")
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
         raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered without an access_token")
+    if len(value) > _LONGEST:
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where} gave a token of more than {_LONGEST} characters")
     try:
         life_s = _USUAL_LIFE_S if life is None else float(life)
     except (TypeError, ValueError):

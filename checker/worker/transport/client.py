@@ -149,12 +149,13 @@ class Client:
 
         return self._shared.grace.spawn(done)
 
-    def aside(self, work: Callable[[Transport], Any]) -> Any:
+    def aside(self, work: Callable[[Transport], Any], begins_at: str | None = None) -> Any:
         """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
         tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
         trace = Trace(self._trace.budget)
-        trace.first_reused, trace.reached = False, self._trace.reached
-        return self._with_another(work, replace(self._options, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
+        trace.first_reused, trace.reached = False, self._trace.reached if begins_at is None else None
+        url = self._options.url if begins_at is None else begins_at
+        return self._with_another(work, replace(self._options, url=url, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
 
     def start(self, command: Command) -> StartedProcess:
         """Start a program; raises ProbeFailure where it cannot be started."""
