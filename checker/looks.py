@@ -52,6 +52,7 @@ _LONGEST_NUMBER = 6  # digits in a row that are no date
 _FEWEST_JUDGED = 8  # letters and digits; whether fewer are random cannot be told
 _RARE = 2.85
 _MOST_SWITCHES = 3
+_MANY_CHANGES = 0.6  # of capital and small letters, over all parts of a text: a separator may stand anywhere in a token
 _SHORTEST_RANDOM_NAME = 16  # of a file; the random names of temporary ones are shorter
 # How rare it is for the letter of a row to be followed by that of a column, as -ln of its share, cut to 0..9; counted
 # over the names of packages of npm, PyPI, Debian and the text of Python's library.
@@ -87,6 +88,8 @@ def looks_random(text: str) -> bool:
     if sum(switches) >= _MOST_SWITCHES and (max(switches) >= _MOST_SWITCHES or 2 * numbered > len(chunks)):
         return True
     if any(_is_hexadecimal(chunk) or _is_mixed(chunk) for chunk in chunks):
+        return True
+    if _changes("".join(chunks), _MANY_CHANGES):
         return True
     return sum(map(len, chunks)) >= _FEWEST_JUDGED and (_is_unpronounceable(chunks) or any(map(_changes, chunks)))
 
@@ -141,11 +144,11 @@ def _is_mixed(chunk: str) -> bool:
     return len(chunk) >= 6 and _switches(chunk) > 1 and not chunk.islower() and not chunk.isupper()
 
 
-def _changes(chunk: str) -> bool:
+def _changes(chunk: str, share: float = 0.45) -> bool:
     """Whether letters change between capital and small more often than in names of several words."""
     letters = [one for one in chunk if one.isalpha()]
     changes = sum(one.isupper() != other.isupper() for one, other in pairwise(letters))
-    return len(letters) >= _FEWEST_JUDGED and changes > 0.45 * len(letters)
+    return len(letters) >= _FEWEST_JUDGED and changes > share * len(letters)
 
 
 def _is_unpronounceable(chunks: list[str]) -> bool:

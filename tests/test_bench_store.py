@@ -354,6 +354,13 @@ def test_database_prune_drops_old_load_tests_but_no_baseline(path: Path) -> None
     assert database_info(path)["rows_bench_runs"] == 1
 
 
+LATER_COLUMNS = {
+    "contracts": ("contract_bytes", "document_bytes"),
+    "contract_versions": ("breaking", "risky", "cosmetic"),
+}
+"""Of tables of version 4, added since."""
+
+
 def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) -> None:
     with open_store(path) as store:
         store.write(store.begin_run(run_info(), [server()]), batch(check()))
@@ -363,6 +370,10 @@ def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) 
             connection.execute(f"drop view {view}")
         for table in (*bench_tables.PARTS, bench_tables.bench_baselines, bench_tables.bench_runs):
             connection.execute(f"drop table {table.name}")
+        connection.execute("drop index contract_versions_by_digest")
+        for table, columns in LATER_COLUMNS.items():
+            for column in columns:
+                connection.execute(f"alter table {table} drop column {column}")
         connection.execute("update schema_migrations set version = 4")
     connection.close()
     stored(path, played(seconds=1))

@@ -88,15 +88,16 @@ def test_list_other_than_tools_that_breaks_is_a_degradation_and_no_contract() ->
         assert batch_of(server.url()).contracts == ()
 
 
-def test_contract_that_is_nested_too_deeply_is_no_contract() -> None:
+@pytest.mark.parametrize(("levels", "verdict"), [(200, ("HEALTHY", None)), (400, ("UNHEALTHY", "mcp_not_jsonrpc"))])
+def test_list_that_is_nested_too_deeply_is_no_list(levels: int, verdict: tuple[str, str | None]) -> None:
     deep: Any = 1
-    for _ in range(400):
+    for _ in range(levels):
         deep = {"a": deep}
     with McpServer(tools=[{**tool("a"), "_meta": deep}]) as server:
         probe = check(server.url())
-        assert (probe.status, probe.reason) == ("DEGRADED", "mcp_invalid_result"), probe.detail
+        assert (probe.status, probe.reason) == verdict, probe.detail
         assert probe.mcp is not None
-        assert probe.mcp.contract_digest is None
+        assert (probe.mcp.contract_digest is None) == (probe.status != "HEALTHY")
 
 
 def test_templates_may_be_unknown_where_resources_are_not() -> None:

@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from checker.peak import peak_memory_bytes
 from checker.probes.jobs import JOBS
 from checker.secrets.current import Masking, go_on
 from checker.wire import frame, messages
@@ -21,7 +22,6 @@ from checker.wire import frame, messages
 MEMORY_BYTES = 1024**3
 """Address space of the process."""
 _GROWN_BYTES = 256 * 1024**2
-_KIB = 1024
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ def serve() -> int:
         view = memoryview(answer)
         while view:
             view = view[os.write(write_fd, view) :]
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB > _GROWN_BYTES:
+        if peak_memory_bytes() > _GROWN_BYTES:
             break
     return 0
 

@@ -19,6 +19,7 @@ from checker.begun import MOST
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Reason
+from checker.peak import peak_memory_bytes
 from checker.probes.base import Background
 from checker.probes.heavy import do_elsewhere
 from checker.probes.text import excerpt
@@ -181,7 +182,7 @@ class Loop:
             checks=self._checks,
             suspect_checks=self._suspect,
             cpu_ms=round((usage.ru_utime + usage.ru_stime) * 1000),
-            peak_memory_bytes=usage.ru_maxrss * 1024,
+            peak_memory_bytes=peak_memory_bytes(),
             lag_p99_us=0 if self._lag is None else self._lag.p99_us(),
             longest_lag_us=0 if self._lag is None else round(self._lag.longest_s * 1e6),
             most_at_once=self._most_at_once,
