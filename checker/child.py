@@ -21,10 +21,20 @@ from checker.wire import PROTOCOL, Frames, frame
 _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
 _START_S = 30.0
+_LATE_S = 0.2
+"""A look at the pipe that comes later than this was held up, as the worker may have been."""
+_QUIET_S = 0.5
+"""After so long a silence it is looked at whether the worker waits for a core of a busy machine."""
+_STARVED = 5
+"""A worker that waits for a core all the time is given so many times the time."""
 
 
 class ChildLost(Exception):
     """The worker ended, fell silent, or sent what is no frame."""
+
+
+class Silent(ChildLost):
+    """The worker said nothing for too long."""
 
 
 class Child:
@@ -54,7 +64,8 @@ class Child:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._frames, self._unsent = Frames(), bytearray()
-        self._heard_at = time.monotonic()
+        self._silent_s, self._looked_at = 0.0, time.monotonic()
+        self._had_waited_s: float | None = None
 
     @property
     def pid(self) -> int:
@@ -63,17 +74,17 @@ class Child:
 
     def greet(self) -> None:
         """Wait for the worker's greeting; raises WorkerStartError where it does not come or does not fit."""
-        until = time.monotonic() + _START_S
         try:
-            while time.monotonic() < until:
+            while True:
                 for message in self.receive(0.1, _START_S):
                     if message["op"] == "hello" and message["protocol"] == PROTOCOL:
                         return
                     raise WorkerStartError("the worker is of another version than this program; reinstall it")
+        except Silent:
+            raise WorkerStartError(f"a worker did not start within {_START_S:g} s") from None
         except ChildLost:
             code = self._process.wait()
             raise WorkerStartError(f"a worker ended with code {code} as it started; its message is above") from None
-        raise WorkerStartError(f"a worker did not start within {_START_S:g} s")
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Put a message on its way; `receive` does the writing."""
@@ -89,16 +100,25 @@ class Child:
                 self._write()
             else:
                 messages += self._read()
+        now, since = time.monotonic(), self._looked_at
+        self._looked_at = now
         if messages:
-            self._heard_at = time.monotonic()
-        elif time.monotonic() - self._heard_at > silence_s:
-            raise ChildLost(f"silent for {silence_s:g} s")
+            self._silent_s, self._had_waited_s = 0.0, None
+        else:
+            self._silent_s += min(now - since, wait_s + _LATE_S)
+            if self.silent_s > silence_s:
+                raise Silent(f"silent for {silence_s:g} s")
         return messages
 
     @property
     def silent_s(self) -> float:
-        """For how long nothing has come."""
-        return time.monotonic() - self._heard_at
+        """For how long nothing has come, without the time in which it, or who listens here, could not have a core."""
+        if self._silent_s < _QUIET_S:
+            return self._silent_s
+        waited_s = _waited_for_core_s(self.pid)
+        if self._had_waited_s is None:
+            self._had_waited_s = waited_s
+        return max(_QUIET_S, self._silent_s - (waited_s - self._had_waited_s), self._silent_s / _STARVED)
 
     @property
     def how_it_ended(self) -> str:
@@ -158,3 +178,12 @@ def _widen(pipe: int) -> None:
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):  # a user may have only so much of it
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _waited_for_core_s(pid: int) -> float:
+    """For how long a process was ready to run and had no core (sched_debug(5)); 0 where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as stat:
+            return int(stat.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -80,6 +80,8 @@ class Driver:
         self._draining = ""
         self._looked_at = 0.0
         self._cpu_heard_s = 0.0
+        self.patience_s = options.heartbeat_timeout_s
+        """After how long a silence the worker counts as lost."""
         self.unanswered: dict[str, Dealt] = {}
         self.answered = 0
         """How many results this worker has given."""
@@ -123,7 +125,7 @@ class Driver:
         if self._shards.stopped and not self.said_stop:
             self.say_stop(cancel=True)
         self._say_whether_to_wait(child)
-        for message in child.receive(TICK_S, _STOP_S if self.said_stop else self._options.heartbeat_timeout_s):
+        for message in child.receive(TICK_S, _STOP_S if self.said_stop else self.patience_s):
             if message["op"] == "batch":
                 self._pass_on(message["batch"])
             elif message["op"] == "report":

@@ -1,8 +1,9 @@
 """Servers that were under way in a lost worker, tried again apart from all others until it is known who ends workers.
 
 A group of suspects has a worker to itself. Whoever is answered there is cleared. When that worker is lost too, the
-group is split, so that one server among n costs about log n workers; groups run side by side. A server that was alone
-in two workers which were lost is what ended them.
+group is split, so that one server among n costs about log n workers; groups run side by side. A worker that was not
+lost takes the next group, because starting one costs more than what is tried in it. A server that was alone in two
+workers which were lost, the second of them new, is what ended them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Quarantine:
         self._shards, self._sink = shards, sink
         self._options = replace(options, limits=_part_of(options.limits))
         self._threads: ThreadPoolExecutor | None = None
+        self._idle: list[Driver] = []
         self._open, self._change = 0, threading.Condition()
 
     def take(self, suspects: Sequence[Dealt]) -> None:
@@ -69,19 +71,27 @@ class Quarantine:
         finally:
             with self._change:
                 self._open -= 1
+                idle: list[Driver] = []
+                if not self._open:
+                    idle, self._idle = self._idle, idle
                 self._change.notify_all()
+            for driver in idle:
+                driver.end()
 
     def _drive(self, group: Sequence[Dealt], lost_alone: int) -> None:
         if self._shards.stopped:
             return
         alone = len(group) == 1
-        patience_s = self._options.heartbeat_timeout_s if alone else min(_SILENCE_S, self._options.heartbeat_timeout_s)
-        driver = Driver(self._shards, self._sink, replace(self._options, heartbeat_timeout_s=patience_s))
+        driver = self._worker_for(fresh=lost_alone > 0)
+        patience_s = self._options.heartbeat_timeout_s
+        driver.patience_s = patience_s if alone else min(_SILENCE_S, patience_s)
+        kept = False
         driver.deal(group)
         try:
             driver.start()
             while driver.unanswered and not self._shards.aborted:
                 driver.listen()
+            kept = not (self._shards.stopped or driver.draining)
         except WorkerStartError as error:
             lost = tuple(
                 worker_lost(dealt.server, f"no other could be started: {error}", dealt.tries) for dealt in group
@@ -102,7 +112,18 @@ class Quarantine:
             else:  # lost before anything was begun: in smaller groups, so that this comes to an end
                 self._narrow(waiting, [])
         finally:
-            driver.end()
+            if kept:
+                with self._change:
+                    self._idle.append(driver)
+            else:
+                driver.end()
+
+    def _worker_for(self, fresh: bool) -> Driver:
+        """One that has nobody, and where it is to be ``fresh`` never had: what was there before may end it only now."""
+        with self._change:
+            if self._idle and not fresh:
+                return self._idle.pop()
+        return Driver(self._shards, self._sink, self._options)
 
     def _narrow(self, suspects: Sequence[Dealt], waiting: Sequence[Dealt]) -> None:
         """What had not begun this time is still not cleared, but one step less suspect."""

@@ -47,7 +47,7 @@ def escape(way: str, mark: str, name: str = "") -> Server:
     return Server(name=name or way, probes={"mcp": options})
 
 
-def until(holds: Callable[[], object], within_s: float = 30.0) -> None:
+def until(holds: Callable[[], object], within_s: float = 90.0) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end

@@ -85,10 +85,10 @@ def told_apart(results: dict[str, CheckResult], poison: dict[int, int]) -> None:
     assert {(check.status, check.reason) for check in results.values()} <= {("HEALTHY", None)}
 
 
-@pytest.mark.parametrize("how", [KILL, SEGFAULT, STOP, SPIN, SWELL])
+@pytest.mark.parametrize("how", [KILL, STOP, SPIN, SWELL])
 def test_one_poisonous_server_is_blamed_and_the_others_are_healthy(how: signal.Signals) -> None:
     """Busy loops are found out long before the silence is over that a stopped worker is given."""
-    count = 100 if how in (KILL, SEGFAULT) else 24
+    count = 100 if how is KILL else 24
     poison = {17: int(how)}
     with PoisonServer(delay_s=0.05) as server:
         results, alerts = checked(
@@ -102,17 +102,17 @@ def test_one_poisonous_server_is_blamed_and_the_others_are_healthy(how: signal.S
     assert sum(server.asked.values()) < 3 * count
 
 
-def test_several_poisonous_servers_among_three_hundred() -> None:
-    poison = {11: int(KILL), 150: int(SEGFAULT), 299: int(KILL)}
+def test_several_poisonous_servers_among_many() -> None:
+    poison = {11: int(KILL), 60: int(SEGFAULT), 119: int(KILL)}
     with PoisonServer(delay_s=0.02) as server:
-        results, _ = checked(fleet(server, poison, 300))
+        results, _ = checked(fleet(server, poison, 120))
     told_apart(results, poison)
 
 
 def test_nothing_but_poison() -> None:
-    poison = dict.fromkeys(range(5), int(KILL))
+    poison = dict.fromkeys(range(3), int(KILL))
     with PoisonServer() as server:
-        results, _ = checked(fleet(server, poison, 5))
+        results, _ = checked(fleet(server, poison, 3))
     told_apart(results, poison)
 
 
@@ -184,22 +184,22 @@ def test_worker_that_fills_up_is_replaced_before_anything_is_lost() -> None:
 
 
 def test_quarantine_over_two_workers_is_stored_counted_and_told(tmp_path: Path, status: Callable[..., Any]) -> None:
-    poison = {20: int(KILL), 130: int(SEGFAULT)}
+    poison = {20: int(KILL), 80: int(SEGFAULT)}
     config = tmp_path / "fleet.yaml"
     with PoisonServer(delay_s=0.02) as server:
-        servers = [{"name": one.name, "rest": one.probes["rest"].url} for one in fleet(server, poison, 200)]
+        servers = [{"name": one.name, "rest": one.probes["rest"].url} for one in fleet(server, poison, 110)]
         config.write_text(yaml.safe_dump({"run": {"workers": 2}, "servers": servers}))
         # owner_of looks below this process, where the command's workers are
         done = status("check", config, "--format", "json", env={"PYTHONPATH": os.environ["PYTHONPATH"]})
     checks = {check["server"]: check for check in json.loads(done.stdout)["checks"]}
-    assert len(checks) == 200
+    assert len(checks) == 110
     assert Counter((check["status"], check["reason"]) for check in checks.values()) == {
-        ("HEALTHY", None): 198,
+        ("HEALTHY", None): 108,
         ("UNHEALTHY", "worker_lost"): 2,
     }
     assert done.returncode == 2
     ask = status("sql", "select server from availability where availability_ratio = 0", "--format", "json")
-    assert {row["server"] for row in json.loads(ask.stdout)} == {"s020", "s130"}
+    assert {row["server"] for row in json.loads(ask.stdout)} == {"s020", "s080"}
     alerts = json.loads(status("sql", "select * from resource_alerts", "--format", "json").stdout)
     assert {alert["resource"] for alert in alerts} == {"worker"}
     assert any("killed by signal 11, SIGSEGV" in alert["detail"] for alert in alerts)
