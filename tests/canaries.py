@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
-EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "100"))
 """How many secrets are generated for each property, at least."""
 
 

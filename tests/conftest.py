@@ -25,6 +25,29 @@ from real_servers import SERVERS, NotInstalled, running
 ROOT = Path(__file__).resolve().parent.parent
 
 
+LONG = (
+    "test_canaries.py",
+    "test_cache_cli.py",
+    "test_bench_compare.py",
+    "test_oauth.py",
+    "test_real_servers.py",
+    "test_generated_replies.py",
+    "test_fault_table.py",
+    "test_plain_text.py",
+    "test_bench_stress.py",
+    "test_escapes.py",
+    "test_quarantine.py",
+    "test_recommendations.py",
+    "test_bench_live.py",
+)
+"""Files that take long go first, the longest first: the others fill what is left of the time on each core."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first; the others stay in their order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 def missing(reason: str) -> None:
     """Skip on a user's machine; fail where CI promises that everything is there."""
     if os.environ.get("CI") == "true":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from checker.probes.jsonpaths import compiled_path, jsonpath_fault
 from checker.probes.patterns import PatternRefused, compiled, pattern_fault
 
+EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "150"))
 LETTERS = "aAbB0 _.é\n\tßЖ-ſ½"
 atoms = st.sampled_from(
     [
@@ -41,7 +43,7 @@ ordinary = st.builds(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(pattern=ordinary, text=st.text(alphabet=LETTERS, max_size=12))
 def test_ordinary_patterns_are_found_as_by_re(pattern: str, text: str) -> None:
     expected = re.search(pattern, text)
@@ -49,13 +51,13 @@ def test_ordinary_patterns_are_found_as_by_re(pattern: str, text: str) -> None:
     assert compiled(pattern).found_in(text.encode()) == (expected is not None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES // 2, deadline=None)
 @given(pattern=pieces, text=st.text(alphabet=LETTERS, max_size=8))
 def test_the_whole_text_matches_as_by_re(pattern: str, text: str) -> None:
     assert compiled(pattern).fullmatch(text) == (re.fullmatch(pattern, text) is not None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES // 3, deadline=None)
 @given(body=st.binary(max_size=30))
 def test_bytes_that_are_no_text_are_read_with_replacement(body: bytes) -> None:
     text = body.decode("utf-8", "replace")

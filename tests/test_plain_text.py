@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import logging
+import os
 import re
 import sys
 import time
 import unicodedata
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -133,7 +135,7 @@ def test_what_cannot_be_shown_is_written_so_that_it_is_seen(text: str, shown: st
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_each_sink_gets_text(text: str) -> None:
     assert acted_on(plain_text.terminal(text)) == []
     assert not {"\n", "\t", "\r"} & set(plain_text.terminal(text))
@@ -153,7 +155,7 @@ def test_each_sink_gets_text(text: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_markdown_has_no_markup_of_its_own(text: str) -> None:
     rendered = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
     said = plain_text.terminal(" ".join(text.split()))
@@ -273,18 +275,35 @@ COMMANDS = (
 FORMS = ("table", "json", "ndjson", "csv", "html")
 
 
+THOROUGH = "MCP_STATUS_EXAMPLES" in os.environ
+"""Whether generated texts go through every form as well: each report on a page of its own takes its time."""
+
+
 @given(said=TEXTS, others=st.lists(TEXTS, min_size=1, max_size=3))
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_command_and_form_shows_names_and_what_servers_say_as_text(
+@settings(max_examples=12 if THOROUGH else 2, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_command_shows_names_and_what_servers_say_as_text(
     said: str, others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / f"{time.monotonic_ns()}.db"
+    _is_text_everywhere(said, others, FORMS if THOROUGH else ("table", "ndjson"), tmp_path, monkeypatch)
+
+
+def test_every_command_and_form_shows_all_that_is_nasty_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = ["".join(NASTY[start : start + 12]) for start in range(0, len(NASTY), 12)]
+    _is_text_everywhere("".join((*NASTY, *ORDINARY)), others, FORMS, tmp_path, monkeypatch)
+
+
+def _is_text_everywhere(
+    said: str, others: Sequence[str], forms: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / f"{time.monotonic_ns()}.db"
     names = sorted({plain_text.storable(f"{number}{name}", 60) for number, name in enumerate((said, *others))})
     said = plain_text.storable(said, 10_000)
     history_of(path, names, said)
     for words in COMMANDS:
         given_words = [{"NAME": names[0], "GROUP": f"g{said}"}.get(word, word) for word in words]
-        for form in FORMS:
+        for form in forms:
             if form == "html" and words[0] != "report":
                 continue
             code, out, err = ran(monkeypatch, *given_words, "--format", form, "--db", str(path))
