@@ -43,7 +43,7 @@ HOMES = {
     "detect_secrets": ("checker.importers.secrets",),
     "jsonschema_rs": ("checker.probes.mcp",),
     "jsonpath": ("checker.probes.jsonpaths",),
-    "re2": ("checker.probes.patterns",),
+    "re2": ("checker.probes.patterns", "checker.secrets.folded"),
     "jinja2": ("reports",),
     "markupsafe": ("reports",),
     "matplotlib": ("reports.charts",),

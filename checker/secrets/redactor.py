@@ -1,7 +1,7 @@
 """Masking secrets in text, in whatever form somebody who was sent them writes them down.
 
-A text is looked through as it stands and with its escapes undone, once and again, without regard to case and white
-space; a secret is looked for as it is, in base64 (also inside something larger) and in hex. What is found is masked
+A text is looked through as it stands and with its escapes undone, once and again, without regard to case, white space
+and, where a secret has enough letters and digits, to anything else between those; a secret is looked for as it is, in base64 (also inside something larger) and in hex. What is found is masked
 where it stands. What a server makes of a secret beyond that is not recognised: docs/secrets.md says what is promised.
 """
 
@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import base64
 import re
+from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import orjson
 
-from checker.secrets.escapes import Unescaped, unescaped, unescaped_text
+from checker.secrets.escapes import Unescaped, unescaped, unescaped_text, unquoted_printable
+from checker.secrets.folded import BARE, SQUEEZED, Fold, Pieces
 from checker.secrets.plain_values import SHORTEST, is_plain
 
 MASK = "***"
@@ -25,26 +29,55 @@ _CONTINUED = 16
 """A part of a secret as long as this is masked wherever it stands; at an end or a cut, the first `_PIECE` are."""
 _STRIDE = _CONTINUED - _PIECE + 1
 _MOST_PIECES = 24
-_LONGEST_IN_PARTS = 4096
+_FEWEST_BARE = 12
+"""Letters and digits; a secret that has fewer among other characters is looked for with those."""
+_LONGEST_IN_PARTS = 65_536
 _LEVELS = 4
 """How often escapes are undone: JSON in JSON in an address in HTML."""
+_LEVELS_QUOTED = 2
+"""The same before quoted-printable, whose escapes look like what stands behind the = of a query."""
 _CUT = re.compile(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
-_UPPER = {code: code + 32 for code in range(65, 91)}
 _LETTERS = re.compile(r"[A-Za-z]+")
+_EDGES = re.compile(r"([\W_]*)(.*?)([\W_]*)", re.DOTALL)
 Span = tuple[int, int]
 
 
 class _Needle(NamedTuple):
-    text: str
+    text: bytes
     in_parts: bool
+    before: str = ""
+    after: str = ""
+    """What the secret begins and ends with that is not in the folded text."""
+
+
+class _Search:
+    """The needles that are looked for in texts folded the same way, by their pieces."""
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+        self.known: dict[bytes, list[tuple[_Needle, int]]] = {}
+
+    def add(self, needle: _Needle, stride: int) -> None:
+        """Find this needle, and pieces of it that far apart; 0 stands for nothing but the whole."""
+        last = len(needle.text) - _PIECE
+        stride = max(stride, len(needle.text) // _MOST_PIECES) if stride else last + 1
+        for offset in {*range(0, last + 1, stride), *({last} if needle.in_parts and stride <= last else set())}:
+            known = self.known.setdefault(needle.text[offset : offset + _PIECE], [])
+            if (needle, offset) not in known:
+                known.append((needle, offset))
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """All of them; none may be added from then on."""
+        return Pieces(self.known)
 
 
 class Redactor:
     """Masks a set of secrets; it does not change."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._pieces: dict[str, list[tuple[_Needle, int]]] = {}
-        self._short: dict[str, re.Pattern[str] | None] = {}
+        self._searches = (_Search(BARE), _Search(SQUEEZED))
+        self._short: dict[str, re.Pattern[str]] = {}
         self._whole: set[str] = set()
         self._known: set[str] = set()
         self._least = 1 << 30
@@ -52,6 +85,7 @@ class Redactor:
             if secret not in self._known:
                 self._known.add(secret)
                 self._add(secret)
+        self._searches = tuple(one for one in self._searches if one.known)
 
     def __bool__(self) -> bool:
         return bool(self._known)
@@ -116,43 +150,48 @@ class Redactor:
             forms.add(level)
         if not secret.isascii():
             forms |= {one.encode("utf-8", "replace").decode("latin-1") for one in list(forms)}
+            forms |= {normalize(kind, one) for kind in ("NFC", "NFD") for one in list(forms)}
         in_parts = len(secret) <= _LONGEST_IN_PARTS and not re.search(r"://|^[\[{]", secret)
         for form in forms:
             self._look_for(form, _STRIDE if in_parts else 0)
+        if in_parts and "\n" in secret:  # the lines of a key: each tells something without the others
+            for line in secret.splitlines():
+                if len(line) >= _CONTINUED and not line.startswith("-----"):
+                    self._look_for(line, len(line))
         for encoded in _encoded(secret):
             self._look_for(encoded, len(encoded) if in_parts else 0)
 
     def _look_for(self, form: str, stride: int) -> None:
-        """Find this form, and pieces of it that far apart; 0 stands for nothing but the whole."""
-        squeezed = _squeezed(form)
+        bare, squeezed, in_parts = BARE(form), SQUEEZED(form), stride > 0
         if len(squeezed) < _PIECE:
             for short in {form, " ".join(form.split())}:
                 if len(short) >= SHORTEST:
-                    self._short[short] = (
-                        re.compile(rf"(?<![^\W_]){re.escape(short)}(?![^\W_])") if _LETTERS.fullmatch(short) else None
-                    )
+                    escaped = re.escape(short)
+                    bounded = rf"(?<![^\W_]){escaped}(?![^\W_])" if _LETTERS.fullmatch(short) else escaped
+                    self._short[short.lower()] = re.compile(bounded, re.IGNORECASE)
                     self._least = min(self._least, len(short))
             return
-        needle = _Needle(squeezed, stride > 0)
         self._least = min(self._least, _PIECE)
-        last = len(squeezed) - _PIECE
-        stride = max(stride, len(squeezed) // _MOST_PIECES) if stride else last + 1
-        for offset in {*range(0, last + 1, stride), *({last} if needle.in_parts and stride <= last else set())}:
-            known = self._pieces.setdefault(squeezed[offset : offset + _PIECE], [])
-            if (needle, offset) not in known:
-                known.append((needle, offset))
+        if len(bare) >= max(_FEWEST_BARE, len(squeezed) // 2) or len(bare) == len(squeezed):
+            edges = _EDGES.fullmatch(form)
+            before, after = (edges[1], edges[3]) if edges else ("", "")
+            self._searches[0].add(_Needle(bare, in_parts, before, after), stride)
+            stride = 0 if len(bare) < len(squeezed) else -1
+        if stride >= 0:  # where it is cut among other characters than letters as well
+            self._searches[1].add(_Needle(squeezed, in_parts), stride)
 
     def suspects(self, text: str) -> bool:
         """Whether there may be a secret in the text: quick, and never wrong where it says no."""
-        layer, above = text, ""
-        for _ in range(_LEVELS + 1):
-            squeezed = _squeezed(layer)
-            if any(piece in squeezed for piece in self._pieces) or any(short in layer for short in self._short):
-                return True
-            layer, above = unescaped_text(layer), layer
-            if layer == above:
-                break
-        return any(f'"{one}"' in text for one in self._whole)
+        return any(map(self._is_suspect, _texts(text))) or any(f'"{one}"' in text for one in self._whole)
+
+    def _is_suspect(self, text: str) -> bool:
+        if self._short and self._shorts.first(_utf8(text.lower())) is not None:
+            return True
+        return any(search.pieces.first(search.fold(text)) is not None for search in self._searches)
+
+    @cached_property
+    def _shorts(self) -> Pieces:
+        return Pieces(_utf8(short) for short in self._short)
 
     def _spans(self, text: str) -> list[Span]:
         """Where in the text the secrets are."""
@@ -165,25 +204,19 @@ class Redactor:
         return spans
 
     def _spans_as_written(self, text: str) -> Iterator[Span]:
-        for short, bounded in self._short.items():
-            if bounded is not None:
-                yield from (match.span() for match in bounded.finditer(text))
-                continue
-            at = text.find(short)
-            while at >= 0:
-                yield at, at + len(short)
-                at = text.find(short, at + len(short))
-        squeezed = _squeezed(text)
-        places: list[int] | None = None
-        for piece, needles in self._pieces.items():
-            at = squeezed.find(piece)
-            while at >= 0:
-                run = max((_run(squeezed, at, needle, offset) for needle, offset in needles), key=_length)
+        if self._short and self._shorts.first(_utf8(text.lower())) is not None:
+            for short in self._short.values():
+                yield from (match.span() for match in short.finditer(text))
+        for search in self._searches:
+            folded, places = search.fold(text), array("L")
+            piece = search.pieces.first(folded)
+            while piece is not None:
+                places = places or search.fold.places(text)
+                at, known = piece[0], search.known[folded[piece[0] : piece[1]]]
+                run = max((_run(text, folded, places, at, needle, offset) for needle, offset in known), key=_length)
                 if _length(run):
-                    if places is None:
-                        places = [index for index, one in enumerate(text) if not one.isspace()]
-                    yield places[run[0]], places[run[1] - 1] + 1
-                at = squeezed.find(piece, max(at + 1, run[1]))
+                    yield run[0], run[1]
+                piece = search.pieces.first(folded, max(at + 1, run[2]))
 
 
 class _AsWritten(Unescaped):
@@ -196,42 +229,61 @@ class _AsWritten(Unescaped):
 def _layers(text: str) -> Iterator[list[Unescaped]]:
     """The text as it stands, and with its escapes undone once, twice and so on: each with the layers before it."""
     layer: list[Unescaped] = [_AsWritten(text)]
-    yield layer
-    for _ in range(_LEVELS):
-        undone = unescaped(layer[-1].text)
+    for level in range(_LEVELS + 1):
+        yield layer
+        if level < _LEVELS_QUOTED and (quoted := unquoted_printable(layer[-1].text)) is not None:
+            yield [*layer, quoted]
+        undone = unescaped(layer[-1].text) if level < _LEVELS else None
         if undone is None:
             return
         layer = [*layer, undone]
-        yield layer
 
 
-def _run(text: str, at: int, needle: _Needle, offset: int) -> Span:
-    """How far the text around a piece is the needle; nothing where that is too little to tell."""
+def _texts(text: str) -> Iterator[str]:
+    """The text of each of the layers."""
+    for level in range(_LEVELS + 1):
+        yield text
+        if level < _LEVELS_QUOTED and (quoted := unquoted_printable(text)) is not None:
+            yield quoted.text
+        above, text = text, unescaped_text(text) if level < _LEVELS else text
+        if text == above:
+            return
+
+
+def _run(
+    text: str, folded: bytes, places: array[int], at: int, needle: _Needle, offset: int
+) -> tuple[int, int, int]:
+    """How far the text around a piece is the needle, and where that ends in the folded text; nothing where that is
+    too little to tell.
+    """
     start, end, known = at, at + _PIECE, needle.text
     first, last = offset, offset + _PIECE
     if not needle.in_parts:
-        start = at - offset
-        return (start, start + len(known)) if text.startswith(known, start) else (at, at)
-    while start and first and text[start - 1] == known[first - 1]:
+        start, first = at - offset, 0
+        if start < 0 or not folded.startswith(known, start):
+            return at, at, at
+        end, last = start + len(known), len(known)
+    while start and first and folded[start - 1] == known[first - 1]:
         start, first = start - 1, first - 1
-    while end < len(text) and last < len(known) and text[end] == known[last]:
+    while end < len(folded) and last < len(known) and folded[end] == known[last]:
         end, last = end + 1, last + 1
+    begins, ends = places[start], places[end - 1] + 1
     whole = first == 0 and last == len(known)
-    if whole or end - start >= _CONTINUED or (first == 0 and _CUT.match(text, end)):
-        return start, end
-    return at, at
+    if not (whole or end - start >= _CONTINUED or (first == 0 and _CUT.match(text, ends))):
+        return at, at, at
+    if first == 0 and needle.before and text.endswith(needle.before, 0, begins):
+        begins -= len(needle.before)
+    if last == len(known) and needle.after and text.startswith(needle.after, ends):
+        ends += len(needle.after)
+    return begins, ends, end
 
 
-def _length(span: Span) -> int:
-    return span[1] - span[0]
+def _length(run: tuple[int, int, int]) -> int:
+    return run[1] - run[0]
 
 
-def _squeezed(text: str) -> str:
-    """The text in lower case and without white space, a character for each that is left."""
-    lower = text.lower()
-    if len(lower) != len(text):
-        lower = text.translate(_UPPER)
-    return "".join(lower.split())
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _encoded(secret: str) -> Iterator[str]:
@@ -245,6 +297,7 @@ def _encoded(secret: str) -> Iterator[str]:
             if "+" in seen or "/" in seen:
                 yield seen.translate({43: "-", 47: "_"})
     yield octets.hex()
+    yield base64.b64encode(base64.b64encode(octets)).decode()
 
 
 def _masked(text: str, spans: list[Span]) -> str:
