@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from checker.errors import ConfigError
-from checker.probes.http import bare_url, origin, shown_url
+from checker.probes.http import bare_url, origin, shown_endpoint
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -33,7 +33,7 @@ def shown(source: str) -> str:
     if not is_address(source):
         return source
     try:
-        return shown_url(source)
+        return shown_endpoint(source)
     except ValueError:
         return "the address"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from checker.probes.http import shown_url
+from checker.probes.http import shown_endpoint
 from checker.probes.options import Endpoint, Retry, Tls
 
 Fault = tuple[tuple[str, ...], str]
@@ -52,9 +52,12 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), "not a valid address; write it like https://host:port/path"
         return
     if parts.scheme not in ("http", "https"):
-        yield ("url",), f'"{shown_url(options.url)}" is not an http or https address; write it like https://host/path'
+        yield (
+            ("url",),
+            f'"{shown_endpoint(options.url)}" is not an http or https address; write it like https://host/path',
+        )
     elif not host or re.search(r"[\s\x00-\x1f\x7f]", options.url):
-        yield ("url",), f'"{shown_url(options.url)}" has no valid host; write it like https://host/path'
+        yield ("url",), f'"{shown_endpoint(options.url)}" has no valid host; write it like https://host/path'
     if parts.username is not None and (options.bearer or "authorization" in map(str.lower, options.headers)):
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
     if parts.scheme == "http" and options.tls != _USUAL_TLS:

@@ -18,6 +18,8 @@ from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
 from checker.probes.challenges import challenge, says_expired, token_has_expired
 from checker.probes.text import excerpt
+from checker.secrets.parts import path_secrets
+from checker.secrets.redactor import MASK
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
@@ -30,7 +32,7 @@ def http_address(options: Any) -> Address:
 
 @lru_cache(maxsize=32768)  # a fleet is gone through several times: one that does not fit would be parsed each time
 def _address(url: str) -> Address:
-    return Address(endpoint_key(url), shown_url(url), origin(url))
+    return Address(endpoint_key(url), shown_endpoint(url), origin(url))
 
 
 def credentials(options: Any) -> dict[str, str]:
@@ -70,6 +72,18 @@ def shown_url(url: str) -> str:
         return "an address that is not valid"
     query = "&".join(f"{pair.partition('=')[0]}=***" if "=" in pair else pair for pair in parts.query.split("&"))
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def shown_endpoint(url: str) -> str:
+    """A configured address as it may be stored and printed: as `shown_url`, and of its path nothing random.
+
+    The name of a variable that is not filled in stays.
+    """
+    shown = shown_url(url)
+    for start, end in reversed(path_secrets(shown)):
+        if "$" not in shown[start:end]:
+            shown = shown[:start] + MASK + shown[end:]
+    return shown
 
 
 _WELL_KNOWN = re.compile(r"/\.well-known/(?:oauth-protected-resource|oauth-authorization-server|openid-configuration)")
@@ -117,7 +131,7 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
         headers.pop("Content-Type", None)
     if before != after and not upgraded:
         if method == "POST" or body is not None:
-            told = shown_url(target)[:120]
+            told = excerpt(told_url(target))
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {status} asks to send the body again to {told}")
         headers = {name: value for name, value in headers.items() if name not in secrets}
     return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)

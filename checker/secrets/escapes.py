@@ -132,8 +132,9 @@ def _meant(match: re.Match[str]) -> list[tuple[str, int, int]] | None:
 
 
 def _octets(text: str, marks: str, base: int) -> list[tuple[str, int, int]]:
-    """The characters of UTF-8 whose bytes are written as numbers behind marks; bytes that are none stand for
-    themselves.
+    """The characters of UTF-8 whose bytes are written as numbers behind marks.
+
+    Bytes that are none stand for themselves.
     """
     numbers = re.split(f"[{re.escape(marks)}]", text)[1:]
     octets, width = bytes(int(number, base) for number in numbers), len(numbers[0]) + 1

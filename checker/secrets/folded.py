@@ -12,7 +12,7 @@ from typing import Any
 _LOWER = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))
 _UNSEEN = frozenset((*range(32), 127, *range(0x80, 0xA1), 0xAD))
 _SPACES = bytes(sorted({32, *_UNSEEN}))
-_MARKS = bytes(code for code in range(256) if code < 128 and not chr(code).isalnum() or code in _UNSEEN)
+_MARKS = bytes(code for code in range(256) if (code < 128 and not chr(code).isalnum()) or code in _UNSEEN)
 _MEMORY_BYTES = 4 * 1024 * 1024
 """What the states of one search may take; RE2 forgets and makes them anew where it needs more."""
 

@@ -11,12 +11,14 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from checker.secrets.plain_values import SHORTEST, is_flag, is_plain
+from checker.sensitive import in_url
 
 _SCHEME = re.compile(r"(?:basic|bearer|digest|token|apikey|api-key|key|negotiate|dpop)\s+", re.IGNORECASE)
 _SPLIT = re.compile(r"[;,&\s]+")
 _NAMED = re.compile(r"\s*([\w.$-]{1,64})\s*[=:]\s*(.+?)\s*", re.DOTALL)
 _LONGEST_TAKEN_APART = 65_536
 _DEEPEST = 4
+_SHORTEST_IN_PATH = 8
 
 
 def secrets_of(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
@@ -112,7 +114,9 @@ def pair_secrets(pair: str) -> Iterator[str]:
 
 
 def address_secrets(url: str) -> Iterator[str]:
-    """User, password, query values and fragment of an address, as they are written and as they are meant."""
+    """User, password, query values, fragment and what is random in the path, as they are written and as they are meant."""
+    for start, end in path_secrets(url):
+        yield from {url[start:end], unquote(url[start:end])}
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -130,6 +134,18 @@ def address_secrets(url: str) -> Iterator[str]:
             yield from maybe_secret(value, name)
             for meant in {unquote(value), unquote_plus(value)} - {value}:
                 yield from maybe_secret(meant, name)
+
+
+def path_secrets(url: str) -> list[tuple[int, int]]:
+    """Where in the path of an address something random stands, or what follows a word such as ``hooks``.
+
+    Of those as well the short are left out: ``v1beta1``.
+    """
+    return [
+        (part.start, part.end)
+        for part in in_url(url)
+        if part.name == "path" and part.end - part.start >= _SHORTEST_IN_PATH
+    ]
 
 
 def argument_secrets(arguments: Sequence[str]) -> Iterator[str]:

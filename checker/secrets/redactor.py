@@ -1,8 +1,8 @@
 """Masking secrets in text, in whatever form somebody who was sent them writes them down.
 
 A text is looked through as it stands and with its escapes undone, once and again, without regard to case, white space
-and, where a secret has enough letters and digits, to anything else between those; a secret is looked for as it is, in base64 (also inside something larger) and in hex. What is found is masked
-where it stands. What a server makes of a secret beyond that is not recognised: docs/secrets.md says what is promised.
+and, where a secret has enough letters and digits, to anything else between those. A secret is looked for as it is, in
+base64 (also inside something larger) and in hex. What is found is masked where it stands. What a server makes of a secret beyond that is not recognised: docs/secrets.md says what is promised.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Redactor:
     """Masks a set of secrets; it does not change."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._searches = (_Search(BARE), _Search(SQUEEZED))
+        self._searches: tuple[_Search, ...] = (_Search(BARE), _Search(SQUEEZED))
         self._short: dict[str, re.Pattern[str]] = {}
         self._whole: set[str] = set()
         self._known: set[str] = set()
@@ -250,11 +250,10 @@ def _texts(text: str) -> Iterator[str]:
             return
 
 
-def _run(
-    text: str, folded: bytes, places: array[int], at: int, needle: _Needle, offset: int
-) -> tuple[int, int, int]:
-    """How far the text around a piece is the needle, and where that ends in the folded text; nothing where that is
-    too little to tell.
+def _run(text: str, folded: bytes, places: array[int], at: int, needle: _Needle, offset: int) -> tuple[int, int, int]:
+    """How far the text around a piece is the needle, and where that ends in the folded text.
+
+    It is nothing where that is too little to tell.
     """
     start, end, known = at, at + _PIECE, needle.text
     first, last = offset, offset + _PIECE

@@ -12,7 +12,7 @@ from typing import Any
 
 from checker.model import Server
 from checker.probes import KINDS
-from checker.probes.http import shown_url
+from checker.probes.http import shown_endpoint
 from checker.secrets.plain_values import SECRET_NAME, is_plain
 from checker.secrets.redactor import MASK
 
@@ -91,7 +91,7 @@ def _left_out(server: Server, entry: Any) -> Iterator[str]:
 
 def _shown_address(url: str) -> str:
     try:
-        return shown_url(_shown_variables(url))
+        return shown_endpoint(_shown_variables(url))
     except ValueError:  # a variable where an IPv6 address is to be
         return "***"
 
