@@ -114,7 +114,7 @@ def pair_secrets(pair: str) -> Iterator[str]:
 
 
 def address_secrets(url: str) -> Iterator[str]:
-    """User, password, query values, fragment and what is random in the path, as they are written and as they are meant."""
+    """User, password, query values, fragment and what is random in the path: as they are written, and as meant."""
     for start, end in path_secrets(url):
         yield from {url[start:end], unquote(url[start:end])}
     try:

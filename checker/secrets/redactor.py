@@ -2,7 +2,8 @@
 
 A text is looked through as it stands and with its escapes undone, once and again, without regard to case, white space
 and, where a secret has enough letters and digits, to anything else between those. A secret is looked for as it is, in
-base64 (also inside something larger) and in hex. What is found is masked where it stands. What a server makes of a secret beyond that is not recognised: docs/secrets.md says what is promised.
+base64 (also inside something larger) and in hex. What is found is masked where it stands. What a server makes of a
+secret beyond that is not recognised: docs/secrets.md says what is promised.
 """
 
 from __future__ import annotations
