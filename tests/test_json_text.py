@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checker.model import Reason
-from checker.probes.base import ProbeFailure
+from checker.probes.base import Budget, ProbeFailure
 from checker.probes.conditions import JsonCondition, json_unmet
 from checker.probes.json_text import MOST_VALUES, TooManyValues, loads
 from checker.probes.mcp.jsonrpc import parse
@@ -41,6 +41,14 @@ def test_too_many_values_are_refused_without_parsing_them(text: bytes) -> None:
 def test_large_text_with_few_values_is_parsed() -> None:
     large = {"text": "x" * 9_000_000, "list": list(range(MOST_VALUES - 10))}
     assert loads(json.dumps(large).encode()) == large
+
+
+@pytest.mark.parametrize("text", ["one, two, [three] ", '\\", {', "é,"])
+def test_what_stands_in_texts_is_no_value(text: str) -> None:
+    large = {"text": text * MOST_VALUES, "list": [text] * 9, "end": "\\"}
+    said = json.dumps(large).encode()
+    assert loads(said) == large
+    Budget(most_items=100).take_message(said)
 
 
 def test_too_many_values_are_told_as_a_body_that_is_too_large() -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 import yaml
 from proxies import Proxy
@@ -28,6 +29,19 @@ BODY = b'{"status": "UP"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DEADLINE_S = 2.0
 GOOD = ("HEALTHY", None)
+CUT_OFF = ("UNHEALTHY", "decode")
+
+
+def cut_off() -> dict[str, bytes]:
+    """Coding -> most of a body in it."""
+    text = b"".join(b"%d," % number for number in range(1000))
+    whole = {
+        "gzip": gzip.compress(text),
+        "deflate": zlib.compress(text),
+        "br": brotli.compress(text),
+        "deflate, gzip": gzip.compress(zlib.compress(text)),
+    }
+    return {coding: body[:-9] for coding, body in whole.items()}
 
 
 def raw(data: bytes) -> Callable[[socket.socket], None]:
@@ -59,7 +73,9 @@ CASES: dict[str, tuple[Callable[[socket.socket], None], tuple[str, str | None]]]
     "deflate without its header": (coded("deflate", zlib.compress(BODY)[2:-4]), GOOD),
     "unknown coding": (coded("rot13", BODY), GOOD),
     "codings on top of each other": (coded("deflate, gzip", gzip.compress(zlib.compress(BODY))), GOOD),
-    "cut off gzip": (coded("gzip", gzip.compress(b"x" * 9000)[:20]), GOOD),
+    "gzip with padding": (coded("gzip", gzip.compress(BODY) + bytes(9)), GOOD),
+    "coding of nothing": (coded("gzip", b""), GOOD),
+    **{f"cut off {coding}": (coded(coding, body), CUT_OFF) for coding, body in cut_off().items()},
     "server error": (raw(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno"), ("UNHEALTHY", "http_status")),
     "negative chunk length": (chunked(b"-5", BODY, b"0"), ("UNHEALTHY", "http_malformed")),
     "no HTTP version": (raw(b"HELLO 200 OK\r\n\r\n"), ("UNHEALTHY", "http_malformed")),

@@ -9,6 +9,8 @@ from math import inf
 from typing import Any, Protocol
 
 from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.probes.heavy import LARGE_VALUES, values_in
+from checker.probes.json_text import values_outside_texts
 from checker.probes.options import Endpoint
 from checker.records import constructor
 
@@ -77,11 +79,11 @@ class Budget:
         """Count a message before it is parsed, a large one with the values that it may hold; raises as `take` does.
 
         What they are is not known before it is parsed, which may take twenty times the bytes: braces, brackets and
-        commas are counted, also those inside of texts.
+        commas are counted, also those inside of texts where they are few.
         """
-        items = 1
-        if len(text) > _SMALL_BYTES:
-            items += text.count(b",") + text.count(b"[") + text.count(b"{")
+        items = values_in(text) if len(text) > _SMALL_BYTES else 1
+        if items > LARGE_VALUES:
+            items = values_outside_texts(text, self._items_left)
         self._items_left -= items
         if self._items_left < 0:
             raise ProbeFailure(

@@ -22,6 +22,7 @@ from checker.secrets.parts import path_secrets
 from checker.secrets.redactor import MASK
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_WAIT_S = 10**9
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
 
 
@@ -178,8 +179,8 @@ def _seconds(retry_after: str) -> int | None:
     """Seconds to wait for either form of Retry-After (RFC 9110 section 10.2.3)."""
     seconds = retry_after.strip()
     if seconds.isascii() and seconds.isdigit():  # a superscript two is a digit too, but no number
-        return min(int(seconds[:20]), 10**9)
+        return min(int(seconds[:20]), _LONGEST_WAIT_S)
     try:
-        return max(0, round(parsedate_to_datetime(retry_after).timestamp() - time()))
+        return min(max(0, round(parsedate_to_datetime(retry_after).timestamp() - time())), _LONGEST_WAIT_S)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -9,7 +9,14 @@ from typing import Any, Protocol
 
 import gevent
 from urllib3.exceptions import DecodeError, HTTPError
-from urllib3.response import BaseHTTPResponse, _get_decoder
+from urllib3.response import (
+    BaseHTTPResponse,
+    DeflateDecoder,
+    GzipDecoder,
+    GzipDecoderState,
+    MultiDecoder,
+    _get_decoder,
+)
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
@@ -34,6 +41,18 @@ def _decoder(coding: str) -> Any:
         return _get_decoder(coding) if known else None
     except DecodeError as error:
         return _Refused(error)
+
+
+def _is_whole(decoder: Any) -> bool:
+    """Whether what a decoder was given came to its end; of the parts of gzip, the first: some are padded after it."""
+    if isinstance(decoder, MultiDecoder):
+        return all(_is_whole(one) for one in decoder._decoders)
+    if isinstance(decoder, GzipDecoder):
+        return decoder._state is not GzipDecoderState.FIRST_MEMBER or decoder._obj.eof
+    if isinstance(decoder, DeflateDecoder):
+        return bool(decoder._obj.eof)
+    ended = getattr(getattr(decoder, "_obj", None), "is_finished", None)  # of Brotli; zstd sees to it itself
+    return ended is None or bool(ended())
 
 
 class _Refused:
@@ -93,7 +112,7 @@ class HttpReply:
     ) -> None:
         self._response, self._connection, self._give_back = response, connection, give_back
         self._trace, self._max_body, self._received, self._done = trace, max_body, 0, False
-        self._coded = b""
+        self._coded, self._was_coded = b"", False
         self.status, self.headers = response.status, response.headers
         coding = self.headers.get("content-encoding")
         self._decoder = None if coding is None else _decoder(coding.strip().lower())
@@ -180,6 +199,8 @@ class HttpReply:
                 self._trace.budget.take(len(plain))
                 return plain
             rest = bytes(decoder.flush())
+            if self._was_coded and not _is_whole(decoder):
+                raise DecodeError("it ends before its end")
         except BaseHTTPResponse.DECODER_ERROR_CLASSES as error:
             raise DecodeError(str(error)) from None
         self._finish()
@@ -188,6 +209,7 @@ class HttpReply:
     def _next_coded(self) -> bytes:
         if not self._coded:
             self._coded = self._response.next_piece()
+            self._was_coded = self._was_coded or bool(self._coded)
         piece, self._coded = self._coded[:_CODED_BYTES], self._coded[_CODED_BYTES:]
         return piece
 
