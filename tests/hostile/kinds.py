@@ -162,6 +162,8 @@ def _streams() -> Iterator[Hostile]:
         yield Hostile(fault, "MCP stream", frozenset(reasons.split()), mcp.over_stream(None, fill))
     for fault, (behaviour, reasons) in mcp.ENDPOINTS.items():
         yield Hostile(fault, "HTTP+SSE", frozenset(reasons.split()), behaviour, options={"transport": "sse"})
+    for fault, (behaviour, reasons) in mcp.SESSIONS.items():
+        yield Hostile(fault, "MCP", frozenset(reasons.split()), behaviour)
     for fault, (answer, reasons) in mcp.ECHOES.items():
         yield Hostile(fault, "MCP", frozenset(reasons.split()), mcp.over_json(answer), options={"bearer": CANARY})
 

@@ -177,6 +177,21 @@ ECHOES: dict[str, tuple[Answer, str]] = {"credential sent back in an error": (_e
 """Fault -> answers to a probe that carries the canary as its bearer token."""
 
 
+def _never_ended(peer: Peer) -> None:
+    while (asked := peer.asked()) is not None:
+        if asked.method == "DELETE":
+            return peer.stay()
+        if "id" in asked.message:
+            peer.reply(good(asked.message), "200 OK", "Mcp-Session-Id: 1")
+        else:
+            peer.reply(b"", "202 Accepted")
+    return None
+
+
+SESSIONS: dict[str, tuple[Behaviour, str]] = {"end of the session that is never answered": (_never_ended, "healthy")}
+"""Fault of a session of Streamable HTTP -> the server."""
+
+
 def slow(answer: Answer, delay_s: float) -> Answer:
     """The same, later."""
 

@@ -20,6 +20,8 @@ _facts = constructor(McpFacts)
 _METHOD_UNKNOWN = -32601
 _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
+_LONGEST_END_S = 1.0
+"""How long the end of a session is waited for: a server that does not answer it has answered everything else."""
 
 
 class Session:
@@ -146,7 +148,7 @@ class Session:
             return
         session_headers, session_id, self._id = self._headers(), self._id, None
         try:
-            with transport.timed("close"):
+            with transport.timed("close"), transport.at_most(_LONGEST_END_S):
                 status = self._channel.delete(transport, session_headers)
         except ProbeFailure:
             return
