@@ -24,6 +24,8 @@ from checker.probes.rest import Expect, RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
 from checker.units import Bytes
+from checker.worker.deadlines import DeadlinePassed, Deadlines
+from checker.worker.judges import Judges
 from conftest import check_all
 from servers import McpServer, RestServer, Scripted, tool
 
@@ -181,6 +183,17 @@ def test_a_large_body_is_judged_as_a_small_one_is() -> None:
         ):
             options = RestOptions(url=server.url("/large"), expect=expect, max_body=Bytes(4 * MIB))
             assert only(Server(name="x", probes={"rest": options})).status == status
+
+
+def test_a_deadline_that_passes_before_anything_is_judged_is_not_the_servers() -> None:
+    judges = Judges()
+    deadline = Deadlines().set(0.001)  # a process takes longer to start
+    with pytest.raises(DeadlinePassed) as passed:
+        judges.run("find", ["a", "a"], 1)
+    deadline.cancel()
+    assert passed.value.kept_waiting_s > 0
+    assert judges.run("find", ["a", "a"], 1), "who comes after it is judged"
+    judges.end()
 
 
 def test_work_that_passes_its_time_is_the_servers_fault() -> None:

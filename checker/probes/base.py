@@ -256,6 +256,8 @@ class Observation:
     """Cache category -> when its value expires, where that is not after the usual time."""
     suspicion: ProbeFailure | None = None
     """What explains it, should the deadline pass."""
+    kept_waiting: bool = False
+    """The deadline passed while the checker had what was to be judged, and had long not come to it."""
     secrets: set[str] = field(default_factory=set)
     """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)

@@ -29,6 +29,8 @@ STUMBLED = "the checker could not make sense of what the server sent"
 """Begins the detail of a failure whose cause is an exception that nobody foresaw; the log has its traceback."""
 _OURS = (OSError, ImportError, NameError)
 """What does not come of a reply, whatever it says: the checker's own surroundings and its own mistakes."""
+_TOO_LONG = 0.5
+"""Share of its deadline that a probe may be kept waiting. Less is the server's: it could choose its moment."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
 _probe_result = constructor(ProbeResult)
@@ -42,6 +44,8 @@ class Outcome(NamedTuple):
     contracts: tuple[ContractSnapshot, ...]
     spent_us: int
     """All attempts and the waits between them, without waiting for others."""
+    is_suspect: bool = False
+    """Whether the deadline passed while the checker kept the probe waiting, and had for most of the time."""
 
 
 def probe(
@@ -85,7 +89,7 @@ def probe(
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, masking)
     contracts = () if seen.snapshot is None else (seen.snapshot,)
     entries = _to_remember(address.key, seen, memory) if seen.remember else ()
-    return Outcome(result, entries, contracts, spent_us + seen.duration_us)
+    return Outcome(result, entries, contracts, spent_us + seen.duration_us, seen.kept_waiting)
 
 
 def skipped(kind: str, options: Any, detail: str) -> Outcome:
@@ -141,6 +145,12 @@ def _attempt(
         if timeout is not deadline.raised:
             raise
         seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
+        if deadline.raised.kept_waiting_s > options.timeout * _TOO_LONG:
+            seen.kept_waiting, said = (
+                True,
+                f"what it sent was not judged within {options.timeout:g} s: the checker is busy",
+            )
+            seen.failure = ProbeFailure(Reason.DEADLINE, said, trace.stage)
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
         log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
         has_answered = trace.answered_at > 0 or client.has_output

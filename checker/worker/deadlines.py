@@ -13,14 +13,21 @@ from gevent import getcurrent
 _LATE_S = 0.001
 
 
+class DeadlinePassed(gevent.Timeout):
+    """Thrown into the greenlet whose time is over."""
+
+    kept_waiting_s = 0.0
+    """For how long it had been waiting for the checker, not for a server: whoever catches it on the way says so."""
+
+
 class Deadline:
-    """A limit on what the greenlet that set it does next; `gevent.Timeout` (``raised``) comes when it passes."""
+    """A limit on what the greenlet that set it does next; `DeadlinePassed` (``raised``) comes when it passes."""
 
     __slots__ = ("greenlet", "raised")
 
     def __init__(self, greenlet: Any) -> None:
         self.greenlet = greenlet
-        self.raised: gevent.Timeout | None = None
+        self.raised: DeadlinePassed | None = None
 
     def cancel(self) -> None:
         """The work is done."""
@@ -67,5 +74,5 @@ class Deadlines:
             self._arm(heap[0][0])
         for deadline in due:
             if deadline.greenlet is not None:  # one that was thrown into before may have ended another
-                deadline.raised = gevent.Timeout(None)
+                deadline.raised = DeadlinePassed(None)
                 deadline.greenlet.throw(deadline.raised)

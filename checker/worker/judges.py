@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from time import perf_counter
 from typing import Any
 
 import gevent
@@ -16,6 +17,7 @@ from checker.orphans import die_with
 from checker.probes.heavy import TooMuch
 from checker.secrets.current import current
 from checker.wire import Frames, frame
+from checker.worker.deadlines import DeadlinePassed
 
 CPU_S = 2.0
 """CPU time of one job; the system ends the process that takes more."""
@@ -66,17 +68,23 @@ class _Judge:
             message = frame({"job": job, "args": args, "cpu_s": cpu_s, "secrets": current().secrets()})
         except ValueError:
             raise TooMuch("is more than can be judged") from None
-        with self._turn:
-            for _ in range(2):  # the process of an earlier job may just have ended, having grown
-                fresh = self._process is None
-                answer = self._ask(message)
-                if answer is not None:
-                    break
-                code = self.drop()
-                if code == -signal.SIGPROF:
-                    raise _OutOfTime(f"takes more than {cpu_s:g} s to be judged")
-                if fresh:
-                    break
+        fresh, asked_at = True, perf_counter()
+        try:
+            with self._turn:
+                for _ in range(2):  # the process of an earlier job may just have ended, having grown
+                    fresh = self._process is None
+                    answer = self._ask(message)
+                    if answer is not None:
+                        break
+                    code = self.drop()
+                    if code == -signal.SIGPROF:
+                        raise _OutOfTime(f"takes more than {cpu_s:g} s to be judged")
+                    if fresh:
+                        break
+        except DeadlinePassed as passed:
+            if fresh:  # it was waiting for its turn, or for a process to be started
+                passed.kept_waiting_s = perf_counter() - asked_at
+            raise
         if answer is None:
             raise TooMuch("made the process end that was judging it")
         if "fault" in answer:

@@ -218,7 +218,7 @@ class Loop:
                 self._begun[task.number] = 1  # before anything else: this check may be what ends the worker
                 finished = _checked(checker, task)
                 self._note(finished.check)
-                if lag.saturated_since(began):
+                if lag.saturated_since(began) or any(outcome.is_suspect for outcome in finished.outcomes):
                     self._suspect += 1
                     finished = finished._replace(check=replaced(finished.check, suspect=True))
                 self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
