@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from checker.model import CacheEntry
 from checker.records import constructor
+from checker.secrets.parts import path_secrets
 
 _entry = constructor(CacheEntry)
 
@@ -35,9 +36,9 @@ def named_host(lane: tuple[str | int, ...]) -> str | None:
 
 
 def endpoint_key(url: str) -> str:
-    """The address itself, or its SHA-256 where user info or a query may hold a secret."""
+    """The address itself, or its SHA-256 where user info, a query or something random in its path may be a secret."""
     parts = urlsplit(url)
-    if parts.username is None and not parts.query:
+    if parts.username is None and not parts.query and not path_secrets(url):
         return url
     return "sha256:" + hashlib.sha256(url.encode()).hexdigest()
 

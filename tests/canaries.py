@@ -6,9 +6,11 @@ import base64
 import html
 import json
 import os
+import shlex
 import textwrap
 from collections.abc import Callable
 from functools import lru_cache
+from unicodedata import normalize
 from urllib.parse import quote, quote_plus
 
 EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "100"))
@@ -55,6 +57,17 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "base64, in lines": lambda text: "\n".join(textwrap.wrap(_base64(text), 20)),
     "base64, percent": lambda text: quote(_base64(text), safe=""),
     "hex": lambda text: text.encode().hex(),
+    "hex, bytes apart": lambda text: text.encode().hex(" "),
+    "percent, three times": lambda text: quote(quote("".join(f"%{one:02X}" for one in text.encode()))),
+    "quoted-printable": lambda text: "".join(f"={one:02X}" for one in text.encode()),
+    "octal": lambda text: "".join(f"\\{one:03o}" for one in text.encode()),
+    "html, bare numbers": lambda text: "".join(f"&#{ord(one):05d}" for one in text),
+    "normal": lambda text: normalize("NFD", text),
+    "joined": lambda text: "\u200b".join(text),
+    "coloured": lambda text: "\x1b[0m\x1b[1;31m".join(textwrap.wrap(text, 4, drop_whitespace=False)),
+    "dashes": lambda text: "-".join(text),
+    "listed": lambda text: json.dumps(list(text)),
+    "quoted for a shell": shlex.quote,
     "hex, upper": lambda text: text.encode().hex().upper(),
     "latin": lambda text: text.encode().decode("latin-1"),
     "header": lambda text: f"Bearer {text}",
@@ -64,7 +77,16 @@ ECHOES: dict[str, Callable[[str], str]] = {
 """Name -> what is made of a secret."""
 
 
-_LETTER_BY_LETTER = ("json, every character", "percent, lower", "html, numbers", "html, hex", "hex", "hex, upper")
+_LETTER_BY_LETTER = (
+    "json, every character",
+    "percent, lower",
+    "html, numbers",
+    "html, hex",
+    "hex",
+    "hex, upper",
+    "octal",
+    "quoted-printable",
+)
 
 
 def echoed(secret: str, echo: str) -> str:

@@ -12,8 +12,10 @@ from canaries import ECHOES, EXAMPLES, echoed, leaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checker.memory import endpoint_key
 from checker.probes import KINDS
 from checker.probes.base import ProbeKind
+from checker.probes.http import shown_endpoint
 from checker.probes.mcp.options import Call, McpOptions
 from checker.probes.mcp.shown import shown_command
 from checker.probes.oauth.options import OAuth
@@ -158,6 +160,24 @@ def test_what_is_secret_in_options_is_found_with_its_parts(options: Any, parts: 
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/hooks/x/Zq9xK2mPw1bb/mcp?k=1", "https://h/hooks/x/***/mcp?k=***"),
+        (
+            "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX",
+            "https://hooks.slack.com/services/***/***/***",
+        ),
+        ("https://h/hooks/x/${TOKEN}", "https://h/hooks/x/${TOKEN}"),
+        ("https://h/v1beta1/actuator/health-check/readiness", "https://h/v1beta1/actuator/health-check/readiness"),
+    ],
+)
+def test_address_is_shown_and_remembered_without_what_is_random_in_its_path(url: str, shown: str) -> None:
+    assert shown_endpoint(url) == shown
+    assert endpoint_key(url).startswith("sha256:") == ("***" in shown)
+    assert set(declared_secrets(RestOptions(url=url))) >= {one for one in url.split("/") if f"/{one}" not in shown}
+
+
+@pytest.mark.parametrize(
     ("args", "shown"),
     [
         (("-v", "/srv/server.py", "stdio"), "stdio: python -v /srv/server.py stdio"),
@@ -166,6 +186,7 @@ def test_what_is_secret_in_options_is_found_with_its_parts(options: Any, parts: 
         (("--header", "Authorization: Bearer x9-y"), "stdio: python --header 'Authorization: ***'"),
         (("--config", '{"token": "x"}'), "stdio: python --config '***'"),
         (("q7Zw-91xX",), "stdio: python '***'"),
+        (("--api-key", "SEavLekdgTsK=[92"), "stdio: python --api-key '***'"),
         (("https://me:pw@h/mcp?key=1",), "stdio: python 'https://h/mcp?key=***'"),
     ],
 )

@@ -6,7 +6,6 @@ Annotated. One that says nothing counts as a secret, and a test refuses it.
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -21,6 +20,7 @@ from checker.secrets.parts import (
     found_in,
     maybe_secret,
     pair_secrets,
+    path_secrets,
     secrets_of,
     value_secrets,
 )
@@ -30,8 +30,6 @@ from checker.units import Holds, Secret
 
 _PAIRS = (("username", "password"), ("client_id", "client_secret"))
 """Options that are sent together, as ``user:password`` in base64; the latter encoded like a form (RFC 6749, 2.3.1)."""
-_MAY_HOLD = re.compile(r"[@?#]|//[^/]*/.*(?:[^/]{8}|\d)")
-"""What an address has that may have a secret in it; to take one apart takes longer."""
 _Read = Callable[[Any], Iterator[str]]
 
 
@@ -146,7 +144,7 @@ def _perhaps(value: Any) -> Iterator[str]:
 
 
 def _address(value: str) -> Iterator[str]:
-    if _MAY_HOLD.search(value):
+    if "@" in value or "?" in value or "#" in value or path_secrets(value):
         yield from address_secrets(value)
 
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -19,6 +20,10 @@ _NAMED = re.compile(r"\s*([\w.$-]{1,64})\s*[=:]\s*(.+?)\s*", re.DOTALL)
 _LONGEST_TAKEN_APART = 65_536
 _DEEPEST = 4
 _SHORTEST_IN_PATH = 8
+_LONG_IN_PATH = re.compile(
+    r"([^/]*+//(?:[^/?#@]*+@)?+((?:web)?hooks?[.-])?+[^/?#]*+)(?:/[^/?#]{0,7}(?![^/?#]))*+/[^/?#]{8}", re.IGNORECASE
+)
+"""An address up to its first long segment; its host, and whether that is one of hooks."""
 
 
 def secrets_of(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
@@ -141,11 +146,22 @@ def path_secrets(url: str) -> list[tuple[int, int]]:
 
     Of those as well the short are left out: ``v1beta1``.
     """
-    return [
-        (part.start, part.end)
-        for part in in_url(url)
+    found = _LONG_IN_PATH.match(url)  # most have none, and a fleet has many
+    if found is None:
+        return []
+    at = found.end(1)
+    return [(start + at, end + at) for start, end in _in_path(url[at:], found[2] is not None)]
+
+
+@lru_cache(maxsize=1024)
+def _in_path(path: str, is_hook: bool) -> tuple[tuple[int, int], ...]:
+    """The same for a path; the servers of a fleet often have the same one."""
+    host = "//hooks.test" if is_hook else "//test"
+    return tuple(
+        (part.start - len(host), part.end - len(host))
+        for part in in_url(host + path)
         if part.name == "path" and part.end - part.start >= _SHORTEST_IN_PATH
-    ]
+    )
 
 
 def argument_secrets(arguments: Sequence[str]) -> Iterator[str]:

@@ -23,7 +23,9 @@ def shown_command(program: str, args: tuple[str, ...]) -> str:
         name, value = split_argument(arg)
         if parts and not name and "://" not in arg:
             shown.append(_without(arg, parts))
-        elif name:
+        elif name and is_plain(
+            name.lstrip("-"), before.lstrip("-")
+        ):  # what follows --token is no name, whatever is in it
             shown.append(arg[: len(arg) - len(value)] + _shown(value, name.lstrip("-")))
         elif is_flag(arg):
             shown.append(arg)
