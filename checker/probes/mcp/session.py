@@ -21,7 +21,7 @@ _METHOD_UNKNOWN = -32601
 _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
 _LONGEST_END_S = 1.0
-"""How long the end of a session is waited for: a server that does not answer it has answered everything else."""
+"""For so long the end of a session is waited for before it is left to the background: all else was answered."""
 
 
 class Session:
@@ -139,7 +139,7 @@ class Session:
             raise ProbeFailure(Reason.MCP_SESSION_EXPIRED, f"{method}: HTTP 404, the session is gone")
         return answer
 
-    def _end(self, transport: Transport) -> None:
+    def _end(self, transport: Transport, patient: bool = False) -> None:
         """DELETE the session, if the server gave one: a DELETE without an id breaks one server for the next caller.
 
         What goes wrong here is no fault of what was checked, so it is not a failure; the counts tell it.
@@ -147,16 +147,20 @@ class Session:
         if self._id is None:
             return
         session_headers, session_id, self._id = self._headers(), self._id, None
+        most_s = self._options.timeout if patient else _LONGEST_END_S
         try:
-            with transport.timed("close"), transport.at_most(_LONGEST_END_S):
+            with transport.timed("close"), transport.at_most(most_s):
                 status = self._channel.delete(transport, session_headers)
-        except ProbeFailure:
+        except ProbeFailure as failure:
+            if failure.reason is Reason.MCP_NO_REPLY and not patient:
+                self._id = session_id
+                transport.in_background(lambda later: self._end(later, patient=True))
             return
         except (
             BaseException
         ):  # a deadline or a cancelled run before the DELETE was answered, perhaps before it was sent
             self._id = session_id
-            transport.in_background(self._end)
+            transport.in_background(lambda later: self._end(later, patient=True))
             raise
         if status < 300 or status in _CANNOT_BE_ENDED:
             self._seen.sessions_closed = (self._seen.sessions_closed or 0) + 1
@@ -165,7 +169,7 @@ class Session:
         """Wait for an initialize that is still under way, because its session would stay; then end it."""
         with suppress(ProbeFailure):  # the attempt has told it already
             opening.wait()
-        self._end(transport)
+        self._end(transport, patient=True)
 
     def _headers(self) -> dict[str, str]:
         headers = {"MCP-Protocol-Version": self._version} if self._version else {}
