@@ -159,8 +159,9 @@ class Session:
         except (
             BaseException
         ):  # a deadline or a cancelled run before the DELETE was answered, perhaps before it was sent
-            self._id = session_id
-            transport.in_background(lambda later: self._end(later, patient=True))
+            if not patient:  # what is ended in the background already would begin again and again
+                self._id = session_id
+                transport.in_background(lambda later: self._end(later, patient=True))
             raise
         if status < 300 or status in _CANNOT_BE_ENDED:
             self._seen.sessions_closed = (self._seen.sessions_closed or 0) + 1
