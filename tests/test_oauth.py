@@ -223,6 +223,21 @@ def test_short_lived_token_is_renewed_before_it_expires(
     assert len(issuer.forms) == 2
 
 
+def test_load_test_renews_the_token_of_a_kept_session(
+    tmp_path: Path, protected: Callable[[str], str], issuer: AuthorizationServer, status: Callable[..., Any]
+) -> None:
+    issuer.said_life_s = 1
+    oauth = {"client_id": CLIENT, "client_secret": SECRET, "issuer": issuer.issuer, "scopes": ["tools:read"]}
+    plan = tmp_path / "plan.yaml"
+    scenario = {"operation": "mcp_list", "rate": 5, "duration": "3s"}
+    servers = [{"name": "a", "mcp": {"url": protected("python-2"), "oauth": oauth}}]
+    plan.write_text(json.dumps({"servers": servers, "scenarios": {"s": scenario}}))
+    done = status("bench", "run", plan, "--no-calibrate", "--live", "off", "--format", "json")
+    measured = json.loads(done.stdout)["measured"]
+    assert (measured["ok"] > 0, "auth_rejected" in measured["reasons"]) == (True, False)
+    assert len(issuer.forms) > 1
+
+
 class Hostile:
     """An MCP server that asks for a token, and says at other paths what it is told to; keeps every request."""
 

@@ -42,6 +42,7 @@ class KeptSession:
 
     def open(self, transport: Transport) -> None:
         """Start the program if it is one, find the era out, and shake hands."""
+        self._begin()
         channel = self._channel = self._new_channel()
         self._session = None
         if isinstance(channel, Stdio):
@@ -58,6 +59,7 @@ class KeptSession:
         if self._session is None:
             self._result(transport, "ping", "server/discover", {})
             return
+        self._begin()
         with transport.timed("ping"):
             answer = self._session.ask(transport, "ping", {}, {})
             if answer.result is None and (answer.error is None or answer.error.code not in _PING_UNKNOWN):
@@ -88,9 +90,14 @@ class KeptSession:
     def end(self, transport: Transport) -> None:
         """End the session; a program ends with its transport."""
         self.is_open = False
+        self._begin()
         if self._session is not None:
             self._session.end(transport)
             self._session = None
+
+    def _begin(self) -> None:
+        if self._bearer is not None:
+            self._bearer.begin()
 
     def _new_channel(self) -> StreamableHttp | Stdio:
         if self._options.command is not None:
@@ -120,6 +127,7 @@ class KeptSession:
             return answer.result
 
     def _ask(self, transport: Transport, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        self._begin()
         if self._session is None:
             return sessionless.ask(transport, self._channel, method, params, headers)
         return self._session.ask(transport, method, params, headers)

@@ -23,7 +23,7 @@ _FOR_GOOD_MS = 253_402_300_799_000
 
 
 class Bearer:
-    """Gives the Authorization header; one for each attempt."""
+    """Gives the Authorization header; one for each attempt, or each session whose operations `begin`."""
 
     def __init__(self, oauth: OAuth, url: str, memory: Mapping[str, str]) -> None:
         self._oauth, self._url, self._stored = oauth, url, memory.get(AUTH_TOKEN)
@@ -39,6 +39,10 @@ class Bearer:
         if _pins(self._oauth):
             self._pinned = self._pinned or tokens.pinned(self._endpoint)
         return hashlib.sha256("\0".join((*self._parts, self._pinned or "")).encode()).hexdigest()
+
+    def begin(self) -> None:
+        """Another operation of the same session: the token may have expired since, and may be renewed again."""
+        self._token, self._fetched = None, False
 
     @property
     def may_renew(self) -> bool:
