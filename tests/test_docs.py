@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_example_in_the_readme_loads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", ["config_schema", "readme_views", "sql_questions"])
 def test_generated_file_is_fresh(script: str) -> None:
+    if script == "config_schema" and tuple(map(int, version("pydantic").split(".")[:2])) < (2, 13):
+        pytest.skip("older pydantic leaves descriptions out beside a reference; what it accepts is the same")
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / script), "--check"], capture_output=True, text=True, check=False
     )
