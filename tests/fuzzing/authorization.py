@@ -49,6 +49,6 @@ def metadata(data: bytes) -> None:
             assert options or pinned, "nobody is trusted because a server names it"
             assert source.issuer is not None
             assert source.issuer.rstrip("/") == _ISSUER
-            assert source.token_url.startswith("https://")
+            assert origin(source.token_url)[0] == "https"
             assert source.resource.startswith("https://server.example.net/")
         assert {origin(url) for url in says.asked} <= {origin(_ISSUER), origin(_SERVER)}
