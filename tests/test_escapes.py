@@ -104,7 +104,7 @@ def test_nothing_is_left_when_the_checker_is_killed(victim: str, tmp_path: Path)
             worker.kill()
         if victim == "both":
             process.wait(30)
-        until(lambda: before.isdisjoint(marked(mark)), within_s=10)
+        until(lambda: before.isdisjoint(marked(mark)), within_s=30)
     finally:
         process.kill()
         process.wait()
