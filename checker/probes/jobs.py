@@ -151,5 +151,7 @@ def _cut(value: Any) -> Any:
     if not isinstance(value, dict | list) or _small(value) is not None:
         return value
     if isinstance(value, dict):  # an error with much data
-        return {name: one for name, one in list(value.items())[:10] if _small(one) is not None}
+        known = list(value.items())[:10]
+        cut = {name: one[:_KEPT_BYTES] for name, one in known if isinstance(one, str)}
+        return {name: one for name, one in known if _small(one) is not None} | cut
     return None

@@ -82,7 +82,10 @@ PROGRAMS: dict[str, tuple[Callable[[], None], str]] = {
         lambda: _speak("tools/list", lambda: _flood(_message(_REQUEST, 100))),
         _ENDLESS,
     ),
-    "standard error without end": (lambda: _flood(b"y" * 65536, to=2), "deadline first_byte_timeout mcp_no_reply"),
+    "standard error without end": (
+        lambda: _flood(b"y" * 65536, to=2),
+        "body_too_large deadline first_byte_timeout mcp_no_reply",
+    ),
     "exits at once": (lambda: sys.exit(3), "process_exited"),
     "is killed while it is asked": (lambda: _speak("tools/list", lambda: os.kill(os.getpid(), 9)), "process_exited"),
     "closes its standard output": (_closed, "process_exited"),
