@@ -25,7 +25,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from checker.orphans import adopt_orphans, children_of, die_with, kill, kill_descendants, kill_group
+from checker.orphans import (
+    adopt_orphans,
+    children_of,
+    die_with,
+    kill,
+    kill_descendants,
+    kill_group,
+    wake_without_parent,
+)
 
 TERMINATE = b"T"
 """SIGTERM for the program's process group."""
@@ -44,6 +52,7 @@ _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SI
 def main() -> None:
     """Start programs until the worker is gone, then see that nothing is left."""
     adopt_orphans()
+    wake_without_parent()
     woken = _wake_on_signals()
     requests = socket.socket(fileno=os.dup(0))
     supervisors: set[int] = set()
@@ -127,6 +136,7 @@ def _supervise(request: dict[str, Any], control: socket.socket, streams: list[in
     adopt_orphans()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
+    wake_without_parent()
     woken = _wake_on_signals()
     try:
         started = subprocess.Popen(  # noqa: S603 # the config names it: that is what a stdio server is

@@ -20,6 +20,12 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def wake_without_parent() -> None:
+    """Be sent SIGCONT when the parent ends, so that who was stopped can see to what that leaves (PR_SET_PDEATHSIG)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+
+
 def die_with(parent: int) -> Callable[[], None] | None:
     """What a new process calls to be killed when ``parent`` is gone (prctl(2), PR_SET_PDEATHSIG); None without it."""
     try:

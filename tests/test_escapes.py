@@ -20,7 +20,7 @@ from conftest import ROOT, check_all
 
 SCRIPT = ROOT / "tests" / "data" / "stdio" / "escapes.py"
 WAYS = ("daemon", "bare", "deaf", "storm", "comet", "bomb", "subreaper", "in_supervisors_group")
-REBELS = ("kills_supervisor", "stops_supervisor", "kills_keeper", "orphan_of_ended")
+REBELS = ("kills_supervisor", "stops_supervisor", "stops_keeper", "kills_keeper", "orphan_of_ended")
 """These end what watches over them, or themselves: no answer is owed to them."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what leaves its process group is left")
@@ -69,7 +69,7 @@ def test_all_of_them_side_by_side_do_not_harm_the_others() -> None:
     mark = f"escape-{uuid.uuid4().hex}"
     ways = [*WAYS, *REBELS]
     speaks = McpOptions(command=sys.executable, args=(str(SCRIPT.with_name("speaks.py")),), timeout=30.0)
-    proper = [Server(name=f"proper{number}", probes={"mcp": speaks}) for number in range(12)]
+    proper = [Server(name=f"proper{number}", probes={"mcp": speaks}) for number in range(13)]
     rebels = [escape(way, mark) for way in ways]
     checks = check_all([server for pair in zip(proper, rebels, strict=True) for server in pair])
     assert {checks[server.name].status for server in proper} == {"HEALTHY"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +22,18 @@ from gevent.lock import BoundedSemaphore
 from checker.keeper import HEAD, KILL, TERMINATE
 from checker.orphans import children_of, kill, kill_descendants
 
+_LOOK_S = 0.5
+"""After so long it is seen to that a keeper or a supervisor that a program has stopped goes on."""
 _GONE_S = 3.0
 """How long a supervisor may take to kill everything, before it is done without it."""
 
 
 class StartFailed(Exception):
     """The program could not be started; the text is the system's."""
+
+
+class _KeeperLost(StartFailed):
+    """Nothing was said of the program: whoever was to start it has ended."""
 
 
 class Keeper:
@@ -43,6 +51,12 @@ class Keeper:
     ) -> Supervised:
         """Start a program with these standard streams; raises StartFailed."""
         body = json.dumps({"arguments": list(arguments), "cwd": cwd, "env": dict(env)}).encode()
+        try:
+            return self._start(body, streams)
+        except _KeeperLost:  # the program of another server has ended it meanwhile
+            return self._start(body, streams)
+
+    def _start(self, body: bytes, streams: Sequence[int]) -> Supervised:
         with self._asking:
             try:
                 control = self._ask(body, streams)
@@ -56,6 +70,11 @@ class Keeper:
             supervised.end()
             raise
         return supervised
+
+    def wake(self) -> None:
+        """Let it go on, should a program have stopped it (SIGSTOP): others wait for their start."""
+        if self._process is not None:
+            kill(self._process.pid, signal.SIGCONT)
 
     def forget(self, supervised: Supervised) -> None:
         """Take note that a program's tree is gone; what came to this worker because the keeper is gone is killed."""
@@ -71,6 +90,7 @@ class Keeper:
         with gevent.Timeout(within_s, False):  # type: ignore[arg-type] # False means: end the block, raise nothing
             for supervised in live:
                 supervised.gone.wait()
+        self.wake()
         self._end()
         self._kill_strays()
 
@@ -140,9 +160,12 @@ class Supervised:
 
     def wait_for_start(self) -> None:
         """Return when the program runs; raises StartFailed."""
-        self._told.wait()
+        while not self._told.wait(_LOOK_S):
+            self._keeper.wake()
         if not self.pid:
-            raise StartFailed(self._error or "the process that was to watch over it has ended")
+            if self._error is None:
+                raise _KeeperLost("the process that was to watch over it has ended")
+            raise StartFailed(self._error)
 
     def say(self, what: bytes) -> None:
         """Tell the supervisor something."""
@@ -157,7 +180,11 @@ class Supervised:
         """Kill the program and everything that it has started, and return when it is gone."""
         self.say(KILL)
         try:
-            if not self.gone.wait(_GONE_S) and self.supervisor:  # stopped by its own program, perhaps
+            until = time.monotonic() + _GONE_S
+            while not self.gone.wait(_LOOK_S) and time.monotonic() < until:
+                self._keeper.wake()
+                self._wake()
+            if not self.gone.is_set() and self.supervisor:  # whatever its own program does to it
                 for _ in range(3):
                     kill_descendants(self.supervisor)
                 kill(self.supervisor)
@@ -166,6 +193,10 @@ class Supervised:
             self._keeper.forget(self)
             self._reader.kill()
             self._control.close()
+
+    def _wake(self) -> None:
+        if self.supervisor:
+            kill(self.supervisor, signal.SIGCONT)
 
     def _read(self) -> None:
         pending = b""

@@ -102,6 +102,14 @@ def stops_supervisor() -> None:
         os.execve(SLEEP[0], SLEEP, {})
 
 
+def stops_keeper() -> None:
+    supervisor = os.getppid()
+    os.kill(of_parent(supervisor), signal.SIGSTOP)
+    if detached():
+        os.kill(supervisor, signal.SIGSTOP)
+        os.execve(SLEEP[0], SLEEP, {})
+
+
 def kills_keeper() -> None:
     supervisor = os.getppid()
     keeper = of_parent(supervisor)
