@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from checker.model import Server
+from checker.probes.libraries import libraries
 from checker.sharding import Shard
 
 
@@ -21,6 +22,8 @@ class Shards:
         self._closed, self._aborted = threading.Event(), threading.Event()
         self._gate = threading.Event()
         self._gate.set()
+        self.libraries = libraries(server for shard in self._waiting for server in shard.servers)
+        """What every worker is to load before it begins a check (`checker.probes.libraries`)."""
         self.given_up: str | None = None
         """Why workers are to give up what they have not begun; None while they are not."""
 

@@ -104,8 +104,8 @@ class Driver:
             child.end(within_s=0)
             begun.close()
             raise
-        limits = to_plain(self._options.limits)
-        child.send({"op": "limits", "limits": limits, "begun": begun.descriptor})
+        limits, needed = to_plain(self._options.limits), self._shards.libraries
+        child.send({"op": "limits", "limits": limits, "libraries": needed, "begun": begun.descriptor})
         log.info("worker %d started", child.pid)
         self._child, self._begun = child, begun
         self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""

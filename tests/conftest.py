@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from checker.limits import Limits
@@ -63,6 +64,17 @@ def check_all(servers: Sequence[Server], concurrency: int = 100, **options: Any)
     results = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in results) == sorted(server.name for server in servers)
     return {check.server: check for check in results}
+
+
+def workers_of(pid: int | None = None) -> list[psutil.Process]:
+    """Worker processes below that one, by default below this: those that run, without what has ended meanwhile."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if "checker.worker" in child.cmdline():
+                    found.append(child)
+    return found
 
 
 @pytest.fixture

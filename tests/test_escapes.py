@@ -10,13 +10,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions
-from conftest import ROOT, check_all
+from conftest import ROOT, check_all, workers_of
 
 SCRIPT = ROOT / "tests" / "data" / "stdio" / "escapes.py"
 WAYS = ("daemon", "bare", "deaf", "storm", "comet", "bomb", "subreaper", "in_supervisors_group")
@@ -81,13 +80,12 @@ def test_nothing_is_left_when_the_checker_is_killed(victim: str, tmp_path: Path)
     mark = f"escape-{uuid.uuid4().hex}"
     hang = str(SCRIPT.with_name("forks.py"))
     servers = [
-        {"name": way, "mcp": {"command": sys.executable, "args": [str(SCRIPT), way, mark], "calls": [{"tool": "wait"}]}}
+        {"name": way, "mcp": {"command": sys.executable, "args": [str(SCRIPT), way, mark, "silent"]}}
         for way in ("bare", "deaf", "storm", "subreaper")
     ]
     servers.append({"name": "hangs", "mcp": {"command": sys.executable, "args": [hang, "silent", mark]}})
     for server in servers:
-        server["mcp"]["timeout"] = "60s"  # type: ignore[index] # it is a mapping
-        server["mcp"]["shutdown_timeout"] = "30s"  # type: ignore[index] # so that they are there when it happens
+        server["mcp"]["timeout"] = "100s"  # type: ignore[index] # it is a mapping; they are there when it happens
     config = tmp_path / "fleet.yaml"
     config.write_text(yaml.safe_dump({"run": {"workers": 1}, "servers": servers}))
     environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "h.db")}
@@ -97,7 +95,7 @@ def test_nothing_is_left_when_the_checker_is_killed(victim: str, tmp_path: Path)
     try:
         until(lambda: len(marked(mark)) > 100)
         before = set(marked(mark))
-        (worker,) = (one for one in psutil.Process(process.pid).children() if "checker.worker" in one.cmdline())
+        (worker,) = workers_of(process.pid)
         if victim != "worker":
             process.kill()
         if victim != "parent":

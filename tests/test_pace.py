@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import psutil
 import pytest
 import yaml
 from hypothesis import given
@@ -21,6 +20,7 @@ from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
 from checker.worker.concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency
 from checker.worker.lag import LagMeter
+from conftest import workers_of
 from fleets import Checked, Fleet, checked, rest_fleet
 from servers import RestServer, Scripted
 
@@ -201,7 +201,7 @@ def test_results_of_a_worker_that_stood_still_are_suspect() -> None:
         thread.start()
         while len(server.requests) < 20 and thread.is_alive():
             time.sleep(0.01)
-        (worker,) = (one for one in psutil.Process().children() if "checker.worker" in one.cmdline())
+        (worker,) = workers_of()
         worker.send_signal(signal.SIGSTOP)
         time.sleep(0.9)  # how long it stands still
         worker.send_signal(signal.SIGCONT)

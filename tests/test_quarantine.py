@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -24,7 +23,7 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
-from conftest import ROOT
+from conftest import ROOT, workers_of
 from poison import PoisonServer
 
 KILL, SEGFAULT, STOP = signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP
@@ -43,7 +42,7 @@ HOW = {
 def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "data" / "worker_traps"))
     yield
-    assert not [one for one in psutil.Process().children(recursive=True) if "checker.worker" in " ".join(one.cmdline())]
+    assert not workers_of()
 
 
 def fleet(server: PoisonServer, poison: dict[int, int], count: int) -> list[Server]:

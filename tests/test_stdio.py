@@ -20,7 +20,7 @@ from checker.probes.mcp.options import Call, McpOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
 from checker.units import Secret
-from conftest import ROOT, check_all, missing
+from conftest import ROOT, check_all, missing, workers_of
 from real_servers import STDIO, NotInstalled, stdio_command
 
 SCRIPTS = ROOT / "tests" / "data" / "stdio"
@@ -159,14 +159,14 @@ def test_programs_are_gone_when_the_worker_is_killed(number: int, tmp_path: Path
     command = [sys.executable, "-m", "checker", "check", str(config), "--quiet"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
-        me = psutil.Process(process.pid)
         _until(lambda: len(left_over()) >= 2)
-        (worker,) = (child for child in me.children() if "checker.worker" in child.cmdline())
+        (worker,) = workers_of(process.pid)
         os.kill(worker.pid, number)
         process.send_signal(signal.SIGINT)
         process.wait(20)
     finally:
         process.kill()
+        process.wait()
     _until(lambda: left_over() == [])
 
 

@@ -24,17 +24,10 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
+from conftest import workers_of
 from servers import McpServer, RestServer, Scripted
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-        return [one for one in children if "checker.worker" in " ".join(one.cmdline())]
-    except psutil.Error:
-        return []
 
 
 def wait_for(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
@@ -61,7 +54,7 @@ class Run:
         self.thread.start()
 
     def worker(self) -> psutil.Process:
-        found: psutil.Process = wait_for(lambda: workers_of(os.getpid()))[-1]
+        found: psutil.Process = wait_for(lambda: workers_of())[-1]
         return found
 
     def names(self) -> Counter[str]:
@@ -82,7 +75,7 @@ def test_killed_worker_is_replaced_and_its_servers_are_checked_again(how: signal
     assert len(run.names()) == 200
     assert run.reasons() == {None: 200}
     assert any(check.tries == 2 for batch in run.batches for check in batch.checks)
-    assert not workers_of(os.getpid())
+    assert not workers_of()
 
 
 def test_silent_worker_is_replaced() -> None:

@@ -29,7 +29,6 @@ from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
 from checker.worker.judges import Judges
 from checker.worker.lag import LagMeter
-from checker.worker.preload import preload
 from checker.worker.turns import breathe
 
 log = logging.getLogger(__name__)
@@ -121,10 +120,8 @@ class Loop:
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Put tasks behind those that wait."""
-        tasks = tuple(tasks)
-        preload(tasks)
         if self._lag is not None and not self._at_work:
-            self._lag.start_over()  # nobody was held up by the loading
+            self._lag.start_over()  # nobody was held up by their being read
         self._tasks.extend(tasks)
         self._run_more()
 

@@ -23,6 +23,7 @@ from checker.begun import shared_with_parent
 from checker.limits import Limits
 from checker.plain import from_plain, to_plain
 from checker.plain_stream import log_to_stderr
+from checker.probes.libraries import load
 from checker.wire import PROTOCOL, frame, messages
 from checker.worker.checks import task
 from checker.worker.loop import Loop
@@ -81,6 +82,7 @@ def serve() -> int:
             if message["op"] == "run":
                 loop.add([task(plain) for plain in message["servers"]])
             elif message["op"] == "limits":
+                load(message["libraries"])
                 limits = from_plain(Limits, message["limits"])
                 log_to_stderr(limits.log_level)
                 loop.start(limits, shared_with_parent(message["begun"]))

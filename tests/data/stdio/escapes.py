@@ -1,4 +1,7 @@
-"""A proper server that first leaves something behind in the way that its first argument names; the second marks it."""
+"""A proper server that first leaves something behind in the way that its first argument names; the second marks it.
+
+With a third one, "silent", it then says nothing.
+"""
 
 import ctypes
 import os
@@ -136,6 +139,8 @@ def orphan_of_ended() -> None:
 
 if __name__ == "__main__":
     globals()[WAY]()
+    if sys.argv[3:] == ["silent"]:
+        time.sleep(600)
     from speaks import speak
 
     speak()
