@@ -27,7 +27,7 @@ HOMES = {
     "yaml": ("checker.settings",),
     "pydantic": ("checker.settings",),
     "pydantic_core": ("checker.units",),
-    "gevent": ("checker.worker", "checker.bench.worker"),
+    "gevent": ("checker.worker", "checker.bench.worker", "checker.patching"),
     "urllib3": ("checker.worker.transport", "checker.importers.judged"),
     "httptools": ("checker.worker.transport", "checker.bench.worker"),
     "sqlalchemy": ("storage",),
@@ -160,7 +160,8 @@ def test_nothing_imports_the_command_line_but_its_entry() -> None:
 
 
 def test_only_the_worker_entry_patches() -> None:
-    assert [module for module, file in MODULES.items() if "patch_all" in file.read_text()] == [
+    assert [module for module, file in MODULES.items() if "patch_all" in file.read_text()] == ["checker.patching"]
+    assert [module for module, file in MODULES.items() if "checker.patching" in imports(file)] == [
         "checker.bench.worker.__main__",
         "checker.worker.__main__",
     ]

@@ -2,17 +2,9 @@
 
 import sys
 
-LOADED_TOO_EARLY = 4
-"""Exit code: a module was imported before the patch, so its sockets would block every greenlet."""
+from checker.patching import patch
 
-for _name in ("ssl", "urllib3", "requests"):
-    if _name in sys.modules:
-        sys.stderr.write(f"checker.bench.worker: {_name} was imported before the worker could patch it\n")
-        sys.exit(LOADED_TOO_EARLY)
-
-from gevent import monkey  # noqa: E402 # the check above has to come first
-
-monkey.patch_all()
+patch("checker.bench.worker")
 
 from checker.bench.worker.serve import serve  # noqa: E402 # everything else has to come after the patch
 
