@@ -210,6 +210,9 @@ class Loop:
         self._starting -= 1
         try:
             while tasks and self._open and self._at_work <= concurrency.allowed:
+                breathe()  # a hundred that begin in one turn would hold up the others for tenths of a second
+                if not tasks:
+                    break
                 began = perf_counter()
                 task = tasks.popleft()
                 self._begun[task.number] = 1  # before anything else: this check may be what ends the worker
