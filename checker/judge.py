@@ -68,6 +68,8 @@ def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_
             detail = f"certificate expires in {days:.1f} days"
             complaints.append(Complaint(Status.DEGRADED, Reason.CERTIFICATE_EXPIRES_SOON, detail, "tls"))
     if not complaints:
+        if seen.remarks and options.remarks == "degraded":
+            return Verdict(Status.DEGRADED, Reason.REMARK, "; ".join(seen.remarks.values()))
         return _HEALTHY
     worst = min(complaints, key=lambda complaint: _SCORES[complaint.status] or 0.0)
     same = [complaint.detail for complaint in complaints if complaint.status == worst.status]

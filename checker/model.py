@@ -67,6 +67,44 @@ class Reason(StrEnum):
     RESOURCE_LIMIT = "resource_limit"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
+    REMARK = "remark"
+    """Nothing but remarks, where the configuration lets them count."""
+
+
+class RemarkName(StrEnum):
+    """What is odd about a server that does its work: a stable list, safe to group on, and never a worse status."""
+
+    STDOUT_LINES = "stdout_lines"
+    """A started program printed lines on standard output that are no messages."""
+    STREAM_EVENTS = "stream_events"
+    """An event stream carried events that are no messages."""
+    STATUS_CODE = "status_code"
+    """A proper reply came with an HTTP status that such replies do not have."""
+    MEDIA_TYPE = "media_type"
+    """A proper reply came with another media type than it is to have."""
+    NOTIFICATION_ANSWERED = "notification_answered"
+    """A notification was answered, refused, or not taken in time."""
+    REPLY_WITHOUT_ID = "reply_without_id"
+    """A reply or an error came that names no request."""
+    FIRST_REQUEST = "first_request"
+    """A first request that the server does not know was left without an answer, or broke the connection."""
+    LIST_UNKNOWN = "list_unknown"
+    """A list is announced, and asking for it is an unknown method."""
+    SESSION_END = "session_end"
+    """The end of the session was refused, or not answered in time."""
+    AUTH_METADATA = "auth_metadata"
+    """Metadata of the authorization was not where it is looked for first."""
+    RESULT_SHAPE = "result_shape"
+    """A result stretches the schema of the protocol in a way that every client takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something odd, beside the reason: it says what to look at, and whoever wants may let it count."""
+
+    name: RemarkName
+    detail: str
+    """A short sentence for a person; no secret is ever in it."""
 
 
 class Priority(StrEnum):
@@ -215,6 +253,8 @@ class ProbeResult:
     """Sessions whose DELETE was answered with success or with "cannot be ended by clients" (404, 405)."""
     stderr_tail: str | None = None
     """Last lines that a command wrote to its standard error, where the probe is not HEALTHY."""
+    remarks: tuple[Remark, ...] = ()
+    """What is odd about the last attempt, whatever its status."""
     mcp: McpFacts | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.availability_columns import BURNS, CHECKS, GROUPS, REPAIRS, SERVERS
+from reports.availability_columns import BURNS, CHECKS, GROUPS, REMARKS, REPAIRS, SERVERS
 from reports.burning import LENGTHS_MS, alert, burn_by_length
 from reports.repairs import by_server, most
 from reports.report import Level, Report, Section, Table
@@ -13,6 +13,7 @@ from reports.standing import Standing, combined, standings
 from reports.state_charts import state_charts
 from reports.stats.slo import MINUTE_MS
 from storage.past import Past
+from storage.remarks import newest_remarks
 from storage.rollups.outcomes import STATES
 from storage.rollups.read import Period
 
@@ -27,6 +28,11 @@ _BURN_TEXT = (
     "burn = unhealthy share of the known time in the window / (1 - objective): at 1 the budget lasts just as long as "
     "the objective is promised for. Page: 14.4 in 1 h and 5 min, or 6 in 6 h and 30 min; ticket: 1 in 3 d and 6 h; the "
     "short window needs 4 checks, 2 of them bad. The windows of 6 h and 3 d begin at a full hour."
+)
+
+_REMARK_TEXT = (
+    "What is odd about the newest check of each server, whatever its status. A remark never makes a status worse, "
+    "unless the configuration says remarks: degraded."
 )
 
 
@@ -62,6 +68,7 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
             Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),
             _burn_section(servers),
             Section("repairs", "Failures and repairs", Table(REPAIRS, _repairs(servers, overall))),
+            *_remarks_section(past),
         ),
         servers=len(past.servers),
         selection=selection,
@@ -149,6 +156,17 @@ def _burn_section(servers: Sequence[Standing]) -> Section:
     quiet = len(bound) - len(burning)
     rest = f" {_counted(quiet, 'other server')} with an objective burn nothing." if quiet else ""
     return Section("burn", "Error budgets that burn", Table(BURNS, rows), _BURN_TEXT + rest if bound else "")
+
+
+def _remarks_section(past: Past) -> list[Section]:
+    """What is odd about the newest check of each server; nothing where nothing is."""
+    names = {server.id: server.name for server in past.servers}
+    rows = [
+        [names[one.server_id], one.kind, str(one.remark.name), one.remark.detail, one.at_ms]
+        for one in newest_remarks(past.connection)
+        if one.server_id in names
+    ]
+    return [Section("remarks", "Remarks", Table(REMARKS, rows), _REMARK_TEXT)] if rows else []
 
 
 def _repairs(servers: Sequence[Standing], overall: Standing) -> list[list[object]]:

@@ -66,3 +66,10 @@ REPAIRS = (
     Column("mtbf_ms", "MTBF", Kind.DURATION, words="Mean time between failures: up time for each incident."),
     Column("longest_ms", "longest", Kind.DURATION, words="Longest incident that touches the period."),
 )
+REMARKS = (
+    _SERVER,
+    Column("kind", "kind"),
+    Column("remark", "remark"),
+    Column("detail", "detail", wide=True),
+    Column("checked_at", "checked", Kind.TIME),
+)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from checker.model import ProbeResult, Stages, Status
+from checker.model import ProbeResult, Remark, Stages, Status
 from storage.queries import CheckRow, ContractRow, RunRow
 
 _STAGES = tuple(stage.name for stage in fields(Stages))
@@ -65,6 +65,7 @@ def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
         "counts": counts(checks),
         "suspect": sum(check.suspect for check in checks),
         "maintenance": sum(check.maintenance for check in checks),
+        "remarks": sum(len(probe.remarks) for check in checks for probe in check.probes),
         "workers": run.workers,
         "concurrency": run.concurrency,
         "config_path": run.config_path,
@@ -91,6 +92,9 @@ def check_document(check: CheckRow) -> dict[str, Any]:
         "cached": check.cached_ms is not None,
         "suspect": check.suspect,
         "maintenance": check.maintenance,
+        "remarks": [
+            {"kind": probe.kind, **remark} for probe in check.probes for remark in remark_documents(probe.remarks)
+        ],
         "probes": [probe_document(probe) for probe in check.probes],
     }
 
@@ -111,6 +115,7 @@ def probe_document(probe: ProbeResult) -> dict[str, Any]:
         **{name: getattr(probe, name) for name in _PLAIN},
         "certificate_expires_at": iso(probe.certificate_expires_at_ms),
         "stages": stages,
+        "remarks": remark_documents(probe.remarks),
         "mcp": None,
     }
     if probe.mcp is not None:
@@ -119,6 +124,11 @@ def probe_document(probe: ProbeResult) -> dict[str, Any]:
             facts["capabilities"] = orjson.loads(probe.mcp.capabilities)
         document["mcp"] = facts
     return document
+
+
+def remark_documents(remarks: Sequence[Remark]) -> list[dict[str, str]]:
+    """Remarks, each with name and detail."""
+    return [{"name": str(one.name), "detail": one.detail} for one in remarks]
 
 
 def contract_document(row: ContractRow) -> dict[str, Any]:
@@ -149,6 +159,7 @@ CSV_COLUMNS = (
     "cached",
     "suspect",
     "maintenance",
+    "remarks",
 )
 
 
@@ -158,8 +169,9 @@ def csv_header(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def csv_row(check: CheckRow, kinds: Sequence[str]) -> tuple[Any, ...]:
-    """The check under `csv_header`; tags are joined by spaces."""
-    document = check_document(check) | {"tags": " ".join(check.tags)}
+    """The check under `csv_header`; tags and the names of remarks are joined by spaces."""
+    names = dict.fromkeys(remark.name for probe in check.probes for remark in probe.remarks)
+    document = check_document(check) | {"tags": " ".join(check.tags), "remarks": " ".join(names)}
     probes = {probe.kind: probe for probe in check.probes}
     row = [document[name] for name in CSV_COLUMNS]
     for kind in kinds:

@@ -132,6 +132,8 @@ def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
         found.append(f"{suspect} suspect")
     if maintenance := sum(check.maintenance for check in checks):
         found.append(f"{maintenance} under maintenance")
+    if remarks := sum(len(probe.remarks) for check in checks for probe in check.probes):
+        found.append(f"{remarks} remark{'' if remarks == 1 else 's'}")
     named = ", ".join(found) or "nothing checked"
     took = "" if run.finished_at_ms is None else f" in {(run.finished_at_ms - run.started_at_ms) / 1000:.1f} s"
     cached = sum(check.cached_ms is not None for check in checks)
@@ -176,6 +178,18 @@ def _probes(probes: Sequence[ProbeResult]) -> Text:
 
 
 def _why(check: CheckRow) -> Text:
+    """Reason and detail, and below them the remarks, a line each."""
+    text = _reason(check)
+    for probe in check.probes:
+        for remark in probe.remarks:
+            said = f"remark: {remark.name}  {remark.detail}"
+            text.append(
+                ("\n" if text else "") + (f"{probe.kind} " if len(check.probes) > 1 else "") + said, style="dim"
+            )
+    return text
+
+
+def _reason(check: CheckRow) -> Text:
     marks = "under maintenance, not counted  " if check.maintenance else ""
     if check.reason is None:
         return Text(marks + ("suspect, not counted: the worker was late" if check.suspect else ""), style="yellow")

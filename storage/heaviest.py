@@ -34,7 +34,7 @@ _OLD_VERSIONS = text(
         select max(n.version) from contract_versions n where n.server_id = v.server_id) - :newest
     order by v.server_id, v.version"""
 )
-_TEXTS = "length(coalesce(p.detail, '')) + length(coalesce(p.stderr_tail, ''))"
+_TEXTS = "length(coalesce(p.detail, '')) + length(coalesce(p.stderr_tail, '')) + length(coalesce(p.remarks, ''))"
 _FACTS = "length(coalesce(f.capabilities, '')) + length(coalesce(f.server_name, '')) + 300"
 _SAMPLED = text(
     f"""select sum({_TEXTS}), count(*) from (
@@ -56,9 +56,9 @@ _OLD_FACTS = text(
         select p.mcp_facts_id from probes p where p.server_id = :server and p.run_id <= {_BEFORE})"""  # noqa: S608
 )
 _STRIP = text(
-    f"""update probes set detail = null, stderr_tail = null, mcp_facts_id = null
+    f"""update probes set detail = null, stderr_tail = null, remarks = null, mcp_facts_id = null
     where server_id = :server and run_id <= {_BEFORE}
-    and (detail is not null or stderr_tail is not null or mcp_facts_id is not null)"""  # noqa: S608
+    and (detail is not null or stderr_tail is not null or remarks is not null or mcp_facts_id is not null)"""  # noqa: S608
 )
 _STRIP_CHECKS = text(
     f"update checks set detail = null where server_id = :server and detail is not null and run_id <= {_BEFORE}"  # noqa: S608

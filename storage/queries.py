@@ -17,6 +17,7 @@ from checker.measures import RunMeasures
 from checker.model import McpFacts, ProbeResult, Stages
 from storage.contracts import read_document
 from storage.measures import measures_of
+from storage.remarks import remarks_of
 from storage.rollups import marks
 from storage.schema import NEWEST, migrate
 from storage.sqlite import errors_of, reading_engine, writing_engine
@@ -37,7 +38,7 @@ from storage.tables import (
 _WAIT_S = 10.0
 _GRADES = ("breaking", "risky", "cosmetic")
 _STAGES = tuple(stage.name for stage in fields(Stages))
-_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp"))
+_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "remarks"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,4 +302,5 @@ def _probe(row: Row[Any]) -> ProbeResult:
         **{name: columns[name] for name in _PROBE_FIELDS},
         stages=Stages(**{name: columns[name] for name in _STAGES}),
         mcp=facts,
+        remarks=remarks_of(row.remarks),
     )

@@ -31,6 +31,18 @@ group by server, kind, reason
 order by times desc, server, kind
 """,
     ),
+    "remarks": Query(
+        description="What is odd about servers that may well be healthy, since when and how often?",
+        params={"days": 1},
+        sql="""
+select server, kind, remark, count(*) as times, min(started_at) as first_seen, max(started_at) as last_seen,
+       max(detail) as detail
+from remark_history
+where started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
+group by server, kind, remark
+order by server, kind, remark
+""",
+    ),
     "availability": Query(
         description="How available was each server? What is suspect or UNKNOWN says nothing about it and is left out.",
         sql="""

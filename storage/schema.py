@@ -178,7 +178,13 @@ def _sizes(connection: Connection) -> None:
     connection.exec_driver_sql("create index contract_versions_by_digest on contract_versions (digest)")
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes)
+def _remarks(connection: Connection) -> None:
+    """Version 7: remarks of probes."""
+    _drop_views(connection)
+    connection.exec_driver_sql("alter table probes add column remarks text")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes, _remarks)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)

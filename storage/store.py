@@ -25,6 +25,7 @@ from checker.unanswered import bare
 from storage import cache, retention
 from storage.breakers import Breakers
 from storage.contracts import Seen, Versions, keep_contracts
+from storage.remarks import remarks_text
 from storage.retention import Pruned
 from storage.rollups import marks
 from storage.rows import insert_new, insert_or_update
@@ -51,7 +52,9 @@ _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionErr
 """What a value raises that the database has no room for: text with lone surrogates, numbers beyond 64 bits."""
 log = logging.getLogger(__name__)
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
-_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url"))
+_PROBE_FIELDS = tuple(
+    field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url", "remarks")
+)
 _NAMED_AT_ONCE = 500
 _STAGES = tuple(field.name for field in fields(Stages))
 _PROBE_COLUMNS = (*_PROBE_FIELDS, *_STAGES)
@@ -334,6 +337,7 @@ class Store:
         row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
         row |= {name: storable(text, most) for name, most in _SAID.items() if (text := row[name]) is not None}
+        row["remarks"] = remarks_text(probe.remarks) if probe.remarks else None
         row["url_id"] = None if probe.url is None else self._url_ids[probe.url]
         row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
         return row

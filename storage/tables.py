@@ -135,9 +135,11 @@ probes = Table(
     Column("sessions_closed", Integer),
     Column("stderr_tail", Text),
     Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
+    Column("remarks", Text),
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
     sqlite_with_rowid=False,
 )
+"""``remarks`` is a JSON list of objects with name and detail; null where there are none."""
 
 contracts = Table(
     "contracts",

@@ -44,6 +44,12 @@ _CHECK_COLUMNS = (
     ("tries", "c.tries", "times given to a worker: 2 after a worker was lost"),
     ("suspect", "c.suspect", "1 if its worker was too late to be trusted with time, else 0; not counted"),
     ("maintenance", "c.maintenance", "1 if the server was under maintenance, else 0; not counted"),
+    (
+        "remark_count",
+        "(select coalesce(sum(json_array_length(p.remarks)), 0) from probes p "
+        "where p.server_id = c.server_id and p.run_id = c.run_id)",
+        "remarks of its probes; remark_history has them",
+    ),
 )
 
 _PROBE_COLUMNS = (
@@ -74,6 +80,7 @@ _PROBE_COLUMNS = (
     ("sessions_opened", "p.sessions_opened", "MCP sessions the server opened for the last attempt"),
     ("sessions_closed", "p.sessions_closed", "of these, ended with DELETE before the result was made"),
     ("stderr_tail", "p.stderr_tail", "last lines of a command's standard error; null when HEALTHY"),
+    ("remarks", "p.remarks", "what is odd about it, JSON list of objects with name and detail; null where nothing is"),
     ("transport", "f.transport", "streamable-http, sse or stdio"),
     ("era", "f.era", "session (2024-11-05 to 2025-11-25) or sessionless (2026-07-28)"),
     ("protocol_version", "f.protocol_version", "MCP protocol version agreed on"),
@@ -214,6 +221,21 @@ VIEWS = (
     ),
     View("probe_history", "one probe", _PROBE_COLUMNS, _PROBES),
     View("probe_errors", "one probe that is not HEALTHY", _PROBE_COLUMNS, f"{_PROBES} where p.status <> 'HEALTHY'"),
+    View(
+        "remark_history",
+        "one remark of a probe: something odd that is no reason",
+        (
+            ("server", "s.name", "name of the server"),
+            ("kind", "p.kind", "mcp or rest"),
+            ("remark", "json_extract(j.value, '$.name')", "the kind of remark, of a stable list"),
+            ("detail", "json_extract(j.value, '$.detail')", "the remark in a short sentence"),
+            ("status", "p.status", "status of the probe"),
+            ("started_at", _time("p.started_at_ms"), "start of the first attempt, ISO 8601 UTC"),
+            ("server_group", "s.group_name", "group of the server in its newest run"),
+            ("run_id", "p.run_id", "the run it belongs to"),
+        ),
+        "from probes p join servers s on s.id = p.server_id join json_each(p.remarks) j where p.remarks is not null",
+    ),
     View(
         "contract_history",
         "one version of what an MCP server offers",

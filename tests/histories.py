@@ -10,7 +10,7 @@ from bench_histories import played, threshold
 
 from builders import batch, check, facts, probe, run_info, server
 from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
-from checker.model import Batch, CheckResult, ContractSnapshot, Reason, RunState, Stages, Status
+from checker.model import Batch, CheckResult, ContractSnapshot, Reason, Remark, RemarkName, RunState, Stages, Status
 from storage.bench.recording import Recording
 from storage.store import open_store
 
@@ -28,8 +28,8 @@ def told_history(path: Path) -> None:
     ``search`` answers REST in as many milliseconds as it is the run's place among the eighty, and MCP in 100; two
     retries hid a refused connection; one of its checks is suspect. ``orders`` fails every other time, at last too.
     ``vault`` wants credentials, and its certificate ends in ten days. ``files`` offered one tool less from the
-    41st on, and was left with an open session once. ``old`` was checked in the first run only. The last run was
-    interrupted and took long.
+    41st on, was left with an open session once, and has a remark in its last two checks. ``old`` was checked in the
+    first run only. The last run was interrupted and took long.
 
     Two load tests ``nightly``: ``search`` takes 5 ms in the first and 10 in the second, where a tenth is refused.
     """
@@ -60,6 +60,7 @@ def _batch(place: int, at_ms: int, now_ms: int) -> Batch:
     few = place > RUNS // 2
     offered = facts(server_name="files", contract_digest=_AFTER if few else _BEFORE, tools_tokens=100, tool_count=1)
     left_open = {"sessions_opened": 1, "sessions_closed": 0 if place == 5 else 1}
+    odd = {"remarks": (Remark(name=RemarkName.STDOUT_LINES, detail="printed a banner"),) if place > RUNS - 2 else ()}
     wanted = {
         "status": Status.DEGRADED,
         "reason": Reason.AUTH_REQUIRED,
@@ -79,7 +80,7 @@ def _batch(place: int, at_ms: int, now_ms: int) -> Batch:
                 score=0.5,
                 probes=(_probe("rest", at_ms, **wanted),),
             ),
-            check("files", started_at_ms=at_ms, probes=(_probe("mcp", at_ms, mcp=offered, **left_open),)),
+            check("files", started_at_ms=at_ms, probes=(_probe("mcp", at_ms, mcp=offered, **left_open, **odd),)),
         ),
         contracts=(ContractSnapshot(digest=_BEFORE, document=_TOOLS), ContractSnapshot(digest=_AFTER, document=_FEWER)),
     )

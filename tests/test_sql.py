@@ -76,6 +76,7 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
         {"server": "vault", "reason": "auth_required", "times": RUNS},
         {"server": "orders", "reason": "http_status", "times": HALF},
     ],
+    "remarks": [{"server": "files", "kind": "mcp", "remark": "stdout_lines", "times": 2, "detail": "printed a banner"}],
     "availability": [
         {"server": "old", "available_percent": 0.0, "counted": 1},
         {"server": "orders", "available_percent": 50.0, "counted": RUNS},

@@ -27,6 +27,8 @@ from checker.model import (
     McpFacts,
     ProbeResult,
     Reason,
+    Remark,
+    RemarkName,
     RunInfo,
     RunState,
     Stages,
@@ -92,6 +94,14 @@ _optional_number = st.none() | st.integers(0, 2**40)
         duration_us=st.integers(0, 2**40),
         stages=st.builds(Stages, **{field.name: _optional_number for field in fields(Stages)}),
         reused=st.none() | st.booleans(),
+        remarks=st.lists(
+            st.builds(
+                Remark,
+                name=st.sampled_from(RemarkName),
+                detail=st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=10),
+            ),
+            max_size=2,
+        ).map(tuple),
         mcp=st.none() | st.builds(McpFacts, server_name=_optional_text, tool_count=_optional_number),
     )
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
-from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.heavy import LARGE_VALUES, values_in
 from checker.probes.json_text import values_outside_texts
 from checker.probes.options import Endpoint
@@ -262,6 +262,12 @@ class Observation:
     """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)
     """What is wrong with a server that did answer; the worst decides."""
+    remarks: dict[RemarkName, str] = field(default_factory=dict)
+    """What is odd about it, each with the first detail that was noted."""
+
+    def remark(self, name: RemarkName, detail: str) -> None:
+        """Note something odd; what was noted under the name before stays."""
+        self.remarks.setdefault(name, detail)
 
 
 @dataclass(frozen=True, slots=True)

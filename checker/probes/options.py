@@ -12,6 +12,7 @@ STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 """What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
 
 AuthVerdict = Literal["healthy", "degraded", "unhealthy"]
+RemarkVerdict = Literal["healthy", "degraded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,8 @@ class Endpoint:
     """Most JSON values taken from the server in one probe: over all messages, lists and pages."""
     auth_required: AuthVerdict = "degraded"
     """Status of an endpoint that answers 401 or 403 when no credentials are configured."""
+    remarks: RemarkVerdict = "healthy"
+    """Status of an endpoint that does its work and of which there is a remark."""
     degraded_above: Seconds | None = None
     """A probe that succeeds but takes longer than this is DEGRADED."""
     certificate_warning: Seconds | None = None

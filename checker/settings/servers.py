@@ -16,6 +16,9 @@ from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__dataclass_fields__ if name != "name")
+_OF_PROBES = "remarks"
+"""The key that is written once for all probes of a server, and kept by each of them."""
+_OF_SERVER = tuple(name for name in ServerEntry.__dataclass_fields__ if name != _OF_PROBES)
 _KNOWN = dict.fromkeys((*ServerEntry.__dataclass_fields__, *KINDS))
 _LONGEST_NAME = 200
 _server = constructor(Server)
@@ -48,6 +51,8 @@ class ServerReader:
         entry = validated(ServerEntry, {"name": "-", **inherited}, source)
         if entry is not None and _weights_are_valid(entry, source) and _windows_are_valid(entry, source):
             self._entry, self._unnamed = inherited, entry
+            if entry.remarks is not None:
+                of_every_probe = {_OF_PROBES: entry.remarks, **of_every_probe}
         for kind, probe in KINDS.items():
             block, below = given.get(kind) or {}, source.below(kind)
             if not isinstance(block, Mapping):
@@ -74,6 +79,8 @@ class ServerReader:
                 source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__dataclass_fields__ if key in given}
         entry = self._entry_of(own, source)
+        if entry is not None and _OF_PROBES in own:
+            given |= _with_own_remarks(given, entry.remarks)
         # a kind without a value is switched off, which is how an environment does it
         probes = {kind: self._probe(kind, given[kind], source) for kind in KINDS if given.get(kind) is not None}
         if not probes:
@@ -81,7 +88,7 @@ class ServerReader:
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
-        return _server(probes=probes, **{key: getattr(entry, key) for key in ServerEntry.__dataclass_fields__})
+        return _server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
 
     def _entry_of(self, own: Mapping[str, Any], source: Source) -> ServerEntry | None:
         if own.keys() == {"name"} and isinstance(own["name"], str):
@@ -114,6 +121,15 @@ class ServerReader:
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
                 )
         return options
+
+
+def _with_own_remarks(given: Mapping[str, Any], remarks: str | None) -> dict[str, Any]:
+    """The probes of an entry that says for all of them what remarks come to."""
+    return {
+        kind: {_OF_PROBES: remarks, **given[kind]}
+        for kind in KINDS
+        if remarks is not None and isinstance(given.get(kind), Mapping)
+    }
 
 
 def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[str, Any], source: Source) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from checker.limits import Caches, Keep, Pace, PoolLimits, ResourceCaps
 from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
-from checker.probes.options import STRICT
+from checker.probes.options import STRICT, RemarkVerdict
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
 from checker.units import Checked, Count, Objective, Seconds, Secret
@@ -50,6 +50,9 @@ class ServerEntry:
     """Probe kind -> weight in the score; 1 where it is not given."""
     combine: Combination = field(default_factory=Combination)
     """How the probes' statuses become the server's."""
+    remarks: RemarkVerdict | None = None
+    """Status of a probe that does its work and of which there is a remark: healthy, or degraded; what the probes say
+    of themselves goes before."""
 
 
 def _heartbeat_timeout(seconds: float) -> float:

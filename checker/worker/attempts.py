@@ -13,7 +13,7 @@ import gevent
 from checker import memory as remembered
 from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
-from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Status
+from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
 from checker.probes import KINDS
 from checker.probes.base import Address, Budget, Observation, ProbeFailure
 from checker.probes.text import excerpt
@@ -243,7 +243,12 @@ def _result(
         sessions_closed=seen.sessions_closed,
         stderr_tail=masking(stderr_tail) if stderr_tail else stderr_tail,
         mcp=_masked_facts(seen.mcp, masking),
+        remarks=_remarks(seen, masking) if seen.remarks else (),
     )
+
+
+def _remarks(seen: Observation, masking: Masking) -> tuple[Remark, ...]:
+    return tuple(Remark(name=name, detail=masking(detail)) for name, detail in seen.remarks.items())
 
 
 def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:

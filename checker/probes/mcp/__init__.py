@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checker.memory import command_key
-from checker.model import McpFacts, Reason, Status
+from checker.model import McpFacts, Reason, RemarkName, Status
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
 from checker.probes.http import http_address
 from checker.probes.mcp import contracts, eras
@@ -89,7 +89,7 @@ def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, me
     channel.open(transport)
     offer = eras.check(transport, channel, memory.get(ERA))
     if (stray := channel.stray) is not None:
-        seen.complaints.append(Complaint(Status.DEGRADED, stray.reason, stray.detail, "transfer"))
+        seen.remark(RemarkName.STDOUT_LINES, stray.detail)
     return offer
 
 

@@ -1,0 +1,55 @@
+"""Remarks of probes: as they are stored, and those of each server's newest check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection, text
+
+from checker.model import Remark, RemarkName
+from checker.plain_text import storable
+
+MOST_OF_A_DETAIL = 400
+_KNOWN = frozenset(map(str, RemarkName))
+_NEWEST = """select s.id, p.kind, p.started_at_ms, p.remarks from servers s cross join probes p on p.server_id = s.id
+    and p.run_id = (select max(n.run_id) from checks n where n.server_id = s.id and not n.suspect)
+    where p.remarks is not null order by s.name, p.position"""
+
+
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """A remark of a server's newest check."""
+
+    server_id: int
+    kind: str
+    """Of the probe."""
+    at_ms: int
+    remark: Remark
+
+
+def remarks_text(remarks: Sequence[Remark]) -> str:
+    """Remarks as they are stored: a JSON list of objects with name and detail."""
+    plain = [{"name": str(one.name), "detail": storable(one.detail, MOST_OF_A_DETAIL)} for one in remarks]
+    return orjson.dumps(plain).decode()
+
+
+def remarks_of(stored: str | None) -> tuple[Remark, ...]:
+    """Stored remarks; one whose name a newer version of this program has given is left out."""
+    if not stored:
+        return ()
+    return tuple(
+        Remark(name=RemarkName(one["name"]), detail=one["detail"])
+        for one in orjson.loads(stored)
+        if one["name"] in _KNOWN
+    )
+
+
+def newest_remarks(connection: Connection) -> list[Remarked]:
+    """The remarks of the newest check of every server, by its name: a step in the index for each, not all history."""
+    return [
+        Remarked(row.id, row.kind, row.started_at_ms, remark)
+        for row in connection.execute(text(_NEWEST))
+        for remark in remarks_of(row.remarks)
+    ]
