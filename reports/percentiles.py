@@ -73,15 +73,14 @@ def percentiles_of(sums: Sums) -> Percentiles:
     ratios = [q for _, q in QUANTILES]
     enough = sums.count[:, None] >= np.array([fewest_samples(q) for q in ratios])
     ends = np.stack([ranks_of_many(sums.count, q) for q in ratios], axis=1)
-    ends_ms = sums.at_ranks_us(ends.reshape(len(sums.count), -1)).reshape(ends.shape) / 1000
-    there = ends >= 1
+    low_us, high_us = sums.around_ranks_us(ends[:, :, 0], ends[:, :, 1])
     return Percentiles(
         count=sums.count.astype(np.float64),
         min_ms=sums.min_us / 1000,
         max_ms=sums.max_us / 1000,
         values_ms=np.where(enough, sums.quantiles_us(ratios) / 1000, np.nan),
-        low_ms=np.where(there[:, :, 0], ends_ms[:, :, 0], -np.inf),
-        high_ms=np.where(there[:, :, 1], ends_ms[:, :, 1], np.inf),
+        low_ms=np.where(ends[:, :, 0] >= 1, low_us / 1000, -np.inf),
+        high_ms=np.where(ends[:, :, 1] >= 1, high_us / 1000, np.inf),
     )
 
 

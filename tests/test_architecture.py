@@ -48,6 +48,7 @@ HOMES = {
     "markupsafe": ("reports",),
     "matplotlib": ("reports.charts",),
     "numpy": ("reports", "storage.rollups", "checker.bench"),
+    "scipy": ("reports.stats",),
 }
 """Package -> the modules that may import it: third-party ones, and what writes a form that must be written safely."""
 
@@ -183,7 +184,7 @@ def test_what_is_printed_goes_through_the_doors_that_keep_it_text() -> None:
 
 @pytest.mark.parametrize("module", ["checker", "checker.cli.root", "checker.child", "checker.wire", "checker.model"])
 def test_importing_loads_nothing_that_a_worker_must_patch(module: str) -> None:
-    heavy = ("ssl", "urllib3", "requests", "gevent", "sqlalchemy", "numpy", "matplotlib", "pydantic")
+    heavy = ("ssl", "urllib3", "requests", "gevent", "sqlalchemy", "numpy", "scipy", "matplotlib", "pydantic")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -193,7 +194,7 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
     code = "import runpy, sys; runpy.run_module('checker.worker', run_name='x'); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))
-    assert loaded.isdisjoint({"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy"})
+    assert loaded.isdisjoint({"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy", "scipy"})
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ MEASURES: dict[HistogramName, tuple[str, str]] = {
     "failed_response": ("failed", "From intended to the end, of what failed; a timeout counts as its limit."),
 }
 """Histogram -> what it is called, and what it is."""
+_WITHIN_RESPONSE = ("response", "service", "first_byte")
 
 
 def quantile_cell(summary: Summary, q: float, histogram: HistogramName = "response") -> Any:
@@ -81,15 +83,15 @@ def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
     n = samples(summary, histogram)
     if n == 0:
         return [0, *[None] * (2 * len(QUANTILES))]
-    ranks = np.array([[*ranks_of_many([n], q)[0]] for _, q in QUANTILES]).reshape(1, -1)
-    most = longest_ms(summary, histogram) or float("inf")
+    ranks = np.array([ranks_of_many([n], q)[0] for _, q in QUANTILES])
+    low, high = ranks[np.newaxis, :, 0], ranks[np.newaxis, :, 1]
+    low_us, high_us = (ends[0].tolist() for ends in summary.histograms[histogram].around_ranks(low, high))
+    # No answer takes longer than the longest response time, which is known exactly.
+    most = summary.max_us / 1000 if histogram in _WITHIN_RESPONSE and summary.max_us else math.inf
     found: list[Any] = [n]
-    for place, (rank, us) in enumerate(
-        zip(ranks[0].tolist(), summary.histograms[histogram].at_ranks(ranks)[0].tolist(), strict=True)
-    ):
-        is_low = place % 2 == 0
-        open_end = float("-inf") if is_low else float("inf")
-        found.append(min(us / 1000, most) if rank >= 1 else open_end)
+    for (first, last), least_us, most_us in zip(ranks.tolist(), low_us, high_us, strict=True):
+        found.append(min(least_us / 1000, most) if first >= 1 else -math.inf)
+        found.append(min(most_us / 1000, most) if last >= 1 else math.inf)
     return found
 
 

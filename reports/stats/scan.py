@@ -133,9 +133,18 @@ def _without_change(n: int, shortest: int, seed: int) -> Floats:
     return _permuted(_scores(np.arange(1.0, n + 1)), _stretches(n, shortest), seed)
 
 
+def fewest_draws(n: int, shortest: int) -> int:
+    """How many permutations stand behind the p-values of series of ``n`` values, which are no smaller than one of them."""
+    return _permutations(_stretches(_rung(n), shortest).weights.size) + 1
+
+
+def _permutations(stretches: int) -> int:
+    return min(_MOST_PERMUTATIONS, max(_FEWEST_PERMUTATIONS, _DRAWN // max(1, stretches)))
+
+
 def _permuted(standard: Floats, stretches: _Stretches, seed: int) -> Floats:
     size = stretches.weights.size
-    permutations = min(_MOST_PERMUTATIONS, max(_FEWEST_PERMUTATIONS, _DRAWN // size))
+    permutations = _permutations(size)
     random = np.random.default_rng(seed)
     drawn = np.empty(permutations)
     rows = max(1, _CHUNK // size)

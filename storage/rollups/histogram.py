@@ -115,12 +115,31 @@ class Cells:
 
         Shape (groups, ranks): a row of ranks for each histogram.
         """
-        sizes = self.counts(len(ranks))
+        there, bins = self._bins_at(ranks)
         found = np.full(ranks.shape, np.nan)
+        found[there] = _MIDDLE_US[bins]
+        return found
+
+    def around_ranks(self, low: Integers, high: Integers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Microseconds that enclose the samples from rank ``low`` to rank ``high``, both of shape (groups, ranks).
+
+        The lower edge of the one's bin and the upper edge of the other's: what is known of a sample is its bin, so an
+        interval that ended in the middles would leave out part of what it has to hold. NaN where there is no sample.
+        """
+        ends = []
+        for ranks, edges in ((low, _LOWER), (high, _LOWER * GROWTH)):
+            there, bins = self._bins_at(ranks)
+            found = np.full(ranks.shape, np.nan)
+            found[there] = edges[bins]
+            ends.append(found)
+        return ends[0], ends[1]
+
+    def _bins_at(self, ranks: Integers) -> tuple[npt.NDArray[np.bool_], Integers]:
+        """Which of the ranks there are, and the bins of these."""
+        sizes = self.counts(len(ranks))
         there = (ranks >= 1) & (ranks <= sizes[:, None])
         place = np.searchsorted(np.cumsum(self.count), (ranks + (np.cumsum(sizes) - sizes)[:, None])[there])
-        found[there] = _MIDDLE_US[self.bin[place]]
-        return found
+        return there, self.bin[place]
 
     def _packed(self, low: int, high: int) -> bytes:
         """One histogram, with more than a word for what does not fit in a byte."""

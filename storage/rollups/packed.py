@@ -35,9 +35,18 @@ class Sums:
         times = self.cells.count * middle_us(self.cells.bin)
         return np.bincount(self.cells.group, times, len(self.count)).astype(np.float64)
 
-    def at_ranks_us(self, ranks: Integers) -> npt.NDArray[np.float64]:
-        """The samples at these ranks (1 is the smallest), a row for each label; NaN for ranks that it has not."""
-        return np.clip(self.cells.at_ranks(ranks), self.min_us[:, None], self.max_us[:, None])
+    def around_ranks_us(
+        self, low: Integers, high: Integers
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """What encloses the samples from rank ``low`` to rank ``high`` (1 is the smallest), a row for each label.
+
+        Outer edges of their bins, within the exact minimum and maximum; NaN for ranks that a label has not.
+        """
+        ends = self.cells.around_ranks(low, high)
+        return (
+            np.clip(ends[0], self.min_us[:, None], self.max_us[:, None]),
+            np.clip(ends[1], self.min_us[:, None], self.max_us[:, None]),
+        )
 
     def quantiles_us(self, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
         """The samples at the nearest ranks, shape (labels, ratios); NaN where nothing was summed."""
