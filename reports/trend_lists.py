@@ -10,20 +10,13 @@ import numpy as np
 
 from reports.report import Chart, Column, Kind, Line, Mark, Section, Shape, Table
 from reports.stats import Floats
-from reports.stats.changes import strongest
-from reports.stats.compare import holm
 from reports.stats.robust import FAR_Z, SMALLEST_GROUP, outliers
-from reports.stats.screen import kendall_rows, slope_rows
 from reports.stats.slope import FEWEST_POINTS, Trend, trend
 from reports.trend_series import Metric, OfServer, Steady
+from reports.trend_tests import ALPHA, LEAST_AVAILABILITY_RATIO, LEAST_CHANGE_MS, LEAST_CHANGE_RATIO, Tested
 from storage.past import Past
 from storage.rollups.read import Period
 
-ALPHA = 0.05
-"""Of all series that are tested together (Holm)."""
-LEAST_CHANGE_RATIO = 0.10
-LEAST_CHANGE_MS = 1.0
-LEAST_AVAILABILITY_RATIO = 0.001
 FEWEST_CHECKS = 100
 FAR_FACTOR = 1.25
 """An outlier is at least that many times the median of its group, or of which the median is that many times."""
@@ -46,39 +39,23 @@ class Found:
     servers: Sequence[str]
 
 
-def slopes(period: Period, metrics: Sequence[Metric], top: int) -> Found:
+def slopes(period: Period, found: Tested, top: int) -> Found:
     """Series that rise or fall all along."""
-    span = len(period.slots) - 1
-    tested, significant = 0, []
-    p_values = [kendall_rows(metric.values_ms) for metric in metrics]
-    adjusted = _adjusted(p_values)
-    for metric, of_rows in zip(metrics, adjusted, strict=True):
-        tested += int(np.sum(~np.isnan(of_rows)))
-        rows = np.flatnonzero(of_rows < ALPHA)
-        level_ms = metric.typical_ms()[rows]
-        moved_ms = slope_rows(metric.values_ms[rows]) * span
-        large = np.abs(moved_ms) >= np.maximum(LEAST_CHANGE_RATIO * level_ms, LEAST_CHANGE_MS)
-        significant += [
-            (moved / level, metric, row, float(of_rows[row]))
-            for row, moved, level in zip(
-                rows[large].tolist(), moved_ms[large].tolist(), level_ms[large].tolist(), strict=True
-            )
-        ]
-    significant.sort(key=lambda one: (one[0] < 0, -abs(one[0])))
+    significant = [(one, of.metric) for of in found.metrics for one in of.slopes]
+    significant.sort(key=lambda one: (one[0].ratio < 0, -abs(one[0].ratio)))
     days = np.arange(len(period.slots)) * period.slot_ms / _DAY_MS
     table: list[list[Any]] = []
     charts: list[Chart] = []
-    for ratio, metric, row, p_value in significant[:top]:
-        one, of = trend(days, metric.values_ms[row]), metric.series[row]
+    for of_row, metric in significant[:top]:
+        one, of = trend(days, metric.even_ms[of_row.row]), metric.series[of_row.row]
         assert one is not None  # noqa: S101 # as many points as were tested
-        word = "slower" if ratio > 0 else "faster"
+        word = "slower" if of_row.ratio > 0 else "faster"
         slope = (one.slope, one.slope_low, one.slope_high)
-        table.append(
-            [of.server, of.kind, metric.name, word, one.y_middle, *slope, 7 * one.slope / one.y_middle, p_value, one.n]
-        )
+        week = 7 * one.slope / one.y_middle
+        table.append([of.server, of.kind, metric.name, word, one.y_middle, *slope, week, of_row.p_value, one.n])
         if len(charts) < MOST_CHARTS:
-            charts.append(_with_line(period, metric, row, one))
-    slower = sum(one[0] > 0 for one in significant)
+            charts.append(_with_line(period, metric, of_row.row, one))
+    slower = sum(one.ratio > 0 for one, _ in significant)
     columns = [
         *_SERVER,
         Column("direction", "Became"),
@@ -87,13 +64,14 @@ def slopes(period: Period, metrics: Sequence[Metric], top: int) -> Found:
         Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95 % interval."),
         Column("slope_high_ms_per_day", "to", Kind.NUMBER, "ms"),
         Column("slope_ratio_per_week", "A week", Kind.RATIO, words="Seven days' slope as a share of the level."),
-        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected by Holm for all series."),
+        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected for all tests (false discoveries)."),
         Column("slots", "Slots", Kind.COUNT),
     ]
     text = (
-        f"Rule: Mann-Kendall p below {ALPHA} (Holm over {tested:,} series of {FEWEST_POINTS} slots and more) and a "
-        f"line that moves by {LEAST_CHANGE_RATIO:.0%} and 1 ms over the period. {slower:,} rise and "
-        f"{len(significant) - slower:,} fall; the steepest rise first."
+        f"Rule: Mann-Kendall p of at most {ALPHA} (false discoveries over {found.family:,} tests, in series of "
+        f"{FEWEST_POINTS} slots and more), a line that moves by {LEAST_CHANGE_RATIO:.0%} and 1 ms over the period, and "
+        f"no levels that are nearer to the values. {slower:,} rise and {len(significant) - slower:,} fall; the "
+        "steepest rise first."
     )
     section = Section(
         "slopes",
@@ -102,34 +80,30 @@ def slopes(period: Period, metrics: Sequence[Metric], top: int) -> Found:
         _said(table, text, "No series rises or falls all along."),
         charts,
     )
-    return Found(section, [metric.series[row].server for ratio, metric, row, _ in significant if ratio > 0])
+    return Found(section, [metric.series[one.row].server for one, metric in significant if one.ratio > 0])
 
 
-def changes_of_level(period: Period, metrics: Sequence[Metric], top: int) -> Found:
-    """Series whose level changed from one slot to the next."""
-    family = sum(len(metric.tested) for metric in metrics)
-    found = []
-    lasting = []
-    for metric in metrics:
-        of_rows = strongest(metric.spread_ms(), ALPHA, LEAST_CHANGE_RATIO, family=family)
-        for row, changes in of_rows.items():
-            large = [one for one in changes if abs(one.after - one.before) >= LEAST_CHANGE_MS]
-            found += [(abs(np.log(one.ratio or 1.0)), metric, row, one) for one in large]
-            if large and large[-1].after > large[-1].before:
-                lasting.append((-(large[-1].ratio or 1.0), metric.series[row].server))
+def changes_of_level(period: Period, tests: Tested, top: int) -> Found:
+    """Series whose level changed from one slot to the next, once or several times."""
+    found = [
+        (abs(np.log(one.ratio or 1.0)), of.metric, row, one, bool(of.lasting(row)))
+        for of in tests.metrics
+        for row, changes in of.levels.items()
+        for one in changes
+    ]
     found.sort(key=lambda one: (one[3].after < one[3].before, -one[0]))
     table: list[list[Any]] = []
     charts: list[Chart] = []
     drawn = set()
-    for _, metric, row, one in found[:top]:
+    for _, metric, row, one, lasts in found[:top]:
         of, at_ms = metric.series[row], (period.slots.start + one.index) * period.slot_ms
         values = (at_ms, one.before, one.after, one.ratio, min(MOST_SURE_RATIO, 1 - one.p_value))
-        table.append([of.server, of.kind, metric.name, *values])
+        table.append([of.server, of.kind, metric.name, *values, "" if lasts else "came back"])
         if len(charts) < MOST_CHARTS and (of, metric.name) not in drawn:
             drawn.add((of, metric.name))
             marks = [
                 Mark((period.slots.start + other.index) * period.slot_ms, f"x {other.ratio or 0:.2f}")
-                for _, of_metric, of_row, other in found
+                for _, of_metric, of_row, other, _ in found
                 if of_metric is metric and of_row == row
             ]
             charts.append(_chart(period, metric, row, marks))
@@ -139,31 +113,31 @@ def changes_of_level(period: Period, metrics: Sequence[Metric], top: int) -> Fou
         Column("before_ms", "Before", Kind.DURATION),
         Column("after_ms", "After", Kind.DURATION),
         Column("ratio", "Ratio", Kind.NUMBER),
-        Column("confidence_ratio", "Confidence", Kind.RATIO, words="1 - p, corrected for all places and all series."),
+        Column("confidence_ratio", "Confidence", Kind.RATIO, words="1 - p of the series, corrected for all tests."),
+        Column("lasting", "Lasting", words="Came back: the last level of the series is its first one again."),
     ]
     text = (
-        "Rule: the strongest change of a series by a scan over normal scores, of which the slots before and after are "
-        f"told apart by Mann-Whitney (p below {ALPHA} corrected for all places and {family:,} series), by "
-        f"{LEAST_CHANGE_RATIO:.0%} and 1 ms and five slots or more on either side. {len(found):,} found; the largest "
-        "rise first."
+        f"Rule: a scan over normal scores with p of at most {ALPHA} (false discoveries over {tests.family:,} tests), "
+        f"levels that are {LEAST_CHANGE_RATIO:.0%} and 1 ms apart, of five slots and more, and no line that is nearer "
+        f"to the values. {len(found):,} found; the largest rise first."
     )
     section = Section(
         "changes", "Changes of level", Table(columns, table), _said(table, text, "No level changed."), charts
     )
-    return Found(section, [server for _, server in sorted(lasting)])
+    slower = [one for of in tests.metrics for one in of.slower()]
+    return Found(section, [server for _, server in sorted(slower, key=lambda one: (-one[0], one[1]))])
 
 
-def availability(period: Period, steady: Steady, top: int) -> Found:
+def availability(steady: Steady, tests: Tested, top: int) -> Found:
     """Servers that became more or less available."""
-    ratio = steady.available_ratio
-    (adjusted,) = _adjusted([kendall_rows(ratio)])
+    ratio, adjusted = steady.available_ratio, tests.availability_p
     middle = ratio.shape[1] // 2
     first, second = (
         _availability(steady.up_ms[:, part], steady.down_ms[:, part])
         for part in (slice(0, middle), slice(middle, None))
     )
     moved = second - first
-    rows = np.flatnonzero((adjusted < ALPHA) & (np.abs(moved) >= LEAST_AVAILABILITY_RATIO))
+    rows = np.flatnonzero((adjusted <= ALPHA) & (np.abs(moved) >= LEAST_AVAILABILITY_RATIO))
     order = rows[np.argsort(moved[rows], kind="stable")].tolist()
     table = [
         [
@@ -180,13 +154,12 @@ def availability(period: Period, steady: Steady, top: int) -> Found:
         Column("first_ratio", "First half", Kind.RATIO),
         Column("second_ratio", "Second half", Kind.RATIO),
         Column("difference_ratio", "Difference", Kind.RATIO),
-        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall over slots, corrected by Holm."),
+        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall over slots, corrected for all tests."),
         Column("slots", "Slots", Kind.COUNT),
     ]
-    tested = int(np.sum(~np.isnan(adjusted)))
     text = (
-        f"Rule: Mann-Kendall p below {ALPHA} over the slots' availability (Holm over {tested:,} servers)"
-        f" and halves that are {LEAST_AVAILABILITY_RATIO:.1%} apart. The deepest fall first."
+        f"Rule: Mann-Kendall p of at most {ALPHA} over the slots' availability (false discoveries over "
+        f"{tests.family:,} tests) and halves that are {LEAST_AVAILABILITY_RATIO:.1%} apart. The deepest fall first."
     )
     section = Section(
         "availability",
@@ -316,14 +289,6 @@ def drifted(metrics: Sequence[Metric], top: int) -> Section:
 def _said(table: Sequence[Any], rule: str, none: str) -> str:
     """The rule; before it, that it holds for nobody, where that is so."""
     return rule if table else f"{none} {rule}"
-
-
-def _adjusted(p_values: Sequence[Floats]) -> list[Floats]:
-    """Corrected by Holm over all that are no NaN."""
-    every = np.concatenate(list(p_values)) if p_values else np.zeros(0)
-    tested = ~np.isnan(every)
-    every[tested] = holm(every[tested])
-    return np.split(every, np.cumsum([len(one) for one in p_values])[:-1])
 
 
 def _availability(up_ms: Floats, down_ms: Floats) -> Floats:

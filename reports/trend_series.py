@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.percentiles import fewest_samples
+from reports.rhythms import earlier, rhythm_is_known, usual
 from reports.stats import Floats
 from reports.stats.slope import FEWEST_POINTS
 from reports.subjects import TOTAL
@@ -36,6 +37,15 @@ class Metric:
     series: Sequence[OfServer]
     values_ms: Floats
     """Shape (series, slots); NaN where a slot has too few answers for it."""
+    usual: Floats | None = None
+    """How many times its level each is usually at that hour of the day or week, as a logarithm; None for once."""
+    rhythm_known: npt.NDArray[np.bool_] | None = None
+    """Whether there are days enough to know that of each series; None for all."""
+
+    @property
+    def even_ms(self) -> Floats:
+        """The values without what they usually do at that hour of the day and of the week."""
+        return self.values_ms if self.usual is None else np.asarray(self.values_ms / np.exp(self.usual))
 
     @property
     def points(self) -> npt.NDArray[np.int64]:
@@ -49,13 +59,13 @@ class Metric:
         return [self.series[row] for row in np.flatnonzero(self.points >= FEWEST_POINTS).tolist()]
 
     def spread_ms(self, seed: int = 0) -> Floats:
-        """The values, each by chance somewhere in the bin of the histogram that it was read from.
+        """The even values, each by chance somewhere in the bin of the histogram that it was read from.
 
         A value stands for its bin, 2 % wide, so that many are equal; tests by ranks take equal values for more alike
         than they are.
         """
         random = np.random.default_rng(seed)
-        return np.asarray(self.values_ms * GROWTH ** (random.random(self.values_ms.shape) - 0.5), dtype=np.float64)
+        return np.asarray(self.even_ms * GROWTH ** (random.random(self.values_ms.shape) - 0.5), dtype=np.float64)
 
     def typical_ms(self) -> Floats:
         """The median of each series over its slots; NaN where it has none."""
@@ -84,17 +94,23 @@ class Steady:
 
 
 def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[Metric]:
-    """The median and the p95 of every slot."""
-    found = past.rollups.percentiles(period, kinds, (TOTAL,))
+    """The median and the p95 of every slot, and what they usually do at that hour, from the weeks before too."""
+    longer = earlier(period, len(past.servers) * len(kinds))
+    found = past.rollups.percentiles(longer, kinds, (TOTAL,))
     servers = {one.id: one for one in past.servers}
     series = [OfServer(servers[one.server_id].name, servers[one.server_id].group, one.kind) for one in found.series]
     asked = [row for row, one in enumerate(series) if one.kind in kinds]  # raw rows are of all kinds
     buckets = found.buckets
+    now = slice(period.slots.start - longer.slots.start, None)
+    counts = buckets.table_us(buckets.count, len(series), longer.slots)[asked]
+    there = np.flatnonzero((~np.isnan(counts[:, now])).any(axis=1))  # others have answers before the period only
+    known = rhythm_is_known(counts[there], period.slot_ms)
     metrics = []
     for name, column in (("p50", buckets.p50_us), ("p95", buckets.p95_us)):
         enough = np.where(buckets.count >= fewest_samples(METRICS[name]), column / 1000, np.nan)
-        table = buckets.table_us(enough, len(series), period.slots)
-        metrics.append(Metric(name, [series[row] for row in asked], table[asked]))
+        table = buckets.table_us(enough, len(series), longer.slots)[asked][there]
+        of_rows = [series[asked[row]] for row in there.tolist()]
+        metrics.append(Metric(name, of_rows, table[:, now], usual(table, longer)[:, now], known))
     return metrics
 
 

@@ -194,7 +194,9 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
     code = "import runpy, sys; runpy.run_module('checker.worker', run_name='x'); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))
-    assert loaded.isdisjoint({"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy", "scipy"})
+    assert loaded.isdisjoint(
+        {"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy", "scipy"}
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)

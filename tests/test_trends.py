@@ -13,6 +13,7 @@ from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, 
 from reports import trend_lists as lists
 from reports.report import Level, Report
 from reports.trend_series import Metric, OfServer, Steady
+from reports.trend_tests import examine
 from reports.trends import build
 from storage.rollups.read import Period
 
@@ -119,12 +120,13 @@ def noise(rows: int, seed: int) -> Any:
 def test_a_fleet_in_which_nothing_happens_is_quiet(seed: int) -> None:
     """300 servers and 90 days of noise alone: a single alarm in twenty such fleets is what the correction allows."""
     quiet = [metric(noise(300, seed))]
-    assert lists.slopes(PERIOD, quiet, 20).servers == []
-    assert lists.changes_of_level(PERIOD, quiet, 20).servers == []
     up = np.full((300, DAYS), 86_400_000.0)
     down = np.random.default_rng(seed).exponential(60_000, (300, DAYS))
     steady = Steady([f"s{row}" for row in range(300)], up - down, down, up, up)
-    assert lists.availability(PERIOD, steady, 20).servers == []
+    tests = examine(PERIOD, quiet, steady)
+    assert lists.slopes(PERIOD, tests, 20).servers == []
+    assert lists.changes_of_level(PERIOD, tests, 20).servers == []
+    assert lists.availability(steady, tests, 20).servers == []
 
 
 def test_three_of_three_hundred_are_found_among_noise() -> None:
@@ -132,17 +134,15 @@ def test_three_of_three_hundred_are_found_among_noise() -> None:
     values[7, 60:] *= 1.5
     values[42] *= np.linspace(1, 1.6, DAYS)
     values[200, 83:] *= 2
-    found = {
-        *lists.slopes(PERIOD, [metric(values)], 20).servers,
-        *lists.changes_of_level(PERIOD, [metric(values)], 20).servers,
-    }
+    tests = examine(PERIOD, [metric(values)])
+    found = {*lists.slopes(PERIOD, tests, 20).servers, *lists.changes_of_level(PERIOD, tests, 20).servers}
     assert found == {"s7", "s42", "s200"}
 
 
 def test_a_level_that_came_back_is_no_server_that_became_slower() -> None:
     values = noise(50, 5)
     values[7, 30:50] *= 2
-    changes = lists.changes_of_level(PERIOD, [metric(values)], 20)
+    changes = lists.changes_of_level(PERIOD, examine(PERIOD, [metric(values)]), 20)
     assert [row[3] for row in changes.section.table.rows] == [  # type: ignore[union-attr] # it has one
         PERIOD.since_ms + day * 86_400_000 for day in (30, 50)
     ]
@@ -154,7 +154,7 @@ def test_falling_availability_is_told_with_both_halves() -> None:
     down = np.random.default_rng(1).exponential(60_000, (20, DAYS))
     down[4] += np.linspace(0, 4_000_000, DAYS)
     steady = Steady([f"s{row}" for row in range(20)], up - down, down, up, up)
-    fallen = lists.availability(PERIOD, steady, 20)
+    fallen = lists.availability(steady, examine(PERIOD, [], steady), 20)
     assert fallen.servers == ["s4"]
     (row,) = fallen.section.table.rows  # type: ignore[union-attr] # it has one
     assert row[:2] == ["s4", "fell"]

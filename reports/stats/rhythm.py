@@ -24,8 +24,8 @@ def rhythm(logs: Floats, phases: Integers, cycle: int) -> Floats:
     """How much each value is usually above the level at its phase, for rows of logarithms; 0 where no rhythm is seen.
 
     ``phases`` (0 to ``cycle`` - 1) has one for each column; columns follow each other without a gap, NaN are gaps. A
-    row has a rhythm if the means of its phases differ by more than their noise, which the same test without a rhythm
-    would say once in a thousand times.
+    row has a rhythm if the means of its phases differ clearly more than their noise does; others are left alone, since
+    what is taken out of them would be noise and come back as noise.
     """
     found = np.zeros(logs.shape)
     columns = logs.shape[1]
@@ -71,9 +71,7 @@ def _levels(logs: Floats, cycle: int) -> Floats:
     if cycle % 2:
         total, many = (windows(table, cycle, 0) for table in (sums, counts))
     else:
-        total, many = (
-            (windows(table, cycle, 0) + windows(table, cycle, 1)) / 2 for table in (sums, counts)
-        )
+        total, many = ((windows(table, cycle, 0) + windows(table, cycle, 1)) / 2 for table in (sums, counts))
     with np.errstate(divide="ignore", invalid="ignore"):
         found[:, inner] = np.where(many >= _LEAST_KNOWN * cycle, total / many, np.nan)
     return found

@@ -134,7 +134,7 @@ def _without_change(n: int, shortest: int, seed: int) -> Floats:
 
 
 def fewest_draws(n: int, shortest: int) -> int:
-    """How many permutations stand behind the p-values of series of ``n`` values, which are no smaller than one of them."""
+    """How many permutations stand behind the p-values of series of ``n`` values: none is smaller than 1 of them."""
     return _permutations(_stretches(_rung(n), shortest).weights.size) + 1
 
 

@@ -35,9 +35,7 @@ class Sums:
         times = self.cells.count * middle_us(self.cells.bin)
         return np.bincount(self.cells.group, times, len(self.count)).astype(np.float64)
 
-    def around_ranks_us(
-        self, low: Integers, high: Integers
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def around_ranks_us(self, low: Integers, high: Integers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """What encloses the samples from rank ``low`` to rank ``high`` (1 is the smallest), a row for each label.
 
         Outer edges of their bins, within the exact minimum and maximum; NaN for ranks that a label has not.
