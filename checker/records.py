@@ -26,17 +26,17 @@ def rebuilder(kind: type[Record], read: Mapping[str, Callable[[Any], Any]]) -> C
 
     ``read`` has functions that make a field's value out of what is given for it; None stands for the field's default.
     """
-    known: dict[str, Any] = {f"read_{name}": function for name, function in read.items()}
+    known: dict[str, Any] = {f"read_{name}_": function for name, function in read.items()}
     lines = []
     for field in fields(kind):  # type: ignore[arg-type] # every record is a dataclass
         name = field.name
-        line = f"self_.{name} = {name}" if name not in read else f"self_.{name} = read_{name}({name})"
+        line = f"self_.{name} = {name}" if name not in read else f"self_.{name} = read_{name}_({name})"
         if name in read and field.default is not MISSING:
-            known[f"default_{name}"] = field.default
-            line += f" if {name} is not None else default_{name}"
+            known[f"default_{name}_"] = field.default
+            line += f" if {name} is not None else default_{name}_"
         elif name in read and field.default_factory is not MISSING:
-            known[f"default_{name}"] = field.default_factory
-            line += f" if {name} is not None else default_{name}()"
+            known[f"default_{name}_"] = field.default_factory
+            line += f" if {name} is not None else default_{name}_()"
         lines.append(line)
     build: Callable[..., Record] = _compiled(kind, ", ".join(field.name for field in fields(kind)), lines, known)  # type: ignore[arg-type] # as above
     return build
@@ -62,12 +62,12 @@ def _constructor(kind: Any) -> Any:
     for field in fields(kind):
         default = ""
         if field.default is not MISSING:
-            known[f"default_{field.name}"] = field.default
-            default = f"=default_{field.name}"
+            known[f"default_{field.name}_"] = field.default
+            default = f"=default_{field.name}_"
         elif field.default_factory is not MISSING:
-            known[f"default_{field.name}"] = field.default_factory
+            known[f"default_{field.name}_"] = field.default_factory
             default = "=None"
-            lines.append(f"if {field.name} is None: {field.name} = default_{field.name}()")
+            lines.append(f"if {field.name} is None: {field.name} = default_{field.name}_()")
         parameters.append((field.name, default))
         lines.append(f"self_.{field.name} = {field.name}")
     required = [name for name, default in parameters if not default]

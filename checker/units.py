@@ -157,6 +157,25 @@ class Checked:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
 
+class _Given:
+    """Annotated metadata of an option that is either left out or has a value: a forgotten one is told."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """What the type accepts but for null."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(_given, handler(source))
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("its value is missing; add it or remove the key; one_of: [null] asks for null")
+    return value
+
+
+GIVEN = _Given()
+"""What says of an option that null is no value of it."""
+
 Count = Annotated[int, Within(ge=1)]
 """A number of things of which there is at least one."""
 Percent = Annotated[float, Within(gt=0, le=100)]

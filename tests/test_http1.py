@@ -100,6 +100,26 @@ RESPONSES: dict[str, tuple[bytes, str, tuple[int, bytes, bool]]] = {
     "not modified": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 16\r\n\r\n", "GET", (304, b"", True)),
     "head": (b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n", "HEAD", (200, b"", True)),
     "interim": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n" + LENGTH, "GET", (200, BODY, True)),
+    "the same length twice": (
+        LENGTH.replace(b"\r\n\r\n", b"\r\ncontent-length:16\r\nA: b\r\n\r\n", 1),
+        "GET",
+        (200, BODY, True),
+    ),
+    "a list of lengths behind interim replies": (
+        b"HTTP/1.1 103 Early\r\nA: b\r\n\r\n" + LENGTH.replace(b": 16", b": 16, 16 ,16", 1),
+        "GET",
+        (200, BODY, True),
+    ),
+    "the same length twice with line feeds": (
+        LENGTH.replace(b"\r\n", b"\nContent-Length: 16\n", 1).replace(b"\r\n", b"\n"),
+        "GET",
+        (200, BODY, True),
+    ),
+    "a length and chunks": (
+        CHUNKED.replace(b"\r\n", b"\r\nContent-Length: 16\r\n", 1),
+        "GET",
+        (200, BODY, True),
+    ),
     "no reason": (LENGTH.replace(b" OK", b""), "GET", (200, BODY, True)),
     "line feeds": (LENGTH.replace(b"\r\n", b"\n"), "GET", (200, BODY, True)),
     "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", (200, b"", True)),
@@ -148,6 +168,11 @@ BROKEN: dict[str, tuple[bytes, type[Exception], str]] = {
     "interim without end": (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, http.client.HTTPException, "does not end"),
     "two lengths": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        http.client.HTTPException,
+        "Content-Length",
+    ),
+    "a list of different lengths": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nab",
         http.client.HTTPException,
         "Content-Length",
     ),

@@ -256,6 +256,8 @@ class Observation:
     """Cache category -> when its value expires, where that is not after the usual time."""
     suspicion: ProbeFailure | None = None
     """What explains it, should the deadline pass."""
+    advice: str = ""
+    """What to write in the configuration where a body that does not end is none of the server's faults."""
     kept_waiting: bool = False
     """The deadline passed while the checker had what was to be judged, and had long not come to it."""
     secrets: set[str] = field(default_factory=set)

@@ -13,9 +13,10 @@ from checker.model import Reason, Status
 from checker.plain import to_plain
 from checker.probes import heavy
 from checker.probes.base import Complaint
+from checker.probes.http import each_field
 from checker.probes.options import STRICT
 from checker.probes.text import excerpt
-from checker.units import Holds, Public
+from checker.units import GIVEN, Holds, Public
 
 Otherwise = Literal["degraded", "unhealthy"]
 
@@ -28,15 +29,15 @@ class JsonCondition:
 
     path: Public
     """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
-    equals: Annotated[Any, Holds.NOTHING] = None
-    """The value itself."""
-    one_of: Annotated[tuple[Any, ...], Holds.NOTHING] | None = None
+    equals: Annotated[Any, Holds.NOTHING, GIVEN] = None
+    """The value itself. ``one_of: [null]`` asks for null."""
+    one_of: Annotated[tuple[Any, ...] | None, Holds.NOTHING, GIVEN] = None
     """One of these values."""
-    matches: Public | None = None
+    matches: Annotated[str | None, Holds.NOTHING, GIVEN] = None
     """Regular expression found anywhere in the value's text."""
-    less_than: float | None = None
+    less_than: Annotated[int | float | None, GIVEN] = None
     """The number is smaller than this."""
-    greater_than: float | None = None
+    greater_than: Annotated[int | float | None, GIVEN] = None
     """The number is larger than this."""
     exists: bool = True
     """Whether the path must match at all; false demands that it does not."""
@@ -66,13 +67,16 @@ def status_range(spelled: int | str) -> tuple[int, int]:
 
 
 def headers_unmet(headers: Mapping[str, str], wanted: Mapping[str, str]) -> list[Complaint]:
-    """Complaints about headers that are absent or whose value the regular expression does not find."""
+    """Complaints about headers that are absent, or of whose fields none has what the regular expression looks for.
+
+    A header that came several times is judged field by field, and as the list that they are together.
+    """
     unmet = []
     for name, pattern in wanted.items():
         value = headers.get(name)
         if value is None:
             unmet.append(_complaint(f"header {name} is missing"))
-        elif not found_in(pattern, value):
+        elif not found_in(pattern, value) and not any(found_in(pattern, one) for one in each_field(headers, name)):
             unmet.append(_complaint(f"header {name} is {excerpt(value, 60)!r}, does not match {pattern!r}"))
     return unmet
 
@@ -96,14 +100,14 @@ def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
 
 def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
-    from checker.probes.json_text import TooDeep, TooManyValues, loads
+    from checker.probes.json_text import TooDeep, TooManyValues, loads, with_whole_numbers
 
     wanted = tuple(wanted)
     if heavy.is_elsewhere() and _may_take_long(body, wanted):
         said = heavy.do("judge_json", [body, [to_plain(one) for one in wanted]], len(body))
         return [Complaint(Status(status), Reason(reason), detail, stage) for status, reason, detail, stage in said]
     try:
-        document = loads(body)
+        document = with_whole_numbers(loads(body), body)
     except TooManyValues as error:
         return [Complaint(Status.UNHEALTHY, Reason.BODY_TOO_LARGE, str(error))]
     except TooDeep as error:
@@ -160,7 +164,7 @@ def _json_unmet(document: Any, condition: JsonCondition) -> Complaint | None:
 
 
 def _passes(value: Any, condition: JsonCondition) -> bool:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     return (
         (condition.equals is None or _same(value, condition.equals))
         and (condition.one_of is None or any(_same(value, one) for one in condition.one_of))
@@ -180,22 +184,33 @@ def _expected(condition: JsonCondition) -> str:
         "": None if condition.equals is None else _shown(condition.equals),
         "one of ": None if condition.one_of is None else ", ".join(_shown(one) for one in condition.one_of),
         "a match of ": None if condition.matches is None else repr(condition.matches),
-        "less than ": None if condition.less_than is None else f"{condition.less_than:g}",
-        "more than ": None if condition.greater_than is None else f"{condition.greater_than:g}",
+        "less than ": None if condition.less_than is None else _number(condition.less_than),
+        "more than ": None if condition.greater_than is None else _number(condition.greater_than),
     }
     return " and ".join(f"{words}{value}" for words, value in tests.items() if value is not None)
 
 
-def _text(value: Any) -> str:
-    import orjson
+def _number(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value).decode()
 
 
 def _shown(value: Any) -> str:
+    return excerpt(_json(value), 60)
+
+
+def _json(value: Any) -> bytes:
     import orjson
 
-    return excerpt(orjson.dumps(value, default=str), 60)
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:  # of whole numbers it writes those of 64 bits alone
+        import json
+
+        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _path(path: str) -> Any:

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from checker.memory import endpoint_key
 from checker.model import Reason
@@ -22,6 +22,14 @@ from checker.secrets.parts import path_secrets
 from checker.secrets.redactor import MASK
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_GO_ALONG = {"user-agent", "accept"}
+"""Configured headers that say what the client is, and go along to whatever host a redirect leads to."""
+_USUAL_SPELLING = {
+    name.lower(): name
+    for name in ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Cookie", "Authorization")
+}
+_AUTHORITY = re.compile(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/?#]*")
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _LONGEST_WAIT_S = 10**9
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
 
@@ -37,8 +45,12 @@ def _address(url: str) -> Address:
 
 
 def credentials(options: Any) -> dict[str, str]:
-    """Request headers that the config asks for, credentials among them; empty when it asks for none."""
-    sent = {name: str(value) for name, value in options.headers.items()} if options.headers else {}
+    """Request headers that the config asks for, credentials among them; empty when it asks for none.
+
+    Those that a probe would send by itself are spelled as it does, so that each is sent once.
+    """
+    configured = options.headers.items() if options.headers else ()
+    sent = {_USUAL_SPELLING.get(name.lower(), name): str(value) for name, value in configured}
     if options.bearer:
         sent["Authorization"] = f"Bearer {options.bearer}"
     if options.api_key is not None:
@@ -113,11 +125,11 @@ def origin(url: str) -> tuple[str, str, int]:
 def redirected(request: Request, status: int, location: str, secrets: Mapping[str, str]) -> Request:
     """The request to make next (RFC 9110 section 15.4); raises ProbeFailure where it must not be followed.
 
-    ``secrets`` are the configured headers: none of them goes to another host, and no body is sent again to one. The
-    step from port 80 of a host to TLS at its port 443 is none to another.
+    ``secrets`` are the configured headers: none of them but User-Agent and Accept goes to another host, and no body is
+    sent again to one. The step from port 80 of a host to TLS at its port 443 is none to another.
     """
     try:
-        target = bare_url(urljoin(request.url, location))
+        target = bare_url(urljoin(request.url, _written_in_ascii(location)))
         before, after = origin(request.url), origin(target)
     except ValueError:
         raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect to an address that is not valid") from None
@@ -134,8 +146,31 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
         if method == "POST" or body is not None:
             told = excerpt(told_url(target))
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {status} asks to send the body again to {told}")
-        headers = {name: value for name, value in headers.items() if name not in secrets}
+        headers = {n: value for n, value in headers.items() if n not in secrets or n.lower() in _GO_ALONG}
     return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)
+
+
+def _written_in_ascii(location: str) -> str:
+    """An address from a header with its raw bytes escaped as they came, as browsers have it; of a host as UTF-8."""
+    if location.isascii() and location.isprintable() and " " not in location:
+        return location
+    raw = location.strip().encode("latin-1", "replace")
+    authority = match[0] if (match := _AUTHORITY.match(raw)) else b""
+    return authority.decode("utf-8", "replace") + quote(raw[len(authority) :], safe=_ASCII)
+
+
+def each_field(headers: Mapping[str, str], name: str) -> list[str]:
+    """The fields of a header, each alone."""
+    several = getattr(headers, "getlist", None)
+    if several is not None:
+        found: list[str] = several(name)
+        return found
+    return [headers[name]] if name in headers else []
+
+
+def first_field(headers: Mapping[str, str], name: str) -> str | None:
+    """The first field of a header of which one is meant; None where there is none."""
+    return fields[0] if (fields := each_field(headers, name)) else None
 
 
 def note_refusal(reply: Reply, seen: Observation) -> None:
@@ -147,7 +182,7 @@ def note_refusal(reply: Reply, seen: Observation) -> None:
                 seen.auth_metadata_url = excerpt(told_url(url), 500)
     elif seen.challenge:
         seen.challenge = {}
-    if wait := reply.headers.get("retry-after"):
+    if wait := first_field(reply.headers, "retry-after"):
         seen.retry_after_s = _seconds(wait)
 
 

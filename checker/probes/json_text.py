@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ MOST_VALUES = 500_000
 """About as many as are parsed in 50 ms. A list of 10,000 tools with large schemas has fewer."""
 _DEEP = 200
 _WINDOW_BYTES = 65536
+_LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class TooDeep(ValueError):
@@ -46,6 +48,21 @@ def loads(text: bytes) -> Any:
         except orjson.JSONEncodeError:
             raise TooDeep from None
     return value
+
+
+def with_whole_numbers(value: Any, text: bytes) -> Any:
+    """The value of a JSON text that was parsed, with its whole numbers of more than 64 bits exact.
+
+    The parser makes those numbers that are near them, so a text that may have some is parsed once more by another one.
+    """
+    if _LONG_NUMBER.search(text) is None:
+        return value
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # Python reads no number of thousands of digits
+        return value
 
 
 def values_outside_texts(text: bytes, most: float) -> int:

@@ -55,7 +55,13 @@ def jsonpath_fault(path: str) -> str | None:
 
 
 class _Parser(Parser):
-    """Reads `=~ /expression/`, which the library has beyond the RFC, with RE2 as well."""
+    """Reads `=~ /expression/`, which the library has beyond the RFC, with RE2 as well, and whole numbers exactly."""
+
+    def parse_integer_literal(self, stream: Any) -> Any:
+        written = stream.current().value
+        literal: Any = super().parse_integer_literal(stream)  # by way of a float, for the sake of exponents
+        exact = written.removeprefix("-").isdigit()
+        return filters.IntegerLiteral(value=int(written)) if exact else literal
 
     def parse_regex(self, stream: Any) -> Any:
         literal: Any = super().parse_regex(stream)

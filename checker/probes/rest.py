@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from checker.model import Reason, Status
 from checker.probes import conditions
-from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Transport, new_request
+from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport, new_request
+from checker.probes.charsets import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
+from checker.probes.cookies import Cookies
 from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.heavy import TooMuch
 from checker.probes.http import (
     bare_url,
     credentials,
+    each_field,
+    first_field,
     http_address,
     note_refusal,
     redirected,
@@ -59,6 +63,8 @@ class RestOptions(Endpoint):
     """Body of a POST request."""
     max_redirects: int = 5
     """Redirects followed; 0 takes a redirect as the reply. https to http is never followed."""
+    read_body: bool = True
+    """Read the reply to its end. false judges status and headers alone: for streams, which need not end."""
     expect: Expect = Expect()
     """Conditions on the reply."""
 
@@ -71,20 +77,45 @@ def attempt(options: RestOptions, transport: Transport, seen: Observation, memor
     if body is not None and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = "application/json"
     request = new_request(options.method, bare_url(options.url), headers, body)
+    cookies: Cookies | None = None
     while True:
-        reply = transport.send(request)
-        location = reply.headers.get("location")
+        reply = transport.send(request if cookies is None else _with(cookies, request))
+        location = first_field(reply.headers, "location") if "location" in reply.headers else None
         if reply.status not in (301, 302, 303, 307, 308) or location is None or options.max_redirects == 0:
             break
         seen.http_status = reply.status
         if (seen.redirects or 0) >= options.max_redirects:
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"more than {options.max_redirects} redirects")
+        if "set-cookie" in reply.headers:
+            cookies = cookies or Cookies()
+            seen.secrets |= cookies.take(request.url, each_field(reply.headers, "set-cookie"))
         request = redirected(request, reply.status, location, asked_for)
         reply.release()
         seen.redirects = (seen.redirects or 0) + 1
     seen.http_status, seen.headers = reply.status, reply.headers
     note_refusal(reply, seen)
-    seen.body = reply.read()
+    if not options.read_body:
+        reply.release()
+        return
+    if not _looks_inside(options) and conditions.status_accepted(reply.status, options.expect.status):
+        seen.advice = "a stream that need not end is checked with read_body: false"
+    try:
+        seen.body = reply.read()
+    except ProbeFailure as failure:
+        if failure.reason is Reason.BODY_TOO_LARGE and seen.advice:
+            failure.detail += f"; {seen.advice}"
+        raise
+
+
+def _with(cookies: Cookies, request: Request) -> Request:
+    """The request with what has been set for its address."""
+    if (header := cookies.header(request.url, request.headers.get("Cookie"))) is None:
+        return request
+    return replace(request, headers={**request.headers, "Cookie": header})
+
+
+def _looks_inside(options: RestOptions) -> bool:
+    return bool(options.expect.json) or options.expect.body_regex is not None
 
 
 def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
@@ -98,9 +129,9 @@ def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
     try:
         found = conditions.headers_unmet(seen.headers, expect.headers) if expect.headers else []
         if expect.body_regex is not None:
-            found += conditions.body_unmet(seen.body, expect.body_regex)
+            found += conditions.body_unmet(as_utf8(seen.body, seen.headers.get("content-type")), expect.body_regex)
         if expect.json:
-            found += conditions.json_unmet(seen.body, expect.json)
+            found += conditions.json_unmet(json_as_utf8(seen.body, seen.headers.get("content-type")), expect.json)
     except TooMuch as much:
         raise ProbeFailure(Reason.CONDITION_FAILED, f"body of {len(seen.body)} bytes {much}", "transfer") from None
     if expect.max_latency is not None and seen.duration_us > expect.max_latency * 1e6:
@@ -114,6 +145,8 @@ def faults(options: RestOptions) -> Iterator[Fault]:
     expect = options.expect
     if options.body is not None and options.method != "POST":
         yield ("body",), f"{options.method} carries no body; write method: POST, or remove it"
+    if not options.read_body and _looks_inside(options):
+        yield ("read_body",), "json and body_regex look into the body; remove them, or read_body: false"
     if options.method == "HEAD" and (expect.json or expect.body_regex):
         yield ("expect",), "a reply to HEAD has no body to look at; write method: GET, or remove json and body_regex"
     if options.max_redirects < 0:

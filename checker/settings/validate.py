@@ -112,7 +112,7 @@ def validated(kind: type[Options], values: Any, source: Source) -> Options | Non
 
 def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
     """Where pydantic took yes or no, or a variable that holds "nan", for a number of this bare type or inside it."""
-    if kind is int or kind is float:
+    if kind is int or kind is float or _is_number(kind):
         if isinstance(value, bool) or not _finite(value):
             yield where
     elif isinstance(value, dict):
@@ -129,6 +129,11 @@ def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
         inner = _bare(get_args(kind)[0])
         for index, item in enumerate(value):
             yield from _misread(inner, item, (*where, index))
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether the type is a number of either kind, whole where it is written so."""
+    return {int, float} <= set(get_args(kind)) <= {int, float, types.NoneType}
 
 
 @lru_cache(maxsize=64)

@@ -145,6 +145,8 @@ def _attempt(
         if timeout is not deadline.raised:
             raise
         seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
+        if seen.advice and trace.step == "transfer":
+            seen.failure.detail += f"; {seen.advice}"
         if deadline.raised.kept_waiting_s > options.timeout * _TOO_LONG:
             seen.kept_waiting, said = (
                 True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -33,12 +34,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Headers(Mapping[str, str]):
-    """Response headers: looked up without regard to case; ``values`` are by names in lower case."""
+    """Response headers: looked up without regard to case; ``values`` are by names in lower case.
 
-    __slots__ = ("_values",)
+    Of a header that came more than once, ``fields`` has each field alone; ``values`` has them joined as a list.
+    """
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+    __slots__ = ("_fields", "_values")
+
+    def __init__(self, values: Mapping[str, str], fields: Mapping[str, list[str]] | None = None) -> None:
+        self._values, self._fields = values, fields
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
@@ -46,6 +50,13 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         """The value, or the default: asked for so often that the mapping's own way is too slow."""
         return self._values.get(name.lower(), default)
+
+    def getlist(self, name: str) -> list[str]:
+        """The fields of a header, each alone; the same method as that of urllib3's headers."""
+        name = name.lower()
+        if self._fields is not None and name in self._fields:
+            return self._fields[name]
+        return [self._values[name]] if name in self._values else []
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -83,6 +94,53 @@ def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: 
         raise ProbeFailure(Reason.HTTP_MALFORMED, "the server named a value that no header can carry", "send") from None
 
 
+def response_parser(target: Any) -> Any:
+    """A parser of responses that calls methods of the target: as strict as `curl` and browsers, and no stricter.
+
+    Where a response says a length and chunks, chunks count (RFC 9112 section 6.3).
+    """
+    parser: Any = httptools.HttpResponseParser(target)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True,
+        lenient_optional_lf_after_cr=True,
+        lenient_optional_cr_before_lf=True,
+        lenient_chunked_length=True,
+    )
+    return parser
+
+
+_LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d+(?:[ \t]*,[ \t]*\d+)*)[ \t]*\r?$\n?")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d")
+
+
+def with_one_length(received: bytes) -> bytes | None:
+    """What came of a response, with one Content-Length where it says the same one several times.
+
+    RFC 9112 section 6.3 lets a recipient take them for one, which clients do and llhttp does not. None where there is
+    nothing to mend: no head that has come whole, one length, or several that differ.
+    """
+    place = _last_head(received)
+    if place is None:
+        return None
+    start, end, body = place
+    head = received[start:end] + b"\r\n"
+    found = [length.strip() for match in _LENGTHS.finditer(head) for length in match[1].split(b",")]
+    if len(found) < 2 or len(set(found)) != 1:
+        return None
+    return _LENGTHS.sub(b"", head) + b"Content-Length: " + found[0] + b"\r\n\r\n" + received[body:]
+
+
+def _last_head(received: bytes | bytearray) -> tuple[int, int, int] | None:
+    """Where the head behind all interim ones begins and ends, and where the body begins; None before it is whole."""
+    start = 0
+    while end := _HEAD_END.search(received, start):
+        if not _INTERIM.match(received, start):
+            return start, end.start(), end.end()
+        start = end.end()
+    return None
+
+
 class Incoming:
     """A response as it comes: its head first, then pieces of its body, still compressed."""
 
@@ -91,6 +149,7 @@ class Incoming:
         "_broken",
         "_delimited",
         "_dry_bytes",
+        "_fields",
         "_framing_bytes",
         "_has_head",
         "_head_bytes",
@@ -99,6 +158,7 @@ class Incoming:
         "_keep_alive",
         "_parser",
         "_pieces",
+        "_received",
         "_repeated",
         "_sock",
         "_trace",
@@ -112,6 +172,8 @@ class Incoming:
     def __init__(self, sock: socket.socket, method: str, trace: Trace) -> None:
         self._sock, self._trace, self._head_only = sock, trace, method == "HEAD"
         self._values: dict[str, str] = {}
+        self._fields: dict[str, list[str]] | None = None
+        self._received: bytes | bytearray = b""
         self._pieces: list[bytes] = []
         self._head_bytes = self._repeated = self._interim = self._body_bytes = self._framing_bytes = self._dry_bytes = 0
         self._has_head = self._delimited = self._keep_alive = False
@@ -122,10 +184,7 @@ class Incoming:
         """More than the response has come: the connection cannot be used again."""
         self.status = 0
         self.headers = _NO_HEADERS
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(
-            lenient_headers=True, lenient_optional_lf_after_cr=True, lenient_optional_cr_before_lf=True
-        )
+        self._parser: Any = response_parser(self)
 
     @property
     def reusable(self) -> bool:
@@ -150,15 +209,21 @@ class Incoming:
         while True:
             trace.budget.take(len(data))
             self._head_bytes += len(data)
+            if self._received:
+                self._received = bytearray(self._received) if isinstance(self._received, bytes) else self._received
+                self._received += data
+            else:
+                self._received = data
             self._feed(data)
             if self._has_head:
+                self._received = b""
                 break  # what came with it of the body does not count
             if self._head_bytes > _MOST_HEAD_BYTES or self._interim > _MOST_INTERIM:
                 raise http.client.HTTPException("the head of the response does not end")
             breathe()
             data = self._sock.recv(_READ_BYTES)
             if not data:
-                raise http.client.IncompleteRead(b"")
+                raise self._broken or http.client.IncompleteRead(b"")
         trace.spent("transfer", perf_counter() - start)
 
     def next_piece(self) -> bytes:
@@ -204,6 +269,9 @@ class Incoming:
         if self.complete:
             self.surplus = True
             return
+        if self._broken is not None and not self._has_head:
+            self._mend(max(0, len(self._received) - len(data) - 3))
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -212,10 +280,27 @@ class Incoming:
             if self.complete:  # what follows the response is no response, which is not the response's fault
                 self.surplus = True
                 return
-            broken = http.client.HTTPException(str(error.__context__ or error))
-            if not self._has_head:
+            self._broken = http.client.HTTPException(str(error.__context__ or error))
+            if not self._has_head:  # else told when the body is read: the head is worth knowing
+                self._mend(0)
+
+    def _mend(self, looked_at: int) -> None:
+        """Read the head once more by another parser, if it only says its length too often; raises what broke it.
+
+        It may have come in part so far; in what was ``looked_at`` before it does not end.
+        """
+        broken, received = self._broken, self._received
+        assert broken is not None  # noqa: S101 # that is when this is called
+        if "Content-Length" not in str(broken):
+            raise broken from None
+        if _HEAD_END.search(received, looked_at) and _last_head(received) is not None:
+            mended = with_one_length(bytes(received))
+            if mended is None:
                 raise broken from None
-            self._broken = broken  # told when the body is read: the head is worth knowing
+            self._received = b""
+            self._broken, self._repeated, self._values, self._fields = None, 0, {}, None
+            self._parser = response_parser(self)
+            self._feed(mended)
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -231,6 +316,8 @@ class Incoming:
             values[key] = value.decode("latin-1")
         else:
             self._repeated += 1
+            several = self._fields = self._fields or {}
+            several.setdefault(key, [values[key]]).append(value.decode("latin-1"))
             values[key] += f", {value.decode('latin-1')}"
         if len(values) + self._repeated > _MOST_HEADERS:
             raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
@@ -244,10 +331,10 @@ class Incoming:
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 raise http.client.HTTPException("the head of the response does not end")
-            self._repeated, self._values = 0, {}
+            self._repeated, self._values, self._fields = 0, {}, None
             return
         values = self._values
-        self.headers = Headers(values)
+        self.headers = Headers(values, self._fields)
         self._has_head = True
         self._delimited = (
             "content-length" in values

@@ -1,0 +1,122 @@
+"""Bodies in the character encoding that they are declared in, made the UTF-8 that conditions read (pure).
+
+As browsers do it (WHATWG Encoding Standard): a byte order mark wins over Content-Type, that over what a document says
+of itself, and labels mean what the web takes them for. JSON of which Latin-1 is declared is UTF-8 where its bytes are
+(RFC 8259 section 8.1), because servers that declare Latin-1 by default do not always send it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import lru_cache
+
+from checker.probes.heavy import breathe
+
+_PIECE_BYTES = 65536
+_DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:+-]+)", re.IGNORECASE)
+_IN_DOCUMENT = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:+-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:+-]+)", re.I
+)
+_PROLOGUE_BYTES = 1024
+"""How far browsers look for what a document says of itself."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_FIRST_BYTES = {mark[:1] for mark, _ in _MARKS}
+_TAKEN_FOR = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "utf-16": "utf-16-le",
+    "utf-32": "utf-32-le",
+}
+"""Python's name of an encoding -> what the web means by it, which has more characters or says the order of bytes."""
+_NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7", "mbcs", "oem"}
+"""What Python has among its text encodings and no document is written in."""
+
+
+def as_utf8(body: bytes, content_type: str | None) -> bytes:
+    """The body as UTF-8 without a byte order mark; as it is where nothing known is declared."""
+    for mark, encoding in _MARKS if body[:1] in _FIRST_BYTES else ():
+        if body.startswith(mark):
+            rest = body[len(mark) :]
+            return rest if encoding == "utf-8" else _recoded(rest, encoding)
+    codec = _declared(content_type or "") or _said_by_itself(body, content_type or "")
+    return body if codec is None or codec == "utf-8" else _recoded(body, codec)
+
+
+def json_as_utf8(body: bytes, content_type: str | None) -> bytes:
+    """The same for JSON; what is no UTF-8 in the end has replacement characters in it, as browsers read it."""
+    if body.isascii() and b"\0" not in body[:4]:
+        return body
+    codec = _declared(content_type or "")
+    if (codec is None or codec == "cp1252") and _is_utf8(body) and b"\0" not in body[:4]:
+        return body.removeprefix(codecs.BOM_UTF8)
+    if codec is None and b"\0" in body[:4] and not body.startswith(tuple(mark for mark, _ in _MARKS)):
+        import json  # which knows UTF-16 and UTF-32 by their zero bytes
+
+        return _recoded(body, json.detect_encoding(body))
+    found = as_utf8(body, content_type)
+    return found if found is not body else _recoded(body, "utf-8")
+
+
+@lru_cache(maxsize=256)
+def _declared(content_type: str) -> str | None:
+    """The codec of the charset that a Content-Type names; None where it names none that is known."""
+    match = _DECLARED.search(content_type)
+    return _codec(match[1]) if match else None
+
+
+def _said_by_itself(body: bytes, content_type: str) -> str | None:
+    """The codec that a document of HTML or XML names at its beginning."""
+    if not re.search(r"html|xml", content_type, re.IGNORECASE):
+        return None
+    match = _IN_DOCUMENT.search(body[:_PROLOGUE_BYTES])
+    if match is None:
+        return None
+    codec = _codec((match[1] or match[2]).decode("ascii", "replace"))
+    return None if codec is None or codec.startswith(("utf-16", "utf-32")) else codec  # it could be read: it is neither
+
+
+def _codec(label: str) -> str | None:
+    label = label.strip().lower()
+    if label in ("x-sjis", "windows-31j"):
+        label = "cp932"
+    try:
+        found = codecs.lookup(label.removeprefix("x-"))
+    except (LookupError, ValueError):
+        return None
+    if not getattr(found, "_is_text_encoding", True) or found.name.replace("-", "_") in _NO_CHARSETS | {"utf_7"}:
+        return None
+    return _TAKEN_FOR.get(found.name, found.name)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _recoded(body: bytes, codec: str) -> bytes:
+    """The body from that encoding into UTF-8, in pieces, because it may be long."""
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    text = bytearray()
+    for start in range(0, len(body), _PIECE_BYTES):
+        text += decoder.decode(body[start : start + _PIECE_BYTES]).encode("utf-8", "replace")
+        breathe()
+    text += decoder.decode(b"", final=True).encode("utf-8", "replace")
+    return bytes(text)
