@@ -179,7 +179,7 @@ VIEWS = (
     View(
         "latest_status",
         "the newest check of every server",
-        _CHECK_COLUMNS,
+        (*_CHECK_COLUMNS, ("server_name", "s.name", "the same as server, which many look for under this name")),
         "from servers s cross join checks c on c.server_id = s.id "  # server by server, not all checks
         "and c.run_id = (select max(n.run_id) from checks n where n.server_id = s.id)",
     ),

@@ -17,6 +17,7 @@ from checker.memory import endpoint_key
 from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
 from checker.probes.challenges import challenge, says_expired, token_has_expired
+from checker.probes.host_check import host_refusal
 from checker.probes.text import excerpt
 from checker.secrets.parts import path_secrets
 from checker.secrets.redactor import MASK
@@ -187,10 +188,12 @@ def note_refusal(reply: Reply, seen: Observation) -> None:
 
 
 def refusal(options: Any, status: int, seen: Observation, said: str = "") -> ProbeFailure | None:
-    """The failure that 401, 403 and 429 stand for; None for every other status.
+    """The failure that 401, 403 and 429 stand for, and a refusal of the Host header; None for every other status.
 
     ``said`` is the start of the body, in which some servers name what the challenge should.
     """
+    if status in (400, 403, 421) and (found := _refuses_host(options, status, seen, said)):
+        return found
     if status == 429:
         wait = f"; asks to wait {seen.retry_after_s} s" if seen.retry_after_s is not None else ""
         return ProbeFailure(Reason.RATE_LIMITED, f"HTTP 429{wait}")
@@ -208,6 +211,11 @@ def refusal(options: Any, status: int, seen: Observation, said: str = "") -> Pro
     if status == 401 and (says_expired(why) or says_expired(said) or token_has_expired(options.bearer, time())):
         return ProbeFailure(Reason.AUTH_EXPIRED, f"HTTP 401: the credentials that were sent have expired{told}")
     return ProbeFailure(Reason.AUTH_REJECTED, f"HTTP {status} although credentials were sent{told}")
+
+
+def _refuses_host(options: Any, status: int, seen: Observation, said: str) -> ProbeFailure | None:
+    own = next((str(value) for name, value in options.headers.items() if name.lower() == "host"), None)
+    return host_refusal(bare_url(options.url), status, said, bool(seen.challenge), own)
 
 
 def _seconds(retry_after: str) -> int | None:

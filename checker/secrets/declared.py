@@ -24,7 +24,7 @@ from checker.secrets.parts import (
     secrets_of,
     value_secrets,
 )
-from checker.secrets.plain_values import is_plain, is_public_header
+from checker.secrets.plain_values import is_plain, is_prose, is_public_header
 from checker.sensitive import texts_of_program
 from checker.units import Holds, Secret
 
@@ -130,7 +130,7 @@ def _named(values: Mapping[str, str]) -> Iterator[str]:
 
 def _arguments(values: Sequence[str]) -> Iterator[str]:
     yield from argument_secrets(values)
-    yield from (text for text in texts_of_program(tuple(values), {}) if not is_plain(text))
+    yield from (text for text in texts_of_program(tuple(values), {}) if not (is_plain(text) or is_prose(text)))
 
 
 def _headers(values: Mapping[str, str]) -> Iterator[str]:

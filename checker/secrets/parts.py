@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from checker.secrets.plain_values import SHORTEST, is_flag, is_plain
+from checker.secrets.plain_values import SHORTEST, is_flag, is_plain, is_prose
 from checker.sensitive import in_url
 
 _SCHEME = re.compile(r"(?:basic|bearer|digest|token|apikey|api-key|key|negotiate|dpop)\s+", re.IGNORECASE)
@@ -174,10 +174,13 @@ def argument_secrets(arguments: Sequence[str]) -> Iterator[str]:
 
 def _argument(argument: str, before: str) -> Iterator[str]:
     name, value = split_argument(argument)
-    if name:
-        yield from maybe_secret(value, name.lstrip("-"))
-    elif not is_flag(argument):
-        yield from maybe_secret(argument, before.lstrip("-"))
+    if not name:
+        if is_flag(argument):
+            return
+        name, value = before, argument
+    name = name.lstrip("-")
+    if not (is_prose(value) and is_plain("text", name)):
+        yield from maybe_secret(value, name)
 
 
 def split_argument(argument: str) -> tuple[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from checker.looks import looks_random
+
 SHORTEST = 4
 """A shorter value cannot be masked without spoiling the text around it."""
 
@@ -32,6 +34,9 @@ _RANDOM = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(/[^?#]*)?", re.IGNORECASE)
 _FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]{1,16})*")
 _LONGEST = 200
+_LONGEST_PROSE = 4096
+_FEWEST_WORDS = 4
+_PUNCTUATION = re.compile(r"[<>()\[\]{}\"'`,;!?*^~|…]+")
 
 
 def is_public_header(name: str) -> bool:
@@ -60,6 +65,21 @@ def is_plain(value: str, name: str = "") -> bool:
 def _is_worded(value: str) -> bool:
     """Whether a value is a number or made of words."""
     return any(looks.fullmatch(value) for looks in (_NUMBER, _PIECES, _CAMEL))
+
+
+@lru_cache(maxsize=1024)
+def is_prose(text: str) -> bool:
+    """Whether a text without a name is written for people: some words, each plain by itself, and nothing is assigned.
+
+    For what is longer, or has more of punctuation, than a value that `is_plain`: a script, a message, a usage.
+    """
+    if len(text) > _LONGEST_PROSE or re.search(r"[=@]|://", text):
+        return False
+    words = text.split()
+    if len(words) < _FEWEST_WORDS or any(SECRET_NAME.search(one) for one in words if one[0] == "-" or one[-1] == ":"):
+        return False
+    bare = (piece for one in words for piece in _PUNCTUATION.split(one) if piece)
+    return all(is_plain(one.strip("-_.:/")) and not looks_random(one) for one in bare)
 
 
 def is_plain_path(path: str) -> bool:

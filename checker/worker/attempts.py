@@ -31,6 +31,14 @@ _OURS = (OSError, ImportError, NameError)
 """What does not come of a reply, whatever it says: the checker's own surroundings and its own mistakes."""
 _TOO_LONG = 0.5
 """Share of its deadline that a probe may be kept waiting. Less is the server's: it could choose its moment."""
+_SAYS_WHY = {
+    Reason.PROCESS_EXITED,
+    Reason.FIRST_BYTE_TIMEOUT,
+    Reason.DEADLINE,
+    Reason.MCP_NO_REPLY,
+    Reason.MCP_NOT_JSONRPC,
+}
+"""Failures of a started program of which its own words tell the cause."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
 _probe_result = constructor(ProbeResult)
@@ -161,6 +169,8 @@ def _attempt(
         deadline.cancel()
         seen.duration_us = round((time.perf_counter() - start) * 1e6)
         client.close(answered=seen.failure is None)
+    if seen.failure is not None and seen.failure.reason in _SAYS_WHY and (said := client.last_words):
+        seen.failure = _with_words(seen.failure, said)
     return seen, trace, client.stderr_tail
 
 
@@ -198,6 +208,14 @@ def _explained(suspicion: ProbeFailure | None, failure: ProbeFailure) -> ProbeFa
     if suspicion is None:
         return failure
     return ProbeFailure(suspicion.reason, f"{suspicion.detail}; {failure.detail}", suspicion.stage or failure.stage)
+
+
+def _with_words(failure: ProbeFailure, said: str) -> ProbeFailure:
+    """The failure with what the program said, unless that is quoted already; one that ended mostly says why."""
+    if said[:60] in failure.detail:
+        return failure
+    link = ": " if failure.reason is Reason.PROCESS_EXITED else "; it said: "
+    return ProbeFailure(failure.reason, f"{failure.detail}{link}{said}", failure.stage)
 
 
 def _may_pass(verdict: Verdict, seen: Observation) -> bool:

@@ -164,9 +164,10 @@ class StreamableHttp:
             error = found.error if found else None
         except ProbeFailure:
             error = None
-        # A 403 that is a JSON-RPC error of the transport (-32000) refuses the Host or Origin, not the caller.
-        wrong_host = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
-        if not wrong_host and (refused := refusal(self.options, reply.status, self.seen, excerpt(body, 200))):
+        refused = refusal(self.options, reply.status, self.seen, excerpt(body, 200))
+        # A 403 that is a JSON-RPC error of the transport (-32000) refuses something of the request, not the caller.
+        is_error = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
+        if refused is not None and not (is_error and refused.reason is not Reason.HTTP_STATUS):
             raise refused
         return new_answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
 

@@ -73,6 +73,11 @@ class Client:
         return self._started[-1].stderr_tail if self._started else ""
 
     @property
+    def last_words(self) -> str:
+        """The line in which the program started last tells why it does not answer; empty where there is none."""
+        return self._started[-1].last_words if self._started else ""
+
+    @property
     def has_output(self) -> bool:
         """Whether a program that was started has written anything."""
         return any(process.has_output for process in self._started)

@@ -8,6 +8,7 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 import gevent
@@ -16,6 +17,8 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from checker.model import Reason
 from checker.orphans import adopt_orphans
 from checker.probes.base import Budget, Command, ProbeFailure
+from checker.probes.telling import telling_line
+from checker.probes.text import excerpt
 from checker.secrets.current import current
 from checker.worker.transport.keeping import Keeper, StartFailed, Supervised
 from checker.worker.turns import breathe
@@ -26,7 +29,9 @@ _MARK = "MCP_STATUS_STARTED"
 _READ_BYTES = 65536
 _STDERR_BYTES = 4096
 _STDERR_KEPT = 5 * _STDERR_BYTES
-"""More than is shown: a secret that is cut in two is not found."""
+"""More than is shown: a secret that is cut in two is not found. As much is kept of standard output."""
+_TOLD = 250
+"""Characters of its last words that a detail quotes."""
 _QUICK_S = 0.3
 """How long a program that has not answered may take to end, before the next way of ending it."""
 _EXIT_CODE_S = 1.0
@@ -85,7 +90,7 @@ class StartedProcess:
         self.has_output = False
         self._too_much: ProbeFailure | None = None
         self._program, self._command, self._max_line = program, command, max_line
-        self._stderr = b""
+        self._stderr, self._stdout = b"", b""
         self._pending, self._lines = bytearray(), deque[bytes]()
         self._in, self._out, self._err = streams
         for descriptor in (self._in, self._out, self._err):
@@ -98,6 +103,15 @@ class StartedProcess:
         text = current()(self._stderr.decode("utf-8", "replace"))[-_STDERR_BYTES:]
         lines = ["".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines()]
         return "\n".join(lines[-20:]).strip()
+
+    @property
+    def last_words(self) -> str:
+        """The line that tells why it does not answer, of standard error or else of standard output, without secrets.
+
+        Empty where it wrote nothing but messages. A plain line of a program that is at work as well as one that ends.
+        """
+        said, printed = (telling_line(_masked_tail(kept)) for kept in (self._stderr, _no_messages(self._stdout)))
+        return excerpt(max(said, printed, key=itemgetter(0))[1], _TOLD)
 
     def send(self, line: bytes) -> None:
         """Write a line to its standard input; raises ProbeFailure where it does not read any more."""
@@ -118,6 +132,7 @@ class StartedProcess:
             if self._too_much is not None:
                 raise self._too_much
             self.has_output = True
+            self._keep_stdout(chunk)
             self.budget.take(len(chunk))
             if not chunk:
                 if self._pending.strip():
@@ -177,8 +192,12 @@ class StartedProcess:
 
     def _drain(self) -> None:
         with suppress(OSError):
-            while nb_read(self._out, _READ_BYTES):
+            while chunk := nb_read(self._out, _READ_BYTES):
+                self._keep_stdout(chunk)
                 gevent.sleep(_PAUSE_S)
+
+    def _keep_stdout(self, chunk: bytes) -> None:
+        self._stdout = chunk[-_STDERR_KEPT:] if len(chunk) >= _STDERR_KEPT else (self._stdout + chunk)[-_STDERR_KEPT:]
 
     def _keep_stderr(self) -> None:
         try:
@@ -191,6 +210,20 @@ class StartedProcess:
             self._program.terminate()
         except OSError:
             pass
+
+
+def _masked_tail(kept: bytes) -> str:
+    """The text that was kept, without secrets, and where its beginning is gone without what is next to that."""
+    text = current()(kept.decode("utf-8", "replace"))
+    return text[_STDERR_BYTES:] if len(kept) >= _STDERR_KEPT else text
+
+
+def _no_messages(kept: bytes) -> bytes:
+    """The lines of standard output that are no JSON-RPC messages; a first line that is cut may be one."""
+    lines = kept.split(b"\n")
+    if len(kept) >= _STDERR_KEPT:
+        del lines[0]
+    return b"\n".join(line for line in lines if not (line.lstrip()[:1] in (b"{", b"[") and b'"jsonrpc"' in line))
 
 
 def _close(descriptor: int) -> None:
