@@ -74,7 +74,7 @@ def build(
         name="latency",
         title="Latency" if stage == TOTAL else f"Latency of the stage {stage}",
         verdict=_verdict(rows, latencies, order) + compared.verdict,
-        level=Level.UNKNOWN if not len(order) else Level.WARNING if compared.slower else Level.GOOD,
+        level=_level(order, compared),
         since_ms=period.since_ms,
         until_ms=period.until_ms,
         sections=sections,
@@ -239,6 +239,12 @@ def _verdict(rows: Subjects, latencies: Percentiles, order: Sequence[int]) -> st
     p95 = latencies.values_ms[worst, _P95]
     said = f"p95 {duration(p95)}" if not np.isnan(p95) else f"at most {duration(float(latencies.max_ms[worst]))}"
     return f"Slowest of {len(order)}: {rows.name(worst)}, {said}."
+
+
+def _level(order: Sequence[int], compared: before.Compared) -> Level:
+    if order and compared.slower:
+        return Level.WARNING
+    return Level.GOOD if order and not compared.blind else Level.UNKNOWN
 
 
 def _notes(rows: Subjects, order: Sequence[int], shown: Sequence[int]) -> tuple[str, ...]:

@@ -11,9 +11,14 @@ import numpy.typing as npt
 
 from reports.percentiles import fewest_samples
 from reports.report import Chart, Column, Insufficient, Kind, Line, Section, Shape, Table
-from reports.stats.compare import FEWEST_BLOCKS, LATENCY_MS, Comparison, Outcome, compare_all, holm
+from reports.rhythms import earlier, usual
+from reports.show import per_cent
+from reports.stats.compare import FEWEST_BLOCKS, LATENCY_MS, Comparison, Outcome, compare_all
+from reports.stats.discovery import discoveries
+from reports.stats.levels import noise, smallest_step
 from reports.stats.screen import mann_whitney_rows
 from reports.subjects import TOTAL, By, Subjects, subjects
+from reports.trend_tests import LARGE_RATIO
 from storage.past import Past
 from storage.rollups.packed import PackedBuckets, Sums
 from storage.rollups.read import Found, Period, Rollups
@@ -23,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 MOST = 20
 """Rows that are compared in detail if no number is given: each takes a bootstrap of its own."""
 MOST_LINES = 6
+_MOST_SUMMED = 150_000
+"""Histograms that are summed for the sake of a rhythm: a third of a second."""
 METRICS = (("p50", 0.5), ("p95", 0.95))
 WEEK_HOURS = 168
 FEWEST_SAMPLES = fewest_samples(0.5)
@@ -43,6 +50,8 @@ class Compared:
     """Rows of which the median or the p95 became worse."""
     verdict: str
     """A sentence to put behind the verdict, or nothing."""
+    blind: bool = False
+    """Whether in more than a tenth of the rows not even a large change could have been seen."""
 
 
 def compared(
@@ -87,40 +96,65 @@ def compared(
         table.append(cells)
     text = (
         f"Of {len(known):,} rows {slower:,} became slower and {faster:,} faster; {len(shown):,} are shown, the slower "
-        "first. Blocks are slots: slower or faster is a Mann-Whitney p below 0.05 (Holm, all rows and both metrics) "
-        "and medians of blocks that are 5 % and 1 ms apart; same is an interval of their difference within that."
+        "first. Blocks are slots, without what they usually do at that hour of the day and week: slower or faster is a "
+        "Mann-Whitney p below 0.05 (false discoveries, all rows and both metrics) and medians of blocks that are 5 % "
+        "and 1 ms apart; same is an interval of their difference within that."
     )
     section = Section("compared", "Against the period before", Table(_columns(rows), table), text)
-    return Compared((section,), slower, f" {slower:,} of {len(known):,} became slower than in the period before.")
+    said = f" {slower:,} of {len(known):,} became slower than in the period before."
+    blind = _cannot_tell(sides, p_values, known)
+    if blind:
+        said += f" In {blind:,} it cannot tell: {per_cent(LARGE_RATIO)} more could not have been seen."
+    return Compared((section,), slower, said, blind > 0.1 * len(known))
 
 
 def _blocks_ms(past: Past, both: Period, found: Found[PackedBuckets], rows: Subjects) -> list[Floats]:
-    """The median and the p95 of each row in each slot, shape (rows, slots); NaN where there was no answer."""
-    slots, many = both.slots, len(rows.keys)
+    """The median and the p95 of each row in each slot, shape (rows, slots); NaN where there was no answer.
+
+    Without what they usually do at that hour of the day and of the week: the afternoon is compared with afternoons.
+    """
+    longer = earlier(both, len(found.series))
+    stages = {one.stage for one, row in zip(found.series, rows.row.tolist(), strict=True) if row >= 0}
+    kinds = sorted({one.kind for one in found.series})
     if rows.by is By.SERVER:
-        stages = {one.stage for one, row in zip(found.series, rows.row.tolist(), strict=True) if row >= 0}
-        kinds = {one.kind for one in found.series}
-        columns = past.rollups.percentiles(both, sorted(kinds), sorted(stages))
+        columns = past.rollups.percentiles(longer, kinds, sorted(stages))
         row = rows.also(past, columns.series).row
-        of_series = [
-            columns.buckets.table_us(column, len(row), slots)
-            for column in (columns.buckets.p50_us, columns.buckets.p95_us)
-        ]
-        tables = [np.full((many, len(slots)), np.nan) for _ in of_series]
+        p50_us, p95_us = columns.buckets.p50_us, columns.buckets.p95_us
+        of_series = [columns.buckets.table_us(column, len(row), longer.slots) for column in (p50_us, p95_us)]
+        tables = [np.full((len(rows.keys), len(longer.slots)), np.nan) for _ in of_series]
         for table, given in zip(tables, of_series, strict=True):
             table[row[row >= 0]] = given[row >= 0] / 1000
-        return tables
-    row = rows.row[found.buckets.series]
-    label = np.where(row >= 0, row * len(slots) + found.buckets.slot - slots.start, -1)
-    values = found.buckets.cells(label).quantiles(many * len(slots), [q for _, q in METRICS]) / 1000
-    return [values[:, place].reshape(many, len(slots)) for place in range(len(METRICS))]
+    else:
+        if len(found.series) * len(longer.slots) > _MOST_SUMMED:
+            longer = both
+        more = found if longer == both else past.rollups.packed(longer, kinds, sorted(stages))
+        row = rows.also(past, more.series).row[more.buckets.series]
+        many = len(rows.keys) * len(longer.slots)
+        label = np.where(row >= 0, row * len(longer.slots) + more.buckets.slot - longer.slots.start, -1)
+        values = more.buckets.cells(label).quantiles(many, [q for _, q in METRICS]) / 1000
+        tables = [values[:, place].reshape(len(rows.keys), -1) for place in range(len(METRICS))]
+    first = both.slots.start - longer.slots.start
+    return [np.asarray(table / np.exp(usual(table, longer)))[:, first:] for table in tables]
+
+
+def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known: Sequence[int]) -> int:
+    """In how many of the rows a change that is not large could have been seen neither in the median nor in the p95."""
+    family = max(1, int(np.sum(~np.isnan(p_values))))
+    smallest = np.full(len(p_values[0]), np.inf)
+    for before, after in sides:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(np.column_stack((before, after)))
+        sizes = np.column_stack([np.sum(~np.isnan(side), axis=1) for side in (before, after)])
+        for first, second in np.unique(sizes[(sizes >= FEWEST_BLOCKS).all(axis=1)], axis=0).tolist():
+            rows = np.flatnonzero((sizes == (first, second)).all(axis=1))
+            steps = smallest_step(noise(logs[rows]), first, second, LATENCY_MS.alpha / family, sought=False)
+            smallest[rows] = np.fmin(smallest[rows], steps)
+    return int(np.sum(smallest[list(known)] > LARGE_RATIO))
 
 
 def _outcomes(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[Outcome]]:
     """Of each metric and row whether it is slower or faster; what needs an interval to be told apart is left open."""
-    adjusted = np.ones_like(p_values)
-    tested = ~np.isnan(p_values)
-    adjusted[tested] = holm(p_values[tested])
+    adjusted = np.nan_to_num(discoveries(p_values.ravel()), nan=1.0).reshape(p_values.shape)
     found = []
     for (before, after), of_rows in zip(sides, adjusted, strict=True):
         with np.errstate(invalid="ignore"):
@@ -152,7 +186,7 @@ def _detail(
     rest[:, list(shown)] = np.nan
     family = rest[~np.isnan(rest)].tolist()
     pairs = [(before[row], after[row]) for before, after in sides for row in shown]
-    every = compare_all(pairs, LATENCY_MS, family)
+    every = compare_all(pairs, LATENCY_MS, family, discoveries)
     return [every[metric * len(shown) : (metric + 1) * len(shown)] for metric in range(len(sides))]
 
 

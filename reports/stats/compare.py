@@ -7,7 +7,7 @@ independent of the next one's. Single requests are not, and make every differenc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
@@ -70,7 +70,7 @@ class Comparison:
     """The least difference that counts."""
     p_value: float
     p_adjusted: float
-    """By Holm over all series compared together; the outcome goes by this one."""
+    """For all series compared together; the outcome goes by this one."""
     more_blocks: int | None
     """For ``cannot_tell``: about how many more blocks on each side would tell; 1000 is that many or more."""
 
@@ -82,9 +82,12 @@ def compare(baseline: npt.ArrayLike, candidate: npt.ArrayLike, rules: Rules = LA
 
 
 def compare_all(
-    series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], rules: Rules = LATENCY_MS, family: Sequence[float] = ()
+    series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    rules: Rules = LATENCY_MS,
+    family: Sequence[float] = (),
+    correction: Callable[[npt.ArrayLike], Floats] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Each pair of baseline and candidate, with Holm's correction over those that have enough blocks.
+    """Each pair of baseline and candidate, with Holm's or another correction over those that have enough blocks.
 
     ``family`` are the p-values of further pairs that were tested together with these (`stats.screen` has them fast),
     so that what is shown of many is corrected for all of them.
@@ -97,7 +100,7 @@ def compare_all(
     p_values = np.ones(len(pairs))
     p_values[tested] = [mann_whitney(*pairs[at]).p_value for at in tested]
     adjusted = np.ones(len(pairs))
-    adjusted[tested] = holm([*p_values[tested], *family])[: len(tested)]
+    adjusted[tested] = (correction or holm)([*p_values[tested], *family])[: len(tested)]
     return tuple(
         _verdict(*pair, float(p_value), float(p_adjusted), len(tested) + len(family), rules)
         for pair, p_value, p_adjusted in zip(pairs, p_values, adjusted, strict=True)
