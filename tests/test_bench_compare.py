@@ -39,34 +39,63 @@ def compared(before: BenchRun, after: BenchRun, effects: Effects = QUICK) -> Ben
     return compare_sides(side(before), side(after), effects)
 
 
+def several(seed: int, **values: Any) -> Side:
+    """Five runs of one level."""
+    return side(*(played(seed=100 * seed + number, **values) for number in range(5)))
+
+
 def outcomes(found: BenchComparison) -> dict[tuple[str, str], Outcome]:
     return {(row.key.server, row.statistic.value): row.outcome for row in found.rows if row.comparison}
 
 
 def test_slower_server_is_worse_and_faster_one_better() -> None:
-    before, after = played(seed=1), played(seed=2, median_ms=5.75)
-    slower, faster = compared(before, after), compared(after, before)
+    before, after = several(1), several(2, median_ms=5.75)
+    slower, faster = compare_sides(before, after, QUICK), compare_sides(after, before, QUICK)
     assert (slower.outcome, faster.outcome) == (Outcome.WORSE, Outcome.BETTER)
     assert outcomes(slower)["search", "p50_ms"] is Outcome.WORSE
     assert outcomes(slower)["search", "failed_ratio"] is Outcome.SAME
     (row,) = [row for row in slower.rows if row.statistic is Statistic.P50]
     assert row.comparison is not None
     assert row.comparison.ratio == pytest.approx(1.15, abs=0.03)
-    assert row.blocks == (6, 6)
+    assert (row.runs, row.blocks) == ((5, 5), (30, 30))
+    assert row.between is not None
+    assert (row.between.runs, row.between.assumed, row.between.deviation < 0.02) == (10, False, True)
+
+
+def test_one_run_on_each_side_says_nothing_of_how_runs_differ() -> None:
+    found = compared(played(seed=1), played(seed=2, median_ms=5.75))
+    assert found.outcome is Outcome.CANNOT_TELL
+    assert (found.more, found.unit) == (3, "runs")
+    assert "their standard deviation is taken to be 10.0 %" in " ".join(found.notes)
+    assert "3 more runs on each side would tell" in report_of(found, QUICK).verdict
+    assert compared(played(seed=1), played(seed=2, median_ms=15.0)).outcome is Outcome.WORSE
+
+
+def test_a_run_within_the_spread_of_the_runs_before_is_not_worse() -> None:
+    """A run at 55 ms is 1.4 standard errors from the mean of five whose level differs by 6 %."""
+    others = tuple(played(seed=number, median_ms=level) for number, level in enumerate((54.0, 46.0, 52.0, 48.0)))
+    single = Side("a run", (played(seed=5, median_ms=50.0),), others=others)
+    for baseline in (side(*others, *single.runs), single):
+        for level, outcome in ((55.0, Outcome.CANNOT_TELL), (150.0, Outcome.WORSE)):
+            found = compare_sides(baseline, side(played(seed=9, median_ms=level)), QUICK)
+            assert outcomes(found)["search", "p50_ms"] is outcome
+            (row,) = [row for row in found.rows if row.statistic is Statistic.P50]
+            assert row.between is not None
+            assert (row.between.runs, row.between.deviation) == (6, pytest.approx(0.063, abs=0.005))
 
 
 def test_equal_servers_are_not_told_apart() -> None:
-    found = compared(played(seed=1, seconds=200), played(seed=2, seconds=200))
+    found = compare_sides(several(1), several(2), QUICK)
     assert outcomes(found)["search", "p50_ms"] is Outcome.SAME
     assert Outcome.WORSE not in outcomes(found).values()
     assert Outcome.BETTER not in outcomes(found).values()
 
 
 def test_difference_below_the_least_effect_is_none() -> None:
-    before, after = played(seed=1, seconds=200), played(seed=2, median_ms=5.75, seconds=200)
-    assert compared(before, after, Effects(response_ms=2.0)).outcome is Outcome.SAME
-    assert compared(before, after, Effects(response_ms=0.1, ratio=0.5)).outcome is Outcome.SAME
-    assert compared(before, after, QUICK).outcome is Outcome.WORSE
+    before, after = several(1), several(2, median_ms=5.75)
+    assert compare_sides(before, after, Effects(response_ms=2.5)).outcome is Outcome.SAME
+    assert compare_sides(before, after, Effects(response_ms=0.1, ratio=0.5)).outcome is Outcome.SAME
+    assert compare_sides(before, after, QUICK).outcome is Outcome.WORSE
 
 
 def test_failures_are_compared_as_shares() -> None:
@@ -105,10 +134,12 @@ def test_statistics_that_cannot_differ_make_nothing_harder_to_tell(constant: int
     assert {row.outcome for row in others} == {Outcome.SAME}
 
 
-def test_too_few_blocks_cannot_tell_and_say_how_many_more_would() -> None:
-    found = compared(played(seconds=30, seed=1), played(seconds=30, seed=2, median_ms=9.0))
+def test_too_few_blocks_of_one_run_cannot_tell_and_say_how_many_more_would() -> None:
+    run = two_scenarios(slower=1.8)
+    short = replace(run, stages=run.stages[:6], slots=run.slots[:6])
+    found = compare_sides(side(short, scenario="old"), side(short, scenario="new"), QUICK)
     assert found.outcome is Outcome.CANNOT_TELL
-    assert found.more_blocks == 2
+    assert (found.more, found.unit) == (2, "blocks")
     assert "2 more blocks" in report_of(found, QUICK).verdict
 
 
@@ -143,24 +174,24 @@ def test_unfit_side_gives_no_verdict_but_shows_its_figures() -> None:
     assert (found.outcome, found.reason) == (Outcome.CANNOT_TELL, "load test 2: tired")
     assert {row.outcome for row in found.rows} == {Outcome.CANNOT_TELL}
     assert report_of(found, QUICK).verdict == "Cannot tell: load test 2: tired."
-    assert found.more_blocks is None
+    assert found.more is None
     assert all(row.comparison and row.comparison.candidate >= 0 for row in found.rows)
 
 
 def test_differing_environments_and_plans_are_noted_and_the_commit_is_not() -> None:
     other = {"machine": "other", "cores": "2", "python": "3.13.1", "git_commit": "def"}
     found = compared(played(), played(environment=other, workers=2, plan_digest="e" * 64, checker_version="2.0"))
-    assert found.notes == (
+    assert found.notes[:-1] == (
         "the environments differ in machine (box, other), checker version (1.0.0, 2.0), workers (1, 2)",
         "the plans differ: a difference may be that of the load",
     )
-    assert compared(played(), played(environment={**other, "machine": "box"})).notes == ()
+    assert len(compared(played(), played(environment={**other, "machine": "box"})).notes) == 1
 
 
 def test_series_of_one_side_only_are_named() -> None:
     found = compared(played(servers=("a", "b")), played(servers=("a",)))
     assert {row.key.server for row in found.rows} == {"a"}
-    assert found.notes == ("only in a run, not compared: health rest b, health rest all servers",)
+    assert found.notes[:-1] == ("only in a run, not compared: health rest b, health rest all servers",)
     nothing = compared(played(servers=("a",)), played(servers=("b",)))
     assert (nothing.outcome, nothing.reason) == (Outcome.CANNOT_TELL, "no series is in both")
 
@@ -251,7 +282,9 @@ def test_report_names_the_largest_difference_and_gives_all_as_records() -> None:
     assert report.verdict.startswith("Worse: 3 worse, 1 same of 4 statistics. p")
     records = list(show.records(report.sections[0]))
     assert [one["verdict"] for one in records] == ["worse", "worse", "worse", "same"]
-    assert {"statistic", "baseline", "candidate", "low", "high", "p_adjusted", "more_blocks"} <= set(records[0])
+    assert {"statistic", "baseline", "candidate", "low", "high", "p_adjusted", "more_runs", "between_runs"} <= set(
+        records[0]
+    )
     assert "".join(show.csv(report)).splitlines()[0].startswith("scenario,operation,server,statistic")
 
 
@@ -333,7 +366,7 @@ def test_stages_that_the_client_limited_are_left_out_of_a_suite(path: Path) -> N
 
     found = compare_sides(*sides(path, "8", "9", judge), QUICK)
     assert {row.blocks for row in found.rows} == {(8, 6)}
-    assert found.notes == ("2 stages of 9 are left out: the client was the limit in them",)
+    assert found.notes[0] == "2 stages of 9 are left out: the client was the limit in them"
 
 
 @pytest.mark.parametrize(
@@ -355,12 +388,12 @@ def test_words_that_stand_for_nothing_say_what_would(path: Path, words: tuple[st
         sides(path, *words, trusting)
 
 
-def test_window_of_runs_is_one_pool_of_blocks(path: Path) -> None:
-    pool = [played(seed=seed, seconds=20) for seed in range(4)]
-    found = compare_sides(side(*pool), side(played(seed=9, seconds=60, median_ms=8.0)), QUICK)
-    assert found.outcome is Outcome.WORSE
-    assert {row.blocks for row in found.rows} == {(8, 6)}
-    assert any("blocks of one run are more alike" in note for note in found.notes)
+def test_a_window_has_a_value_for_each_run_and_the_last_good_one_borrows_the_spread_of_others(path: Path) -> None:
+    found = compare_sides(*sides(path, "window:3", "last", trusting), QUICK)
+    assert {row.runs for row in found.rows if row.comparison} == {(3, 1)}
+    baseline, _ = sides(path, "last-good", "last", trusting)
+    assert [run.id for run in baseline.others] == [5, 1]
+    assert sides(path, "3", "last", trusting)[0].others == ()
 
 
 def simulated(random: np.random.Generator, slower: float, pairs: int, blocks: int) -> list[Outcome]:

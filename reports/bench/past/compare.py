@@ -11,11 +11,14 @@ import numpy as np
 from checker.bench.results import BenchKind, BenchRun
 from checker.bench.summary import BLOCK_S
 from reports.bench.past.blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.bench.past.by_run import compared_runs
 from reports.bench.past.sides import Side
 from reports.bench_environment import differences
+from reports.show import per_cent
 from reports.stats import Floats
 from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome, Rules, compare, compare_all
 from reports.stats.mann_whitney import mann_whitney
+from reports.stats.runs import ASSUMED_RATIO, Between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,10 @@ class Row:
     """Good answers in a block, the fewer side's median."""
     comparison: Comparison | None
     """None where blocks have too few answers for the statistic."""
+    runs: tuple[int, int] = (1, 1)
+    """Runs that have a value."""
+    between: Between | None = None
+    """How far runs are apart; None where both sides are of one run, and blocks are the unit."""
 
     @property
     def outcome(self) -> Outcome:
@@ -73,14 +80,21 @@ class BenchComparison:
     """Why nothing can be told whatever the rows say; empty where they are the reason."""
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    by_run: bool = False
+    """Whether the run is the unit, or the block where both sides are of one run."""
+
+    @property
+    def unit(self) -> str:
+        """What is compared: runs or blocks."""
+        return "runs" if self.by_run else "blocks"
 
     def count(self, outcome: Outcome) -> int:
         """How many rows came to this."""
         return sum(row.comparison is not None and row.outcome is outcome for row in self.rows)
 
     @property
-    def more_blocks(self) -> int | None:
-        """How many more blocks on each side would probably tell what cannot be told; None where nothing is open."""
+    def more(self) -> int | None:
+        """How many more units on each side would probably tell what cannot be told; None where nothing is open."""
         open_rows = [row.comparison for row in self.rows if row.outcome is Outcome.CANNOT_TELL and row.comparison]
         needed = [one.more_blocks for one in open_rows if one.more_blocks is not None]
         return max(needed, default=None)
@@ -95,7 +109,8 @@ def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects())
     pairs = {key: (before[key], after[key]) for key in before if key in after}
     if not reason and not pairs:
         reason = "no series is in both"
-    rows = compared_rows(pairs, effects)
+    by_run = not _one_run(baseline, candidate)
+    rows = _by_run(baseline, candidate, list(pairs), effects) if by_run else compared_rows(pairs, effects)
     if reason:
         rows = tuple(_untold(row) for row in rows)
     return BenchComparison(
@@ -105,6 +120,30 @@ def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects())
         reason,
         rows,
         tuple(_notes(baseline, candidate, before, after, rows, effects)),
+        by_run,
+    )
+
+
+def _one_run(baseline: Side, candidate: Side) -> bool:
+    """Whether both sides are parts of one run, whose blocks share everything else."""
+    runs = [*baseline.runs, *candidate.runs]
+    first = runs[0]
+    return all(run is first or (run.id is not None and run.id == first.id) for run in runs)
+
+
+def _by_run(baseline: Side, candidate: Side, keys: Sequence[Key], effects: Effects) -> tuple[Row, ...]:
+    """The rows with the run as the unit."""
+    scenario = baseline.scenario
+    each = [[blocks_of(run, side.scenario, effects.block_s) for run in side.runs] for side in (baseline, candidate)]
+    each.append([blocks_of(run, scenario, effects.block_s) for run in baseline.others])
+    if baseline.scenario or candidate.scenario:
+        servers = [{key.server for one in side for key in one} for side in each[:2]]
+        sole = all(len(names) == 1 for names in servers)
+        each = [[_renamed(one, sole) for one in side] for side in each]
+    rules = {one: effects.rules(one) for one in Statistic}
+    found = compared_runs((each[0], each[1], each[2]), keys, rules)
+    return tuple(
+        Row(one.key, one.statistic, one.blocks, one.answers, one.comparison, one.runs, one.between) for one in found
     )
 
 
@@ -157,10 +196,11 @@ def _pooled(side: Side, block_s: float) -> dict[Key, Blocks]:
 def _alike(*both: dict[Key, Blocks]) -> list[dict[Key, Blocks]]:
     """Two scenarios made one: keys without the scenario, and without the server where each side has but one."""
     one_server = all(len({key.server for key in side}) == 1 for side in both)
-    return [
-        {replace(key, scenario="", server="" if one_server else key.server): blocks for key, blocks in side.items()}
-        for side in both
-    ]
+    return [_renamed(side, one_server) for side in both]
+
+
+def _renamed(side: Mapping[Key, Blocks], one_server: bool) -> dict[Key, Blocks]:
+    return {replace(key, scenario="", server="" if one_server else key.server): blocks for key, blocks in side.items()}
 
 
 def _incomparable(baseline: Side, candidate: Side) -> str:
@@ -215,9 +255,24 @@ def _notes(
             f"{statistic.label} needs {FEWEST_ANSWERS[statistic]} good answers in a block, blocks of "
             f"{effects.block_s:g} s have {answers}: longer blocks would have it"
         )
-    if max(len(baseline.runs), len(candidate.runs)) > 1:
-        notes.append("blocks of one run are more alike than those of several: a small difference may be one of runs")
+    spreads = [row.between for row in rows if row.between is not None and row.statistic is not Statistic.FAILED]
+    if spreads:
+        notes.append(_apart(spreads))
     return notes
+
+
+def _apart(spreads: Sequence[Between]) -> str:
+    """How far runs are apart, in words."""
+    if any(one.assumed for one in spreads):
+        return (
+            "so few runs do not say how far runs are apart: their standard deviation is taken to be "
+            f"{per_cent(ASSUMED_RATIO)}, and what that may explain is not told; five good runs of the plan measure it"
+        )
+    low, high = min(one.deviation for one in spreads), max(one.deviation for one in spreads)
+    return (
+        f"runs of one level are {per_cent(low)} to {per_cent(high)} apart (standard deviation, by statistic, of up to "
+        f"{max(one.runs for one in spreads)} runs): the run is the unit, not its blocks"
+    )
 
 
 def _differing(baseline: Sequence[BenchRun], candidate: Sequence[BenchRun]) -> list[str]:

@@ -68,9 +68,9 @@ def verdict(compared: BenchComparison) -> str:
     found = [row for row in compared.rows if row.outcome is compared.outcome]
     example = ""
     if found and compared.outcome in (Outcome.WORSE, Outcome.BETTER):
-        example = f" {_sentence(max(found, key=_size))}."
-    more = compared.more_blocks if compared.outcome is Outcome.CANNOT_TELL else None
-    advice = f" About {more:,} more blocks on each side would tell." if more else ""
+        example = f" {_sentence(max(found, key=_size), compared.unit)}."
+    more = compared.more if compared.outcome is Outcome.CANNOT_TELL else None
+    advice = f" About {more:,} more {compared.unit} on each side would tell." if more else ""
     return f"{said}: {counted} of {sum(map(compared.count, _ORDER))} statistics.{example}{advice}"
 
 
@@ -81,7 +81,7 @@ def markdown(compared: BenchComparison, effects: Effects) -> str:
     if shown:
         lines += ["| series | statistic | baseline | candidate | difference (95 %) | verdict |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
-        lines += [f"| {' | '.join(map(escaped, _cells(row)))} |" for row in shown[:MOST_ROWS]]
+        lines += [f"| {' | '.join(map(escaped, _cells(row, compared.unit)))} |" for row in shown[:MOST_ROWS]]
         lines += ["", *_left_out(len(shown), MOST_ROWS), ""]
     same = compared.count(Outcome.SAME)
     lines += [f"{same} of {len(compared.rows)} statistics are the same: within {_least(effects)}."] if same else []
@@ -93,12 +93,12 @@ def _left_out(rows: int, top: int | None) -> list[str]:
     return [] if top is None or rows <= top else [f"{top} of {rows:,} rows are shown; JSON and CSV have all"]
 
 
-def _sentence(row: Row) -> str:
-    series, statistic, before, after, difference, _ = _cells(row)
+def _sentence(row: Row, unit: str) -> str:
+    series, statistic, before, after, difference, _ = _cells(row, unit)
     return f"{statistic} of {series} {before} → {after} ({difference})"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, unit: str) -> list[str]:
     """A row as people read it."""
     one = row.comparison
     assert one is not None  # noqa: S101 # for the type checker: callers look
@@ -106,7 +106,7 @@ def _cells(row: Row) -> list[str]:
     if one.difference is not None:
         low, high = (_value(row.statistic, end, sign=True) for end in (one.difference.low, one.difference.high))
         between = f"{_value(row.statistic, one.difference.value, sign=True)}, {low} to {high}"
-    more = f", {one.more_blocks:,} more blocks" if one.more_blocks else ""
+    more = f", {one.more_blocks:,} more {unit}" if one.more_blocks else ""
     sides = (_value(row.statistic, one.baseline), _value(row.statistic, one.candidate))
     return [row.key.label, row.statistic.label, *sides, between, SAID[one.outcome] + more]
 
@@ -144,23 +144,28 @@ def _rows(compared: BenchComparison, effects: Effects, top: int | None) -> Secti
     keys = {row.key for row in compared.rows}
     columns = [
         *key_columns(keys),
-        Column("baseline", "Baseline", Kind.NUMBER, words="Median of the blocks."),
+        Column("baseline", "Baseline", Kind.NUMBER, words="Mean of the runs; of one run, the median of its blocks."),
         Column("candidate", "Candidate", Kind.NUMBER),
-        Column("difference", "Difference", Kind.NUMBER, words="Of the medians."),
-        Column("low", "from", Kind.NUMBER, words="Its 95 % interval, by bootstrap over blocks."),
+        Column("difference", "Difference", Kind.NUMBER),
+        Column("low", "from", Kind.NUMBER, words="Its 95 % interval."),
         Column("high", "to", Kind.NUMBER),
-        Column("p_adjusted", "p", Kind.NUMBER, words="Mann-Whitney, corrected by Holm for all rows."),
+        Column("p_adjusted", "p", Kind.NUMBER, words="Corrected by Holm for all rows."),
+        Column("runs_baseline", "Runs", Kind.COUNT),
+        Column("runs_candidate", "and", Kind.COUNT),
+        Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run."),
+        Column("between_runs_known", "Known from", words="How many runs that is measured from; assumed: too few."),
         Column("blocks_baseline", "Blocks", Kind.COUNT),
         Column("blocks_candidate", "and", Kind.COUNT),
         Column("verdict", "Verdict"),
-        Column("more_blocks", "More", Kind.COUNT, words="About how many more blocks on each side would tell."),
+        Column(f"more_{compared.unit}", "More", Kind.COUNT, words="About how many more on each side would tell."),
     ]
     table = []
     for row in _sorted(compared.rows)[:top]:
         head = key_cells(row.key, row.statistic, keys)
-        table.append([*head, *_numbers(row.comparison), *row.blocks, *_said(row)])
+        table.append([*head, *_numbers(row.comparison), *row.runs, *_between(row), *row.blocks, *_said(row, compared)])
+    how = "t (of ratios, one value a run)" if compared.by_run else "Mann-Whitney (over the blocks of one run)"
     text = (
-        f"Worse or better is a Mann-Whitney p below {effects.alpha:g} (Holm, all rows) and medians of blocks that are "
+        f"Worse or better is a p of {how} below {effects.alpha:g} (Holm, all rows) and levels that are "
         f"{_least(effects)} apart; same is an interval of their difference within that."
     )
     return Section("compared", "Compared", Table(columns, table), text, _charts(compared))
@@ -175,10 +180,16 @@ def _numbers(one: Comparison | None) -> list[Any]:
     return [*sides, one.difference.value, one.difference.low, one.difference.high, one.p_adjusted]
 
 
-def _said(row: Row) -> list[Any]:
+def _between(row: Row) -> list[Any]:
+    if row.between is None:
+        return [None, None]
+    return [row.between.deviation, "assumed" if row.between.assumed else f"{row.between.runs} runs"]
+
+
+def _said(row: Row, compared: BenchComparison) -> list[Any]:
     if row.comparison is None:
         return [Insufficient(row.answers, FEWEST_ANSWERS[row.statistic]), None]
-    if min(row.blocks) < FEWEST_BLOCKS:
+    if not compared.by_run and min(row.blocks) < FEWEST_BLOCKS:
         return [Insufficient(min(row.blocks), FEWEST_BLOCKS), row.comparison.more_blocks]
     return [SAID[row.outcome], row.comparison.more_blocks]
 

@@ -15,6 +15,8 @@ from storage.bench.read import bench_run
 
 MOST_TRIED = 50
 """Runs that are looked at for a good one."""
+ENOUGH_RUNS = 7
+"""Of both sides: with fewer, others of the same plan are read to say how far runs are apart."""
 
 
 class Saturation(Protocol):
@@ -51,6 +53,8 @@ class Side:
     """Why nothing can be said from it; empty where something can."""
     stages_left_out: int = 0
     """Measured stages in which the client was the limit: they are not measured any more."""
+    others: tuple[BenchRun, ...] = ()
+    """Of a baseline: further good runs of the candidate's plan, which say how far runs are apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +96,19 @@ def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side
     """
     if _is_relative(candidate):
         raise UsageError(f"{candidate}: stands for a baseline; write it first: `bench compare {candidate} last`")
-    then, after = _named(path, candidate, judge), None
-    if _is_relative(baseline):
-        after = then.runs[0]
-        return _relative(path, baseline, after, judge), then
-    return _named(path, baseline, judge), then
+    then = _named(path, candidate, judge)
+    relative = _is_relative(baseline)
+    before = _relative(path, baseline, then.runs[0], judge) if relative else _named(path, baseline, judge)
+    return replace(before, others=_others(path, before, then, judge)), then
+
+
+def _others(path: Path, before: Side, then: Side, judge: Judge) -> tuple[BenchRun, ...]:
+    """Good runs before the candidate, where those of the sides are too few to say how far runs are apart."""
+    taken = {run.id for side in (before, then) for run in side.runs}
+    if len(taken) >= ENOUGH_RUNS or len(taken) < 2 or before.unfit or then.unfit:
+        return ()
+    found = (one.run for one in good_runs(path, then.runs[0], judge) if one.run.id not in taken)
+    return tuple(islice(found, ENOUGH_RUNS - len(taken)))
 
 
 def sole(path: Path, word: str) -> BenchRun:

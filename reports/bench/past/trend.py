@@ -16,9 +16,15 @@ from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent
 from reports.stats.changes import FEWEST_POINTS, Change, changes
+from reports.stats.discovery import discoveries
+from reports.stats.levels import level_p_values, noise, smallest_step
 
 _LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
 """The least change in the unit of the statistic; 1 ms for times."""
+_LEAST_RATIO = 0.05
+_ALPHA = 0.05
+"""Of all statistics that are followed together (false discoveries)."""
+_LARGE_RATIO = 0.5
 _MOST_CHARTS = 12
 
 
@@ -37,12 +43,28 @@ class _Trend:
         return sum(not math.isnan(one) for one in self.points)
 
     @property
-    def worse(self) -> bool:
-        """Whether the newest change was one for the worse."""
+    def came_back(self) -> bool:
+        """Whether its level changed, and is what it was first."""
         if not self.changes:
             return False
-        up = self.changes[-1].after > self.changes[-1].before
+        first, last = self.changes[0].before, self.changes[-1].after
+        return abs(last - first) < max(_LEAST_RATIO * abs(first), _LEAST.get(self.statistic, 1.0))
+
+    @property
+    def worse(self) -> bool:
+        """Whether its newest level is worse than its first one."""
+        if not self.changes or self.came_back:
+            return False
+        up = self.changes[-1].after > self.changes[0].before
         return up != (self.statistic is Statistic.OK_RATE)
+
+    @property
+    def between_runs(self) -> float:
+        """Standard deviation from run to run about the level, relative; NaN where that says nothing."""
+        values = np.array(self.points)
+        if self.statistic is Statistic.FAILED or np.nanmin(values) <= 0:
+            return math.nan
+        return float(noise(np.log(values)[np.newaxis, :])[0])
 
 
 def build(
@@ -82,7 +104,7 @@ def build(
 def _trends(runs: Sequence[BenchRun], block_s: float) -> list[_Trend]:
     blocks = [blocks_of(run, block_s=block_s) for run in runs]
     keys = list(dict.fromkeys(key for one in blocks for key in one))
-    found = []
+    series = []
     for key in keys:
         for statistic in Statistic:
             points = [
@@ -90,9 +112,14 @@ def _trends(runs: Sequence[BenchRun], block_s: float) -> list[_Trend]:
                 for one in blocks
             ]
             if not all(map(math.isnan, points)):
-                least = _LEAST.get(statistic, 1.0)
-                levels = changes(points, least_change_ratio=0.05, least_change=least)
-                found.append(_Trend(key, statistic, points, levels))
+                series.append((key, statistic, points))
+    tested = discoveries(level_p_values(np.array([points for *_, points in series])))
+    found = []
+    for (key, statistic, points), p_value in zip(series, tested.tolist(), strict=True):
+        least = _LEAST.get(statistic, 1.0)
+        told = p_value <= _ALPHA and max(points) > min(points)
+        levels = changes(points, least_change_ratio=_LEAST_RATIO, least_change=least) if told else ()
+        found.append(_Trend(key, statistic, points, levels))
     return found
 
 
@@ -106,6 +133,11 @@ def _verdict(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> str:
         return f"Insufficient: {len(runs)} of {FEWEST_POINTS} runs that changes of level need."
     worse = [one for one in trends if one.worse]
     moved = sum(bool(one.changes) for one in trends)
+    if not moved and _blind(trends):
+        return (
+            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not be seen in most of {len(trends)} statistics of "
+            f"{len(runs)} runs."
+        )
     if not moved:
         return f"Steady: no change of level in {len(trends)} statistics of {len(runs)} runs."
     if not worse:
@@ -129,7 +161,16 @@ def _said(trend: _Trend, value: float) -> str:
 def _level(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> Level:
     if len(runs) < FEWEST_POINTS:
         return Level.UNKNOWN
-    return Level.WARNING if any(one.worse for one in trends) else Level.GOOD
+    if any(one.worse for one in trends):
+        return Level.WARNING
+    return Level.UNKNOWN if _blind(trends) and not any(one.changes for one in trends) else Level.GOOD
+
+
+def _blind(trends: Sequence[_Trend]) -> bool:
+    """Whether not even a large change could be seen in most of the series whose spread is known."""
+    known = [one for one in trends if not math.isnan(one.between_runs)]
+    unseen = [one for one in known if not _smallest(one, len(trends)) <= _LARGE_RATIO]
+    return len(unseen) > len(known) / 2
 
 
 def _newest(trends: Sequence[_Trend]) -> Section:
@@ -141,6 +182,8 @@ def _newest(trends: Sequence[_Trend]) -> Section:
         Column("median", "Median", Kind.NUMBER, words="Of the runs."),
         Column("lowest", "Lowest", Kind.NUMBER),
         Column("highest", "Highest", Kind.NUMBER),
+        Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run, relative."),
+        Column("smallest_change", "Smallest", Kind.RATIO, words="Change of level that would probably be seen."),
         Column("changes", "Changes", Kind.COUNT, words="Of level; insufficient below ten runs."),
     ]
     table = []
@@ -155,10 +198,25 @@ def _newest(trends: Sequence[_Trend]) -> Section:
                 float(np.median(known)),
                 min(known),
                 max(known),
+                _known(one.between_runs),
+                _known(_smallest(one, len(trends))),
                 told,
             ]
         )
     return Section("series", "Series", Table(columns, table), "A point is the median of the blocks of a run.")
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _smallest(one: _Trend, tested: int) -> float:
+    """The smallest change of level, half of the runs before and half after, that would be seen four times in five."""
+    if one.known < FEWEST_POINTS or math.isnan(one.between_runs):
+        return math.nan
+    half = one.known // 2
+    steps = smallest_step(np.array([one.between_runs]), half, one.known - half, _ALPHA / tested, sought=True)
+    return max(_LEAST_RATIO, float(steps[0]))
 
 
 def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
