@@ -24,15 +24,17 @@ def level_p_values(values: Floats, shortest: int = SHORTEST, seed: int = 0) -> F
     """For each row of a matrix the chance that its strongest change of level is one by chance; NaN below ten points.
 
     By permutation; where that says no more than "less than one in so many", by Mann-Whitney over the two sides, times
-    the places where they could part. NaN are gaps; equal values are not looked for (give back by chance what rounding
-    has taken).
+    the places where they could part. NaN are gaps. Equal values are put in an order by chance: in the order of time
+    they would look like a rise.
     """
+    random = np.random.default_rng(seed)
     found = np.full(len(values), np.nan)
     known = ~np.isnan(values)
     counts = known.sum(axis=1)
     for n in np.unique(counts[counts >= max(FEWEST_POINTS, 2 * shortest)]).tolist():
         rows = np.flatnonzero(counts == n)
         series = values[rows][known[rows]].reshape(-1, n)
+        series = np.lexsort((random.random(series.shape), series), axis=1).argsort(axis=1).astype(np.float64)
         for row, one, stretch in zip(rows.tolist(), series, scan_rows(series, shortest, seed), strict=True):
             found[row] = min(stretch.p_value, _beyond(one, stretch, shortest))
     return found

@@ -135,8 +135,8 @@ def _verdict(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> str:
     moved = sum(bool(one.changes) for one in trends)
     if not moved and _blind(trends):
         return (
-            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not be seen in most of {len(trends)} statistics of "
-            f"{len(runs)} runs."
+            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not be seen in most of {len(trends)} statistics "
+            f"of {len(runs)} runs."
         )
     if not moved:
         return f"Steady: no change of level in {len(trends)} statistics of {len(runs)} runs."
