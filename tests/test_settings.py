@@ -326,6 +326,51 @@ def test_addresses_need_no_file() -> None:
         adhoc({"rest": "http://h/"}, timeout_s=0.0)
 
 
+NAMES = {
+    # a command: the name of the server that it starts, where it tells the whole command; else how it begins
+    "npx -y @modelcontextprotocol/server-memory": "@modelcontextprotocol/server-memory",
+    "npx -y @modelcontextprotocol/server-filesystem@1.2 /data": "@modelcontextprotocol/server-filesystem /data",
+    "npx -c 'demo-mcp serve'": "demo-mcp serve",
+    "uvx demo-mcp==1.0": "demo-mcp",
+    "uvx --from git+https://git.test/demo demo-mcp": "demo-mcp #",
+    "uv run --directory /srv/demo server.py": "server.py #",
+    "uv --directory /srv/demo run server.py": "server.py #",
+    "python -m demo_mcp --stdio": "demo_mcp --stdio",
+    "python3.11 -u demo.py": "demo.py",
+    "node build/index.js": "build/index.js",
+    "env A=b DEMO_TOKEN=c4naryc4nary python -m demo": "demo #",
+    "docker run -i --rm mcp/time": "mcp/time",
+    "docker run -i --rm -e DEMO_TOKEN -v /a:/b mcp/time stdio": "mcp/time stdio #",
+    "sh -c 'cd /srv && exec node index.js'": "index.js #",
+    "bash -lc 'uvx demo-mcp'": "demo-mcp",
+    "sudo -u demo timeout 60 npx demo-mcp": "demo-mcp",
+    "java -jar /srv/demo.jar": "/srv/demo.jar",
+    "npx -y mcp-remote https://a.test/mcp?key=c4naryc4nary": "mcp-remote https://a.test/mcp #",
+    "/venv/bin/demo-mcp --token c4naryc4nary": "demo-mcp --token #",
+    "./demo.sh": "./demo.sh",
+}
+
+
+def test_commands_are_named_after_what_tells_them_apart() -> None:
+    for command, expected in NAMES.items():
+        name = adhoc({"stdio": command}).name
+        assert name == expected or (expected.endswith("#") and name.startswith(expected)), (command, name)
+        assert name == adhoc({"stdio": command}).name
+        assert "c4nary" not in name
+
+
+def test_commands_that_differ_have_names_that_differ() -> None:
+    ways = ["npx -y {}", "uvx {}", "env A=b {}", "env A={} demo", "node /srv/{}/index.js", "python /srv/{}/server.py"]
+    ways += ["python -m {}", "python -c 'import {}'", "docker run -i -v /{}:/data demo", "sh -c 'cd /{} && node a.js'"]
+    ways += ["npx demo /{}", "uvx --from {} demo", "mcp-remote https://demo.test/{}/mcp", "uv run --directory /{} a.py"]
+    for way in ways:
+        assert adhoc({"stdio": way.format("alpha")}).name != adhoc({"stdio": way.format("beta")}).name, way
+    long = [adhoc({"stdio": f"npx demo {'x' * 100} {one}"}).name for one in ("alpha", "beta")]
+    assert long[0] != long[1]
+    assert max(map(len, long)) < 80
+    assert adhoc({"mcp": "http://h:1/servers/time/mcp"}).name == "h:1/servers/time/mcp"
+
+
 def test_address_on_the_command_line_needs_neither_the_reader_nor_the_validator() -> None:
     code = """
 import sys

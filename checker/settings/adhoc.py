@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
 from checker.errors import ConfigError, UsageError
 from checker.model import Server
 from checker.probes import KINDS
+from checker.settings.naming import name_of_address, name_of_command
 
 
 def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
     """One server from what the command line gives: addresses by probe kind, or ``stdio`` and a command.
 
-    It is named after the first address's host and port, or the program. Raises ConfigError.
+    It is named after the first address or what the command starts (`checker.settings.naming`). Raises ConfigError.
     """
     probes: dict[str, Any] = {}
     for option, given in addresses.items():
@@ -31,7 +30,11 @@ def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Serve
             raise ConfigError("\n".join(f"--{place}: {text}" for place, text in said))
         probes[kind] = options
     option, first = next(iter(addresses.items()))
-    name = PurePath(shlex.split(first)[0]).name if option == "stdio" else urlsplit(first).netloc.rpartition("@")[2]
+    if option == "stdio":
+        program, *args = shlex.split(first)
+        name = name_of_command(program, args)
+    else:
+        name = name_of_address(first)
     return Server(name=name, probes={kind: probes[kind] for kind in KINDS if kind in probes})
 
 

@@ -18,6 +18,12 @@ _MOST = 200
 @lru_cache(maxsize=4096)
 def shown_command(program: str, args: tuple[str, ...]) -> str:
     """The program's name and arguments; of an address scheme, host and path; of what may be a secret, nothing."""
+    text = shlex.join(shown_words(program, args))
+    return f"stdio: {text if len(text) <= _MOST else text[: _MOST - 1] + '…'}"
+
+
+def shown_words(program: str, args: tuple[str, ...]) -> list[str]:
+    """The words of a command, each as it may be stored and printed; the program by its name alone."""
     shown, before = [PurePath(program).name], ""
     for arg, parts in zip(args, in_arguments(args), strict=True):
         name, value = split_argument(arg)
@@ -32,8 +38,7 @@ def shown_command(program: str, args: tuple[str, ...]) -> str:
         else:
             shown.append(_shown(arg, before.lstrip("-")))
         before = arg if is_flag(arg) else ""
-    text = shlex.join(shown)
-    return f"stdio: {text if len(text) <= _MOST else text[: _MOST - 1] + '…'}"
+    return shown
 
 
 def _without(arg: str, parts: tuple[Part, ...]) -> str:
