@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from checker.probes.http import shown_endpoint
 from checker.probes.mcp.shown import shown_words
+from checker.sensitive import in_arguments
 
 _LONGEST = 60
 _DEEPEST = 5
@@ -21,6 +22,8 @@ _PLAIN_PATH = re.compile(r"/?|/(?:mcp|sse|health|healthz|livez|readyz|ping|statu
 _FILE = re.compile(r"\.(?:py|pyz|[cm]?[jt]sx?|rb|php|jar|dll|sh|exe|go|pl|lua|R)\Z")
 _BARE = re.compile(r"[\w@%+=:,./~-]+")
 """Words that need no quotes in a name."""
+_MOUNT = re.compile(r"(?:[A-Za-z]:|~|\.{1,2})?/[\w./-]{0,200}:/[\w./-]{0,200}(?::[a-z,]{1,20})?", re.ASCII)
+"""Two paths, of which none is a password."""
 _BINARIES = frozenset(("bin", ".bin", "sbin", "Scripts"))
 _SHELLS = frozenset(("sh", "bash", "zsh", "dash", "ksh", "ash", "fish"))
 _PASS_ON = frozenset(
@@ -93,12 +96,12 @@ def name_of_command(program: str, args: Sequence[str]) -> str:
     left_out = list(found.left_out)
     full = found.what if len(found.what) <= _LONGEST else f"…{found.what[1 - _LONGEST :]}"
     left_out += [found.what] if full != found.what else []
-    for word in _shown(found.args):
+    for word, told in zip(_shown(found.args), _told(found.args), strict=True):
         shown = word.partition("?")[0] if "://" in word else word
         shown = shown if _BARE.fullmatch(shown) else shlex.quote(shown)
         fits = "***" not in shown and len(full) + len(shown) < _LONGEST
         full += f" {shown}" if fits else ""
-        left_out += [word] if not fits or shown.strip("'") != word else []
+        left_out += [told] if not fits or shown.strip("'") != word else []
     if not left_out:
         return full
     digest = hashlib.sha256("\0".join(left_out).encode("utf-8", "surrogateescape")).hexdigest()
@@ -176,7 +179,7 @@ def _of_python(tool: str, args: tuple[str, ...]) -> _Named:
     if len(rest) >= 2 and rest[0] == "-m":
         return _Named(rest[1], tuple(rest[2:]), left_out)
     if len(rest) >= 2 and rest[0] == "-c":
-        return _Named(f"{tool} -c", (), [*left_out, *_shown(rest[1:])])
+        return _Named(f"{tool} -c", (), [*left_out, *_told(rest[1:])])
     if rest:
         return _Named(_place(rest[0]), tuple(rest[1:]), left_out)
     return _Named(tool, args)
@@ -204,7 +207,7 @@ def _of_shell(tool: str, args: tuple[str, ...], depth: int) -> _Named:
     for at, word in enumerate(args[:-1]):
         if re.fullmatch(r"-[a-z]*c|/[cC]", word):
             inner = " ".join(args[at + 1 :]) if word in ("/c", "/C") else args[at + 1]
-            return _split(inner, [], depth) or _Named(f"{tool} -c", (), _shown(args))
+            return _split(inner, [], depth) or _Named(f"{tool} -c", (), _told(args))
     if args and not args[0].startswith("-"):
         return _Named(_place(args[0]), args[1:])
     return _Named(tool, args)
@@ -264,7 +267,17 @@ def _options(args: tuple[str, ...], takes: frozenset[str]) -> tuple[tuple[str, .
 
 def _telling(words: Sequence[str], silent: set[str] | None = None) -> list[str]:
     """Of words that are not in the name those that tell a server from others."""
-    return _shown([one for one in words if one not in _SILENT and one not in (silent or ())])
+    return _told([one for one in words if one not in _SILENT and one not in (silent or ())])
+
+
+def _told(args: Sequence[str]) -> list[str]:
+    """Words for a digest: a mask for what is a secret, and only for that, or what differs would be told as the same."""
+    told: list[str] = []
+    for one, parts in zip(args, in_arguments(args), strict=True):
+        for part in () if _MOUNT.fullmatch(one) else sorted(parts, key=lambda part: part.start, reverse=True):
+            one = f"{one[: part.start]}***{one[part.end :]}"
+        told.append(one)
+    return told
 
 
 def _shown(args: Sequence[str]) -> list[str]:
