@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from checker.accounts import Accounts
+from checker.alarms import Alarms
 from checker.dealing import Shards
-from checker.limits import ResourceCaps
+from checker.limits import Alerts, ResourceCaps
 from checker.measures import ResourceAlert, ResourceMeasures
 from checker.model import Batch, Reason, Server
 from checker.unanswered import unanswered
@@ -34,11 +35,25 @@ class Threshold:
     measure: str
     """Where the highest value is kept in ResourceMeasures."""
     in_bytes: bool = False
+    own_warning: str = ""
+    """The option with a threshold of its own for warnings, where there is one."""
 
     def limit(self, limits: ResourceCaps) -> float | None:
         """The limit in force."""
         value: float | None = getattr(limits, self.option)
         return value
+
+    def marks(self, limits: ResourceCaps) -> dict[str, tuple[float, str]]:
+        """Level -> the value at which it begins, and the option that says so; the highest level first."""
+        limit, found = self.limit(limits), {}
+        if limit is not None:
+            found["hard"] = limit, self.option
+        own: float | None = getattr(limits, self.own_warning) if self.own_warning else None
+        if own is not None:
+            found["warning"] = own, self.own_warning
+        elif limit is not None:
+            found["warning"] = limit * limits.warn_at_percent / 100, self.option
+        return found
 
     def shown(self, value: float) -> str:
         """A value with its unit."""
@@ -46,8 +61,8 @@ class Threshold:
 
 
 THRESHOLDS = (
-    Threshold("cpu", "cpu_percent", "CPU of the checker", "most_cpu_percent"),
-    Threshold("memory", "memory", "memory of the checker", "most_memory_bytes", in_bytes=True),
+    Threshold("cpu", "cpu_percent", "CPU of the checker", "most_cpu_percent", own_warning="cpu_warning_percent"),
+    Threshold("memory", "memory", "memory of the checker", "most_memory_bytes", True, "memory_warning"),
     Threshold("machine_cpu", "machine_cpu_percent", "CPU of the machine", "most_machine_cpu_percent"),
     Threshold("machine_memory", "machine_memory_percent", "memory of the machine", "most_machine_memory_percent"),
     Threshold("descriptors", "descriptors_percent", "file descriptors of a worker", "most_descriptors_percent"),
@@ -61,8 +76,17 @@ class Governor:
     ``sink`` takes the results of servers that are given up.
     """
 
-    def __init__(self, limits: ResourceCaps, shards: Shards, accounts: Accounts, sink: Callable[[Batch], None]) -> None:
+    def __init__(
+        self,
+        limits: ResourceCaps,
+        shards: Shards,
+        accounts: Accounts,
+        sink: Callable[[Batch], None],
+        alarms: Alarms | None = None,
+    ) -> None:
         self._limits, self._shards, self._accounts, self._sink = limits, shards, accounts, sink
+        self._alarms = alarms or Alarms(Alerts())
+        self._looks = limits.enabled or self._alarms.of_resources
         self._ended = threading.Event()
         self._looked = threading.Event()
         self._answering = threading.Lock()
@@ -76,7 +100,7 @@ class Governor:
 
     def start(self) -> None:
         """Begin to look, if the limits say so."""
-        if self._limits.enabled:
+        if self._looks:
             self._thread.start()
         else:
             self._looked.set()
@@ -99,7 +123,7 @@ class Governor:
 
     def measured(self) -> tuple[ResourceMeasures | None, tuple[ResourceAlert, ...]]:
         """What was seen and done until now."""
-        if not self._limits.enabled:
+        if not self._looks:
             return None, ()
         closed_ms = 0 if self._closed_at is None else round((time.monotonic() - self._closed_at) * 1000)
         return self._with_closed(closed_ms), tuple(self._alerts)
@@ -109,12 +133,21 @@ class Governor:
             from checker.resources import Meter  # takes a moment to import, as workers take to start
 
             meter = Meter()
-            needs_cpu = self._limits.cpu_percent is not None or self._limits.machine_cpu_percent is not None
-            wait_s = _FIRST_LOOK_S if needs_cpu else 0.0
+            limits, alarms = self._limits, self._alarms
+            of_cpu = (
+                limits.cpu_percent,
+                limits.machine_cpu_percent,
+                limits.cpu_warning_percent,
+                alarms.limits.cpu_percent,
+            )
+            wait_s = _FIRST_LOOK_S if any(limit is not None for limit in of_cpu) else 0.0
             while not self._ended.wait(wait_s):
-                self._look(meter.sample(self._accounts.workers, self._accounts.ports_at_busiest_origin))
+                values = meter.sample(self._accounts.workers, self._accounts.ports_at_busiest_origin)
+                self._look(values)
+                for alert in alarms.look_at_resources(values["memory"], values["cpu"]):
+                    self._accounts.note(alert)
                 self._looked.set()
-                wait_s = self._limits.interval
+                wait_s = min(limits.interval, alarms.limits.interval) if alarms.of_resources else limits.interval
         except Exception:  # without its governor a run goes on
             log.exception("resources can no longer be looked at")
             self._shards.open_gate(True)
@@ -130,8 +163,11 @@ class Governor:
         }
         most["most_memory_bytes"] = int(most["most_memory_bytes"])
         self._measures = replace(self._measures, samples=self._measures.samples + 1, **most)
+        if not self._limits.enabled:
+            return
+        self._look_at_queue()
         above = [
-            self._described(one, values[one.resource])
+            self._described(one, values[one.resource], "hard")
             for one in THRESHOLDS
             if one.resource in values and self._level(one, values[one.resource]) == "hard"
         ]
@@ -142,39 +178,52 @@ class Governor:
 
     def _level(self, one: Threshold, value: float) -> str:
         """The level that the value is at, with an alert where it has just come to it."""
-        limit = one.limit(self._limits)
-        if limit is None:
+        marks = one.marks(self._limits)
+        if not marks:
             return ""
         before = self._levels.get(one.resource, "")
-        marks = {"hard": limit, "warning": limit * self._limits.warn_at_percent / 100}
         level = ""
-        for name, mark in marks.items():
+        for name, (mark, _) in marks.items():
             was_there = before == "hard" or before == name
             if value >= (mark * _BACK if was_there else mark):
                 level = name
                 break
         self._levels[one.resource] = level
         if level and level != before and before != "hard":
-            if level == "warning":
-                self._measures = replace(self._measures, warnings=self._measures.warnings + 1)
-            detail = self._described(one, value)
-            log.warning("%s: %s", level, detail)
-            now_ms = time.time_ns() // 1_000_000
-            self._alerts.append(
-                ResourceAlert(
-                    at_ms=now_ms,
-                    resource=one.resource,
-                    level=level,
-                    value=round(value, 1),
-                    threshold=round(marks[level], 1),
-                    detail=detail,
-                )
-            )
+            self._tell(one.resource, level, value, marks[level][0], self._described(one, value, level))
         return level
 
-    def _described(self, one: Threshold, value: float) -> str:
-        limit = one.limit(self._limits) or 0.0
-        return f"{one.words} at {one.shown(value)}, run.limits.{one.option} is {one.shown(limit)}"
+    def _look_at_queue(self) -> None:
+        """Warn where many wait: of the queue's own threshold, or of the size it may have while nothing begins."""
+        limits, waiting = self._limits, self._shards.waiting
+        mark, option = limits.queue_warning, "queue_warning"
+        if mark is None and self._closed_at is not None:
+            mark, option = round(limits.queue_size * limits.warn_at_percent / 100), "queue_size"
+        level = "warning" if mark is not None and waiting >= mark else ""
+        if mark is not None and level and level != self._levels.get("queue"):
+            said = f"{waiting} servers wait to be checked, run.limits.{option} is {getattr(limits, option)}"
+            self._tell("queue", level, waiting, mark, said)
+        self._levels["queue"] = level
+
+    def _tell(self, resource: str, level: str, value: float, mark: float, detail: str) -> None:
+        if level == "warning":
+            self._measures = replace(self._measures, warnings=self._measures.warnings + 1)
+        log.warning("%s: %s", level, detail)
+        alert = ResourceAlert(
+            at_ms=time.time_ns() // 1_000_000,
+            resource=resource,
+            level=level,
+            value=round(value, 1),
+            threshold=round(mark, 1),
+            detail=detail,
+        )
+        self._alerts.append(alert)
+
+    def _described(self, one: Threshold, value: float, level: str) -> str:
+        marks = one.marks(self._limits)
+        option = marks[level][1]
+        threshold = one.limit(self._limits) if option == one.option else marks[level][0]
+        return f"{one.words} at {one.shown(value)}, run.limits.{option} is {one.shown(threshold or 0.0)}"
 
     def _close(self, why: str) -> None:
         """Let nothing begin; give up what is above the size of the queue, or has waited for too long."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret
+from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
 
 _DAY_S = 86400.0
 _LEAST_WORKER_BYTES = 128 * 1024**2
@@ -22,6 +22,8 @@ class PoolLimits:
 
     max_connections: Count = 2000
     """Connections open at once over all workers."""
+    per_origin: Count | None = None
+    """Attempts at once at one scheme, host and port; null takes run.per_origin."""
     keepalive: Seconds = 30.0
     """An idle connection is closed after this time."""
     when_full: Literal["wait", "overflow"] = "wait"
@@ -96,6 +98,8 @@ class Caches:
     """Addresses of host names."""
     results: ResultLimits = ResultLimits()
     """Results of checks, for `check --max-age`."""
+    size: Count | None = None
+    """Most entries of all categories together; null is no limit beside their own."""
 
 
 def _worker_memory(size: int) -> int:
@@ -127,7 +131,13 @@ class ResourceCaps:
     ports_percent: Percent = 90.0
     """Ports of outgoing connections in use, of the range the system takes them from."""
     warn_at_percent: Percent = 80.0
-    """Share of a limit from which on there is a warning."""
+    """Share of a limit from which on there is a warning, where the resource has no threshold of its own below."""
+    cpu_warning_percent: Percent | None = None
+    """CPU of the checker's own processes, of all cores, from which on there is a warning."""
+    memory_warning: Bytes | None = None
+    """Resident memory of the checker's own processes from which on there is a warning."""
+    queue_warning: Count | None = None
+    """Checks that wait from which on there is a warning; by default only while nothing can be begun."""
     queue_size: Count = 100_000
     """Checks that may wait; those of lowest priority above it are UNKNOWN with resource_limit."""
     queue_wait: Seconds = 300.0
@@ -136,6 +146,31 @@ class ResourceCaps:
     """Resident memory of a worker, above which another takes its place; at twice as much it is killed."""
     lag: Seconds = 0.25
     """A result taken while its worker was this late is marked suspect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """What a run tells of itself: each of these once in a run, on standard error and in resource_alerts."""
+
+    __pydantic_config__ = STRICT
+
+    response_time: Seconds | None = None
+    """Checks take longer than this in the mean."""
+    throughput: PositiveNumber | None = None
+    """Fewer checks than this end in a second."""
+    error_rate: Annotated[float, Within(ge=0, le=1)] | None = None
+    """A larger share of the checks is UNHEALTHY; those that are UNKNOWN do not count."""
+    memory: Bytes | None = None
+    """The checker's own processes have more resident memory."""
+    cpu_percent: Percent | None = None
+    """The checker's own processes use more CPU, of all cores."""
+    interval: Seconds = 10.0
+    """How often this is looked at, besides the end of the run."""
+
+
+Measure = Literal["workers", "pools", "caches", "resources"]
+MEASURES: tuple[Measure, ...] = ("workers", "pools", "caches", "resources")
+"""What a run may keep of what it measured of itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +187,8 @@ class Pace:
     """The first attempts at an origin that several servers share start at random within this time."""
     batch_size: Count = 50
     """Most servers dealt to a worker at a time."""
+    by_priority: bool = True
+    """Deal critical servers first, then those of high priority more often than others; off keeps the file's order."""
     batch_timeout: Seconds = 0.25
     """Results are stored after this time, or when 100 are there."""
 
@@ -170,6 +207,8 @@ class Keep:
     """What each day came to, and incidents."""
     benchmarks: Seconds = 365 * 86400.0
     """Load tests; those that are baselines stay."""
+    measures: Seconds | None = None
+    """What runs measured of themselves, such as pool_history; null keeps it as long as the run."""
     max_size: Bytes | None = 900 * 1024**2
     """Size of the database above which rows go before their time, of who wrote most first; null sets none."""
     after_runs: bool = True
@@ -188,16 +227,23 @@ def keep_faults(keep: Keep) -> Iterator[tuple[str, str]]:
         yield "max_size", "write 16MiB or more, or null for no limit"
 
 
+def part(whole: int, worker: int, workers: int) -> int:
+    """What a worker, from 0, may use of a limit of the run: the parts of all workers add up to the whole."""
+    return whole // workers + (worker < whole % workers)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one worker is told: its share of the run's limits."""
+    """What one worker is told: limits of the run, of which it takes its part, but for ``concurrency``."""
 
     concurrency: int
-    """Checks."""
+    """Checks in this worker."""
     per_origin: int
     """Attempts at one scheme, host and port, for each probe kind on its own."""
     processes: int = 8
     """Programs of stdio servers."""
+    max_connections: int | None = None
+    """Connections of all kinds."""
     log_level: int = 50
     """As in the logging module; workers write to standard error."""
     token_key: Secret | None = None
@@ -206,8 +252,17 @@ class Limits:
     """The worker's number, from 0."""
     workers: int = 1
     pools: Mapping[str, PoolLimits] = field(default_factory=dict)
-    """Probe kind -> its connections, whole; a worker takes its share."""
+    """Probe kind -> its connections."""
     caches: Caches = Caches()
     pace: Pace = Pace()
     lag: float = 0.25
     """Seconds of lateness from which on results are suspect."""
+
+    def attempts_at_origin(self, kind: str) -> int:
+        """Attempts of a probe kind at one origin in the whole run."""
+        own = self.pools.get(kind)
+        return self.per_origin if own is None or own.per_origin is None else own.per_origin
+
+    def shared_by(self, spread_over: int, whole: int) -> int:
+        """The part of this worker of what is spread over all of them, or the whole of what it has to itself."""
+        return whole if spread_over == 1 else part(whole, self.worker, spread_over)

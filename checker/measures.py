@@ -6,9 +6,11 @@ column of the table of the same name in storage/schema.py, which needs a migrati
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
+
+from checker.limits import MEASURES, Measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class ResourceAlert:
     at_ms: int
     resource: str
     level: str
-    """`warning` or `hard`; `lost` for a worker."""
+    """`warning` or `hard`; `lost` for a worker; `alert` for a threshold of run.alerts."""
     value: float
     threshold: float
     detail: str
@@ -109,6 +111,18 @@ class RunMeasures:
     caches: tuple[CacheMeasures, ...] = ()
     resources: ResourceMeasures | None = None
     alerts: tuple[ResourceAlert, ...] = ()
+
+    def only(self, kept: Sequence[Measure]) -> RunMeasures:
+        """Those of these kinds, and all alerts."""
+        if set(kept) == set(MEASURES):
+            return self
+        return RunMeasures(
+            workers=self.workers if "workers" in kept else (),
+            pools=self.pools if "pools" in kept else (),
+            caches=self.caches if "caches" in kept else (),
+            resources=self.resources if "resources" in kept else None,
+            alerts=self.alerts,
+        )
 
 
 Measures = TypeVar("Measures", PoolMeasures, CacheMeasures)

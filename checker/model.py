@@ -159,6 +159,8 @@ class Server:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; a kind that is absent weighs 1."""
     combine: Combination = Combination()
+    at_once: int | None = None
+    """Probes of the server at the same time; None is all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,10 @@ class Quarantine:
 
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
         self._shards, self._sink = shards, sink
-        self._options = replace(options, limits=_part_of(options.limits))
+        self.needs_all = _cannot_be_shared(options.limits)
+        """Whether a limit is so low that nothing may go on beside: then the groups have their turns one by one."""
+        self._at_once = 1 if self.needs_all else _PARTS
+        self._options = options if self.needs_all else replace(options, limits=_part_of(options.limits))
         self._threads: ThreadPoolExecutor | None = None
         self._idle: list[Driver] = []
         self._open, self._change = 0, threading.Condition()
@@ -49,18 +52,22 @@ class Quarantine:
             self._try(group)
 
     def wait(self) -> None:
+        """Return when every suspect is answered, or dealing has stopped; nothing can be tried after it."""
+        self.settle()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def settle(self) -> None:
         """Return when every suspect is answered, or dealing has stopped."""
         with self._change:
             while self._open:
                 self._change.wait(_TICK_S)
-        if self._threads is not None:
-            self._threads.shutdown()
 
     def _try(self, group: Sequence[Dealt], lost_alone: int = 0) -> None:
         with self._change:
             self._open += 1
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(_PARTS, thread_name_prefix="quarantine")
+                self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="quarantine")
         self._threads.submit(self._run, group, lost_alone)
 
     def _run(self, group: Sequence[Dealt], lost_alone: int) -> None:
@@ -148,12 +155,30 @@ def _split(suspects: Sequence[Dealt]) -> list[Sequence[Dealt]]:
     return [suspects[start : start + size] for start in range(0, len(suspects), size)]
 
 
+def _cannot_be_shared(limits: Limits) -> bool:
+    """Whether a limit of this worker is too low for each group beside it to have a part of it."""
+    whole = [limits.attempts_at_origin(kind) for kind in limits.pools] or [limits.per_origin]
+    most = [pool.max_connections for pool in limits.pools.values() if pool.when_full == "wait"]
+    most += [] if limits.max_connections is None else [limits.max_connections]
+    return min(limits.concurrency, *whole, *(limit // limits.workers for limit in most)) < _PARTS
+
+
 def _part_of(limits: Limits) -> Limits:
     """What each of the groups may do, so that all of them together keep to what one worker may."""
+    pools = {
+        kind: replace(
+            pool,
+            max_connections=max(1, pool.max_connections // _PARTS),
+            per_origin=max(1, limits.attempts_at_origin(kind) // _PARTS),
+        )
+        for kind, pool in limits.pools.items()
+    }
+    total = limits.max_connections
     return replace(
         limits,
         concurrency=max(1, limits.concurrency // _PARTS),
         per_origin=max(1, limits.per_origin // _PARTS),
         processes=max(1, limits.processes // _PARTS),
-        workers=limits.workers * _PARTS,
+        max_connections=None if total is None else max(1, total // _PARTS),
+        pools=pools,
     )

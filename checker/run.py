@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from checker.accounts import Accounts
+from checker.alarms import Alarms
 from checker.breaker import rules, skips
 from checker.caching import ConfigUse, RunCaches
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
-from checker.limits import Caches, Keep, Limits, Pace, PoolLimits, ResourceCaps
+from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace, PoolLimits, ResourceCaps, part
 from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import KINDS
 from checker.probes.base import Address
 from checker.runner import Memory, RunnerOptions, run_shards, worker_lost
-from checker.sharding import shards
+from checker.sharding import PROGRAMS, shards
 from checker.units import Secret
 from checker.version import VERSION
 
@@ -59,6 +60,8 @@ class RunRequest:
     """Checks at once over all workers."""
     per_origin: int = 30
     """Attempts at once at one origin over all workers, for each probe kind."""
+    max_connections: int | None = None
+    """Connections open at once over all workers and probe kinds; None is no limit beside those of the kinds."""
     processes: int = 8
     """Programs of stdio servers at once over all workers."""
     token_key: Secret | None = None
@@ -72,6 +75,9 @@ class RunRequest:
     config: ConfigUse | None = None
     """How the configuration was come to, where it is one that may be kept."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
+    alerts: Alerts = field(default_factory=Alerts)
+    measures: Sequence[Measure] = MEASURES
+    """What is kept of what the run measures of itself."""
     heartbeat_timeout_s: float = 15.0
     keep: Keep = field(default_factory=Keep)
     """How long the history is kept."""
@@ -121,10 +127,10 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
                     _fill_gaps(store, run_id, caches, fresh)
                 caches.keep_results(store, run_id)
             finally:
-                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes)
+                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.caches.size)
                 for measures in caches.measures(store, evicted):
                     crew.accounts.add_cache(measures)
-                store.write_measures(run_id, crew.accounts.measures())
+                store.write_measures(run_id, crew.accounts.measures().only(request.measures))
             return RunEnd(run_id, state, interrupts.received)
     finally:
         if crew is not None:
@@ -136,18 +142,22 @@ class _Crew:
 
     def __init__(self, request: RunRequest) -> None:
         self.servers = request.servers
-        self.workers = (request.workers or _workers_for(len(request.servers))) if request.servers else 0
+        self.workers = _workers(request)
         workers = max(1, self.workers)
+        limits = _limits(request, workers)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
-        self._shards = Shards(shards(request.servers, workers, request.pace.batch_size), workers)
+        widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
+        pace = request.pace
+        self._shards = Shards(shards(request.servers, workers, pace.batch_size, widths, pace.by_priority), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         self._skipped: Mapping[str, Mapping[str, str]] = {}
         self.accounts = Accounts()
-        self.governor = Governor(request.limits, self._shards, self.accounts, self._put)
+        self.alarms = Alarms(request.alerts)
+        self.governor = Governor(request.limits, self._shards, self.accounts, self._put, self.alarms)
         self.accounts.resources = self.governor.measured
         options = RunnerOptions(
-            limits=_limits(request, workers),
+            limits=limits,
             heartbeat_timeout_s=request.heartbeat_timeout_s,
             worker_memory_bytes=request.limits.worker_memory if request.limits.enabled else None,
             remembered=lambda server: self._remembered.get(server.name, {}),
@@ -158,7 +168,8 @@ class _Crew:
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []
         for number in range(self.workers):
-            own = replace(options, limits=replace(options.limits, worker=number))
+            own_limits = replace(limits, worker=number, concurrency=part(request.concurrency, number, workers))
+            own = replace(options, limits=own_limits)
             self._futures.append(executor.submit(run_shards, self._shards, self._put, own, self._begin))
         executor.shutdown(wait=False)
         if self.workers:
@@ -180,6 +191,11 @@ class _Crew:
         """Raise what ended a driver, if something did."""
         for future in self._futures:
             future.result()
+
+    def note_alarms(self) -> None:
+        """Keep which thresholds the checks until now have passed."""
+        for alert in self.alarms.look_at_checks():
+            self.accounts.note(alert)
 
     def stop(self) -> None:
         """Deal no more and give up what is under way."""
@@ -219,16 +235,23 @@ def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, to
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
     windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
     progress(0, total, counts, None)
+    alarms = crew.alarms
+    look_at_s = time.monotonic() + alarms.limits.interval
     while not crew.done:
+        if time.monotonic() >= look_at_s:
+            crew.note_alarms()
+            look_at_s = time.monotonic() + alarms.limits.interval
         try:
             batch = crew.take()
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
             continue
         store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
+        alarms.add(batch.checks)
         for result in batch.checks:
             counts[result.status] += 1
         progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+    crew.note_alarms()
     crew.raise_failure()
 
 
@@ -291,16 +314,17 @@ def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]
 
 
 def _limits(request: RunRequest, workers: int) -> Limits:
-    """What each of so many workers may do."""
+    """What so many workers may do together."""
     return Limits(
-        concurrency=-(-request.concurrency // workers),
+        concurrency=request.concurrency,
         per_origin=request.per_origin,
-        processes=max(1, request.processes // workers),
+        max_connections=request.max_connections,
+        processes=request.processes,
         log_level=request.log_level,
         token_key=request.token_key,
         workers=workers,
         pools={kind: request.pools.get(kind, PoolLimits()) for kind in KINDS},
-        caches=request.caches,
+        caches=_within(request.caches),
         pace=request.pace,
         lag=request.limits.lag,
     )
@@ -319,6 +343,30 @@ def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
         host=socket.gethostname(),
         pid=getpid(),
     )
+
+
+def _within(caches: Caches) -> Caches:
+    """The caches, of which none may have more entries than all together."""
+    most = caches.size
+    if most is None:
+        return caches
+    tokens, dns = caches.auth_tokens, caches.dns
+    return replace(
+        caches,
+        auth_tokens=replace(tokens, size=min(most, tokens.size)),
+        dns=replace(dns, size=min(most, dns.size)),
+    )
+
+
+def _workers(request: RunRequest) -> int:
+    """How many workers: no more than can have a part of every limit of the run that is shared out over all of them."""
+    if not request.servers:
+        return 0
+    wanted = request.workers or _workers_for(len(request.servers))
+    kinds = {kind for server in request.servers for kind in server.probes}
+    most = [request.concurrency, *([] if request.max_connections is None else [request.max_connections])]
+    most += [pool.max_connections for kind, pool in request.pools.items() if kind in kinds and pool.when_full == "wait"]
+    return min(wanted, *most)
 
 
 def _workers_for(servers: int) -> int:

@@ -109,6 +109,8 @@ class _Runner:
         self._driver.deal(waiting)
         if suspects:
             self._quarantine.take(suspects)
+            if self._quarantine.needs_all:
+                self._quarantine.settle()
 
     def _give_up(self, tasks: list[Dealt], why: str) -> None:
         self._driver.unanswered = {}

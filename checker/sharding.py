@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from checker.model import Priority, Server
@@ -11,6 +11,8 @@ from checker.probes.base import COMMANDS
 
 LARGEST = 50
 """Servers in a shard, unless the options say otherwise."""
+PROGRAMS = "programs"
+"""What the programs of stdio servers are called among the probe kinds that have a limit."""
 _SHARDS_PER_WORKER = 8
 _TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
 """Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
@@ -29,12 +31,20 @@ class Shard:
     """Over how many workers their origins are spread: each takes that part of the limits of an origin."""
 
 
-def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> list[Shard]:
+def shards(
+    servers: Sequence[Server],
+    workers: int,
+    largest: int = LARGEST,
+    widths: Mapping[str, int] | None = None,
+    by_priority: bool = True,
+) -> list[Shard]:
     """All servers in shards of at most ``largest``, in the order to deal them; each server is in exactly one.
 
     Servers that share an origin stay on one worker, unless they are more than its fair share of all servers and none
-    of them trusts an authorization server on first use: two workers might each trust another one. A small fleet makes
-    small shards, so that every worker gets some.
+    of them trusts an authorization server on first use: two workers might each trust another one. ``widths`` says how
+    many attempts of a probe kind, or programs (`PROGRAMS`), there may be at once at an origin: what is less than one
+    for each worker stays on one. A small fleet makes small shards, so that every worker gets some. Without
+    ``by_priority`` all are of one.
     """
     if not servers:
         return []
@@ -42,11 +52,15 @@ def shards(servers: Sequence[Server], workers: int, largest: int = LARGEST) -> l
     fair = -(-len(servers) // workers)
     made: dict[Priority, list[Shard]] = {priority: [] for priority in Priority}
     small: dict[Priority, list[Server]] = {priority: [] for priority in Priority}
-    for home, group in enumerate(_sharing_origins(servers)):
-        by_priority = {priority: [one for one in group if one.priority is priority] for priority in Priority}
-        apart = len(group) > fair and not any(map(_trusts_on_first_use, group))
-        alone = len(group) <= most and len(group) in map(len, by_priority.values())
-        for priority, members in by_priority.items():
+    narrow = {kind for kind, width in (widths or {}).items() if width < workers}
+    for home, group in enumerate(_sharing_origins(servers, PROGRAMS in narrow)):
+        of_priority = {
+            priority: [one for one in group if (one.priority if by_priority else Priority.NORMAL) is priority]
+            for priority in Priority
+        }
+        apart = len(group) > fair and not any(_trusts_on_first_use(one) or _is_narrow(one, narrow) for one in group)
+        alone = len(group) <= most and len(group) in map(len, of_priority.values())
+        for priority, members in of_priority.items():
             if alone:
                 waiting = small[priority]
                 if len(waiting) + len(members) > most:
@@ -75,7 +89,15 @@ def _trusts_on_first_use(server: Server) -> bool:
     )
 
 
-def _sharing_origins(servers: Sequence[Server]) -> Iterator[list[Server]]:
+def _is_narrow(server: Server, narrow: set[str]) -> bool:
+    """Whether fewer than one attempt for each worker may be at an origin of this server's."""
+    return bool(narrow) and any(
+        (PROGRAMS if KINDS[kind].address(options).lane == COMMANDS else kind) in narrow
+        for kind, options in server.probes.items()
+    )
+
+
+def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterator[list[Server]]:
     """Servers in groups: two that have an origin in common, directly or over others, are in the same one."""
     leader: dict[_Lane, _Lane] = {}
 
@@ -84,7 +106,7 @@ def _sharing_origins(servers: Sequence[Server]) -> Iterator[list[Server]]:
             leader[lane] = lane = leader[leader[lane]]
         return lane
 
-    lanes = [[_lane(server, kind) for kind in server.probes] for server in servers]
+    lanes = [[_lane(server, kind, programs_together) for kind in server.probes] for server in servers]
     for first, *others in lanes:
         for other in others:
             leader[leader_of(other)] = leader_of(first)
@@ -94,7 +116,7 @@ def _sharing_origins(servers: Sequence[Server]) -> Iterator[list[Server]]:
     yield from groups.values()
 
 
-def _lane(server: Server, kind: str) -> _Lane:
-    """What the attempts of this probe share a limit with: an origin; commands have nothing in common to keep."""
+def _lane(server: Server, kind: str, programs_together: bool) -> _Lane:
+    """What the attempts of this probe share a limit with: an origin; commands seldom have one to keep together."""
     lane = KINDS[kind].address(server.probes[kind]).lane
-    return (*lane, server.name) if lane == COMMANDS else lane
+    return (*lane, server.name) if lane == COMMANDS and not programs_together else lane

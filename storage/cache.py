@@ -120,13 +120,26 @@ def young_results(connection: Connection, keys: Mapping[str, str], since_ms: int
     return {row.name: row.run_id for row in connection.execute(found)}
 
 
-def give_up(connection: Connection, now_ms: int, sizes: Mapping[str, int]) -> dict[str, int]:
+def give_up(
+    connection: Connection, now_ms: int, sizes: Mapping[str, int], most_in_all: int | None = None
+) -> dict[str, int]:
     """Remove what has expired, then of each category what is above its size, the longest unused first.
 
-    Gives how many entries of which category were above the size.
+    ``most_in_all`` is the size of all these categories together. Gives how many entries of which category were above
+    a size.
     """
     connection.execute(delete(cache_entries).where(cache_entries.c.expires_at_ms <= now_ms))
-    return {category: number for category, size in sizes.items() if (number := _shrink(connection, category, size))}
+    gone = {category: number for category, size in sizes.items() if (number := _shrink(connection, category, size))}
+    if most_in_all is not None:
+        of_these = cache_entries.c.category.in_(sizes)
+        kept = select(cache_entries.c.category, cache_entries.c.key).where(of_these)
+        oldest = kept.order_by(_LAST_USE.desc(), cache_entries.c.category, cache_entries.c.key)
+        above = oldest.limit(-1).offset(most_in_all)
+        for category, key in connection.execute(above).all():
+            mine = cache_entries.c.category == category, cache_entries.c.key == key
+            connection.execute(delete(cache_entries).where(*mine))
+            gone[category] = gone.get(category, 0) + 1
+    return gone
 
 
 def count(connection: Connection, category: str) -> int:

@@ -265,16 +265,21 @@ class Store:
         return [name for name in names if name not in there]
 
     def finish_run(
-        self, run_id: int, state: RunState, finished_at_ms: int, cache_sizes: Mapping[str, int] | None = None
+        self,
+        run_id: int,
+        state: RunState,
+        finished_at_ms: int,
+        cache_sizes: Mapping[str, int] | None = None,
+        cache_size: int | None = None,
     ) -> dict[str, int]:
         """Close a run, and drop cache entries that have expired or are above the size of their category.
 
-        Gives how many were above it, by category.
+        ``cache_size`` is the size of these categories together. Gives how many were above a size, by category.
         """
         with self.transaction() as connection:
             ended = {"state": state, "finished_at_ms": finished_at_ms}
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
-            return cache.give_up(connection, finished_at_ms, cache_sizes or {})
+            return cache.give_up(connection, finished_at_ms, cache_sizes or {}, cache_size)
 
     def recall(self, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
         """What is remembered under these keys and has not expired: key -> category -> value."""

@@ -336,7 +336,16 @@ def test_scenario_of_the_original_keeps_its_users_and_its_time() -> None:
 
 def test_scenarios_of_the_original_are_played_one_after_the_other() -> None:
     plan = load_plan(ORIGINAL, environ={}, scenarios=["light_load", "normal_load"])
-    assert [one.start_after for one in plan.scenarios.values()] == [0.0, 10.0 + 30.0 + 5.0]
+    both = 45.0 + 75.0
+    assert {name: one.start_after for name, one in plan.scenarios.items()} == {
+        "light_load": 0.0,
+        "normal_load": 45.0,
+        "light_load-2": both,
+        "normal_load-2": both + 45.0,
+        "light_load-3": 2 * both,
+        "normal_load-3": 2 * both + 45.0,
+    }
+    assert any("iterations: played 3 times" in text for text in plan.warnings)
 
 
 def test_grid_of_the_original_becomes_a_suite_of_the_same_length() -> None:

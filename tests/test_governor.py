@@ -107,7 +107,7 @@ def test_checks_wait_while_a_started_server_takes_the_memory_and_go_on_when_it_i
     assert max(later - before for before, later in pairwise(seen.asked_at_s)) > 1.0, "nobody was called meanwhile"
     (used,) = ask("select * from resource_history")
     assert used["closed_ms"] > 1000
-    assert (used["dropped"], used["most_waiting"] > 50) == (0, True)
+    assert (used["dropped"], used["most_waiting"] > 50) == (0, True), used
     alerts = ask("select resource from resource_alerts where level = 'hard'")
     assert {alert["resource"] for alert in alerts} == {"memory"}
     (counted,) = ask("select sum(counted) as checks from availability")

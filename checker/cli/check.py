@@ -111,6 +111,7 @@ def command(
     mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
     from checker import run
+    from checker.alarms import LEVEL
     from checker.cli.progress import progress_bar, step_bar
     from checker.secrets.current import know
     from checker.settings import select
@@ -131,6 +132,7 @@ def command(
         workers=workers or settings.run.workers,
         concurrency=concurrency or settings.run.concurrency,
         per_origin=settings.run.per_origin,
+        max_connections=settings.run.max_connections,
         processes=settings.run.processes,
         token_key=settings.run.token_key,
         pace=settings.run.pace,
@@ -139,6 +141,8 @@ def command(
         max_age_s=settings.run.max_age if max_age is None else max_age,
         config=config_use,
         limits=settings.run.limits,
+        alerts=settings.run.alerts,
+        measures=settings.run.measures,
         heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,
         environment=settings.environment,
@@ -159,6 +163,9 @@ def command(
         is_behind = history.is_behind(run.now_ms())
     if not quiet:
         _show(stored, checks, changed, measures, fmt)
+    for alert in measures.alerts if not (quiet or verbose) else ():  # with -v they were logged as they came
+        if alert.level == LEVEL:
+            click.echo(f"mcp-status: {alert.level}: {alert.detail}", err=True)
     if verbose:
         from reports.measures import measure_lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Document:
     path: Path
     values: dict[str, Any]
     lines: dict[Place, int]
+    layers: tuple[dict[str, Any], dict[str, Any]] = field(default_factory=lambda: ({}, {}))
+    """Where an environment may be laid over the file: the file without it, and the environment, as they stand there."""
 
     def refuse(self, problems: list[Problem], most: int = 10) -> ConfigError:
         """The error that lists these problems in the order of the file, a line each."""

@@ -17,6 +17,7 @@ from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.choice import selected_environment
 from checker.settings.document import Document, Problem, read
+from checker.settings.environments import faults_of_others
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, with_environment
 from checker.settings.performance import PerformanceOptimization
@@ -43,7 +44,10 @@ def load(
     """
     environment, named_by = selected_environment(environment, environ)
     with _without_collections():
-        document = with_environment(read(Path(path)), environment, ENVIRONMENT_KEYS, named_by)
+        whole = read(Path(path))
+        document = with_environment(whole, environment, ENVIRONMENT_KEYS, named_by)
+        if faults := list(faults_of_others(whole, environment)):
+            raise whole.refuse(faults)
         return _Loader(document, environment, environ, files or Files(document.path.parent)).settings()
 
 
@@ -78,8 +82,8 @@ class _Loader:
         benchmarking = self._block("benchmarking", Benchmarking)
         in_file = self._values.get("performance_optimization")
         in_file = in_file if isinstance(in_file, Mapping) else {}
-        run = self._block("run", RunOptions, original.run_defaults(in_file, performance))
-        history = self._block("history", Keep)
+        run = self._run(performance)
+        history = self._block("history", Keep, original.history_defaults(in_file, performance))
         for key, text in keep_faults(history):
             self._whole.complain(("history", key), text)
         for kind in run.pools:
@@ -88,8 +92,10 @@ class _Loader:
         reader = ServerReader(self._files)
         defaults = self._values.get("defaults")
         from_original = original.probe_defaults(in_file, performance)
+        if isinstance(defaults, Mapping):
+            defaults = original.defaults_over(defaults, *self._document.layers, performance)
         reader.read_defaults({} if defaults is None else defaults, self._whole.below("defaults"), from_original)
-        servers = self._servers(reader)
+        servers = original.of_one_server(performance, self._servers(reader))
         read_queries(self._values.get("queries"), self._whole.below("queries"))
         self._stop_on_problems()
         return Settings(
@@ -100,7 +106,7 @@ class _Loader:
             benchmarking=benchmarking,
             path=str(self._document.path),
             environment=self._environment,
-            warnings=(*original.warnings(in_file), *_withheld(servers)),
+            warnings=(*original.warnings(in_file, servers), *_withheld(servers)),
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:
@@ -111,6 +117,17 @@ class _Loader:
             given = with_files(kind, given, self._whole.below(name), self._files)
         laid = merged(below or {}, given)
         return validated(kind, laid, self._whole.below(name)) or kind()
+
+    def _run(self, performance: PerformanceOptimization) -> RunOptions:
+        """The ``run`` block, with what the original's blocks say in each layer of the file."""
+        given = self._values.get("run")
+        given = {} if given is None else given
+        source = self._whole.below("run")
+        if not isinstance(given, Mapping):
+            return validated(RunOptions, given, source) or RunOptions()
+        given = with_files(RunOptions, given, source, self._files)
+        laid = original.run_options(*self._document.layers, given, performance)
+        return validated(RunOptions, laid, source) or RunOptions()
 
     def _servers(self, reader: ServerReader) -> tuple[Server, ...]:
         listed = self._values.get("servers")

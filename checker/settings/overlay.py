@@ -26,6 +26,13 @@ def merged(below: Any, above: Any) -> Any:
     return {**kept, **{key: merged(below[key], item) if key in below else item for key, item in above.items()}}
 
 
+def picked(whole: Any, like: Any) -> Any:
+    """Of ``whole`` the values of those keys that ``like`` has too."""
+    if not isinstance(whole, Mapping) or not isinstance(like, Mapping):
+        return whole
+    return {key: picked(whole[key], item) for key, item in like.items() if key in whole}
+
+
 def _other_spelling(key: str) -> str:
     return key.removesuffix(FILE_SUFFIX) if key.endswith(FILE_SUFFIX) else key + FILE_SUFFIX
 
@@ -45,8 +52,9 @@ def with_environment(document: Document, environment: str | None, known: Sequenc
     environments = values.pop("environments", None) or {}
     if problems := _problems(environments, known):
         raise document.refuse(problems)
+    base = dict(values)
     if environment is None:
-        return Document(document.path, values, document.lines)
+        return Document(document.path, values, document.lines, (base, {}))
     if environment not in environments:
         there = ", ".join(environments) or "none"
         said = f'no environment "{environment}"{named_by}; there are: {there}'
@@ -62,7 +70,7 @@ def with_environment(document: Document, environment: str | None, known: Sequenc
         for place, line in list(lines.items()):
             if place[0] == "servers" and len(place) > 2 and place[1] in index_of:
                 lines["servers", index_of[str(place[1])], *place[2:]] = line
-    return Document(document.path, values, {**document.lines, **lines})
+    return Document(document.path, values, {**document.lines, **lines}, (base, dict(environments[environment] or {})))
 
 
 def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:

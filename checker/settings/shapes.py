@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from checker.limits import Caches, Keep, Pace, PoolLimits, ResourceCaps
+from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps
 from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
 from checker.probes.options import STRICT, RemarkVerdict
@@ -53,6 +53,8 @@ class ServerEntry:
     remarks: RemarkVerdict | None = None
     """Status of a probe that does its work and of which there is a remark: healthy, or degraded; what the probes say
     of themselves goes before."""
+    at_once: Count | None = None
+    """Probes of this server at the same time; 1 makes them one after the other, by default all go side by side."""
 
 
 def _heartbeat_timeout(seconds: float) -> float:
@@ -79,6 +81,8 @@ class RunOptions:
     """Checks at once over all workers."""
     per_origin: Count = 30
     """Attempts at once at one scheme, host and port, for each probe kind on its own."""
+    max_connections: Count | None = None
+    """Connections open at once over all workers and probe kinds; by default each kind has its own limit only."""
     processes: Count = 8
     """Programs of stdio servers at once over all workers."""
     token_key: Annotated[Secret, Checked(_token_key)] | None = None
@@ -95,6 +99,10 @@ class RunOptions:
     """A server whose last result is younger than this is not checked again; by default every server is."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
     """What may be used while new checks are begun."""
+    alerts: Alerts = field(default_factory=Alerts)
+    """When a run tells that it was slow, that much failed, or that it needed much itself."""
+    measures: tuple[Measure, ...] = MEASURES
+    """What is kept of what the run measured of itself."""
     heartbeat_timeout: Annotated[Seconds, Checked(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 

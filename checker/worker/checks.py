@@ -26,7 +26,7 @@ from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.plain import PlainHttp
-from checker.worker.transport.pools import Pools
+from checker.worker.transport.pools import Ceiling, Pools
 from checker.worker.transport.processes import Processes
 
 _check_result = constructor(CheckResult)
@@ -71,9 +71,12 @@ class Checker:
         self.processes = Processes()
         self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
         self.dns = DnsCache(limits.caches.dns)
+        self._ceiling = Ceiling(
+            inf if (most := limits.max_connections) is None else limits.shared_by(limits.workers, most)
+        )
         pools = {kind: self._pools(kind, limits) for kind in KINDS}
         self._shared = {
-            kind: Shared(pool, PlainHttp(pool, limits.per_origin), self.processes, self._tokens, grace)
+            kind: Shared(pool, PlainHttp(pool, limits.attempts_at_origin(kind)), self.processes, self._tokens, grace)
             for kind, pool in pools.items()
         }
         self._limits, self._deadlines = limits, Deadlines()
@@ -82,7 +85,7 @@ class Checker:
     def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
         server = task.server
-        if len(server.probes) == 1:
+        if len(server.probes) == 1 or server.at_once == 1:
             outcomes = [self._probe(kind, task) for kind in server.probes]
         else:
             outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
@@ -131,16 +134,19 @@ class Checker:
     def _new_lane(self, kind: str, place: tuple[str | int, ...], share: int) -> Lane:
         pools, limits = self._shared[kind].pools, self._limits
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
-            lane = Lane(limits.processes, 1, Pace(jitter=0), Places(inf), pools.waits)
+            spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were dealt
+            width = limits.shared_by(spread_over, limits.processes)
+            lane = Lane(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.waits)
         else:
-            lane = Lane(limits.per_origin, share, limits.pace, pools.slots, pools.waits)
+            width = limits.shared_by(share, limits.attempts_at_origin(kind))
+            lane = Lane(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
         self._lanes[(kind, *place)] = lane
         return lane
 
     def _pools(self, kind: str, limits: Limits) -> Pools:
         own = limits.pools.get(kind, PoolLimits())
-        share = replace(own, max_connections=max(1, -(-own.max_connections // limits.workers)))
-        return Pools(limits.per_origin, share, self.dns)
+        share = replace(own, max_connections=limits.shared_by(limits.workers, own.max_connections) or 1)
+        return Pools(limits.attempts_at_origin(kind), share, self.dns, self._ceiling)
 
 
 def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:

@@ -67,29 +67,34 @@ class Places:
 class Lane:
     """Let an attempt through: ``with lane`` waits for its turn.
 
-    ``slots`` is what all origins of a probe kind share; ``share`` is over how many workers this origin is spread.
+    ``width`` is how many at once; ``slots`` is what all origins of a probe kind share, ``total`` what all kinds do;
+    ``share`` is over how many workers this origin is spread.
     """
 
-    def __init__(self, width: int, share: int, pace: Pace, slots: Places, waits: Waits) -> None:
-        self._width = max(1, -(-width // share))
+    def __init__(self, width: int, share: int, pace: Pace, slots: Places, total: Places, waits: Waits) -> None:
+        self._width = width
         self._places = Places(self._width)
-        self._slots, self._waits, self._jitter_s = slots, waits, pace.jitter
+        self._slots, self._total, self._waits, self._jitter_s = slots, total, waits, pace.jitter
         self._gap_s = 0.0 if pace.rate_per_origin is None else share / pace.rate_per_origin
         self._next_at = 0.0
         self._started = 0
         self._spreads = True
 
     def __enter__(self) -> None:
-        places, slots = self._places, self._slots
-        if places.free > 0 and slots.free > 0 and not self._spreads:  # nearly always
+        places, slots, total = self._places, self._slots, self._total
+        if places.free > 0 and slots.free > 0 and total.free > 0 and not self._spreads:  # nearly always
             places.free -= 1
             slots.free -= 1
+            total.free -= 1
             return
-        waited_s = self._places.take()
+        waited_s, taken = 0.0, list[Places]()
         try:
-            waited_s += self._slots.take()
+            for one in (places, slots, total):
+                waited_s += one.take()
+                taken.append(one)
         except BaseException:  # a cancelled run
-            self._places.give_back()
+            for one in reversed(taken):
+                one.give_back()
             raise
         try:
             waited_s += self._spread() if self._spreads else 0.0
@@ -100,6 +105,7 @@ class Lane:
             self._waits.add(waited_s)
 
     def __exit__(self, *_: object) -> None:
+        self._total.give_back()
         self._slots.give_back()
         self._places.give_back()
 

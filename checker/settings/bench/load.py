@@ -89,8 +89,10 @@ def _of_configuration(
 ) -> Plan:
     """The plan that a configuration's ``benchmarking`` block stands for."""
     settings = load(path, environment, environ)
-    values, said = plan_of_block(settings.benchmarking, settings.servers, scenarios, suite)
     written = _configuration(path, environment, environ)
+    defaults = (written.values.get(_ORIGINAL) or {}).get("defaults") or {}
+    repeated = settings.benchmarking.defaults.iterations if "iterations" in defaults else 1
+    values, said = plan_of_block(settings.benchmarking, settings.servers, scenarios, suite, repeated)
     lines = {place[1:]: line for place, line in written.lines.items() if place[0] == _ORIGINAL and len(place) > 1}
     listed = Listed(settings.servers, written.values["servers"])
     return _PlanReader(Document(path, values, lines), environ).plan(lambda: listed, said)

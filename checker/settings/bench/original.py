@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from checker.bench.plan import Operation, Suite
@@ -17,12 +18,13 @@ _KIND_OF_LOAD = "concurrent_users each wait for their answer before the next che
 
 
 def plan_of_block(
-    block: Benchmarking, servers: Sequence[Server], names: Sequence[str], suite: bool
+    block: Benchmarking, servers: Sequence[Server], names: Sequence[str], suite: bool, iterations: int = 1
 ) -> tuple[dict[str, Any], list[str]]:
     """The document of a plan without its servers, and a line for each key that means something else here.
 
     ``names`` are the scenarios to play, one after the other; without one, the only one there is. ``suite`` takes the
-    grid of concurrent users and server counts instead. Raises UsageError for a choice that cannot be made.
+    grid of concurrent users and server counts instead. ``iterations`` is how often scenarios are played. Raises
+    UsageError for a choice that cannot be made.
     """
     operation, notes = _operation(servers)
     document: dict[str, Any] = escaped_values({"output": _output(block.output)})
@@ -31,7 +33,7 @@ def plan_of_block(
             raise UsageError("--suite and --scenario are two kinds of load test; give one of them")
         grid, said = _suite(block, operation, len(targets(servers, operation)))
         return {**document, "suite": grid}, [*notes, *said]
-    scenarios, said = _scenarios(block, operation, _chosen(block, names))
+    scenarios, said = _scenarios(block, operation, _chosen(block, names), iterations)
     return {**document, "scenarios": scenarios}, [*notes, *said]
 
 
@@ -58,17 +60,19 @@ def _operation(servers: Sequence[Server]) -> tuple[Operation, list[str]]:
     return operation, []
 
 
-def _scenarios(block: Benchmarking, operation: Operation, names: list[str]) -> tuple[dict[str, Any], list[str]]:
+def _scenarios(
+    block: Benchmarking, operation: Operation, names: list[str], iterations: int
+) -> tuple[dict[str, Any], list[str]]:
     found: dict[str, Any] = {}
     at, usual = 0.0, block.defaults
-    for name in names:
+    for number, name in product(range(1, iterations + 1), names):
         one = block.scenarios[name]
         if one.duration_seconds <= one.ramp_up_seconds:
             raise UsageError(
                 f"benchmarking.scenarios.{name}.duration_seconds: {one.duration_seconds:g} is the time in all, "
                 f"of which ramp_up_seconds takes {one.ramp_up_seconds:g}; write more"
             )
-        found[name] = {
+        found[name if number == 1 else f"{name}-{number}"] = {
             "operation": str(operation),
             "users": one.concurrent_users,
             "ramp_up": one.ramp_up_seconds,
@@ -82,6 +86,11 @@ def _scenarios(block: Benchmarking, operation: Operation, names: list[str]) -> t
         f"benchmarking: {_KIND_OF_LOAD}; duration_seconds is ramp-up and measured time together, warm-up and cool-down "
         "come on top"
     ]
+    if iterations > 1:
+        said.append(
+            f"benchmarking.defaults.iterations: played {iterations} times, the second as {names[0]}-2; "
+            f"{at / 60:.0f} minutes in all"
+        )
     return found, said
 
 

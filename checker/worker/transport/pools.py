@@ -65,7 +65,7 @@ class _Leasing:
         pool: Any = self
         connection.idle_since = monotonic()
         self.owner.counts.in_use -= 1
-        if self.owner.counts.open > self.owner.most_open and connection.sock is not None:
+        if connection.sock is not None and not self.owner.may_keep_one:
             self.owner.counts.evicted += 1
             connection.close()
         try:
@@ -108,11 +108,31 @@ class _HttpsPool(_Leasing, HTTPSConnectionPool):
     QueueCls = gevent.queue.LifoQueue  # type: ignore[assignment] # same methods as queue.LifoQueue
 
 
+class Ceiling:
+    """What the pools of all probe kinds may have open together in this worker."""
+
+    def __init__(self, most: float = inf) -> None:
+        self.most, self.places = most, Places(most)
+        self.pools: list[Pools] = []
+
+    @property
+    def reached(self) -> bool:
+        """Whether as many connections are open, or being opened, as may be."""
+        return self.most != inf and sum(one.counts.open + one.counts.connecting for one in self.pools) >= self.most
+
+    @property
+    def passed(self) -> bool:
+        """Whether more are open than may be."""
+        return self.most != inf and sum(one.counts.open for one in self.pools) > self.most
+
+
 class Pools:
     """The pools of one probe kind; ``limits.max_connections`` is this worker's share."""
 
-    def __init__(self, per_origin: int, limits: PoolLimits, dns: DnsCache) -> None:
+    def __init__(self, per_origin: int, limits: PoolLimits, dns: DnsCache, ceiling: Ceiling | None = None) -> None:
         self.counts, self.waits, self.dns = Counts(), Waits(), dns
+        self.ceiling = ceiling or Ceiling()
+        self.ceiling.pools.append(self)
         self.keepalive_s, self.most_open = limits.keepalive, limits.max_connections
         self.slots = Places(limits.max_connections if limits.when_full == "wait" else inf)
         self.contexts = TlsContexts()
@@ -136,14 +156,24 @@ class Pools:
             self._pools.move_to_end(key)
         return pool
 
+    @property
+    def may_keep_one(self) -> bool:
+        """Whether a connection that comes back may stay open."""
+        return self.keepalive_s > 0 and self.counts.open <= self.most_open and not self.ceiling.passed
+
     def make_room(self) -> None:
-        """Close an idle connection of the origin that was not called for longest, if as many are open as may be."""
-        if self.counts.open + self.counts.connecting < self.most_open:
-            return
+        """Close idle connections of the origin that was not called for longest, if as many are open as may be."""
+        if self.counts.open + self.counts.connecting >= self.most_open:
+            self._give_up_idle()
+        if self.ceiling.reached:
+            any(pools._give_up_idle() for pools in self.ceiling.pools)
+
+    def _give_up_idle(self) -> bool:
         for pool in self._pools.values():
             if closed := pool.close_idle(monotonic()):
                 self.counts.evicted += closed
-                return
+                return True
+        return False
 
     def measures(self, kind: str) -> PoolMeasures:
         """What was counted until now."""
