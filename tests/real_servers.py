@@ -257,10 +257,15 @@ def _start(server: RealServer, folder: Path, port: int, words: dict[str, str]) -
 def stdio_command(name: str) -> list[str]:
     """The program and arguments of a server of `STDIO`; raises NotInstalled."""
     component, command = STDIO[name]
-    folder = folder_of(COMPONENTS[component])
+    return command_of(COMPONENTS[component], command)
+
+
+def command_of(component: Component, command: tuple[str, ...]) -> list[str]:
+    """Program and arguments of a command in a component's folder, with whole paths; raises NotInstalled."""
+    folder = folder_of(component)
     if not (folder / ".installed").exists():
-        raise NotInstalled(f"{component} is not installed; scripts/mcp_servers install {component}")
-    words = _words(command, folder)
+        raise NotInstalled(f"{component.name} is not installed; scripts/mcp_servers install {component.name}")
+    words = _words(command, folder, component.oldest_node)
     return [*words[:1], *(str(folder / word) if (folder / word).is_file() else word for word in words[1:])]
 
 
@@ -274,10 +279,10 @@ def conformance_command() -> list[str]:
     return [str(node_folder(component.oldest_node) / "node"), str(program)]
 
 
-def _words(command: tuple[str, ...], folder: Path) -> list[str]:
+def _words(command: tuple[str, ...], folder: Path, oldest_node: int = 20) -> list[str]:
     """The command with its program's path and the paths of our own scripts."""
     if command[0] == "node":
-        program = [str(node_folder() / "node"), "--require", str(_SCRIPTS / "loopback.cjs")]
+        program = [str(node_folder(oldest_node) / "node"), "--require", str(_SCRIPTS / "loopback.cjs")]
     else:
         program = [str(folder / "venv/bin" / command[0])]
     return [*program, *(str(_SCRIPTS / word) if (_SCRIPTS / word).exists() else word for word in command[1:])]
