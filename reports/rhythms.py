@@ -38,10 +38,9 @@ def usual(values: Floats, period: Period) -> Floats:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(values > 0, np.log(values), np.nan)
-    slots = np.asarray(period.slots, np.int64)
     found = np.zeros(values.shape)
     for cycle in (24, 168) if period.slot_ms == _HOUR_MS else (7,):
-        found = found + rhythm(logs - found, slots % cycle, cycle)
+        found = found + rhythm(logs - found, period.slots.start % cycle, cycle)
     return found
 
 

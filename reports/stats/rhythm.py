@@ -17,39 +17,41 @@ FEWEST_CYCLES = 3
 _LEAST_KNOWN = 0.25
 """Of a cycle that has a level."""
 
-Integers = npt.NDArray[np.int64]
 
-
-def rhythm(logs: Floats, phases: Integers, cycle: int) -> Floats:
+def rhythm(logs: Floats, first: int, cycle: int) -> Floats:
     """How much each value is usually above the level at its phase, for rows of logarithms; 0 where no rhythm is seen.
 
-    ``phases`` (0 to ``cycle`` - 1) has one for each column; columns follow each other without a gap, NaN are gaps. A
-    row has a rhythm if the means of its phases differ clearly more than their noise does; others are left alone, since
-    what is taken out of them would be noise and come back as noise.
+    Columns follow each other without a gap, the first of them at phase ``first`` of the ``cycle``; NaN are gaps. A row
+    has a rhythm if the means of its phases differ clearly more than their noise does; others are left alone, since what
+    is taken out of them would be noise and come back as noise.
     """
     found = np.zeros(logs.shape)
-    columns = logs.shape[1]
-    if columns < (FEWEST_CYCLES + 1) * cycle or not len(logs):
+    rows, columns = logs.shape
+    if columns < (FEWEST_CYCLES + 1) * cycle or not rows:
         return found
-    apart = logs - _levels(logs, cycle)
-    usual = np.full((len(logs), cycle), np.nan)
-    count, mean, squares = (np.zeros((len(logs), cycle)) for _ in range(3))
-    for phase in range(cycle):
-        of_phase = apart[:, phases == phase]
-        known = ~np.isnan(of_phase)
-        count[:, phase] = known.sum(axis=1)
-        enough = count[:, phase] >= FEWEST_CYCLES
-        if not enough.any():
-            continue
-        usual[enough, phase] = np.nanmedian(of_phase[enough], axis=1)
-        mean[enough, phase] = np.nanmean(of_phase[enough], axis=1)
-        squares[enough, phase] = np.nansum((of_phase[enough] - mean[enough, phase, None]) ** 2, axis=1)
-    there = ~np.isnan(usual)
-    seen = _clear(np.where(there, count, 0.0), mean, squares, there.sum(axis=1))
-    if seen.any():
-        middle = np.nansum(usual[seen], axis=1) / there[seen].sum(axis=1)
-        found[seen] = np.nan_to_num(usual[seen] - middle[:, None])[:, phases]
+    lead = first % cycle
+    by_cycle = np.pad(
+        logs - _levels(logs, cycle), ((0, 0), (lead, -(lead + columns) % cycle)), constant_values=np.nan
+    ).reshape(rows, -1, cycle)
+    count = np.sum(~np.isnan(by_cycle), axis=1)
+    count = np.where(count >= FEWEST_CYCLES, count, 0)
+    mean = np.nansum(by_cycle, axis=1) / np.maximum(count, 1)
+    squares = np.nansum((by_cycle - mean[:, None, :]) ** 2, axis=1)
+    seen = np.flatnonzero(_clear(count.astype(np.float64), mean, squares))
+    usual = _medians(by_cycle[seen], count[seen])
+    there = count[seen] > 0
+    middle = np.where(there, usual, 0.0).sum(axis=1) / np.maximum(1, there.sum(axis=1))
+    found[seen] = np.where(there, usual - middle[:, None], 0.0)[:, np.arange(lead, lead + columns) % cycle]
     return found
+
+
+def _medians(by_cycle: Floats, count: npt.NDArray[np.intp]) -> Floats:
+    """The median over the cycles, NaN left out: many times quicker than numpy's for many short columns."""
+    ordered = np.sort(by_cycle, axis=1)  # NaN last
+    low, high = np.maximum(0, (count - 1) // 2), count // 2
+    high = np.minimum(high, np.maximum(0, count - 1))
+    ends = [np.take_along_axis(ordered, place[:, None, :], axis=1)[:, 0, :] for place in (low, high)]
+    return np.asarray((ends[0] + ends[1]) / 2)
 
 
 def _levels(logs: Floats, cycle: int) -> Floats:
@@ -77,16 +79,15 @@ def _levels(logs: Floats, cycle: int) -> Floats:
     return found
 
 
-def _clear(count: Floats, mean: Floats, squares: Floats, phases: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def _clear(count: Floats, mean: Floats, squares: Floats) -> npt.NDArray[np.bool_]:
     """Whether the means of a row's phases differ by more than their noise: the F of an analysis of variance.
 
     Its spread without a rhythm is about the root of 2 over its degrees of freedom; three times that is far out.
     """
-    many = count.sum(axis=1)
+    many, phases = count.sum(axis=1), (count > 0).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        middle = np.where(count > 0, count * mean, 0.0).sum(axis=1) / many
+        middle = (count * mean).sum(axis=1) / many
         between = (count * (mean - middle[:, None]) ** 2).sum(axis=1) / (phases - 1)
         within = np.where(count > 0, squares, 0.0).sum(axis=1) / (many - phases)
-        ratio = between / within
-        clear = (phases > 1) & (many > phases) & ((ratio > 1 + 3 * np.sqrt(2 / (phases - 1))) | (within == 0.0))
-    return np.asarray(clear & (between > 0.0))
+        far = between > (1 + 3 * np.sqrt(2 / (phases - 1))) * within
+    return np.asarray((phases > 1) & (many > phases) & far & (between > 0.0))
