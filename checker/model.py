@@ -154,6 +154,8 @@ class Server:
     priority: Priority = Priority.NORMAL
     objective: float | None = None
     """The share of the time that the server is to be up, above 0 and below 1; None sets no objective."""
+    objective_window: float | None = None
+    """Seconds that the objective is promised for, up to now; None for 30 days."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """Times in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)

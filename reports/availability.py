@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from reports.availability_columns import BURNS, CHECKS, GROUPS, REMARKS, REPAIRS, SERVERS
 from reports.burning import LENGTHS_MS, alert, burn_by_length
+from reports.objectives import section
 from reports.repairs import by_server, most
-from reports.report import Level, Report, Section, Table
+from reports.report import Insufficient, Level, Report, Section, Table
 from reports.show import per_cent
 from reports.standing import Standing, combined, standings
 from reports.state_charts import state_charts
+from reports.stats.intervals import FEWEST_INCIDENTS
 from reports.stats.slo import MINUTE_MS
 from storage.past import Past
 from storage.remarks import newest_remarks
@@ -67,6 +69,7 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
             Section("groups", "Groups", Table(GROUPS, [_group(one) for one in (*groups, overall)])),
             Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),
             _burn_section(servers),
+            *_objectives(past, servers),
             Section("repairs", "Failures and repairs", Table(REPAIRS, _repairs(servers, overall))),
             *_remarks_section(past),
         ),
@@ -140,7 +143,8 @@ def _measured(one: Standing) -> list[object]:
 def _checks(one: Standing) -> list[object]:
     interval = one.good_interval
     good_ratio = one.good_checks / one.known_checks if one.known_checks else None
-    sure = [None, None] if interval is None else [interval.low, interval.high]
+    few = Insufficient(one.incidents, FEWEST_INCIDENTS) if one.incidents else None
+    sure = [few, few] if interval is None else [interval.low, interval.high]
     counts = [one.numbers[name] for name in ("healthy", "degraded", "unhealthy", "unknown", "maintenance", "suspect")]
     return [one.name, good_ratio, *sure, *counts, one.numbers["healthy_ms"], one.numbers["degraded_ms"]]
 
@@ -156,6 +160,13 @@ def _burn_section(servers: Sequence[Standing]) -> Section:
     quiet = len(bound) - len(burning)
     rest = f" {_counted(quiet, 'other server')} with an objective burn nothing." if quiet else ""
     return Section("burn", "Error budgets that burn", Table(BURNS, rows), _BURN_TEXT + rest if bound else "")
+
+
+def _objectives(past: Past, servers: Sequence[Standing]) -> list[Section]:
+    """Each objective over its own window; nothing without one."""
+    ids = {server.name: server.id for server in past.servers}
+    found = section(past, {ids[one.name]: one.objective_ratio for one in servers if one.objective_ratio is not None})
+    return [] if found is None else [found]
 
 
 def _remarks_section(past: Past) -> list[Section]:

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from reports.stats.slo import BURN_RULES, HOUR_MS, MINUTE_MS, Burn, Severity, Window, burns
+from reports.stats.slo import (
+    BURN_RULES,
+    DEFAULT_WINDOW_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    Burn,
+    Severity,
+    Window,
+    burns,
+    rules_for,
+)
 from storage.past import Past
 from storage.rollups.histogram import Integers
 from storage.rollups.read import Period
@@ -40,7 +50,11 @@ def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Bur
             if length_ms <= _RAW_UP_TO_MS:
                 found = raw[server][length_ms] if server in raw else Window(length_ms, 0, 0, 0)
                 windows[place][length_ms] = found
-    return {server: burns(windows[place], objectives[server]) for place, server in enumerate(servers)}
+    promised = {one.id: one.objective_window_ms or DEFAULT_WINDOW_MS for one in past.servers}
+    return {
+        server: burns(windows[place], objectives[server], rules_for(promised[server]))
+        for place, server in enumerate(servers)
+    }
 
 
 def alert(found: Sequence[Burn]) -> Severity | None:

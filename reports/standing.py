@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.burning import burns_of
-from reports.repairs import by_server, reasons_of, repair_of
-from reports.stats.intervals import Interval, wilson
+from reports.repairs import by_server, down_ms, reasons_of, repair_of
+from reports.stats.intervals import FEWEST_INCIDENTS, Interval, outages
 from reports.stats.slo import Budget, Burn, Repair, availability, error_budget
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS
@@ -34,6 +34,8 @@ class Standing:
     reasons: Mapping[str, int]
     """Why it was down, each with the milliseconds of the incidents that it began."""
     burns: tuple[Burn, ...] = ()
+    down_spans_ms: tuple[int, ...] = ()
+    """How long each incident lasted in the period."""
 
     @property
     def up_ms(self) -> int:
@@ -67,8 +69,16 @@ class Standing:
 
     @property
     def good_interval(self) -> Interval | None:
-        """Wilson's interval of the share of good checks, at 95 %; None without a check that could tell."""
-        return wilson(self.good_checks, self.known_checks) if self.known_checks else None
+        """The 95 % interval of the share of good checks, from incidents; None of one or two, or without known checks."""
+        if not self.known_checks or 0 < self.incidents < FEWEST_INCIDENTS:
+            return None
+        bad = outages(self.known_checks - self.good_checks, self.known_checks, self.down_spans_ms)
+        return Interval(1 - bad.high, 1 - bad.low)
+
+    @property
+    def incidents(self) -> int:
+        """That lasted for some of the period."""
+        return sum(span > 0 for span in self.down_spans_ms)
 
     @property
     def budget(self) -> Budget | None:
@@ -114,6 +124,7 @@ def standings(
                 repair=repair_of(theirs, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
                 reasons=reasons_of(theirs, period),
                 burns=burning.get(server.id, ()),
+                down_spans_ms=tuple(down_ms(one, period) for one in theirs),
             )
         )
     return found
@@ -132,6 +143,7 @@ def combined(name: str, members: Sequence[Standing], incidents: Sequence[Inciden
         objective_ratio=objectives.pop() if len(objectives) == 1 else None,
         repair=repair_of(incidents, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
         reasons=reasons_of(incidents, period),
+        down_spans_ms=tuple(down_ms(one, period) for one in incidents),
     )
 
 

@@ -31,6 +31,8 @@ class ServerRow:
     group: str
     tags: tuple[str, ...]
     objective_ratio: float | None
+    objective_window_ms: int | None = None
+    """None for 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,14 @@ def open_past(
     _catch_up(path, now_ms)
     with reading(path) as connection, errors_of(path):
         everyone = [
-            ServerRow(row.id, row.name, row.group_name, tuple(orjson.loads(row.tags)), row.objective_ratio)
+            ServerRow(
+                id=row.id,
+                name=row.name,
+                group=row.group_name,
+                tags=tuple(orjson.loads(row.tags)),
+                objective_ratio=row.objective_ratio,
+                objective_window_ms=row.objective_window_ms,
+            )
             for row in connection.execute(select(servers).order_by(servers.c.name))
         ]
         chosen = tuple(

@@ -179,8 +179,9 @@ def _sizes(connection: Connection) -> None:
 
 
 def _remarks(connection: Connection) -> None:
-    """Version 7: remarks of probes."""
+    """Version 7: remarks of probes; the windows of objectives."""
     _drop_views(connection)
+    connection.exec_driver_sql("alter table servers add column objective_window_ms integer")
     connection.exec_driver_sql("alter table probes add column remarks text")
 
 

@@ -103,6 +103,7 @@ class Store:
                     "group_name": one.group,
                     "tags": orjson.dumps(list(one.tags)).decode(),
                     "objective_ratio": one.objective,
+                    "objective_window_ms": one.objective_window and round(1000 * one.objective_window),
                 }
                 for one in checked
             ]

@@ -52,6 +52,7 @@ servers = Table(
     Column("group_name", Text, nullable=False),
     Column("tags", Text, nullable=False),
     Column("objective_ratio", Float),
+    Column("objective_window_ms", Integer),
 )
 """Names are kept once; the rest is that of the server's newest run. ``tags`` is a JSON list."""
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reports.stats.slo import (
     BURN_RULES,
     DAY_MS,
+    DEFAULT_WINDOW_MS,
     HOUR_MS,
     MINUTE_MS,
     Repair,
@@ -18,7 +19,9 @@ from reports.stats.slo import (
     burn_rate,
     burns,
     error_budget,
+    exhaustion,
     repair,
+    rules_for,
 )
 
 TIMES = st.integers(0, 10**12)
@@ -133,3 +136,20 @@ def test_what_cannot_be_is_refused() -> None:
         repair([(5, 4)], 0, 10, up_ms=1)
     with pytest.raises(KeyError):
         burns({}, 0.99)
+
+
+def test_rules_of_another_window_use_up_the_same_share_of_its_budget() -> None:
+    week_ms = 7 * DAY_MS
+    for rule, of_week in zip(BURN_RULES, rules_for(week_ms), strict=True):
+        share = rule.burn * rule.long_ms / DEFAULT_WINDOW_MS
+        assert of_week.burn == pytest.approx(max(1.0, share * week_ms / of_week.long_ms))
+    assert rules_for(DEFAULT_WINDOW_MS) == BURN_RULES
+
+
+def test_a_budget_lasts_as_long_as_the_rate_of_late_allows() -> None:
+    """99.9 % of 30 days leaves 43.2 minutes; 21.6 are used, and of late 1 in 1,000 minutes is down."""
+    budget = error_budget(0, 21.6 * MINUTE_MS, 0.999, 30 * DAY_MS)
+    assert exhaustion(budget, 999, 1).lasts_ms == pytest.approx(21.6 * MINUTE_MS * 1000)
+    assert exhaustion(budget, 1000, 0).lasts_ms is None
+    spent = exhaustion(error_budget(0, 50 * MINUTE_MS, 0.999, 30 * DAY_MS), 1000, 0)
+    assert (spent.left_ms < 0, spent.lasts_ms) == (True, 0.0)

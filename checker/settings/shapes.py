@@ -28,6 +28,12 @@ ENVIRONMENT_KEYS = tuple(key for key in TOP_KEYS if key != "environments")
 """What an environment may have."""
 
 
+def _objective_window(seconds: float) -> float:
+    if not 86_400 <= seconds <= 366 * 86_400:
+        raise ValueError("an objective is promised for 1d to 366d")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerEntry:
     """One server: a name, at least one probe, and where it belongs."""
@@ -44,6 +50,8 @@ class ServerEntry:
     """Which servers are dealt first: critical, high, normal or low."""
     objective: Objective | None = None
     """The share of the time that it is to be up; availability reports show the budget that is left."""
+    objective_window: Annotated[Seconds, Checked(_objective_window)] | None = None
+    """The time that the objective is promised for, up to now; 30d where it is not given."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """Times in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -10,6 +11,12 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+_STUDENT_95 = (
+    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
+    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
+)
+FEWEST_INCIDENTS = 3
+"""From which on `outages` says something; of one the ends are 0 and 1."""
 _LARGE_VARIANCE = 25.0
 _ROUNDING = 1e-9  # 0.07 * 100 is a little above 7, and is meant to be 7
 
@@ -57,6 +64,36 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
     return Interval(
         0.0 if successes == 0 else min(ratio, center - half), 1.0 if successes == total else max(ratio, center + half)
     )
+
+
+def outages(down: float, known: float, lengths: Sequence[float]) -> Interval:
+    """The 95 % interval of the share that was down, from how long each incident lasted, in any unit.
+
+    Checks of one outage say the same thing, so what was drawn by chance are the incidents: how many there were
+    (Poisson) and how long each took. The logarithm of their sum has a variance of about 1 over their effective number,
+    (sum of lengths)² / (sum of squared lengths) (Kish, Survey Sampling, 1965); its interval is Student's with so many
+    degrees of freedom. Resampling the incidents themselves says the same of many, and too little of few: percentiles
+    of a bootstrap of three to ten hold the truth in 75 to 90 of 100.
+
+    Without an incident it is Wilson's of the ``known`` checks, which is as good as these are independent. One or two
+    incidents say next to nothing of how long the next will take: `FEWEST_INCIDENTS`.
+    """
+    squares = sum(length**2 for length in lengths)
+    if not down or not known or not squares:
+        return wilson(round(down), round(known))
+    effective = sum(lengths) ** 2 / squares
+    reach = math.exp(student_95(effective) / math.sqrt(effective))
+    share = down / known
+    return Interval(share / reach, min(1.0, share * reach))
+
+
+def student_95(free: float) -> float:
+    """How far out 95 % of Student's distribution reaches, for one degree of freedom and more, rounded down to whole.
+
+    A table: loading scipy.special for one number takes a third of a second of CPU time.
+    """
+    whole = max(1, int(free))
+    return _STUDENT_95[whole - 1] if whole <= len(_STUDENT_95) else 1.95996 + 2.3722 / whole + 2.84 / whole**2
 
 
 def fewest(q: float, confidence: float = 0.95) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 HOUR_MS = 3_600_000
@@ -56,6 +56,38 @@ BURN_RULES = (
     BurnRule(Severity.TICKET, 1.0, 3 * DAY_MS, 6 * HOUR_MS),
 )
 """2 %, 5 % and 10 % of the budget of 30 days (The Site Reliability Workbook, chapter 5)."""
+
+
+DEFAULT_WINDOW_MS = 30 * DAY_MS
+"""What objectives are promised for where nothing else is said; the rules above are made for it."""
+
+
+def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
+    """The same shares of the budget of another window: of a week, 2 % in an hour is a burn rate of 3.4.
+
+    A rule that would fire at less than the rate that lasts for the whole window is left as it is.
+    """
+    scale = window_ms / DEFAULT_WINDOW_MS
+    return tuple(replace(rule, burn=max(1.0, rule.burn * scale)) for rule in BURN_RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Exhaustion:
+    """How long a budget lasts at the rate of late."""
+
+    left_ms: float
+    """Time that the server may still be down in the window; below 0 where overspent."""
+    lasts_ms: float | None
+    """Until it is used up, 0 where it is; None where nothing of it was used of late."""
+
+
+def exhaustion(budget: Budget, late_up_ms: float, late_down_ms: float) -> Exhaustion:
+    """How long the rest of a budget lasts, were the server down for as large a share of the time as it was of late."""
+    left = budget.left_down_ms
+    if left <= 0:
+        return Exhaustion(left, 0.0)
+    known = late_up_ms + late_down_ms
+    return Exhaustion(left, left * known / late_down_ms if late_down_ms > 0 else None)
 
 
 @dataclass(frozen=True, slots=True)
