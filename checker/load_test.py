@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
@@ -11,8 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.generator import Crew, Generator
@@ -26,7 +23,16 @@ from checker.bench.planning.levels import ends_s
 from checker.bench.planning.safety import approved
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
-from checker.bench.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot, WorkerSecond
+from checker.bench.results import (
+    BenchKind,
+    BenchRun,
+    BenchState,
+    Calibration,
+    Capacity,
+    Slot,
+    WorkerSecond,
+    plan_digest,
+)
 from checker.bench.thresholds.watch import Watch
 from checker.errors import StorageBusy, StorageError
 from checker.interrupts import Interrupts
@@ -195,7 +201,6 @@ class _Keep:
 def _blank(plan: Plan) -> BenchRun:
     """The run before anything has been played."""
     kind = BenchKind.STRESS if plan.stress else BenchKind.SUITE if plan.suite else BenchKind.LOAD
-    source = orjson.dumps(plan.source, option=orjson.OPT_SORT_KEYS)
     return BenchRun(
         id=None,
         name=plan.name,
@@ -205,7 +210,7 @@ def _blank(plan: Plan) -> BenchRun:
         finished_at_ms=None,
         checker_version=VERSION,
         plan=plan.source,
-        plan_digest=hashlib.sha256(source).hexdigest(),
+        plan_digest=plan_digest(plan.source),
         seed=plan.seed,
         workers=plan.workers or _workers_for(plan),
         slot_s=_slot_s(plan),

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
 from sqlalchemy import Connection, func, inspect, select, text
 
+from checker.bench.results import plan_digest
 from checker.errors import StorageError
 from storage.schema_5 import BENCHMARKS
 from storage.tables import metadata, rollup_marks, schema_migrations
@@ -185,7 +187,20 @@ def _remarks(connection: Connection) -> None:
     connection.exec_driver_sql("alter table probes add column remarks text")
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes, _remarks)
+def _digests(connection: Connection) -> None:
+    """Version 7, too: a plan's digest is of the load alone, so that another output folder begins no new trend."""
+    for run_id, plan in connection.exec_driver_sql("select id, plan from bench_runs").all():
+        digest = plan_digest(orjson.loads(plan))
+        connection.exec_driver_sql("update bench_runs set plan_digest = ? where id = ?", (digest, run_id))
+
+
+def _truth(connection: Connection) -> None:
+    """Version 7."""
+    _remarks(connection)
+    _digests(connection)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes, _truth)
 """Step n brings a database from version n to version n + 1; a new database is made as the tables above stand."""
 
 NEWEST = 1 + len(MIGRATIONS)

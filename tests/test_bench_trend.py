@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bench_histories import AT_MS, ENVIRONMENT, Judged, played, trusting
 
-from checker.bench.results import BenchRun, BenchState
+from checker.bench.results import BenchRun, BenchState, plan_digest
 from checker.errors import UsageError
 from reports import show
 from reports.bench.past.series import runs_of
@@ -106,6 +106,14 @@ def test_trend_is_a_page_with_charts() -> None:
     text = page(build(nightly([10.0] * 6 + [14.0] * 6)))
     assert text.count("<svg") >= 1
     assert "health rest search" in text
+
+
+def test_output_and_thresholds_are_no_part_of_the_load() -> None:
+    load = {"name": "n", "servers": [{"name": "a", "rest": "http://h/"}], "scenarios": {"q": {"users": 2}}}
+    beside = {"output": {"directory": "x", "formats": ["json"]}, "thresholds": {"q": ["p(95)<5"]}, "calibrate": False}
+    assert plan_digest({**load, **beside}) == plan_digest(load)
+    assert plan_digest({**load, "scenarios": {"q": {"users": 3}}}) != plan_digest(load)
+    assert plan_digest({**load, "seed": 3}) != plan_digest(load)
 
 
 def test_runs_of_one_plan_make_a_series_and_the_rest_is_named(tmp_path: Path) -> None:

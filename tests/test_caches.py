@@ -265,9 +265,9 @@ def test_token_is_kept_no_longer_than_its_ttl_and_the_unused_ones_go() -> None:
     far_ms = round((time.time() + 9999) * 1000)
     for name in ("a", "b"):
         tokens.put(name, f"token-{name}", far_ms)
-    assert (tokens.get("a"), tokens.get("none")) == ("token-a", None)
+    assert (tokens.get("a"), tokens.get("none"), tokens.get("none", for_certain=True)) == ("token-a", None, None)
     tokens.put("c", "token-c", far_ms)
-    assert [tokens.get(name) for name in ("a", "b", "c")] == ["token-a", None, "token-c"]
+    assert [tokens.get(name, for_certain=True) for name in ("a", "b", "c")] == ["token-a", None, "token-c"]
     counted = tokens.measures()
     assert (counted.hits, counted.misses, counted.evicted, counted.entries) == (3, 2, 1, 2)
     short = TokenStore("k" * 32, CacheLimits(ttl=0.0))

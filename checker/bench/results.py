@@ -227,7 +227,7 @@ class BenchRun:
     plan: Mapping[str, Any]
     """`checker.bench.plan.Plan.source`: JSON values."""
     plan_digest: str
-    """SHA-256 of it, hexadecimal."""
+    """`plan_digest` of it."""
     seed: int
     workers: int
     slot_s: int
@@ -243,3 +243,17 @@ class BenchRun:
     capacity: Capacity | None = None
     notes: tuple[str, ...] = ()
     """What happened on the way that a reader must know."""
+
+
+_NO_LOAD = {"output", "thresholds", "calibrate"}
+"""Keys of a plan that change what is made of the results, not what is done to the servers."""
+
+
+def plan_digest(source: Mapping[str, Any]) -> str:
+    """SHA-256 of what a plan, as it is stored, does to the servers: equal loads have equal digests."""
+    import hashlib
+
+    import orjson
+
+    load = {key: value for key, value in source.items() if key not in _NO_LOAD}
+    return hashlib.sha256(orjson.dumps(load, option=orjson.OPT_SORT_KEYS)).hexdigest()

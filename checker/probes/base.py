@@ -150,8 +150,11 @@ class Process(Protocol):
 class Tokens(Protocol):
     """Access tokens of this worker: in memory, each until it expires."""
 
-    def get(self, key: str) -> str | None:
-        """The token, unless it expires within moments."""
+    def get(self, key: str, for_certain: bool = False) -> str | None:
+        """The token, unless it expires within moments.
+
+        ``for_certain`` where it is asked for otherwise if it is not here: only that is counted as not found.
+        """
         ...
 
     def put(self, key: str, token: str, expires_at_ms: int) -> tuple[str, int] | None:

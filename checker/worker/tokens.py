@@ -28,11 +28,15 @@ class TokenStore:
         self._pinned: dict[str, str] = {}
         self._hits, self._misses, self._evicted = 0, 0, 0
 
-    def get(self, key: str) -> str | None:
-        """The token, unless it expires within moments."""
+    def get(self, key: str, for_certain: bool = False) -> str | None:
+        """The token, unless it expires within moments.
+
+        ``for_certain`` where it is fetched if it is not here. Whoever finds none looks again once it is its turn to
+        fetch one, which another may have done meanwhile: only the second look is counted as a miss.
+        """
         token, until_s = self._tokens.get(key, (None, 0.0))
         if token is None or time.time() >= until_s:
-            self._misses += 1
+            self._misses += for_certain
             return None
         self._hits += 1
         self._tokens.move_to_end(key)

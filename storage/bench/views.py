@@ -118,7 +118,11 @@ BENCH_VIEWS = (
             ("client_bound", "r.client_bound", "why the client was the limit; empty if not, null if not judged"),
             *_COUNTED,
             ("workers", "r.workers", "worker processes"),
-            ("plan_digest", "r.plan_digest", "SHA-256 of the plan: equal plans, equal digests"),
+            (
+                "plan_digest",
+                "r.plan_digest",
+                "SHA-256 of the load: without output and thresholds",
+            ),
             ("plan", "r.plan", "the plan as it was written, without secrets, JSON object"),
             ("environment", "r.environment", "machine, cores, versions, JSON object"),
             ("notes", "r.notes", "what happened on the way, JSON list"),

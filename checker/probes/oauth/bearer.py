@@ -69,7 +69,7 @@ class Bearer:
             key = self._key(transport.tokens)
             if refused is not None:
                 transport.tokens.drop(key, refused)
-            self._take(transport.tokens.get(key), seen)
+            self._take(transport.tokens.get(key, for_certain=True), seen)
             if self._token is None or self._token == refused:
                 self._take(transport.aside(lambda aside: self._fetch(aside, seen), self._oauth.issuer), seen)
         seen.suspicion = None
