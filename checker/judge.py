@@ -10,7 +10,7 @@ from checker.model import Combination, ProbeResult, Reason, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind
 from checker.probes.conditions import too_slow
 
-_OURS = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST}
+_OURS = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST, Reason.OWN_NETWORK}
 _SCORES = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0, Status.UNKNOWN: None}
 _MS_PER_S = 1000
 
@@ -51,8 +51,14 @@ class Verdict:
 _HEALTHY = Verdict(Status.HEALTHY)
 
 
-def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
-    """The verdict on an attempt of that time; ``expires_at_ms`` is the TLS certificate's end, if there is one."""
+def judge(
+    kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None, certificate_of: str = ""
+) -> Verdict:
+    """The verdict on an attempt of that time.
+
+    ``expires_at_ms`` is when the first of the TLS certificates that were met expires, if there are any, and
+    ``certificate_of`` whose that is, where it is not the server's own.
+    """
     if seen.failure is not None:
         return _failed(seen.failure, options)
     try:
@@ -65,7 +71,7 @@ def judge(kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_
         left_ms = expires_at_ms - at_ms
         if left_ms < options.certificate_warning * _MS_PER_S:
             days = left_ms / 86_400_000
-            detail = f"certificate expires in {days:.1f} days"
+            detail = f"certificate{certificate_of} expires in {days:.1f} days"
             complaints.append(Complaint(Status.DEGRADED, Reason.CERTIFICATE_EXPIRES_SOON, detail, "tls"))
     if not complaints:
         if seen.remarks and options.remarks == "degraded":

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     RESOURCE_LIMIT = "resource_limit"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
+    OWN_NETWORK = "own_network"
     REMARK = "remark"
     """Nothing but remarks, where the configuration lets them count."""
 
@@ -304,12 +305,27 @@ class ContractSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A failure behind which the checker's own network seems to be: the run as a whole shows whether it is."""
+
+    server: str
+    kind: str
+    """The probe's."""
+    own_fault: str
+    """A `checker.probes.base.OwnFault`, which the worker has looked into."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What a worker hands back at a time."""
 
     checks: tuple[CheckResult, ...] = ()
     cache_entries: tuple[CacheEntry, ...] = ()
     contracts: tuple[ContractSnapshot, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    """Of the checks in it."""
+    reached_s: tuple[int, ...] = ()
+    """Seconds (Unix time) in which the worker connected to hosts other than its own machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

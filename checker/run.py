@@ -26,6 +26,7 @@ from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace
 from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
+from checker.own_network import OwnNetwork
 from checker.probes import KINDS
 from checker.probes.base import Address
 from checker.runner import Memory, RunnerOptions, run_shards, worker_lost
@@ -78,6 +79,8 @@ class RunRequest:
     alerts: Alerts = field(default_factory=Alerts)
     measures: Sequence[Measure] = MEASURES
     """What is kept of what the run measures of itself."""
+    canaries: Sequence[str] = ()
+    """Addresses that are always up: where none can be reached, a failure to connect is the checker's own."""
     heartbeat_timeout_s: float = 15.0
     keep: Keep = field(default_factory=Keep)
     """How long the history is kept."""
@@ -121,7 +124,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
                 with Interrupts(crew.stop, crew.abort) as interrupts:
                     crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
-                    _store_results(store, run_id, crew, caches, len(fresh), progress)
+                    _store_results(store, run_id, crew, caches, request.canaries, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
                     _fill_gaps(store, run_id, caches, fresh)
@@ -220,6 +223,8 @@ class _Crew:
             checks=tuple(check for batch in taken for check in batch.checks),
             cache_entries=tuple(entry for batch in taken for entry in batch.cache_entries),
             contracts=tuple(contract for batch in taken for contract in batch.contracts),
+            doubts=tuple(doubt for batch in taken for doubt in batch.doubts),
+            reached_s=tuple(second for batch in taken for second in batch.reached_s),
         )
 
     def _put(self, batch: Batch) -> None:
@@ -230,27 +235,40 @@ class _Crew:
                 continue
 
 
-def _store_results(store: Store, run_id: int, crew: _Crew, caches: RunCaches, total: int, progress: Progress) -> None:
+def _store_results(
+    store: Store,
+    run_id: int,
+    crew: _Crew,
+    caches: RunCaches,
+    canaries: Sequence[str],
+    total: int,
+    progress: Progress,
+) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
     windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
-    progress(0, total, counts, None)
+    own_network = OwnNetwork(crew.servers, canaries)
     alarms = crew.alarms
+
+    def keep(batch: Batch) -> None:
+        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
+        alarms.add(batch.checks)
+        for result in batch.checks:
+            counts[result.status] += 1
+        progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+
+    progress(0, total, counts, None)
     look_at_s = time.monotonic() + alarms.limits.interval
     while not crew.done:
         if time.monotonic() >= look_at_s:
             crew.note_alarms()
             look_at_s = time.monotonic() + alarms.limits.interval
         try:
-            batch = crew.take()
+            keep(own_network.without_doubtful(crew.take()))
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
-            continue
-        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
-        alarms.add(batch.checks)
-        for result in batch.checks:
-            counts[result.status] += 1
-        progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+    if doubtful := own_network.settled():
+        keep(Batch(checks=doubtful))
     crew.note_alarms()
     crew.raise_failure()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised with every change of a frame or of a record that crosses."""
 _HEAD = struct.Struct(">I")
 _MOST_BYTES = 64 * 1024 * 1024

@@ -19,7 +19,15 @@ ANSWERED = frozenset({Reason.SLOW, Reason.CERTIFICATE_EXPIRES_SOON})
 """Not HEALTHY, but answered: these are among the latencies."""
 TIMEOUTS = frozenset({Reason.CONNECT_TIMEOUT, Reason.SEND_TIMEOUT, Reason.FIRST_BYTE_TIMEOUT, Reason.DEADLINE})
 """Censored: it would have taken at least as long as the limit, nobody knows how long."""
-OWN = frozenset({Reason.WORKER_LOST, Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.CIRCUIT_OPEN})
+OWN = frozenset(
+    {
+        Reason.WORKER_LOST,
+        Reason.INTERNAL_ERROR,
+        Reason.OWN_NETWORK,
+        Reason.RESOURCE_LIMIT,
+        Reason.CIRCUIT_OPEN,
+    }
+)
 """The checker's own: says nothing of the server."""
 MOST_SHOWN = 8
 """Reasons with a column and a line; the rest are one."""

@@ -19,7 +19,7 @@ from checker.probes.base import ProbeFailure
 from checker.probes.options import Tls
 from checker.probes.rest import RestOptions
 from checker.worker.transport import tls as transport_tls
-from checker.worker.transport.tls import TlsContexts, certificate_expiry_ms, keep_session
+from checker.worker.transport.tls import TlsContexts, certificate_expiry, keep_session
 from fleets import checked, rest_fleet
 from servers_faults import OK, FaultServer, certificates
 
@@ -134,12 +134,12 @@ def connect(context: ssl.SSLContext, server: Any) -> int | None:
     """Make one exchange as a connection does, and give the end of the certificate."""
     plain = socket.create_connection(("127.0.0.1", server.port), 10)
     with context.wrap_socket(plain, server_hostname="127.0.0.1") as secure:
-        expires_at_ms = certificate_expiry_ms(secure)
+        expiry = certificate_expiry(secure)
         secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
         while secure.recv(65536):
             pass
         keep_session(secure)
-    return expires_at_ms
+    return None if expiry is None else expiry.at_ms
 
 
 def test_there_is_one_context_for_each_distinct_setting(tmp_path: Path, trusted: Tls) -> None:

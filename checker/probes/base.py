@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import inf
 from typing import Any, Protocol
 
@@ -20,12 +21,23 @@ _SMALL_BYTES = 4096
 """A message below this counts as one value."""
 
 
+class OwnFault(StrEnum):
+    """What of the checker's own network may be behind a failure; whether it is, is looked into apart."""
+
+    ROUTE = "route"
+    """The system said that there is no way to the address."""
+    RESOLVER = "resolver"
+    """The lookup came to no answer at all, neither an address nor that there is none."""
+    CLOCK = "clock"
+    """A certificate is not valid at this time."""
+
+
 class ProbeFailure(Exception):
     """An attempt that cannot go on: the fact, not yet the verdict."""
 
-    def __init__(self, reason: Reason, detail: str, stage: str | None = None) -> None:
-        super().__init__(reason, detail, stage)
-        self.reason, self.detail, self.stage = reason, detail, stage
+    def __init__(self, reason: Reason, detail: str, stage: str | None = None, own: OwnFault | None = None) -> None:
+        super().__init__(reason, detail, stage, own)
+        self.reason, self.detail, self.stage, self.own = reason, detail, stage, own
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps
 from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
+from checker.own_network import canary
 from checker.probes.options import STRICT, RemarkVerdict
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
@@ -71,6 +72,11 @@ def _heartbeat_timeout(seconds: float) -> float:
     return seconds
 
 
+def _canary(text: str) -> str:
+    canary(text)
+    return text
+
+
 def _token_key(key: str) -> str:
     if len(key) < 32:
         raise ValueError("too short to be safe; write 32 characters or more, such as `openssl rand -base64 32` prints")
@@ -111,6 +117,9 @@ class RunOptions:
     """When a run tells that it was slow, that much failed, or that it needed much itself."""
     measures: tuple[Measure, ...] = MEASURES
     """What is kept of what the run measured of itself."""
+    canaries: tuple[Annotated[str, Checked(_canary)], ...] = ()
+    """Addresses (``host:port`` or http) that are always up, such as a name server and a gateway. Where none of them can
+    be reached, failing to connect says nothing about a server: UNKNOWN, own_network."""
     heartbeat_timeout: Annotated[Seconds, Checked(_heartbeat_timeout)] = 15.0
     """A worker that says nothing for this long is replaced."""
 

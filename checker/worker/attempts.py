@@ -15,7 +15,7 @@ from checker.backoff import backoff_s
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
 from checker.probes import KINDS
-from checker.probes.base import Address, Budget, Observation, ProbeFailure
+from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.secrets.current import Masking, begin
@@ -52,6 +52,8 @@ class Outcome(NamedTuple):
     contracts: tuple[ContractSnapshot, ...]
     spent_us: int
     """All attempts and the waits between them, without waiting for others."""
+    own_fault: OwnFault | None = None
+    """What of the checker's own network seems to be behind the failure."""
     is_suspect: bool = False
     """Whether the deadline passed while the checker kept the probe waiting, and had for most of the time."""
 
@@ -78,7 +80,7 @@ def probe(
         with lane:
             started_at_ms = started_at_ms or _now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
-        verdict = _judged(kind, options, seen, started_at_ms, trace.certificate_expires_at_ms)
+        verdict = _judged(kind, options, seen, started_at_ms, trace)
         if verdict.reason is None:
             break
         number = len(earlier) + 1
@@ -97,7 +99,12 @@ def probe(
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, masking)
     contracts = () if seen.snapshot is None else (seen.snapshot,)
     entries = _to_remember(address.key, seen, memory) if seen.remember else ()
-    return Outcome(result, entries, contracts, spent_us + seen.duration_us, seen.kept_waiting)
+    if trace.reached is not None and trace.answered_at:
+        shared.surroundings.note_reached(trace.reached, trace.answered_at)
+    own_fault = None
+    if seen.failure is not None and seen.failure.own is not None and shared.surroundings.confirms(seen.failure.own):
+        own_fault = seen.failure.own
+    return Outcome(result, entries, contracts, spent_us + seen.duration_us, own_fault, seen.kept_waiting)
 
 
 def skipped(kind: str, options: Any, detail: str) -> Outcome:
@@ -174,14 +181,14 @@ def _attempt(
     return seen, trace, client.stderr_tail
 
 
-def _judged(kind: str, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None) -> Verdict:
+def _judged(kind: str, options: Any, seen: Observation, at_ms: int, trace: Trace) -> Verdict:
     """The verdict, also where judging stumbles over what the server sent."""
     try:
-        return judge(KINDS[kind], options, seen, at_ms, expires_at_ms)
+        return judge(KINDS[kind], options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
     except Exception as error:
         log.exception("judging %s", KINDS[kind].address(options).shown)
         seen.failure = _stumbled(kind, error)
-        return judge(KINDS[kind], options, seen, at_ms, expires_at_ms)
+        return judge(KINDS[kind], options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
 
 
 def _stumbled(kind: str, error: Exception) -> ProbeFailure:

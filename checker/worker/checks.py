@@ -28,6 +28,7 @@ from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Ceiling, Pools
 from checker.worker.transport.processes import Processes
+from checker.worker.transport.surroundings import Surroundings
 
 _check_result = constructor(CheckResult)
 
@@ -71,12 +72,20 @@ class Checker:
         self.processes = Processes()
         self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
         self.dns = DnsCache(limits.caches.dns)
+        self.surroundings = Surroundings()
         self._ceiling = Ceiling(
             inf if (most := limits.max_connections) is None else limits.shared_by(limits.workers, most)
         )
         pools = {kind: self._pools(kind, limits) for kind in KINDS}
         self._shared = {
-            kind: Shared(pool, PlainHttp(pool, limits.attempts_at_origin(kind)), self.processes, self._tokens, grace)
+            kind: Shared(
+                pool,
+                PlainHttp(pool, limits.attempts_at_origin(kind)),
+                self.processes,
+                self._tokens,
+                grace,
+                self.surroundings,
+            )
             for kind, pool in pools.items()
         }
         self._limits, self._deadlines = limits, Deadlines()

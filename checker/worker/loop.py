@@ -18,7 +18,7 @@ import gevent.pool
 from checker.begun import MOST
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
-from checker.model import Batch, CacheEntry, CheckResult, Reason
+from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
 from checker.peak import peak_memory_bytes
 from checker.probes.base import Background
 from checker.probes.heavy import do_elsewhere
@@ -257,6 +257,9 @@ class Loop:
     def _fresh_entries(self) -> list[CacheEntry]:
         return [] if self._checker is None else self._checker.dns.take_fresh()
 
+    def _reached(self) -> tuple[int, ...]:
+        return () if self._checker is None else self._checker.surroundings.take_reached()
+
     def _flush(self) -> None:
         if not self._finished:
             return
@@ -266,7 +269,7 @@ class Loop:
     def _hand_over(self, finished: list[Finished], fresh: tuple[CacheEntry, ...] = ()) -> None:
         """Emit results; one that cannot cross to the parent takes no other with it."""
         try:
-            self._emit(_batch(finished, fresh))
+            self._emit(_batch(finished, fresh, self._reached()))
         except (ValueError, TypeError, OverflowError) as error:  # too large, or what no frame can carry
             if len(finished) > 1:
                 middle = len(finished) // 2
@@ -275,16 +278,23 @@ class Loop:
                 return
             (one,) = finished
             log.exception("result of %s", one.check.server)
-            self._emit(_batch([Finished(bare(one.check, error), ())], ()))
+            self._emit(_batch([Finished(bare(one.check, error), ())], (), ()))
 
 
-def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...]) -> Batch:
+def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: tuple[int, ...]) -> Batch:
     outcomes = [outcome for one in finished for outcome in one.outcomes]
     contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
     return Batch(
         checks=tuple(one.check for one in finished),
         cache_entries=(*fresh, *(entry for one in outcomes for entry in one.cache_entries)),
         contracts=tuple(contracts.values()),  # servers of one kind have the same
+        doubts=tuple(
+            Doubt(server=one.check.server, kind=outcome.result.kind, own_fault=outcome.own_fault.value)
+            for one in finished
+            for outcome in one.outcomes
+            if outcome.own_fault is not None
+        ),
+        reached_s=reached_s,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import gevent
@@ -25,6 +25,8 @@ from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes, StartedProcess
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.sockets import send_all
+from checker.worker.transport.surroundings import Surroundings
+from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
 
 _MOST_ASIDE_BYTES = 1024 * 1024
@@ -50,6 +52,7 @@ class Shared:
     processes: Processes
     tokens: Tokens
     grace: Grace
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
 
 class Client:
@@ -195,7 +198,7 @@ class Client:
     def _way_to(self, address: str) -> tuple[bytes, Any]:
         try:
             url, target = parsed(address)
-            pool = self._pools.pool(url, self._options.tls)
+            pool = self._pools.pool(url, tls_for(address, self._options))
         except (LocationParseError, UnicodeError) as error:
             raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
         self._way = address, target, pool
@@ -231,8 +234,8 @@ class Client:
             connection.connect()
             connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
         trace.connection(peer=connection.peer, reused=reused)
-        if trace.certificate_expires_at_ms is None:
-            trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
+        if connection.expiry is not None:
+            trace.note_certificate(connection.expiry, connection.host)
         trace.step = "send"
         send_all(connection.sock, request_bytes(method, target, headers, body))
         response = Incoming(connection.sock, method, trace)

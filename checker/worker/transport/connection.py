@@ -8,11 +8,12 @@ from collections import Counter
 from time import monotonic, perf_counter
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from checker.addresses import CONFIGURED, AddressPolicy, Scope, scope
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.sockets import open_socket
-from checker.worker.transport.tls import certificate_expiry_ms, handshake_failure, keep_session
+from checker.worker.transport.tls import Expiry, certificate_expiry, handshake_failure, keep_session
 from checker.worker.transport.trace import Trace
 
 _PORT_KEPT_S = 60.0
@@ -90,7 +91,8 @@ class _Traced:
     policy: AddressPolicy = CONFIGURED
     peer: Scope = Scope.PUBLIC
     """What the open connection leads to: one that is kept is judged by it as a new one is by its address."""
-    certificate_expires_at_ms: int | None = None
+    expiry: Expiry | None = None
+    """Of the certificates of the open connection."""
     idle_since = 0.0
     _counted = False
 
@@ -140,14 +142,14 @@ class TracedHTTPSConnection(_Traced, HTTPSConnection):
         timeout_s = float(self.timeout or 0)
         try:
             super().connect()
-        except (ssl.SSLError, OSError) as error:
+        except (ssl.SSLError, OSError, CertificateError) as error:
             raise handshake_failure(error, timeout_s) from None
         finally:
             if self._handshake_from:
                 self.trace.connecting_took("tls", perf_counter() - self._handshake_from)
         self.counts.tls_handshakes += 1
         self.counts.tls_resumed += bool(getattr(self.sock, "session_reused", False))
-        self.certificate_expires_at_ms = certificate_expiry_ms(self.sock)
+        self.expiry = certificate_expiry(self.sock)
 
     def close(self) -> None:
         """Close the socket, if there is one, and keep its TLS session."""

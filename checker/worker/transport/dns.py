@@ -21,10 +21,11 @@ from gevent.event import AsyncResult
 from checker.limits import DnsLimits
 from checker.measures import CacheMeasures
 from checker.model import CacheEntry, Reason
-from checker.probes.base import ProbeFailure
+from checker.probes.base import OwnFault, ProbeFailure
 
 CATEGORY = "dns"
 _LOOKUPS_AT_ONCE = 32
+_NO_ANSWER = {socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM}
 _JITTER = 0.1
 """Entries live a tenth longer or shorter than their time, so that those made together do not end together."""
 
@@ -33,10 +34,17 @@ Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 class _Entry:
-    __slots__ = ("addresses", "error", "good_until_s", "stale_until_s")
+    __slots__ = ("addresses", "error", "good_until_s", "own", "stale_until_s")
 
-    def __init__(self, addresses: list[Address], error: str | None, good_until_s: float, stale_until_s: float) -> None:
-        self.addresses, self.error = addresses, error
+    def __init__(
+        self,
+        addresses: list[Address],
+        error: str | None,
+        good_until_s: float,
+        stale_until_s: float,
+        own: OwnFault | None = None,
+    ) -> None:
+        self.addresses, self.error, self.own = addresses, error, own
         self.good_until_s, self.stale_until_s = good_until_s, stale_until_s
 
 
@@ -67,14 +75,15 @@ class DnsCache:
         else:
             entry = self._looked_up(host)
         if entry.error is not None:
-            raise ProbeFailure(Reason.DNS, f"{host}: {entry.error}", "dns")
+            raise ProbeFailure(Reason.DNS, f"{host}: {entry.error}", "dns", entry.own)
         return entry.addresses
 
     def prefer(self, host: str, address: Address) -> None:
-        """Note which address answered, so that it is tried first from now on."""
+        """Note which address answered, so that it is tried first from now on, in later runs too."""
         entry = self._entries.get(host)
-        if entry is not None and len(entry.addresses) > 1 and address in entry.addresses:
-            entry.addresses = [address, *(one for one in entry.addresses if one != address)]
+        if entry is not None and address in entry.addresses and address != entry.addresses[0]:
+            entry.addresses = _first(address, entry.addresses)
+            self._fresh += self._to_store(host, entry, time.time())
 
     def take_stored(self, host: str, value: str) -> None:
         """Take over what an earlier run found out, unless something is known already."""
@@ -117,32 +126,35 @@ class DnsCache:
 
     def _look_up(self, host: str, waiting: AsyncResult[Any]) -> None:
         """Ask the system, and keep what it says whether or not somebody still waits for it."""
-        addresses, error = list[Address](), "not a valid host name"
+        addresses, error, own = list[Address](), "not a valid host name", None
         try:
             found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
             addresses = _taking_turns(dict.fromkeys((family, address) for family, _, _, _, address in found))
         except socket.gaierror as failure:
             error = failure.strerror or "not found"
+            own = OwnFault.RESOLVER if failure.errno in _NO_ANSWER else None
         except (UnicodeError, OSError):
             pass
         finally:
             del self._lookups[host]
-            waiting.set(self._settled(host, addresses, error))
+            waiting.set(self._settled(host, addresses, error, own))
 
-    def _settled(self, host: str, addresses: list[Address], error: str) -> _Entry:
+    def _settled(self, host: str, addresses: list[Address], error: str, own: OwnFault | None) -> _Entry:
         now_s = time.time()
+        before = self._entries.get(host)
         if addresses:
+            if before is not None and before.addresses and before.addresses[0] in addresses:
+                addresses = _first(before.addresses[0], addresses)  # it answered
             until_s = now_s + self._limits.ttl * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 # nothing secret
             entry = self._keep(host, _Entry(addresses, None, until_s, until_s + self._limits.stale))
             self._fresh += self._to_store(host, entry, now_s)
             return entry
         until_s = now_s + self._limits.negative_ttl
-        before = self._entries.get(host)
         if before is not None and before.addresses and now_s < before.stale_until_s:
             self._stale_hits += 1
             before.good_until_s = min(until_s, before.stale_until_s)  # a lookup that fails may take long each time
             return before
-        return self._keep(host, _Entry([], error, until_s, until_s))
+        return self._keep(host, _Entry([], error, until_s, until_s, own))
 
     def _keep(self, host: str, entry: _Entry) -> _Entry:
         if self._limits.enabled:
@@ -187,6 +199,10 @@ class ListedDns(DnsCache):
 
 def _plain(host: str) -> str:
     return host.removeprefix("[").removesuffix("]").lower().rstrip(".")
+
+
+def _first(address: Address, addresses: list[Address]) -> list[Address]:
+    return [address, *(one for one in addresses if one != address)]
 
 
 def _taking_turns(addresses: dict[Address, None]) -> list[Address]:

@@ -7,7 +7,7 @@ import http.client
 from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, InvalidChunkLength, ProtocolError
 
 from checker.model import Reason
-from checker.probes.base import ProbeFailure
+from checker.probes.base import OwnFault, ProbeFailure
 from checker.probes.text import excerpt
 
 _TIMED_OUT = {
@@ -25,7 +25,8 @@ def deadline_failure(step: str, stage: str, timeout_s: float) -> ProbeFailure:
     reason, what = _TIMED_OUT[step]
     own = stage != step
     said = what.format(of=f" of {stage}" if own else "", to=f" to {stage}" if own else "")
-    return ProbeFailure(reason, f"{said} within {timeout_s:g} s", stage)
+    behind = OwnFault.RESOLVER if step == "dns" else None
+    return ProbeFailure(reason, f"{said} within {timeout_s:g} s", stage, behind)
 
 
 def never_answered(error: Exception) -> bool:

@@ -30,6 +30,7 @@ from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.reply import HttpReply
+from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
 from checker.worker.turns import breathe
 
@@ -111,8 +112,8 @@ class _Timed:
         """The response with its head."""
         connection: Any = self
         connection.trace.connection(peer=connection.peer, reused=self._used)
-        if connection.trace.certificate_expires_at_ms is None:
-            connection.trace.certificate_expires_at_ms = connection.certificate_expires_at_ms
+        if connection.expiry is not None:
+            connection.trace.note_certificate(connection.expiry, connection.host)
         connection.counts.reused += self._used
         self._used = True
         response = super().getresponse()  # type: ignore[misc] # urllib3's
@@ -184,7 +185,7 @@ class PlainHttp:
         if options.proxy is not None:
             self._judge_behind_proxy(request, options)
             policy = CONFIGURED  # the connection itself leads to the proxy
-        manager = self._manager(options)
+        manager = self._manager(options.proxy, tls_for(request.url, options))
         _now.trace, _now.pools = trace, self._pools
         _now.policy = policy
         timeout = Timeout(connect=options.connect_timeout, read=None)  # the attempt's deadline is the limit
@@ -230,20 +231,17 @@ class PlainHttp:
         if is_metadata_name(host):
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"a server named {host}, a metadata service", "connect")
 
-    def _manager(self, options: Endpoint) -> PoolManager:
-        key = (options.proxy, options.tls)
+    def _manager(self, proxy: str | None, tls: Tls) -> PoolManager:
+        key = (proxy, tls)
         manager = self._managers.get(key)
         if manager is None:
             names: dict[str, Any] = {}
-            if options.tls.server_name:
-                names = {"server_hostname": options.tls.server_name, "assert_hostname": options.tls.server_name}
-            if not options.tls.verify:
+            if tls.server_name:
+                names = {"server_hostname": tls.server_name}
+            if not tls.verify:
                 names["assert_hostname"] = False
-            names |= {"maxsize": self._per_origin, "ssl_context": self._pools.contexts.get(options.tls)}
-            if options.proxy is None:
-                manager = PoolManager(_MOST_ORIGINS, **names)
-            else:
-                manager = self._through(options.proxy, names)
+            names |= {"maxsize": self._per_origin, "ssl_context": self._pools.contexts.get(tls)}
+            manager = PoolManager(_MOST_ORIGINS, **names) if proxy is None else self._through(proxy, names)
             manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
             self._managers[key] = manager
         return manager

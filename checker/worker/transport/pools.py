@@ -208,7 +208,7 @@ class Pools:
     def _secure(self, url: Url, tls: Tls) -> _HttpsPool:
         names: dict[str, Any] = {}
         if tls.server_name:
-            names = {"server_hostname": tls.server_name, "assert_hostname": tls.server_name}
+            names = {"server_hostname": tls.server_name}  # OpenSSL verifies it; urllib3 would by assert_hostname
         if not tls.verify:
             names["assert_hostname"] = False
         context = self.contexts.get(tls)

@@ -5,18 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
+import gevent
+import gevent.queue
 import gevent.socket
 
 from checker.addresses import AddressPolicy
 from checker.model import Reason
-from checker.probes.base import ProbeFailure
+from checker.probes.base import OwnFault, ProbeFailure
 from checker.worker.transport.dns import Address, DnsCache
 from checker.worker.transport.trace import Trace
 
+_NEXT_AFTER_S = 0.25
+"""The connection attempt delay that RFC 8305 section 5 recommends."""
+_TELLING = {Reason.REDIRECT_BLOCKED: 0, Reason.CONNECT_REFUSED: 1, Reason.CONNECT_TIMEOUT: 2, Reason.CONNECT_FAILED: 3}
+"""What says most about the server comes first: a refusal is an answer, silence is not."""
+_MOST_TOLD = 3
+_NO_WAY = {errno.ENETUNREACH, errno.ENETDOWN}
+"""What the system says where it has no route; a router far away may say the former too."""
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -25,30 +35,85 @@ def open_socket(
 ) -> socket.socket:
     """A connected TCP socket without a timeout; raises ProbeFailure.
 
-    The addresses of the name are tried one after the other, both families in turn, all of them within ``timeout_s``:
-    each has its share of what is left, so that one that swallows everything does not hide the next. The one that
-    answered is tried first from then on. What is judged is the address that is connected to, not the name.
+    The addresses of the name are tried as RFC 8305 has it ("happy eyeballs"): both families in turn, the next one as
+    soon as the one before has failed or has been silent for 250 ms, all of them within ``timeout_s``. The first that
+    answers is taken, and tried first from then on. What is judged is the address that is connected to, not the name.
+    Where none answers, the failure is told that says most about the server.
     """
     with trace.connecting("dns"):
         addresses = resolve(host, dns)
     with trace.connecting("connect"):
-        until = monotonic() + timeout_s
-        for place, address in enumerate(addresses):
-            family, (ip, _, *rest) = address
-            if not policy.allows(ip):
-                raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(ip), "connect")
-            left = len(addresses) - place
-            share_s = max(0.001, (until - monotonic()) / left)
+        if len(addresses) != 1:
+            return _Race(host, port, timeout_s, policy, dns).first_of(addresses)
+        family, (ip, _, *rest) = addresses[0]
+        if not policy.allows(ip):
+            raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(ip), "connect")
+        try:
+            return _connect(family, (ip, port, *rest), timeout_s)
+        except OSError as error:
+            raise _failure(error, (ip, port), timeout_s) from None
+
+
+class _Race:
+    """Connections to several addresses of a host, of which the first that comes about is kept."""
+
+    def __init__(self, host: str, port: int, timeout_s: float, policy: AddressPolicy, dns: DnsCache) -> None:
+        self._host, self._port, self._timeout_s, self._policy, self._dns = host, port, timeout_s, policy, dns
+        self._news: gevent.queue.SimpleQueue[tuple[Address, socket.socket | ProbeFailure]] = gevent.queue.SimpleQueue()
+        self._until = monotonic() + timeout_s
+        self._running: list[gevent.Greenlet[..., None]] = []
+
+    def first_of(self, addresses: Sequence[Address]) -> socket.socket:
+        """The connection to the first address that answers; raises ProbeFailure where none does."""
+        failures: list[ProbeFailure] = []
+        waiting = list(addresses)
+        try:
+            while waiting or len(failures) < len(addresses):
+                if waiting:
+                    self._running.append(gevent.spawn(self._try, waiting.pop(0)))
+                try:
+                    address, result = self._news.get(timeout=_NEXT_AFTER_S if waiting else None)
+                except gevent.queue.Empty:  # silent: the next one runs beside it
+                    continue
+                if isinstance(result, ProbeFailure):
+                    failures.append(result)
+                    continue
+                if address != addresses[0]:
+                    self._dns.prefer(self._host, address)
+                return result
+        finally:  # also where a deadline or a cancelled run ends the wait
+            gevent.killall(self._running, block=False)
+            gevent.spawn(self._close_late_ones, tuple(self._running))
+        raise _most_telling(failures) if failures else ProbeFailure(Reason.DNS, f"{self._host} has no address", "dns")
+
+    def _try(self, address: Address) -> None:
+        family, (ip, _, *rest) = address
+        result: socket.socket | ProbeFailure
+        if not self._policy.allows(ip):
+            result = ProbeFailure(Reason.REDIRECT_BLOCKED, self._policy.refusal(ip), "connect")
+        else:
             try:
-                sock = _connect(family, (ip, port, *rest), share_s)
+                result = _connect(family, (ip, self._port, *rest), max(0.001, self._until - monotonic()))
             except OSError as error:
-                if left == 1:
-                    raise _failure(error, (ip, port), timeout_s) from None
-            else:
-                if place:
-                    dns.prefer(host, address)
-                return sock
-    raise ProbeFailure(Reason.DNS, f"{host} has no address", "dns")
+                result = _failure(error, (ip, self._port), self._timeout_s)
+        self._news.put((address, result))
+
+    def _close_late_ones(self, running: Sequence[gevent.Greenlet[..., None]]) -> None:
+        gevent.joinall(running)
+        while not self._news.empty():
+            _, result = self._news.get()
+            if not isinstance(result, ProbeFailure):
+                result.close()
+
+
+def _most_telling(failures: Sequence[ProbeFailure]) -> ProbeFailure:
+    """Of the failures at several addresses the one that says most about the server, with what the others were."""
+    first, *others = sorted(failures, key=lambda one: _TELLING.get(one.reason, 0) + 10 * (one.own is not None))
+    told = "; ".join(dict.fromkeys(one.detail for one in others[:_MOST_TOLD] if one.detail != first.detail))
+    told_first = f"{first.detail} ({told})" if told else first.detail
+    failure = ProbeFailure(first.reason, told_first, first.stage)
+    failure.own = None if any(one.own is None for one in failures) else first.own
+    return failure
 
 
 def send_all(sock: Any, data: bytes) -> None:
@@ -97,6 +162,9 @@ def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: 
 
 def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> ProbeFailure:
     where = f"{address[0]} port {address[1]}"
+    if error.errno in _NO_WAY:
+        said = f"{where}: {os.strerror(error.errno or 0)}; the checker has no route to it"
+        return ProbeFailure(Reason.CONNECT_FAILED, said, "connect", OwnFault.ROUTE)
     if isinstance(error, TimeoutError):
         return ProbeFailure(Reason.CONNECT_TIMEOUT, f"no connection to {where} within {timeout_s:g} s", "connect")
     if isinstance(error, ConnectionRefusedError):
@@ -106,4 +174,5 @@ def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> Prob
     chosen = error.errno == errno.EADDRNOTAVAIL and (":" in address[0] or not address[1])
     if error.errno in _OUR_OWN_LIMITS and not chosen:
         return ProbeFailure(Reason.INTERNAL_ERROR, f"the checker could not open a socket: {said}", "connect")
-    return ProbeFailure(Reason.CONNECT_FAILED, f"{where}: {said}", "connect")
+    own = OwnFault.ROUTE if chosen or error.errno == errno.EAFNOSUPPORT else None
+    return ProbeFailure(Reason.CONNECT_FAILED, f"{where}: {said}", "connect", own)

@@ -1,19 +1,40 @@
-"""TLS: one context per distinct setting, why a handshake failed, and when a certificate expires."""
+"""TLS: one context per distinct setting, why a handshake failed, and when a chain of certificates expires."""
 
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from time import monotonic, time
-from typing import Any
+from typing import Any, NamedTuple
+
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from checker.model import Reason
-from checker.probes.base import ProbeFailure
-from checker.probes.options import Tls
+from checker.probes.base import OwnFault, ProbeFailure
+from checker.probes.http import origin
+from checker.probes.options import Endpoint, Tls
 from checker.probes.text import excerpt
 
 _RESUME_WITHIN_S = 300.0
 _MOST_SESSIONS = 10_000
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+
+
+class Expiry(NamedTuple):
+    """When the first certificate of a chain expires, and which one that is."""
+
+    at_ms: int
+    issuer: str = ""
+    """The name of the issuer whose certificate it is; empty for the server's own."""
+
+
+def tls_for(url: str, options: Endpoint) -> Tls:
+    """The settings for a request to that address: server name and client certificate are for the configured host."""
+    tls = options.tls
+    if (tls.server_name or tls.cert_file) and origin(url)[1] != origin(options.url)[1]:
+        return replace(tls, server_name=None, cert_file=None, key_file=None)
+    return tls
 
 
 class TlsContexts:
@@ -42,18 +63,20 @@ class ResumingContext(ssl.SSLContext):
     so that one that was replaced is seen.
     """
 
-    sessions: dict[tuple[str | None, str, int], tuple[ssl.SSLSession, float]]
+    sessions: dict[tuple[str | None, str, int], tuple[ssl.SSLSession, float, Expiry | None]]
 
     def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """As the standard one does; raises the same errors."""
         server: Any = (kwargs.get("server_hostname"), *sock.getpeername()[:2])
-        session, until_s = self.sessions.get(server, (None, 0.0))
+        session, until_s, expiry = self.sessions.get(server, (None, 0.0, None))
         if session is not None and monotonic() < until_s:
             kwargs["session"] = session
-        wrapped = super().wrap_socket(sock, *args, **kwargs)
-        if not wrapped.session_reused:  # a resumed one is not kept again: its age counts from the certificate
-            wrapped.resumable = server, monotonic() + _good_for_s(wrapped)  # type: ignore[attr-defined] # for keep_session
-        return wrapped
+        wrapped: Any = super().wrap_socket(sock, *args, **kwargs)
+        if wrapped.session_reused:  # it is not kept again: its age counts from the certificate
+            wrapped.chain_expiry = expiry  # of which only the server's own would be known
+        else:
+            wrapped.resumable = server, monotonic() + _good_for_s(wrapped), certificate_expiry(wrapped)
+        return wrapped  # type: ignore[no-any-return] # as the standard one gives it
 
 
 def keep_session(sock: object) -> None:
@@ -63,20 +86,20 @@ def keep_session(sock: object) -> None:
     """
     if not isinstance(sock, ssl.SSLSocket) or not isinstance(context := sock.context, ResumingContext):
         return
-    server, until_s = getattr(sock, "resumable", (None, 0.0))
+    server, until_s, expiry = getattr(sock, "resumable", (None, 0.0, None))
     if server is None:
         return
     session = sock.session
     if session is not None and (session.has_ticket or session.id):
         if len(context.sessions) >= _MOST_SESSIONS:
             context.sessions.clear()
-        context.sessions[server] = session, until_s
+        context.sessions[server] = session, until_s, expiry
 
 
 def _good_for_s(sock: ssl.SSLSocket) -> float:
     """How long the session may be taken up: not past the end of the certificate, which nobody would see."""
-    expires_at_ms = certificate_expiry_ms(sock)
-    return _RESUME_WITHIN_S if expires_at_ms is None else min(_RESUME_WITHIN_S, expires_at_ms / 1000 - time())
+    expiry = certificate_expiry(sock)
+    return _RESUME_WITHIN_S if expiry is None else min(_RESUME_WITHIN_S, expiry.at_ms / 1000 - time())
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
@@ -101,7 +124,11 @@ def handshake_failure(error: Exception, timeout_s: float) -> ProbeFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code == _EXPIRED:
             return ProbeFailure(Reason.TLS_EXPIRED, "the certificate has expired", "tls")
-        return ProbeFailure(Reason.TLS_VERIFY, f"certificate not accepted: {excerpt(error.verify_message)}", "tls")
+        own = OwnFault.CLOCK if error.verify_code == _NOT_YET_VALID else None
+        said = excerpt(error.verify_message)
+        return ProbeFailure(Reason.TLS_VERIFY, f"certificate not accepted: {said}", "tls", own)
+    if isinstance(error, CertificateError):  # of urllib3, where it compares names by itself
+        return ProbeFailure(Reason.TLS_VERIFY, f"certificate not accepted: {excerpt(str(error))}", "tls")
     if isinstance(error, TimeoutError):
         return ProbeFailure(Reason.TLS_HANDSHAKE, f"no TLS handshake within {timeout_s:g} s", "tls")
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
@@ -112,10 +139,40 @@ def handshake_failure(error: Exception, timeout_s: float) -> ProbeFailure:
     return ProbeFailure(Reason.TLS_HANDSHAKE, f"TLS handshake failed: {excerpt(said)}", "tls")
 
 
-def certificate_expiry_ms(sock: object) -> int | None:
-    """Unix milliseconds at which the peer's certificate expires; None where it cannot be read."""
+def certificate_expiry(sock: object) -> Expiry | None:
+    """When the first of the peer's certificates expires; None where none can be read.
+
+    They are those of the chain that was verified, up to the authority's, or those that the server sent where nothing is
+    verified.
+    """
     if not isinstance(sock, ssl.SSLSocket):
         return None
+    if (known := getattr(sock, "chain_expiry", None)) is not None:
+        return known  # type: ignore[no-any-return] # set above
+    own = _own_expiry_ms(sock)
+    found = [] if own is None else [Expiry(own)]
+    for certificate in _chain(sock)[1:]:
+        try:
+            info = certificate.get_info()
+            names = dict(pair for part in info.get("subject", ()) for pair in part)
+            name = names.get("commonName") or names.get("organizationName") or "no name"
+            found.append(Expiry(round(ssl.cert_time_to_seconds(info["notAfter"]) * 1000), excerpt(name, 60)))
+        except (ValueError, LookupError, ssl.SSLError):  # as for the server's own
+            continue
+    return min(found, key=lambda one: one.at_ms, default=None)
+
+
+def _chain(sock: ssl.SSLSocket) -> list[Any]:
+    """The certificates of a connection, the server's own first; the standard library has them under this name only."""
+    inner: Any = getattr(sock, "_sslobj", None)
+    named = "get_verified_chain" if sock.context.verify_mode == ssl.CERT_REQUIRED else "get_unverified_chain"
+    try:
+        return list(getattr(inner, named, lambda: None)() or ())
+    except (ValueError, ssl.SSLError):
+        return []
+
+
+def _own_expiry_ms(sock: ssl.SSLSocket) -> int | None:
     try:
         if (certificate := sock.getpeercert()) and "notAfter" in certificate:
             return round(ssl.cert_time_to_seconds(str(certificate["notAfter"])) * 1000)

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from checker.addresses import Scope
 from checker.model import Stages
 from checker.probes.base import Budget, ProbeFailure
 from checker.records import constructor
+
+if TYPE_CHECKING:
+    from checker.worker.transport.tls import Expiry
 
 CONNECTING = ("dns", "connect", "tls")
 _FIELDS = {field.name[:-3]: field.name for field in fields(Stages)}
@@ -24,10 +28,12 @@ class Trace:
 
     __slots__ = (
         "_elsewhere_s",
+        "_first_host",
         "_spent_s",
         "answered_at",
         "budget",
         "certificate_expires_at_ms",
+        "certificate_of",
         "connections_opened",
         "first_reused",
         "named",
@@ -49,10 +55,14 @@ class Trace:
         self.connections_opened = 0
         self.first_reused: bool | None = None
         self.certificate_expires_at_ms: int | None = None
+        """Of all certificates that were met, the moment at which the first expires."""
+        self.certificate_of = ""
+        """Whose that is, where it is not the own certificate of the host that was called first."""
         self.reached: Scope | None = None
         """Of the hosts connected to, the farthest outside: what one of them names may lead no farther inside."""
         self._spent_s: dict[str, float] = {}
         self._elsewhere_s = 0.0
+        self._first_host: str | None = None
 
     @property
     def stage(self) -> str:
@@ -91,6 +101,15 @@ class Trace:
             self.first_reused = reused
         if self.reached is None or peer < self.reached:
             self.reached = peer
+
+    def note_certificate(self, expiry: Expiry, host: str) -> None:
+        """Keep when the certificates of a host expire, if no others do before."""
+        if self._first_host is None:
+            self._first_host = host
+        if self.certificate_expires_at_ms is None or expiry.at_ms < self.certificate_expires_at_ms:
+            issuer = f" of the issuer {expiry.issuer}" if expiry.issuer else ""
+            self.certificate_expires_at_ms = expiry.at_ms
+            self.certificate_of = issuer + ("" if host == self._first_host else f" of {host}")
 
     def stages(self) -> Stages:
         """The stages in microseconds."""
