@@ -205,7 +205,7 @@ def test_combination_and_weights_can_be_set() -> None:
 def test_every_failure_has_a_status(reason: Reason) -> None:
     seen = Observation(failure=ProbeFailure(reason, "why"))
     verdict = judge(KINDS["rest"], RestOptions(url="http://h/"), seen, 0, None)
-    ours = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST}
+    ours = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST, Reason.OWN_NETWORK}
     softer = {Reason.AUTH_REQUIRED, Reason.AUTH_SCOPE, Reason.ISSUER_NOT_TRUSTED, Reason.RATE_LIMITED}
     expected = Status.UNKNOWN if reason in ours else Status.DEGRADED if reason in softer else Status.UNHEALTHY
     assert (verdict.status, verdict.reason) == (expected, reason)
