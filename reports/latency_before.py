@@ -74,7 +74,7 @@ def compared(
     cut = period.slots.start - both.slots.start
     sides = [(table[:, :cut], table[:, cut:]) for table in blocks]
     p_values = np.stack([mann_whitney_rows(*pair, FEWEST_BLOCKS) for pair in sides])
-    outcomes = _outcomes(sides, p_values)
+    outcomes = outcomes_of(sides, p_values)
     then_ms, now_ms = (side.quantiles_us([q for _, q in METRICS]) / 1000 for side in (then, now))
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.abs(np.log(now_ms / then_ms)).max(axis=1)
@@ -152,7 +152,7 @@ def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known
     return int(np.sum(smallest[list(known)] > LARGE_RATIO))
 
 
-def _outcomes(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[Outcome]]:
+def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[Outcome]]:
     """Of each metric and row whether it is slower or faster; what needs an interval to be told apart is left open."""
     adjusted = np.nan_to_num(discoveries(p_values.ravel()), nan=1.0).reshape(p_values.shape)
     found = []

@@ -14,6 +14,7 @@ from reports.stats import Floats
 from reports.stats.changes import FEWEST_POINTS, Change, changes
 from reports.stats.discovery import discoveries_of
 from reports.stats.levels import level_p_values, noise, smallest_step
+from reports.stats.mann_whitney import mann_whitney
 from reports.stats.screen import kendall_rows, slope_rows
 from reports.stats.slope import trend
 from reports.trend_series import Metric, Steady
@@ -52,9 +53,17 @@ class OfMetric:
     """The smallest change for half of the period that would be seen four times in five; NaN where nothing is tested."""
 
     def lasting(self, row: int) -> float:
-        """Last level - first level of a row with changes, in ms; 0 where the level came back."""
-        first, last = self.levels[row][0].before, self.levels[row][-1].after
-        return last - first if is_large(first, last) else 0.0
+        """Last level - first level of a row with changes, in ms; 0 where the level came back.
+
+        It did unless the first and the last level are told apart as any two are: by their sizes and by Mann-Whitney.
+        """
+        found = self.levels[row]
+        first, last = found[0].before, found[-1].after
+        if not is_large(first, last):
+            return 0.0
+        values = self.metric.even_ms[row]
+        ends = [piece[~np.isnan(piece)] for piece in (values[: found[0].index], values[found[-1].index :])]
+        return last - first if mann_whitney(*ends).p_value <= ALPHA else 0.0
 
     def slower(self) -> list[tuple[float, str]]:
         """Servers whose level stayed higher, with how many times it is."""

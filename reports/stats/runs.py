@@ -47,7 +47,7 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """Two levels and their difference, on the scale on which it is tested."""
 
     before: float
@@ -59,6 +59,7 @@ class _Told:
 
     @property
     def p_value(self) -> float:
+        """Two-sided."""
         moved = abs(self.after - self.before)
         if self.error == 0.0:
             return 0.0 if moved else 1.0
@@ -71,7 +72,7 @@ class _Told:
         return self.error * float(ndtri(tail) if math.isinf(self.free) else stdtrit(self.free, tail))
 
 
-def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> _Told:
+def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> Told:
     """Compare the mean levels of the runs of two sides, of which there must be one each.
 
     ``others`` are further runs of the baseline's level, which say only how far runs are apart. ``share`` for shares,
@@ -89,15 +90,15 @@ def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> _Told
     if free >= FEWEST_FREE:
         variance = max(measured, sum(within) / 2)
         between = Between(math.sqrt(variance), group.size + second.values.size, assumed=False)
-        return _Told(before, after, math.sqrt(variance * many), float(free), between)
+        return Told(before, after, math.sqrt(variance * many), float(free), between)
     assumed = ASSUMED_SHARE_RATIO * (before + after) / 2 if share else ASSUMED_RATIO
     variance = max(measured, assumed**2)
     between = Between(math.sqrt(variance), group.size + second.values.size, assumed=True)
     error = math.sqrt(variance * many + within[0] / first.values.size + within[1] / second.values.size)
-    return _Told(before, after, error, math.inf, between)
+    return Told(before, after, error, math.inf, between)
 
 
-def compared(one: _Told, p_adjusted: float, rules: Rules, *, share: bool) -> Comparison:
+def compared(one: Told, p_adjusted: float, rules: Rules, *, share: bool) -> Comparison:
     """The verdict, in the unit of the values; ``p_adjusted`` is corrected for all that is compared together."""
     before, after, reach = one.before, one.after, one.reach()
     ends = [after - before - reach, after - before + reach]
@@ -127,7 +128,7 @@ def compared(one: _Told, p_adjusted: float, rules: Rules, *, share: bool) -> Com
     )
 
 
-def _more(one: _Told, difference: Difference, effect: float, p_adjusted: float, rules: Rules) -> int:
+def _more(one: Told, difference: Difference, effect: float, p_adjusted: float, rules: Rules) -> int:
     """About how many more runs on each side would tell: errors shrink with the square root of the runs."""
     if one.between.assumed:
         return max(1, FEWEST_FREE + 2 - one.between.runs)

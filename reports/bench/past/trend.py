@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import BLOCK_S
-from reports.bench.past.blocks import QUANTILES, Key, Statistic, blocks_of, key_cells, key_columns
+from reports.bench.past.blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
 from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent
@@ -29,7 +29,7 @@ _MOST_CHARTS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class _Trend:
+class OverRuns:
     """A statistic of a series over the runs."""
 
     key: Key
@@ -40,6 +40,7 @@ class _Trend:
 
     @property
     def known(self) -> int:
+        """How many runs have a value."""
         return sum(not math.isnan(one) for one in self.points)
 
     @property
@@ -101,8 +102,12 @@ def build(
     )
 
 
-def _trends(runs: Sequence[BenchRun], block_s: float) -> list[_Trend]:
-    blocks = [blocks_of(run, block_s=block_s) for run in runs]
+def _trends(runs: Sequence[BenchRun], block_s: float) -> list[OverRuns]:
+    return followed([blocks_of(run, block_s=block_s) for run in runs])
+
+
+def followed(blocks: Sequence[Mapping[Key, Blocks]]) -> list[OverRuns]:
+    """Each statistic of each series over the runs that these are, the oldest first."""
     keys = list(dict.fromkeys(key for one in blocks for key in one))
     series = []
     for key in keys:
@@ -119,7 +124,7 @@ def _trends(runs: Sequence[BenchRun], block_s: float) -> list[_Trend]:
         least = _LEAST.get(statistic, 1.0)
         told = p_value <= _ALPHA and max(points) > min(points)
         levels = changes(points, least_change_ratio=_LEAST_RATIO, least_change=least) if told else ()
-        found.append(_Trend(key, statistic, points, levels))
+        found.append(OverRuns(key, statistic, points, levels))
     return found
 
 
@@ -128,7 +133,7 @@ def _median(values: np.typing.NDArray[np.float64]) -> float:
     return float(np.median(known)) if known.size else math.nan
 
 
-def _verdict(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> str:
+def _verdict(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> str:
     if len(runs) < FEWEST_POINTS:
         return f"Insufficient: {len(runs)} of {FEWEST_POINTS} runs that changes of level need."
     worse = [one for one in trends if one.worse]
@@ -152,13 +157,13 @@ def _verdict(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> str:
     return f"{len(worse)} of {len(trends)} statistics became worse: {said} at load test {runs[last.index].id}."
 
 
-def _said(trend: _Trend, value: float) -> str:
+def _said(trend: OverRuns, value: float) -> str:
     if trend.statistic is Statistic.FAILED:
         return per_cent(value)
     return f"{number(value)} ms" if trend.statistic in QUANTILES else number(value)
 
 
-def _level(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> Level:
+def _level(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> Level:
     if len(runs) < FEWEST_POINTS:
         return Level.UNKNOWN
     if any(one.worse for one in trends):
@@ -166,14 +171,14 @@ def _level(runs: Sequence[BenchRun], trends: Sequence[_Trend]) -> Level:
     return Level.UNKNOWN if _blind(trends) and not any(one.changes for one in trends) else Level.GOOD
 
 
-def _blind(trends: Sequence[_Trend]) -> bool:
+def _blind(trends: Sequence[OverRuns]) -> bool:
     """Whether not even a large change could be seen in most of the series whose spread is known."""
     known = [one for one in trends if not math.isnan(one.between_runs)]
     unseen = [one for one in known if not _smallest(one, len(trends)) <= _LARGE_RATIO]
     return len(unseen) > len(known) / 2
 
 
-def _newest(trends: Sequence[_Trend]) -> Section:
+def _newest(trends: Sequence[OverRuns]) -> Section:
     keys = {one.key for one in trends}
     columns = [
         *key_columns(keys),
@@ -210,7 +215,7 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _smallest(one: _Trend, tested: int) -> float:
+def _smallest(one: OverRuns, tested: int) -> float:
     """The smallest change of level, half of the runs before and half after, that would be seen four times in five."""
     if one.known < FEWEST_POINTS or math.isnan(one.between_runs):
         return math.nan
@@ -219,7 +224,7 @@ def _smallest(one: _Trend, tested: int) -> float:
     return max(_LEAST_RATIO, float(steps[0]))
 
 
-def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
+def _changes(runs: Sequence[BenchRun], moved: Sequence[OverRuns]) -> Section:
     keys = {one.key for one in moved}
     columns = [
         *key_columns(keys),
@@ -246,7 +251,7 @@ def _changes(runs: Sequence[BenchRun], moved: Sequence[_Trend]) -> Section:
     return Section("changes", "Changes of level", Table(columns, table))
 
 
-def _points(runs: Sequence[BenchRun], trends: Sequence[_Trend], marks: Sequence[tuple[BenchRun, str]]) -> Section:
+def _points(runs: Sequence[BenchRun], trends: Sequence[OverRuns], marks: Sequence[tuple[BenchRun, str]]) -> Section:
     keys = {one.key for one in trends}
     columns = [
         Column("benchmark_id", "Run", Kind.COUNT),
@@ -261,7 +266,7 @@ def _points(runs: Sequence[BenchRun], trends: Sequence[_Trend], marks: Sequence[
         if not math.isnan(value)
     ]
     at_ms = [run.started_at_ms for run in runs]
-    by_key: dict[Key, list[_Trend]] = {}
+    by_key: dict[Key, list[OverRuns]] = {}
     for one in trends:
         if one.statistic in QUANTILES:
             by_key.setdefault(one.key, []).append(one)
