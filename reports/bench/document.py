@@ -9,6 +9,7 @@ from checker.bench.results import BenchRun, StageSpan
 from checker.bench.summary import Summary, measured, of_stage
 from reports import render, show
 from reports.bench import percentiles, tables
+from reports.bench.bounds import bounds_ms, endless
 from reports.bench.client import client
 from reports.bench.outcome import Outcome, Saturation
 from reports.bench.percentiles import MEASURES, QUANTILES
@@ -77,7 +78,15 @@ def figures(one: Summary) -> dict[str, Any]:
         "reasons": dict(one.reasons),
         "phases_mean_ms": {name: round(us / one.ok / 1000, _MS_DIGITS) for name, us in one.phases_us.items() if one.ok},
         "latency": {histogram: _latency(one, histogram) for histogram in MEASURES},
+        "bounds": _bounds(one),
     }
+
+
+def _bounds(one: Summary) -> dict[str, Any] | None:
+    """Between which two each percentile lies if what never ended counts; null where everything did."""
+    if not endless(one):
+        return None
+    return {f"{name}_ms": [_rounded(end) for end in bounds_ms(one, q)] for name, q in QUANTILES}
 
 
 def _latency(one: Summary, histogram: Any) -> dict[str, Any]:

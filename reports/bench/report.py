@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
-from reports.bench import client, distribution, latency, load, rates, reproduce, tables
+from reports.bench import bounds, client, distribution, latency, load, rates, reproduce, tables
 from reports.bench.outcome import NO_LIMIT, Outcome, Saturation
 from reports.bench.rules import Facts, Recommendation, recommendations
 from reports.bench.suite import suite
@@ -79,6 +79,9 @@ def _sections(outcome: Outcome) -> Iterator[Section]:
     yield rates.phases(run, whole)
     yield from _client_sections(outcome)
     yield from tables.percentile_tables(run, every)
+    bounded = bounds.section(run, every)
+    if bounded is not None:
+        yield bounded
     yield from _taken_in(outcome.comparison, "comparison", "Comparison")
     yield from _taken_in(outcome.trend, "trend", "Trend")
     yield _recommended(recommendations(Facts(outcome=outcome, every=every, whole=whole)))
@@ -129,6 +132,8 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
     notes = list(run.notes)
     if any(series.model == "closed" for series in run.series):
         notes.append(f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.")
+    if said := bounds.note(tables.series_summaries(run)):
+        notes.append(said)
     if outcome.saturation.reason and not outcome.saturation.invalid:
         notes.append(outcome.saturation.reason)
     for one in outcome.saturation.noise:
