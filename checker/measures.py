@@ -31,6 +31,12 @@ class PoolMeasures:
     in_use: int = 0
     tls_handshakes: int = 0
     tls_resumed: int = 0
+    paced: int = 0
+    """Of ``waits`` those for ``run.pace`` alone."""
+    paced_us: int = 0
+    program_waits: int = 0
+    """Beside ``waits``: for a place among the programs of stdio servers."""
+    program_wait_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ _RECENT, _FEWEST_EARLIER = 20, 50
 _SLOWER_RATIO, _SLOWER_MS, _SURE = 1.25, 20.0, 4.0
 _RETRIED_SHARE, _FEWEST_PROBES = 0.2, 20
 _CLOSED_SHARE = 0.05
+_FULL_PERCENT = 95.0
 _OPTIONS = {
     "cpu": "cpu_percent",
     "memory": "memory",
@@ -83,6 +84,10 @@ def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
                 waits=before.waits + pool.waits,
                 wait_us=before.wait_us + pool.wait_us,
                 most_open=max(before.most_open, pool.most_open),
+                paced=before.paced + pool.paced,
+                paced_us=before.paced_us + pool.paced_us,
+                program_waits=before.program_waits + pool.program_waits,
+                program_wait_us=before.program_wait_us + pool.program_wait_us,
             )
     return found
 
@@ -90,22 +95,42 @@ def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
 def _waits(facts: Facts) -> Iterator[Recommendation]:
     for kind, pool in _pools(facts.evidence).items():
         exchanges = pool.created + pool.reused
-        mean_ms = pool.wait_us / max(1, pool.waits) / 1000
-        share = pool.waits / max(1, exchanges)
+        waits = pool.waits - pool.paced  # the pace was asked for
+        mean_ms = (pool.wait_us - pool.paced_us) / max(1, waits) / 1000
+        share = waits / max(1, exchanges)
         if exchanges >= _FEWEST_EXCHANGES and share >= _WAITED_SHARE and mean_ms >= _WAITED_MS:
             yield Recommendation(
                 severity="worth doing",
                 setting="run.per_origin",
                 subject=kind,
                 suggestion=f"double it, or run.pools.{kind}.max_connections if {pool.most_open} is all it allows",
-                evidence=f"{pool.waits} waits on {exchanges} exchanges, {mean_ms:.0f} ms on average",
-                numbers={"waits": pool.waits, "exchanges": exchanges, "mean_wait_ms": round(mean_ms, 1)},
+                evidence=f"{waits} waits on {exchanges} exchanges, {mean_ms:.0f} ms on average",
+                numbers={"waits": waits, "exchanges": exchanges, "mean_wait_ms": round(mean_ms, 1)},
+            )
+
+
+def _waits_for_programs(facts: Facts) -> Iterator[Recommendation]:
+    checks = facts.evidence.checks
+    for kind, pool in _pools(facts.evidence).items():
+        mean_ms = pool.program_wait_us / max(1, pool.program_waits) / 1000
+        if pool.program_waits >= max(_FEWEST_PROBES, _WAITED_SHARE * checks) and mean_ms >= _WAITED_MS:
+            yield Recommendation(
+                severity="consider",
+                setting="run.processes",
+                subject=kind,
+                suggestion="raise it, where the machine has cores and memory for more programs at once",
+                evidence=f"{pool.program_waits} waits for a place among the programs, {mean_ms:.0f} ms on average",
+                numbers={"waits": pool.program_waits, "checks": checks, "mean_wait_ms": round(mean_ms, 1)},
             )
 
 
 def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
-    late = [run for run in facts.evidence.runs if _is_late(run)]
-    if len(late) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
+    every_late = [run for run in facts.evidence.runs if _is_late(run)]
+    if len(every_late) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
+        return
+    late = [run for run in every_late if _did_much(run)]
+    if len(late) < _OFTEN * len(every_late):  # lower concurrency would not make room for what else there is
+        yield _machine_is_busy(every_late, len(facts.evidence.runs))
         return
     settled = median(sum(worker.concurrency_at_end for worker in run.measures.workers) for run in late)
     lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
@@ -119,6 +144,26 @@ def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
             f"{suspect} results suspect"
         ),
         numbers={"runs_late": len(late), "lag_p99_ms": round(lag_ms, 1), "suspect": suspect, "settled_at": settled},
+    )
+
+
+def _did_much(run: RunEvidence) -> bool:
+    """Whether a worker used so much of its core that it held itself up."""
+    return max(worker.cpu_ms for worker in run.measures.workers) >= _OFTEN * run.duration_ms
+
+
+def _machine_is_busy(late: Sequence[RunEvidence], runs: int) -> Recommendation:
+    lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
+    used = [max(worker.cpu_ms for worker in run.measures.workers) / run.duration_ms for run in late]
+    return Recommendation(
+        severity="worth doing",
+        setting="the machine",
+        suggestion="look at what else runs there: workers wait for a core, or were stopped",
+        evidence=(
+            f"workers were {lag_ms:.0f} ms late (p99) in {len(late)} of {runs} runs, "
+            f"and used {median(used):.0%} of a core themselves"
+        ),
+        numbers={"runs_late": len(late), "lag_p99_ms": round(lag_ms, 1), "cpu_share": round(median(used), 3)},
     )
 
 
@@ -150,14 +195,22 @@ def _too_few_at_once(facts: Facts) -> Iterator[Recommendation]:
 
 
 def _is_idle_at_its_limit(run: RunEvidence) -> bool:
-    share = -(-run.concurrency // max(1, run.workers))
-    workers = run.measures.workers
+    share = run.concurrency // max(1, run.workers)
+    workers, pools, resources = run.measures.workers, run.measures.pools, run.measures.resources
+    waits = sum(pool.waits + pool.program_waits for pool in pools)  # more at once would only wait as well
+    held_back = resources is not None and resources.closed_ms > _IDLE_SHARE * run.duration_ms
+    in_use = run.spent_ms >= _OFTEN * run.concurrency * run.duration_ms  # not one server that took long, at the end
     return (
-        bool(workers)
-        and run.duration_ms >= _LONG_MS
-        and all(worker.most_at_once >= share for worker in workers)
-        and all(worker.cpu_ms < _IDLE_SHARE * run.duration_ms for worker in workers)
-        and all(worker.lag_p99_us / 1000 < _ON_TIME_MS for worker in workers)
+        in_use
+        and not held_back
+        and waits < _WAITED_SHARE * run.checked
+        and (
+            bool(workers)
+            and run.duration_ms >= _LONG_MS
+            and all(worker.most_at_once >= share for worker in workers)
+            and all(worker.cpu_ms < _IDLE_SHARE * run.duration_ms for worker in workers)
+            and all(worker.lag_p99_us / 1000 < _ON_TIME_MS for worker in workers)
+        )
     )
 
 
@@ -198,23 +251,38 @@ def _useless_caches(facts: Facts) -> Iterator[Recommendation]:
     gap_s = median(after - before for before, after in pairwise(began)) / 1000
     for category, (hits, misses, evicted) in totals.items():
         if hits == 0 and misses >= _FEWEST_LOOKUPS:
+            setting, suggestion = _for_more_hits(category, gap_s)
             yield Recommendation(
                 severity="consider",
-                setting=f"run.caches.{category}.ttl",
+                setting=setting,
                 subject=category,
-                suggestion=f"longer than the {gap_s:.0f} s between runs, or enabled: false",
+                suggestion=suggestion,
                 evidence=f"none of {misses} lookups found anything",
                 numbers={"hits": hits, "misses": misses, "gap_s": round(gap_s)},
             )
-        if evicted >= _FEWEST_LOOKUPS and evicted > hits:
+        if evicted >= _FEWEST_LOOKUPS and evicted > hits and hits + misses:  # what nobody asks for is not missed
             yield Recommendation(
                 severity="consider",
                 setting=f"run.caches.{category}.size",
                 subject=category,
-                suggestion="larger: entries go before they are used",
+                suggestion="larger, or run.caches.size where that is set: entries go before they are used",
                 evidence=f"{evicted} entries had to go, {hits} lookups found one",
                 numbers={"evicted": evicted, "hits": hits},
             )
+
+
+def _for_more_hits(category: str, gap_s: float) -> tuple[str, str]:
+    """The setting that a cache without a hit hangs on, and what to do about it."""
+    if category == "results":
+        return "run.max_age", f"longer than the {gap_s:.0f} s between runs, or leave it out"
+    if category == "auth_tokens":
+        return (
+            "run.token_key",
+            f"set one, so that tokens outlive a run; they have to live longer than {gap_s:.0f} s, too",
+        )
+    if category == "config":
+        return "run.caches.config.enabled", "false: the configuration, or what it reads, is another one at every run"
+    return f"run.caches.{category}.ttl", f"longer than the {gap_s:.0f} s between runs, or enabled: false"
 
 
 def _slower_servers(facts: Facts) -> Iterator[Recommendation]:
@@ -260,7 +328,9 @@ def _workers(facts: Facts) -> Iterator[Recommendation]:
     busy = [
         run
         for run in here
-        if run.workers < cores and min(worker.cpu_ms for worker in run.measures.workers) > _BUSY_SHARE * run.duration_ms
+        if run.workers < min(cores, run.concurrency)
+        and not _is_full(run)
+        and min(worker.cpu_ms for worker in run.measures.workers) > _BUSY_SHARE * run.duration_ms
     ]
     if len(busy) >= max(FEWEST_RUNS, _OFTEN * len(here)):
         newest = busy[0]
@@ -273,10 +343,21 @@ def _workers(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
+def _is_full(run: RunEvidence) -> bool:
+    """Whether the machine had no core left for another worker."""
+    resources = run.measures.resources
+    return resources is not None and resources.most_machine_cpu_percent >= _FULL_PERCENT
+
+
 def _limits(facts: Facts) -> Iterator[Recommendation]:
     used = [run.measures.resources for run in facts.evidence.runs if run.measures.resources is not None]
     for resource, option in _OPTIONS.items():
-        alerts = [alert for run in facts.evidence.runs for alert in run.measures.alerts if alert.resource == resource]
+        alerts = [
+            alert
+            for run in facts.evidence.runs
+            for alert in run.measures.alerts
+            if alert.resource == resource and alert.level in ("hard", "warning")
+        ]
         hard = [alert for alert in alerts if alert.level == "hard"]
         if not alerts:
             continue
@@ -287,10 +368,16 @@ def _limits(facts: Facts) -> Iterator[Recommendation]:
         yield Recommendation(
             severity="worth doing" if hard else "consider",
             setting=f"run.limits.{option}",
-            suggestion="raise it, or lower run.concurrency" if hard else "watch it",
+            suggestion=_for_a_limit(resource) if hard else "watch it",
             evidence=f"{newest.detail}: {len(hard)} times at its limit, {len(alerts) - len(hard)} warnings{waited}",
             numbers={"hard": len(hard), "warnings": len(alerts) - len(hard), "value": newest.value, "dropped": dropped},
         )
+
+
+def _for_a_limit(resource: str) -> str:
+    if resource.startswith("machine_"):
+        return "look at what else runs on the machine, or raise it"
+    return "raise it, or lower run.concurrency"
 
 
 def _retried(facts: Facts) -> Iterator[Recommendation]:
@@ -309,7 +396,18 @@ def _retried(facts: Facts) -> Iterator[Recommendation]:
 def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
     for kind, pool in _pools(facts.evidence).items():
         exchanges = pool.created + pool.reused
-        if exchanges >= _FEWEST_EXCHANGES and pool.closed_by_peer >= _CLOSED_SHARE * exchanges:
+        if exchanges < _FEWEST_EXCHANGES or pool.closed_by_peer < _CLOSED_SHARE * exchanges:
+            continue
+        if pool.closed_by_peer > pool.reused:  # no time is short enough
+            yield Recommendation(
+                severity="consider",
+                setting="the servers",
+                subject=kind,
+                suggestion="let them keep connections open: they close them right after a reply, without saying so",
+                evidence=f"servers had closed {pool.closed_by_peer} connections, {pool.reused} could be used again",
+                numbers={"closed_by_peer": pool.closed_by_peer, "reused": pool.reused},
+            )
+        else:
             yield Recommendation(
                 severity="consider",
                 setting=f"run.pools.{kind}.keepalive",
@@ -322,6 +420,7 @@ def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
 
 RULES: tuple[Rule, ...] = (
     _waits,
+    _waits_for_programs,
     _too_many_at_once,
     _too_few_at_once,
     _long_timeouts,

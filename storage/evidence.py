@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, case, func, select
@@ -34,6 +34,8 @@ class RunEvidence:
     concurrency: int
     host: str
     measures: RunMeasures
+    spent_ms: int = 0
+    """Durations of its checks, added up; 0 of a run that is not among the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ class Evidence:
     runs: Sequence[RunEvidence]
     checks: int
     durations_ms: dict[str, list[float]]
-    """Probe kind -> durations of good, trusted probes."""
+    """Probe kind -> durations of trusted probes that ended well, slow ones too."""
     retries: Sequence[RetryEvidence]
     series: Sequence[SeriesEvidence]
 
@@ -77,7 +79,7 @@ def evidence_since(path: Path, since_ms: int) -> Evidence:
         newest = _newest_enough(found)
         return Evidence(
             since_ms=since_ms,
-            runs=found,
+            runs=_with_spent(connection, found, newest),
             checks=sum(run.checked for run in found),
             durations_ms=_durations(connection, newest),
             retries=_retries(connection, newest),
@@ -116,13 +118,22 @@ def _newest_enough(found: Sequence[RunEvidence]) -> list[int]:
     return chosen
 
 
+def _with_spent(connection: Connection, found: Sequence[RunEvidence], newest: Sequence[int]) -> list[RunEvidence]:
+    if not newest:
+        return list(found)
+    spent = select(checks.c.run_id, func.sum(checks.c.duration_us)).group_by(checks.c.run_id)
+    rows = connection.execute(spent.where(checks.c.run_id.between(min(newest), max(newest)))).all()
+    spent_us = {run_id: total or 0 for run_id, total in rows}
+    return [replace(run, spent_ms=round(spent_us.get(run.id, 0) / 1000)) for run in found]
+
+
 def _durations(connection: Connection, run_ids: Sequence[int]) -> dict[str, list[float]]:
     if not run_ids:
         return {}
     trusted = probes.join(
         checks, (checks.c.server_id == probes.c.server_id) & (checks.c.run_id == probes.c.run_id) & ~checks.c.suspect
     )
-    good = probes.c.run_id.between(min(run_ids), max(run_ids)) & (probes.c.status == "HEALTHY")
+    good = probes.c.run_id.between(min(run_ids), max(run_ids)) & probes.c.status.in_(("HEALTHY", "DEGRADED"))
     found: dict[str, list[float]] = {}
     for kind, duration_us in connection.execute(
         select(probes.c.kind, probes.c.duration_us).select_from(trusted).where(good)

@@ -198,6 +198,8 @@ def _truth(connection: Connection) -> None:
     """Version 7."""
     _remarks(connection)
     _digests(connection)
+    for column in ("paced", "paced_us", "program_waits", "program_wait_us"):
+        connection.exec_driver_sql(f"alter table run_pools add column {column} integer not null default '0'")
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes, _truth)

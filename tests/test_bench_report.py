@@ -414,6 +414,47 @@ def test_recommendation_has_its_evidence_and_a_good_run_has_none(words: str) -> 
     assert advice(runs()["good"], NO_LIMIT) == []
 
 
+def timed_out() -> BenchRun:
+    """Every other operation ends at its timeout, after which the client has to connect anew."""
+    run = load_run(faults=Faults(failing_ratio=0.5))
+    slots = [
+        replace(slot, connections=slot.failed, reasons={"first_byte_timeout": slot.failed}, censored=slot.failed)
+        for slot in run.slots
+    ]
+    return replace(run, slots=slots)
+
+
+def many_users() -> BenchRun:
+    """A hundred users do two operations each, over a connection of their own."""
+    run = load_run(model="closed", stages=[("hold", 10, 100.0, 100.0)])
+    slots = [replace(slot, connections=50 if slot.at_s == 0 else 0) for slot in run.slots]
+    return replace(run, slots=slots)
+
+
+LOOKALIKES: dict[str, Callable[[], BenchRun]] = {
+    "connections were opened for": timed_out,
+    "were opened for": many_users,
+}
+"""What is not to be said -> a run in which the cause is another one."""
+
+
+@pytest.mark.parametrize("words", LOOKALIKES)
+def test_connections_that_the_client_needs_or_loses_are_not_put_down_to_the_server(words: str) -> None:
+    assert [line for line in advice(LOOKALIKES[words](), NO_LIMIT) if words in line] == []
+
+
+def test_slow_connecting_is_told_from_connecting_too_often() -> None:
+    def told(run: BenchRun) -> str:
+        outcome = Outcome(run=run, saturation=NO_LIMIT)
+        found = recommendations(Facts(outcome=outcome, every=series_summaries(run), whole=measured(run)))
+        return next(one.suggestion for one in found if "DNS, connect and TLS" in one.evidence)
+
+    assert "they took long" in told(connecting())
+    often = load_run(faults=Faults(churn=True))
+    slots = [replace(slot, phases_us={"connect": 10, "wait": 10}) for slot in often.slots]
+    assert "reuse connections" in told(replace(often, slots=slots))
+
+
 def test_every_rule_is_tried() -> None:
     assert len(ADVISED) == len(RULES)
 

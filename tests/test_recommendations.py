@@ -50,13 +50,14 @@ def history(
     runs: int = 4,
     duration_ms: int = 2_000,
     checks: Callable[[int], list[CheckResult]] = lambda number: [good("a", number), good("b", number)],
+    concurrency: int = 500,
 ) -> Path:
     """Finished runs a minute apart, with these measures."""
     with open_store(path) as store:
         for number in range(runs):
             at_ms = AT_MS + number * MINUTE_MS
             made = checks(number)
-            info = run_info(started_at_ms=at_ms, servers_expected=len(made), host="here")
+            info = run_info(started_at_ms=at_ms, servers_expected=len(made), host="here", concurrency=concurrency)
             run_id = store.begin_run(info, [server(one.server) for one in made])
             store.write(run_id, batch(*made))
             store.finish_run(run_id, RunState.FINISHED, at_ms + duration_ms)
@@ -90,6 +91,8 @@ def cache(**values: int) -> RunMeasures:
 
 
 LONG = {"duration_ms": 10_000}
+FULL = {**LONG, "concurrency": 5, "checks": lambda number: [good(f"s{at}", number, 990.0) for at in range(26)]}
+"""Five places are in use for more than half of the time."""
 CASES: dict[str, tuple[RunMeasures, RunMeasures, dict[str, Any], str]] = {
     "attempts wait": (
         pool(created=50, reused=50, waits=20, wait_us=20 * 50_000, most_open=30),
@@ -98,21 +101,33 @@ CASES: dict[str, tuple[RunMeasures, RunMeasures, dict[str, Any], str]] = {
         "run.per_origin",
     ),
     "workers are late": (
-        worker(checks=100, lag_p99_us=101_000, concurrency_at_end=64),
-        worker(checks=100, lag_p99_us=99_000, concurrency_at_end=64),
+        worker(checks=100, lag_p99_us=101_000, concurrency_at_end=64, cpu_ms=1_000),
+        worker(checks=100, lag_p99_us=99_000, concurrency_at_end=64, cpu_ms=1_000),
         {},
         "run.concurrency",
     ),
     "results are suspect": (
-        worker(checks=100, suspect_checks=2, concurrency_at_end=64),
-        worker(checks=100, suspect_checks=1, concurrency_at_end=64),
+        worker(checks=100, suspect_checks=2, concurrency_at_end=64, cpu_ms=1_000),
+        worker(checks=100, suspect_checks=1, concurrency_at_end=64, cpu_ms=1_000),
         {},
         "run.concurrency",
+    ),
+    "workers are late and did little themselves": (
+        worker(checks=100, lag_p99_us=101_000, cpu_ms=990),
+        worker(checks=100, lag_p99_us=99_000, cpu_ms=990),
+        {},
+        "the machine",
+    ),
+    "programs wait": (
+        pool(created=3, reused=3, program_waits=20, program_wait_us=20 * 50_000),
+        pool(created=3, reused=3, program_waits=20, program_wait_us=20 * 49_000),
+        {},
+        "run.processes",
     ),
     "workers idle with all places in use": (
         worker(checks=100, cpu_ms=2_900, most_at_once=5),
         worker(checks=100, cpu_ms=3_100, most_at_once=5),
-        LONG,
+        FULL,
         "run.concurrency",
     ),
     "a cache finds nothing": (cache(misses=5), cache(misses=4), {}, "run.caches.dns.ttl"),
@@ -124,6 +139,12 @@ CASES: dict[str, tuple[RunMeasures, RunMeasures, dict[str, Any], str]] = {
         {},
         "run.pools.rest.keepalive",
     ),
+    "servers close every connection": (
+        pool(created=99, reused=1, closed_by_peer=98),
+        pool(created=99, reused=1, closed_by_peer=4),
+        {},
+        "the servers",
+    ),
 }
 """Name -> measures at the threshold, just below it, how the runs were, and the setting."""
 
@@ -133,6 +154,89 @@ def test_rule_speaks_at_its_threshold_and_not_below(name: str, tmp_path: Path) -
     above, below, values, setting = CASES[name]
     assert settings(history(tmp_path / "above.db", above, **values)) == [setting]
     assert settings(history(tmp_path / "below.db", below, **values)) == []
+
+
+WAITING = {"created": 50, "reused": 50, "waits": 90, "wait_us": 90 * 900_000}
+IDLE = worker(checks=26, cpu_ms=100, most_at_once=5)
+FULL_MACHINE = ResourceMeasures(samples=5, most_machine_cpu_percent=100.0)
+LOOKALIKES: dict[str, tuple[RunMeasures, dict[str, Any], set[str]]] = {
+    "attempts wait for the pace that was asked for": (
+        pool(**WAITING, paced=90, paced_us=90 * 900_000, most_open=1),
+        {},
+        set(),
+    ),
+    "all places are in use, and wait at their origins": (
+        replace(IDLE, pools=(PoolMeasures(kind="rest", created=5, reused=21, waits=20, wait_us=20_000),)),
+        FULL,
+        set(),
+    ),
+    "all places are in use while the gate is closed": (
+        replace(IDLE, resources=ResourceMeasures(samples=5, closed_ms=9_000)),
+        FULL,
+        set(),
+    ),
+    "a single server is waited for at the end": (
+        IDLE,
+        {**LONG, "concurrency": 5, "checks": lambda number: [good("slow", number, 9_900.0), good("b", number)]},
+        set(),
+    ),
+    "every core is used, by others too": (
+        replace(worker(checks=100, cpu_ms=9_000), resources=FULL_MACHINE),
+        LONG,
+        set(),
+    ),
+    "every core is used, and no limit leaves room for another worker": (
+        worker(checks=100, cpu_ms=9_000),
+        {**LONG, "concurrency": 1},
+        set(),
+    ),
+    "entries go that nobody asks for": (cache(evicted=50), {}, set()),
+    "tokens are not kept between runs": (
+        replace(HEALTHY, caches=(CacheMeasures(category="auth_tokens", misses=9),)),
+        {},
+        {"run.token_key"},
+    ),
+    "results are too old for what was asked": (
+        replace(HEALTHY, caches=(CacheMeasures(category="results", misses=9),)),
+        {},
+        {"run.max_age"},
+    ),
+    "the configuration is another one each time": (
+        replace(HEALTHY, caches=(CacheMeasures(category="config", misses=9),)),
+        {},
+        {"run.caches.config.enabled"},
+    ),
+    "an alert is no limit of the run": (
+        replace(
+            HEALTHY,
+            alerts=(ResourceAlert(at_ms=1, resource="memory", level="alert", value=5.0, threshold=1.0, detail="much"),),
+        ),
+        {},
+        set(),
+    ),
+}
+"""Name -> measures that look as if a rule held, how the runs were, and what is said all the same."""
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_what_looks_alike_is_not_taken_for_the_cause(name: str, tmp_path: Path) -> None:
+    measures, values, said = LOOKALIKES[name]
+    assert set(settings(history(tmp_path / "h.db", measures, **values))) == said
+
+
+def test_full_machine_is_not_put_down_to_the_checker(path: Path) -> None:
+    full = ResourceAlert(at_ms=1, resource="machine_memory", level="hard", value=97.0, threshold=95.0, detail="full")
+    (one,) = found(history(path, replace(HEALTHY, alerts=(full,)))).recommendations
+    assert (one.setting, "what else runs" in one.suggestion) == ("run.limits.machine_memory_percent", True)
+
+
+def test_timeout_is_not_lowered_below_what_slow_servers_take(path: Path) -> None:
+    def slow(number: int) -> list[CheckResult]:
+        made = [good(f"s{at}", number) for at in range(30)]
+        late = probe("rest", status=Status.DEGRADED, reason=Reason.SLOW, duration_us=6_000_000)
+        return [*made, check("late", status=Status.DEGRADED, reason=Reason.SLOW, probes=(late,))]
+
+    assert settings(history(path, checks=slow), timeouts_s={"rest": 10.0}) == []
 
 
 def test_passed_limit_is_named_with_what_it_did(path: Path) -> None:

@@ -145,7 +145,7 @@ class Checker:
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
             spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were dealt
             width = limits.shared_by(spread_over, limits.processes)
-            lane = Lane(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.waits)
+            lane = Lane(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
         else:
             width = limits.shared_by(share, limits.attempts_at_origin(kind))
             lane = Lane(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)

@@ -16,10 +16,12 @@ from checker.limits import Pace
 class Waits:
     """What the attempts of one probe kind have waited for their turn; not on any attempt's clock."""
 
-    __slots__ = ("count", "longest_us", "total_us")
+    __slots__ = ("count", "longest_us", "paced", "paced_us", "total_us")
 
     def __init__(self) -> None:
         self.count = self.total_us = self.longest_us = 0
+        self.paced = self.paced_us = 0
+        """Of these: waits for the pace that was asked for, and for nothing else."""
 
     def add(self, seconds: float) -> None:
         """Count one wait."""
@@ -97,12 +99,15 @@ class Lane:
                 one.give_back()
             raise
         try:
-            waited_s += self._spread() if self._spreads else 0.0
+            paced_s = self._spread() if self._spreads else 0.0
         except BaseException:
             self.__exit__()
             raise
-        if waited_s:
-            self._waits.add(waited_s)
+        if waited_s or paced_s:
+            self._waits.add(waited_s + paced_s)
+            if paced_s:  # with a place at once it would have begun no sooner
+                self._waits.paced += 1
+                self._waits.paced_us += round((waited_s + paced_s) * 1e6)
 
     def __exit__(self, *_: object) -> None:
         self._total.give_back()

@@ -29,6 +29,16 @@ _STALL_S = 2.0
 _MOST_STALLS = 3
 _MOST_REASONS = 5
 _CONNECTING = ("dns", "connect", "tls")
+_LOSES_CONNECTION = {
+    "deadline",
+    "first_byte_timeout",
+    "connect_timeout",
+    "connect_refused",
+    "connect_failed",
+    "connection_closed",
+    "http_malformed",
+}
+"""Reasons of failures after which the client itself has to open another connection."""
 _MENDED = {
     "rate_limited": "lower the rate below what the server admits, or have it raised for the test",
     "connect_refused": "look at the server's listen backlog and its limit of connections",
@@ -155,7 +165,7 @@ def _refused(facts: Facts) -> Iterator[Recommendation]:
 def _churn(facts: Facts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         ended = one.ok + one.failed
-        if series.operation != "mcp_churn" and ended >= _FEWEST_OPERATIONS and one.connections > _CHURN_RATIO * ended:
+        if series.operation != "mcp_churn" and ended >= _FEWEST_OPERATIONS and _churned(facts, series, one):
             yield Recommendation(
                 severity="worth doing",
                 subject=_name(series),
@@ -164,15 +174,32 @@ def _churn(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
+def _churned(facts: Facts, series: Series, one: Summary) -> bool:
+    """Whether more connections were opened than the load needs at once, and than the client lost or closed itself."""
+    lost = sum(count for reason, count in one.reasons.items() if reason.split()[0] in _LOSES_CONNECTION)
+    place = facts.run.series.index(series)
+    if series.model == "closed":
+        mine = [stage for stage in facts.run.stages if stage.scenario == series.scenario]
+        at_once = max((max(one.start_level, one.end_level) for one in mine), default=0.0)
+    else:
+        busiest = max(
+            (slot.offered / facts.run.slot_s for slot in facts.run.slots if slot.series == place), default=0.0
+        )
+        at_once = busiest * one.max_us / 1e6
+    return one.connections - lost - at_once > _CHURN_RATIO * (one.ok + one.failed)
+
+
 def _connecting(facts: Facts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         spent = sum(one.phases_us.values())
         connecting = sum(one.phases_us.get(name, 0) for name in _CONNECTING)
-        if spent and connecting / spent >= _CONNECT_SHARE:
+        if one.ok >= _FEWEST_OPERATIONS and spent and connecting / spent >= _CONNECT_SHARE:
+            churned = series.operation == "mcp_churn" or _churned(facts, series, one)
+            reused = "look at the names, the network and TLS: few connections were opened, and they took long"
             yield Recommendation(
                 severity="consider",
                 subject=_name(series),
-                suggestion="reuse connections, and resume TLS sessions",
+                suggestion="reuse connections, and resume TLS sessions" if churned else reused,
                 evidence=f"{per_cent(connecting / spent)} of the time went to DNS, connect and TLS",
             )
 

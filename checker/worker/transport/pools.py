@@ -130,7 +130,7 @@ class Pools:
     """The pools of one probe kind; ``limits.max_connections`` is this worker's share."""
 
     def __init__(self, per_origin: int, limits: PoolLimits, dns: DnsCache, ceiling: Ceiling | None = None) -> None:
-        self.counts, self.waits, self.dns = Counts(), Waits(), dns
+        self.counts, self.waits, self.program_waits, self.dns = Counts(), Waits(), Waits(), dns
         self.ceiling = ceiling or Ceiling()
         self.ceiling.pools.append(self)
         self.keepalive_s, self.most_open = limits.keepalive, limits.max_connections
@@ -193,6 +193,10 @@ class Pools:
             in_use=counts.in_use,
             tls_handshakes=counts.tls_handshakes,
             tls_resumed=counts.tls_resumed,
+            paced=waits.paced,
+            paced_us=waits.paced_us,
+            program_waits=self.program_waits.count,
+            program_wait_us=self.program_waits.total_us,
         )
 
     def _sweep(self) -> None:
