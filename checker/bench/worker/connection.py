@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import httptools
-from gevent.monkey import get_original
 
 from checker.bench.news import REFUSED
+from checker.bench.worker.dial import WRITE, Dial, Place
 from checker.model import Reason
+from checker.worker.transport.http1 import (
+    ends_with_its_connection,
+    has_whole_head,
+    response_parser,
+    with_one_length,
+)
 
 if TYPE_CHECKING:
     from checker.bench.worker.rest import RestTarget
 
-READ, WRITE = 1, 2
+READ = 1
 READ_BYTES = 65536
-_new_socket: Any = get_original("socket", "socket")  # not gevent's: it would wait where this goes on
-_OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+HEAD_BYTES = 64 * 1024
+"""As much of a reply is kept as it came; a head is no longer."""
 _STORM = (429, 503)
 
 
@@ -29,9 +32,10 @@ class Connection:
     """A plain connection; it belongs to its target, which has it in ``idle`` or in ``busy``."""
 
     __slots__ = (
-        "_addresses",
         "_body",
+        "_broken",
         "_complete",
+        "_dial",
         "_head",
         "_keep",
         "_loop",
@@ -62,18 +66,19 @@ class Connection:
         self._writing: Any = None
         self._sock: Any = None
         self._tls: Any = None
-        self._addresses = list(target.addresses)
-        self._complete = self.used = False
+        self._dial: Dial | None = None
+        self._complete = self._broken = self.used = False
         self._keep = True
         self._body: list[bytes] = []
-        self._head = b""
+        self._head: bytes | bytearray = b""
+        """The reply as it comes, up to some length: its head, and a small body with it."""
         self._step = "connect"
         self.key = self.code = self.intended_ns = self.sent_ns = self.first_ns = self.size = self.user = 0
 
     def open(self) -> None:
         """Connect, and send the request when that is done."""
         self._opened_ns = monotonic_ns()
-        self._try_next(None)
+        self._dial = Dial(self._target.addresses, self._loop, self._connected, self._lost)
 
     def send(self) -> None:
         """Send the request over the open connection."""
@@ -102,52 +107,21 @@ class Connection:
             if watcher is not None:
                 watcher.close()
         self._watch = self._writing = None
+        if self._dial is not None:
+            self._dial.close()
         if self._sock is not None:
             self._sock.close()
 
-    def _try_next(self, failed: str | None) -> None:
-        """Begin to connect to the next address of the host."""
-        if not self._addresses:
-            self._loop.run_callback(self._lost, failed or Reason.DNS.value)
-            return
-        family, address = self._addresses.pop(0)
-        try:
-            self._sock = sock = _new_socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            error = sock.connect_ex(address)
-        except OSError as failure:
-            error = failure.errno or errno.EIO
-        if error in (0, errno.EINPROGRESS):
-            self._writing = self._loop.io(self._sock.fileno(), WRITE)
-            self._writing.start(self._connected)
-            return
-        self._not_connected(error)
-
-    def _connected(self) -> None:
-        self._writing.close()
-        self._writing = None
-        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._not_connected(error)
-            return
+    def _connected(self, sock: Any, place: Place) -> None:
+        self._dial, self._sock = None, sock
+        self._target.prefer(place)
         self._target.note_phase("connect", self, monotonic_ns() - self._opened_ns)
         self._begin()
-
-    def _not_connected(self, error: int) -> None:
-        if self._sock is not None:
-            self._sock.close()
-        if error in _OUR_OWN_LIMITS:
-            reason = f"{Reason.INTERNAL_ERROR.value} {os.strerror(error)}"
-        else:
-            refused = error == errno.ECONNREFUSED
-            reason = (Reason.CONNECT_REFUSED if refused else Reason.CONNECT_FAILED).value
-        self._try_next(reason)
 
     def _begin(self) -> None:
         """The socket is connected: watch it for good, and send."""
         self._recv, self._send = self._sock.recv, self._sock.send
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = response_parser(self)
         self._watch = self._loop.io(self._sock.fileno(), READ)
         self._watch.start(self._readable)
         self.send()
@@ -192,19 +166,47 @@ class Connection:
         if not self.first_ns:
             self.first_ns = monotonic_ns()
             self._head = data
+        elif len(self._head) < HEAD_BYTES:  # in several pieces
+            self._head = bytearray(self._head) if isinstance(self._head, bytes) else self._head
+            self._head += data
         self.size += len(data)
         if self.size > self._target.most_bytes:
             self._lost(Reason.BODY_TOO_LARGE.value)
             return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if not self._complete:
+            if self._broken:
+                self._mend()
+            else:
+                self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete and not self._may_be_mended(error):
                 self._lost(Reason.HTTP_MALFORMED.value)
                 return
-            self._keep = False
+            self._keep = not self._complete
         if self._complete:
             self._finish()
+
+    def _may_be_mended(self, error: Exception) -> bool:
+        """Whether the reply may only say its length too often: its head is waited for, and read by another parser."""
+        if self._broken or "Content-Length" not in str(error.__context__ or error):
+            return False
+        self._broken = True
+        try:
+            self._mend()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return self._complete
+        return True
+
+    def _mend(self) -> None:
+        """Read the reply so far with one length, if its head has come whole; raises what the parser raises."""
+        received = bytes(self._head)
+        if (mended := with_one_length(received)) is not None:
+            self._broken = False
+            self._body.clear()
+            self._parser = response_parser(self)
+            self._parser.feed_data(mended)
+        elif len(received) >= HEAD_BYTES or has_whole_head(received):
+            raise httptools.HttpParserError("several lengths")
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -222,29 +224,26 @@ class Connection:
         code = target.codes.get(status)
         if code is None:
             code = target.code_of(status)
-        if code or target.looks_inside:
-            code = code or target.code_inside(status, self._head, self._body)
+        if code or target.looks_inside or b"Content-Encoding" in self._head or b"content-encoding" in self._head:
+            code = code or target.code_inside(status, bytes(self._head), self._body, self.size)
             if code and (status in _STORM or b"\nretry-after:" in self._head.lower()):
                 code |= REFUSED
         target.samples.extend((
             self.key, code | self.code, self.intended_ns, self.sent_ns, self.first_ns, done_ns, self.size
         ))  # fmt: skip
         self.first_ns = self.size = self.sent_ns = 0
+        self._broken = False
         self.used = True
         target.is_free(self, self._keep)
 
     def _ended_by_peer(self) -> None:
         """The server has closed: the end of a reply that says no length, or of the connection."""
         reason = Reason.CONNECTION_CLOSED.value
-        if self.sent_ns and self.first_ns and not self._says_length():
+        if self.sent_ns and self.first_ns and not self._broken and ends_with_its_connection(bytes(self._head)):
             self._keep = False
             self._finish()
             return
         self._lost(reason if self.sent_ns else "")
-
-    def _says_length(self) -> bool:
-        head = self._head.partition(b"\r\n\r\n")[0].lower()
-        return b"\r\n\r\n" not in self._head or b"\ncontent-length:" in head or b"\ntransfer-encoding:" in head
 
     def _lost(self, reason: str) -> None:
         """The connection cannot be used any more; with a reason, an operation fails for it."""
@@ -278,4 +277,18 @@ class HeadConnection(Connection):
         status_of = self._parser
         super()._finish()
         if self._parser is status_of:  # it waits for a body that does not come
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = response_parser(self)
+
+
+class UnreadConnection(Connection):
+    """A connection for a reply that need not end: it is over with its head, and so is the connection."""
+
+    __slots__ = ()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        super().on_message_complete()
+        self._keep = False
+
+    def on_message_complete(self) -> None:
+        """Called by the parser: the head was enough."""

@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import socket
 import ssl
-import zlib
 from collections import Counter
 from collections.abc import Sequence
+from http.client import HTTPException
 from ipaddress import ip_address
 from time import monotonic_ns
 from typing import Any
 
 from checker.bench.news import PHASES
-from checker.bench.worker.connection import Connection, HeadConnection, ReadingConnection
+from checker.bench.worker.connection import HEAD_BYTES, Connection, HeadConnection, ReadingConnection, UnreadConnection
+from checker.bench.worker.dial import Place
 from checker.bench.worker.notes import Notes
-from checker.bench.worker.secure import SecureConnection, SecureHeadConnection, SecureReadingConnection
+from checker.bench.worker.secure import (
+    SecureConnection,
+    SecureHeadConnection,
+    SecureReadingConnection,
+    SecureUnreadConnection,
+)
 from checker.bench.worker.target import Load
 from checker.model import Reason
 from checker.probes import rest
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.conditions import status_accepted
 from checker.probes.http import bare_url, credentials
+from checker.worker.transport import codings
 from checker.worker.transport.client import USER_AGENT
-from checker.worker.transport.http1 import Headers, parsed, request_bytes
+from checker.worker.transport.http1 import parsed, request_bytes, whole_reply
 from checker.worker.transport.tls import TlsContexts
 
 _RECENT_S = 60
-_HEAD_BYTES = 64 * 1024
-_CODINGS = ("gzip", "x-gzip", "deflate")
-_ANY_HEADER = 32 + zlib.MAX_WBITS
-"""To zlib: the body says itself whether it is gzip or zlib."""
 _SECURED: dict[type[Connection], type[Connection]] = {
     Connection: SecureConnection,
     HeadConnection: SecureHeadConnection,
     ReadingConnection: SecureReadingConnection,
+    UnreadConnection: SecureUnreadConnection,
 }
 
 
@@ -55,15 +59,18 @@ class RestTarget:
         self.busy: set[Connection] = set()
         self.request, self.addresses, self.tls = _request(options, addresses)
         expect = options.expect
-        self.most_bytes = options.max_body + _HEAD_BYTES
+        self.most_bytes = options.max_body + HEAD_BYTES
         self.looks_inside = bool(expect.json or expect.headers or expect.body_regex)
         self.codes: dict[int, int] = {}
         """Status -> code, of those that have come."""
         self._options, self._notes, self._load = options, notes, load
         self._most, self._timeout_ns = most, round(timeout_s * 1e9)
         self._opened: Counter[int] = Counter()
-        head = options.method == "HEAD"
-        kind = ReadingConnection if self.looks_inside and not head else HeadConnection if head else Connection
+        kind = ReadingConnection if self.looks_inside else Connection
+        if options.method == "HEAD":
+            kind = HeadConnection
+        elif not options.read_body:
+            kind = UnreadConnection
         self._kind = _SECURED[kind] if self.tls is not None else kind
 
     def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
@@ -85,6 +92,11 @@ class RestTarget:
             self._opened[connection.sent_ns // 1_000_000_000] += 1
             connection.open()
         return True
+
+    def prefer(self, place: Place) -> None:
+        """Try the address that answered first from now on."""
+        if place != self.addresses[0]:
+            self.addresses.sort(key=lambda one: one != place)
 
     def expire(self, now_ns: int) -> None:
         """End requests that have taken too long; their time is the limit."""
@@ -150,12 +162,25 @@ class RestTarget:
         self.codes[status] = code
         return code
 
-    def code_inside(self, status: int, head: bytes, body: list[bytes]) -> int:
-        """What a reply with an accepted status is worth, by the conditions on its headers and body."""
-        headers = _headers(head)
-        whole = _decoded(headers.get("content-encoding", ""), b"".join(body), self.most_bytes)
-        if whole is None:
-            return self._notes.code(Reason.DECODE.value)
+    def code_inside(self, status: int, received: bytes, body: list[bytes], size: int) -> int:
+        """What a reply with an accepted status is worth, by the conditions on its headers and body, as a check has it.
+
+        ``received`` is the reply as it came, up to the length that is kept; ``body`` its body, if there is one to look
+        into.
+        """
+        method, read_body = self._options.method, self._options.read_body
+        try:
+            headers, kept = whole_reply(received, method)
+            coded = b"".join(body) if body else kept if read_body and size == len(received) else b""
+            whole = codings.decoded(headers.get("content-encoding", ""), coded, self.most_bytes)
+        except HTTPException:
+            return self._notes.code(Reason.HTTP_MALFORMED.value)
+        except ProbeFailure as failure:
+            return self._notes.code(failure.reason.value)
+        if len(whole) > self._options.max_body:
+            return self._notes.code(Reason.BODY_TOO_LARGE.value)
+        if not self.looks_inside:
+            return 0
         seen = Observation(http_status=status, headers=headers, body=whole)
         try:
             complaints = rest.judge(self._options, seen)
@@ -198,20 +223,3 @@ def _place(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ..
     if ip_address(address.partition("%")[0]).version == 4:
         return socket.AF_INET, (address, port)
     return socket.AF_INET6, (address, port, 0, 0)
-
-
-def _decoded(coding: str, body: bytes, most_bytes: int) -> bytes | None:
-    """The body as it is meant, although it was asked for as it is; None where it cannot be decoded."""
-    if coding.lower() not in _CODINGS or not body:
-        return body
-    try:
-        return zlib.decompressobj(_ANY_HEADER).decompress(body, most_bytes)
-    except zlib.error:
-        return None
-
-
-def _headers(head: bytes) -> Headers:
-    """The headers of a reply."""
-    lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
-    split = (line.partition(":") for line in lines)
-    return Headers({name.strip().lower(): value.strip() for name, _, value in split})

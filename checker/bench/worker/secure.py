@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-import httptools
-
-from checker.bench.worker.connection import READ, READ_BYTES, WRITE, Connection, HeadConnection, ReadingConnection
+from checker.bench.worker.connection import (
+    READ,
+    READ_BYTES,
+    Connection,
+    HeadConnection,
+    ReadingConnection,
+    UnreadConnection,
+)
+from checker.bench.worker.dial import WRITE
+from checker.worker.transport.http1 import response_parser
 from checker.worker.transport.tls import handshake_failure
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ class _Secure(_Base):
         session = context.wrap_bio(coming, going, server_hostname=name)
         self._tls = _Tls(coming, going, session, monotonic_ns())
         self._send = self._encrypt
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = response_parser(self)
         self._step = "tls"
         self._watch = self._loop.io(self._sock.fileno(), READ)
         self._watch.start(self._readable)
@@ -144,5 +151,11 @@ class SecureHeadConnection(_Secure, HeadConnection):
 
 class SecureReadingConnection(_Secure, ReadingConnection):
     """The same with replies that are looked into."""
+
+    __slots__ = ()
+
+
+class SecureUnreadConnection(_Secure, UnreadConnection):
+    """The same with replies that need not end."""
 
     __slots__ = ()

@@ -111,6 +111,7 @@ def response_parser(target: Any) -> Any:
 
 _LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d+(?:[ \t]*,[ \t]*\d+)*)[ \t]*\r?$\n?")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_SAYS_ITS_END = re.compile(rb"(?i)\n(?:content-length[ \t]*:|transfer-encoding[ \t]*:[^\n]*chunked)")
 _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d")
 
 
@@ -139,6 +140,25 @@ def _last_head(received: bytes | bytearray) -> tuple[int, int, int] | None:
             return start, end.start(), end.end()
         start = end.end()
     return None
+
+
+def has_whole_head(received: bytes) -> bool:
+    """Whether the head behind all interim ones has come whole."""
+    return _last_head(received) is not None
+
+
+def ends_with_its_connection(received: bytes) -> bool:
+    """Whether a response that began so, with a whole head, has no other end than that of its connection."""
+    place = _last_head(received)
+    return place is not None and _SAYS_ITS_END.search(received, *place[:2]) is None
+
+
+def whole_reply(received: bytes, method: str) -> tuple[Headers, bytes]:
+    """Headers and body, as it was coded, of a response that came so; raises HTTPException for one that is no HTTP."""
+    nowhere: Any = None  # nothing more is read
+    response = Incoming(nowhere, method, Trace())
+    response.take(received)
+    return response.headers, response.rest()
 
 
 class Incoming:
@@ -225,6 +245,11 @@ class Incoming:
             if not data:
                 raise self._broken or http.client.IncompleteRead(b"")
         trace.spent("transfer", perf_counter() - start)
+
+    def take(self, received: bytes) -> None:
+        """Take what somebody else has read; raises HTTPException for what is no HTTP."""
+        self._received = received
+        self._feed(received)
 
     def next_piece(self) -> bytes:
         """What has come of the body since, waited for where that is nothing; empty at its end.

@@ -9,17 +9,11 @@ from typing import Any, Protocol
 
 import gevent
 from urllib3.exceptions import DecodeError, HTTPError
-from urllib3.response import (
-    BaseHTTPResponse,
-    DeflateDecoder,
-    GzipDecoder,
-    GzipDecoderState,
-    MultiDecoder,
-    _get_decoder,
-)
+from urllib3.response import BaseHTTPResponse
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
+from checker.worker.transport.codings import decoder_of, is_whole
 from checker.worker.transport.failures import exchange_failure
 from checker.worker.transport.trace import Trace
 from checker.worker.turns import breathe
@@ -32,44 +26,6 @@ _HANDED_OVER = 16384
 """At most this much is handed over at a time: it may be as many lines of an event stream."""
 _DRAIN_S = 0.02
 """How long a stream may take to end after its reply, so that its connection can be kept."""
-
-
-def _decoder(coding: str) -> Any:
-    """What decompresses a body of this coding; None where it is not known."""
-    known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
-    try:
-        return _get_decoder(coding) if known else None
-    except DecodeError as error:
-        return _Refused(error)
-
-
-def _is_whole(decoder: Any) -> bool:
-    """Whether what a decoder was given came to its end; of the parts of gzip, the first: some are padded after it."""
-    if isinstance(decoder, MultiDecoder):
-        return all(_is_whole(one) for one in decoder._decoders)
-    if isinstance(decoder, GzipDecoder):
-        return decoder._state is not GzipDecoderState.FIRST_MEMBER or decoder._obj.eof
-    if isinstance(decoder, DeflateDecoder):
-        return bool(decoder._obj.eof)
-    ended = getattr(getattr(decoder, "_obj", None), "is_finished", None)  # of Brotli; zstd sees to it itself
-    return ended is None or bool(ended())
-
-
-class _Refused:
-    """Stands for a chain of codings that is not decoded, such as one of fifty: told when the body is read."""
-
-    has_unconsumed_tail = False
-
-    def __init__(self, error: DecodeError) -> None:
-        self._error = error
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Raises DecodeError."""
-        raise self._error
-
-    def flush(self) -> bytes:
-        """Nothing came."""
-        return b""
 
 
 class Response(Protocol):
@@ -115,7 +71,7 @@ class HttpReply:
         self._coded, self._was_coded = b"", False
         self.status, self.headers = response.status, response.headers
         coding = self.headers.get("content-encoding")
-        self._decoder = None if coding is None else _decoder(coding.strip().lower())
+        self._decoder = None if coding is None else decoder_of(coding)
 
     def chunks(self) -> Iterator[bytes]:
         """Decoded body bytes as they arrive; raises ProbeFailure."""
@@ -199,7 +155,7 @@ class HttpReply:
                 self._trace.budget.take(len(plain))
                 return plain
             rest = bytes(decoder.flush())
-            if self._was_coded and not _is_whole(decoder):
+            if self._was_coded and not is_whole(decoder):
                 raise DecodeError("it ends before its end")
         except BaseHTTPResponse.DECODER_ERROR_CLASSES as error:
             raise DecodeError(str(error)) from None
