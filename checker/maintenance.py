@@ -24,13 +24,13 @@ class MaintenanceWindow:
     end: str | None = None
     """Its end, not included."""
     at: str | None = None
-    """Time of day at which a window begins again and again, such as 02:30."""
+    """Time of day at which a window begins again and again, such as 02:30 or 02:30+05:00."""
     lasts: str | None = None
     """How long it lasts, such as 2h; at most a day."""
     days: tuple[str, ...] = ()
     """On which days it begins: mon, tue, wed, thu, fri, sat, sun; every day where none is given."""
     timezone: str = "UTC"
-    """The time zone that times without one are in, such as Europe/Berlin."""
+    """The time zone of times that have no offset of their own, such as Europe/Berlin."""
     note: str = ""
     """What it is for."""
 
@@ -56,9 +56,12 @@ def _covers(window: MaintenanceWindow, at_ms: int) -> bool:
     if window.at is None or window.lasts is None:
         return False
     lasts = timedelta(seconds=parse_duration(window.lasts))
-    today = now.astimezone(zone).date()
+    at = time.fromisoformat(window.at)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=zone)
+    today = now.astimezone(at.tzinfo).date()
     for day in (today, today - timedelta(days=1)):
-        begins = datetime.combine(day, time.fromisoformat(window.at), zone).astimezone(UTC)
+        begins = datetime.combine(day, at).astimezone(UTC)
         if (not window.days or DAYS[day.weekday()] in window.days) and begins <= now < begins + lasts:
             return True
     return False

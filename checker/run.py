@@ -86,6 +86,8 @@ class RunRequest:
     """How long the history is kept."""
     config_path: str | None = None
     environment: str | None = None
+    configured: Sequence[str] = ()
+    """Names of all servers of the configuration, checked or not; none where the servers come from elsewhere."""
     log_level: int = 50
 
 
@@ -117,7 +119,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             fresh = [server for server in request.servers if server.name not in taken]
             crew = crew or _Crew(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
-            run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers)
+            run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers, request.configured)
             store.write_cached(run_id, taken)
             state = RunState.FAILED
             try:

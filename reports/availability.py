@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.availability_columns import BURNS, CHECKS, GROUPS, REMARKS, REPAIRS, SERVERS
-from reports.burning import LENGTHS_MS, alert, burn_by_length
+from reports.burning import LENGTHS_MS, alert, burn_by_length, cannot_page
 from reports.objectives import section
 from reports.repairs import by_server, most
-from reports.report import Insufficient, Level, Report, Section, Table
-from reports.show import per_cent
+from reports.report import Insufficient, Judged, Level, Report, Section, Table
+from reports.show import duration, objective, per_cent
 from reports.standing import Standing, combined, standings
 from reports.state_charts import state_charts
 from reports.stats.intervals import FEWEST_INCIDENTS
-from reports.stats.slo import MINUTE_MS
+from reports.stats.slo import FEWEST_SAMPLES, MINUTE_MS
 from storage.past import Past
 from storage.remarks import newest_remarks
 from storage.rollups.outcomes import STATES
@@ -23,13 +23,14 @@ _NAMED = 3
 _REASONS = 2
 _FORMULA = (
     "availability = (healthy + degraded time) / (healthy + degraded + unhealthy time); unknown time, which suspect "
-    "checks are part of, and maintenance are in neither. coverage = known time / time since the first check. "
+    "checks are part of, and maintenance are in neither. coverage = known time / time since the server's first check. "
     "budget left = 1 - unhealthy time / ((1 - objective) x known time)."
 )
 _BURN_TEXT = (
     "burn = unhealthy share of the known time in the window / (1 - objective): at 1 the budget lasts just as long as "
-    "the objective is promised for. Page: 14.4 in 1 h and 5 min, or 6 in 6 h and 30 min; ticket: 1 in 3 d and 6 h; the "
-    "short window needs 4 checks, 2 of them bad. The windows of 6 h and 3 d begin at a full hour."
+    "the objective is promised for. Page: 14.4 in 1 h and 5 min, or 6 in 6 h and 30 min; ticket: 1 in 3 d and 6 h. The "
+    "short window needs 4 checks, 2 of them bad, and is longer where checks are so far apart; a rule whose long window "
+    "has no room for them is left out. The windows of 6 h and 3 d begin at a full hour."
 )
 
 _REMARK_TEXT = (
@@ -76,8 +77,22 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
         servers=len(past.servers),
         selection=selection,
         facts=_facts(overall, objective_ratio),
-        notes=(f"{_counted(never, 'server')} not checked in this time, and left out",) if never else (),
+        notes=tuple(_notes(servers, never)),
     )
+
+
+def _notes(servers: Sequence[Standing], never: int) -> list[str]:
+    """What was left out, and which objectives no alert can watch."""
+    notes = [f"{_counted(never, 'server')} not checked in this time, and left out"] if never else []
+    seldom = [one for one in servers if one.objective_ratio is not None and cannot_page(one.interval_ms or 0)]
+    if seldom:
+        named = [f"{one.name} (every {duration(one.interval_ms or 0)})" for one in seldom[:_NAMED]]
+        more = f" and {len(seldom) - _NAMED} more" if len(seldom) > _NAMED else ""
+        notes.append(
+            f"checked too seldom for a page, however long an outage is: {', '.join(named)}{more}; "
+            f"a page needs {FEWEST_SAMPLES} checks within its long window of 6 h, a ticket within 3 d"
+        )
+    return notes
 
 
 def verdict(servers: Sequence[Standing], overall: Standing) -> str:
@@ -93,7 +108,7 @@ def verdict(servers: Sequence[Standing], overall: Standing) -> str:
     missing = [one for one in bound if one.misses]
     if not missing:
         return f"All {_counted(len(bound), 'server')} with an objective meet it; all were up for {per_cent(ratio)}."
-    named = [f"{one.name} ({_share(one)} of {per_cent(one.objective_ratio or 0)})" for one in missing[:_NAMED]]
+    named = [f"{one.name} ({_share(one)} of {objective(one.objective_ratio or 0)})" for one in missing[:_NAMED]]
     more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     verb = "misses its" if len(missing) == 1 else "miss their"
     return f"{len(missing)} of {_counted(len(bound), 'server')} {verb} objective: {', '.join(named)}{more}."
@@ -129,8 +144,8 @@ def _measured(one: Standing) -> list[object]:
     """The columns that servers and groups share."""
     budget = one.budget
     return [
-        one.availability_ratio,
-        one.objective_ratio,
+        None if one.availability_ratio is None else Judged(one.availability_ratio, one.objective_ratio),
+        None if one.objective_ratio is None else Judged(one.objective_ratio, one.objective_ratio),
         None if budget is None else budget.left_ratio,
         None if budget is None else budget.left_down_ms / MINUTE_MS,
         one.numbers["unhealthy_ms"],
@@ -156,7 +171,10 @@ def _burn_section(servers: Sequence[Standing]) -> Section:
     burning = [one for one in bound if any(rates[one.name].values())]
     fastest = {name: max(rate or 0.0 for rate in found.values()) for name, found in rates.items()}
     burning.sort(key=lambda one: (alert(one.burns) or "without", -fastest[one.name]))
-    rows = [[one.name, alert(one.burns), *(rates[one.name][length] for length in LENGTHS_MS)] for one in burning]
+    rows = [
+        [one.name, alert(one.burns), one.interval_ms, *(rates[one.name][length] for length in LENGTHS_MS)]
+        for one in burning
+    ]
     quiet = len(bound) - len(burning)
     rest = f" {_counted(quiet, 'other server')} with an objective burn nothing." if quiet else ""
     return Section("burn", "Error budgets that burn", Table(BURNS, rows), _BURN_TEXT + rest if bound else "")
@@ -191,13 +209,13 @@ def _repairs(servers: Sequence[Standing], overall: Standing) -> list[list[object
 def _facts(overall: Standing, objective_ratio: float | None) -> list[tuple[str, str]]:
     facts = [("availability", "unknown" if (ratio := overall.availability_ratio) is None else per_cent(ratio))]
     if objective_ratio is not None:
-        facts.append(("objective of all", per_cent(objective_ratio)))
+        facts.append(("objective of all", objective(objective_ratio)))
     return [*facts, ("checks", f"{sum(overall.numbers[name] for name in STATES):,}")]
 
 
 def _share(one: Standing) -> str:
     ratio = one.availability_ratio
-    return "unknown" if ratio is None else per_cent(ratio)
+    return "unknown" if ratio is None else per_cent(ratio, one.objective_ratio)
 
 
 def _counted(number: int, word: str) -> str:

@@ -17,9 +17,9 @@ _MEASURED = (
     ),
     Column("budget_left_min", "left", Kind.NUMBER, "min", "What is left of it, in minutes of downtime."),
     Column("unhealthy_ms", "down", Kind.DURATION, words="Time in the state unhealthy."),
-    Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which the checker could not tell; not counted."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which nothing is known; not counted."),
     Column("maintenance_ms", "maint.", Kind.DURATION, words="Time under maintenance; not counted."),
-    Column("coverage_ratio", "coverage", Kind.RATIO, words="Known share of the time since the first check."),
+    Column("coverage_ratio", "coverage", Kind.RATIO, words="Known share of the time since the server's first check."),
 )
 _INCIDENTS = Column("incidents", "incidents", Kind.COUNT, words="That began in the period.")
 _REASONS = Column("reasons", "reasons", Kind.LIST, words="Of its incidents, those with the most downtime.")
@@ -56,6 +56,7 @@ CHECKS = (
 BURNS = (
     _SERVER,
     Column("alert", "alert", words="page or ticket, where a rule fires."),
+    Column("interval_ms", "every", Kind.DURATION, words="How far apart its checks are, typically."),
     *(Column(f"burn_{label(length)}", f"burn {label(length)}", Kind.NUMBER) for length in LENGTHS_MS),
 )
 REPAIRS = (

@@ -12,9 +12,18 @@ INCIDENTS = (
     _SERVER,
     _GROUP,
     Column("started_at", "start", Kind.TIME),
-    Column("ended_at", "end", Kind.TIME, words="Empty while it goes on."),
-    Column("state", "until", words="now while it goes on, else over."),
-    Column("duration_ms", "duration", Kind.DURATION, words="So far, while it goes on."),
+    Column("ended_at", "end", Kind.TIME, words="Empty where no check has ended it."),
+    Column(
+        "state",
+        "until",
+        words="over; now while the server is known to be down; maintenance; retired where it left the configuration; "
+        "unknown where no check speaks for it any more.",
+    ),
+    Column("unknown_since", "unknown since", Kind.TIME, words="Where the server is not known to be down now."),
+    Column("duration_ms", "duration", Kind.DURATION, words="As far as it is known, while it has no end."),
+    Column("down_ms", "down", Kind.DURATION, words="Of that, known to be down."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Of that, not known."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Of that, under maintenance."),
     _REASON,
     Column(
         "cause_servers", "together", Kind.COUNT, words="How many servers failed by the same fault, this one with it."
@@ -23,7 +32,7 @@ INCIDENTS = (
 )
 CAUSES = (
     Column("started_at", "start", Kind.TIME, words="Of the first incident."),
-    Column("ended_at", "end", Kind.TIME, words="Of the last one; empty while one goes on."),
+    Column("ended_at", "end", Kind.TIME, words="Of the last one; empty while one has none."),
     Column("servers", "servers", Kind.COUNT),
     _COUNT,
     Column("reasons", "reasons", Kind.LIST, words="The most frequent first."),
@@ -34,8 +43,10 @@ SERVERS = (
     _SERVER,
     _GROUP,
     Column("incidents", "incidents", Kind.COUNT, words="That began in the period."),
-    Column("unresolved", "open", Kind.COUNT, words="That are going on."),
-    Column("down_ms", "down", Kind.DURATION, words="Time of its incidents in the period."),
+    Column("unresolved", "open", Kind.COUNT, words="That no check has ended."),
+    Column("down_ms", "down", Kind.DURATION, words="Known to be down, in the period."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Not known, of the time of its incidents."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Under maintenance, of the time of its incidents."),
     Column("mttr_ms", "MTTR", Kind.DURATION, words="Mean time to repair: mean length of the repaired incidents."),
     Column("mtbf_ms", "MTBF", Kind.DURATION, words="Mean time between failures: up time for each incident."),
     Column("longest_ms", "longest", Kind.DURATION),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,24 @@ import numpy as np
 from reports.causes import clusters
 from reports.flaps import Flapping, flapping_servers
 from reports.incident_columns import CAUSES, FLAPPING, INCIDENTS, REASONS, SERVERS
-from reports.repairs import by_server, down_ms, lasted_ms, most, reasons_of, repair_of
+from reports.repairs import (
+    by_server,
+    down_times,
+    is_down,
+    lasted_ms,
+    maintenance_ms,
+    most,
+    reasons_of,
+    repair_of,
+    unknown_ms,
+)
 from reports.report import Chart, Level, Line, Report, Section, Shape, Table
 from reports.show import duration, when
 from reports.stats.slo import DAY_MS
 from storage.outages import details_of, hosts_of
 from storage.past import Past, ServerRow
-from storage.rollups.read import Incident, Period
+from storage.rollups.outcomes import Outcome
+from storage.rollups.read import Incident, Last, Period
 from storage.rollups.sums import outcome_sums
 
 MOST_DETAILS = 200
@@ -26,9 +37,12 @@ MOST_NAMED = 20
 """Servers and hosts that a cluster names."""
 _NAMED = 3
 _UP_MS = slice(6, 8)
+_DOWN_MS = 8
 _WORDS = (
     "An incident lasts from the first UNHEALTHY check of a server to the next that was up. Unknown checks and those "
-    "under maintenance neither begin nor end one."
+    "under maintenance neither begin nor end one: of its duration the server was known to be down, or under "
+    "maintenance, and the rest is unknown. Where no check has ended it and the last one speaks no more it is unknown "
+    "since then."
 )
 _TOGETHER = (
     "Incidents are taken as one fault where they overlap, begin within two minutes and have the same reason, or their "
@@ -47,20 +61,47 @@ class _Seen:
     """Newest first."""
     causes: Sequence[Sequence[Incident]]
     servers: dict[int, ServerRow]
+    down_ms: Mapping[Incident, int]
+    """For how much of the period the server was known to be down."""
+    newest: Mapping[int, Last]
+
+    @property
+    def down_now(self) -> list[Incident]:
+        """Those of servers that are known to be down now, the newest first."""
+        return [one for one in self.incidents if self.state(one) == "now"]
+
+    def state(self, one: Incident) -> str:
+        """How it stands: over, now, maintenance, retired or, where nothing is known of its server, unknown."""
+        if one.ended_at_ms is not None:
+            return "over"
+        if self.servers[one.server_id].retired_at_ms is not None:
+            return "retired"
+        if is_down(one, self.past.now_ms):
+            return "now"
+        last = self.newest[one.server_id]
+        under = last.outcome is Outcome.MAINTENANCE and last.until_ms >= self.past.now_ms
+        return "maintenance" if under else "unknown"
 
 
 def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str = "") -> Report:
     """The report; incidents that were over in less than ``min_duration_ms`` are left out of all but the flapping."""
     everything = past.rollups.incidents(period.since_ms, period.until_ms)
-    kept = [one for one in everything if lasted_ms(one, past.now_ms) >= min_duration_ms]
+    kept = [one for one in everything if lasted_ms(one) >= min_duration_ms]
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
     hosts = hosts_of(past.connection)
-    seen = _Seen(past, period, kept, clusters(kept, hosts), {server.id: server for server in past.servers})
-    sums = outcome_sums(past.connection, past.rollups, list(seen.servers), period).numbers
-    up_ms = dict(zip(seen.servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
+    servers = {server.id: server for server in past.servers}
+    sums = outcome_sums(past.connection, past.rollups, list(servers), period)
+    up_ms = dict(zip(servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
+    down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
+    seen = _Seen(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
     notes = []
+    silent = [one for one in kept if seen.state(one) == "unknown"]
+    if silent:
+        named = [f"{servers[one.server_id].name} (since {when(one.down_until_ms)})" for one in silent[:_NAMED]]
+        more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
+        notes.append(f"failing when checked last, and unknown since: {', '.join(named)}{more}")
     if short:
         notes.append(f"{short} incidents shorter than {duration(min_duration_ms)} are left out")
     if len(kept) > MOST_DETAILS:
@@ -90,7 +131,7 @@ def _verdict(seen: _Seen, checked: bool) -> str:
     """Who is down now, and how much there was, in a sentence."""
     if not checked:
         return "No server was checked in this time."
-    now = [one for one in seen.incidents if one.ended_at_ms is None]
+    now = seen.down_now
     down = "No server is down now"
     if now:
         named = [f"{seen.servers[one.server_id].name} (since {when(one.started_at_ms)})" for one in now[:_NAMED]]
@@ -108,7 +149,7 @@ def _verdict(seen: _Seen, checked: bool) -> str:
 def _level(seen: _Seen, checked: bool) -> Level:
     if not checked:
         return Level.UNKNOWN
-    if any(one.ended_at_ms is None for one in seen.incidents):
+    if seen.down_now:
         return Level.BAD
     return Level.WARNING if seen.incidents else Level.GOOD
 
@@ -122,8 +163,12 @@ def _incidents(seen: _Seen) -> list[list[object]]:
             server.group,
             one.started_at_ms,
             one.ended_at_ms,
-            "now" if one.ended_at_ms is None else "over",
-            lasted_ms(one, seen.past.now_ms),
+            state := seen.state(one),
+            None if state in ("over", "now") else one.down_until_ms,
+            lasted_ms(one),
+            one.down_ms,
+            unknown_ms(one),
+            maintenance_ms(one),
             one.reason,
             size[one],
             details.get(one),
@@ -162,16 +207,17 @@ def _servers(seen: _Seen, up_ms: dict[int, int]) -> list[list[object]]:
     rows: list[list[object]] = []
     for server, theirs in by_server(seen.incidents).items():
         found = repair_of(theirs, seen.period, up_ms[server])
-        spent = sum(down_ms(one, seen.period) for one in theirs)
+        spent = sum(seen.down_ms[one] for one in theirs)
         row = seen.servers[server]
         measured = (found.mttr_ms, found.mtbf_ms, found.longest_ms)
-        rows.append([row.name, row.group, found.failures, found.unresolved, spent, *measured])
+        parts = (sum(map(unknown_ms, theirs)), sum(map(maintenance_ms, theirs)))
+        rows.append([row.name, row.group, found.failures, found.unresolved, spent, *parts, *measured])
     return sorted(rows, key=lambda row: (-row[4], row[0]))  # type: ignore[operator] # cells are of any kind
 
 
 def _reasons(seen: _Seen) -> list[list[object]]:
     """Each reason with its share of the downtime, the largest first."""
-    spent = reasons_of(seen.incidents, seen.period)
+    spent = reasons_of(seen.incidents, seen.down_ms)
     number: Counter[str] = Counter()
     servers: defaultdict[str, set[int]] = defaultdict(set)
     for one in seen.incidents:

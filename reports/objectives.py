@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.report import Column, Kind, Section, Table
+from reports.report import Column, Judged, Kind, Section, Table
 from reports.stats.slo import DEFAULT_WINDOW_MS, MINUTE_MS, Exhaustion, availability, error_budget, exhaustion
 from storage.past import Past
 from storage.rollups.buckets import NUMBERS
@@ -47,7 +47,8 @@ def section(past: Past, objectives: Mapping[int, float]) -> Section | None:
             burn = late_down_ms / late_ms / (1 - objectives[number]) if late_ms else None
             left = (budget.left_ratio, lasts.left_ms / MINUTE_MS)
             name = next(one.name for one in servers if one.id == number)
-            rows.append((_first(lasts), [name, objectives[number], window_ms, ratio, *left, burn, lasts.lasts_ms]))
+            ratios = [Judged(one, objectives[number]) for one in (objectives[number], ratio)]
+            rows.append((_first(lasts), [name, ratios[0], window_ms, ratios[1], *left, burn, lasts.lasts_ms]))
     if not rows:
         return None
     rows.sort(key=lambda row: (row[0], row[1][4]))
@@ -60,7 +61,7 @@ def _first(lasts: Exhaustion) -> float:
 
 def _times(past: Past, servers: list[int], length_ms: int) -> list[tuple[float, float]]:
     """Up and down time of each server in the newest so many milliseconds, from a full hour or day on."""
-    sums = outcome_sums(past.connection, past.rollups, servers, Period.of(past.now_ms - length_ms, past.now_ms)).numbers
+    sums = outcome_sums(past.connection, past.rollups, servers, Period.of(past.now_ms - length_ms, past.now_ms))
     at = {name: place for place, name in enumerate(NUMBERS)}
     up = sums[:, at["healthy_ms"]] + sums[:, at["degraded_ms"]]
     return list(zip(up.tolist(), sums[:, at["unhealthy_ms"]].tolist(), strict=True))

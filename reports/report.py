@@ -45,6 +45,18 @@ class Insufficient:
     """The smallest number of samples that would do."""
 
 
+class Judged(float):
+    """A ratio that is held against an objective: it is never shown rounded to the other side of it."""
+
+    objective_ratio: float | None
+
+    def __new__(cls, ratio: float, objective_ratio: float | None) -> Judged:
+        """The ratio, with its objective or None."""
+        one = super().__new__(cls, ratio)
+        one.objective_ratio = objective_ratio
+        return one
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table."""

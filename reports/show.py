@@ -17,6 +17,8 @@ from reports.terminal import Table as TextTable
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""
 _RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
+_MOST_DIGITS = 13
+"""Of a percentage: beyond them a double has no more."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
@@ -99,7 +101,7 @@ def plain(column: Column, value: Any) -> Any:
     if column.kind is Kind.TIME:
         return iso(int(value))
     if column.kind is Kind.RATIO:
-        return round(float(value), 6)
+        return rounded(float(value), getattr(value, "objective_ratio", None))
     if column.kind in (Kind.NUMBER, Kind.DURATION):
         if math.isinf(value):
             return None
@@ -120,7 +122,7 @@ def words(column: Column, value: Any) -> str:
     if column.kind is Kind.TIME:
         return when(value)
     if column.kind is Kind.RATIO:
-        return per_cent(float(value))
+        return per_cent(float(value), getattr(value, "objective_ratio", None))
     if column.kind is Kind.DURATION:
         return duration(float(value))
     if column.kind is Kind.NUMBER:
@@ -135,15 +137,40 @@ def when(at_ms: float) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
 
 
-def per_cent(ratio: float) -> str:
-    """A ratio in per cent, with as many digits as tell it from all and from nothing."""
+def rounded(ratio: float, objective_ratio: float | None = None) -> float:
+    """A ratio to six digits; as it is where these would make it all, nothing, or on the other side of its objective."""
+    shown = round(ratio, 6)
+    return ratio if _lies(shown, ratio, objective_ratio) else shown
+
+
+def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
+    """A ratio in per cent, with as many digits as tell it from all, from nothing, and from the objective it misses."""
     if ratio in (0.0, 1.0):
         return f"{100 * ratio:.0f} %"
-    for digits in (1, 2, 3, 4):
+    for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
         shown = f"{100 * ratio:.{digits}f}"
-        if float(shown) not in (0.0, 100.0) and (digits >= 2 or ratio < 0.99):
+        # Through the text: a hundredth of 99.9 is not the number that 0.999 is.
+        if not _lies(float(f"{shown}e-2"), ratio, objective_ratio):
             return f"{shown} %"
-    return f"{100 * ratio:.4f} %"
+    if objective_ratio is not None and abs(ratio - objective_ratio) < 1e-9:
+        return f"< {objective(objective_ratio)}"
+    return "< 100 %" if ratio > 0.5 else "> 0 %"
+
+
+def objective(ratio: float) -> str:
+    """An objective in per cent, with all of its digits."""
+    for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
+        shown = f"{100 * ratio:.{digits}f}"
+        if float(f"{shown}e-2") == ratio:
+            return f"{shown} %"
+    return per_cent(ratio, ratio)
+
+
+def _lies(shown: float, ratio: float, objective_ratio: float | None) -> bool:
+    """Whether what is shown says all, nothing, or that the objective is met or missed, where the ratio does not."""
+    if shown in (0.0, 1.0) and shown != ratio:
+        return True
+    return objective_ratio is not None and (shown >= objective_ratio) != (ratio >= objective_ratio)
 
 
 def duration(value_ms: float) -> str:

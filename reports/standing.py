@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reports.burning import burns_of
-from reports.repairs import by_server, down_ms, reasons_of, repair_of
+from reports.repairs import by_server, down_times, reasons_of, repair_of
 from reports.stats.intervals import FEWEST_INCIDENTS, Interval, outages
 from reports.stats.slo import Budget, Burn, Repair, availability, error_budget
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS
 from storage.rollups.read import Incident, Period
-from storage.rollups.recent import first_checks
+from storage.rollups.recent import first_seen
 from storage.rollups.sums import outcome_sums
 
 
@@ -28,14 +28,16 @@ class Standing:
     numbers: Mapping[str, int]
     """The columns `storage.rollups.buckets.NUMBERS`: counts by outcome, milliseconds in each state, changes."""
     watched_ms: int
-    """Since the first check of each server in the period."""
+    """Of the period: since the first check of each server that there ever was, until it left its configuration."""
     objective_ratio: float | None
     repair: Repair
     reasons: Mapping[str, int]
     """Why it was down, each with the milliseconds of the incidents that it began."""
     burns: tuple[Burn, ...] = ()
     down_spans_ms: tuple[int, ...] = ()
-    """How long each incident lasted in the period."""
+    """How long it was known to be down in the period by each incident."""
+    interval_ms: int | None = None
+    """How far apart checks of a server are, typically; None where that is not known."""
 
     @property
     def up_ms(self) -> int:
@@ -55,7 +57,7 @@ class Standing:
     @property
     def coverage_ratio(self) -> float | None:
         """The known share of the time that it was watched."""
-        return min(1.0, self.known_ms / self.watched_ms) if self.watched_ms else None
+        return self.known_ms / self.watched_ms if self.watched_ms else None
 
     @property
     def good_checks(self) -> int:
@@ -99,32 +101,40 @@ def standings(
 ) -> list[Standing]:
     """Each server of the past that was checked in the period; ``objective_ratio`` stands in for their own."""
     sums = outcome_sums(past.connection, past.rollups, [server.id for server in past.servers], period)
-    rows = np.flatnonzero(sums.numbers.any(axis=1)).tolist()
+    rows = np.flatnonzero(sums.any(axis=1)).tolist()
     seen = [past.servers[row] for row in rows]
+    numbers = {
+        server.id: dict(zip(NUMBERS, sums[row].tolist(), strict=True)) for row, server in zip(rows, seen, strict=True)
+    }
     objectives = {server.id: ratio for server in seen if (ratio := _objective(server, objective_ratio)) is not None}
+    newest = past.rollups.newest()
+    intervals_ms = {server: last.interval_ms for server, last in newest.items() if last.interval_ms is not None}
     burning = burns_of(past, objectives)
-    raw_first_ms = first_checks(past.connection, [server.id for server in seen], period.since_ms)
+    first_ms = first_seen(past.connection, [server.id for server in seen])
+    down = down_times(incidents, period, {server: of["unhealthy_ms"] for server, of in numbers.items()})
     of_server = by_server(incidents)
     found = []
-    for row, server in zip(rows, seen, strict=True):
-        numbers = dict(zip(NUMBERS, sums.numbers[row].tolist(), strict=True))
-        theirs = of_server.get(server.id, ())
-        first_ms = max(int(sums.first_from_ms[row]), period.since_ms)
-        raw_ms = raw_first_ms.get(server.id)
-        if raw_ms is not None and raw_ms < sums.first_to_ms[row]:  # else its raw row is no longer there
-            first_ms = raw_ms
+    for server in seen:
+        own, theirs = numbers[server.id], of_server.get(server.id, ())
+        until_ms = period.until_ms
+        if server.retired_at_ms is not None:  # its last check speaks on all the same
+            until_ms = min(until_ms, max(server.retired_at_ms, newest[server.id].until_ms))
+        said_ms = sum(own[f"{state}_ms"] for state in ("healthy", "degraded", "unhealthy", "maintenance"))
+        watched_ms = max(said_ms, until_ms - max(first_ms.get(server.id, 0), period.since_ms))
+        own["unknown_ms"] = watched_ms - said_ms  # where no check speaks nothing is known either
         found.append(
             Standing(
                 name=server.name,
                 group=server.group,
                 servers=1,
-                numbers=numbers,
-                watched_ms=period.until_ms - first_ms,
+                numbers=own,
+                watched_ms=watched_ms,
                 objective_ratio=objectives.get(server.id),
-                repair=repair_of(theirs, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
-                reasons=reasons_of(theirs, period),
+                repair=repair_of(theirs, period, own["healthy_ms"] + own["degraded_ms"]),
+                reasons=reasons_of(theirs, down),
                 burns=burning.get(server.id, ()),
-                down_spans_ms=tuple(down_ms(one, period) for one in theirs),
+                down_spans_ms=tuple(down[one] for one in theirs),
+                interval_ms=intervals_ms.get(server.id),
             )
         )
     return found
@@ -142,9 +152,18 @@ def combined(name: str, members: Sequence[Standing], incidents: Sequence[Inciden
         watched_ms=sum(one.watched_ms for one in members),
         objective_ratio=objectives.pop() if len(objectives) == 1 else None,
         repair=repair_of(incidents, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
-        reasons=reasons_of(incidents, period),
-        down_spans_ms=tuple(down_ms(one, period) for one in incidents),
+        reasons=_summed(one.reasons for one in members),
+        down_spans_ms=tuple(span_ms for one in members for span_ms in one.down_spans_ms),
     )
+
+
+def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The reasons of all parts, added up."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for reason, down_ms in part.items():
+            found[reason] = found.get(reason, 0) + down_ms
+    return found
 
 
 def _objective(server: ServerRow, instead: float | None) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from math import fsum
 
 from markupsafe import Markup
 
-from reports.show import per_cent
+from reports.show import objective, per_cent
 
 CELL_HEIGHT = 12
 """A cell is one wide: strips are stretched to the room there is."""
@@ -48,7 +49,7 @@ def strip(values: Sequence[float | None], name: str | None, objective_ratio: flo
         paths += f'<use href="#gaps-{place}"/>'
     said = Markup('aria-hidden="true"')
     if name is not None:
-        said = Markup('role="img" aria-label="{}"').format(f"{name}: {in_words(values)}")
+        said = Markup('role="img" aria-label="{}"').format(f"{name}: {in_words(values, objective_ratio)}")
     return Markup('<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" {}>{}</svg>').format(
         place,
         CELL_HEIGHT,
@@ -57,21 +58,21 @@ def strip(values: Sequence[float | None], name: str | None, objective_ratio: flo
     )
 
 
-def in_words(values: Sequence[float | None]) -> str:
+def in_words(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
     """The cells for who cannot see them: how many are known, the mean of these and the worst."""
     known = [value for value in values if value is not None]
     if not known:
         return "nothing known"
     unknown = f", {len(values) - len(known)} not known" if len(known) < len(values) else ""
-    mean = per_cent(sum(known) / len(known))
-    return f"{len(values)} cells{unknown}, mean {mean}, lowest {per_cent(min(known))}"
+    mean, lowest = (per_cent(ratio, objective_ratio) for ratio in (fsum(known) / len(known), min(known)))
+    return f"{len(values)} cells{unknown}, mean {mean}, lowest {lowest}"
 
 
 def legend(objective_ratio: float | None = None) -> list[tuple[Markup, str]]:
     """The kinds of cells, drawn, and what they mean."""
     words = {
         "all": "100 %",
-        "kept": f"from {per_cent(objective_ratio or KEPT_FROM_RATIO)}",
+        "kept": f"from {objective(objective_ratio or KEPT_FROM_RATIO)}",
         "part": f"from {per_cent(WARNING_FROM_RATIO)}",
         "low": "less",
         "none": "not known",

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from checker.plain_text import markup
 from checker.version import VERSION
 from reports.palette import DARK, LIGHT, variables
-from reports.show import duration, per_cent, when
+from reports.show import duration, objective, per_cent, when
 from reports.strips import gaps
 
 
@@ -39,7 +39,13 @@ def _environment() -> Environment:
         finalize=_fit,
         auto_reload=False,
     )
-    environment.filters |= {"per_cent": per_cent, "duration": duration, "when": when, "stamp": stamp}
+    environment.filters |= {
+        "per_cent": per_cent,
+        "objective": objective,
+        "duration": duration,
+        "when": when,
+        "stamp": stamp,
+    }
     sources = {name: _source(environment, name) for name in ("page.css", "page.js")}
     colours = (
         f":root{{color-scheme:light dark;{variables(LIGHT)}}}"

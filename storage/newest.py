@@ -21,7 +21,7 @@ _FACTS = (
 )
 # Cross joins: SQLite takes servers first, and does not read through all checks to find the newest of each.
 _NEWEST = """(select n.run_id from checks n where n.server_id = s.id and not n.suspect
-    order by n.run_id desc limit 1)"""
+    order by n.started_at_ms desc, n.run_id desc limit 1)"""
 _CHECKS = f"""select c.* from servers s cross join checks c on c.server_id = s.id
     and c.run_id = {_NEWEST}"""  # noqa: S608 # our names
 _OFFERS = f"""select p.server_id, {", ".join(f"f.{name}" for name in _FACTS)}

@@ -33,6 +33,8 @@ class ServerRow:
     objective_ratio: float | None
     objective_window_ms: int | None = None
     """None for 30 days."""
+    retired_at_ms: int | None = None
+    """When it was found to be gone from its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def open_past(
                 tags=tuple(orjson.loads(row.tags)),
                 objective_ratio=row.objective_ratio,
                 objective_window_ms=row.objective_window_ms,
+                retired_at_ms=row.retired_at_ms,
             )
             for row in connection.execute(select(servers).order_by(servers.c.name))
         ]

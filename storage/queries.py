@@ -165,8 +165,9 @@ class History:
         """
         server_id = self._server_id(server)
         found = _CHECK_SELECT.where(checks.c.server_id == server_id, checks.c.started_at_ms >= since_ms)
-        newest = found.order_by(checks.c.run_id.desc()).limit(limit)
-        kept = newest.with_only_columns(checks.c.run_id).order_by(None).order_by(checks.c.run_id.desc()).subquery()
+        by_time = (checks.c.started_at_ms.desc(), checks.c.run_id.desc())
+        newest = found.order_by(*by_time).limit(limit)
+        kept = newest.with_only_columns(checks.c.run_id).order_by(None).order_by(*by_time).subquery()
         of_these = _PROBE_SELECT.where(probes.c.server_id == server_id, probes.c.run_id.in_(select(kept)))
         return self._checks(newest, of_these)
 

@@ -12,11 +12,11 @@ from storage.bench.questions import BENCH_QUESTIONS
 
 QUESTIONS: Mapping[str, Query] = {
     "failing": Query(
-        description="What is failing now, and why?",
+        description="What is failing now, and why? What was checked too long ago is not known now: @unchecked has it.",
         sql="""
 select server, status, reason, detail, score, started_at
 from latest_status
-where status <> 'HEALTHY'
+where status <> 'HEALTHY' and retired_at is null and known_until >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 order by status = 'UNKNOWN', score, server
 """,
     ),
@@ -26,7 +26,8 @@ order by status = 'UNKNOWN', score, server
         sql="""
 select server, kind, reason, count(*) as times, min(started_at) as first_seen, max(started_at) as last_seen
 from probe_errors
-where started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
+where not suspect and not maintenance
+  and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 group by server, kind, reason
 order by times desc, server, kind
 """,
@@ -44,9 +45,10 @@ order by server, kind, remark
 """,
     ),
     "availability": Query(
-        description="How available was each server? What is suspect or UNKNOWN says nothing about it and is left out.",
+        description="How available was each server, of the time that is known? Cut to three digits, never rounded up.",
         sql="""
-select server, round(100 * availability_ratio, 3) as available_percent, up, counted, suspect, unknown, since, until
+select server, availability_percent as available_percent, up_s, down_s, maintenance_s,
+       up, counted, suspect, unknown, since, until
 from availability
 order by available_percent, server
 """,
@@ -59,7 +61,7 @@ select server, kind, status, started_at, duration_ms,
        dns_ms, connect_ms, tls_ms, auth_ms, start_ms, wait_ms, transfer_ms,
        discover_ms, initialize_ms, ping_ms, list_ms, call_ms, close_ms
 from probe_history
-where status <> 'UNKNOWN'
+where status <> 'UNKNOWN' and not suspect and not maintenance
   and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 order by duration_ms desc
 limit :n
@@ -79,14 +81,15 @@ select kind, count(*) as probes, round(avg(duration_ms), 3) as average_ms,
        round(100 * sum(list_ms) / sum(duration_ms), 1) as list_percent,
        round(100 * sum(call_ms) / sum(duration_ms), 1) as call_percent
 from probe_history
-where status in ('HEALTHY', 'DEGRADED')
+where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
+  and not suspect and not maintenance
   and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 group by kind
 order by kind
 """,
     ),
     "medians": Query(
-        description="Which servers are slowest by the median of the probes that succeeded?",
+        description="Which servers are slowest by the median of the probes that got their answer? Refusals are none.",
         params={"days": 1, "server": "%"},
         sql="""
 with timed as (
@@ -94,7 +97,8 @@ with timed as (
          row_number() over (partition by server, kind order by duration_ms) as place,
          count(*) over (partition by server, kind) as probes
   from probe_history
-  where status in ('HEALTHY', 'DEGRADED') and server like :server
+  where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
+    and not suspect and not maintenance and server like :server
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )
 select server, kind, probes, round(avg(duration_ms), 3) as median_ms
@@ -113,7 +117,8 @@ with timed as (
          row_number() over (partition by server, kind order by duration_ms) as place,
          count(*) over (partition by server, kind) as probes
   from probe_history
-  where status in ('HEALTHY', 'DEGRADED') and server like :server
+  where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
+    and not suspect and not maintenance and server like :server
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )
 select server, kind, probes,
@@ -132,7 +137,8 @@ order by p95_ms desc, longest_ms desc
         sql="""
 select server_group, reason, count(*) as times, count(distinct server) as servers
 from probe_errors
-where started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
+where not suspect and not maintenance
+  and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 group by server_group, reason
 order by server_group, times desc
 """,
@@ -200,7 +206,7 @@ order by p.reason, p.server
 select server, kind, count(*) as probes, sum(attempts - 1) as retries,
        group_concat(distinct earlier_reasons) as hidden_reasons, max(started_at) as last_seen
 from probe_history
-where status = 'HEALTHY' and attempts > 1
+where status = 'HEALTHY' and attempts > 1 and not suspect and not maintenance
   and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 group by server, kind
 order by retries desc, server
@@ -256,9 +262,9 @@ order by run_id desc, category
         params={"days": 7, "changes": 3},
         sql="""
 with steps as (
-  select server, status, started_at, lag(status) over (partition by server order by run_id) as before
+  select server, status, started_at, lag(status) over (partition by server order by started_at, run_id) as before
   from check_history
-  where status <> 'UNKNOWN' and not suspect
+  where status <> 'UNKNOWN' and not suspect and not maintenance
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )
 select server, count(*) as changes, max(started_at) as last_change
@@ -275,6 +281,7 @@ order by changes desc, server
 select reason, kind, min(started_at) as first_seen, max(started_at) as last_seen,
        count(*) as times, count(distinct server) as servers
 from probe_errors
+where not suspect and not maintenance
 group by reason, kind
 order by last_seen desc, reason
 """,
@@ -286,7 +293,7 @@ order by last_seen desc, reason
 select server, server_group, status, started_at as last_checked,
        round((julianday('now') - julianday(started_at)) * 24, 1) as hours_ago
 from latest_status
-where started_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :hours || ' hours')
+where retired_at is null and started_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :hours || ' hours')
 order by started_at, server
 """,
     ),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 from checker.bench.results import plan_digest
 from checker.errors import StorageError
 from storage.schema_5 import BENCHMARKS
+from storage.schema_7 import KNOWN_TIME
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
@@ -200,6 +201,8 @@ def _truth(connection: Connection) -> None:
     _digests(connection)
     for column in ("paced", "paced_us", "program_waits", "program_wait_us"):
         connection.exec_driver_sql(f"alter table run_pools add column {column} integer not null default '0'")
+    for statement in KNOWN_TIME:
+        connection.exec_driver_sql(statement)
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_contracts, _measures, _rollups, _benchmarks, _sizes, _truth)

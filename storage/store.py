@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from operator import attrgetter
@@ -22,7 +22,7 @@ from checker.measures import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
 from checker.plain_text import storable
 from checker.unanswered import bare
-from storage import cache, retention
+from storage import cache, retention, roster
 from storage.breakers import Breakers
 from storage.contracts import Seen, Versions, keep_contracts
 from storage.remarks import remarks_text
@@ -93,24 +93,20 @@ class Store:
         self._versions = Versions()
         self._breakers = Breakers()
 
-    def begin_run(self, info: RunInfo, checked: Sequence[Server]) -> int:
-        """Open a run and give its id. Runs whose process is gone without a word are marked abandoned."""
+    def begin_run(self, info: RunInfo, checked: Sequence[Server], configured: Collection[str] = ()) -> int:
+        """Open a run and give its id. Runs whose process is gone without a word are marked abandoned.
+
+        ``configured`` are the names of all servers that the configuration has, checked or not: those that it had
+        before and has no more are retired. Where none are given nobody is.
+        """
         with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
-            rows = [
-                {
-                    "name": one.name,
-                    "group_name": one.group,
-                    "tags": orjson.dumps(list(one.tags)).decode(),
-                    "objective_ratio": one.objective,
-                    "objective_window_ms": one.objective_window and round(1000 * one.objective_window),
-                }
-                for one in checked
-            ]
+            rows = roster.server_rows(info, checked, configured)
             insert_or_update(connection, servers, "name", rows)
             self._server_ids = {
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
+            roster.retire(connection, info, configured)
             marks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)

@@ -53,8 +53,14 @@ servers = Table(
     Column("tags", Text, nullable=False),
     Column("objective_ratio", Float),
     Column("objective_window_ms", Integer),
+    Column("config_path", Text),
+    Column("environment", Text),
+    Column("retired_at_ms", Integer),
 )
-"""Names are kept once; the rest is that of the server's newest run. ``tags`` is a JSON list."""
+"""Names are kept once; the rest is that of the server's newest run. ``tags`` is a JSON list.
+
+``retired_at_ms`` is when a run of the configuration that it was in did not find it there any more.
+"""
 
 urls = Table(
     "urls",
@@ -290,22 +296,39 @@ incidents = Table(
     Column("started_at_ms", Integer, primary_key=True),
     Column("ended_at_ms", Integer),
     Column("reason", Text),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("down_ms", "maintenance_ms", "down_until_ms")
+    ),
     sqlite_with_rowid=False,
 )
-"""From the first UNHEALTHY check of a server, which gives the reason, to the next that was up; as far as rolled."""
+"""From the first UNHEALTHY check of a server, which gives the reason, to the next that was up; as far as rolled.
+
+``down_ms`` and ``maintenance_ms`` are how long it was known to be down and under maintenance, ``down_until_ms`` is up
+to when it was known to be down; the rest of the time is not known.
+"""
 
 rollup_state = Table(
     "rollup_state",
     metadata,
     Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
     Column("rolled_until_ms", Integer, nullable=False),
-    *(Column(f"{of}_{name}", Integer) for of in ("last", "base") for name in ("at_ms", "gap_ms", "outcome", "known")),
+    *(Column(f"{of}_{name}", Integer) for of in ("last", "base") for name in ("at_ms", "outcome", "known")),
+    *(
+        Column(f"{of}_{name}", Integer)
+        for of in ("last", "base")
+        for name in ("down_ms", "maintenance_ms", "down_until_ms")
+    ),
+    Column("last_rhythm", Text),
+    Column("base_rhythm", Text),
+    Column("hold_ms", Integer),
     sqlite_with_rowid=False,
 )
 """How far each server is rolled, always a full hour, and what the next row is judged by.
 
-``last_`` is of the newest rolled check, ``base_`` of the newest one that was pruned: when it was, how long after the
-one before, its outcome, and the last outcome that said something of the server.
+``last_`` is of the newest rolled check, ``base_`` of the newest one that was pruned: when it was, its outcome, the last
+outcome that said something of the server, the parts of the incident that was open then, and how far apart checks were
+(a JSON list, storage/rollups/rhythm.py). ``hold_ms`` is how long the newest rolled check speaks.
 """
 
 rollup_marks = Table(
@@ -318,6 +341,7 @@ rollup_marks = Table(
 """One row. No run before ``first_run_id`` has rows that are not rolled; before ``raw_from_ms`` rows were pruned."""
 
 Index("checks_by_run", checks.c.run_id)
+Index("checks_by_time", checks.c.server_id, checks.c.started_at_ms)
 Index("contract_versions_by_run", contract_versions.c.run_id)
 Index("contract_versions_by_digest", contract_versions.c.digest)
 

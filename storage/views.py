@@ -8,7 +8,7 @@ from typing import Any
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import Stages
 from storage.bench.views import BENCH_VIEWS
-from storage.rollup_views import AVAILABILITY_SOURCE, latency_columns, outcome_columns, source
+from storage.rollup_views import AVAILABILITY_SOURCE, cut_percent, hold_ms, latency_columns, outcome_columns, source
 from storage.view import View
 from storage.view import in_ms as _ms
 from storage.view import iso_time as _time
@@ -98,6 +98,8 @@ _PROBE_COLUMNS = (
     ("server_group", "s.group_name", "group of the server in its newest run"),
     ("tags", "s.tags", "tags of the server in its newest run, JSON list"),
     ("run_id", "p.run_id", "the run it belongs to"),
+    ("suspect", "coalesce(c.suspect, 0)", "1 if its worker was too late to be trusted with time, else 0; not counted"),
+    ("maintenance", "coalesce(c.maintenance, 0)", "1 if the server was under maintenance, else 0; not counted"),
 )
 
 _MEASURED = {
@@ -173,19 +175,40 @@ def _measured(name: str, row: str, kind: Any, table: str) -> View:
 _CHECKS = "from checks c join servers s on s.id = c.server_id"
 _PROBES = (
     "from probes p join servers s on s.id = p.server_id left join urls u on u.id = p.url_id "
-    "left join mcp_facts f on f.id = p.mcp_facts_id"
+    "left join mcp_facts f on f.id = p.mcp_facts_id "
+    "left join checks c on c.server_id = p.server_id and c.run_id = p.run_id"
 )
 
-_TRUSTED = "not c.suspect and not c.maintenance"
 _UP, _COUNTED = "sum(a.healthy + a.degraded)", "sum(a.healthy + a.degraded + a.unhealthy)"
+_RATIO = "1.0 * sum(a.up_ms) / nullif(sum(a.up_ms + a.down_ms), 0)"
+_INCIDENT_MS = "(coalesce(i.ended_at_ms, i.down_until_ms) - i.started_at_ms)"
+_MAINTENANCE_MS = f"min(i.maintenance_ms, {_INCIDENT_MS} - i.down_ms)"
+_BEFORE = (
+    "(select max(b.started_at_ms) from checks b where b.server_id = c.server_id and b.started_at_ms < c.started_at_ms)"
+)
 
 VIEWS = (
     View(
         "latest_status",
-        "the newest check of every server",
-        (*_CHECK_COLUMNS, ("server_name", "s.name", "the same as server, which many look for under this name")),
-        "from servers s cross join checks c on c.server_id = s.id "  # server by server, not all checks
-        "and c.run_id = (select max(n.run_id) from checks n where n.server_id = s.id)",
+        "the newest check of every server, by time",
+        (
+            *_CHECK_COLUMNS,
+            ("server_name", "s.name", "the same as server, which many look for under this name"),
+            (
+                "known_until",
+                _time(f"(c.started_at_ms + {hold_ms(_BEFORE)})"),
+                "up to when the check speaks for its server, ISO 8601 UTC; beyond it nothing is known",
+            ),
+            (
+                "retired_at",
+                _time("s.retired_at_ms"),
+                "when the server was gone from its configuration; null if it is not",
+            ),
+        ),
+        "from servers s left join rollup_state t on t.server_id = s.id "
+        "cross join checks c on c.server_id = s.id "  # server by server, not all checks
+        "and c.run_id = (select n.run_id from checks n where n.server_id = s.id "
+        "order by n.started_at_ms desc, n.run_id desc limit 1)",
     ),
     View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
     View(
@@ -193,7 +216,16 @@ VIEWS = (
         "one server, over all its checks",
         (
             ("server", "s.name", "name of the server"),
-            ("availability_ratio", f"round(1.0 * {_UP} / nullif({_COUNTED}, 0), 6)", "up / counted, 0 to 1"),
+            ("availability_ratio", _RATIO, "time up / time up or down, 0 to 1, not rounded"),
+            (
+                "availability_percent",
+                cut_percent(_RATIO),
+                "the same in per cent, cut to three digits: never rounded up",
+            ),
+            ("objective_ratio", "s.objective_ratio", "the server's objective, 0 to 1; null if it has none"),
+            ("up_s", "sum(a.up_ms) / 1000.0", "seconds that it was known to be up"),
+            ("down_s", "sum(a.down_ms) / 1000.0", "seconds that it was known to be down"),
+            ("maintenance_s", "sum(a.maintenance_ms) / 1000.0", "seconds under maintenance, not counted"),
             ("up", _UP, "checks that were HEALTHY or DEGRADED"),
             ("counted", _COUNTED, "checks that count: neither UNKNOWN, nor suspect, nor under maintenance"),
             ("suspect", "sum(a.suspect)", "checks left out because their worker was late"),
@@ -219,6 +251,10 @@ VIEWS = (
             ("started_at", _time("i.started_at_ms"), "start of the first UNHEALTHY check, ISO 8601 UTC"),
             ("ended_at", _time("i.ended_at_ms"), "start of the next check that was up, ISO 8601 UTC; null if none"),
             ("duration_s", "(i.ended_at_ms - i.started_at_ms) / 1000.0", "seconds; null while it lasts"),
+            ("down_s", "i.down_ms / 1000.0", "seconds of it that the server was known to be down"),
+            ("unknown_s", f"({_INCIDENT_MS} - i.down_ms - {_MAINTENANCE_MS}) / 1000.0", "seconds that are not known"),
+            ("maintenance_s", f"{_MAINTENANCE_MS} / 1000.0", "seconds under maintenance"),
+            ("down_until", _time("i.down_until_ms"), "up to when the server was known to be down, ISO 8601 UTC"),
             ("reason", "i.reason", "reason of the first check"),
         ),
         "from incidents i join servers s on s.id = i.server_id",

@@ -94,7 +94,8 @@ def forget_buckets(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for table in (*BUCKETS, "incidents"):
             connection.execute(f"delete from {table}")
-        last = ", ".join(f"last_{name} = null" for name in ("at_ms", "gap_ms", "outcome", "known"))
+        columns = ("at_ms", "outcome", "known", "down_ms", "maintenance_ms", "down_until_ms", "rhythm")
+        last = ", ".join(f"last_{name} = null" for name in columns)
         connection.execute(f"update rollup_state set rolled_until_ms = 0, {last}")
         connection.execute("update rollup_marks set first_run_id = 0")
         connection.commit()

@@ -116,11 +116,11 @@ def test_coverage_begins_with_the_first_check_and_ends_where_the_checker_is_away
 def test_coverage_is_exact_where_the_first_day_is_one_bucket(tmp_path: Path) -> None:
     """The period begins at midnight thirty days before; the server's first check was at noon of a day in it.
 
-    It holds for five minutes, as nothing is known of the time between checks, and the last one for six hours.
+    It speaks for an hour, as nothing is known of the time between checks, and the last one for twelve hours.
     """
     now_ms = write_past(tmp_path / "h.db", {"a": "H" * 11 + "." * 14}, every_ms=4 * HOUR_MS)
     found = rows_of(report_of(tmp_path / "h.db", now_ms, since_ms=now_ms - 30 * DAY_MS))
-    assert found["a"]["coverage_ratio"] == pytest.approx((1 / 12 + 36 + 6) / 100, abs=1e-6)
+    assert found["a"]["coverage_ratio"] == pytest.approx((1 + 36 + 12) / 100, abs=1e-6)
 
 
 def test_group_adds_up_times_and_has_the_objective_that_all_have(tmp_path: Path) -> None:
@@ -200,11 +200,7 @@ def test_sums_of_the_database_are_those_of_the_buckets(
             np.add.at(wanted, places, found.buckets.numbers)
             sums = outcome_sums(past.connection, past.rollups, ids, period)
             times = group_times(past.connection, past.rollups, dict.fromkeys(ids, "shop"), period)
-        assert sums.numbers.tolist() == wanted.tolist()
-        starts = found.buckets.slot * period.slot_ms
-        for row in set(places):
-            first_ms = int(starts[np.array(places) == row].min())
-            assert first_ms <= sums.first_from_ms[row] < sums.first_to_ms[row] <= first_ms + period.slot_ms
+        assert sums.tolist() == wanted.tolist()
         by_slot = dict.fromkeys(found.buckets.slot.tolist(), (0, 0))
         for slot, numbers in zip(found.buckets.slot.tolist(), found.buckets.numbers.tolist(), strict=True):
             up_ms, down_ms = by_slot[slot]

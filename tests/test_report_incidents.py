@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pasts import HOUR_MS, MINUTE_MS, past_of, write_past
+from pasts import MINUTE_MS, past_of, write_past
 
 from checker.model import Reason
 from reports.causes import TOGETHER_MS, clusters
@@ -128,7 +128,7 @@ def test_fleet_without_incidents_is_good(tmp_path: Path) -> None:
 INCIDENTS = st.lists(
     st.builds(
         lambda server, start, length, reason: Incident(
-            server, start * 10_000, None if length is None else (start + length) * 10_000, reason
+            server, start * 10_000, None if length is None else (start + length) * 10_000, reason, 0, 0, 0
         ),
         st.integers(1, 6),
         st.integers(0, 60),
@@ -190,7 +190,7 @@ def test_flap_ratio_is_that_of_the_history_in_which_unknown_is_no_change(
 
 
 def test_command_leaves_short_incidents_out(status: Status, tmp_path: Path) -> None:
-    at_ms = time.time_ns() // 1_000_000 - HOUR_MS
+    at_ms = time.time_ns() // 1_000_000 - 22 * MINUTE_MS  # the last check was 3 minutes ago
     write_past(tmp_path / "history.db", FLEET, at_ms=at_ms, reasons=REASONS)
     done = status("report", "incidents", "--min-duration", "4m", "--format", "csv")
     table = list(csv.DictReader(io.StringIO(done.stdout)))

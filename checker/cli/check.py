@@ -147,6 +147,7 @@ def command(
         heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,
         environment=settings.environment,
+        configured=[one.name for one in settings.servers] if config is not None and config.is_file() else (),
         log_level=log_level,
     )
     if request.max_age_s and not request.caches.results.enabled and not quiet:

@@ -110,6 +110,48 @@ def rebuild(db: Path | None) -> int:
     return 0
 
 
+@command.command("forget")
+@click.argument("server")
+@output_format
+@database
+def forget(server: str, fmt: str, db: Path | None) -> int:
+    """Drop SERVER with its checks, incidents and buckets: it was a mistake, or nobody wants to know of it any more.
+
+    A server that only left the configuration needs no word: it is retired by the next run, no longer on the status
+    page, and its past stays in reports. One that is still configured begins anew with its next check.
+    """
+    from storage import roster
+    from storage.store import open_store
+
+    path = database_path(db)
+    _must_exist(path)
+    with open_store(path) as store:
+        gone = roster.forget(store, server)
+    _show({f"rows_of_{table}": number for table, number in gone.items()}, fmt)
+    return 0
+
+
+@command.command("rename")
+@click.argument("old")
+@click.argument("new")
+@database
+def rename(old: str, new: str, db: Path | None) -> int:
+    """Give the server OLD the name NEW: its history goes on under it.
+
+    Do it when you change the name in the configuration, before the next run or after: a server NEW that is there
+    already is joined with it, unless one run checked both.
+    """
+    from storage import roster
+    from storage.store import open_store
+
+    path = database_path(db)
+    _must_exist(path)
+    with open_store(path) as store:
+        roster.rename(store, old, new)
+    click.echo(f"{path}: {old} is {new} now", err=True)
+    return 0
+
+
 @command.command("vacuum")
 @click.option("--full", is_flag=True, help="Write the file anew; needs its size in free space, and that no run writes.")
 @database

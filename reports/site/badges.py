@@ -45,7 +45,7 @@ def uptime_badge(ratio: float | None, objective_ratio: float | None) -> Markup:
     if ratio is None:
         return badge("uptime 30d", "unknown", "unknown")
     level = "good" if ratio >= (objective_ratio or 0.99) else "warning" if ratio >= 0.9 else "bad"
-    return badge("uptime 30d", per_cent(ratio), level)
+    return badge("uptime 30d", per_cent(ratio, objective_ratio), level)
 
 
 def _width(letter: str) -> float:

@@ -10,6 +10,7 @@ import orjson
 
 from checker.plain_text import json_text
 from reports.documents import iso
+from reports.show import rounded
 from reports.site.facts import Happening, Latencies, Site, Subject, Values
 
 
@@ -67,10 +68,11 @@ def _subject(one: Subject) -> dict[str, Any]:
         "checked_at": None if one.newest is None else iso(one.newest.at_ms),
         "objective_ratio": one.server.objective_ratio,
         "availability_ratio": {
-            window.name: None if window.ratio is None else round(window.ratio, 6) for window in one.windows
+            window.name: None if window.ratio is None else rounded(window.ratio, one.server.objective_ratio)
+            for window in one.windows
         },
         "known_ms": {window.name: window.known_ms for window in one.windows},
-        "open_incident_since": next((iso(it.started_at_ms) for it in one.incidents if it.ended_at_ms is None), None),
+        "open_incident_since": next((iso(it.started_at_ms) for it in one.incidents if it.is_open), None),
     }
 
 
@@ -84,7 +86,7 @@ def _slots(slots_ms: tuple[int, ...], cells: Values, latencies: Sequence[Latenci
     return [
         {
             "start": start,
-            "availability_ratio": None if cell is None else round(cell, 6),
+            "availability_ratio": None if cell is None else rounded(cell),
             **{f"{line.kind}_{name}": value for line in latencies for name, value in _percentiles(line, place)},
         }
         for place, (start, cell) in enumerate(zip(_starts(slots_ms), cells, strict=True))
@@ -97,7 +99,12 @@ def _percentiles(line: Latencies, place: int) -> list[tuple[str, float | None]]:
 
 
 def _incident(one: Happening) -> dict[str, Any]:
-    return {"started_at": iso(one.started_at_ms), "ended_at": iso(one.ended_at_ms), "reason": one.reason}
+    return {
+        "started_at": iso(one.started_at_ms),
+        "ended_at": iso(one.ended_at_ms),
+        "unknown_since": iso(one.unknown_since_ms),
+        "reason": one.reason,
+    }
 
 
 def _text(document: dict[str, Any]) -> str:

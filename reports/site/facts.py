@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from checker.plain_text import markup
+from reports.repairs import is_down, lasted_ms
 from reports.report import Level
 from reports.site.slugs import slugs
 from storage.newest import Newest, Offer, newest_checks, newest_offers
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.marks import DAY_MS, HOUR_MS
+from storage.rollups.outcomes import Outcome
 from storage.rollups.percentiles import PercentileBuckets
-from storage.rollups.read import Found, Period, Series
+from storage.rollups.read import Found, Last, Period, Series
 
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float | None]
@@ -30,8 +32,6 @@ WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d",
 FEWEST_FOR_P95 = 20
 """Answers in a slot: of fewer the 95th percentile is their maximum."""
 WELL = 0.9
-STALE_MS = 6 * HOUR_MS
-"""A check speaks for its server no longer than that (storage/rollups/fold.py)."""
 _UP = (NUMBERS.index("healthy_ms"), NUMBERS.index("degraded_ms"))
 _DOWN = NUMBERS.index("unhealthy_ms")
 _REASON_DAYS = 30
@@ -89,7 +89,16 @@ class Happening:
     slug: str
     started_at_ms: int
     ended_at_ms: int | None
+    unknown_since_ms: int | None
+    """Of one that no check has ended: since when the server is not known to be down; None while it is."""
+    lasted_ms: int
+    """As far as is known, where it has no end."""
     reason: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is known to be down now."""
+        return self.ended_at_ms is None and self.unknown_since_ms is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,8 @@ class Site:
 
 
 def gather(past: Past, title: str) -> Site:
-    """What there is to say of these servers up to now."""
+    """What there is to say of these servers up to now; those that left their configuration are left out."""
+    past = replace(past, servers=tuple(one for one in past.servers if one.retired_at_ms is None) or past.servers)
     hours = Period((past.now_ms // HOUR_MS - 23) * HOUR_MS, past.now_ms, HOUR_MS)
     days = Period((past.now_ms // DAY_MS - DAYS + 1) * DAY_MS, past.now_ms, DAY_MS)
     place = {server.id: number for number, server in enumerate(past.servers)}
@@ -134,7 +144,7 @@ def gather(past: Past, title: str) -> Site:
     windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
     hourly, daily = (_latencies(past.rollups.percentiles(one, KINDS), one, place) for one in (hours, days))
     reasons = _reasons(by_day, days, place)
-    newest = newest_checks(past.connection)
+    newest, lasts = newest_checks(past.connection), past.rollups.newest()
     offers = newest_offers(past.connection, newest)
     slug = slugs([server.name for server in past.servers])
     happened = _happenings(past, days, slug)
@@ -142,7 +152,7 @@ def gather(past: Past, title: str) -> Site:
         Subject(
             server=server,
             slug=slug[server.name],
-            state=_state(newest.get(server.id), past.now_ms),
+            state=_state(newest.get(server.id), lasts.get(server.id), past.now_ms),
             newest=newest.get(server.id),
             windows=[window[number] for window in windows],
             hourly=hourly.get(number, ()),
@@ -165,9 +175,9 @@ def gather(past: Past, title: str) -> Site:
     )
 
 
-def _state(newest: Newest | None, now_ms: int) -> State:
-    """What a server is by its newest check, which says nothing when it is too old."""
-    if newest is None or now_ms - newest.at_ms > STALE_MS:
+def _state(newest: Newest | None, last: Last | None, now_ms: int) -> State:
+    """What a server is by its newest check, as long as that speaks."""
+    if newest is None or last is None or last.until_ms < now_ms or last.outcome is Outcome.SUSPECT:
         return STATES["UNKNOWN"]
     return STATES["MAINTENANCE" if newest.maintenance else newest.status]
 
@@ -253,7 +263,9 @@ def _happenings(past: Past, period: Period, slug: Mapping[str, str]) -> dict[int
     found: dict[int, list[Happening]] = {}
     for one in past.rollups.incidents(period.since_ms, period.until_ms):
         server = servers[one.server_id]
-        happening = Happening(server, slug[server.name], one.started_at_ms, one.ended_at_ms, one.reason)
+        silent_ms = None if one.ended_at_ms is not None or is_down(one, past.now_ms) else one.down_until_ms
+        times = (one.started_at_ms, one.ended_at_ms, silent_ms, lasted_ms(one))
+        happening = Happening(server, slug[server.name], *times, one.reason)
         found.setdefault(server.id, []).insert(0, happening)
     return found
 

@@ -31,10 +31,12 @@ def feed(site: Site, happened: Sequence[Happening], address: str | None) -> str:
     for one in happened[:MOST_ITEMS]:
         item = SubElement(channel, "item")
         name, reason = one.server.name, one.reason or "no reason known"
-        if one.ended_at_ms is None:
+        if one.ended_at_ms is None and one.unknown_since_ms is not None:
+            title, ended = f"{name} was down: {reason}", f"unknown since {when(one.unknown_since_ms)} UTC"
+        elif one.ended_at_ms is None:
             title, ended = f"{name} is down: {reason}", "it is still down"
         else:
-            title = f"{name} was down for {duration(one.ended_at_ms - one.started_at_ms)}"
+            title = f"{name} was down for {duration(one.lasted_ms)}"
             ended = f"up again at {when(one.ended_at_ms)} UTC"
         _add(item, "title", title)
         _add(item, "description", f"Down since {when(one.started_at_ms)} UTC ({reason}); {ended}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -106,6 +107,8 @@ class Burn:
     """A rule applied; a burn rate is None where its window has no known time."""
 
     rule: BurnRule
+    short_ms: int
+    """The short window: longer than the rule's where checks are far apart."""
     long_burn: float | None
     short_burn: float | None
     enough_samples: bool
@@ -163,23 +166,37 @@ def burn_rate(up_ms: float, down_ms: float, objective_ratio: float) -> float | N
     return down_ms / (up_ms + down_ms) / allowed
 
 
+def short_window_ms(rule: BurnRule, interval_ms: float, fewest_samples: int = FEWEST_SAMPLES) -> int | None:
+    """The short window of a rule for checks that are so far apart: it has the fewest samples, one of them late.
+
+    None where that would be longer than the long window: then the rule cannot tell an outage from a single failure.
+    """
+    least_ms = math.ceil((fewest_samples + 0.5) * interval_ms)
+    return None if least_ms > rule.long_ms else max(rule.short_ms, least_ms)
+
+
 def burns(
     windows: Mapping[int, Window],
     objective_ratio: float,
     rules: Sequence[BurnRule] = BURN_RULES,
     fewest_samples: int = FEWEST_SAMPLES,
     fewest_bad: int = FEWEST_BAD,
+    interval_ms: float = 0,
 ) -> tuple[Burn, ...]:
-    """Each rule applied to the windows, which are looked up by their length in milliseconds.
+    """Each rule that can be applied to checks so far apart; windows are looked up by their length in milliseconds.
 
     Raises KeyError for a window that a rule needs and that is not there.
     """
     found = []
     for rule in rules:
-        long, short = windows[rule.long_ms], windows[rule.short_ms]
+        short_ms = short_window_ms(rule, interval_ms, fewest_samples)
+        if short_ms is None:
+            continue
+        long, short = windows[rule.long_ms], windows[short_ms]
         found.append(
             Burn(
                 rule=rule,
+                short_ms=short_ms,
                 long_burn=burn_rate(long.up_ms, long.down_ms, objective_ratio),
                 short_burn=burn_rate(short.up_ms, short.down_ms, objective_ratio),
                 enough_samples=short.samples >= fewest_samples and short.bad_samples >= fewest_bad,

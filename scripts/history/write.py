@@ -17,6 +17,7 @@ from checker.model import Server as Checked
 from storage import tables
 from storage.retention import DETAIL_HOURS_MS
 from storage.rollups.marks import DAY_HOURS, HOUR_MS
+from storage.rollups.rhythm import Rhythm
 from storage.rollups.roll import fold_rows
 from storage.rollups.samples import Checks, Probes
 from storage.rollups.states import save_states, states_of
@@ -161,8 +162,10 @@ class _Writer:
         unrolled = int(np.searchsorted(self._raw_starts, self._end_ms // HOUR_MS * HOUR_MS - HOUR_MS)) + 2
         connection.execute(update(tables.rollup_marks).values(first_run_id=unrolled, raw_from_ms=kept_ms))
         states = states_of(connection, None)
-        none = np.full(len(states.server), -1)
-        save_states(connection, replace(states, at_ms=none, gap_ms=none, outcome=none, known=none), "base")
+        none, zero = np.full(len(states.server), -1), np.zeros(len(states.server), np.int64)
+        forgotten = {"at_ms": none, "outcome": none, "known": none, "rhythm": [Rhythm()] * len(none)}
+        parts = dict.fromkeys(("down_ms", "maintenance_ms", "down_until_ms"), zero)
+        save_states(connection, replace(states, **forgotten, **parts), "base")
 
 
 def _only(checks: Checks, probes: Probes, kept: Any) -> tuple[Checks, Probes]:

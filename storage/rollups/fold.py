@@ -1,7 +1,8 @@
 """Raw rows folded into hour buckets: counts, how long each state lasted, incidents, latencies; no database.
 
-A check speaks for the time until the next check of its server, but not for longer than three times the time since the
-check before it, within `LEAST_HOLD_MS` and `MOST_HOLD_MS`: while the checker itself was away the state is not known.
+A check speaks for the time until the next check of its server, but not for longer than `storage.rollups.rhythm` says:
+while the checker itself was away the state is not known. Of several checks of a server in one millisecond that of the
+newest run says what the server was; all are counted.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ import orjson
 
 from storage.rollups.histogram import Cells, Integers
 from storage.rollups.marks import HOUR_MS
+from storage.rollups.rhythm import Rhythm, holds
 from storage.rollups.samples import REFUSALS, Checks, Outcome, Probes
 
-LEAST_HOLD_MS = 300_000
-MOST_HOLD_MS = 6 * HOUR_MS
-_HOLD_GAPS = 3
 _STATES = 5
 """Outcomes that time is kept of: a suspect check leaves the state unknown."""
 _DENSE = 8
@@ -40,11 +39,17 @@ class States:
     """Where the rows to fold begin: a full hour."""
     at_ms: Integers
     """The last check before that."""
-    gap_ms: Integers
-    """How long after the one before it that was."""
     outcome: Integers
     known: Integers
     """The last outcome that said something of the server."""
+    down_ms: Integers
+    """Of the incident that is open: how long it was known to be down."""
+    maintenance_ms: Integers
+    """And how long under maintenance."""
+    down_until_ms: Integers
+    """Up to when it was known to be down."""
+    rhythm: Sequence[Rhythm]
+    """How far apart its checks are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +92,29 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A server went down (``reason`` says why, or is None) or came up."""
+class Spell:
+    """An incident as far as it is folded: one that was open before, or one that began in these rows."""
 
     server: int
-    at_ms: int
-    down: bool
+    started_at_ms: int | None
+    """None where it began before."""
+    ended_at_ms: int | None
+    """None where it goes on."""
     reason: str | None
+    """Of the check that began it."""
+    down_ms: int
+    """From its beginning on, whenever that was: how long the server was known to be down."""
+    maintenance_ms: int
+    """How long it was under maintenance."""
+    down_until_ms: int
+    """Up to when it was known to be down."""
 
 
-def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes, list[Turn], States]:
+def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes, list[Spell], States]:
     """The buckets of these checks, which all began from ``before.from_ms`` on and before ``until_ms``.
 
-    Also gives where servers went down or came up, and the states for the rows from ``until_ms`` on. Time is counted
-    up to ``until_ms``.
+    Also gives the incidents that were going on in this time, and the states for the rows from ``until_ms`` on. Time is
+    counted up to ``until_ms``.
     """
     carried = np.flatnonzero(before.at_ms >= 0)
     place = np.concatenate((carried, np.searchsorted(before.server, checks.server)))
@@ -112,11 +126,11 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     place, at_ms, outcome, fresh = place[order], at_ms[order], outcome[order], fresh[order]
     opens = np.diff(place, prepend=-1) > 0
     closes = np.append(opens[1:], True) if len(opens) else opens
-    gap_ms = np.diff(at_ms, prepend=0)
-    gap_ms[opens] = np.where(fresh[opens], -1, before.gap_ms[place[opens]])
-
-    spent = _times(place, at_ms, outcome, gap_ms, closes, before, until_ms)
-    turned, known = _turns(place, outcome, fresh, before)
+    hold_ms, rhythm = _holds(place, at_ms, fresh, before.rhythm)
+    start, end, state = spans(at_ms, outcome, hold_ms, closes, until_ms)
+    start = np.maximum(start, before.from_ms[place])
+    spent = _times(place, start, end, state)
+    turned, known = _turns(place, at_ms, outcome, fresh, before)
     there = np.flatnonzero(fresh)
     slots = at_ms // HOUR_MS
     buckets, bucket = distinct(np.concatenate((place[there], spent[0])), np.concatenate((slots[there], spent[1])))
@@ -129,21 +143,21 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     reason = checks.reason[source[there]]
     reasons = _reasons(of_row[counted], reason[counted], checks.reasons, size)
     keys = Keys(before.server[buckets[0]], np.zeros(size, np.int64), np.zeros(size, np.int64), buckets[1])
-    turns = [
-        Turn(int(before.server[place[one]]), int(at_ms[one]), down, _name(checks, source[one]) if down else None)
-        for one in np.flatnonzero(turned).tolist()
-        for down in (bool(outcome[one] == Outcome.UNHEALTHY),)
-    ]
+    rows = _Rows(place, at_ms, outcome, opens, turned, start, end, state)
+    spells, parts = _spells(rows, before, [_name(checks, one) for one in source[turned].tolist()])
     last = np.flatnonzero(closes)
     after = States(
         server=before.server,
         from_ms=np.full(len(before.server), until_ms),
         at_ms=_put(before.at_ms, place[last], at_ms[last]),
-        gap_ms=_put(before.gap_ms, place[last], gap_ms[last]),
         outcome=_put(before.outcome, place[last], outcome[last]),
         known=known,
+        down_ms=parts[0],
+        maintenance_ms=parts[1],
+        down_until_ms=parts[2],
+        rhythm=rhythm,
     )
-    return Outcomes(keys, counts, times_ms, changes, reasons), turns, after
+    return Outcomes(keys, counts, times_ms, changes, reasons), spells, after
 
 
 def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, Latencies]:
@@ -166,33 +180,37 @@ def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, Latencies]:
 
 
 def spans(
-    at_ms: Integers, outcome: Integers, gap_ms: Integers, closes: Any, until_ms: int
+    at_ms: Integers, outcome: Integers, hold_ms: Integers, closes: Any, until_ms: int
 ) -> tuple[Integers, Integers, Integers]:
     """The time that each check speaks for, as from and to, and the state it says.
 
-    The checks lie server after server, by time; ``gap_ms`` is the time since the check before, -1 where there is none,
-    and ``closes`` marks the last check of each server.
+    The checks lie server after server, by time; ``hold_ms`` is how long each speaks at most, and ``closes`` marks the
+    last check of each server.
     """
     next_ms = np.append(at_ms[1:], _NEVER)[: len(at_ms)]
     next_ms[closes] = _NEVER
-    longest = np.clip(_HOLD_GAPS * gap_ms, LEAST_HOLD_MS, MOST_HOLD_MS)
-    longest[gap_ms < 0] = LEAST_HOLD_MS
-    end = np.minimum(np.minimum(next_ms, at_ms + longest), until_ms)
+    end = np.minimum(np.minimum(next_ms, at_ms + hold_ms), until_ms)
     return at_ms, end, np.where(outcome == Outcome.SUSPECT, Outcome.UNKNOWN, outcome)
 
 
+def _holds(place: Integers, at_ms: Integers, fresh: Any, before: Sequence[Rhythm]) -> tuple[Integers, list[Rhythm]]:
+    """How long each row speaks, and the rhythm of each server after them."""
+    after = list(before)
+    found = np.zeros(len(place), np.int64)
+    starts = np.flatnonzero(np.diff(place, prepend=-1) > 0).tolist()
+    for first, end in zip(starts, [*starts[1:], len(place)], strict=False):
+        server = int(place[first])
+        if not fresh[first]:
+            found[first] = before[server].hold_ms
+            first += 1  # its rhythm has this check in it
+        found[first:end], after[server] = holds(before[server], at_ms[first:end].tolist())
+    return found, after
+
+
 def _times(
-    place: Integers,
-    at_ms: Integers,
-    outcome: Integers,
-    gap_ms: Integers,
-    closes: Any,
-    before: States,
-    until_ms: int,
+    place: Integers, start: Integers, end: Integers, state: Integers
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """How long each check spoke for its server, cut at full hours: place of the server, hour, state, milliseconds."""
-    start, end, state = spans(at_ms, outcome, gap_ms, closes, until_ms)
-    start = np.maximum(start, before.from_ms[place])
     pieces = []
     while len(start):
         cut = np.minimum(end, (start // HOUR_MS + 1) * HOUR_MS)
@@ -205,12 +223,15 @@ def _times(
     return found[0], found[1], found[2], found[3]
 
 
-def _turns(place: Integers, outcome: Integers, fresh: Any, before: States) -> tuple[Any, Integers]:
+def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, before: States) -> tuple[Any, Integers]:
     """Which rows turn a server down or up, and the last known outcome of each server."""
     turned = np.zeros(len(place), bool)
     known = before.known.copy()
     says = np.flatnonzero(fresh & (outcome <= Outcome.UNHEALTHY))
     if len(says):
+        # Of one millisecond only the last says what the server was: an incident lasts, and begins once.
+        same = (place[says][1:] == place[says][:-1]) & (at_ms[says][1:] == at_ms[says][:-1])
+        says = says[np.append(~same, True)]
         of, down = place[says], outcome[says] == Outcome.UNHEALTHY
         opens = np.diff(of, prepend=-1) > 0
         was_down = np.append(False, down[:-1])
@@ -219,6 +240,68 @@ def _turns(place: Integers, outcome: Integers, fresh: Any, before: States) -> tu
         ends = np.append(opens[1:], True)
         known[of[ends]] = outcome[says[ends]]
     return turned, known
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a fold, server after server and by time, with the time that each speaks for."""
+
+    place: Integers
+    at_ms: Integers
+    outcome: Integers
+    opens: Any
+    turned: Any
+    start: Integers
+    end: Integers
+    state: Integers
+
+
+def _spells(
+    rows: _Rows, before: States, reasons: Sequence[str | None]
+) -> tuple[list[Spell], tuple[Integers, Integers, Integers]]:
+    """The incidents of these rows; ``reasons`` are of the rows that turn.
+
+    Also gives, for each server, the parts of the incident that is open after them: 0 where none is.
+    """
+    open_parts = before.down_ms.copy(), before.maintenance_ms.copy(), before.down_until_ms.copy()
+    if not len(rows.place):
+        return [], open_parts
+    downturn = rows.turned & (rows.outcome == Outcome.UNHEALTHY)
+    number = np.cumsum(downturn | rows.opens) - 1  # each incident has a number, and so has what is before the first
+    firsts = np.flatnonzero(downturn | rows.opens)
+    carried = ~downturn[firsts] & (before.known[rows.place[firsts]] == Outcome.UNHEALTHY)
+    turns = np.maximum.accumulate(np.where(rows.turned | rows.opens, np.arange(len(number)), 0))
+    is_down = np.where(rows.turned[turns], downturn[turns], carried[number])
+    size, of_server = len(firsts), rows.place[firsts]
+    spent_ms = np.maximum(0, rows.end - rows.start)
+    parts = []
+    for state, so_far in ((Outcome.UNHEALTHY, before.down_ms), (Outcome.MAINTENANCE, before.maintenance_ms)):
+        added = np.bincount(number, spent_ms * (is_down & (rows.state == state)), size).astype(np.int64)
+        parts.append(added + np.where(carried, so_far[of_server], 0))
+    until = np.where(carried, before.down_until_ms[of_server], 0)
+    failing = np.flatnonzero(is_down & (rows.state == Outcome.UNHEALTHY))
+    np.maximum.at(until, number[failing], rows.end[failing])
+    ended = np.full(size, -1)
+    upturns = np.flatnonzero(rows.turned & ~downturn)
+    ended[number[upturns]] = rows.at_ms[upturns]
+    reason = dict(zip(np.flatnonzero(rows.turned).tolist(), reasons, strict=True))
+    spells = [
+        Spell(
+            server=int(before.server[of_server[one]]),
+            started_at_ms=None if carried[one] else int(rows.at_ms[firsts[one]]),
+            ended_at_ms=None if ended[one] < 0 else int(ended[one]),
+            reason=None if carried[one] else reason[int(firsts[one])],
+            down_ms=int(parts[0][one]),
+            maintenance_ms=int(parts[1][one]),
+            down_until_ms=int(until[one]),
+        )
+        for one in np.flatnonzero(carried | downturn[firsts]).tolist()
+    ]
+    last = np.flatnonzero(np.append(np.diff(of_server) > 0, True))
+    goes_on = (carried | downturn[firsts])[last] & (ended[last] < 0)
+    for column, of_part in zip(open_parts, (*parts, until), strict=True):
+        column[of_server[last]] = np.where(goes_on, of_part[last], 0)
+    return spells, open_parts
 
 
 def _latencies(server: Integers, kind: Integers, stage: Integers, hour: Integers, times_us: Integers) -> Latencies:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,14 +21,14 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, Latencies, Outcomes, States, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Latencies, Outcomes, Spell, States, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.rollups.packed import PackedBuckets, joined_packed, packed, packed_columns, read_packed
 from storage.rollups.percentiles import PercentileBuckets, percentile_columns, percentiles_of, read_percentiles
 from storage.rollups.reasons import ReasonBuckets, joined_reasons, read_reasons, reason_columns, reasons_of
-from storage.rollups.samples import CHECK, TOTAL, Checks, probes_of, unrolled_checks
+from storage.rollups.samples import CHECK, TOTAL, Checks, Outcome, probes_of, unrolled_checks
 from storage.rollups.standing import StandingBuckets, joined_standing, read_standing, standing_columns, standing_of
 from storage.rollups.states import states_of
 from storage.tables import (
@@ -94,13 +94,32 @@ class Found(Generic[Buckets]):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A server was down."""
+    """A server was down: from the first check that failed to the next that was up.
+
+    Of this time it was known to be down, or under maintenance; the rest is not known.
+    """
 
     server_id: int
     started_at_ms: int
     ended_at_ms: int | None
-    """None while it is."""
+    """None where no check has found it up since."""
     reason: str | None
+    down_ms: int
+    maintenance_ms: int
+    down_until_ms: int
+    """Up to when it was known to be down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest check of a server, by time."""
+
+    at_ms: int
+    outcome: Outcome
+    until_ms: int
+    """Up to when it speaks: beyond that nothing is known of the server."""
+    interval_ms: int | None
+    """How far apart the checks of the server are, typically; None where there is one."""
 
 
 class Rollups:
@@ -111,7 +130,7 @@ class Rollups:
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
         self._read: tuple[Checks, States] | None = None
-        self._folded: tuple[Outcomes, list[Turn]] | None = None
+        self._folded: tuple[Outcomes, list[Spell], States] | None = None
         self._folded_probes: dict[tuple[str, ...], tuple[Sequence[str], Outcomes, Latencies]] = {}
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
@@ -119,7 +138,7 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
         parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
-        of_checks, _ = self._folded_tail()
+        of_checks = self._folded_tail()[0]
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
         if set(kinds) - {CHECK}:
@@ -200,7 +219,7 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
         if not self._is_rolled(period):
-            of_checks, _ = self._folded_tail()
+            of_checks = self._folded_tail()[0]
             tail = standing_of(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
             parts.append(tail.only(_kept(tail, period, found.asked)))
         joined = joined_standing(parts)
@@ -209,17 +228,21 @@ class Rollups:
 
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
         """The incidents that lie in this time, wholly or in part, by server and start."""
-        wanted = select(incidents).where(incidents.c.started_at_ms < until_ms)
+        wanted = select(*(incidents.c[field.name] for field in fields(Incident))).where(
+            incidents.c.started_at_ms < until_ms
+        )
         wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
         if self._servers is not None:
             wanted = wanted.where(incidents.c.server_id.in_(self._servers))
         rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)).all()
-        rolled = [Incident(server, started_at_ms, ended_at_ms, why) for server, started_at_ms, ended_at_ms, why in rows]
+        rolled = [Incident(*row) for row in rows]
         merged = _continued(rolled, self._folded_tail()[1])
         return [
             one
             for one in merged
-            if one.started_at_ms < until_ms and (one.ended_at_ms is None or one.ended_at_ms > since_ms)
+            if one.started_at_ms < until_ms
+            # One that no check has ended lies where it is known: a server may be checked no more.
+            and (one.down_until_ms if one.ended_at_ms is None else one.ended_at_ms) > since_ms
         ]
 
     def _rolled(
@@ -300,10 +323,20 @@ class Rollups:
             self._read = checks, states_of(self._connection, self._servers)
         return self._read
 
-    def _folded_tail(self) -> tuple[Outcomes, list[Turn]]:
-        """Their buckets, and where they turn servers down or up; folded once."""
+    def newest(self) -> dict[int, Last]:
+        """Server id -> its newest check up to now, of those that were ever checked."""
+        states = self._folded_tail()[2]
+        rows = zip(states.server.tolist(), states.at_ms.tolist(), states.outcome.tolist(), states.rhythm, strict=True)
+        return {
+            server: Last(at_ms, Outcome(outcome), at_ms + rhythm.hold_ms, rhythm.typical_ms)
+            for server, at_ms, outcome, rhythm in rows
+            if at_ms >= 0
+        }
+
+    def _folded_tail(self) -> tuple[Outcomes, list[Spell], States]:
+        """Their buckets, the incidents that go on in them, and the states after them; folded once."""
         if self._folded is None:
-            self._folded = fold_checks(*self._tail(), self._now_ms)[:2]
+            self._folded = fold_checks(*self._tail(), self._now_ms)
         return self._folded
 
 
@@ -352,15 +385,15 @@ def _kept(
     return np.flatnonzero((buckets.slot >= first) & (buckets.slot <= last) & asked[buckets.series])
 
 
-def _continued(rolled: Sequence[Incident], turns: Sequence[Turn]) -> list[Incident]:
-    """The incidents as they are after these turns."""
+def _continued(rolled: Sequence[Incident], spells: Sequence[Spell]) -> list[Incident]:
+    """The incidents as they are after these."""
     found = list(rolled)
     is_open = {one.server_id: number for number, one in enumerate(found) if one.ended_at_ms is None}
-    for turn in turns:
-        if turn.down:
-            is_open[turn.server] = len(found)
-            found.append(Incident(turn.server, turn.at_ms, None, turn.reason))
-        elif (number := is_open.pop(turn.server, None)) is not None:
-            one = found[number]
-            found[number] = Incident(one.server_id, one.started_at_ms, turn.at_ms, one.reason)
+    for one in spells:
+        parts = one.down_ms, one.maintenance_ms, one.down_until_ms
+        if one.started_at_ms is not None:
+            found.append(Incident(one.server, one.started_at_ms, one.ended_at_ms, one.reason, *parts))
+        elif (number := is_open.get(one.server)) is not None:
+            before = found[number]
+            found[number] = Incident(one.server, before.started_at_ms, one.ended_at_ms, before.reason, *parts)
     return sorted(found, key=lambda one: (one.server_id, one.started_at_ms))

@@ -20,7 +20,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, States, Turn, fold_checks, fold_probes
+from storage.rollups.fold import Keys, Spell, States, fold_checks, fold_probes
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
 from storage.rollups.samples import STAGES, Checks, Probes, probes_of, unrolled_checks
@@ -45,14 +45,14 @@ def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) 
 
 def fold_rows(connection: Connection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
     """Write the buckets of these rows, which are all that there are between the states before and ``until_ms``."""
-    of_checks, turns, after = fold_checks(checks, before, until_ms)
+    of_checks, spells, after = fold_checks(checks, before, until_ms)
     of_probes, latencies = fold_probes(probes, checks)
     keys = (of_checks.keys, of_probes.keys, latencies.keys)
     ids = _series_ids(connection, before.server.tolist(), probes.kinds, keys)
     insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_checks, ids).rows())
     insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_probes, ids).rows())
     insert_rows(connection, hour_latency, LATENCY_COLUMNS, latency_buckets(latencies, ids).rows())
-    _note_incidents(connection, turns)
+    _note_incidents(connection, spells)
     _close_days(connection, before, until_ms)
     save_states(connection, after)
 
@@ -77,15 +77,21 @@ def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[
     return SeriesOf(kinds, STAGES, ids)
 
 
-def _note_incidents(connection: Connection, turns: Sequence[Turn]) -> None:
-    """Open and close incidents; a server has at most one that is open."""
-    for turn in turns:
-        if turn.down:
-            row = {"server_id": turn.server, "started_at_ms": turn.at_ms, "reason": turn.reason}
-            connection.execute(insert(incidents), row)
+def _note_incidents(connection: Connection, spells: Sequence[Spell]) -> None:
+    """Write these incidents; a server has at most one that is open."""
+    for one in spells:
+        values: dict[str, Any] = {
+            "ended_at_ms": one.ended_at_ms,
+            "down_ms": one.down_ms,
+            "maintenance_ms": one.maintenance_ms,
+            "down_until_ms": one.down_until_ms,
+        }
+        if one.started_at_ms is None:
+            is_open = (incidents.c.server_id == one.server) & incidents.c.ended_at_ms.is_(None)
+            connection.execute(update(incidents).where(is_open).values(values))
         else:
-            is_open = (incidents.c.server_id == turn.server) & incidents.c.ended_at_ms.is_(None)
-            connection.execute(update(incidents).where(is_open).values(ended_at_ms=turn.at_ms))
+            key = {"server_id": one.server, "started_at_ms": one.started_at_ms, "reason": one.reason}
+            connection.execute(insert(incidents).values(key | values))
 
 
 def _close_days(connection: Connection, before: States, until_ms: int) -> None:

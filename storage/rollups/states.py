@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from storage.rollups.fold import States, fold_checks
 from storage.rollups.marks import DAY_HOURS, HOUR_MS, marks
+from storage.rollups.rhythm import rhythm_of
 from storage.rollups.samples import checks_between
 from storage.tables import (
     checks,
@@ -24,29 +26,42 @@ from storage.tables import (
     series,
 )
 
-_FIELDS = ("at_ms", "gap_ms", "outcome", "known")
+_FIELDS = ("at_ms", "outcome", "known", "down_ms", "maintenance_ms", "down_until_ms")
+_COLUMNS = ("server_id", "rolled_until_ms", *_FIELDS)
+_NONE = dict.fromkeys(("down_ms", "maintenance_ms", "down_until_ms"), 0)
+"""What stands for null, where that is not -1."""
 
 
 def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str = "last") -> States:
     """The states of these servers, or of all, after the rolled rows or, with ``prefix`` base, after the pruned ones."""
-    columns = [rollup_state.c[f"{prefix}_{name}"] for name in _FIELDS]
+    columns = [rollup_state.c[f"{prefix}_{name}"] for name in (*_FIELDS, "rhythm")]
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms, *columns)
     if servers is not None:
         found = found.where(rollup_state.c.server_id.in_(servers))
     rows = connection.execute(found.order_by(rollup_state.c.server_id)).all()
-    table = np.array([[-1 if one is None else one for one in row] for row in rows], np.int64).reshape(-1, 6)
-    return States(*table.T)
+    numbers = [
+        [_NONE.get(name, -1) if one is None else one for name, one in zip(_COLUMNS, row[:-1], strict=True)]
+        for row in rows
+    ]
+    table = np.array(numbers, np.int64).reshape(-1, len(_COLUMNS))
+    rhythm = [rhythm_of(None if row[-1] is None else orjson.loads(row[-1])) for row in rows]
+    server, from_ms, at_ms, outcome, known, down_ms, maintenance_ms, down_until_ms = table.T
+    return States(server, from_ms, at_ms, outcome, known, down_ms, maintenance_ms, down_until_ms, rhythm)
 
 
 def save_states(connection: Connection, states: States, prefix: str = "last") -> None:
     """Write the states, and how far these servers are rolled."""
-    values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in _FIELDS}
+    values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in (*_FIELDS, "rhythm")}
     if prefix == "last":
-        values["rolled_until_ms"] = bindparam("from_ms")
-    columns = (states.server, states.from_ms, states.at_ms, states.gap_ms, states.outcome, states.known)
+        values |= {"rolled_until_ms": bindparam("from_ms"), "hold_ms": bindparam("hold")}
+    columns = (getattr(states, name).tolist() for name in ("server", "from_ms", *_FIELDS))
     rows = [
-        dict(zip(("server", "from_ms", *_FIELDS), row, strict=True))
-        for row in zip(*(column.tolist() for column in columns), strict=True)
+        {
+            **dict(zip(("server", "from_ms", *_FIELDS), row, strict=True)),
+            "rhythm": orjson.dumps(rhythm.as_list()).decode(),
+            "hold": rhythm.hold_ms,
+        }
+        for *row, rhythm in zip(*columns, states.rhythm, strict=True)
     ]
     if rows:
         connection.execute(
@@ -66,7 +81,8 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
     """Take the buckets and incidents of these servers from this full day on away, as if never rolled."""
     raw_from_ms = marks(connection).raw_from_ms
     earlier = checks_between(connection, servers, raw_from_ms, from_ms)
-    save_states(connection, fold_checks(earlier, _base(connection, servers, raw_from_ms), from_ms)[2])
+    states = fold_checks(earlier, _base(connection, servers, raw_from_ms), from_ms)[2]
+    save_states(connection, states)
     of_servers = select(series.c.id).where(series.c.server_id.in_(servers))
     hour = from_ms // HOUR_MS
     for table, slot in (
@@ -79,11 +95,25 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
     own = incidents.c.server_id.in_(servers)
     connection.execute(delete(incidents).where(own, incidents.c.started_at_ms >= from_ms))
     connection.execute(update(incidents).where(own, incidents.c.ended_at_ms >= from_ms).values(ended_at_ms=None))
+    _reopen(connection, states)
     first = connection.scalar(
         select(func.min(checks.c.run_id)).where(checks.c.server_id.in_(servers), checks.c.started_at_ms >= from_ms)
     )
     if first is not None and first < marks(connection).first_run_id:
         connection.execute(update(rollup_marks).values(first_run_id=first))
+
+
+def _reopen(connection: Connection, states: States) -> None:
+    """Give the incidents that are open in these states their parts up to there."""
+    is_open = incidents.c.ended_at_ms.is_(None) & (incidents.c.server_id == bindparam("server"))
+    parts = ("down_ms", "maintenance_ms", "down_until_ms")
+    rows = [
+        dict(zip(("server", *(f"new_{name}" for name in parts)), row, strict=True))
+        for row in zip(*(getattr(states, name).tolist() for name in ("server", *parts)), strict=True)
+    ]
+    if rows:
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in parts}
+        connection.execute(update(incidents).where(is_open).values(values), rows)
 
 
 def _base(connection: Connection, servers: Sequence[int], raw_from_ms: int) -> States:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from storage.rollups.read import Found, Period, Rollups
 from storage.rollups.samples import CHECK
 from storage.tables import day_outcomes, hour_outcomes, rollup_state
 
-_NEVER = np.iinfo(np.int64).max
 _SUMS = ", ".join(f"sum(o.{name})" for name in NUMBERS)
-_OF_SERVERS = f"""select s.server_id, min(o.slot), {_SUMS} from series s cross join {{table}} o
+_OF_SERVERS = f"""select s.server_id, {_SUMS} from series s cross join {{table}} o
     on o.series_id = s.id and o.slot >= :first and o.slot < :end
     where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by s.server_id"""  # noqa: S608
 _OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), sum(o.unhealthy_ms)
@@ -27,37 +25,20 @@ _OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), 
     where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by t.group_name, o.slot"""
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """What a period comes to; every array has one entry a server, in the order that was asked for."""
-
-    numbers: Integers
-    """Shape (servers, 12): the columns `NUMBERS`."""
-    first_from_ms: Integers
-    """When the first bucket begins that a server has; the largest number where it has none."""
-    first_to_ms: Integers
-    """When that bucket ends."""
-
-
-def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Sums:
-    """The sums over a period that ends now.
+def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Integers:
+    """The sums over a period that ends now, shape (servers, 12): the columns `NUMBERS`, servers as they are given.
 
     The same as adding up `Rollups.outcomes`, of which only what is not rolled is read.
     """
     place = {server: number for number, server in enumerate(servers)}
     numbers = np.zeros((len(servers), len(NUMBERS)), np.int64)
-    first, size = np.full(len(servers), _NEVER), np.full(len(servers), HOUR_MS)
-    for slot_ms, (server, slot, *added) in _rolled(connection, servers, period, _OF_SERVERS):
+    for _, (server, *added) in _rolled(connection, servers, period, _OF_SERVERS):
         numbers[place[server]] += added
-        if slot * slot_ms < first[place[server]]:
-            first[place[server]], size[place[server]] = slot * slot_ms, slot_ms
     tail = _tail(connection, rollups, servers, period)
     rows = np.array([place.get(tail.series[one].server_id, -1) for one in tail.buckets.series.tolist()], np.int64)
     kept = rows >= 0
     np.add.at(numbers, rows[kept], tail.buckets.numbers[kept])
-    # What is not rolled is later than what is: it is the first of a server only where nothing is rolled.
-    np.minimum.at(first, rows[kept], tail.buckets.slot[kept] * HOUR_MS)
-    return Sums(numbers, first, np.where(first == _NEVER, first, np.minimum(first, _NEVER - DAY_MS) + size))
+    return numbers
 
 
 def group_times(

@@ -1,0 +1,110 @@
+"""For how long a check speaks for its server: three times the typical gap between checks, as those before it tell.
+
+What is typical must not depend on one check more or less. Checks that follow each other closely are one round: a
+second timer, or checks by hand. The typical gap is the median of the newest gaps between rounds, so that neither a
+check that is missing nor a checker that was away for days changes it. A server that is now checked more seldom, or more
+often, has its new gap after three rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+LEAST_HOLD_MS = 300_000
+"""For so long a check speaks at least."""
+FIRST_HOLD_MS = 3_600_000
+"""For so long the first check of a server speaks: nobody knows yet when the next one is to come."""
+MOST_HOLD_MS = 93 * 86_400_000
+"""Three times the longest month."""
+HOLD_GAPS = 3
+"""A check speaks for so many typical gaps."""
+_GAPS_KEPT = 5
+SURE_MS = 21_600_000
+"""A single gap is believed so far; beyond it a check speaks for half as long again as the gap was."""
+_ROUND = 3
+"""A check begins a round of its own after a third of the typical gap."""
+_LEAST_TYPICAL_MS = LEAST_HOLD_MS // HOLD_GAPS
+
+
+class Rhythm(NamedTuple):
+    """What the next check of a server is judged by."""
+
+    round_ms: int = -1
+    """When the newest round began; -1 before the first check."""
+    gaps_ms: tuple[int, ...] = ()
+    """Between the newest rounds, the newest last."""
+
+    @property
+    def typical_ms(self) -> int | None:
+        """The typical gap between checks; None before there is one."""
+        if not self.gaps_ms:
+            return None
+        return sorted(self.gaps_ms)[(len(self.gaps_ms) - 1) // 2]
+
+    @property
+    def hold_ms(self) -> int:
+        """For how long the newest check speaks."""
+        typical_ms = self.typical_ms
+        if typical_ms is None:
+            return FIRST_HOLD_MS
+        hold_ms = HOLD_GAPS * typical_ms
+        if len(self.gaps_ms) == 1 and hold_ms > SURE_MS:
+            hold_ms = max(SURE_MS, typical_ms * 3 // 2)
+        return min(max(hold_ms, LEAST_HOLD_MS), MOST_HOLD_MS)
+
+    def as_list(self) -> list[int]:
+        """To be stored; `rhythm_of` reads it."""
+        return [self.round_ms, *self.gaps_ms]
+
+
+def rhythm_of(stored: Iterable[int] | None) -> Rhythm:
+    """The rhythm that was stored as a list; an empty one of None."""
+    numbers = list(stored or ())
+    return Rhythm(numbers[0], tuple(numbers[1:])) if numbers else Rhythm()
+
+
+def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
+    """For how long each of these checks of a server speaks, and the rhythm after them; the times ascend."""
+    hold_ms, round_at_ms = before.hold_ms, _round_at_ms(before)
+    round_ms, gaps_ms = before
+    found = []
+    quick = hold_ms == LEAST_HOLD_MS and bool(gaps_ms)
+    for at_ms in times_ms:
+        if at_ms >= round_at_ms:
+            gap_ms = at_ms - round_ms
+            if quick and gap_ms <= _LEAST_TYPICAL_MS:
+                # One more short gap leaves the median short: nothing to reckon at checks a minute apart.
+                gaps_ms = (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
+                round_ms = at_ms
+                round_at_ms = at_ms + _LEAST_TYPICAL_MS // _ROUND
+            else:
+                now = Rhythm(at_ms, _with(gaps_ms, gap_ms) if round_ms >= 0 else ())
+                round_ms, gaps_ms = now
+                hold_ms, round_at_ms = now.hold_ms, _round_at_ms(now)
+                quick = hold_ms == LEAST_HOLD_MS and bool(gaps_ms)
+        found.append(hold_ms)
+    return found, Rhythm(round_ms, gaps_ms)
+
+
+def _round_at_ms(rhythm: Rhythm) -> int:
+    """From when on a check begins a round of its own."""
+    if rhythm.round_ms < 0:
+        return 0
+    typical_ms = rhythm.typical_ms or 0
+    if len(rhythm.gaps_ms) == 1:
+        typical_ms = min(typical_ms, SURE_MS // HOLD_GAPS)
+    return rhythm.round_ms + max(typical_ms, _LEAST_TYPICAL_MS) // _ROUND
+
+
+def _with(gaps_ms: tuple[int, ...], gap_ms: int) -> tuple[int, ...]:
+    """The newest gaps with one more.
+
+    Short gaps between two long ones are checks that belong together: two timers a minute apart, each once a day.
+    """
+    kept, together_ms = list(gaps_ms), 0
+    while kept and _ROUND * (together_ms + kept[-1]) <= gap_ms:
+        together_ms += kept.pop()
+    if together_ms and kept and kept[-1] >= _ROUND * together_ms:
+        return (*kept, gap_ms + together_ms)[-_GAPS_KEPT:]
+    return (*gaps_ms, gap_ms)[-_GAPS_KEPT:]
