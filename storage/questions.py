@@ -149,7 +149,7 @@ order by server_group, times desc
 select p.protocol_version, p.mcp_server_name, p.mcp_server_version, count(*) as servers
 from latest_status l
 join probe_history p on p.server = l.server and p.run_id = l.run_id
-where p.kind = 'mcp' and p.protocol_version is not null
+where l.retired_at is null and p.kind = 'mcp' and p.protocol_version is not null
 group by p.protocol_version, p.mcp_server_name, p.mcp_server_version
 order by servers desc, p.protocol_version desc
 """,
@@ -162,7 +162,7 @@ select p.server, p.tool_count, p.tools_tokens,
        round(100.0 * p.tools_tokens / sum(p.tools_tokens) over (), 1) as share_percent
 from latest_status l
 join probe_history p on p.server = l.server and p.run_id = l.run_id
-where p.tools_tokens is not null
+where l.retired_at is null and p.tools_tokens is not null
 order by p.tools_tokens desc, p.server
 """,
     ),
@@ -184,7 +184,7 @@ select p.server, p.kind, p.certificate_expires_at,
        round(julianday(p.certificate_expires_at) - julianday('now'), 1) as days_left
 from latest_status l
 join probe_history p on p.server = l.server and p.run_id = l.run_id
-where p.certificate_expires_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || :days || ' days')
+where l.retired_at is null and p.certificate_expires_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || :days || ' days')
 order by p.certificate_expires_at, p.server
 """,
     ),
@@ -194,8 +194,8 @@ order by p.certificate_expires_at, p.server
 select p.server, p.kind, p.reason, p.url, p.auth_metadata_url, p.detail
 from latest_status l
 join probe_history p on p.server = l.server and p.run_id = l.run_id
-where p.reason in ('auth_required', 'auth_rejected', 'auth_expired', 'auth_scope', 'auth_server',
-    'issuer_not_trusted')
+where l.retired_at is null and p.reason in ('auth_required', 'auth_rejected', 'auth_expired', 'auth_scope',
+    'auth_server', 'issuer_not_trusted')
 order by p.reason, p.server
 """,
     ),

@@ -14,7 +14,8 @@ from checker.plain_text import storable
 MOST_OF_A_DETAIL = 400
 _KNOWN = frozenset(map(str, RemarkName))
 _NEWEST = """select s.id, p.kind, p.started_at_ms, p.remarks from servers s cross join probes p on p.server_id = s.id
-    and p.run_id = (select max(n.run_id) from checks n where n.server_id = s.id and not n.suspect)
+    and p.run_id = (select n.run_id from checks n where n.server_id = s.id and not n.suspect
+        order by n.started_at_ms desc, n.run_id desc limit 1)
     where p.remarks is not null order by s.name, p.position"""
 
 

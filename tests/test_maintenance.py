@@ -46,6 +46,16 @@ def at_ms(text: str) -> int:
             ["2026-07-01T00:30", "2026-12-01T01:30"],
             ["2026-07-01T01:30", "2026-12-01T00:30"],
         ),
+        (
+            MaintenanceWindow(at="02:30+05:00", lasts="1h", days=("sat",), timezone="Asia/Tokyo"),
+            ["2026-11-27T21:30", "2026-11-27T22:29"],  # Saturday where the offset is
+            ["2026-11-27T21:29", "2026-11-27T22:30", "2026-11-28T02:30", "2026-11-28T21:30"],
+        ),
+        (
+            MaintenanceWindow(at="23:30Z", lasts="1h", timezone="Asia/Tokyo"),
+            ["2026-11-28T23:30", "2026-11-29T00:29"],
+            ["2026-11-28T14:30", "2026-11-28T23:29"],
+        ),
     ],
 )
 def test_window_covers_its_time_and_no_other(window: MaintenanceWindow, inside: list[str], outside: list[str]) -> None:

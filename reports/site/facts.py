@@ -20,7 +20,7 @@ from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.marks import DAY_MS, HOUR_MS
 from storage.rollups.outcomes import Outcome
 from storage.rollups.percentiles import PercentileBuckets
-from storage.rollups.read import Found, Last, Period, Series
+from storage.rollups.read import Found, Last, Period, Rollups, Series
 
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float | None]
@@ -135,7 +135,9 @@ class Site:
 
 def gather(past: Past, title: str) -> Site:
     """What there is to say of these servers up to now; those that left their configuration are left out."""
-    past = replace(past, servers=tuple(one for one in past.servers if one.retired_at_ms is None) or past.servers)
+    there = tuple(one for one in past.servers if one.retired_at_ms is None)
+    if there and len(there) < len(past.servers):
+        past = replace(past, servers=there, rollups=Rollups(past.connection, past.now_ms, [one.id for one in there]))
     hours = Period((past.now_ms // HOUR_MS - 23) * HOUR_MS, past.now_ms, HOUR_MS)
     days = Period((past.now_ms // DAY_MS - DAYS + 1) * DAY_MS, past.now_ms, DAY_MS)
     place = {server.id: number for number, server in enumerate(past.servers)}

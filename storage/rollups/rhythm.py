@@ -45,13 +45,7 @@ class Rhythm(NamedTuple):
     @property
     def hold_ms(self) -> int:
         """For how long the newest check speaks."""
-        typical_ms = self.typical_ms
-        if typical_ms is None:
-            return FIRST_HOLD_MS
-        hold_ms = HOLD_GAPS * typical_ms
-        if len(self.gaps_ms) == 1 and hold_ms > SURE_MS:
-            hold_ms = max(SURE_MS, typical_ms * 3 // 2)
-        return min(max(hold_ms, LEAST_HOLD_MS), MOST_HOLD_MS)
+        return _hold_ms(self.typical_ms, len(self.gaps_ms))
 
     def as_list(self) -> list[int]:
         """To be stored; `rhythm_of` reads it."""
@@ -66,8 +60,9 @@ def rhythm_of(stored: Iterable[int] | None) -> Rhythm:
 
 def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
     """For how long each of these checks of a server speaks, and the rhythm after them; the times ascend."""
-    hold_ms, round_at_ms = before.hold_ms, _round_at_ms(before)
     round_ms, gaps_ms = before
+    hold_ms = before.hold_ms
+    round_at_ms = 0 if round_ms < 0 else round_ms + _round_ms(before.typical_ms, len(gaps_ms))
     found = []
     quick = hold_ms == LEAST_HOLD_MS and bool(gaps_ms)
     for at_ms in times_ms:
@@ -79,22 +74,31 @@ def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
                 round_ms = at_ms
                 round_at_ms = at_ms + _LEAST_TYPICAL_MS // _ROUND
             else:
-                now = Rhythm(at_ms, _with(gaps_ms, gap_ms) if round_ms >= 0 else ())
-                round_ms, gaps_ms = now
-                hold_ms, round_at_ms = now.hold_ms, _round_at_ms(now)
-                quick = hold_ms == LEAST_HOLD_MS and bool(gaps_ms)
+                if round_ms >= 0:
+                    gaps_ms = _with(gaps_ms, gap_ms)
+                round_ms, number = at_ms, len(gaps_ms)
+                typical_ms = sorted(gaps_ms)[(number - 1) // 2] if gaps_ms else None
+                hold_ms, round_at_ms = _hold_ms(typical_ms, number), at_ms + _round_ms(typical_ms, number)
+                quick = hold_ms == LEAST_HOLD_MS
         found.append(hold_ms)
     return found, Rhythm(round_ms, gaps_ms)
 
 
-def _round_at_ms(rhythm: Rhythm) -> int:
-    """From when on a check begins a round of its own."""
-    if rhythm.round_ms < 0:
-        return 0
-    typical_ms = rhythm.typical_ms or 0
-    if len(rhythm.gaps_ms) == 1:
-        typical_ms = min(typical_ms, SURE_MS // HOLD_GAPS)
-    return rhythm.round_ms + max(typical_ms, _LEAST_TYPICAL_MS) // _ROUND
+def _hold_ms(typical_ms: int | None, gaps: int) -> int:
+    """For how long a check speaks whose typical gap is the median of so many."""
+    if typical_ms is None:
+        return FIRST_HOLD_MS
+    hold_ms = HOLD_GAPS * typical_ms
+    if gaps == 1 and hold_ms > SURE_MS:
+        hold_ms = max(SURE_MS, typical_ms * 3 // 2)
+    return LEAST_HOLD_MS if hold_ms < LEAST_HOLD_MS else min(hold_ms, MOST_HOLD_MS)
+
+
+def _round_ms(typical_ms: int | None, gaps: int) -> int:
+    """After how long a check begins a round of its own."""
+    if typical_ms is None or typical_ms < _LEAST_TYPICAL_MS:
+        return _LEAST_TYPICAL_MS // _ROUND
+    return (min(typical_ms, SURE_MS // HOLD_GAPS) if gaps == 1 else typical_ms) // _ROUND
 
 
 def _with(gaps_ms: tuple[int, ...], gap_ms: int) -> tuple[int, ...]:
@@ -102,6 +106,8 @@ def _with(gaps_ms: tuple[int, ...], gap_ms: int) -> tuple[int, ...]:
 
     Short gaps between two long ones are checks that belong together: two timers a minute apart, each once a day.
     """
+    if not gaps_ms or _ROUND * gaps_ms[-1] > gap_ms:
+        return (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
     kept, together_ms = list(gaps_ms), 0
     while kept and _ROUND * (together_ms + kept[-1]) <= gap_ms:
         together_ms += kept.pop()
