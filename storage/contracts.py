@@ -3,7 +3,8 @@
 What one server can make the history keep is bounded. A contract above `MOST_BYTES` is kept as its outline; of the
 changes of a version the worst `MOST_CHANGES` are listed and all are counted; and of a server with more than
 `MOST_VERSIONS` versions, or with more than `MOST_BYTES_OF_A_SERVER`, the first one and the newest stay. Numbers of
-versions go on, so what is missing is seen.
+versions go on, so what is missing is seen. What is another one at each start of a server makes one version, not one at
+each check (`checker.contract.volatile`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from checker.contract.canonical import dumps
 from checker.contract.change import Change, Grade
 from checker.contract.changes import worst
-from checker.contract.outline import compared, outline
+from checker.contract.outline import compared, is_outline, outline
+from checker.contract.volatile import KINDS, settled
 from checker.model import ContractSnapshot
 from storage.rows import insert_new
 from storage.tables import contract_versions, contracts
@@ -41,6 +43,10 @@ _VERSIONS = text(
     """select v.version, v.digest, length(v.changes) as own_bytes, coalesce(c.document_bytes, 0) as document_bytes
     from contract_versions v left join contracts c on c.digest = v.digest
     where v.server_id = :server order by v.version"""
+)
+_DIGEST = text("select digest from contract_versions where server_id = :server and version = :version")
+_TOLD = text(
+    "select changes from contract_versions where server_id = :server and changes like '%\"volatile!_%' escape '!'"
 )
 _ORPHANS = text(
     "delete from contracts where digest in :digests and not exists "
@@ -79,17 +85,21 @@ class Versions:
         self._newest |= _newest(connection, [one.server_id for one in others])
         rows = [row for one in others if (row := self._changed(connection, one)) is not None]
         insert_new(connection, contract_versions, [{**row, "run_id": run_id} for row in rows])
+        if unlike := {one.digest for one in others} - {row["digest"] for row in rows}:
+            connection.execute(_ORPHANS, {"digests": sorted(unlike)})
         for row in rows:
             if row["version"] > FEWEST_VERSIONS:
                 _limit(connection, row["server_id"])
 
     def _changed(self, connection: Connection, seen: Seen) -> dict[str, Any] | None:
-        """The row of the new version; None where there is none."""
+        """The row of the new version; None where there is none, also where only what is volatile is another."""
         version, before = self._newest.get(seen.server_id, (0, None))
         if before == seen.digest:
             return None
+        changes = () if before is None else _changes(connection, seen.server_id, version, before, seen.digest)
+        if before is not None and not changes:
+            return None
         self._newest[seen.server_id] = version + 1, seen.digest
-        changes = () if before is None else _changes(connection, before, seen.digest)
         counts = Counter(change.grade for change in changes)
         return {
             "server_id": seen.server_id,
@@ -151,11 +161,29 @@ def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
     return {"digest": snapshot.digest, "document": document, "contract_bytes": size, "document_bytes": kept}
 
 
-def _changes(connection: Connection, before: str, after: str) -> Sequence[Change]:
+def _changes(connection: Connection, server_id: int, version: int, before: str, after: str) -> Sequence[Change]:
+    """What has changed from the newest version; nothing where that is only what is known to be volatile."""
     old, new = (_stored(connection, digest) for digest in (before, after))
     if old is None or new is None:
         return [Change.of("server", "other_changed", Grade.RISKY, _LOST)]
-    return compared(read_document(old), read_document(new))
+    was, now = read_document(old), read_document(new)
+    if is_outline(was) or is_outline(now):
+        return compared(was, now)
+    found = settled(was, now, _version(connection, server_id, version - 1), _volatile(connection, server_id))
+    if dumps(found.document) == dumps(was):
+        return found.told
+    return [*compared(was, found.document), *found.told]
+
+
+def _version(connection: Connection, server_id: int, version: int) -> dict[str, Any] | None:
+    digest = connection.scalar(_DIGEST, {"server": server_id, "version": version})
+    return None if digest is None else read_document(_stored(connection, digest))
+
+
+def _volatile(connection: Connection, server_id: int) -> set[tuple[str, str]]:
+    """Item and kind of what versions of the server told as volatile."""
+    told = (change for text in connection.scalars(_TOLD, {"server": server_id}) for change in orjson.loads(text))
+    return {(change["item"], change["kind"]) for change in told if change["kind"] in KINDS}
 
 
 def _stored(connection: Connection, digest: str) -> str | None:

@@ -32,7 +32,10 @@ def rows(path: Path, query: str) -> list[Any]:
 
 
 def offers(number: int, size: int = 100, tools: int = 1) -> dict[str, Any]:
-    listed = [{"name": f"t{place}", "description": f"{number} " + "x" * size} for place in range(tools)]
+    word = "".join(
+        chr(ord("a") + int(digit)) for digit in str(number)
+    )  # a number alone may be another one at each start
+    listed = [{"name": f"t{place}", "description": f"{word} " + "x" * size} for place in range(tools)]
     return {"server": {"name": "churn"}, "tools": listed}
 
 

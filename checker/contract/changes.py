@@ -13,7 +13,7 @@ from checker.contract.schemas import input_changes, output_changes
 __all__ = ["Change", "Grade", "diff", "worst"]
 
 _RANKS = {grade: rank for rank, grade in enumerate(Grade)}
-_WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
+WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
 _REMOVED = {
     "tools": Grade.BREAKING,
     "resources": Grade.RISKY,
@@ -41,9 +41,9 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     as a description, which models act on; the rest is cosmetic. Documents are taken as servers send them: any part
     may be missing or of a wrong type. What differs in too much is not taken apart (`MOST_COMPARED_BYTES`).
     """
-    found, left = list(_about_the_server(old, new)), _Left(MOST_COMPARED_BYTES)
+    found, left = list(_about_the_server(old, new)), Left(MOST_COMPARED_BYTES)
     for member, key in KEYS.items():
-        found += _about_items(member, _items(old, member, key), _items(new, member, key), left)
+        found += _about_items(member, items(old, member, key), items(new, member, key), left)
     rest = {*old, *new} - {*KEYS, "protocolVersion", "server", "capabilities", "instructions"}
     for name in sorted(rest):
         if not same(old.get(name), new.get(name)):
@@ -54,7 +54,7 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     return tuple(found)
 
 
-class _Left:
+class Left:
     """How much may still be compared part by part."""
 
     def __init__(self, size: int) -> None:
@@ -82,22 +82,22 @@ def _about_the_server(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
         elif name not in had:
             yield say("capability_added", Grade.COSMETIC, name)
         elif not same(had[name], has[name]):
-            yield say("capability_changed", Grade.COSMETIC, f"{name}: {_short(had[name])} -> {_short(has[name])}")
+            yield say("capability_changed", Grade.COSMETIC, f"{name}: {short(had[name])} -> {short(has[name])}")
     if not same(old.get("instructions"), new.get("instructions")):
-        yield say("instructions_changed", Grade.RISKY, _short(new.get("instructions")))
+        yield say("instructions_changed", Grade.RISKY, short(new.get("instructions")))
 
 
 def _identity(before: Mapping[str, Any], after: Mapping[str, Any], say: Say) -> Iterator[Change]:
     for name in sorted({*before, *after}):
         if not same(before.get(name), after.get(name)):
             grade = Grade.RISKY if name == "name" else Grade.COSMETIC
-            yield say(f"server_{name}_changed", grade, f"{_short(before.get(name))} -> {_short(after.get(name))}")
+            yield say(f"server_{name}_changed", grade, f"{short(before.get(name))} -> {short(after.get(name))}")
 
 
 def _about_items(
-    member: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]], left: _Left
+    member: str, old: dict[str, Mapping[str, Any]], new: dict[str, Mapping[str, Any]], left: Left
 ) -> Iterator[Change]:
-    word = _WORDS[member]
+    word = WORDS[member]
     gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
     renamed = _renamed(member, {name: old[name] for name in gone}, {name: new[name] for name in come})
     for name, twin in renamed.items():
@@ -168,7 +168,7 @@ def _item_changes(member: str, item: str, old: Mapping[str, Any], new: Mapping[s
         if same(before, after) and (part in old) == (part in new):
             continue
         if part == "description":
-            yield say("description_changed", Grade.RISKY, _short(after))
+            yield say("description_changed", Grade.RISKY, short(after))
         elif part == "inputSchema" and member == "tools":
             yield from (say(*change) for change in input_changes(before, after))
         elif part == "outputSchema" and member == "tools":
@@ -179,7 +179,7 @@ def _item_changes(member: str, item: str, old: Mapping[str, Any], new: Mapping[s
             yield from _argument_changes(_by_name(before), _by_name(after), say)
         else:
             kind = f"{part}_changed" if part in ("title", "name", "mimeType", "annotations") else "other_changed"
-            yield say(kind, Grade.COSMETIC, f"{part}: {_short(before)} -> {_short(after)}")
+            yield say(kind, Grade.COSMETIC, f"{part}: {short(before)} -> {short(after)}")
 
 
 def _annotation_changes(old: Mapping[str, Any], new: Mapping[str, Any], say: Say) -> Iterator[Change]:
@@ -189,7 +189,7 @@ def _annotation_changes(old: Mapping[str, Any], new: Mapping[str, Any], say: Say
         usual, harmless = _HINTS.get(name, (None, None))
         before, after = old.get(name, usual), new.get(name, usual)
         worse = name in _HINTS and before is harmless and after is not harmless
-        detail = f"{name}: {_short(before)} -> {_short(after)}"
+        detail = f"{name}: {short(before)} -> {short(after)}"
         yield say("annotation_changed", Grade.RISKY if worse else Grade.COSMETIC, detail)
 
 
@@ -224,12 +224,12 @@ def _argument_change(name: str, before: Mapping[str, Any], after: Mapping[str, A
         if not same(before.get(part), after.get(part)):
             grade = Grade.RISKY if part == "description" else Grade.COSMETIC
             kind = "description_changed" if part == "description" else "other_changed"
-            yield say(kind, grade, f"{name}: {part}: {_short(after.get(part))}")
+            yield say(kind, grade, f"{name}: {part}: {short(after.get(part))}")
     if had == has and not same(before.get("required"), after.get("required")):
         yield say("other_changed", Grade.COSMETIC, f"{name}: required is written otherwise")
 
 
-def _items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapping[str, Any]]:
+def items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapping[str, Any]]:
     """The items by name; a second one of a name, and one without, get a name that no server gives."""
     found: dict[str, Mapping[str, Any]] = {}
     counts: Counter[str] = Counter()
@@ -237,7 +237,7 @@ def _items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapp
     for item in listed if isinstance(listed, list) else ():
         name = item.get(key) if isinstance(item, dict) else None
         if not isinstance(name, str) or name in found:
-            name = f"(no name) {_short(item)}"
+            name = f"(no name) {short(item)}"
             counts[name] += 1
             name = f"{name} ({counts[name]})" if counts[name] > 1 else name
         found[name] = item if isinstance(item, dict) else {"value": item}
@@ -253,6 +253,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     text = value if isinstance(value, str) else dumps(value).decode("utf-8", "replace")
     return text if len(text) <= 60 else text[:59] + "…"
