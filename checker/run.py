@@ -136,6 +136,8 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
                 for measures in caches.measures(store, evicted):
                     crew.accounts.add_cache(measures)
                 store.write_measures(run_id, crew.accounts.measures().only(request.measures))
+                if request.keep.measures is not None:
+                    store.drop_measures(now_ms() - round(request.keep.measures * 1000))
             return RunEnd(run_id, state, interrupts.received)
     finally:
         if crew is not None:

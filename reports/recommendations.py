@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import report as report_model
+from reports.advice import FEWEST_RUNS, Facts, Recommendation
 from reports.documents import iso
-from reports.rules import FEWEST_RUNS, RULES, Facts, Recommendation
+from reports.rules import RULES
 from reports.terminal import Table, Text
 from storage.evidence import Evidence
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Literal
 
 from checker.measures import PoolMeasures
-from storage.evidence import Evidence, RunEvidence
+from reports.advice import WAITED_SHARE, Facts, Recommendation, Rule
+from reports.worker_rules import WORKER_RULES
+from storage.evidence import Evidence
 
-FEWEST_RUNS = 3
-"""One run may have been a bad moment."""
-_OFTEN = 0.5
-"""Share of runs that something has to be seen in."""
 _FEWEST_EXCHANGES = 200
-_WAITED_SHARE, _WAITED_MS = 0.2, 50.0
-_LATE_MS, _ON_TIME_MS, _SUSPECT_SHARE = 100.0, 20.0, 0.01
+_WAITED_MS = 50.0
 _STEPPED_BACK = 0.5
-_LONG_MS = 10_000
-"""Shorter runs are mostly starting up: nothing is won."""
-_IDLE_SHARE, _BUSY_SHARE = 0.3, 0.85
 _FEWEST_FOR_P999, _FEWEST_FOR_MOST = 1000, 50
 _FAR_ABOVE = 10.0
 _HEADROOM_P999, _HEADROOM_MOST = 3.0, 5.0
@@ -30,7 +22,6 @@ _RECENT, _FEWEST_EARLIER = 20, 50
 _SLOWER_RATIO, _SLOWER_MS, _SURE = 1.25, 20.0, 4.0
 _RETRIED_SHARE, _FEWEST_PROBES = 0.2, 20
 _CLOSED_SHARE = 0.05
-_FULL_PERCENT = 95.0
 _OPTIONS = {
     "cpu": "cpu_percent",
     "memory": "memory",
@@ -40,34 +31,6 @@ _OPTIONS = {
     "ports": "ports_percent",
 }
 """Resource of an alert -> its option under ``run.limits``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
-    """A setting to change."""
-
-    severity: Literal["worth doing", "consider"]
-    setting: str
-    suggestion: str
-    evidence: str
-    """One sentence with the numbers."""
-    subject: str = "all runs"
-    numbers: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the rules are given."""
-
-    evidence: Evidence
-    timeouts_s: Mapping[str, float]
-    """Probe kind -> the longest timeout in force; empty where it is not known."""
-    cores: int | None
-    host: str
-    """Where the cores are: runs that were made elsewhere are not measured by them."""
-
-
-Rule = Callable[[Facts], Iterator[Recommendation]]
 
 
 def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
@@ -98,7 +61,7 @@ def _waits(facts: Facts) -> Iterator[Recommendation]:
         waits = pool.waits - pool.paced  # the pace was asked for
         mean_ms = (pool.wait_us - pool.paced_us) / max(1, waits) / 1000
         share = waits / max(1, exchanges)
-        if exchanges >= _FEWEST_EXCHANGES and share >= _WAITED_SHARE and mean_ms >= _WAITED_MS:
+        if exchanges >= _FEWEST_EXCHANGES and share >= WAITED_SHARE and mean_ms >= _WAITED_MS:
             yield Recommendation(
                 severity="worth doing",
                 setting="run.per_origin",
@@ -113,7 +76,7 @@ def _waits_for_programs(facts: Facts) -> Iterator[Recommendation]:
     checks = facts.evidence.checks
     for kind, pool in _pools(facts.evidence).items():
         mean_ms = pool.program_wait_us / max(1, pool.program_waits) / 1000
-        if pool.program_waits >= max(_FEWEST_PROBES, _WAITED_SHARE * checks) and mean_ms >= _WAITED_MS:
+        if pool.program_waits >= max(_FEWEST_PROBES, WAITED_SHARE * checks) and mean_ms >= _WAITED_MS:
             yield Recommendation(
                 severity="consider",
                 setting="run.processes",
@@ -122,96 +85,6 @@ def _waits_for_programs(facts: Facts) -> Iterator[Recommendation]:
                 evidence=f"{pool.program_waits} waits for a place among the programs, {mean_ms:.0f} ms on average",
                 numbers={"waits": pool.program_waits, "checks": checks, "mean_wait_ms": round(mean_ms, 1)},
             )
-
-
-def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
-    every_late = [run for run in facts.evidence.runs if _is_late(run)]
-    if len(every_late) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
-        return
-    late = [run for run in every_late if _did_much(run)]
-    if len(late) < _OFTEN * len(every_late):  # lower concurrency would not make room for what else there is
-        yield _machine_is_busy(every_late, len(facts.evidence.runs))
-        return
-    settled = median(sum(worker.concurrency_at_end for worker in run.measures.workers) for run in late)
-    lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
-    suspect = sum(worker.suspect_checks for run in late for worker in run.measures.workers)
-    yield Recommendation(
-        severity="worth doing",
-        setting="run.concurrency",
-        suggestion=f"lower it to about {max(10, round(settled))}",
-        evidence=(
-            f"workers were {lag_ms:.0f} ms late (p99) in {len(late)} of {len(facts.evidence.runs)} runs, "
-            f"{suspect} results suspect"
-        ),
-        numbers={"runs_late": len(late), "lag_p99_ms": round(lag_ms, 1), "suspect": suspect, "settled_at": settled},
-    )
-
-
-def _did_much(run: RunEvidence) -> bool:
-    """Whether a worker used so much of its core that it held itself up."""
-    return max(worker.cpu_ms for worker in run.measures.workers) >= _OFTEN * run.duration_ms
-
-
-def _machine_is_busy(late: Sequence[RunEvidence], runs: int) -> Recommendation:
-    lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
-    used = [max(worker.cpu_ms for worker in run.measures.workers) / run.duration_ms for run in late]
-    return Recommendation(
-        severity="worth doing",
-        setting="the machine",
-        suggestion="look at what else runs there: workers wait for a core, or were stopped",
-        evidence=(
-            f"workers were {lag_ms:.0f} ms late (p99) in {len(late)} of {runs} runs, "
-            f"and used {median(used):.0%} of a core themselves"
-        ),
-        numbers={"runs_late": len(late), "lag_p99_ms": round(lag_ms, 1), "cpu_share": round(median(used), 3)},
-    )
-
-
-def _is_late(run: RunEvidence) -> bool:
-    workers = run.measures.workers
-    checks = sum(worker.checks for worker in workers)
-    suspect = sum(worker.suspect_checks for worker in workers)
-    return bool(checks) and (
-        suspect > _SUSPECT_SHARE * checks or max(worker.lag_p99_us for worker in workers) / 1000 > _LATE_MS
-    )
-
-
-def _too_few_at_once(facts: Facts) -> Iterator[Recommendation]:
-    idle = [run for run in facts.evidence.runs if _is_idle_at_its_limit(run)]
-    if len(idle) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
-        return
-    newest = idle[0]
-    used = sum(worker.cpu_ms for worker in newest.measures.workers) / newest.duration_ms / max(1, newest.workers)
-    yield Recommendation(
-        severity="worth doing",
-        setting="run.concurrency",
-        suggestion=f"raise it from {newest.concurrency} to {2 * newest.concurrency}",
-        evidence=(
-            f"in {len(idle)} of {len(facts.evidence.runs)} runs all {newest.concurrency} places were in use while "
-            f"workers used {used:.0%} of a core; the newest took {newest.duration_ms / 1000:.0f} s"
-        ),
-        numbers={"runs": len(idle), "cpu_share": round(used, 3), "duration_ms": newest.duration_ms},
-    )
-
-
-def _is_idle_at_its_limit(run: RunEvidence) -> bool:
-    share = run.concurrency // max(1, run.workers)
-    workers, pools, resources = run.measures.workers, run.measures.pools, run.measures.resources
-    waits = sum(pool.waits + pool.program_waits for pool in pools)  # more at once would only wait as well
-    held_back = resources is not None and resources.closed_ms > _IDLE_SHARE * run.duration_ms
-    in_use = run.spent_ms >= _OFTEN * run.concurrency * run.duration_ms  # not one server that took long, at the end
-    return (
-        in_use
-        and not held_back
-        and waits < _WAITED_SHARE * run.checked
-        and (
-            bool(workers)
-            and run.duration_ms >= _LONG_MS
-            and all(worker.most_at_once >= share for worker in workers)
-            and all(worker.cpu_ms < _IDLE_SHARE * run.duration_ms for worker in workers)
-            and all(worker.lag_p99_us / 1000 < _ON_TIME_MS for worker in workers)
-        )
-    )
 
 
 def _long_timeouts(facts: Facts) -> Iterator[Recommendation]:
@@ -319,36 +192,6 @@ def _z(recent: Sequence[float], earlier: Sequence[float]) -> float:
     return float((wins - expected) / spread)
 
 
-def _workers(facts: Facts) -> Iterator[Recommendation]:
-    cores = facts.cores
-    if cores is None:
-        return
-    long_ones = [run for run in facts.evidence.runs if run.duration_ms >= _LONG_MS and run.measures.workers]
-    here = [run for run in long_ones if run.host == facts.host]
-    busy = [
-        run
-        for run in here
-        if run.workers < min(cores, run.concurrency)
-        and not _is_full(run)
-        and min(worker.cpu_ms for worker in run.measures.workers) > _BUSY_SHARE * run.duration_ms
-    ]
-    if len(busy) >= max(FEWEST_RUNS, _OFTEN * len(here)):
-        newest = busy[0]
-        yield Recommendation(
-            severity="worth doing",
-            setting="run.workers",
-            suggestion=f"{cores} instead of {newest.workers}",
-            evidence=f"in {len(busy)} of {len(here)} long runs every worker used its core; the machine has {cores}",
-            numbers={"runs": len(busy), "workers": newest.workers, "cores": cores},
-        )
-
-
-def _is_full(run: RunEvidence) -> bool:
-    """Whether the machine had no core left for another worker."""
-    resources = run.measures.resources
-    return resources is not None and resources.most_machine_cpu_percent >= _FULL_PERCENT
-
-
 def _limits(facts: Facts) -> Iterator[Recommendation]:
     used = [run.measures.resources for run in facts.evidence.runs if run.measures.resources is not None]
     for resource, option in _OPTIONS.items():
@@ -421,12 +264,10 @@ def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
 RULES: tuple[Rule, ...] = (
     _waits,
     _waits_for_programs,
-    _too_many_at_once,
-    _too_few_at_once,
+    *WORKER_RULES,
     _long_timeouts,
     _useless_caches,
     _slower_servers,
-    _workers,
     _limits,
     _retried,
     _closed_by_peer,

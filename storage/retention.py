@@ -19,6 +19,7 @@ Step = Callable[..., None]
 DETAIL_HOURS_MS = 3 * DAY_MS
 """How long hour buckets of the stages and outcomes of probes are kept: there are many, and days have them too."""
 _AT_ONCE = 200
+_MEASURES = ("run_pools", "run_caches", "run_workers", "run_resources", "run_alerts")
 _OLD_PROBES = """delete from probes where server_id = :server and run_id < :run
     and not exists (select 1 from checks c where c.server_id = probes.server_id and c.run_id = probes.run_id)"""
 _OLDEST = "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)"
@@ -47,6 +48,7 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
     hours = (now_ms - round(keep.hours * 1000)) // DAY_MS * DAY_HOURS
     days = (now_ms - round(keep.days * 1000)) // DAY_MS
     return [
+        *([] if keep.measures is None else [partial(drop_measures, before_ms=now_ms - round(keep.measures * 1000))]),
         *raw_steps(connection, raw_ms),
         *_bucket_steps(connection, "hour_outcomes", hours),
         *_bucket_steps(connection, "hour_latency", hours),
@@ -56,6 +58,14 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
         partial(_drop_incidents, before_ms=days * DAY_MS),
         *bench_prune.steps(connection, now_ms - round(keep.benchmarks * 1000)),
     ]
+
+
+def drop_measures(connection: Connection, pruned: Pruned, before_ms: int) -> None:
+    """Drop what runs that ended before that moment measured of themselves."""
+    for table in _MEASURES:
+        ended = "select id from runs where finished_at_ms < :before"
+        old = text(f"delete from {table} where run_id in ({ended})")  # noqa: S608 # our names
+        pruned.add(table, connection.execute(old, {"before": before_ms}).rowcount)
 
 
 def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
@@ -156,9 +166,8 @@ def _drop_raw(connection: Connection, pruned: Pruned, servers: list[int], raw_ms
 
 def _drop_runs(connection: Connection, pruned: Pruned, run: int) -> None:
     empty = list(connection.scalars(text(_EMPTY_RUNS), {"run": run}))
-    tables = ("run_cached", "run_pools", "run_caches", "run_workers", "run_resources", "run_alerts")
     for number in empty:
-        for table in tables:
+        for table in ("run_cached", *_MEASURES):
             connection.execute(text(f"delete from {table} where run_id = :run"), {"run": number})  # noqa: S608 # our names
         connection.execute(text("delete from run_cached where from_run_id = :run"), {"run": number})
         pruned.add("runs", connection.execute(text("delete from runs where id = :run"), {"run": number}).rowcount)

@@ -254,6 +254,11 @@ class Store:
             give_back(self.path, keep.max_size)
         return pruned
 
+    def drop_measures(self, before_ms: int) -> None:
+        """See `retention.drop_measures`."""
+        with self.transaction() as connection:
+            retention.drop_measures(connection, Pruned(), before_ms)
+
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """Those of the names that have no check in the run."""
         with self.transaction() as connection:
@@ -269,10 +274,7 @@ class Store:
         cache_sizes: Mapping[str, int] | None = None,
         cache_size: int | None = None,
     ) -> dict[str, int]:
-        """Close a run, and drop cache entries that have expired or are above the size of their category.
-
-        ``cache_size`` is the size of these categories together. Gives how many were above a size, by category.
-        """
+        """Close a run, and drop cache entries as `cache.give_up` does; how many were above a size, by category."""
         with self.transaction() as connection:
             ended = {"state": state, "finished_at_ms": finished_at_ms}
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))

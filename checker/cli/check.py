@@ -143,6 +143,7 @@ def command(
         limits=settings.run.limits,
         alerts=settings.run.alerts,
         measures=settings.run.measures,
+        keep=settings.history,
         canaries=settings.run.canaries,
         heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,

@@ -31,11 +31,11 @@ class KindPool:
     __pydantic_config__ = STRICT
 
     enabled: bool = True
-    """No use here: leave the kind out of the servers instead."""
+    """Whether connections are kept; without a pool each exchange has its own (run.pools.<kind>.keepalive: 0)."""
     max_connections: Count = 50
-    """Acts as run.pools.<kind>.max_connections; the smaller of it and the block's own does."""
+    """Acts as run.pools.<kind>.max_connections."""
     max_connections_per_host: Count = 15
-    """Acts as run.per_origin; the smallest of the block's three numbers does."""
+    """Acts as run.pools.<kind>.per_origin; the smaller of it and the block's own does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class ConnectionPools:
     __pydantic_config__ = STRICT
 
     max_connections: Count = 100
-    """Acts as run.pools.<kind>.max_connections of both kinds; the smaller of it and the kind's own does."""
+    """Acts as run.max_connections: a total over both kinds, beside the kinds' own."""
     max_connections_per_host: Count = 30
-    """Acts as run.per_origin; the smallest of the block's three numbers does."""
+    """Acts as run.per_origin, of each kind on its own."""
     keepalive_timeout: Seconds = 30.0
     """Acts as run.pools.<kind>.keepalive of both kinds."""
     connection_timeout: TimeLimit = 10.0
@@ -69,11 +69,11 @@ class ResourceThresholds:
     __pydantic_config__ = STRICT
 
     memory_warning_percent: Percent = 80.0
-    """Of max_memory_usage_mb."""
+    """Of max_memory_usage_mb; acts as run.limits.memory_warning."""
     cpu_warning_percent: Percent = 70.0
-    """Of all cores."""
+    """Of all cores; acts as run.limits.cpu_warning_percent."""
     queue_warning_percent: Percent = 80.0
-    """Of max_queue_size."""
+    """Of max_queue_size; acts as run.limits.queue_warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class ResourceLimits:
     __pydantic_config__ = STRICT
 
     max_concurrent_checks: Count = 50
-    """Acts as run.concurrency; the smaller of it and default_max_concurrent does."""
+    """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
     max_memory_usage_mb: PositiveNumber = 512.0
     """Acts as run.limits.memory."""
     max_cpu_usage_percent: Percent = 80.0
@@ -111,7 +111,7 @@ class CacheTtl:
     dns_cache: Seconds = 600.0
     """Addresses of names."""
     result_cache: Seconds = 60.0
-    """Results of checks."""
+    """Results of checks; acts as run.max_age, too: a server whose result is younger is not checked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class Caching:
     ttl: CacheTtl = CacheTtl()
     """How long entries live."""
     max_cache_size: Count = 1000
-    """Most entries of each category."""
+    """Most entries of all categories together; acts as run.caches.size."""
     cleanup_interval: Seconds = 60.0
     """No use here: expired entries are removed at the end of each run."""
     categories: CacheCategories = CacheCategories()
@@ -167,17 +167,17 @@ class BatchProcessing:
     __pydantic_config__ = STRICT
 
     enabled: bool = True
-    """No use here: checks are always dealt in batches."""
+    """Whether checks are dealt in batches; without, one at a time (run.pace.batch_size: 1)."""
     max_batch_size: Count = 10
     """Acts as run.pace.batch_size."""
     batch_timeout: Seconds = 5.0
     """Acts as run.pace.batch_timeout."""
     priority_batching: bool = True
-    """No use here: critical servers are always dealt first."""
+    """Acts as run.pace.by_priority."""
     processing_interval: Seconds = 1.0
     """No use here: checks are dealt as soon as a worker has room."""
     max_concurrent_batches: Count = 5
-    """No use here: run.concurrency limits checks at once."""
+    """With max_batch_size it acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +213,9 @@ class ConcurrentExecution:
     __pydantic_config__ = STRICT
 
     default_max_concurrent: Count = 20
-    """Acts as run.concurrency; the smaller of it and max_concurrent_checks does."""
+    """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
     per_server_limits: Mapping[str, Count] = field(default_factory=dict)
-    """No use here: run.per_origin limits attempts at once at each host."""
+    """Server -> probes of it at once; acts as at_once of that server."""
     timeouts: ExecutionTimeouts = ExecutionTimeouts()
     """Time limits."""
     retry: ExecutionRetry = ExecutionRetry()
@@ -224,16 +224,16 @@ class ConcurrentExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertThresholds:
-    """When there is an alert."""
+    """When there is an alert; they act as run.alerts."""
 
     __pydantic_config__ = STRICT
 
     high_response_time: Annotated[float, Within(ge=0)] = 5000.0
-    """Milliseconds."""
+    """Mean of a run in milliseconds."""
     low_throughput: Annotated[float, Within(ge=0)] = 1.0
     """Checks a second."""
     high_error_rate: Share = 0.05
-    """Of all checks."""
+    """Share of the checks that are UNHEALTHY."""
     high_memory_usage: Share = 0.8
     """Of max_memory_usage_mb."""
     high_cpu_usage: Share = 0.8
@@ -272,15 +272,15 @@ class Monitoring:
     __pydantic_config__ = STRICT
 
     enabled: bool = True
-    """Whether metrics are collected."""
+    """Whether metrics are collected; off keeps none (run.measures: []) and alerts of none."""
     collection_interval: Seconds = 10.0
-    """How often."""
+    """How often; acts as run.alerts.interval."""
     retention_period: Seconds = 3600.0
-    """How long they are kept."""
+    """How long they are kept; acts as history.measures."""
     detailed_metrics: bool = True
-    """Whether single values are kept besides the sums."""
+    """Whether the figures of single workers are kept besides the sums."""
     metrics: tuple[Metric, ...] = _METRICS
-    """Which ones."""
+    """Which ones; acts as run.measures, and there are alerts of these only."""
     alerts: Alerts = Alerts()
     """Alerts on them."""
 
