@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from builders import AT_MS
 from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, fleet
 from reports import trend_lists as lists
 from reports.report import Level, Report
+from reports.rhythms import usual
 from reports.trend_series import Metric, OfServer, Steady
 from reports.trend_tests import examine
 from reports.trends import build
@@ -159,3 +162,53 @@ def test_falling_availability_is_told_with_both_halves() -> None:
     (row,) = fallen.section.table.rows  # type: ignore[union-attr] # it has one
     assert row[:2] == ["s4", "fell"]
     assert row[2] > row[3]
+
+
+def with_rhythm(rows: int, slots: int, step_row: int | None = None) -> Metric:
+    """Hours that follow the hour of the day by 40 %, ten days of them, of which the last are the period."""
+    hours = np.arange(240)
+    levels = 100 * np.random.default_rng(3).lognormal(0, 0.08, (rows, 240)) * (1 + 0.4 * np.sin(2 * np.pi * hours / 24))
+    if step_row is not None:
+        levels[step_row, -slots // 2 :] *= 3
+    longer = Period(AT_MS // HOUR_MS * HOUR_MS, (AT_MS // HOUR_MS + 240) * HOUR_MS, HOUR_MS)
+    return replace(metric(levels[:, -slots:]), usual=usual(levels, longer)[:, -slots:])
+
+
+@pytest.mark.parametrize("slots", [24, 36])
+def test_a_rhythm_of_the_day_is_no_trend_and_does_not_hide_a_step(slots: int) -> None:
+    period = Period(AT_MS // HOUR_MS * HOUR_MS, (AT_MS // HOUR_MS + slots) * HOUR_MS, HOUR_MS)
+    rhythm = with_rhythm(20, slots)
+    even = examine(period, [rhythm], None)
+    assert [one.slopes for one in even.metrics] == [[]]
+    assert [one.levels for one in even.metrics] == [{}]
+    raw = examine(period, [replace(rhythm, usual=None)], None)
+    assert len(raw.metrics[0].slopes) + len(raw.metrics[0].levels) >= 10
+    stepped = examine(period, [with_rhythm(20, slots, step_row=7)], None)
+    assert lists.changes_of_level(period, stepped, 20).servers == ["s7"]
+
+
+def test_several_changes_of_a_series_are_found_and_a_dip_that_came_back_is_marked() -> None:
+    values = noise(20, 6)
+    values[3, 20:50] *= 2
+    values[3, 50:] *= 4
+    values[9, 30:60] *= 0.5
+    tests = examine(PERIOD, [metric(values)], None)
+    changes = lists.changes_of_level(PERIOD, tests, 20)
+    assert changes.section.table is not None
+    rows = sorted((row[0], (row[3] - PERIOD.since_ms) // 86_400_000, row[-1]) for row in changes.section.table.rows)
+    assert rows == [("s3", 20, ""), ("s3", 50, ""), ("s9", 30, "came back"), ("s9", 60, "came back")]
+    assert changes.servers == ["s3"]
+
+
+def test_what_no_test_could_see_is_said() -> None:
+    """The least p-value of seven days against seven is 0.0006: among thousands of series that is nothing."""
+    week = Period(PERIOD.since_ms, PERIOD.since_ms + 14 * 86_400_000, 86_400_000)
+    many = examine(week, [metric(noise(500, 7)[:, :14])], None)
+    assert many.cannot_tell == many.series == 500
+    assert math.isinf(many.smallest_ratio)
+    few = examine(PERIOD, [metric(noise(50, 7))], None)
+    assert few.cannot_tell == 0
+    assert 0.1 <= few.smallest_ratio < 0.3
+    slow = noise(5, 7)[:, :14]
+    slow[2, 7:] *= 10
+    assert lists.changes_of_level(week, examine(week, [metric(slow)], None), 20).servers == ["s2"]
