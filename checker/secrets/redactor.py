@@ -9,6 +9,7 @@ secret beyond that is not recognised: docs/secrets.md says what is promised.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from array import array
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,7 @@ _LEVELS = 4
 _LEVELS_QUOTED = 2
 """The same before quoted-printable, whose escapes look like what stands behind the = of a query."""
 _CUT = re.compile(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
+_LONG_NUMBER = re.compile(r"\d{16}")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _EDGES = re.compile(r"([\W_]*)(.*?)([\W_]*)", re.DOTALL)
 Span = tuple[int, int]
@@ -106,11 +108,11 @@ class Redactor:
         if not self.suspects(document):
             return document
         try:
-            value = orjson.loads(document)
-        except orjson.JSONDecodeError:
+            value = _loaded(document)
+        except (ValueError, RecursionError):
             return self(document)
         masked = self.value(value)
-        return document if masked == value else orjson.dumps(masked, option=orjson.OPT_SORT_KEYS).decode()
+        return document if masked == value else _dumped(masked)
 
     def value(self, value: Any) -> Any:
         """A JSON value with the secrets in its texts masked."""
@@ -225,6 +227,23 @@ class _AsWritten(Unescaped):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, [], [], [])
+
+
+def _loaded(document: str) -> Any:
+    """The value of a JSON text, also of one with numbers beyond 64 bits or broken Unicode; raises ValueError."""
+    if not _LONG_NUMBER.search(document):
+        try:
+            return orjson.loads(document)
+        except orjson.JSONDecodeError:  # half of a surrogate pair, which servers may send as an escape
+            pass
+    return json.loads(document)
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _layers(text: str) -> Iterator[list[Unescaped]]:

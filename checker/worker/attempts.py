@@ -36,7 +36,6 @@ _SAYS_WHY = {
     Reason.FIRST_BYTE_TIMEOUT,
     Reason.DEADLINE,
     Reason.MCP_NO_REPLY,
-    Reason.MCP_NOT_JSONRPC,
 }
 """Failures of a started program of which its own words tell the cause."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
