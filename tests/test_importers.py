@@ -703,3 +703,25 @@ def test_help_of_import_is_as_recorded(status: Status, arguments: list[str]) -> 
     if os.environ.get("MCP_STATUS_UPDATE"):
         file.write_text(shown)
     assert shown == file.read_text()
+
+
+WAYS = {
+    # how other clients write the same list of servers
+    "mcpServers": lambda listed: {"mcpServers": listed},
+    "OpenCode": lambda listed: {"mcp": listed},
+    "VS Code": lambda listed: {"servers": listed},
+    "settings of VS Code": lambda listed: {"mcp": {"servers": listed}},
+    "settings in one key": lambda listed: {"editor.fontSize": 12, "mcp.servers": listed},
+    "Amp": lambda listed: {"amp.mcpServers": listed},
+    "workspace": lambda listed: {"folders": [], "settings": {"mcp": {"servers": listed}}},
+    "development container": lambda listed: {"image": "x", "customizations": {"vscode": {"mcp": {"servers": listed}}}},
+    "Zed": lambda listed: {"context_servers": listed},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_list_is_read_wherever_a_client_keeps_it(way: str, tmp_path: Path) -> None:
+    listed = {"files": {"command": "npx", "args": ["-y", "files"]}, "docs": {"url": "https://docs.test/mcp"}}
+    found = servers(in_file(tmp_path, WAYS[way](listed), "settings.json"))
+    assert sorted(found) == ["docs", "files"]
+    assert found["files"]["command"] == "npx"

@@ -39,6 +39,12 @@ def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imp
         values["settings"].get("mcp"), dict
     ):  # a workspace of it
         return converted({"mcp": values["settings"]["mcp"]}, origin, url, names)
+    if (inner := _deep(values, "customizations", "vscode", "mcp")) is not None:  # a development container
+        return converted({"mcp": inner}, origin, url, names)
+    if isinstance(values.get("mcp.servers"), dict):  # settings of VS Code, and of Amp, with their names in one key
+        return _vs_code({"servers": values["mcp.servers"], "inputs": values.get("mcp.inputs")}, origin, names)
+    if dotted := next((key for key in values if key.endswith(".mcpServers")), None):
+        return _client({"mcpServers": values[dotted]}, "mcpServers", origin, names)
     for key in ("context_servers", "mcp"):  # Zed, OpenCode
         if isinstance(values.get(key), dict):
             return servers(values[key], key, origin, names, Client(Placeholders(origin.folder)), options)
@@ -49,6 +55,13 @@ def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imp
     if values and all(isinstance(one, dict) and {"command", "url"} & one.keys() for one in values.values()):
         return _client({"mcpServers": values}, "mcpServers", origin, names)
     raise ConfigError(f"{origin.shown}: no list of servers; {_KNOWN}")
+
+
+def _deep(values: Any, *keys: str) -> dict[str, Any] | None:
+    """The mapping below these keys; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else None
 
 
 _KNOWN = "give a file with mcpServers, servers or mcp_servers, a server.json, or the listing of a registry"
