@@ -115,6 +115,12 @@ RESPONSES: dict[str, tuple[bytes, str, tuple[int, bytes, bool]]] = {
         "GET",
         (200, BODY, True),
     ),
+    "lines that are no headers": (
+        LENGTH.replace(b"\r\n\r\n", b"\r\nnonsense\r\n: b\r\nA B: c\r\nX : y\r\n\r\n", 1),
+        "GET",
+        (200, BODY, True),
+    ),
+    "spaces behind the size of a chunk": (CHUNKED.replace(b"\r\na\r\n", b"\r\na  \r\n"), "GET", (200, BODY, True)),
     "a length and chunks": (
         CHUNKED.replace(b"\r\n", b"\r\nContent-Length: 16\r\n", 1),
         "GET",
@@ -168,6 +174,16 @@ BROKEN: dict[str, tuple[bytes, type[Exception], str]] = {
     "interim without end": (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, http.client.HTTPException, "does not end"),
     "two lengths": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        http.client.HTTPException,
+        "Content-Length",
+    ),
+    "a line that is no header without an end of the head": (
+        b"HTTP/1.1 200 OK\r\nnonsense\r\n" + b"A: b\r\n" * 20_000,
+        http.client.HTTPException,
+        "",
+    ),
+    "lines that are no headers and a length that is no number": (
+        b"HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: x\r\n\r\nab",
         http.client.HTTPException,
         "Content-Length",
     ),

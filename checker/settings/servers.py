@@ -104,6 +104,7 @@ class ServerReader:
             return None
         own = with_files(KINDS[kind].options, given, below, self._files)
         defaults = self._probes[kind]
+        _tell_forgotten(own.get("expect"), defaults.get("expect"), below)
         if plain := str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
         if "command" in own:  # what is meant for the servers that are reached over HTTP
@@ -121,6 +122,13 @@ class ServerReader:
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
                 )
         return options
+
+
+def _tell_forgotten(expected: Any, default: Any, source: Source) -> None:
+    """Complain about conditions without a value, which null takes back only where there is a default for them."""
+    for key, value in expected.items() if isinstance(expected, Mapping) else ():
+        if value is None and not (isinstance(default, Mapping) and default.get(key) is not None):
+            source.complain(("expect", key), "its value is missing; add it, or remove the key")
 
 
 def _with_own_remarks(given: Mapping[str, Any], remarks: str | None) -> dict[str, Any]:

@@ -11,12 +11,8 @@ import httptools
 from checker.bench.news import REFUSED
 from checker.bench.worker.dial import WRITE, Dial, Place
 from checker.model import Reason
-from checker.worker.transport.http1 import (
-    ends_with_its_connection,
-    has_whole_head,
-    response_parser,
-    with_one_length,
-)
+from checker.worker.transport.heads import ends_with_its_connection, has_whole_head, may_be_mended, mended
+from checker.worker.transport.http1 import response_parser
 
 if TYPE_CHECKING:
     from checker.bench.worker.rest import RestTarget
@@ -187,8 +183,8 @@ class Connection:
             self._finish()
 
     def _may_be_mended(self, error: Exception) -> bool:
-        """Whether the reply may only say its length too often: its head is waited for, and read by another parser."""
-        if self._broken or "Content-Length" not in str(error.__context__ or error):
+        """Whether clients may pass over what is wrong: the head is waited for, and read by another parser."""
+        if self._broken or not may_be_mended(error.__context__ or error):
             return False
         self._broken = True
         try:
@@ -198,13 +194,13 @@ class Connection:
         return True
 
     def _mend(self) -> None:
-        """Read the reply so far with one length, if its head has come whole; raises what the parser raises."""
+        """Read the reply so far as clients do, if its head has come whole; raises what the parser raises."""
         received = bytes(self._head)
-        if (mended := with_one_length(received)) is not None:
+        if (better := mended(received)) is not None:
             self._broken = False
             self._body.clear()
             self._parser = response_parser(self)
-            self._parser.feed_data(mended)
+            self._parser.feed_data(better)
         elif len(received) >= HEAD_BYTES or has_whole_head(received):
             raise httptools.HttpParserError("several lengths")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -15,6 +14,7 @@ from urllib3.util import Url, parse_url
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
+from checker.worker.transport.heads import HEAD_END, has_whole_head, may_be_mended, mended
 from checker.worker.transport.sockets import wait_readable
 from checker.worker.transport.trace import Trace
 from checker.worker.turns import breathe
@@ -105,52 +105,9 @@ def response_parser(target: Any) -> Any:
         lenient_optional_lf_after_cr=True,
         lenient_optional_cr_before_lf=True,
         lenient_chunked_length=True,
+        lenient_spaces_after_chunk_size=True,
     )
     return parser
-
-
-_LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d+(?:[ \t]*,[ \t]*\d+)*)[ \t]*\r?$\n?")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_SAYS_ITS_END = re.compile(rb"(?i)\n(?:content-length[ \t]*:|transfer-encoding[ \t]*:[^\n]*chunked)")
-_INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d")
-
-
-def with_one_length(received: bytes) -> bytes | None:
-    """What came of a response, with one Content-Length where it says the same one several times.
-
-    RFC 9112 section 6.3 lets a recipient take them for one, which clients do and llhttp does not. None where there is
-    nothing to mend: no head that has come whole, one length, or several that differ.
-    """
-    place = _last_head(received)
-    if place is None:
-        return None
-    start, end, body = place
-    head = received[start:end] + b"\r\n"
-    found = [length.strip() for match in _LENGTHS.finditer(head) for length in match[1].split(b",")]
-    if len(found) < 2 or len(set(found)) != 1:
-        return None
-    return _LENGTHS.sub(b"", head) + b"Content-Length: " + found[0] + b"\r\n\r\n" + received[body:]
-
-
-def _last_head(received: bytes | bytearray) -> tuple[int, int, int] | None:
-    """Where the head behind all interim ones begins and ends, and where the body begins; None before it is whole."""
-    start = 0
-    while end := _HEAD_END.search(received, start):
-        if not _INTERIM.match(received, start):
-            return start, end.start(), end.end()
-        start = end.end()
-    return None
-
-
-def has_whole_head(received: bytes) -> bool:
-    """Whether the head behind all interim ones has come whole."""
-    return _last_head(received) is not None
-
-
-def ends_with_its_connection(received: bytes) -> bool:
-    """Whether a response that began so, with a whole head, has no other end than that of its connection."""
-    place = _last_head(received)
-    return place is not None and _SAYS_ITS_END.search(received, *place[:2]) is None
 
 
 def whole_reply(received: bytes, method: str) -> tuple[Headers, bytes]:
@@ -175,6 +132,7 @@ class Incoming:
         "_head_bytes",
         "_head_only",
         "_interim",
+        "_is_mended",
         "_keep_alive",
         "_parser",
         "_pieces",
@@ -196,7 +154,7 @@ class Incoming:
         self._received: bytes | bytearray = b""
         self._pieces: list[bytes] = []
         self._head_bytes = self._repeated = self._interim = self._body_bytes = self._framing_bytes = self._dry_bytes = 0
-        self._has_head = self._delimited = self._keep_alive = False
+        self._has_head = self._delimited = self._keep_alive = self._is_mended = False
         self._broken: http.client.HTTPException | None = None
         self.complete = False
         """The whole response has come."""
@@ -306,26 +264,26 @@ class Incoming:
                 self.surplus = True
                 return
             self._broken = http.client.HTTPException(str(error.__context__ or error))
-            if not self._has_head:  # else told when the body is read: the head is worth knowing
-                self._mend(0)
+        if self._broken is not None and not self._has_head:  # else told with the body: the head is worth knowing
+            self._mend(0)
 
     def _mend(self, looked_at: int) -> None:
-        """Read the head once more by another parser, if it only says its length too often; raises what broke it.
+        """Read the head once more by another parser, if only what clients pass over is wrong; raises what broke it.
 
         It may have come in part so far; in what was ``looked_at`` before it does not end.
         """
         broken, received = self._broken, self._received
         assert broken is not None  # noqa: S101 # that is when this is called
-        if "Content-Length" not in str(broken):
+        if self._is_mended or not may_be_mended(broken):
             raise broken from None
-        if _HEAD_END.search(received, looked_at) and _last_head(received) is not None:
-            mended = with_one_length(bytes(received))
-            if mended is None:
+        if HEAD_END.search(received, looked_at) and has_whole_head(bytes(received)):
+            better = mended(bytes(received))
+            if better is None:
                 raise broken from None
-            self._received = b""
+            self._received, self._is_mended = b"", True
             self._broken, self._repeated, self._values, self._fields = None, 0, {}, None
             self._parser = response_parser(self)
-            self._feed(mended)
+            self._feed(better)
 
     def on_message_begin(self) -> None:
         """Called by the parser."""

@@ -163,7 +163,7 @@ def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: 
 def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> ProbeFailure:
     where = f"{address[0]} port {address[1]}"
     if error.errno in _NO_WAY:
-        said = f"{where}: {os.strerror(error.errno or 0)}; the checker has no route to it"
+        said = f"{where}: {os.strerror(error.errno or 0)} from here"
         return ProbeFailure(Reason.CONNECT_FAILED, said, "connect", OwnFault.ROUTE)
     if isinstance(error, TimeoutError):
         return ProbeFailure(Reason.CONNECT_TIMEOUT, f"no connection to {where} within {timeout_s:g} s", "connect")
