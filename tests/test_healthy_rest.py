@@ -8,6 +8,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -16,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_http1 import zstd
 
+from checker.errors import ConfigError
 from checker.model import Server
 from checker.probes.charsets import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition, json_unmet
 from checker.probes.cookies import Cookies
 from checker.probes.rest import Expect, RestOptions
+from checker.settings import load
 from conftest import check_all
 from servers_faults import FaultServer
 
@@ -267,3 +270,16 @@ def test_whole_numbers_are_compared_exactly_also_in_paths() -> None:
         there = JsonCondition(path=f"$.ids[?@.id == {number}]")
         assert not json_unmet(body, [there, JsonCondition(path="$.ids[*].id", equals=number)])
         assert json_unmet(body, [JsonCondition(path="$.ids[*].id", equals=number + 1)])
+
+
+@pytest.mark.parametrize("forgotten", ["body_regex:", "max_latency:", "json: [{path: $.x, equals: }]"])
+def test_condition_without_a_value_is_told(tmp_path: Path, forgotten: str) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(f"servers: [{{name: a, rest: {{url: 'http://h/', expect: {{{forgotten} }}}}}}]")
+    with pytest.raises(ConfigError, match="its value is missing"):
+        load(file, None, {})
+    file.write_text(
+        "defaults: {rest: {expect: {body_regex: up, max_latency: 5s}}}\n"
+        "servers: [{name: a, rest: {url: 'http://h/', expect: {body_regex: , max_latency: }}}]"
+    )
+    assert load(file, None, {}).servers[0].probes["rest"].expect == Expect()

@@ -21,6 +21,8 @@ _OF_PROBES = "remarks"
 _OF_SERVER = tuple(name for name in ServerEntry.__dataclass_fields__ if name != _OF_PROBES)
 _KNOWN = dict.fromkeys((*ServerEntry.__dataclass_fields__, *KINDS))
 _LONGEST_NAME = 200
+_MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
+"""Conditions of which null is a value: none."""
 _server = constructor(Server)
 
 
@@ -126,8 +128,9 @@ class ServerReader:
 
 def _tell_forgotten(expected: Any, default: Any, source: Source) -> None:
     """Complain about conditions without a value, which null takes back only where there is a default for them."""
-    for key, value in expected.items() if isinstance(expected, Mapping) else ():
-        if value is None and not (isinstance(default, Mapping) and default.get(key) is not None):
+    for key in _MAY_BE_TAKEN_BACK if isinstance(expected, Mapping) else ():
+        has_default = isinstance(default, Mapping) and default.get(key) is not None
+        if key in expected and expected[key] is None and not has_default:
             source.complain(("expect", key), "its value is missing; add it, or remove the key")
 
 
