@@ -111,7 +111,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, st
     "wrong_host": (
         {"errors": dict.fromkeys(("server/discover", "initialize"), (403, -32000, "Invalid Host"))},
         {},
-        ("UNHEALTHY", "mcp_error", "initialize"),
+        ("UNHEALTHY", "http_status", "discover"),
     ),
     "cursor_loop": ({"page": 1, "cursor_loop": True}, {}, ("UNHEALTHY", "mcp_pagination", "list")),
     "too_many_pages": ({"page": 1}, {"max_pages": 1}, ("UNHEALTHY", "mcp_pagination", "list")),
