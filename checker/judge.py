@@ -65,8 +65,9 @@ def judge(
         complaints = kind.judge(options, seen)
     except ProbeFailure as failure:
         return _failed(failure, options)
-    if options.degraded_above is not None and seen.duration_us > options.degraded_above * 1e6:
-        complaints.append(too_slow(seen.duration_us, options.degraded_above, Status.DEGRADED))
+    answered_us = seen.duration_us - seen.closing_us
+    if options.degraded_above is not None and answered_us > options.degraded_above * 1e6:
+        complaints.append(too_slow(answered_us, options.degraded_above, Status.DEGRADED))
     if options.certificate_warning is not None and expires_at_ms is not None:
         left_ms = expires_at_ms - at_ms
         if left_ms < options.certificate_warning * _MS_PER_S:

@@ -55,6 +55,7 @@ COMPONENTS = {
         Component("fastmcp", ("fastmcp==4.1.2",)),
         Component("everything", ("@modelcontextprotocol/server-everything@2026.8.31",), node=True),
         Component("typescript-sdk-1", ("@modelcontextprotocol/sdk@1.32.2", "express"), node=True),
+        Component("typescript-client-2", ("@modelcontextprotocol/client@2.4.0",), node=True),
         Component(
             "typescript-sdk-2", ("@modelcontextprotocol/server@2.4.0", "@modelcontextprotocol/node@2"), node=True
         ),

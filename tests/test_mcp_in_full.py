@@ -248,7 +248,7 @@ SSE: dict[str, tuple[dict[str, Any], tuple[str, str | None, str | None]]] = {
         ("UNHEALTHY", "redirect_blocked", "another origin"),
     ),
     "no endpoint": ({"endpoint": None}, ("UNHEALTHY", "deadline", "the reply to initialize did not end")),
-    "message first": ({"event": "message"}, ("UNHEALTHY", "mcp_not_jsonrpc", "begins with a 'message' event")),
+    "message first": ({"event": "message"}, ("UNHEALTHY", "deadline", "the reply to initialize did not end")),
     "post refused": ({"post_status": 500}, ("UNHEALTHY", "http_status", "HTTP 500 to initialize")),
     "never replies": ({"silent": True}, ("UNHEALTHY", "deadline", "the reply to initialize did not end")),
     "hangs up": ({"hang_up": True}, ("UNHEALTHY", "mcp_no_reply", "ended without a reply")),

@@ -121,7 +121,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, st
         {"expected_tools": ("add",)},
         ("UNHEALTHY", "mcp_missing_tool", "list"),
     ),
-    "no_schema": ({"tools": [{"name": "a"}]}, {}, ("DEGRADED", "mcp_schema_invalid", "list")),
+    "no_schema": ({"tools": [{"name": "a"}]}, {}, ("UNHEALTHY", "mcp_schema_invalid", "list")),
     "bad_schema": (
         {"tools": [tool("a", properties={"x": {"type": "strnig"}})]},
         {},
@@ -130,9 +130,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, st
     "not_object": (
         {"tools": [{"name": "a", "inputSchema": {"type": "array"}}]},
         {},
-        ("DEGRADED", "mcp_schema_invalid", "list"),
+        ("UNHEALTHY", "mcp_schema_invalid", "list"),
     ),
-    "doubled_tool": ({"tools": [tool("a"), tool("a")]}, {}, ("DEGRADED", "mcp_schema_invalid", "list")),
+    "doubled_tool": ({"tools": [tool("a"), tool("a")]}, {}, ("HEALTHY", None, None)),
     "ping_fails": ({"errors": {"ping": (200, -32603, "broken")}}, {}, ("DEGRADED", "mcp_error", "ping")),
     "auth_required": ({"refuse": (401, {})}, {}, ("DEGRADED", "auth_required", "discover")),
     "auth_forbidden": ({"refuse": (403, {})}, {}, ("DEGRADED", "auth_required", "discover")),
@@ -237,7 +237,7 @@ def test_endless_stream_of_comments_ends_with_the_deadline() -> None:
     with FaultServer("endless_comments") as server:
         start = time.monotonic()
         found = check_all([mcp("a", server.url(), timeout=1.0)])
-    assert (found["a"].reason, time.monotonic() - start < 8) == ("deadline", True)
+    assert (found["a"].reason, time.monotonic() - start < 15) == ("deadline", True)
 
 
 def test_probes_of_a_server_run_side_by_side() -> None:

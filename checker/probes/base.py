@@ -202,6 +202,18 @@ class Background(Protocol):
         ...
 
 
+class Closing(Protocol):
+    """Something that was opened at a server, and is to be ended."""
+
+    def end(self, transport: Transport) -> None:
+        """End it, and wait a moment for the answer; raises nothing for what the server does."""
+        ...
+
+    def leave(self, transport: Transport) -> None:
+        """End it in the background."""
+        ...
+
+
 class Transport(Protocol):
     """What a probe is given to reach its server, for one attempt."""
 
@@ -279,6 +291,12 @@ class Observation:
     """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)
     """What is wrong with a server that did answer; the worst decides."""
+    closing: Closing | None = None
+    """What is still to be ended of an attempt that has its answers: no verdict hangs on how that goes."""
+    is_answered: bool = False
+    """All there is to judge has come."""
+    closing_us: int = 0
+    """Of ``duration_us``, what ending took."""
     remarks: dict[RemarkName, str] = field(default_factory=dict)
     """What is odd about it, each with the first detail that was noted."""
 

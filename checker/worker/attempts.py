@@ -19,7 +19,7 @@ from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFai
 from checker.probes.text import excerpt
 from checker.records import constructor
 from checker.secrets.current import Masking, begin
-from checker.worker.deadlines import Deadlines
+from checker.worker.deadlines import DeadlinePassed, Deadlines
 from checker.worker.lanes import Lane
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
@@ -158,15 +158,8 @@ def _attempt(
     except gevent.Timeout as timeout:
         if timeout is not deadline.raised:
             raise
-        seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
-        if seen.advice and trace.step == "transfer":
-            seen.failure.detail += f"; {seen.advice}"
-        if deadline.raised.kept_waiting_s > options.timeout * _TOO_LONG:
-            seen.kept_waiting, said = (
-                True,
-                f"what it sent was not judged within {options.timeout:g} s: the checker is busy",
-            )
-            seen.failure = ProbeFailure(Reason.DEADLINE, said, trace.stage)
+        if not seen.is_answered:  # else only the end of a session was not answered, which its remark says
+            _note_deadline(seen, trace, deadline.raised, options)
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
         log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
         has_answered = trace.answered_at > 0 or client.has_output
@@ -178,6 +171,17 @@ def _attempt(
     if seen.failure is not None and seen.failure.reason in _SAYS_WHY and (said := client.last_words):
         seen.failure = _with_words(seen.failure, said)
     return seen, trace, client.stderr_tail
+
+
+def _note_deadline(seen: Observation, trace: Trace, passed: DeadlinePassed, options: Any) -> None:
+    """The failure of an attempt whose deadline has passed before all had come."""
+    seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
+    if seen.advice and trace.step == "transfer":
+        seen.failure.detail += f"; {seen.advice}"
+    if passed.kept_waiting_s > options.timeout * _TOO_LONG:
+        seen.kept_waiting = True
+        said = f"what it sent was not judged within {options.timeout:g} s: the checker is busy"
+        seen.failure = ProbeFailure(Reason.DEADLINE, said, trace.stage)
 
 
 def _judged(kind: str, options: Any, seen: Observation, at_ms: int, trace: Trace) -> Verdict:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 from fuzz_replies import FromBytes, events, http_reply, message
 
-from checker.probes.base import ProbeFailure
+from checker.model import RemarkName
+from checker.probes.base import Observation, ProbeFailure
 from checker.probes.challenges import challenge, says_expired, token_has_expired
-from checker.probes.mcp.jsonrpc import find_reply, parse
+from checker.probes.mcp.channel import Incoming as Messages
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse
 from checker.probes.mcp.sse import EventStream
 from checker.worker.transport.http1 import Incoming
 from checker.worker.transport.reply import HttpReply
@@ -79,10 +81,19 @@ def _events(stream: EventStream, chunks: object) -> list[tuple[bytes, bytes]]:
 
 
 def json_rpc(data: bytes) -> None:
-    """A message is a reply, none, or a failure with a detail that can be shown."""
-    for on_stream in (False, True):
+    """A message is a reply, none, or a failure with a detail that can be shown: as a body, and on a stream."""
+
+    def on_stream(message: object) -> RpcReply | None:
+        seen = Observation()
+        incoming = Messages(seen, lambda _: None, RemarkName.STREAM_EVENTS)
         try:
-            reply = find_reply(parse(data), 1, on_stream)
+            return incoming.reply_to(2, [message], loose="at the end")
+        finally:
+            assert all(text.isprintable() and len(text) < 1000 for text in seen.remarks.values())
+
+    for found_in in (lambda message: find_reply(message, 1), on_stream):
+        try:
+            reply = found_in(parse(data))
         except ProbeFailure as failure:
             assert failure.detail
             assert failure.detail.isprintable()

@@ -21,7 +21,7 @@ _FAIR = {
     "healthy": {"HEALTHY"},
     "auth_required": {"DEGRADED"},
     "rate_limited": {"DEGRADED"},
-    "mcp_schema_invalid": {"DEGRADED"},
+    "mcp_schema_invalid": {"UNHEALTHY", "DEGRADED"},
     "mcp_invalid_result": {"UNHEALTHY", "DEGRADED"},
 }
 """Reason -> statuses that go with it; every other one is UNHEALTHY. ``healthy`` stands for no reason at all."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 
 from checker.memory import command_key
-from checker.model import McpFacts, Reason, RemarkName, Status
+from checker.model import McpFacts, Reason, Status
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
 from checker.probes.http import http_address
 from checker.probes.mcp import contracts, eras
@@ -30,7 +31,23 @@ _NOT_SSE_ANY_MORE = {Reason.HTTP_STATUS, Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_R
 
 def attempt(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:
     """Speak MCP with the server once; what was seen is in ``seen``, also when ProbeFailure is raised."""
-    offer = _by_transport(options, transport, seen, memory)
+    try:
+        _note(options, _by_transport(options, transport, seen, memory), seen, memory)
+    except BaseException:  # a deadline too
+        if seen.closing is not None:
+            seen.closing.leave(transport)
+        raise
+    seen.is_answered = True
+    if seen.closing is not None:
+        start = perf_counter()
+        try:
+            seen.closing.end(transport)
+        finally:
+            seen.closing_us = round((perf_counter() - start) * 1e6)
+
+
+def _note(options: McpOptions, offer: Offer, seen: Observation, memory: Mapping[str, str]) -> None:
+    """Keep what was learned of the server, and complain of what it does not offer."""
     facts = seen.mcp or McpFacts()
     seen.remember[ERA], seen.remember[TRANSPORT] = facts.era or "", facts.transport or ""
     seen.mcp = contracts.note(offer, options.expected_tools, facts, seen, memory)
@@ -87,10 +104,7 @@ def _over_sse(options: McpOptions, transport: Transport, seen: Observation, bear
 def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
     channel = Stdio(options, seen)
     channel.open(transport)
-    offer = eras.check(transport, channel, memory.get(ERA))
-    if (stray := channel.stray) is not None:
-        seen.remark(RemarkName.STDOUT_LINES, stray.detail)
-    return offer
+    return eras.check(transport, channel, memory.get(ERA))
 
 
 def judge(options: McpOptions, seen: Observation) -> list[Complaint]:

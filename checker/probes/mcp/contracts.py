@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checker.contract.canonical import Contract
-from checker.model import ContractSnapshot, McpFacts, Reason, Status
+from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation
 from checker.probes.mcp import large, tools
 from checker.probes.mcp.lists import Offer
@@ -24,7 +24,11 @@ def note(
     One of which a list could not be read has no digest: it would be taken for a change.
     """
     contract, complaints = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
-    seen.complaints += complaints
+    for one in complaints:
+        if one.status is Status.HEALTHY:
+            seen.remark(RemarkName.RESULT_SHAPE, one.detail)
+        else:
+            seen.complaints.append(one)
     if contract is None:
         return facts
     digest = contract.digest if offer.complete else None

@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
-from checker.model import Reason
-from checker.probes.base import Budget, Observation, ProbeFailure, Reply, Request, Transport
-from checker.probes.http import bare_url, credentials, note_refusal, origin, refusal
+from checker.model import Reason, RemarkName
+from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal, told_url
 from checker.probes.mcp.channel import Answer, Incoming
-from checker.probes.mcp.jsonrpc import parse, request_body
+from checker.probes.mcp.events import media_type, messages_of, note_other, others
+from checker.probes.mcp.jsonrpc import request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.sse import EventStream
 from checker.probes.oauth.bearer import Bearer
@@ -28,14 +29,17 @@ class HttpSse:
 
     def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
         self.options, self.seen = options, seen
-        self._next_id, self._bearer, self._post_url = 0, bearer, ""
+        self.asked, self._bearer = 0, bearer
+        self._url, self._post_url, self._followed = bare_url(options.url), "", ""
         self._messages: Iterator[Any] = iter(())
+        self._incoming = Incoming(seen, self._answer_server, RemarkName.STREAM_EVENTS)
+        self._answer_later: Callable[[Callable[[Transport], None]], Any] | None = None
 
     def open(self, transport: Transport) -> None:
         """GET the stream and read on to its endpoint event; raises ProbeFailure where there is none."""
         with transport.timed("initialize"):
             reply = self._get(transport)
-            if reply.status != 200 or reply.headers.get("content-type", "").partition(";")[0].strip() != _EVENTS:
+            if reply.status != 200 or media_type(reply) != _EVENTS:
                 text = excerpt(reply.read(), 80)
                 if refused := refusal(self.options, reply.status, self.seen, text):
                     raise refused
@@ -43,7 +47,7 @@ class HttpSse:
                 raise ProbeFailure(Reason.HTTP_STATUS, f"HTTP {reply.status} to GET, expected an event stream{said}")
             events = EventStream().events(reply.chunks())
             self._post_url = self._endpoint(events)
-            self._messages = _messages(events, self.seen.budget)
+            self._messages = messages_of(events, self._incoming, self.seen)
 
     def call(
         self,
@@ -54,15 +58,16 @@ class HttpSse:
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
         """POST a request and read the stream up to its reply."""
-        self._next_id += 1
-        request_id = self._next_id
+        self.asked += 1
+        request_id = self.asked
         answer = self._post(transport, request_body(method, params, request_id))
         if answer.status >= 300:
             return answer
-        incoming = Incoming(self.seen, lambda body: self._answer_server(transport, body))
-        found = incoming.reply_to(request_id, self._messages)
+        self._answer_later = transport.in_background
+        found = self._incoming.reply_to(request_id, self._messages, loose="at once" if request_id == 1 else "")
         if found is None:
-            raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the event stream ended without a reply")
+            said = f"{method}: the event stream ended without a reply{others(self.seen)}"
+            raise ProbeFailure(Reason.MCP_NO_REPLY, said)
         return Answer(200, answer.headers, found.result, found.error)
 
     def notify(self, transport: Transport, method: str, headers: Mapping[str, str]) -> Answer:
@@ -76,9 +81,10 @@ class HttpSse:
     def _get(self, transport: Transport) -> Reply:
         """The stream's head; after a refusal once more with a new token, where one is to be had."""
         for last in (False, True):
-            headers = {"Accept": _EVENTS, "Cache-Control": "no-store", **self._credentials(transport)}
-            reply = transport.send(Request("GET", bare_url(self.options.url), headers))
-            self.seen.http_status = reply.status
+            own = self._credentials(transport)
+            request = Request("GET", self._url, {"Accept": _EVENTS, "Cache-Control": "no-store", **own})
+            reply = self._sent(transport, request, own)
+            self._url = self._followed or self._url
             if reply.status in (401, 403, 429, 503):
                 note_refusal(reply, self.seen)
             if last or reply.status != 401 or self._bearer is None or not self._bearer.may_renew:
@@ -87,28 +93,53 @@ class HttpSse:
             self._bearer.renew(transport, self.seen)
         return reply
 
+    def _sent(self, transport: Transport, request: Request, own: Mapping[str, str]) -> Reply:
+        """The reply; a redirect within the origin that keeps method and body (307, 308) is followed, once each time."""
+        reply, self._followed = transport.send(request), ""
+        self.seen.http_status = reply.status
+        kept = (301, 302, 303, 307, 308) if request.method == "GET" else (307, 308)
+        if reply.status in kept and (location := reply.headers.get("location")):
+            status = reply.status
+            follow = redirected(request, status, location, own)
+            reply.release()
+            if origin(follow.url) != origin(self.options.url):
+                raise ProbeFailure(
+                    Reason.REDIRECT_BLOCKED,
+                    f"HTTP {status} to {request.method} leads to another origin, {excerpt(told_url(follow.url), 100)}",
+                )
+            self._followed = follow.url
+            self.seen.redirects = (self.seen.redirects or 0) + 1
+            reply = transport.send(follow)
+            self.seen.http_status = reply.status
+        return reply
+
     def _endpoint(self, events: Iterator[tuple[bytes, bytes]]) -> str:
-        """The address for POSTs, which is the first event; another origin would get the credentials."""
+        """The address for POSTs, of the endpoint event; another origin would get the credentials.
+
+        Messages before it answer nothing yet; events of other types are passed over.
+        """
         for kind, data in events:
             if kind != b"endpoint":
-                raise ProbeFailure(
-                    Reason.MCP_NOT_JSONRPC, f"the stream begins with a {excerpt(kind, 40)!r} event, expected endpoint"
-                )
-            url = bare_url(self.options.url)
+                self.seen.budget.take_message(data)
+                note_other(kind, self.seen)
+                continue
+            url = self._url
             try:
                 target = bare_url(urljoin(url, data.decode("utf-8", "replace").strip()))
-                same = origin(target) == origin(url)
+                same, told = origin(target) == origin(url), excerpt(told_url(target), 100)
             except ValueError:
                 raise ProbeFailure(Reason.MCP_INVALID_RESULT, "the endpoint event names no valid address") from None
             if not same:
-                raise ProbeFailure(Reason.REDIRECT_BLOCKED, "the endpoint event names another origin")
+                raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"the endpoint event names another origin, {told}")
             return target
-        raise ProbeFailure(Reason.MCP_NO_REPLY, "the event stream ended without an endpoint event")
+        said = f"the event stream ended without an endpoint event{others(self.seen)}"
+        raise ProbeFailure(Reason.MCP_NO_REPLY, said)
 
     def _post(self, transport: Transport, body: bytes) -> Answer:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._credentials(transport)}
-        reply = transport.send(Request("POST", self._post_url, headers, body))
-        self.seen.http_status = reply.status
+        own = self._credentials(transport)
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **own}
+        reply = self._sent(transport, Request("POST", self._post_url, headers, body), own)
+        self._post_url = self._followed or self._post_url
         if reply.status >= 300:
             note_refusal(reply, self.seen)
             text = excerpt(reply.read(), 80)
@@ -118,7 +149,7 @@ class HttpSse:
         reply.release()
         return Answer(reply.status, reply.headers)
 
-    def _answer_server(self, transport: Transport, body: bytes) -> None:
+    def _answer_server(self, body: bytes) -> None:
         """POST an answer to a request of the server's own; nothing of the check waits for what becomes of it."""
 
         def post(later: Transport) -> None:
@@ -126,15 +157,9 @@ class HttpSse:
             with suppress(ProbeFailure):
                 later.send(Request("POST", self._post_url, headers, body)).release()
 
-        transport.in_background(post)
+        if self._answer_later is not None:
+            self._answer_later(post)
 
     def _credentials(self, transport: Transport) -> dict[str, str]:
         own = credentials(self.options)
         return own if self._bearer is None else {**own, **self._bearer.headers(transport, self.seen)}
-
-
-def _messages(events: Iterator[tuple[bytes, bytes]], budget: Budget) -> Iterator[Any]:
-    for kind, data in events:
-        budget.take_message(data)
-        if kind == b"message":
-            yield parse(data)

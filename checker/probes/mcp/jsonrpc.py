@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -31,13 +31,18 @@ class RpcError:
 
 @dataclass(frozen=True, slots=True)
 class RpcReply:
-    """A reply to one request: exactly one of the two members is set."""
+    """A reply to one request: exactly one of the first two is set."""
 
     result: Mapping[str, Any] | None = None
     error: RpcError | None = None
+    odd: str = ""
+    """What is odd about the message, and every client takes."""
+    refused: str = ""
+    """For what one of the official clients refuses the message, and which."""
 
 
 _reply = constructor(RpcReply)
+_USUAL_MEMBERS = 3
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -86,22 +91,19 @@ def parse(text: bytes) -> Any:
         raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
 
 
-def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcReply | None:
+def find_reply(message: Any, request_id: int) -> RpcReply | None:
     """The reply to ``request_id`` in a message or in a batch of them; None where the message is about something else.
 
-    ``on_stream`` says that other messages may come before the reply, such as a late one to an earlier request.
     Raises ProbeFailure where the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
     """
     if isinstance(message, list):  # batches exist in protocol version 2025-03-26 only, but are harmless to read
         if any(isinstance(one, list) for one in message):
             raise _broken("a batch in a batch")
-        replies = [reply for one in message if (reply := find_reply(one, request_id, on_stream)) is not None]
-        return replies[0] if replies else None
+        replies = [reply for one in message if (reply := find_reply(one, request_id)) is not None]
+        return replace(replies[0], refused="a batch (Python SDK refuses it)") if replies else None
     if not isinstance(message, dict):
         raise _broken("not an object")
     if "method" in message:  # a request or notification of the server's own
-        return None
-    if on_stream and answers_another(message, request_id):
         return None
     if "result" not in message and "error" not in message:
         raise _broken("neither result nor error in it")
@@ -109,17 +111,28 @@ def find_reply(message: Any, request_id: int, on_stream: bool = False) -> RpcRep
         return _error_reply(message, request_id)
     if message.get("jsonrpc") != "2.0":
         raise _broken(f"jsonrpc is {_shown(message.get('jsonrpc'), 40)}, expected '2.0'")
-    if message.get("id") != request_id or isinstance(message.get("id"), bool):
+    if not answers(message.get("id"), request_id):
         raise _broken(f"id is {_shown(message.get('id'), 40)}, expected {request_id}")
     if not isinstance(message["result"], dict):
         raise _broken("result is not an object")
-    return _reply(result=message["result"])
+    if len(message) == _USUAL_MEMBERS and type(message["id"]) is int:
+        return _reply(result=message["result"])
+    others = sorted(name for name in message if name not in ("jsonrpc", "id", "result"))
+    return _reply(
+        result=message["result"],
+        odd="" if type(message["id"]) is int else f"its id is {_shown(message['id'], 40)}, a text",
+        refused=f"{excerpt(others[0], 40)} beside its result (TypeScript SDK refuses it)" if others else "",
+    )
 
 
-def answers_another(message: Any, request_id: int) -> bool:
-    """Whether the message is a reply to a request of another number."""
-    answered = message.get("id") if isinstance(message, dict) and "method" not in message else None
-    return isinstance(answered, int) and not isinstance(answered, bool) and answered != request_id
+def answers(given: Any, request_id: int) -> bool:
+    """Whether the id of a message is that of the request; the official clients take it as a text too."""
+    return bool(given == request_id or given == str(request_id)) and not isinstance(given, bool)
+
+
+def spelled(message: Any) -> bytes:
+    """The begin of a JSON value, for a person."""
+    return _shown(message, 80).encode("utf-8", "replace")
 
 
 def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from checker.contract.canonical import dumps
-from checker.model import Reason, Status
+from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure
 from checker.probes.heavy import LARGE_BYTES, is_elsewhere
 from checker.probes.mcp.channel import Answer
 from checker.probes.mcp.large import Items, LargeResult, Pages
 from checker.probes.mcp.options import Listing, McpOptions
+from checker.probes.mcp.shapes import OTHERS, PAGE, refusals, refused
 from checker.probes.text import excerpt
 
 Ask = Callable[[str, Mapping[str, Any], Mapping[str, str]], Answer]
@@ -64,7 +65,8 @@ class Offer:
 def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -> None:
     """Read the lists into the offer; raises ProbeFailure where tools cannot be listed or the connection breaks.
 
-    A list other than tools that cannot be read is a complaint; templates may be unknown to a server with resources.
+    A list that is announced and whose method is unknown is empty, and remarked: what has nothing to list is often left
+    out. One that cannot be read is a complaint, if it is another than that of tools.
     """
     for name, kind in LISTS.items():
         if name not in options.lists and not (name == "tools" and _needs_tools(options)):
@@ -72,19 +74,16 @@ def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -
         if kind.capability not in offer.capabilities:
             continue
         try:
-            offer.lists[kind.member] = read_all(ask, kind, options.max_pages)
+            offer.lists[kind.member] = read_all(ask, kind, options.max_pages, seen.complaints)
         except _Unknown as unknown:
-            if name == "resource_templates":
-                continue
-            failure = unknown.failure
-        except ProbeFailure as failed:
-            failure = failed
-        else:
-            continue
-        if name == "tools" or failure.reason not in _OF_THE_SERVER:
-            raise failure
-        offer.complete = False
-        seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
+            if name != "resource_templates":  # which nothing announces
+                offer.lists[kind.member] = []
+                seen.remark(RemarkName.LIST_UNKNOWN, f"{kind.capability} are announced, but {unknown.failure.detail}")
+        except ProbeFailure as failure:
+            if name == "tools" or failure.reason not in _OF_THE_SERVER:
+                raise
+            offer.complete = False
+            seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
 
 
 class _Unknown(Exception):
@@ -141,8 +140,11 @@ class _Gathered:
         return self.items
 
 
-def read_all(ask: Ask, kind: _List, max_pages: int) -> Items:
-    """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages."""
+def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] | None = None) -> Items:
+    """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages.
+
+    What one of the official clients refuses of a page is added to ``complaints``.
+    """
     gathered = _Gathered(kind.member)
     cursors: set[str] = set()
     params: dict[str, Any] = {}
@@ -153,6 +155,8 @@ def read_all(ask: Ask, kind: _List, max_pages: int) -> Items:
             raise _Unknown(refused) if answer.error and answer.error.code in _METHOD_UNKNOWN else refused
         if fault := gathered.add(answer.result):
             raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {fault}")
+        if complaints is not None:
+            complaints += _refused(answer.result, kind)
         cursor = answer.result.get("nextCursor")
         if cursor is None:  # an empty string does not end the list
             return gathered.items
@@ -164,3 +168,15 @@ def read_all(ask: Ask, kind: _List, max_pages: int) -> Items:
         cursors.add(cursor)
         params = {"cursor": cursor}
     raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: more than {max_pages} pages")
+
+
+def _refused(page: Mapping[str, Any], kind: _List) -> list[Complaint]:
+    """What clients refuse of a page; the items of tools are judged with all of them (`checker.probes.mcp.tools`)."""
+    found = list(refusals(page, PAGE, ""))
+    if kind.member in OTHERS and isinstance(items := page.get(kind.member), list):
+        for place, item in enumerate(items):
+            found += refusals(item, OTHERS[kind.member], f"{kind.member}[{place}]")
+    complaints = refused(found, kind.method, "list")
+    if kind.member in OTHERS:  # a server whose tools can be used is not down
+        return [replace(one, status=Status.DEGRADED) for one in complaints]
+    return complaints

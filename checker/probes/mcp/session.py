@@ -6,20 +6,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from checker.model import McpFacts, Reason, Status
+from checker.model import McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
 from checker.probes.mcp.calls import make_calls
 from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
 from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
 from checker.probes.mcp.lists import Offer, read_lists
+from checker.probes.mcp.shapes import INITIALIZE, refusals, refused
 from checker.probes.text import excerpt
 from checker.records import constructor
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_OLDEST = "2024-10-07"
+"""A draft that one of the official clients still speaks."""
 _facts = constructor(McpFacts)
 _METHOD_UNKNOWN = -32601
 _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
+_REFUSED = (401, 403, 429)
 _LONGEST_END_S = 1.0
 """For so long the end of a session is waited for before it is left to the background: all else was answered."""
 
@@ -33,9 +37,9 @@ class Session:
         self._version: str | None = None
 
     def check(self, transport: Transport) -> Offer:
-        """Handshake, ping, lists and calls; leaves no session behind.
+        """Handshake, ping, lists and calls; what ends the session is left in ``seen.closing``.
 
-        Raises ProbeFailure; mcp_session_expired where the server has dropped the session meanwhile.
+        Raises ProbeFailure, with the session ended; mcp_session_expired where the server has dropped it meanwhile.
         """
         if not self._channel.leaves_sessions:
             return self._use(transport, lambda: self._open(transport))
@@ -45,7 +49,7 @@ class Session:
         except BaseException:  # a deadline and a cancelled run end here too
             transport.in_background(lambda later: self._abandon(later, opening))
             raise
-        self._end(transport)
+        self._seen.closing = self
         return offer
 
     def open(self, transport: Transport) -> Offer:
@@ -59,6 +63,11 @@ class Session:
     def end(self, transport: Transport) -> None:
         """End the session where the server gave one."""
         self._end(transport)
+
+    def leave(self, transport: Transport) -> None:
+        """End it in the background."""
+        if self._id is not None:
+            transport.in_background(lambda later: self._end(later, patient=True))
 
     def _use(self, transport: Transport, opened: Any) -> Offer:
         offer = self._accept(transport, opened)
@@ -91,10 +100,9 @@ class Session:
             if (result := answer.result) is None:
                 raise answer.refused("initialize")
             version, capabilities = result.get("protocolVersion"), result.get("capabilities")
+            complaints = refused(refusals(result, INITIALIZE, ""), "initialize", "initialize")
             if not isinstance(version, str) or not isinstance(capabilities, dict):
-                raise ProbeFailure(
-                    Reason.MCP_INVALID_RESULT, "initialize: protocolVersion or capabilities is missing or malformed"
-                )
+                raise _failure(complaints)
             name, server_version = server_identity(result.get("serverInfo"))
             self._seen.mcp = _facts(
                 era="session",
@@ -104,18 +112,27 @@ class Session:
                 server_version=server_version,
                 capabilities=capabilities_text(capabilities),
             )
-            if version not in VERSIONS:
+            if version not in VERSIONS and version != _OLDEST:
                 raise ProbeFailure(
                     Reason.MCP_VERSION,
                     f"initialize: server speaks {excerpt(version, 40)!r}, unknown to the session era",
                 )
-            if name is None:
-                raise ProbeFailure(Reason.MCP_INVALID_RESULT, "initialize: serverInfo has no name")
+            if complaints and complaints[0].status is Status.UNHEALTHY:
+                raise _failure(complaints)
+            self._seen.complaints += complaints
+            if version == _OLDEST:
+                said = f"initialize: server speaks {version} (the Python SDK refuses it)"
+                self._seen.complaints.append(Complaint(Status.DEGRADED, Reason.MCP_VERSION, said, "initialize"))
             self._version = version
         with transport.timed("initialized"):
             answer = self._channel.notify(transport, "notifications/initialized", self._headers())
-            if answer.status >= 300:
+            if 300 <= answer.status < 400 or answer.status in _REFUSED:
                 raise answer.refused("notifications/initialized")
+            if answer.status >= 400:
+                said = answer.refused("notifications/initialized").detail
+                self._seen.complaints.append(
+                    Complaint(Status.DEGRADED, Reason.HTTP_STATUS, f"{said} (TypeScript SDK refuses it)", "initialized")
+                )
         identity = {"name": name, "version": server_version}
         return Offer(version, identity, capabilities, instructions_text(result.get("instructions")))
 
@@ -135,9 +152,12 @@ class Session:
         answer = self._channel.call(transport, method, params, {**self._headers(), **headers})
         gone = answer.status == 404 and (answer.error is None or answer.error.code != _METHOD_UNKNOWN)
         if gone and self._id is not None:
-            self._id = None
-            raise ProbeFailure(Reason.MCP_SESSION_EXPIRED, f"{method}: HTTP 404, the session is gone")
+            raise self._gone(method)
         return answer
+
+    def _gone(self, method: str) -> ProbeFailure:
+        self._id = None
+        return ProbeFailure(Reason.MCP_SESSION_EXPIRED, f"{method}: HTTP 404, the session is gone")
 
     def _end(self, transport: Transport, patient: bool = False) -> None:
         """DELETE the session, if the server gave one: a DELETE without an id breaks one server for the next caller.
@@ -152,6 +172,7 @@ class Session:
             with transport.timed("close"), transport.at_most(most_s):
                 status = self._channel.delete(transport, session_headers)
         except ProbeFailure as failure:
+            self._seen.remark(RemarkName.SESSION_END, f"DELETE of the session: {failure.detail}")
             if failure.reason is Reason.MCP_NO_REPLY and not patient:
                 self._id = session_id
                 transport.in_background(lambda later: self._end(later, patient=True))
@@ -160,11 +181,14 @@ class Session:
             BaseException
         ):  # a deadline or a cancelled run before the DELETE was answered, perhaps before it was sent
             if not patient:  # what is ended in the background already would begin again and again
+                self._seen.remark(RemarkName.SESSION_END, "DELETE of the session: not answered before the deadline")
                 self._id = session_id
                 transport.in_background(lambda later: self._end(later, patient=True))
             raise
         if status < 300 or status in _CANNOT_BE_ENDED:
             self._seen.sessions_closed = (self._seen.sessions_closed or 0) + 1
+        else:
+            self._seen.remark(RemarkName.SESSION_END, f"HTTP {status} to DELETE of the session")
 
     def _abandon(self, transport: Transport, opening: Background) -> None:
         """Wait for an initialize that is still under way, because its session would stay; then end it."""
@@ -177,3 +201,9 @@ class Session:
         if self._id is not None:
             headers["Mcp-Session-Id"] = self._id
         return headers
+
+
+def _failure(complaints: list[Complaint]) -> ProbeFailure:
+    """The failure that a result is which the official clients refuse."""
+    (one,) = complaints
+    return ProbeFailure(one.reason, one.detail)

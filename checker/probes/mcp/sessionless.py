@@ -35,14 +35,19 @@ def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None
                     return None
                 raise
             if answer.result is not None:
-                supported = answer.result.get("supportedVersions")
-                return answer.result if isinstance(supported, list) and VERSION in supported else None
+                return supported(answer.result)
             if answer.error is None or answer.error.code != _UNSUPPORTED_VERSION:
                 return None
             data = answer.error.data if isinstance(answer.error.data, dict) else {}
             if not isinstance(named := data.get("supported"), list) or VERSION not in named:
                 return None
     return None
+
+
+def supported(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The result of server/discover, where it is one and names the version of this era."""
+    versions = None if result is None else result.get("supportedVersions")
+    return result if isinstance(versions, list) and VERSION in versions else None
 
 
 def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any]) -> Offer:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from checker.model import Reason
+from checker.model import Reason, RemarkName
 from checker.probes.base import Command, Observation, ProbeFailure, Process, Reply, Transport
 from checker.probes.mcp.channel import Answer, Incoming
-from checker.probes.mcp.jsonrpc import parse, request_body
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
-from checker.probes.text import excerpt
-
-_MOST_STRAY_LINES = 200
 
 
 class Stdio:
@@ -23,9 +20,9 @@ class Stdio:
 
     def __init__(self, options: McpOptions, seen: Observation) -> None:
         self.options, self.seen = options, seen
-        self._stray_lines, self._first_stray = 0, ""
-        self._next_id = 0
+        self.asked = 0
         self._process: Process | None = None
+        self._incoming = Incoming(seen, self._write, RemarkName.STDOUT_LINES)
 
     def open(self, transport: Transport) -> None:
         """Start the program; raises ProbeFailure where that is not possible."""
@@ -50,10 +47,10 @@ class Stdio:
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
         """Write a request and read lines up to its reply."""
-        self._next_id += 1
-        request_id = self._next_id
+        self.asked += 1
+        request_id = self.asked
         self._write(request_body(method, params, request_id))
-        found = Incoming(self.seen, self._write).reply_to(request_id, self)
+        found = self._incoming.reply_to(request_id, self, loose="at once" if request_id == 1 else "")
         if found is None:
             raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: standard output was closed without a reply")
         return Answer(200, {}, found.result, found.error)
@@ -76,7 +73,7 @@ class Stdio:
         return self
 
     def __next__(self) -> Any:
-        """The next message; what is no JSON object is counted, and suspected should no reply come.
+        """The next message; a line that is not JSON is noted, and told should no reply come.
 
         No generator, because one is over when a time limit interrupts it.
         """
@@ -86,27 +83,15 @@ class Stdio:
                 continue
             self.seen.budget.take_message(line)
             try:
-                message = parse(line)
+                return parse(line)
             except ProbeFailure:
-                message = None
-            if isinstance(message, dict | list):
-                return message
-            self._note_stray(line)
+                self._incoming.note_stray("printed a line on standard output that is no message", line)
         raise StopIteration
 
-    @property
-    def stray(self) -> ProbeFailure | None:
-        """What is to be said of lines on standard output that were no messages; None where there were none."""
-        if not self._stray_lines:
+    def late_reply(self, request_id: int) -> RpcReply | None:
+        """The reply to a request that was given up, should it have come since."""
+        message = self._incoming.late.get(request_id)
+        try:
+            return None if message is None else find_reply(message, request_id)
+        except ProbeFailure:
             return None
-        count = "a line" if self._stray_lines == 1 else f"{self._stray_lines} lines"
-        return ProbeFailure(
-            Reason.MCP_NOT_JSONRPC, f"printed {count} on standard output that are no messages: {self._first_stray!r}"
-        )
-
-    def _note_stray(self, line: bytes) -> None:
-        self._stray_lines += 1
-        self._first_stray = self._first_stray or excerpt(line, 80)
-        self.seen.suspicion = self.stray
-        if self._stray_lines > _MOST_STRAY_LINES and self.stray is not None:
-            raise self.stray

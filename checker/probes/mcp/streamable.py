@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from checker.model import Reason
-from checker.probes.base import Budget, Observation, ProbeFailure, Reply, Transport, new_request
+from checker.model import Reason, RemarkName
+from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
 from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal
-from checker.probes.mcp.channel import Answer, Incoming, new_answer
+from checker.probes.mcp.channel import Answer, Incoming, new_answer, note_oddness, refused_once
+from checker.probes.mcp.events import media_type, messages_of, others
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.sse import EventStream
@@ -18,6 +19,11 @@ from checker.probes.text import excerpt
 
 _MOST_RESUMED = 5
 _EVENTS = "text/event-stream"
+_JSON = "application/json"
+_MARK = b"\xef\xbb\xbf"
+_PYTHON_TAKES_IT = "Python SDK takes the first message that is no notification for the reply, and refuses it"
+_WITHOUT_REPLY = (202, 204, 205)
+"""Successes to which no body belongs, or none that is a reply: the official clients do not read it."""
 
 
 class StreamableHttp:
@@ -28,10 +34,10 @@ class StreamableHttp:
 
     def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
         self.options, self.seen = options, seen
-        self._url, self._next_id, self._bearer = bare_url(options.url), 0, bearer
+        self._url, self.asked, self._bearer = bare_url(options.url), 0, bearer
         self._headers = {
-            "Content-Type": "application/json",
-            "Accept": f"application/json, {_EVENTS}",
+            "Content-Type": _JSON,
+            "Accept": f"{_JSON}, {_EVENTS}",
             "Accept-Encoding": "identity",
             **credentials(options),
         }
@@ -45,8 +51,8 @@ class StreamableHttp:
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
         """Send a request and read until its reply; ``on_head`` sees the reply's head before its body is awaited."""
-        self._next_id += 1
-        request_id = self._next_id
+        self.asked += 1
+        request_id = self.asked
         headers = {"Mcp-Method": method, **headers}
         reply = self._post(transport, request_body(method, params, request_id), headers)
         if on_head is not None:
@@ -58,6 +64,8 @@ class StreamableHttp:
         reply = self._post(transport, request_body(method, None, None), {"Mcp-Method": method, **headers})
         text = excerpt(reply.read()) if reply.status >= 400 else ""
         reply.release()
+        if 200 <= reply.status < 300 and reply.status != 202:
+            self.seen.remark(RemarkName.NOTIFICATION_ANSWERED, f"HTTP {reply.status} to {method}, expected 202")
         return new_answer(reply.status, reply.headers, text=text)
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
@@ -101,21 +109,28 @@ class StreamableHttp:
     def _answer(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
     ) -> Answer:
-        kind = _media_type(reply)
-        if reply.status == 200 and kind == _EVENTS:
+        kind, status = media_type(reply), reply.status
+        if not 200 <= status < 300 or status in _WITHOUT_REPLY:
+            return self._refusal(reply, request_id, kind)
+        if kind == _EVENTS:
             found = self._from_stream(transport, reply, request_id, method, headers)
-            return new_answer(reply.status, reply.headers, found.result, found.error)
-        if reply.status == 200 and kind != "application/json":
+        elif kind.startswith(_JSON):  # as the official clients look at it
+            body = reply.read()
+            self.seen.budget.take_message(body)
+            if body.startswith(_MARK):
+                refused_once(self.seen, "a body begins with a byte order mark (Python SDK refuses it)")
+            if (in_body := find_reply(parse(body.removeprefix(_MARK)), request_id)) is None:
+                raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
+            note_oddness(found := in_body, self.seen)
+        else:
             what = f"content type {kind!r}" if kind else "no content type"
             body = reply.read()
             raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"{method}: answered {what}: {excerpt(body, 60)!r}")
-        if reply.status == 200:
-            body = reply.read()
-            self.seen.budget.take_message(body)
-            if (found_one := find_reply(parse(body), request_id)) is None:
-                raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
-            return new_answer(reply.status, reply.headers, found_one.result, found_one.error)
-        return self._refusal(reply, request_id, kind)
+        if status != 200:
+            self.seen.remark(RemarkName.STATUS_CODE, f"HTTP {status} with a proper reply to {method}")
+        if kind not in (_JSON, _EVENTS):
+            refused_once(self.seen, f"content type {excerpt(kind, 60)!r} of a proper reply (TypeScript SDK refuses it)")
+        return new_answer(200, reply.headers, found.result, found.error)
 
     def _from_stream(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
@@ -125,12 +140,17 @@ class StreamableHttp:
         A stream that ends early after an event with an id is taken up again where it ended (2025-11-25, Transports,
         Resumability and Redelivery).
         """
-        incoming = Incoming(self.seen, lambda body: self._answer_server(transport, body, headers))
+        incoming = Incoming(
+            self.seen, lambda body: self._answer_server(transport, body, headers), RemarkName.STREAM_EVENTS
+        )
         for _ in range(_MOST_RESUMED):
             stream = EventStream()
-            found = incoming.reply_to(request_id, _messages(stream, reply, self.seen.budget))
+            messages = messages_of(stream.events(reply.chunks()), incoming, self.seen)
+            found = incoming.reply_to(request_id, messages, loose="at the end")
             if found is not None:
                 reply.release()
+                if incoming.first_odd and found.result is not None:
+                    refused_once(self.seen, f"before a reply, the stream {incoming.first_odd} ({_PYTHON_TAKES_IT})")
                 return found
             if stream.last_id is None:
                 break
@@ -138,10 +158,10 @@ class StreamableHttp:
             resume = {"Accept": _EVENTS, "Last-Event-ID": stream.last_id}
             own = {name: value for name, value in self._all_headers(transport).items() if name != "Content-Type"}
             reply = transport.send(new_request("GET", self._url, {**own, **headers, **resume}))
-            if reply.status != 200 or _media_type(reply) != _EVENTS:
+            if reply.status != 200 or media_type(reply) != _EVENTS:
                 reply.release()
                 break
-        raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the event stream ended without a reply")
+        raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the event stream ended without a reply{others(self.seen)}")
 
     def _answer_server(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> None:
         """POST an answer to a request of the server's own; nothing of the check waits for what becomes of it."""
@@ -170,13 +190,3 @@ class StreamableHttp:
         if refused is not None and not (is_error and refused.reason is not Reason.HTTP_STATUS):
             raise refused
         return new_answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
-
-
-def _messages(stream: EventStream, reply: Reply, budget: Budget) -> Iterator[Any]:
-    for _, data in stream.events(reply.chunks()):
-        budget.take_message(data)
-        yield parse(data)
-
-
-def _media_type(reply: Reply) -> str:
-    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()

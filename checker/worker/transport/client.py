@@ -139,7 +139,7 @@ class Client:
         except gevent.Timeout as timeout:
             if timeout is not limit:
                 raise
-            raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {seconds:g} s") from None
+            raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {seconds:.3g} s") from None
         finally:
             limit.close()
 
