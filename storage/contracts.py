@@ -16,9 +16,9 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
-from checker.contract.canonical import dumps
+from checker.contract.canonical import dumps, with_sets_sorted
 from checker.contract.change import Change, Grade
 from checker.contract.changes import worst
 from checker.contract.outline import compared, is_outline, outline
@@ -95,6 +95,9 @@ class Versions:
         """The row of the new version; None where there is none, also where only what is volatile is another."""
         version, before = self._newest.get(seen.server_id, (0, None))
         if before == seen.digest:
+            return None
+        if before is not None and _is_renamed(connection, seen, version, before):
+            self._newest[seen.server_id] = version, seen.digest
             return None
         changes = () if before is None else _changes(connection, seen.server_id, version, before, seen.digest)
         if before is not None and not changes:
@@ -184,6 +187,16 @@ def _volatile(connection: Connection, server_id: int) -> set[tuple[str, str]]:
     """Item and kind of what versions of the server told as volatile."""
     told = (change for text in connection.scalars(_TOLD, {"server": server_id}) for change in orjson.loads(text))
     return {(change["item"], change["kind"]) for change in told if change["kind"] in KINDS}
+
+
+def _is_renamed(connection: Connection, seen: Seen, version: int, before: str) -> bool:
+    """Whether the newest version was kept before sets were sorted, and is the same; it has the new digest then."""
+    old, new = (_stored(connection, digest) for digest in (before, seen.digest))
+    if old is None or new is None or with_sets_sorted(old.encode()).decode() != new:
+        return False
+    of_it = (contract_versions.c.server_id == seen.server_id) & (contract_versions.c.version == version)
+    connection.execute(update(contract_versions).where(of_it).values(digest=seen.digest))
+    return True
 
 
 def _stored(connection: Connection, digest: str) -> str | None:

@@ -323,6 +323,24 @@ def test_another_digest_is_another_contract_and_the_reverse(old: dict[str, Any],
         assert worst(change.grade for change in changes) is changes[0].grade
 
 
+@given(st.lists(json_values.filter(lambda one: not isinstance(one, dict | list)), max_size=5), st.randoms())
+def test_order_of_a_set_in_a_schema_is_no_change(values: list[Any], random: Any) -> None:
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    for name in ("required", "enum", "type"):
+        old, new = (
+            {"tools": [{"name": "a", "inputSchema": {"type": "object", "properties": {name: {name: one}}, name: one}}]}
+            for one in (values, shuffled)
+        )
+        assert canonical(old) == canonical(new)
+    branches = [{"type": "string"}, {"type": "integer", "minimum": 1}]
+    old, new = (
+        {"tools": [{"name": "a", "inputSchema": {"type": "object", "properties": {"x": {"anyOf": one}}}}]}
+        for one in (branches, branches[::-1])
+    )
+    assert [change.grade for change in diff(old, new)] == [Grade.COSMETIC]
+
+
 def test_change_is_fit_to_be_shown() -> None:
     change = Change.of("tool \x1b[31m" + "x" * 500, "k", RISKY, "a\nb\x07" + "y" * 900)
     assert change.item.isprintable()

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, st
     "stateless": ({"stateless": True}, {}, ("HEALTHY", None, None)),
     "older_version": ({"version": "2024-11-05"}, {}, ("HEALTHY", None, None)),
     "paged": ({"page": 1}, {}, ("HEALTHY", None, None)),
-    "batch_reply": ({"batch": True}, {}, ("HEALTHY", None, None)),
+    "batch_reply": ({"batch": True}, {}, ("DEGRADED", "mcp_not_jsonrpc", "transfer")),
     "no_ping": ({"errors": {"ping": (200, -32601, "Method not found")}}, {}, ("HEALTHY", None, None)),
     "no_tools_announced": ({"capabilities": {}}, {}, ("HEALTHY", None, None)),
     "tools_expected": ({}, {"expected_tools": ("add", "search")}, ("HEALTHY", None, None)),
@@ -83,7 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str | None, st
         ("UNHEALTHY", "mcp_no_reply", "list"),
     ),
     "wrong_id": ({"patch": {"tools/list": {"id": 999}}}, {}, ("UNHEALTHY", "mcp_not_jsonrpc", "list")),
-    "id_as_text": ({"patch": {"tools/list": {"id": "4"}}}, {}, ("UNHEALTHY", "mcp_not_jsonrpc", "list")),
+    "id_as_text": ({"patch": {"tools/list": {"id": "4"}}}, {}, ("HEALTHY", None, None)),
     "no_jsonrpc": ({"patch": {"initialize": {"jsonrpc": ...}}}, {}, ("UNHEALTHY", "mcp_not_jsonrpc", "initialize")),
     "no_result": ({"patch": {"initialize": {"result": ...}}}, {}, ("UNHEALTHY", "mcp_not_jsonrpc", "initialize")),
     "text_error": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from checker.records import constructor
 KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate", "prompts": "name"}
 """List of a contract -> the member that names its items."""
 
+_SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*+"|[-+.0-9eE]++|true|false|null')
+_LIST = re.compile(rb'":\[((?:(?:' + _SCALAR.pattern + rb"),)++(?:" + _SCALAR.pattern + rb"))\]")
+"""The value of a member that is a list of two scalars or more; it begins with what is searched for fastest."""
 _BYTES_PER_TOKEN = 4
 _DEEPEST = 200
 
@@ -51,8 +55,8 @@ def canonical(document: Mapping[str, Any]) -> Contract:
     for member, key in KEYS.items():
         if isinstance(items := document.get(member), list):
             ordered[member] = _sorted([_steady(member, item) for item in items], key)
-    text = dumps(ordered)
-    tools = dumps(ordered["tools"]) if isinstance(ordered.get("tools"), list) else None
+    text = with_sets_sorted(dumps(ordered))
+    tools = with_sets_sorted(dumps(ordered["tools"])) if isinstance(ordered.get("tools"), list) else None
     return _contract(
         digest=hashlib.sha256(text).hexdigest(),
         text=text.decode(),
@@ -64,6 +68,22 @@ def canonical(document: Mapping[str, Any]) -> Contract:
         tools_bytes=None if tools is None else len(tools),
         tools_tokens=None if tools is None else -(-len(tools) // _BYTES_PER_TOKEN),
     )
+
+
+def with_sets_sorted(text: bytes) -> bytes:
+    """Canonical JSON in which ``required``, ``enum`` and ``type`` have their values in one order.
+
+    They are sets (JSON Schema 2020-12 validation, sections 6.1 and 6.5.3), which some servers write from hash tables.
+    The text is gone through, not the values: every check does it.
+    """
+    return _LIST.sub(_sorted_set, text)
+
+
+def _sorted_set(found: re.Match[bytes]) -> bytes:
+    start, text = found.start(), found.string
+    if text[start - 9 : start] != b'"required' and text[start - 5 : start] not in (b'"enum', b'"type'):
+        return found[0]
+    return b'":[' + b",".join(sorted(_SCALAR.findall(found[1]))) + b"]"
 
 
 def dumps(value: Any) -> bytes:

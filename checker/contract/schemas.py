@@ -17,6 +17,7 @@ _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _COUNTS = ("minLength", "minItems", "minProperties")
 _WORDS = ("title", "examples", "$comment", "deprecated", "$schema", "$id")
+_BRANCHES = ("anyOf", "oneOf", "allOf")
 _ALONE = {"type", "title", "description"}
 
 
@@ -195,7 +196,16 @@ def _rest(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterato
                 if _type_set(old) == _type_set(new):  # so it is a title or a description of a branch
                     yield "description_changed", Grade.RISKY, f"{_named(where)}: a branch of anyOf"
                 continue  # else the types tell it
+            if name in _BRANCHES and _in_another_order(old.get(name), new.get(name)):
+                yield "schema_changed", Grade.COSMETIC, f"{_named(where)}: {name} is in another order"
+                continue
             yield "schema_changed", Grade.RISKY, f"{_named(where)}: {name} has changed"
+
+
+def _in_another_order(before: Any, after: Any) -> bool:
+    """Whether two lists of schemas have the same members."""
+    both = isinstance(before, list) and isinstance(after, list) and len(before) == len(after)
+    return both and sorted(map(dumps, before)) == sorted(map(dumps, after))
 
 
 def _type_set(schema: Mapping[str, Any]) -> frozenset[str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from checker.memory import endpoint_key
-from checker.model import Reason
+from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Tokens, Transport
 from checker.probes.oauth.discovery import token_source
 from checker.probes.oauth.options import OAuth
@@ -83,6 +83,8 @@ class Bearer:
         if _pins(self._oauth) and source.issuer is not None:  # before anything is sent: it is on record whatever comes
             transport.tokens.pin(self._endpoint, source.issuer)
             seen.remember[ISSUER], seen.remember_until_ms[ISSUER] = source.issuer, _FOR_GOOD_MS
+        if source.passed_over:
+            seen.remark(RemarkName.AUTH_METADATA, "; ".join(source.passed_over[:3]))
         token = fetch_token(transport, self._oauth, source, seen.secrets)
         seen.secrets.add(token.value)
         expires_at_ms = round((time.time() + token.life_s) * 1000)

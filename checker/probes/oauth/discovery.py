@@ -20,6 +20,10 @@ from checker.probes.text import excerpt
 
 _PROTECTED = "oauth-protected-resource"
 _SERVER = ("oauth-authorization-server", "openid-configuration")
+_MOST_TOLD = 3
+"""Addresses that a detail names with their answers."""
+_NOT_PASSED_OVER = {Reason.REDIRECT_BLOCKED, Reason.BODY_TOO_LARGE, Reason.DEADLINE, Reason.FIRST_BYTE_TIMEOUT}
+"""How an exchange ends after which the next address is not asked: it leads where nobody may go, or has no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class TokenSource:
     scopes: tuple[str, ...]
     methods: tuple[str, ...]
     """Client authentication that the server offers; empty where it does not say."""
+    passed_over: tuple[str, ...] = ()
+    """What well-known addresses answered at which the metadata was not; 404 is nothing odd."""
 
 
 def token_source(
@@ -55,28 +61,28 @@ def token_source(
             token_url=oauth.token_url,
             configured=True,
             audience=oauth.issuer or oauth.token_url,
-            resource=oauth.resource or server,
+            resource=server if oauth.resource is None else oauth.resource,
             scopes=oauth.scopes,
             methods=(),
         )
-    resource: Mapping[str, Any] = {}
     named: tuple[str, ...] = ()
+    before = _Found(None, ())
     issuer = oauth.issuer
     if issuer is None:
         urls = _resource_urls(server, challenge.get("resource_metadata"))
-        resource = _first(transport, oauth, server, urls, (server,)) or {}
-        wanted = oauth.resource or _resource(resource, server)
-        named = named_issuers(resource)
-        issuer = trusted_issuer(oauth, server, named, pinned)
+        before = _first(transport, oauth, server, urls, (server,), "resource")
+        wanted = _wanted(oauth, before.document or {}, server)
+        named = named_issuers(before.document or {})
+        issuer = trusted_issuer(oauth, server, named, pinned, "" if named else before.said)
     else:
-        wanted = oauth.resource or server
+        wanted = server if oauth.resource is None else oauth.resource
     own = (server,) if oauth.issuer is None else (server, oauth.issuer)
     where = excerpt(shown_url(issuer), 100)
-    found = _first(transport, oauth, server, _issuer_urls(issuer), own)
-    if found is None:
+    at = _first(transport, oauth, server, _issuer_urls(issuer), own, "token_endpoint")
+    if (found := at.document) is None:
         alone = oauth.issuer is None and not named
         said = "the server names no authorization server, and there is none at its origin" if alone else "no metadata"
-        raise ProbeFailure(Reason.AUTH_SERVER, f"{where}: {said}")
+        raise ProbeFailure(Reason.AUTH_SERVER, f"{where}: {said}{at.said}{before.said if alone else ''}")
     if not is_same_issuer(issuer, found.get("issuer")):
         other = excerpt(shown_url(str(found.get("issuer"))), 100)
         raise ProbeFailure(
@@ -93,7 +99,12 @@ def token_source(
         resource=wanted,
         scopes=oauth.scopes,
         methods=_texts(found.get("token_endpoint_auth_methods_supported")),
+        passed_over=tuple(one for one in (*before.refused, *at.refused) if not one.endswith("HTTP 404")),
     )
+
+
+def _wanted(oauth: OAuth, metadata: Mapping[str, Any], server: str) -> str:
+    return _resource(metadata, server) if oauth.resource is None else oauth.resource
 
 
 def _resource(metadata: Mapping[str, Any], server: str) -> str:
@@ -114,14 +125,12 @@ def _resource(metadata: Mapping[str, Any], server: str) -> str:
 
 
 def _resource_urls(server: str, challenged: str | None) -> Iterator[str]:
-    """RFC 9728 section 3.1: what the challenge names, else the well-known address with the path and without it."""
-    if challenged:
-        yield challenged
-        return
+    """RFC 9728 section 3.1: what the challenge names, then the well-known address with the path and without it."""
     scheme, netloc, path, _, _ = urlsplit(server)
+    known = [urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}", "", ""))]
     if path.strip("/"):
-        yield urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}{path.rstrip('/')}", "", ""))
-    yield urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}", "", ""))
+        known.insert(0, urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}{path.rstrip('/')}", "", "")))
+    yield from dict.fromkeys([challenged, *known] if challenged else known)
 
 
 def _issuer_urls(issuer: str) -> Iterator[str]:
@@ -134,17 +143,37 @@ def _issuer_urls(issuer: str) -> Iterator[str]:
         yield urlunsplit((scheme, netloc, f"{path}/.well-known/{_SERVER[1]}", "", ""))
 
 
-def _first(
-    transport: Transport, oauth: OAuth, server: str, urls: Iterator[str], own: Sequence[str]
-) -> Mapping[str, Any] | None:
-    """The first of the documents that is there; None where none is. Raises ProbeFailure where nothing answers.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A document, and what each address answered that was asked for it before."""
 
-    ``own`` are the addresses that the config names: their origins are called wherever they are.
+    document: Mapping[str, Any] | None
+    """None where it is at none of the addresses."""
+    refused: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        """What the addresses answered, to be added to a detail."""
+        return f": {'; '.join(self.refused[:_MOST_TOLD])}" if self.refused else ""
+
+
+def _first(
+    transport: Transport, oauth: OAuth, server: str, urls: Iterator[str], own: Sequence[str], wanted: str
+) -> _Found:
+    """The first of the documents that is there and has the member that is wanted of it.
+
+    An address that answers anything else, or nothing, is passed over for the next, as the official clients do: what
+    stands before an authorization server answers addresses that it does not know in many ways. Raises ProbeFailure
+    where none of them could be reached. ``own`` are the addresses that the config names: their origins are called
+    wherever they are.
     """
+    refused: list[str] = []
+    answered = False
     for url in urls:
+        where = excerpt(shown_url(url), 100)
         elsewhere = _elsewhere(url, own)
         if elsewhere and not _may_follow(server, url):
-            raise ProbeFailure(Reason.AUTH_SERVER, f"metadata at {excerpt(shown_url(url), 100)} is not to be followed")
+            raise ProbeFailure(Reason.AUTH_SERVER, f"metadata at {where} is not to be followed")
         try:
             reply = transport.send(
                 Request(
@@ -157,15 +186,19 @@ def _first(
             )
             body = reply.read()
         except ProbeFailure as failure:
-            raise ProbeFailure(
-                Reason.AUTH_SERVER,
-                f"{excerpt(shown_url(url), 100)} cannot be reached: {failure.reason}, {failure.detail}",
-            ) from None
-        if reply.status >= 500:
-            raise ProbeFailure(Reason.AUTH_SERVER, f"{excerpt(shown_url(url), 100)} answered HTTP {reply.status}")
-        if reply.status == 200 and (document := _document(body)) is not None:
-            return document
-    return None
+            refused.append(f"{where} cannot be reached: {failure.reason}, {failure.detail}")
+            if failure.reason in _NOT_PASSED_OVER:
+                break
+            continue
+        answered = True
+        document = _document(body) if reply.status == 200 else None
+        if document is not None and (wanted in document or "error" not in document):
+            return _Found(document, tuple(refused))
+        said = "" if reply.status != 200 else " without metadata"
+        refused.append(f"{where} answered HTTP {reply.status}{said}")
+    if not answered and refused:
+        raise ProbeFailure(Reason.AUTH_SERVER, refused[0])
+    return _Found(None, tuple(refused))
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:

@@ -47,17 +47,18 @@ def named_issuers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(one for one in listed if isinstance(one, str) and len(one) <= _LONGEST and not issuer_fault(one))
 
 
-def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str | None) -> str:
+def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str | None, asked: str = "") -> str:
     """The one of the named issuers that gets credentials; raises ProbeFailure (issuer_not_trusted) where none does.
 
-    ``server`` is the address of the MCP server; one that names none is its own, as in 2025-03-26.
+    ``server`` is the address of the MCP server; one that names none is its own, as in 2025-03-26. ``asked`` is what the
+    addresses answered at which it could have named one.
     """
     those = list(named) or ["{}://{}".format(*urlsplit(server)[:2])]
     told = ", ".join(excerpt(shown_url(one), 200) for one in those[:3])
     if not oauth.trust_on_first_use:
         who = f"the server names the authorization server {told}"
         if not named:
-            who = f"the server names no authorization server, and its own origin would be {told}"
+            who = f"the server names no authorization server{asked}; its own origin would be {told}"
         raise ProbeFailure(
             Reason.ISSUER_NOT_TRUSTED,
             f"no credentials were sent: {who}, which the configuration does not; if it is the right one, add "

@@ -44,6 +44,7 @@ class OAuth:
     trust_on_first_use: bool = False
     """Without issuer: trust the one that the server names first, and then that one alone. Kept in the database."""
     resource: Annotated[str, Holds.ADDRESS] | None = None
-    """``resource`` to ask a token for (RFC 8707); by default the server's address, or what its metadata names."""
+    """``resource`` to ask a token for (RFC 8707); by default the server's address, or what its metadata names. An empty
+    text leaves it out, for authorization servers that do not know it."""
     allow_private: bool = False
     """Follow metadata of a public server to private addresses; never to link-local ones."""

@@ -40,7 +40,9 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets
 
     What must not be shown of the request and of the answer is added to ``secrets``.
     """
-    form = {"grant_type": "client_credentials", "resource": source.resource}
+    form = {"grant_type": "client_credentials"}
+    if source.resource:
+        form["resource"] = source.resource
     if source.scopes:
         form["scope"] = " ".join(source.scopes)
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -163,6 +165,8 @@ def _refused(where: str, status: int, answer: dict[str, Any], secrets: Iterable[
     for value in sorted(filter(None, secrets), key=len, reverse=True):
         error, description = error.replace(value, "***"), description.replace(value, "***")
     said = f"{where} refused a token: {excerpt(error, 60)}" + (f", {excerpt(description, 120)}" if description else "")
+    if error == "invalid_target" or "resource" in description.lower():
+        said += '; `resource: ""` under `oauth:` leaves `resource` out of the request'
     if error == "invalid_scope":
         return ProbeFailure(Reason.AUTH_SCOPE, said)
     if says_expired(description) or says_expired(error):
