@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import batch, check, facts, probe, run_info, server
 from checker.contract.canonical import canonical
 from checker.contract.changes import Change, Grade, diff, worst
+from checker.model import ContractSnapshot
+from storage.queries import open_history
+from storage.store import open_store
 
 BREAKING, RISKY, COSMETIC = Grade.BREAKING, Grade.RISKY, Grade.COSMETIC
 
@@ -389,3 +394,18 @@ def test_a_difference_of_two_huge_contracts_is_bounded_and_says_what_was_not_tak
     apart = {change.item for change in changes if change.kind == "tool_changed"}
     assert 5_000 < len(apart) < 10_000
     assert {change.grade for change in changes if change.kind == "tool_changed"} == {RISKY}
+
+
+def test_contract_that_was_kept_before_sets_were_sorted_has_no_new_version(tmp_path: Path) -> None:
+    def document(required: str) -> str:
+        return '{"tools":[{"inputSchema":{"required":[' + required + '],"type":"object"},"name":"a"}]}'
+
+    with open_store(tmp_path / "history.db") as store:
+        for digest, required in (("old", '"b","a"'), ("new", '"a","b"'), ("other", '"a","c"')):
+            run_id = store.begin_run(run_info(), [server("x")])
+            found = check("x", probes=(probe("mcp", mcp=facts(contract_digest=digest)),))
+            kept = ContractSnapshot(digest=digest, document=document(required))
+            store.write(run_id, batch(found, contracts=(kept,)))
+    with open_history(tmp_path / "history.db") as history:
+        versions = history.contracts_of_server("x")
+    assert [(one.version, one.digest) for one in versions] == [(1, "new"), (2, "other")]
