@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.documents import iso
+from reports.show import rounded
 from reports.tables import spelled_duration
 from reports.terminal import Table, Text
 from storage.cached import CategoryRow, EntryRow
@@ -38,7 +39,7 @@ def stats_document(row: CategoryRow) -> dict[str, Any]:
         "bytes": row.bytes,
         "hits": row.hits,
         "misses": row.misses,
-        "hit_ratio": None if row.hit_ratio is None else round(row.hit_ratio, 4),
+        "hit_ratio": None if row.hit_ratio is None else rounded(row.hit_ratio),
         "stale_hits": row.stale_hits,
         "evicted": row.evicted,
         "oldest_at": iso(row.oldest_at_ms),
@@ -55,7 +56,7 @@ def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> Table:
         table.add_column(header, justify="right" if name in _NUMBERS else "left", no_wrap=True)
     for row in rows:
         shown = stats_document(row)
-        shown["hit_ratio"] = "" if row.hit_ratio is None else f"{row.hit_ratio:.0%}"
+        shown["hit_ratio"] = "" if row.hit_ratio is None else f"{100 * row.hits // (row.hits + row.misses)}%"
         shown["oldest_at"], shown["newest_at"] = (_ago(at, now_ms) for at in (row.oldest_at_ms, row.newest_at_ms))
         shown["ttl_s"] = "" if row.ttl_ms is None else spelled_duration(row.ttl_ms / 1000)
         table.add_row(*(Text(str(shown[name])) for name in STATS_COLUMNS))

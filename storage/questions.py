@@ -238,7 +238,7 @@ order by run_id desc
         description="How often was an open connection used again, for each kind of probe?",
         sql="""
 select kind, sum(created) as created, sum(reused) as reused,
-       round(1.0 * sum(reused) / nullif(sum(created) + sum(reused), 0), 4) as reuse_ratio,
+       1.0 * sum(reused) / nullif(sum(created) + sum(reused), 0) as reuse_ratio,
        sum(closed_by_peer) as closed_by_peer, sum(evicted) as evicted,
        sum(waits) as waits, max(longest_wait_ms) as longest_wait_ms,
        sum(tls_handshakes) as tls_handshakes, sum(tls_resumed) as tls_resumed
@@ -251,7 +251,7 @@ order by kind
         description="How often did each cache have what was looked for, run by run?",
         sql="""
 select run_id, run_started_at, category, hits, misses, stale_hits, evicted,
-       round(1.0 * hits / (hits + misses), 4) as hit_ratio
+       1.0 * hits / (hits + misses) as hit_ratio
 from cache_history
 where hits + misses > 0
 order by run_id desc, category

@@ -37,13 +37,13 @@ def command(asked: Asked, objective_ratio: float | None) -> None:
 
     \b
     availability = (healthy + degraded time) / (healthy + degraded + unhealthy time)
-    coverage     = known time / time since the server's first check in the period
+    coverage     = known time / time of the period since the server's first check
     budget left  = 1 - unhealthy time / ((1 - objective) x known time)
     burn rate    = unhealthy share of the known time in a window / (1 - objective)
 
-    A check speaks for its server until the next one, for three times the time between checks at most. Unknown time, to
-    which suspect checks lead, and maintenance are in neither part; they are shown beside it. docs/availability.md has
-    an example worked out.
+    A check speaks for its server until the next one, for three times the typical time between checks at most. Unknown
+    time, to which suspect checks lead, and maintenance are in neither part; they are shown beside it.
+    docs/availability.md has an example worked out.
 
     \b
     mcp-status report availability --group prod

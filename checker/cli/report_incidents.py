@@ -17,8 +17,8 @@ def command(asked: Asked, min_duration: float) -> None:
     """List when servers were down, the newest first: for how long, and why.
 
     An incident lasts from the first UNHEALTHY check of a server to the next that was up; unknown checks and those under
-    maintenance neither begin nor end one. Incidents of several servers count as one fault where they overlap, begin
-    within two minutes, and have the same reason or their servers the same host.
+    maintenance neither begin nor end one, and are no downtime. Incidents of several servers count as one fault where
+    they overlap, begin within two minutes, and have the same reason or their servers the same host.
 
     \b
     MTTR     = mean length of the repaired incidents

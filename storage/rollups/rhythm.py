@@ -1,9 +1,10 @@
 """For how long a check speaks for its server: three times the typical gap between checks, as those before it tell.
 
 What is typical must not depend on one check more or less. Checks that follow each other closely are one round: a
-second timer, or checks by hand. The typical gap is the median of the newest gaps between rounds, so that neither a
-check that is missing nor a checker that was away for days changes it. A server that is now checked more seldom, or more
-often, has its new gap after three rounds.
+second timer, or checks by hand. The typical gap is the third longest of the newest nine between rounds, so that neither
+a check that is missing nor a checker that was away for days changes it. A server that is now checked more seldom has
+its new gap after three rounds; one that is checked more often after seven, so that checks by hand, which only make gaps
+shorter, take nothing away from what the regular ones say.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ MOST_HOLD_MS = 93 * 86_400_000
 """Three times the longest month."""
 HOLD_GAPS = 3
 """A check speaks for so many typical gaps."""
-_GAPS_KEPT = 5
+_GAPS_KEPT = 9
+_OUTLIERS = 2
 SURE_MS = 21_600_000
 """A single gap is believed so far; beyond it a check speaks for half as long again as the gap was."""
 _ROUND = 3
@@ -40,7 +42,7 @@ class Rhythm(NamedTuple):
         """The typical gap between checks; None before there is one."""
         if not self.gaps_ms:
             return None
-        return sorted(self.gaps_ms)[(len(self.gaps_ms) - 1) // 2]
+        return _typical_ms(self.gaps_ms)
 
     @property
     def hold_ms(self) -> int:
@@ -69,7 +71,7 @@ def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
         if at_ms >= round_at_ms:
             gap_ms = at_ms - round_ms
             if quick and gap_ms <= _LEAST_TYPICAL_MS:
-                # One more short gap leaves the median short: nothing to reckon at checks a minute apart.
+                # One more short gap leaves the typical one short: nothing to reckon at checks a minute apart.
                 gaps_ms = (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
                 round_ms = at_ms
                 round_at_ms = at_ms + _LEAST_TYPICAL_MS // _ROUND
@@ -77,15 +79,21 @@ def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
                 if round_ms >= 0:
                     gaps_ms = _with(gaps_ms, gap_ms)
                 round_ms, number = at_ms, len(gaps_ms)
-                typical_ms = sorted(gaps_ms)[(number - 1) // 2] if gaps_ms else None
+                typical_ms = _typical_ms(gaps_ms) if gaps_ms else None
                 hold_ms, round_at_ms = _hold_ms(typical_ms, number), at_ms + _round_ms(typical_ms, number)
                 quick = hold_ms == LEAST_HOLD_MS
         found.append(hold_ms)
     return found, Rhythm(round_ms, gaps_ms)
 
 
+def _typical_ms(gaps_ms: tuple[int, ...]) -> int:
+    """The longest but two; the median of the first few, of which none is known to be usual."""
+    number = len(gaps_ms)
+    return sorted(gaps_ms)[max((number - 1) // 2, number - 1 - _OUTLIERS)]
+
+
 def _hold_ms(typical_ms: int | None, gaps: int) -> int:
-    """For how long a check speaks whose typical gap is the median of so many."""
+    """For how long a check speaks whose typical gap was taken from so many."""
     if typical_ms is None:
         return FIRST_HOLD_MS
     hold_ms = HOLD_GAPS * typical_ms
