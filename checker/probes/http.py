@@ -183,7 +183,7 @@ def note_refusal(reply: Reply, seen: Observation) -> None:
                 seen.auth_metadata_url = excerpt(told_url(url), 500)
     elif seen.challenge:
         seen.challenge = {}
-    if wait := first_field(reply.headers, "retry-after"):
+    if reply.headers.get("retry-after") and (wait := first_field(reply.headers, "retry-after")):
         seen.retry_after_s = _seconds(wait)
 
 

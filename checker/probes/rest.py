@@ -80,12 +80,13 @@ def attempt(options: RestOptions, transport: Transport, seen: Observation, memor
     cookies: Cookies | None = None
     while True:
         reply = transport.send(request if cookies is None else _with(cookies, request))
-        location = first_field(reply.headers, "location") if "location" in reply.headers else None
+        location = reply.headers.get("location")
         if reply.status not in (301, 302, 303, 307, 308) or location is None or options.max_redirects == 0:
             break
         seen.http_status = reply.status
         if (seen.redirects or 0) >= options.max_redirects:
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"more than {options.max_redirects} redirects")
+        location = first_field(reply.headers, "location") or location
         if "set-cookie" in reply.headers:
             cookies = cookies or Cookies()
             seen.secrets |= cookies.take(request.url, each_field(reply.headers, "set-cookie"))
@@ -97,7 +98,7 @@ def attempt(options: RestOptions, transport: Transport, seen: Observation, memor
     if not options.read_body:
         reply.release()
         return
-    if not _looks_inside(options) and conditions.status_accepted(reply.status, options.expect.status):
+    if not _looks_inside(options):
         seen.advice = "a stream that need not end is checked with read_body: false"
     try:
         seen.body = reply.read()
