@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from os import cpu_count, getpid
+from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from checker.caching import ConfigUse, RunCaches
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
-from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace, PoolLimits, ResourceCaps, part
+from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps, part
 from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
@@ -31,6 +31,7 @@ from checker.probes import KINDS
 from checker.probes.base import Address
 from checker.runner import Memory, RunnerOptions, run_shards, worker_lost
 from checker.sharding import PROGRAMS, shards
+from checker.shares import limits_of, workers_of
 from checker.units import Secret
 from checker.version import VERSION
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SERVERS_PER_WORKER = 50
 _MOST_BATCHES_WAITING = 64
 _MOST_AT_ONCE = 8
 """Batches in one transaction."""
@@ -149,9 +149,9 @@ class _Crew:
 
     def __init__(self, request: RunRequest) -> None:
         self.servers = request.servers
-        self.workers = _workers(request)
+        self.workers = workers_of(request)
         workers = max(1, self.workers)
-        limits = _limits(request, workers)
+        limits = limits_of(request, workers)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
         widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
         pace = request.pace
@@ -335,23 +335,6 @@ def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]
     return {server.name: skips(circuits[server.name], rules(server), at_ms) for server in failed}
 
 
-def _limits(request: RunRequest, workers: int) -> Limits:
-    """What so many workers may do together."""
-    return Limits(
-        concurrency=request.concurrency,
-        per_origin=request.per_origin,
-        max_connections=request.max_connections,
-        processes=request.processes,
-        log_level=request.log_level,
-        token_key=request.token_key,
-        workers=workers,
-        pools={kind: request.pools.get(kind, PoolLimits()) for kind in KINDS},
-        caches=_within(request.caches),
-        pace=request.pace,
-        lag=request.limits.lag,
-    )
-
-
 def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
     return RunInfo(
         started_at_ms=now_ms(),
@@ -365,35 +348,6 @@ def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
         host=socket.gethostname(),
         pid=getpid(),
     )
-
-
-def _within(caches: Caches) -> Caches:
-    """The caches, of which none may have more entries than all together."""
-    most = caches.size
-    if most is None:
-        return caches
-    tokens, dns = caches.auth_tokens, caches.dns
-    return replace(
-        caches,
-        auth_tokens=replace(tokens, size=min(most, tokens.size)),
-        dns=replace(dns, size=min(most, dns.size)),
-    )
-
-
-def _workers(request: RunRequest) -> int:
-    """How many workers: no more than can have a part of every limit of the run that is shared out over all of them."""
-    if not request.servers:
-        return 0
-    wanted = request.workers or _workers_for(len(request.servers))
-    kinds = {kind for server in request.servers for kind in server.probes}
-    most = [request.concurrency, *([] if request.max_connections is None else [request.max_connections])]
-    most += [pool.max_connections for kind, pool in request.pools.items() if kind in kinds and pool.when_full == "wait"]
-    return min(wanted, *most)
-
-
-def _workers_for(servers: int) -> int:
-    """One worker per core, but none for fewer than 50 servers: starting one takes longer than checking those."""
-    return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
 
 
 def now_ms() -> int:

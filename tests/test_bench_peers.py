@@ -65,3 +65,5 @@ def test_table_in_the_readme_is_of_the_newest_figures() -> None:
 def test_table_of_the_load_generator_in_the_readme_is_of_the_newest_figures() -> None:
     readme = (ROOT / "README.md").read_text()
     assert load_table.into_readme(readme, json.loads(SAVED_LOADS[-1].read_text())) == readme
+    claims = subprocess.run([sys.executable, ROOT / "scripts" / "claims", "--check"], capture_output=True, text=True)
+    assert claims.returncode == 0, claims.stdout + claims.stderr
