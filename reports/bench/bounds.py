@@ -10,6 +10,7 @@ from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary
 from reports.bench.percentiles import LABELS, QUANTILES
 from reports.report import Column, Kind, Section, Table
+from reports.show import duration
 from storage.rollups.histogram import GROWTH
 
 
@@ -86,6 +87,6 @@ def note(every: list[tuple[Series, Summary]]) -> str:
     if not found:
         return ""
     (low, high), many, series = max(found, key=lambda one: (one[0][0], one[1]))
-    said = f"{many:,} operations at {series.server} never ended (never sent or timed out) and are in no percentile"
-    upper = "" if math.isinf(high) else f" and at most {high:,.0f} ms"
-    return f"{said}: with them the p99 is at least {low:,.0f} ms{upper}."
+    said = f"{many:,} operation{'' if many == 1 else 's'} at {series.server} never ended (never sent or timed out)"
+    upper = "" if math.isinf(high) else f" and at most {duration(high)}"
+    return f"{said}, and in no percentile: if they counted, the p99 would be at least {duration(low)}{upper}."
