@@ -265,7 +265,8 @@ def command_of(component: Component, command: tuple[str, ...]) -> list[str]:
     """Program and arguments of a command in a component's folder, with whole paths; raises NotInstalled."""
     folder = folder_of(component)
     if not (folder / ".installed").exists():
-        raise NotInstalled(f"{component.name} is not installed; scripts/mcp_servers install {component.name}")
+        how = f"; scripts/mcp_servers install {component.name}" if component.name in COMPONENTS else ""
+        raise NotInstalled(f"{component.name} is not installed{how}")
     words = _words(command, folder, component.oldest_node)
     return [*words[:1], *(str(folder / word) if (folder / word).is_file() else word for word in words[1:])]
 
