@@ -240,13 +240,7 @@ class _Crew:
 
 
 def _store_results(
-    store: Store,
-    run_id: int,
-    crew: _Crew,
-    caches: RunCaches,
-    canaries: Sequence[str],
-    total: int,
-    progress: Progress,
+    store: Store, run_id: int, crew: _Crew, caches: RunCaches, canaries: Sequence[str], total: int, progress: Progress
 ) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
