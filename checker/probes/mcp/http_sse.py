@@ -9,7 +9,8 @@ from urllib.parse import urljoin
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
-from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal, told_url
+from checker.probes.cookies import Cookies
+from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal, told_url
 from checker.probes.mcp.channel import Answer, Incoming
 from checker.probes.mcp.events import media_type, messages_of, note_other, others
 from checker.probes.mcp.jsonrpc import request_body
@@ -31,6 +32,7 @@ class HttpSse:
         self.options, self.seen = options, seen
         self.asked, self._bearer = 0, bearer
         self._url, self._post_url, self._followed = bare_url(options.url), "", ""
+        self._cookies: Cookies | None = None
         self._messages: Iterator[Any] = iter(())
         self._incoming = Incoming(seen, self._answer_server, RemarkName.STREAM_EVENTS)
         self._answer_later: Callable[[Callable[[Transport], None]], Any] | None = None
@@ -96,6 +98,9 @@ class HttpSse:
     def _sent(self, transport: Transport, request: Request, own: Mapping[str, str]) -> Reply:
         """The reply; a redirect within the origin that keeps method and body (307, 308) is followed, once each time."""
         reply, self._followed = transport.send(request), ""
+        if "set-cookie" in reply.headers:  # by it a load balancer knows which of its servers has the session
+            self._cookies = self._cookies or Cookies()
+            self.seen.secrets |= self._cookies.take(request.url, each_field(reply.headers, "set-cookie"))
         self.seen.http_status = reply.status
         kept = (301, 302, 303, 307, 308) if request.method == "GET" else (307, 308)
         if reply.status in kept and (location := reply.headers.get("location")):
@@ -162,4 +167,6 @@ class HttpSse:
 
     def _credentials(self, transport: Transport) -> dict[str, str]:
         own = credentials(self.options)
+        if self._cookies is not None and (sent := self._cookies.header(self._url, own.get("Cookie"))) is not None:
+            own["Cookie"] = sent
         return own if self._bearer is None else {**own, **self._bearer.headers(transport, self.seen)}

@@ -8,7 +8,8 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
-from checker.probes.http import bare_url, credentials, note_refusal, origin, redirected, refusal
+from checker.probes.cookies import Cookies
+from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
 from checker.probes.mcp.channel import Answer, Incoming, new_answer, note_oddness, refused_once
 from checker.probes.mcp.events import media_type, messages_of, others
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
@@ -35,6 +36,7 @@ class StreamableHttp:
     def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
         self.options, self.seen = options, seen
         self._url, self.asked, self._bearer = bare_url(options.url), 0, bearer
+        self._cookies: Cookies | None = None
         self._headers = {
             "Content-Type": _JSON,
             "Accept": f"{_JSON}, {_EVENTS}",
@@ -75,9 +77,16 @@ class StreamableHttp:
         return reply.status
 
     def _all_headers(self, transport: Transport) -> dict[str, str]:
-        if self._bearer is None:
-            return self._headers
-        return {**self._headers, **self._bearer.headers(transport, self.seen)}
+        own = self._headers
+        if self._cookies is not None and (sent := self._cookies.header(self._url, own.get("Cookie"))) is not None:
+            own = {**own, "Cookie": sent}
+        return own if self._bearer is None else {**own, **self._bearer.headers(transport, self.seen)}
+
+    def _take_cookies(self, reply: Reply) -> None:
+        """Keep cookies for the attempt: by them a load balancer knows which of its servers has the session."""
+        if "set-cookie" in reply.headers:
+            self._cookies = self._cookies or Cookies()
+            self.seen.secrets |= self._cookies.take(self._url, each_field(reply.headers, "set-cookie"))
 
     def _post(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
         """POST the body; where a token is to be had and none was sent, or it was refused, once more with a new one."""
@@ -93,6 +102,7 @@ class StreamableHttp:
         own = self._all_headers(transport)
         request = new_request("POST", self._url, {**own, **headers}, body)
         reply = transport.send(request)
+        self._take_cookies(reply)
         if reply.status in (307, 308) and (location := reply.headers.get("location")):
             follow = redirected(request, reply.status, location, own)
             reply.release()
@@ -101,6 +111,7 @@ class StreamableHttp:
                 raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {reply.status} to another origin, or a second time")
             self._url, self.seen.redirects = follow.url, 1
             reply = transport.send(follow)
+            self._take_cookies(reply)
         self.seen.http_status = reply.status
         if reply.status in (401, 403, 429, 503):
             note_refusal(reply, self.seen)
