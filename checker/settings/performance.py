@@ -241,7 +241,7 @@ class AlertThresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alerts:
+class MonitoringAlerts:
     """Alerts on the checker's own metrics."""
 
     __pydantic_config__ = STRICT
@@ -281,7 +281,7 @@ class Monitoring:
     """Whether the figures of single workers are kept besides the sums."""
     metrics: tuple[Metric, ...] = _METRICS
     """Which ones; acts as run.measures, and there are alerts of these only."""
-    alerts: Alerts = Alerts()
+    alerts: MonitoringAlerts = MonitoringAlerts()
     """Alerts on them."""
 
 
