@@ -107,7 +107,8 @@ class _SseHandler(_Handler):
                 while 1 not in owner.client_answers and time.monotonic() < until:
                     time.sleep(0.01)
             if not owner.silent:
-                info = {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": {"name": "sse"}}
+                named = {"name": "sse", "version": "1"}
+                info = {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": named}
                 results = {"initialize": info, "ping": {}, "tools/list": {"tools": [tool("add")]}}
                 stream.put({"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]})
 
