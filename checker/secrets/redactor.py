@@ -30,8 +30,6 @@ _CONTINUED = 16
 """A part of a secret as long as this is masked wherever it stands; at an end or a cut, the first `_PIECE` are."""
 _STRIDE = _CONTINUED - _PIECE + 1
 _MOST_PIECES = 24
-_FEWEST_BARE = 12
-"""Letters and digits; a secret that has fewer among other characters is looked for with those."""
 _LONGEST_IN_PARTS = 65_536
 _LEVELS = 4
 """How often escapes are undone: JSON in JSON in an address in HTML."""
@@ -173,7 +171,7 @@ class Redactor:
                     self._least = min(self._least, len(short))
             return
         self._least = min(self._least, _PIECE)
-        if len(bare) >= max(_FEWEST_BARE, len(squeezed) // 2) or len(bare) == len(squeezed):
+        if len(bare) >= min(_CONTINUED, max(_PIECE, len(squeezed) // 2)):
             edges = _EDGES.fullmatch(form)
             before, after = (edges[1], edges[3]) if edges else ("", "")
             self._searches[0].add(_Needle(bare, in_parts, before, after), stride)
