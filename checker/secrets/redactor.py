@@ -148,7 +148,8 @@ class Redactor:
             level = unescaped_text(level)
             forms.add(level)
         if not secret.isascii():
-            forms |= {one.encode("utf-8", "replace").decode("latin-1") for one in list(forms)}
+            cases = {case for one in forms for case in (one, one.lower(), one.upper())}  # once misread they are others
+            forms |= {one.encode("utf-8", "replace").decode("latin-1") for one in cases}
             forms |= {normalize(kind, one) for kind in ("NFC", "NFD") for one in list(forms)}
         in_parts = len(secret) <= _LONGEST_IN_PARTS and not re.search(r"://|^[\[{]", secret)
         for form in forms:
