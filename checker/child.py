@@ -37,23 +37,28 @@ class Silent(ChildLost):
     """The worker said nothing for too long."""
 
 
+def start_process(module: str, descriptors: Collection[int]) -> subprocess.Popen[bytes]:
+    """Run a module of ours in an interpreter and a session of its own, with pipes and with these descriptors."""
+    package_parent = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(  # noqa: S603 # our own interpreter and module
+        # -P: a folder named checker or storage where the user happens to stand must not be imported
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        bufsize=0,
+        pass_fds=tuple(descriptors),
+        start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+    )
+
+
 class Child:
     """One worker process, whichever module it runs; used by one thread."""
 
     def __init__(self, module: str = "checker.worker", descriptors: Collection[int] = ()) -> None:
         """Start it; it keeps these ``descriptors`` open under their numbers."""
-        package_parent = str(Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(  # noqa: S603 # our own interpreter and module
-            # -P: a folder named checker or storage where the user happens to stand must not be imported
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            bufsize=0,
-            pass_fds=tuple(descriptors),
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-        )
+        self._process = start_process(module, descriptors)
         assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
         assert self._process.stdout is not None  # noqa: S101 # it is a PIPE
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()

@@ -113,11 +113,14 @@ def _serve() -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     for name in LOADED:
         import_module(name)
-    for line in sys.stdin:
-        if (pid := os.fork()) == 0:
-            _become(json.loads(line))
-        _say(pid)
-        _say(os.waitpid(pid, 0)[1])
+    from worker_template import forked_workers
+
+    with forked_workers():
+        for line in sys.stdin:
+            if (pid := os.fork()) == 0:
+                _become(json.loads(line))
+            _say(pid)
+            _say(os.waitpid(pid, 0)[1])
 
 
 def _say(number: int) -> None:

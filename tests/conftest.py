@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, 
 
 import commands
 from real_servers import SERVERS, NotInstalled, running
+from worker_template import forked_workers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,7 +61,8 @@ def check_all(servers: Sequence[Server], concurrency: int = 100, **options: Any)
     """Check the servers with one real worker process; result by name, each server exactly once."""
     batches: list[Batch] = []
     limits = Limits(concurrency=concurrency, per_origin=30)
-    run_shards(Shards([Shard(tuple(servers))]), batches.append, RunnerOptions(limits=limits, **options))
+    with forked_workers():
+        run_shards(Shards([Shard(tuple(servers))]), batches.append, RunnerOptions(limits=limits, **options))
     results = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in results) == sorted(server.name for server in servers)
     return {check.server: check for check in results}

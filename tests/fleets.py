@@ -16,6 +16,7 @@ from checker.model import Batch, CheckResult, Server
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
+from worker_template import forked_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def checked(servers: Sequence[Server], concurrency: int, per_origin: int = 30, *
     options = RunnerOptions(
         limits=Limits(concurrency=concurrency, per_origin=per_origin, **limits), report=reports.append
     )
-    run_shards(Shards([Shard(tuple(servers))]), batches.append, options)
+    with forked_workers():
+        run_shards(Shards([Shard(tuple(servers))]), batches.append, options)
     results = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in results) == sorted(server.name for server in servers)
     return Checked({check.server: check for check in results}, reports[-1])

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def _stay(sock: socket.socket) -> None:
         pass
 
 
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b"\0" * 50_000_000)
+
+
 def _with_body(body: bytes, *headers: str) -> bytes:
     lines = "".join(f"{header}\r\n" for header in headers).encode()
     return _HEAD + lines + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -88,7 +94,7 @@ MODES: dict[str, Callable[[socket.socket], None]] = {
     "short_body": lambda sock: sock.sendall(_HEAD + b"Content-Length: 100\r\n\r\nabc"),
     "broken_chunks": lambda sock: sock.sendall(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"),
     "endless": _endless,
-    "gzip_bomb": lambda sock: sock.sendall(_with_body(gzip.compress(b"\0" * 50_000_000), "Content-Encoding: gzip")),
+    "gzip_bomb": lambda sock: sock.sendall(_with_body(_bomb(), "Content-Encoding: gzip")),
     "bad_gzip": lambda sock: sock.sendall(_with_body(b"this is no gzip", "Content-Encoding: gzip")),
     "gzip": lambda sock: sock.sendall(_with_body(gzip.compress(b'{"status": "UP"}'), "Content-Encoding: gzip")),
     "deflate": lambda sock: sock.sendall(_with_body(zlib.compress(b'{"status": "UP"}'), "Content-Encoding: deflate")),

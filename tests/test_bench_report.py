@@ -224,7 +224,7 @@ def test_timeline_agrees_with_the_sums_of_all_slots() -> None:
 def test_page_of_an_hour_with_sixty_series_is_small_and_has_them_all() -> None:
     servers = [f"server-{number:02}" for number in range(20)]
     operations = ("rest", "mcp_check", "mcp_ping")
-    stages = [("warm_up", 60, 10.0, 40.0), ("hold", 3540, 40.0, 40.0)]
+    stages = [("warm_up", 60, 2.0, 8.0), ("hold", 3540, 8.0, 8.0)]
     run = load_run(servers=servers, operations=operations, stages=stages, slot_s=10)
     report = bench_report(run)
     text = page(report)

@@ -30,6 +30,7 @@ from checker.model import Batch
 from checker.sharding import Shard
 from fleets import Fleet
 from servers import RestServer, Scripted
+from worker_template import FRESH
 
 ROOT = Path(__file__).resolve().parent.parent
 STDIO = ROOT / "tests" / "data" / "stdio"
@@ -47,6 +48,12 @@ def fleet(path: Path, url: str, servers: int, limits: dict[str, Any], **run: Any
     }
     path.write_text(yaml.safe_dump(document))
     return path
+
+
+@pytest.fixture(autouse=True)
+def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a checker takes of the machine is summed over its own children."""
+    monkeypatch.setenv(FRESH, "1")
 
 
 @pytest.fixture

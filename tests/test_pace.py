@@ -23,6 +23,7 @@ from checker.worker.lag import LagMeter
 from conftest import workers_of
 from fleets import Checked, Fleet, checked, rest_fleet
 from servers import RestServer, Scripted
+from worker_template import FRESH
 
 RATE = 40.0
 
@@ -192,9 +193,10 @@ def test_it_stops_to_grow_where_everybody_gets_slower() -> None:
 # Lateness.
 
 
-def test_results_of_a_worker_that_stood_still_are_suspect() -> None:
+def test_results_of_a_worker_that_stood_still_are_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped for most of a second in the middle of 20 checks, which it cannot have timed well."""
     found: list[Checked] = []
+    monkeypatch.setenv(FRESH, "1")  # a child of this process, so that it is found
     with RestServer({"/slow": Scripted(delay_s=0.5)}) as server:
         servers = rest_fleet([server.url("/slow")], 40)
         thread = threading.Thread(target=lambda: found.append(checked(servers, concurrency=20)))

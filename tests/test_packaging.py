@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,13 +13,17 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+UV = (sys.executable, "-m", "uv")
+"""Installs as pip does, in a tenth of the time."""
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
+    base = folder / "base.cfg"  # what was built in the folder of the project may be of files that are gone
+    base.write_text(f"[build]\nbuild_base = {folder / 'build'}\n")
+    command = [*UV, "build", "-q", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "DIST_EXTRA_CONFIG": str(base)})
     (built,) = folder.glob("*.whl")
     return built
 
@@ -38,9 +43,8 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
 def test_wheel_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     """With the dependencies only: no dev package, no checkout."""
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    install = [str(venv / "bin/python"), "-m", "pip", "install", "-qq", "--no-compile", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+    subprocess.run([*UV, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
+    subprocess.run([*UV, "pip", "install", "-q", "--python", str(venv), str(wheel)], check=True, capture_output=True)
     for command in (["mcp-status", "--help"], ["python", "-m", "checker", "--help"]):
         done = subprocess.run(
             [str(venv / "bin" / command[0]), *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -221,3 +221,17 @@ def test_text_made_to_be_slow_is_not(text: str) -> None:
     start = time.process_time()
     Redactor(["a" * 64, "ab" * 40, "a" * 15 + "c"])(text)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "secret", ["V2VLN{:;T(>MCHLg", "9rSF{CZBh7", "uVwb9TxBKF8,(v[/[F-)wnGQ%}-v&:-pv-Y#,K}%_:('7_?+T!+6]{=}x"]
+)
+def test_secret_with_many_marks_is_found_when_it_is_set_apart(secret: str) -> None:
+    for between in ("-", ".", "\u200b", "', '"):
+        assert Redactor([secret])(f"it is {between.join(secret)} now") == "it is *** now"
+
+
+def test_secret_in_another_case_is_found_where_its_letters_were_misread() -> None:
+    secret = "HXmNvQ3rSu-]C😀TgQéxBLhuHHNx3E"
+    for said in (secret.upper(), secret.lower()):
+        assert Redactor([secret])(said.encode().decode("latin-1")) == "***"

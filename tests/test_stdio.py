@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ def only(check: CheckResult) -> ProbeResult:
 def left_over() -> list[list[str]]:
     """Command lines of the scripts that a check has started, and of what they have started, that are still there."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status", "environ"]):
+    for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        ours = "MCP_STATUS_STARTED" in (process.info["environ"] or {})  # other tests start these scripts themselves
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE and any(str(SCRIPTS) in word for word in line):
-            found.append(line)
+        with suppress(psutil.Error):  # it has just ended
+            # other tests start these scripts themselves
+            if any(str(SCRIPTS) in word for word in line) and "MCP_STATUS_STARTED" in process.environ():
+                found.append(line)
     return found
 
 

@@ -31,8 +31,6 @@ _CONTINUED = 16
 """A part of a secret as long as this is masked wherever it stands; at an end or a cut, the first `_PIECE` are."""
 _STRIDE = _CONTINUED - _PIECE + 1
 _MOST_PIECES = 24
-_FEWEST_BARE = 12
-"""Letters and digits; a secret that has fewer among other characters is looked for with those."""
 _LONGEST_IN_PARTS = 65_536
 _LEVELS = 4
 """How often escapes are undone: JSON in JSON in an address in HTML."""
@@ -152,7 +150,8 @@ class Redactor:
             level = unescaped_text(level)
             forms.add(level)
         if not secret.isascii():
-            forms |= {one.encode("utf-8", "replace").decode("latin-1") for one in list(forms)}
+            cases = {case for one in forms for case in (one, one.lower(), one.upper())}  # once misread they are others
+            forms |= {one.encode("utf-8", "replace").decode("latin-1") for one in cases}
             forms |= {normalize(kind, one) for kind in ("NFC", "NFD") for one in list(forms)}
         in_parts = len(secret) <= _LONGEST_IN_PARTS and not re.search(r"://|^[\[{]", secret)
         for form in forms:
@@ -175,7 +174,7 @@ class Redactor:
                     self._least = min(self._least, len(short))
             return
         self._least = min(self._least, _PIECE)
-        if len(bare) >= max(_FEWEST_BARE, len(squeezed) // 2) or len(bare) == len(squeezed):
+        if len(bare) >= min(_CONTINUED, max(_PIECE, len(squeezed) // 2)):
             edges = _EDGES.fullmatch(form)
             before, after = (edges[1], edges[3]) if edges else ("", "")
             self._searches[0].add(_Needle(bare, in_parts, before, after), stride)
