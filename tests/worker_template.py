@@ -112,7 +112,7 @@ class Forked:
                 told = self._control.recv(_NUMBER.size)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired(_MODULE, timeout or 0) from None
-            (self.returncode,) = _NUMBER.unpack(told)
+            self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL  # the template has ended
             self._control.close()
         return self.returncode or 0
 
