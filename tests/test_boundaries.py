@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from proxies import Proxy
@@ -77,6 +79,47 @@ def test_redirect_within_a_host_goes_through_a_proxy() -> None:
         found = check(server.url("/away"), proxy=Secret(f"http://127.0.0.1:{proxy.port}"))
         assert (found.status, found.reason) == ("HEALTHY", None)
         assert len(proxy.asked) == 2
+
+
+@pytest.mark.parametrize("way", [*WAYS, "proxy"])
+def test_redirect_goes_over_a_new_connection_where_the_kept_one_ends(way: Any) -> None:
+    """What every kept connection may meet, whether or not it was new for the first request of the check."""
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: /health\r\nContent-Length: 0\r\n\r\n"
+    with Replies([[redirect, b""], [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]]) as server:
+        address = f"http://127.0.0.1:{server.port}"
+        options: Any = {"proxy": Secret(address)} if way == "proxy" else {"http": way}
+        found = check(f"{address}/away", **options)
+    assert (found.status, found.reason, found.probes[0].attempts) == ("HEALTHY", None, 1)
+    asked = [path.removeprefix(address) for path in server.asked]
+    assert asked == ["/away", "/health", "/health"]
+
+
+class Replies:
+    """Gives each connection its replies in turn, one a request, and closes it; an empty one closes it at once."""
+
+    def __init__(self, connections: list[list[bytes]]) -> None:
+        self.asked: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, args=(connections,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+        self._listener.close()
+
+    def _serve(self, connections: list[list[bytes]]) -> None:
+        for replies in connections:
+            client, _ = self._listener.accept()
+            with client, client.makefile("rb") as read:
+                for reply in replies:
+                    self.asked.append(read.readline().split()[1].decode())
+                    while read.readline().strip():
+                        pass
+                    client.sendall(reply)
 
 
 def check(url: str, **options: Any) -> CheckResult:

@@ -71,7 +71,10 @@ class Template:
         """In place of `checker.child.start_process`."""
         if module != _MODULE or os.environ.get(FRESH) or _at_start() != self._environment:
             return self._usual(module, descriptors)
-        return Forked(self._requests, descriptors)
+        try:
+            return Forked(self._requests, descriptors)
+        except (OSError, struct.error):  # the template has ended
+            return self._usual(module, descriptors)
 
     def end(self, owner: int) -> None:
         """End the template, in the process that has started it."""
@@ -109,7 +112,7 @@ class Forked:
                 told = self._control.recv(_NUMBER.size)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired(_MODULE, timeout or 0) from None
-            (self.returncode,) = _NUMBER.unpack(told)
+            self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL  # the template has ended
             self._control.close()
         return self.returncode or 0
 
@@ -155,7 +158,8 @@ def _serve() -> None:
             for other in descriptors[1:]:
                 close(other)
             running[pid] = descriptors[0]
-            os.write(descriptors[0], _NUMBER.pack(pid))
+            with suppress(OSError):  # who asked for it was killed meanwhile
+                os.write(descriptors[0], _NUMBER.pack(pid))
         with suppress(ChildProcessError):
             while running:
                 pid, status = waitpid(-1, os.WNOHANG)

@@ -9,7 +9,6 @@ from typing import Any
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
-from checker.secrets.declared import declared_secrets
 
 _SIGNING = ("authlib.oauth2.auth", "authlib.oauth2.rfc7523", "joserfc.jwk")
 """With what the keys and signatures of `joserfc.jwk` load in their turn."""
@@ -21,7 +20,7 @@ def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
 
 
 def load(names: Iterable[str]) -> None:
-    """Load these modules: each takes up to tenths of a second, in which nothing else goes on in a worker."""
+    """Load these modules: some take tenths of a second, in which nothing else goes on in a worker."""
     for name in names:
         import_module(name)
 
@@ -33,8 +32,6 @@ def _needed(options: Any) -> Iterator[str]:
         yield "cryptography.x509"
     if getattr(options, "oauth", None) is not None:
         yield from _SIGNING
-    if any(True for _ in declared_secrets(options)):
-        yield "re2"
     for expect in _expected(options):
         if expect.json:
             yield "checker.probes.jsonpaths"

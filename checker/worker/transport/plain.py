@@ -104,7 +104,8 @@ class _Timed:
         if connection.sock is not None and connection.peer > connection.policy.inmost:
             refusal = connection.policy.refusal(connection.sock.getpeername()[0])
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, refusal, "connect")
-        connection.trace.step = "send"
+        connection.trace.step, _now.reused = "send", self._used
+        connection.counts.reused += self._used
         super().request(*args, **kwargs)  # type: ignore[misc] # urllib3's
         connection.trace.step, self._sent = "wait", perf_counter()
 
@@ -114,7 +115,6 @@ class _Timed:
         connection.trace.connection(peer=connection.peer, reused=self._used)
         if connection.expiry is not None:
             connection.trace.note_certificate(connection.expiry, connection.host)
-        connection.counts.reused += self._used
         self._used = True
         response = super().getresponse()  # type: ignore[misc] # urllib3's
         connection.trace.answered_at = perf_counter()
@@ -191,6 +191,7 @@ class PlainHttp:
         timeout = Timeout(connect=options.connect_timeout, read=None)  # the attempt's deadline is the limit
         sent = {"Accept-Encoding": "identity", **headers} if "Accept-Encoding" not in headers else dict(headers)
         for last_try in (False, True):
+            _now.reused = False
             try:
                 response = manager.urlopen(
                     request.method,
@@ -209,7 +210,8 @@ class PlainHttp:
             except ValueError as error:  # a header that http.client does not send
                 raise ProbeFailure(Reason.HTTP_MALFORMED, excerpt(str(error)), "send") from None
             except (HTTPError, http.client.HTTPException, OSError) as error:
-                if not last_try and trace.first_reused and never_answered(_cause(error)):
+                if not last_try and _now.reused and never_answered(_cause(error)):
+                    self._pools.counts.reused -= 1
                     continue
                 raise _failure(error, trace) from None
             body = _Body(response)
