@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from urllib.parse import urlsplit
 
 from checker.addresses import Scope, in_numbers, scope
@@ -24,6 +25,8 @@ _CONNECTING = {Reason.DNS, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED}
 """What a link that is down looks like, where canaries are asked."""
 _BEFORE_S, _AFTER_S = 1, 2
 """A host that was reached so long before a failure, or after it, shows that there was a way out."""
+_HELD_S = _AFTER_S + 3
+"""Until then everybody has told which hosts were reached at that time, on a busy machine as well."""
 _CANARY_WITHIN_S = 2.0
 _LOOK_AGAIN_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -74,16 +77,25 @@ class OwnNetwork:
                 kept.append(check)
         return replace(batch, checks=tuple(kept)) if len(kept) < len(batch.checks) else batch
 
-    def settled(self) -> tuple[CheckResult, ...]:
-        """What was held back, each check with its verdict; call it when everything else has come."""
+    def settled(self, now_s: float) -> tuple[CheckResult, ...]:
+        """What has waited long enough for other hosts to be reached, each check with its verdict.
+
+        Call it now and then, for a run that is killed loses what is held; and with `inf` when everything has come.
+        """
+        due_s = now_s - _HELD_S
         held, self._held = self._held, []
-        checks = tuple(self._judged(check, faults, look) for check, faults, look in held)
-        if self._looking is not None:
+        checks = []
+        for check, faults, look in held:
+            if _ended_at_s(check) < due_s and (look is None or look.done() or due_s == inf):
+                checks.append(self._judged(check, faults, look))
+            else:
+                self._held.append((check, faults, look))
+        if due_s == inf and self._looking is not None:
             self._looking.shutdown(wait=False)
-        return checks
+        return tuple(checks)
 
     def _judged(self, check: CheckResult, faults: Mapping[str, str], look: Future[bool] | None) -> CheckResult:
-        at_s = (check.started_at_ms + check.duration_us // 1000) // 1000
+        at_s = _ended_at_s(check)
         probes = tuple(self._probe(probe, faults.get(probe.kind), look, at_s) for probe in check.probes)
         if probes == check.probes:
             return check
@@ -120,6 +132,10 @@ class OwnNetwork:
             self._looking = self._looking or ThreadPoolExecutor(1, thread_name_prefix="canaries")
             self._look, self._looked_at_s = self._looking.submit(_any_reached, self._canaries), now_s
         return self._look
+
+
+def _ended_at_s(check: CheckResult) -> int:
+    return (check.started_at_ms + check.duration_us // 1000) // 1000
 
 
 def _any_reached(canaries: Sequence[tuple[str, int]]) -> bool:

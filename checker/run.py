@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import socket
 import threading
@@ -255,9 +256,14 @@ def _store_results(
             counts[result.status] += 1
         progress(sum(counts.values()), total, counts, crew.governor.waits_for)
 
+    def keep_settled(now_s: float) -> None:
+        if settled := own_network.settled(now_s):
+            keep(Batch(checks=settled))
+
     progress(0, total, counts, None)
     look_at_s = time.monotonic() + alarms.limits.interval
     while not crew.done:
+        keep_settled(now_ms() / 1000)
         if time.monotonic() >= look_at_s:
             crew.note_alarms()
             look_at_s = time.monotonic() + alarms.limits.interval
@@ -265,8 +271,7 @@ def _store_results(
             keep(own_network.without_doubtful(crew.take()))
         except queue.Empty:
             progress(sum(counts.values()), total, counts, crew.governor.waits_for)
-    if doubtful := own_network.settled():
-        keep(Batch(checks=doubtful))
+    keep_settled(math.inf)
     crew.note_alarms()
     crew.raise_failure()
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def failed(name: str, reason: Reason = Reason.CONNECT_FAILED, url: str = "http:/
 
 
 def verdicts(network: OwnNetwork) -> dict[str, tuple[str, str | None]]:
-    return {one.server: (one.status.value, one.reason) for one in network.settled()}
+    return {one.server: (one.status.value, one.reason) for one in network.settled(inf)}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,8 @@ def test_route_is_missing_only_where_nobody_else_was_reached(fault: str, reached
     )
     assert [one.server for one in network.without_doubtful(doubtful).checks] == ["b"]
     network.without_doubtful(batch(reached_s=reached))  # another worker, later
-    (settled,) = network.settled()
+    assert network.settled(AT_S + 4) == (), "it waits for what others have reached"
+    (settled,) = network.settled(AT_S + 60)
     assert settled.status.value == status
     if status == "UNKNOWN":
         assert (settled.reason, settled.score, settled.probes[0].score) == (Reason.OWN_NETWORK, None, None)
