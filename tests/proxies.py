@@ -49,7 +49,7 @@ class Proxy:
                 if line.startswith("CONNECT "):
                     host, _, port = line.split()[1].rpartition(":")
                     return self._tunnel(client, host, int(port))
-                self._forward(client, line, headers)
+                return self._forward(client, line, headers)
 
     def _tunnel(self, client: socket.socket, host: str, port: int) -> None:
         with socket.create_connection((host, port)) as server:
