@@ -38,7 +38,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
-            while head := _head(client):
+            if head := _head(client):
                 line, *headers = head.split("\r\n")
                 self.asked.append(line)
                 if self._refuse:
