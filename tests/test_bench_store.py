@@ -354,9 +354,15 @@ def test_database_prune_drops_old_load_tests_but_no_baseline(path: Path) -> None
     assert database_info(path)["rows_bench_runs"] == 1
 
 
+PARTS = ("down_ms", "maintenance_ms", "down_until_ms")
 LATER_COLUMNS = {
     "contracts": ("contract_bytes", "document_bytes"),
     "contract_versions": ("breaking", "risky", "cosmetic"),
+    "servers": ("objective_window_ms", "config_path", "environment", "retired_at_ms"),
+    "probes": ("remarks",),
+    "run_pools": ("paced", "paced_us", "program_waits", "program_wait_us"),
+    "incidents": PARTS,
+    "rollup_state": (*(f"{of}_{one}" for of in ("last", "base") for one in (*PARTS, "rhythm")), "hold_ms"),
 }
 """Of tables of version 4, added since."""
 
@@ -366,6 +372,7 @@ def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) 
         store.write(store.begin_run(run_info(), [server()]), batch(check()))
     with sqlite3.connect(path) as connection:
         fresh = shape(connection)
+        connection.execute("drop index checks_by_time")
         for (view,) in connection.execute("select name from sqlite_master where type = 'view'").fetchall():
             connection.execute(f"drop view {view}")
         for table in (*bench_tables.PARTS, bench_tables.bench_baselines, bench_tables.bench_runs):
@@ -374,6 +381,8 @@ def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) 
         for table, columns in LATER_COLUMNS.items():
             for column in columns:
                 connection.execute(f"alter table {table} drop column {column}")
+        for of in ("last", "base"):
+            connection.execute(f"alter table rollup_state add column {of}_gap_ms integer")
         connection.execute("update schema_migrations set version = 4")
     connection.close()
     stored(path, played(seconds=1))
@@ -386,10 +395,12 @@ def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) 
 
 
 def shape(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Every table, view and index with its columns."""
+    """Every table, view and index with its columns, in the order of their names, without their defaults."""
     names = connection.execute("select name from sqlite_master where type in ('table', 'view', 'index')").fetchall()
     columns = {name: connection.execute(f"pragma table_xinfo({name})").fetchall() for (name,) in names}
-    return {name: [(row[1], row[2].lower(), *row[3:]) for row in found] for name, found in columns.items()}
+    return {
+        name: sorted((row[1], row[2].lower(), row[3], *row[5:]) for row in found) for name, found in columns.items()
+    }
 
 
 def test_slots_of_health_go_by_time_and_worker(path: Path) -> None:

@@ -233,6 +233,10 @@ class Transport(Protocol):
         """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
         ...
 
+    def uncounted(self) -> AbstractContextManager[None]:
+        """Do not count the time inside for `at_most`: somebody else is waited for."""
+        ...
+
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work that may outlive this attempt's deadline, within the worker's own grace time."""
         ...

@@ -65,7 +65,8 @@ class Bearer:
         """Fetch a token, unless another attempt has just done so; raises ProbeFailure."""
         refused, self._fetched = self._token, True
         seen.suspicion = ProbeFailure(Reason.AUTH_SERVER, "the authorization server did not answer in time", "auth")
-        with transport.timed("auth"), transport.tokens.exclusive("\0".join(self._parts)):
+        own = "\0".join(self._parts)
+        with transport.uncounted(), transport.timed("auth"), transport.tokens.exclusive(own):
             key = self._key(transport.tokens)
             if refused is not None:
                 transport.tokens.drop(key, refused)

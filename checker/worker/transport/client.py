@@ -6,6 +6,7 @@ import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any, Protocol
 
 import gevent
@@ -55,6 +56,14 @@ class Shared:
     surroundings: Surroundings = field(default_factory=Surroundings)
 
 
+class _Limit:
+    """That of `Client.at_most`: begins at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self.timeout, self.ends_at = gevent.Timeout(seconds), perf_counter() + seconds
+        self.timeout.start()
+
+
 class Client:
     """Implements `checker.probes.base.Transport` for one attempt."""
 
@@ -64,6 +73,7 @@ class Client:
         self._started: list[StartedProcess] = []
         self._way: tuple[str, bytes, Any] = "", b"", None
         """The address called last, with its target and pool: an MCP session calls the same one all the time."""
+        self._limit: _Limit | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -132,16 +142,29 @@ class Client:
     @contextmanager
     def at_most(self, seconds: float) -> Iterator[None]:
         """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
-        limit = gevent.Timeout(seconds)
-        limit.start()
+        outer, self._limit = self._limit, _Limit(seconds)
         try:
             yield
         except gevent.Timeout as timeout:
-            if timeout is not limit:
+            if timeout is not self._limit.timeout:
                 raise
             raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {seconds:.3g} s") from None
         finally:
-            limit.close()
+            self._limit.timeout.close()
+            self._limit = outer
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Do not count the time inside for `at_most`: somebody else is waited for."""
+        if (limit := self._limit) is None:
+            yield
+            return
+        left_s = limit.ends_at - perf_counter()
+        limit.timeout.close()
+        try:
+            yield
+        finally:
+            self._limit = _Limit(max(0.001, left_s))
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work with a client of its own, whose connections this attempt's end does not touch.
