@@ -53,15 +53,15 @@ def bench(path: Path, *arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["1", "2", "--effect-ms", "2"], 0, "Same"),
+        (["1", "2", "--effect-ms", "3"], 0, "Same"),
         (["1", str(SLOWER)], 99, "2026-11-23 12:00 to 2026-11-23 12:01"),
         ([str(SLOWER), "1"], 0, "Better"),
         (["1", str(UNFINISHED)], 0, "Cannot tell: load test 4 has not finished."),
         (["1", str(UNFINISHED), "--strict"], 1, "Cannot tell"),
-        (["1", "2", "--effect-ms", "2", "--strict"], 0, "Same"),
+        (["1", "2", "--effect-ms", "3", "--strict"], 0, "Same"),
         (["last-good", str(SLOWER)], 99, "last-good (2)"),
         (["1", str(SLOWER), "--effect", "200"], 0, "Same"),
-        (["1", "2", "--block", "20s", "--strict"], 1, "About 2 more blocks on each side would tell."),
+        (["1", "2", "--block", "20s", "--strict"], 1, "About 3 more runs on each side would tell."),
     ],
 )
 def test_comparison_says_its_outcome_by_exit_code(told: Path, arguments: list[str], code: int, said: str) -> None:
