@@ -120,11 +120,13 @@ def trend_command(
     """
     from checker.bench.judging.saturation import judge
     from reports.bench.past.series import runs_of
-    from reports.bench.past.trend import build
+    from reports.bench.past.trend import build, without_runs
 
     path = database_path(db)
     found = runs_of(path, name, runs, judge, all_plans=all_plans)
-    show(build(found.runs, found.left_out, block, brief=fmt == "table"), _asked(fmt, output, path))
+    brief = fmt == "table"
+    report = build(found.runs, found.left_out, block, brief=brief) if found.runs else without_runs(found)
+    show(report, _asked(fmt, output, path))
     return 0
 
 

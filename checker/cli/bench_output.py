@@ -14,7 +14,7 @@ import click
 
 from checker.cli.options import Decorated
 from checker.cli.reporting import write_whole
-from checker.errors import UsageError
+from checker.errors import CheckerError, UsageError
 
 if TYPE_CHECKING:
     from checker.bench.judging.saturation import Saturation
@@ -117,9 +117,14 @@ def deliver(
     if baseline is not None and database is not None and run.id is not None:
         try:
             compared, worse = _compared(database, baseline, run)
-        except UsageError as error:  # the first run of a plan has no good one before it; its own report is worth having
+        except CheckerError as error:  # such as no good run before it; its own report is worth having all the same
             click.echo(f"mcp-status: not compared: {error}", err=True)
-    outcome = _outcome(run, saturation, compared, _trend(database, run))
+    try:
+        trend = _trend(database, run)
+    except CheckerError as error:
+        trend = None
+        click.echo(f"mcp-status: no trend: {error}", err=True)
+    outcome = _outcome(run, saturation, compared, trend)
     if planned is not None:
         outcome = replace(outcome, charts=planned.include_charts, recommendations=planned.include_recommendations)
     if wanted.output is not None:

@@ -23,7 +23,7 @@ def hgrm(outcome: Outcome) -> str:
         for histogram in ("response", "service"):
             title = f"# {series.scenario} {series.operation} {series.server}: {histogram} time, ms\n"
             parts.append(title + spectrum(one, histogram))
-    return "\n".join(parts)
+    return "\n".join(parts) or f"# {outcome.run.name}: nothing was played\n"
 
 
 def spectrum(one: Summary, histogram: HistogramName) -> str:

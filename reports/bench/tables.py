@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from checker.bench.results import BenchRun, Series, StageSpan
+from checker.bench.results import BenchRun, BenchState, Series, StageSpan
 from checker.bench.summary import (
     HistogramName,
     Summary,
@@ -51,12 +51,18 @@ def thresholds(run: BenchRun, *, invalid: bool = False) -> Section:
         )
         for one in run.thresholds
     ]
-    text = "Over the measured stages." if rows else "The plan has no thresholds."
+    text = "Over the measured stages." if rows else _no_thresholds(run)
     if not rows and run.capacity is not None:
         text += " Levels are judged by the objective of the stress test."
     if rows and invalid:
         text = "The run is invalid: these results say nothing of the servers."
     return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
+
+
+def _no_thresholds(run: BenchRun) -> str:
+    if run.state is BenchState.RUNNING and run.plan.get("thresholds"):
+        return "The run did not come to its end: its thresholds were not judged."
+    return "The plan has no thresholds."
 
 
 def series_summaries(run: BenchRun) -> list[tuple[Series, Summary]]:

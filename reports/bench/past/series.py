@@ -16,8 +16,12 @@ from storage.bench.read import bench_run
 class RunsOverTime:
     """Runs of one name."""
 
+    name: str
+    since_ms: int
+    until_ms: int
+    """When the first and the last began, of those that were left out too."""
     runs: tuple[BenchRun, ...]
-    """The newest first."""
+    """The newest first; none where none is fit."""
     left_out: tuple[str, ...]
     """Which others there are, and why they are not among them."""
 
@@ -25,7 +29,7 @@ class RunsOverTime:
 def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans: bool = False) -> RunsOverTime:
     """The newest fit runs of a name, that of the newest load test where none is given, and of its newest plan.
 
-    Raises UsageError where there is none.
+    Raises UsageError where there is no load test of that name.
     """
     lines = bench_list(path, name=name)
     if not lines:
@@ -41,6 +45,5 @@ def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans:
             found.append(one.run)
     if others := len(same_name) - len(same_plan):
         left_out.append(f"{others} more of this name had another plan; --all-plans takes them in")
-    if not found:
-        raise UsageError(f"{path}: no load test {same_name[0].name} is fit for a trend: {'; '.join(left_out)}")
-    return RunsOverTime(tuple(found), tuple(left_out))
+    began_ms = [one.started_at_ms for one in same_plan[:most]]
+    return RunsOverTime(same_name[0].name, min(began_ms), max(began_ms), tuple(found), tuple(left_out))

@@ -12,6 +12,7 @@ import numpy as np
 from checker.bench.results import BenchRun
 from checker.bench.summary import BLOCK_S
 from reports.bench.past.blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
+from reports.bench.past.series import RunsOverTime
 from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent
@@ -73,6 +74,8 @@ def build(
 ) -> Report:
     """The report on these runs, of which there must be one; ``left_out`` says which others there were, and why not.
 
+    `without_runs` is the report where there is none.
+
     A ``brief`` one leaves out the points of every run.
 
     A change of level is told from ten runs on, five of them on either side; it must be 5 % and 1 ms, or one in a
@@ -102,6 +105,22 @@ def build(
     )
 
 
+def without_runs(found: RunsOverTime) -> Report:
+    """The report where no run is fit for a trend: why each was left out."""
+    columns = [Column("why", "Left out", wide=True)]
+    return Report(
+        name="bench_trend",
+        title=f"Load tests {found.name!r} over time",
+        verdict=f"Cannot tell: none of the load tests {found.name} can be followed over time.",
+        level=Level.UNKNOWN,
+        since_ms=found.since_ms,
+        until_ms=found.until_ms,
+        sections=[Section("left_out", "Left out", Table(columns, [[why] for why in found.left_out]))],
+        servers=0,
+        until_now=False,
+    )
+
+
 def _trends(runs: Sequence[BenchRun], block_s: float) -> list[OverRuns]:
     return followed([blocks_of(run, block_s=block_s) for run in runs])
 
@@ -118,6 +137,8 @@ def followed(blocks: Sequence[Mapping[Key, Blocks]]) -> list[OverRuns]:
             ]
             if not all(map(math.isnan, points)):
                 series.append((key, statistic, points))
+    if not series:  # nothing was answered in any of the runs
+        return []
     tested = discoveries(level_p_values(np.array([points for *_, points in series])))
     found = []
     for (key, statistic, points), p_value in zip(series, tested.tolist(), strict=True):
