@@ -305,11 +305,29 @@ def test_nothing_is_sent_to_an_authorization_server_that_only_the_server_names(
     kind: str, issuer: AuthorizationServer
 ) -> None:
     key = {"client_secret": None, "private_key": Secret(issuer.private_key_pem)} if kind == "signed" else {}
-    with Hostile(usual) as server:
-        probe = check(f"{server.url}/mcp", secret(trust_on_first_use=False, **key))
-        assert server.posted == []
+    with Hostile(usual) as other:
+        named = {"authorization_servers": [other.url]}
+        with Hostile(lambda url: {**usual(url), RESOURCE: (200, {"resource": f"{url}/mcp", **named}, {})}) as server:
+            probe = check(f"{server.url}/mcp", secret(trust_on_first_use=False, **key))
+            assert (server.posted, other.requests) == ([], [])
     assert (probe.status, probe.reason, probe.failed_stage) == ("DEGRADED", "issuer_not_trusted", "auth")
-    assert f"add `issuer: {server.url}` under `oauth:`" in (probe.detail or "")
+    assert f"add `issuer: {other.url}` under `oauth:`" in (probe.detail or "")
+
+
+@pytest.mark.parametrize("names_itself", [True, False])
+def test_authorization_server_at_the_servers_own_origin_is_named_by_the_configuration(names_itself: bool) -> None:
+    with Hostile(lambda url: {**usual(url), **({} if names_itself else {RESOURCE: (404, {}, {})})}) as server:
+        probe = check(f"{server.url}/mcp", secret(trust_on_first_use=False))
+        assert len(server.posted) == 1
+    assert probe.reason != "issuer_not_trusted"
+    with (
+        Hostile(usual) as other,
+        Hostile(lambda url: usual(url, token_endpoint=f"{other.url}/token")) as server,
+    ):
+        probe = check(f"{server.url}/mcp", secret(trust_on_first_use=False))
+        assert (server.posted, other.requests) == ([], [])
+    assert (probe.status, probe.reason) == ("UNHEALTHY", "auth_server")
+    assert f"add `token_url: {other.url}/token` under `oauth:`" in (probe.detail or "")
 
 
 def test_named_issuer_gets_the_credentials_and_configured_scopes_alone() -> None:
@@ -444,7 +462,10 @@ def test_issuer_is_pinned_on_first_use_and_another_one_is_refused(tmp_path: Path
 def test_config_without_an_issuer_is_warned_of(tmp_path: Path, status: Callable[..., Any]) -> None:
     done = status("config", "validate", config(tmp_path, "http://h/mcp", trust="key_id: k"), env={"FLEET_SECRET": "x"})
     assert done.returncode == 0
-    assert "a.mcp.oauth: no credentials will be sent: add issuer:" in done.stderr
+    assert (
+        "a.mcp.oauth: credentials will be sent to an authorization server at the server's own origin alone"
+        in done.stderr
+    )
     assert (
         "credentials"
         not in status("config", "validate", config(tmp_path, "http://h/mcp"), env={"FLEET_SECRET": "x"}).stderr

@@ -89,7 +89,7 @@ def token_source(
             Reason.AUTH_SERVER, f"metadata of {where} names another issuer, {other}; credentials go to neither"
         )
     token_url = found.get("token_endpoint")
-    if fault := token_endpoint_fault(oauth, issuer, token_url):
+    if fault := token_endpoint_fault(oauth, issuer, token_url, server):
         raise ProbeFailure(Reason.AUTH_SERVER, f"{where}: {fault}")
     return TokenSource(
         issuer=issuer,

@@ -36,10 +36,13 @@ def oauth_faults(options: OAuth) -> Iterator[Fault]:
 
 
 def withheld(options: OAuth) -> str:
-    """What to warn of where credentials are sent to nobody; empty where the options say whom to trust."""
+    """What to warn of where the options do not say whom to trust with credentials; empty where they do."""
     if options.issuer or options.token_url or options.trust_on_first_use:
         return ""
-    return "no credentials will be sent: add issuer: (or token_url:), or trust_on_first_use: true (docs/mcp.md)"
+    return (
+        "credentials will be sent to an authorization server at the server's own origin alone: for any other, add "
+        "issuer: (or token_url:), or trust_on_first_use: true (docs/mcp.md)"
+    )
 
 
 def _is_address(url: str) -> bool:

@@ -50,12 +50,15 @@ def named_issuers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str | None, asked: str = "") -> str:
     """The one of the named issuers that gets credentials; raises ProbeFailure (issuer_not_trusted) where none does.
 
-    ``server`` is the address of the MCP server; one that names none is its own, as in 2025-03-26. ``asked`` is what the
-    addresses answered at which it could have named one.
+    One at the origin of the MCP server itself is named by the configuration, which has the server's address.
+    ``server`` is that address; a server that names none is its own, as in 2025-03-26. ``asked`` is what the addresses
+    answered at which it could have named one.
     """
     those = list(named) or ["{}://{}".format(*urlsplit(server)[:2])]
     told = ", ".join(excerpt(shown_url(one), 200) for one in those[:3])
     if not oauth.trust_on_first_use:
+        if own := next((one for one in those if is_at_own_origin(one, server)), None):
+            return own
         who = f"the server names the authorization server {told}"
         if not named:
             who = f"the server names no authorization server{asked}; its own origin would be {told}"
@@ -88,8 +91,15 @@ def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str 
     )
 
 
-def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object) -> str:
+def is_at_own_origin(url: str, server: str) -> bool:
+    """Whether an address is at the origin of the MCP server, by https or on this machine."""
+    return origin(url) == origin(server) and (origin(url)[0] == "https" or is_loopback(url))
+
+
+def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object, server: str) -> str:
     """Why credentials may not be sent to the token endpoint of an issuer's metadata; empty where they may.
+
+    Where the configuration names the server alone, it has to be at the server's own origin.
 
     It has to be https (RFC 6749 section 3.2). Below an issuer that is http itself, one on loopback may be http, and one
     at the origin of an issuer that the configuration names.
@@ -102,6 +112,9 @@ def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object) -> str:
         return "its metadata has no valid token_endpoint"
     if where[0] not in ("http", "https") or not where[1] or parts.username is not None or "#" in token_url:
         return "its metadata has no valid token_endpoint"
+    if oauth.issuer is None and not oauth.trust_on_first_use and where != origin(server):
+        told = excerpt(shown_url(token_url), 100)
+        return f"its token endpoint {told} is elsewhere; if it is the right one, add `token_url: {told}` under `oauth:`"
     named = oauth.issuer is not None and where == origin(issuer)
     if where[0] == "http" and not (origin(issuer)[0] == "http" and (named or is_loopback(token_url))):
         return f"its token endpoint {excerpt(shown_url(token_url), 100)} is not https"
