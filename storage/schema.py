@@ -199,6 +199,8 @@ def _truth(connection: Connection) -> None:
     """Version 7."""
     _remarks(connection)
     _digests(connection)
+    for table in ("bench_slots", "bench_summaries"):
+        connection.exec_driver_sql(f"alter table {table} add column resent integer not null default '0'")
     for column in ("paced", "paced_us", "program_waits", "program_wait_us"):
         connection.exec_driver_sql(f"alter table run_pools add column {column} integer not null default '0'")
     for statement in KNOWN_TIME:

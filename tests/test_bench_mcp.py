@@ -116,6 +116,8 @@ def test_a_tool_that_is_not_listed_is_not_called(everything: Played) -> None:
 def test_an_error_of_a_tool_is_told_apart_from_one_of_the_protocol(everything: Played) -> None:
     assert everything["call_error"].reasons == {"condition_failed isError": EVERY}
     assert everything["list_refused"].reasons == {"mcp_error": EVERY}
+    for name in ("call_error", "list_refused"):
+        assert everything.servers[name].methods["initialize"] <= MOST, "an error leaves the session as it was"
 
 
 def test_a_forgotten_session_fails_once_and_is_opened_anew(everything: Played) -> None:

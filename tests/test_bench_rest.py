@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -190,6 +191,30 @@ def test_a_kept_connection_that_the_server_closes_costs_no_request() -> None:
         run = played([rest("a", server.url())], {"a": hold(100, 0.5)})
     assert of(run, "a").reasons == {}
     assert of(run, "a").ok == 50
+    assert of(run, "a").resent < 10, "an end that was seen before anything was sent is no resend"
+
+
+class _Resets:
+    """Answers the first request of each connection, and resets the connection when it has read the second."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def __call__(self, sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        if sock.recv(65536):
+            self.resets += 1
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_that_is_sent_again_after_a_reset_is_counted(method: str) -> None:
+    resets = _Resets()
+    with FaultServer(resets) as server:
+        run = played([rest("a", server.url(), method=method)], {"a": hold(40, 1)})
+    summary = of(run, "a")
+    assert summary.ok == 40
+    assert summary.resent == resets.resets > 10
 
 
 def test_workers_connect_to_addresses_that_were_allowed_and_to_no_others() -> None:

@@ -14,8 +14,8 @@ ARRIVAL = 2
 """Numbers of an arrival: key, intended."""
 PHASE = 4
 """Numbers of a phase: key, intended, name (an index into `PHASES` and what the worker names after it), nanoseconds."""
-REFUSED, WAITED, SHIFT = 1, 2, 2
-"""A code has two flags, and above them the reason: an index into `REASONS` and what the worker names after them."""
+REFUSED, WAITED, RESENT, SHIFT = 1, 2, 4, 3
+"""A code has three flags, and above them the reason: an index into `REASONS` and what the worker names after them."""
 
 OK = ""
 DROPPED = "dropped"

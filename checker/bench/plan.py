@@ -127,7 +127,7 @@ class Threshold:
     __pydantic_config__ = STRICT
 
     metric: str
-    """response_time, service_time, first_byte, late, failed, timeouts, refused, offered, achieved, ok; with
+    """response_time, service_time, first_byte, late, failed, timeouts, refused, resent, offered, achieved, ok; with
     {scenario:x,server:y,operation:z,stage:w} behind it for a part."""
     expression: str
     """Such as ``p(95)<500``, ``avg<200``, ``max<2000``, ``rate<0.01``, ``count>100``; times are milliseconds."""

@@ -100,6 +100,8 @@ class Slot:
     received_bytes: int = 0
     refused: int = 0
     """Of all replies: 429, 503, or any with Retry-After."""
+    resent: int = 0
+    """Operations of which a request was sent again: the server ended a kept connection before a byte of the reply."""
     max_us: int = 0
     """Longest response time of the ok ones, exact."""
     response: bytes = b""

@@ -49,6 +49,7 @@ class Summary:
     connections: int
     received_bytes: int
     refused: int
+    resent: int
     max_us: int
     reasons: Mapping[str, int]
     phases_us: Mapping[str, int]
@@ -124,6 +125,7 @@ def summarize(slots: Iterable[Slot], seconds: float) -> Summary:
         connections=total("connections"),
         received_bytes=total("received_bytes"),
         refused=total("refused"),
+        resent=total("resent"),
         max_us=max((slot.max_us for slot in some), default=0),
         reasons=dict(reasons.most_common()),
         phases_us=dict(phases),

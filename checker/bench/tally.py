@@ -16,6 +16,7 @@ from checker.bench.news import (
     PHASES,
     REASONS,
     REFUSED,
+    RESENT,
     SAMPLE,
     SHIFT,
     STAGES,
@@ -86,7 +87,7 @@ class Tally:
             late = samples[prompt, _SENT] - samples[prompt, _INTENDED]
             self._late_ns.setdefault(worker, []).append(late)
             reason = self._reasons.shared(worker, code >> SHIFT)
-            samples[:, _CODE] = reason << SHIFT | code & REFUSED
+            samples[:, _CODE] = reason << SHIFT | code & (REFUSED | RESENT)
             self._samples.append(samples)
         self._arrivals.append(_rows(message["arrivals"], ARRIVAL))
         phases = _rows(message["phases"], PHASE)
@@ -177,7 +178,7 @@ class _Binned:
         """The slots of this pass."""
         samples, ok, failed = self._samples, self._ok, self._failed
         timeouts = np.array([name in CENSORED for name in self._tally.reason_names])
-        refused = (samples[:, _CODE] & REFUSED).astype(bool)
+        refused, resent = ((samples[:, _CODE] & flag).astype(bool) for flag in (REFUSED, RESENT))
         counts = {
             "offered": np.bincount(self._offered, minlength=self._count),
             "dropped": self._counted(self._dropped),
@@ -188,6 +189,7 @@ class _Binned:
             "done_failed": np.bincount(self._done[failed], minlength=self._count),
             "received_bytes": self._summed(samples[:, _SIZE]),
             "refused": self._counted(refused),
+            "resent": self._counted(resent),
         }
         response_ns = samples[:, _DONE] - samples[:, _INTENDED]
         longest = np.zeros(self._count, np.int64)

@@ -24,7 +24,7 @@ from reports.report import Insufficient
 SCHEMA = "https://mcp-status-check.invalid/bench.schema.json"
 """The name of the schema, which is in the documentation; no such address answers."""
 _RATE_DIGITS, _MS_DIGITS, _RATIO_DIGITS = 3, 3, 6
-_COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "connections", "received_bytes")
+_COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "resent", "connections", "received_bytes")
 
 
 def json(outcome: Outcome) -> str:

@@ -50,10 +50,10 @@ def _thresholds(outcome: Outcome) -> Iterator[str]:
 
 
 def _series(every: Sequence[tuple[Any, Any]]) -> Iterator[str]:
-    yield "| server | operation | model | offered /s | achieved /s | failed | p50 | p95 | p99 | p99 service |"
-    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    yield "| server | operation | model | offered /s | achieved /s | failed | resent | p50 | p95 | p99 | p99 service |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for series, one in every[:_MOST_SERIES]:
-        rates = [number(one.offered_per_s), number(one.achieved_per_s), per_cent(one.failed_ratio)]
+        rates = [number(one.offered_per_s), number(one.achieved_per_s), per_cent(one.failed_ratio), f"{one.resent:,}"]
         quantiles = [quantile_cell(one, q) for q in (0.5, 0.95, 0.99)]
         spelled = [_latency(value) for value in (*quantiles, quantile_cell(one, 0.99, "service"))]
         names = [escaped(name) for name in (series.server, series.operation, series.model)]

@@ -38,6 +38,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     achieved = [(labels, one.achieved_per_s) for labels, one in every]
     yield from _metric("achieved_per_second", "Operations that ended.", achieved)
     yield from _metric("failed_ratio", "Share that failed.", [(labels, one.failed_ratio) for labels, one in every])
+    resent = [(labels, float(one.resent)) for labels, one in every]
+    yield from _metric("resent_operations", "Sent again: the server ended a kept connection unanswered.", resent)
     for histogram, words in (("response", "From due to done."), ("service", "From sent to done.")):
         quantiles = [sample for labels, one in every for sample in _quantiles(labels, one, histogram)]
         yield from _metric(f"{histogram}_seconds", f"{words} Good ones.", quantiles)

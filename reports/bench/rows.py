@@ -17,7 +17,7 @@ from reports.stats.intervals import fewest
 from storage.rollups.histogram import Cells
 
 _NAMES = ("scenario", "operation", "model", "server")
-_COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "connections", "received_bytes")
+_COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "resent", "connections", "received_bytes")
 _RATES = ("failed_ratio", "offered_per_s", "achieved_per_s", "ok_per_s")
 _STAGE = ("stage", "kind", "measured", "from_s", "until_s", "start_level", "end_level", "users", "servers", "block")
 _OF_SLOTS = (

@@ -26,6 +26,7 @@ def suite(outcome: Outcome) -> Section | None:
         *_interval_columns("p95_ms", "p95", Kind.DURATION, ""),
         *_interval_columns("ok_per_s", "Throughput", Kind.NUMBER, "/s"),
         Column("failed_ratio", "Failed", Kind.RATIO),
+        Column("resent", "Resent", Kind.COUNT, words="Sent again: the server ended a kept connection unanswered."),
     ]
     rows = []
     for (users, servers), blocks in sorted(cells.items()):
@@ -33,7 +34,8 @@ def suite(outcome: Outcome) -> Section | None:
         bad = sum(one.failed + one.dropped for one in blocks)
         p95_ms = [us / 1000 for one in blocks if (us := one.quantile_us(0.95)) is not None]
         rates = [one.ok_per_s for one in blocks]
-        rows.append([users, servers, len(blocks), *_median(p95_ms), *_median(rates), bad / ended if ended else None])
+        failed_ratio, resent = bad / ended if ended else None, sum(one.resent for one in blocks)
+        rows.append([users, servers, len(blocks), *_median(p95_ms), *_median(rates), failed_ratio, resent])
     charts = [
         _chart("p95 of the response time by users", rows, 3, "ms", log=True),
         _chart("Throughput by users", rows, 6, "operations /s", log=False),

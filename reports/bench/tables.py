@@ -120,12 +120,13 @@ def count_columns() -> list[Column]:
         Column("offered", "Offered", Kind.COUNT, words="Arrivals due; in the closed model, requests begun."),
         Column("ok", "ok", Kind.COUNT),
         Column("failed", "Failed", Kind.COUNT, words="With those that were never sent."),
+        Column("resent", "Resent", Kind.COUNT, words="Sent again: the server ended a kept connection unanswered."),
     ]
 
 
 def counts(summary: Summary) -> list[Any]:
     """How many."""
-    return [summary.offered, summary.ok, summary.failed + summary.dropped]
+    return [summary.offered, summary.ok, summary.failed + summary.dropped, summary.resent]
 
 
 def latency_columns() -> list[Column]:

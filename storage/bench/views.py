@@ -20,6 +20,7 @@ _COUNT_WORDS = {
     "connections": "connections opened",
     "received_bytes": "bytes received",
     "refused": "replies with 429, 503 or Retry-After",
+    "resent": "sent again after a kept connection ended unanswered; 0 for load tests made before this was counted",
     "max_us": "longest response time of the good ones",
 }
 _TIME_WORDS = {

@@ -25,6 +25,7 @@ class Metric(StrEnum):
     FAILED = "failed"
     TIMEOUTS = "timeouts"
     REFUSED = "refused"
+    RESENT = "resent"
     OFFERED = "offered"
     ACHIEVED = "achieved"
     OK = "ok"
@@ -37,7 +38,7 @@ class Metric(StrEnum):
     @property
     def is_share(self) -> bool:
         """Whether its rate is a share of the operations; the rate of the others is operations per second."""
-        return self in (Metric.FAILED, Metric.TIMEOUTS, Metric.REFUSED)
+        return self in (Metric.FAILED, Metric.TIMEOUTS, Metric.REFUSED, Metric.RESENT)
 
 
 class Aggregate(StrEnum):

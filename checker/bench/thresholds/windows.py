@@ -72,6 +72,8 @@ def counted(counts: Summary | Slot, metric: Metric) -> int:
             return counts.censored
         case Metric.REFUSED:
             return counts.refused
+        case Metric.RESENT:
+            return counts.resent
         case Metric.OFFERED:
             return counts.offered
         case Metric.ACHIEVED:

@@ -47,6 +47,7 @@ class Connection:
         "_writing",
         "code",
         "first_ns",
+        "has_sent",
         "intended_ns",
         "key",
         "sent_ns",
@@ -63,7 +64,7 @@ class Connection:
         self._sock: Any = None
         self._tls: Any = None
         self._dial: Dial | None = None
-        self._complete = self._broken = self.used = False
+        self._complete = self._broken = self.used = self.has_sent = False
         self._keep = True
         self._body: list[bytes] = []
         self._head: bytes | bytearray = b""
@@ -78,12 +79,13 @@ class Connection:
 
     def send(self) -> None:
         """Send the request over the open connection."""
-        self._step = "wait"
+        self._step, self.has_sent = "wait", True
         try:
             sent = self._send(self._target.request)
         except BlockingIOError:
             sent = 0
-        except OSError:
+        except OSError:  # it had been closed before
+            self.has_sent = False
             self._loop.run_callback(self._lost, Reason.CONNECTION_CLOSED.value)
             return
         if sent != len(self._target.request):

@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 from gevent.queue import SimpleQueue
 
-from checker.bench.news import REFUSED
+from checker.bench.news import REFUSED, RESENT
 from checker.bench.plan import Operation
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.target import Load
@@ -31,6 +31,21 @@ from checker.worker.transport.trace import Trace
 log = logging.getLogger(__name__)
 _END_S = 2.0
 _RECENT_S = 60
+_ANSWERED = frozenset(
+    {
+        Reason.MCP_ERROR,
+        Reason.MCP_INVALID_RESULT,
+        Reason.CONDITION_FAILED,
+        Reason.HTTP_STATUS,
+        Reason.RATE_LIMITED,
+        Reason.AUTH_REQUIRED,
+        Reason.AUTH_REJECTED,
+        Reason.AUTH_EXPIRED,
+        Reason.AUTH_SCOPE,
+    }
+)
+"""Failures that are whole answers: the session is as it was, unless it is gone (404)."""
+_GONE = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +182,10 @@ class _Caller:
             code |= target.notes.code(_said(failure, self._kept.seen))
             refused = failure.reason is Reason.RATE_LIMITED or self._kept.seen.retry_after_s is not None
             code |= REFUSED if refused or self._kept.seen.http_status == 503 else 0
-            self._start_over()
+            if failure.reason not in _ANSWERED or not self._kept.is_open or self._kept.seen.http_status == _GONE:
+                self._start_over()
+        if trace.resent:
+            code |= RESENT
         target.note(key, code, intended_ns, sent_ns, done_ns, trace)
 
     def leave(self) -> None:
@@ -175,7 +193,7 @@ class _Caller:
         _abandon(self._kept, self._client)
 
     def _start_over(self) -> None:
-        """What failed may have left anything behind: the next operation opens a new session."""
+        """The session is gone, or what failed may have left anything behind: the next operation opens a new one."""
         gevent.spawn(_abandon, self._kept, self._client)
         self._kept = KeptSession(self._target.options)
         self._client = Client(self._target.shared, self._target.options, Trace())
@@ -213,13 +231,12 @@ class _Caller:
 
     def _call(self) -> None:
         doing = self._target.doing
-        if not self._kept.is_open:
-            self._kept.open(self._client)
-            self._kept.find_tool(self._client, doing.tool)
+        self._ready()
+        self._kept.find_tool(self._client, doing.tool)
         self._kept.call_tool(self._client, doing.tool, doing.arguments)
 
     def _churn(self) -> None:
-        self._kept.open(self._client)
+        self._kept.open(self._client)  # one that fails has left nothing to go on with
         self._kept.end(self._client)
 
 

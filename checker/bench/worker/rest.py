@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from time import monotonic_ns
 from typing import Any
 
-from checker.bench.news import PHASES
+from checker.bench.news import PHASES, RESENT
 from checker.bench.worker.connection import HEAD_BYTES, Connection, HeadConnection, ReadingConnection, UnreadConnection
 from checker.bench.worker.dial import Place
 from checker.bench.worker.notes import Notes
@@ -147,6 +147,7 @@ class RestTarget:
         other = self._kind(self)
         for name in ("key", "intended_ns", "code", "user", "sent_ns"):
             setattr(other, name, getattr(connection, name))
+        other.code |= RESENT if connection.has_sent else 0
         self.busy.add(other)
         self._opened[monotonic_ns() // 1_000_000_000] += 1
         other.open()

@@ -120,6 +120,7 @@ class Client:
                 if reused and never_answered(error):
                     self._pools.counts.reused -= 1
                     self._pools.counts.closed_by_peer += 1
+                    self._trace.resent += self._trace.step != "send"  # else it had been closed before
                     continue
                 pool.give_back(connection)
                 raise exchange_failure(error, self._trace.step) from None

@@ -212,6 +212,7 @@ class PlainHttp:
             except (HTTPError, http.client.HTTPException, OSError) as error:
                 if not last_try and _now.reused and never_answered(_cause(error)):
                     self._pools.counts.reused -= 1
+                    trace.resent += trace.step != "send"  # else it had been closed before
                     continue
                 raise _failure(error, trace) from None
             body = _Body(response)

@@ -39,6 +39,7 @@ class Trace:
         "named",
         "reached",
         "received_bytes",
+        "resent",
         "step",
     )
 
@@ -53,6 +54,8 @@ class Trace:
         """`perf_counter` moment at which the latest reply began to come; 0 before the first."""
         self.received_bytes = 0
         self.connections_opened = 0
+        self.resent = 0
+        """Requests sent again, because the server ended a kept connection before a byte of the reply."""
         self.first_reused: bool | None = None
         self.certificate_expires_at_ms: int | None = None
         """Of all certificates that were met, the moment at which the first expires."""
