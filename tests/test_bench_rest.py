@@ -39,6 +39,9 @@ FAILS_WITH = {
 SUCCEEDS = ("ok", "interim", "until_closed", "no_content", "tiny_segments", "gzip")
 
 ANSWERS = {
+    "moved": Scripted(status=302, headers={"Location": "/plain"}),
+    "gone_elsewhere": Scripted(status=307, headers={"Location": "http://127.0.0.2:9/"}),
+    "loop": Scripted(status=308, headers={"Location": "/loop"}),
     "plain": Scripted(),
     "slow": Scripted(delay_s=0.05),
     "error": Scripted(status=500),
@@ -93,7 +96,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
 
 def test_every_arrival_of_the_plan_is_a_request_at_the_server(everything: Played) -> None:
-    assert everything["plain"].offered == len(everything.asked("plain")) == EVERY
+    assert everything["plain"].offered == len(everything.asked("plain")) - len(everything.asked("moved")) == EVERY
     assert everything["plain"].ok == EVERY
 
 
@@ -139,6 +142,11 @@ def test_a_server_that_is_not_there_refuses(everything: Played) -> None:
 def test_refusals_of_load_are_counted_apart(everything: Played) -> None:
     assert everything["busy"].refused == everything["busy"].failed == EVERY
     assert everything["error"].refused == 0
+
+
+def test_redirects_are_followed_within_the_origin_alone(everything: Played) -> None:
+    assert everything["moved"].ok == EVERY
+    assert everything["gone_elsewhere"].reasons == everything["loop"].reasons == {"redirect_blocked": EVERY}
 
 
 def test_timeouts_are_recorded_at_the_limit_and_marked(everything: Played) -> None:

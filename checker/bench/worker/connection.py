@@ -15,6 +15,7 @@ from checker.worker.transport.heads import ends_with_its_connection, has_whole_h
 from checker.worker.transport.http1 import response_parser
 
 if TYPE_CHECKING:
+    from checker.bench.worker.redirects import Hop
     from checker.bench.worker.rest import RestTarget
 
 READ = 1
@@ -48,6 +49,7 @@ class Connection:
         "code",
         "first_ns",
         "has_sent",
+        "hop",
         "intended_ns",
         "key",
         "sent_ns",
@@ -70,6 +72,8 @@ class Connection:
         self._head: bytes | bytearray = b""
         """The reply as it comes, up to some length: its head, and a small body with it."""
         self._step = "connect"
+        self.hop: Hop | None = None
+        """Where redirects have led the operation."""
         self.key = self.code = self.intended_ns = self.sent_ns = self.first_ns = self.size = self.user = 0
 
     def open(self) -> None:
@@ -80,17 +84,25 @@ class Connection:
     def send(self) -> None:
         """Send the request over the open connection."""
         self._step, self.has_sent = "wait", True
+        request = self._target.request if self.hop is None else self.hop.data
         try:
-            sent = self._send(self._target.request)
+            sent = self._send(request)
         except BlockingIOError:
             sent = 0
         except OSError:  # it had been closed before
             self.has_sent = False
             self._loop.run_callback(self._lost, Reason.CONNECTION_CLOSED.value)
             return
-        if sent != len(self._target.request):
+        if sent != len(request):
             self._step = "send"
-            self._send_rest(self._target.request[sent:])
+            self._send_rest(request[sent:])
+
+    def send_on(self) -> None:
+        """Send the request that a redirect asks for, over this connection; the operation goes on."""
+        self.first_ns = self.size = 0
+        self._broken = False
+        self.used = True
+        self.send()
 
     @property
     def timeout_reason(self) -> Reason:
@@ -221,7 +233,9 @@ class Connection:
         self._complete = False
         code = target.codes.get(status)
         if code is None:
-            code = target.code_of(status)
+            code = target.led_on(self, status, bytes(self._head), self._keep)
+            if code is None:
+                return
         if code or target.looks_inside or b"Content-Encoding" in self._head or b"content-encoding" in self._head:
             code = code or target.code_inside(status, bytes(self._head), self._body, self.size)
             if code and (status in _STORM or b"\nretry-after:" in self._head.lower()):

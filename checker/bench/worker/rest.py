@@ -11,10 +11,12 @@ from ipaddress import ip_address
 from time import monotonic_ns
 from typing import Any
 
+
 from checker.bench.news import PHASES, RESENT
 from checker.bench.worker.connection import HEAD_BYTES, Connection, HeadConnection, ReadingConnection, UnreadConnection
 from checker.bench.worker.dial import Place
 from checker.bench.worker.notes import Notes
+from checker.bench.worker.redirects import STATUSES, next_hop
 from checker.bench.worker.secure import (
     SecureConnection,
     SecureHeadConnection,
@@ -24,7 +26,7 @@ from checker.bench.worker.secure import (
 from checker.bench.worker.target import Load
 from checker.model import Reason
 from checker.probes import rest
-from checker.probes.base import Observation, ProbeFailure
+from checker.probes.base import Observation, ProbeFailure, Request
 from checker.probes.conditions import status_accepted
 from checker.probes.http import bare_url, credentials
 from checker.worker.transport import codings
@@ -57,7 +59,8 @@ class RestTarget:
         self.series, self.samples = series, notes.samples
         self.idle: list[Connection] = []
         self.busy: set[Connection] = set()
-        self.request, self.addresses, self.tls = _request(options, addresses)
+        self._first = _first(options)
+        self.request, self.addresses, self.tls = _request(options, self._first, addresses)
         expect = options.expect
         self.most_bytes = options.max_body + HEAD_BYTES
         self.looks_inside = bool(expect.json or expect.headers or expect.body_regex)
@@ -121,6 +124,7 @@ class RestTarget:
     def is_free(self, connection: Connection, keep: bool) -> None:
         """A reply has come: the connection is idle, or closed where it cannot be kept."""
         self.busy.remove(connection)
+        connection.hop = None
         if keep:
             self.idle.append(connection)
         else:
@@ -142,12 +146,16 @@ class RestTarget:
         if not stale:
             self._failed(connection, reason, monotonic_ns())
             return
+        connection.code |= RESENT if connection.has_sent else 0
+        self._go_elsewhere(connection)
+
+    def _go_elsewhere(self, connection: Connection) -> None:
+        """Send the request of the operation over a new connection."""
         connection.close()
         self.busy.remove(connection)
         other = self._kind(self)
-        for name in ("key", "intended_ns", "code", "user", "sent_ns"):
+        for name in ("key", "intended_ns", "code", "user", "sent_ns", "hop"):
             setattr(other, name, getattr(connection, name))
-        other.code |= RESENT if connection.has_sent else 0
         self.busy.add(other)
         self._opened[monotonic_ns() // 1_000_000_000] += 1
         other.open()
@@ -156,11 +164,33 @@ class RestTarget:
         """Keep what opening the connection took, of the operation that waited for it."""
         self._notes.phases.extend((connection.key, connection.intended_ns, PHASES.index(name), nanoseconds))
 
+    def led_on(self, connection: Connection, status: int, received: bytes, keep: bool) -> int | None:
+        """What a status that has not come before is worth; None for a redirect that is followed."""
+        if status not in STATUSES or self._options.max_redirects == 0:
+            return self.code_of(status)
+        try:
+            hop = next_hop(self._options, self._first, connection.hop, status, received)
+        except HTTPException:
+            return self._notes.code(Reason.HTTP_MALFORMED.value)
+        except ProbeFailure as failure:
+            return self._notes.code(failure.reason.value)
+        except ValueError:  # no address
+            return self._notes.code(Reason.DNS.value)
+        if hop is None:
+            return self.code_of(status)
+        connection.hop = hop
+        if keep:
+            connection.send_on()
+        else:
+            self._go_elsewhere(connection)
+        return None
+
     def code_of(self, status: int) -> int:
-        """What a status is worth; kept for the next time."""
+        """What a status is worth; kept for the next time, unless it depends on where it leads."""
         accepted = status_accepted(status, self._options.expect.status)
         code = 0 if accepted else self._notes.code(f"{Reason.HTTP_STATUS.value} {status}")
-        self.codes[status] = code
+        if status not in STATUSES:
+            self.codes[status] = code
         return code
 
     def code_inside(self, status: int, received: bytes, body: list[bytes], size: int) -> int:
@@ -204,20 +234,25 @@ class RestTarget:
         self._load.ended(connection.user)
 
 
-def _request(
-    options: rest.RestOptions, addresses: Sequence[str]
-) -> tuple[bytes, list[tuple[socket.AddressFamily, tuple[Any, ...]]], tuple[ssl.SSLContext, str] | None]:
-    """The request, where to connect to, and the context and name for TLS."""
-    url, target = parsed(bare_url(options.url))
-    secure = url.scheme == "https"
-    port = url.port or (443 if secure else 80)
+def _first(options: rest.RestOptions) -> Request:
+    """The request with which an operation begins."""
     headers = {"User-Agent": USER_AGENT, "Accept": "application/json, */*;q=0.5", **credentials(options)}
     body = options.body.encode() if options.body is not None else None
     if body is not None and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = "application/json"
+    return Request(options.method, bare_url(options.url), headers, body)
+
+
+def _request(
+    options: rest.RestOptions, first: Request, addresses: Sequence[str]
+) -> tuple[bytes, list[tuple[socket.AddressFamily, tuple[Any, ...]]], tuple[ssl.SSLContext, str] | None]:
+    """The request, where to connect to, and the context and name for TLS."""
+    url, target = parsed(first.url)
+    secure = url.scheme == "https"
+    port = url.port or (443 if secure else 80)
     places = [_place(address, port) for address in addresses]
     tls = (TlsContexts().get(options.tls), options.tls.server_name or str(url.host).strip("[]")) if secure else None
-    return request_bytes(options.method, target, headers, body), places, tls
+    return request_bytes(first.method, target, first.headers, first.body), places, tls
 
 
 def _place(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
