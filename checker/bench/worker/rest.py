@@ -11,7 +11,6 @@ from ipaddress import ip_address
 from time import monotonic_ns
 from typing import Any
 
-
 from checker.bench.news import PHASES, RESENT
 from checker.bench.worker.connection import HEAD_BYTES, Connection, HeadConnection, ReadingConnection, UnreadConnection
 from checker.bench.worker.dial import Place
