@@ -189,7 +189,9 @@ class _Keep:
         with self._stack:
             while True:
                 try:
-                    return self._stored.finish(run, saturation.reason if saturation.invalid else ""), ""
+                    return self._stored.finish(
+                        run, saturation.reason if saturation.invalid or saturation.unfit else ""
+                    ), ""
                 except StorageBusy as error:
                     if time.monotonic() > until:
                         return run, str(error)

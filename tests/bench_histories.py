@@ -123,7 +123,7 @@ def threshold(passed: bool) -> ThresholdResult:
 class Judged:
     """What a judge of the client says."""
 
-    invalid: bool = False
+    unfit: bool = False
     reason: str = ""
     stages: Mapping[int, str] = field(default_factory=dict)
 

@@ -198,7 +198,7 @@ class QueuePlayer:
         return there[-1] if there else one.stage
 
     def _health(self) -> list[WorkerSecond]:
-        """A worker that uses ``cpu_us`` for each operation, and has in flight what was due and has not ended."""
+        """A worker that uses ``cpu_us`` for each operation, late beyond a core, with what has not ended in flight."""
         seconds = int(self.now_s) + 1
         due, done = np.zeros(seconds, int), np.zeros(seconds, int)
         for one in self.ended:
@@ -225,6 +225,7 @@ class QueuePlayer:
                 at_s=at_s,
                 cpu_ratio=min(1.0, float(due[at_s]) * self.cpu_us / 1e6),
                 lag_p99_us=800 if float(due[at_s]) * self.cpu_us > 850_000 else 100,
+                late_p99_us=100 + max(0, int(5e6 * (float(due[at_s]) * self.cpu_us / 1e6 - 1))),
                 in_flight=int(before[at_s] + due[at_s]),
             )
             for at_s in range(seconds)

@@ -17,12 +17,16 @@ from checker.plain_stream import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.bench.plan import Operation, Plan
+    from checker.load_test import LoadEnd
 
 THRESHOLDS_FAILED = 99
 _INVALID = 3
 _ABORTED = 2
 _INTERRUPTED = 128
-_CODES = "Exit codes: 0 passed, 99 a threshold is broken, 2 ended early, 3 the client was the limit or the plan is bad."
+_CODES = (
+    "Exit codes: 0 passed, 99 a threshold is broken whatever the client did, 2 ended early, 3 the client may have "
+    "changed the answer, or the plan is bad."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,7 @@ class Playing:
             click.echo(f"mcp-status: not stored: {end.unstored}", err=True)
         if end.signal is not None:
             return _INTERRUPTED + end.signal
-        if any(not one.passed for one in end.run.thresholds) or (worse and self.fail_on_regression):
+        if _is_broken(end) or (worse and self.fail_on_regression):
             return THRESHOLDS_FAILED
         if end.run.state is BenchState.ABORTED:
             return _ABORTED
@@ -84,6 +88,12 @@ class Playing:
             public_hosts=(*plan.public_hosts, *self.public_hosts),
             name=self.name or plan.name,
         )
+
+
+def _is_broken(end: LoadEnd) -> bool:
+    """Whether a threshold is broken whatever the client did; one that cannot be told is not."""
+    claims = end.saturation.claims.thresholds
+    return any(one.told == "failed" for one in claims) if claims else any(not one.passed for one in end.run.thresholds)
 
 
 _OF_PLAYING = tuple(field.name for field in fields(Playing) if field.name != "database")

@@ -12,7 +12,17 @@ from reports.report import Section, Table
 from reports.show import LEVELS, sections_text
 from reports.terminal import Text, console
 
-_SHOWN = ("thresholds", "summary", "latency", "capacity", "suite", "errors", "client_bound", "recommendations")
+_SHOWN = (
+    "thresholds",
+    "summary",
+    "latency",
+    "capacity",
+    "suite",
+    "errors",
+    "client_bound",
+    "client_added",
+    "recommendations",
+)
 _MOST_STAGES = 20
 _OF_STAGES = (
     *("stage", "scenario", "from", "offered_per_s", "achieved_per_s", "failed_ratio"),

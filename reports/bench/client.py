@@ -8,6 +8,7 @@ from checker.bench.results import BenchRun, WorkerSecond
 from reports.bench.outcome import Saturation
 from reports.bench.timeline import Timeline, stage_spans
 from reports.report import Column, Kind, Line, Look, Section, Shape, Span, Table
+from reports.show import duration
 from reports.ticks import clock
 
 CPU_LIMIT_PERCENT = 85.0
@@ -77,6 +78,43 @@ def bound_table(saturation: Saturation) -> Section:
     return Section("client_bound", "When the client was the limit", Table(columns, rows))
 
 
+def affected(run: BenchRun, saturation: Saturation) -> Section:
+    """The percentiles that are the client's, too, each between what it may be and what was measured."""
+    columns = [
+        Column("scenario", "Scenario"),
+        Column("operation", "Operation"),
+        Column("server", "Server"),
+        Column("percentile", "Percentile"),
+        Column("low_ms", "From", Kind.DURATION, words="Without all that the client can have added."),
+        Column("measured_ms", "Measured", Kind.DURATION),
+        Column("high", "To", words="As measured, unless the server did not get the load."),
+    ]
+    rows = []
+    for one in saturation.claims.numbers:
+        series = run.series[one.series]
+        high = "open: the server did not get all of the load" if one.is_open else "as measured"
+        named = [series.scenario, series.operation, series.server, one.percentile]
+        rows.append([*named, one.low_us / 1000, one.value_us / 1000, high])
+    text = "The time from the planned start contains how late the client began and looked at answers, each once."
+    return Section("client_added", "Percentiles with the client's lateness in them", Table(columns, rows), text)
+
+
+def affected_note(run: BenchRun, saturation: Saturation) -> str:
+    """A sentence about the percentile that the client changed most; empty where it changed none."""
+    numbers = saturation.claims.numbers
+    if not numbers:
+        return ""
+    most = max(numbers, key=lambda one: one.value_us - one.low_us)
+    series = run.series[most.series]
+    value, low = duration(most.value_us / 1000), duration(most.low_us / 1000)
+    others = f"; {len(numbers) - 1} more are marked" if len(numbers) > 1 else ""
+    longer = ", or longer, since the server did not get all of the load" if most.is_open else ""
+    return (
+        f"{most.percentile} of {series.server} {series.operation}, {value}, has the client's lateness in it: without "
+        f"it it may be {low}{longer}{others}."
+    )
+
+
 def calibration(run: BenchRun) -> Section:
     """What the client can do and adds, against an echo on loopback."""
     columns = [
@@ -135,7 +173,7 @@ def _row(worker: int, seconds: Sequence[WorkerSecond]) -> list[object]:
 
 
 def _words(saturation: Saturation) -> str:
-    if saturation.invalid:
+    if saturation.invalid and saturation.spans:
         return "The client, not the server, was the limit; hatched spans say when."
     if saturation.spans:
         return "In the hatched spans the client was the limit: what they show is not the server's doing."

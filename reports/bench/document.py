@@ -41,7 +41,10 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "$schema": SCHEMA,
         "verdict": {"word": verdict.word, "level": verdict.level.value, "text": verdict.line},
         "run": _run(run),
-        "thresholds": [asdict(one) for one in run.thresholds],
+        "thresholds": [
+            {**asdict(one.result), "told": one.word, "low": one.low, "high": one.high, "note": one.note or None}
+            for one in outcome.told()
+        ],
         "measured": figures(whole),
         "series": [
             {
@@ -161,6 +164,19 @@ def _client(run: BenchRun, saturation: Saturation) -> dict[str, Any]:
         "spans": [
             {"from_s": one.from_s, "until_s": one.until_s, "worker": one.worker, "what": one.what}
             for one in saturation.spans
+        ],
+        "added_ms": saturation.claims.added_us / 1000,
+        "affected": [
+            {
+                "server": run.series[one.series].server,
+                "operation": run.series[one.series].operation,
+                "scenario": run.series[one.series].scenario,
+                "percentile": one.percentile,
+                "measured_ms": _rounded(one.value_us / 1000),
+                "low_ms": _rounded(one.low_us / 1000),
+                "high_ms": None if one.is_open else _rounded(one.value_us / 1000),
+            }
+            for one in saturation.claims.numbers
         ],
         "workers": list(show.records(client(run, saturation))),
         "calibrations": [asdict(one) for one in run.calibrations],

@@ -18,11 +18,14 @@ def junit(outcome: Outcome) -> str:
     name = markup(f"bench {run.name}")
     stamp = (iso(run.started_at_ms) or "").removesuffix("Z").partition(".")[0]
     suite = Element("testsuite", name=name, timestamp=stamp, time=f"{reached_s(run):.3f}")
-    for one in run.thresholds:
+    for told in outcome.told():
+        one = told.result
         over = "" if one.over_s is None else f" over {one.over_s:g} s"
         case = _case(suite, f"{name}.thresholds", f"{one.metric} {one.expression}{over}")
-        if not one.passed:
+        if told.word == "failed":
             _failed(case, threshold_words(one))
+        elif told.word == "cannot tell":
+            SubElement(case, "skipped", message=markup(f"cannot tell, {told.note}: {threshold_words(one)}"))
     for row in compared_rows(outcome.comparison):
         case = _case(suite, f"{name}.comparison", row.name)
         said = f"{row.verdict}: {row.baseline} → {row.candidate}, {row.difference}"

@@ -9,6 +9,7 @@ from checker.bench.summary import measured
 from checker.plain_text import markdown as escaped
 from checker.plain_text import markdown_code
 from reports.bench import tables
+from reports.bench.client import affected_note
 from reports.bench.compared import Compared, compared_rows
 from reports.bench.outcome import Outcome
 from reports.bench.percentiles import quantile_cell
@@ -20,6 +21,7 @@ from reports.show import duration, number, per_cent
 
 MOST_LINES = 60
 _MOST_THRESHOLDS, _MOST_SERIES, _MOST_COMPARED, _MOST_ADVICE = 12, 12, 10, 3
+_MARKS = {"failed": "❌", "cannot tell": "❔", "passed": "✅"}
 _SIGNS = {Level.GOOD: "✅", Level.WARNING: "⚠️", Level.BAD: "❌", Level.UNKNOWN: "❔"}
 
 
@@ -30,6 +32,8 @@ def markdown(outcome: Outcome) -> str:
     lines = [f"## {_SIGNS[verdict.level]} {escaped(f'{run.name}: {verdict.line}')}", ""]
     lines += _thresholds(outcome)
     lines += _series(every)
+    if said := affected_note(run, outcome.saturation):
+        lines += [escaped(said), ""]
     lines += _comparison(list(compared_rows(outcome.comparison)), outcome)
     advice = recommendations(Facts(outcome=outcome, every=every, whole=measured(run)))[:_MOST_ADVICE]
     lines += [f"- {escaped(f'{one.subject}: {one.suggestion} ({one.evidence})')}" for one in advice]
@@ -41,9 +45,10 @@ def markdown(outcome: Outcome) -> str:
 
 
 def _thresholds(outcome: Outcome) -> Iterator[str]:
-    found = sorted(outcome.run.thresholds, key=lambda one: one.passed)
+    found = sorted(outcome.told(), key=lambda one: list(_MARKS).index(one.word))
     for one in found[:_MOST_THRESHOLDS]:
-        yield f"- {'✅' if one.passed else '❌'} {escaped(threshold_words(one))}"
+        note = f", {one.note}" if one.note else ""
+        yield f"- {_MARKS[one.word]} {escaped(f'{threshold_words(one.result)}{note}')}"
     yield from _left_out(len(found) - _MOST_THRESHOLDS, "thresholds")
     if found:
         yield ""

@@ -31,9 +31,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield from _metric("valid", "1 if the run is complete and the client was not its limit.", [(name, float(valid))])
     yield from _metric("finished_timestamp_seconds", "When the run ended, Unix time.", [(name, finished_s)])
     held = [
-        ({**name, "threshold": threshold_words(one).partition(" (")[0]}, float(one.passed)) for one in run.thresholds
+        ({**name, "threshold": threshold_words(one.result).partition(" (")[0]}, float(one.word == "passed"))
+        for one in outcome.told()
+        if one.word != "cannot tell"
     ]
-    yield from _metric("threshold_passed", "1 if the threshold holds.", held)
+    yield from _metric("threshold_passed", "1 if the threshold holds; none where that cannot be told.", held)
     yield from _metric("offered_per_second", "Operations due.", [(labels, one.offered_per_s) for labels, one in every])
     achieved = [(labels, one.achieved_per_s) for labels, one in every]
     yield from _metric("achieved_per_second", "Operations that ended.", achieved)

@@ -58,7 +58,7 @@ def _wanted(outcome: Outcome) -> Iterator[Section]:
 def _sections(outcome: Outcome) -> Iterator[Section]:
     run, bound = outcome.run, client.bound_spans(outcome.saturation)
     every, whole = tables.series_summaries(run), measured(run)
-    yield tables.thresholds(run, invalid=outcome.saturation.invalid)
+    yield tables.thresholds(outcome)
     yield tables.summary(run, every)
     yield tables.latency(run, every)
     if run.capacity is not None:
@@ -93,6 +93,8 @@ def _client_sections(outcome: Outcome) -> Iterator[Section]:
     yield client.client(outcome.run, outcome.saturation)
     if outcome.saturation.spans:
         yield client.bound_table(outcome.saturation)
+    if outcome.saturation.claims.numbers:
+        yield client.affected(outcome.run, outcome.saturation)
     if outcome.run.calibrations:
         yield client.calibration(outcome.run)
 
@@ -136,6 +138,8 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
         notes.append(said)
     if outcome.saturation.reason and not outcome.saturation.invalid:
         notes.append(outcome.saturation.reason)
+    if said := client.affected_note(run, outcome.saturation):
+        notes.append(said)
     for one in outcome.saturation.noise:
         series, value, noise = run.series[one.series], duration(one.value_us / 1000), duration(one.noise_us / 1000)
         named = f"{one.percentile} of {series.server} {series.operation}"

@@ -10,7 +10,8 @@ import numpy as np
 
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary, measured_stages, summarize
-from reports.bench.outcome import Outcome
+from reports.bench.client import bound_spans
+from reports.bench.outcome import BoundSpan, Outcome
 from reports.bench.percentiles import quantile_cell, samples
 from reports.bench.timeline import Timeline, of_series
 from reports.bench.verdict import level_unit
@@ -19,6 +20,8 @@ from reports.stats.intervals import fewest
 from reports.ticks import clock
 
 _CEILING_RATIO = 0.7
+_CORE_FULL = 0.7
+"""CPU of a worker below which it had not too much to do (it is called the limit above 85 %)."""
 _FAILED_RATIO = 0.001
 _CHURN_RATIO, _FEWEST_OPERATIONS = 0.2, 100
 _CONNECT_SHARE = 0.2
@@ -92,14 +95,36 @@ def recommendations(facts: Facts) -> list[Recommendation]:
 def _client_bound(facts: Facts) -> Iterator[Recommendation]:
     spans = facts.outcome.saturation.spans
     if facts.outcome.saturation.invalid or spans:
-        seconds = sum(one.until_s - one.from_s for one in spans)
+        # Of several workers and signs at one time: each moment counts once.
+        seconds = sum(one.until_x - one.from_x for one in bound_spans(facts.outcome.saturation))
         first = f", first at {clock(spans[0].from_s)}: {spans[0].what}" if spans else ""
         yield Recommendation(
             severity="worth doing" if facts.outcome.saturation.invalid else "consider",
             subject="client",
-            suggestion="more workers, a machine with more cores, or a lower rate: hatched spans are the client's own",
+            suggestion=_client_advice(facts.run, spans),
             evidence=f"the client was the limit for {seconds:g} s{first}",
         )
+
+
+def _client_advice(run: BenchRun, spans: Sequence[BoundSpan]) -> str:
+    """What fits the cause: the workers' own CPU time in these seconds says whether they had too much to do."""
+    said = " ".join(one.what for one in spans)
+    if "file descriptors" in said:
+        return "raise the limit of open files (ulimit -n), or a lower max_in_flight"
+    if "local ports" in said:
+        return "keep connections alive, or widen net.ipv4.ip_local_port_range: more workers need more ports, not fewer"
+    seconds = [one for one in run.health if any(span.from_s <= one.at_s + 0.5 < span.until_s for span in spans)]
+    if not seconds:
+        return "look at what stopped the workers: nothing is known of them in the hatched spans"
+    used = {one.worker: max(each.cpu_ratio for each in seconds if each.worker == one.worker) for one in seconds}
+    if max(used.values()) <= _CORE_FULL:
+        return (
+            "free the machine for the client, or use another one: its workers were late without having used their "
+            "cores, so that others had the CPU or something stopped them; more workers would not help"
+        )
+    if len(used) > 1 and min(used.values()) < _CORE_FULL / 2:
+        return "spread the load over more servers or scenarios: one worker's core was full, and others were not"
+    return "more workers, a machine with more cores, or a lower rate: the workers' cores were full"
 
 
 def _near_the_ceiling(facts: Facts) -> Iterator[Recommendation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from checker.bench.results import BenchRun, BenchState, Series, StageSpan
@@ -17,6 +17,7 @@ from checker.bench.summary import (
     summarize,
 )
 from reports.bench import percentiles
+from reports.bench.outcome import Outcome
 from reports.bench.percentiles import MEASURES, quantile_cell
 from reports.report import Column, Kind, Section, Table
 from reports.ticks import clock
@@ -28,33 +29,45 @@ _BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
 _RESPONSE = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
-def thresholds(run: BenchRun, *, invalid: bool = False) -> Section:
+def thresholds(outcome: Outcome) -> Section:
     """Each threshold, what was measured, and whether it holds."""
-    columns = (
+    run, invalid = outcome.run, outcome.saturation.invalid
+    columns: Sequence[Column] = (
         Column("metric", "Metric"),
         Column("expression", "Threshold", words="Times are milliseconds."),
         Column("over_s", "Over", Kind.NUMBER, "s", "Length of the windows that must each hold; empty for all at once."),
         Column("value", "Measured", Kind.NUMBER, words="In the unit of the threshold; of windows the worst."),
         Column("result", "Result", Kind.STATUS),
+        Column(
+            "low", "From", Kind.NUMBER, words="What it may be without the lateness of the client; empty if the same."
+        ),
+        Column("high", "To", Kind.NUMBER),
+        Column("note", "Client", words="What the client did to it."),
         Column("aborted", "Ended the run"),
         Column("broken_at", "First broken", words="From the start of the run."),
     )
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             one.metric,
             one.expression,
             one.over_s,
             one.value,
-            "PASSED" if one.passed else "FAILED",
+            told.word.upper(),
+            *(told.low, told.high, told.note or None),
             "yes" if one.aborted else "no",
             None if one.at_s is None else clock(one.at_s),
         )
-        for one in run.thresholds
+        for told in outcome.told()
+        for one in (told.result,)
     ]
+    if not any(told.note for told in outcome.told()):
+        noted = [at for at, column in enumerate(columns) if column.name in ("low", "high", "note")]
+        columns = tuple(column for at, column in enumerate(columns) if at not in noted)
+        rows = [tuple(cell for at, cell in enumerate(row) if at not in noted) for row in rows]
     text = "Over the measured stages." if rows else _no_thresholds(run)
     if not rows and run.capacity is not None:
         text += " Levels are judged by the objective of the stress test."
-    if rows and invalid:
+    if rows and invalid and not outcome.saturation.claims.thresholds:
         text = "The run is invalid: these results say nothing of the servers."
     return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
 

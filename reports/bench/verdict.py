@@ -7,7 +7,7 @@ from statistics import median
 
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.bench.summary import Summary, measured, of_stage
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import Outcome, Told
 from reports.report import Level
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
@@ -35,12 +35,14 @@ class Verdict:
 
 
 def verdict_of(outcome: Outcome) -> Verdict:
-    """The first of these that holds: the client was the limit, a threshold is broken, the run was cut short, ..."""
-    run = outcome.run
-    if outcome.saturation.invalid:
+    """The first of these that holds: a threshold is broken whatever the client did, it cannot be told, ..."""
+    run, told = outcome.run, outcome.told()
+    broken = [one.result for one in told if one.word == "failed"]
+    judged = bool(outcome.saturation.claims.thresholds)
+    if outcome.saturation.invalid and not (broken and judged):
         reason = outcome.saturation.reason or "the client, not the server, was the limit"
-        return Verdict("INVALID", Level.UNKNOWN, f"{reason}.")
-    broken = [one for one in run.thresholds if not one.passed]
+        untold = [one for one in told if one.word == "cannot tell"]
+        return Verdict("INVALID", Level.UNKNOWN, f"{reason}.{_cannot_tell(untold, len(told))}")
     if broken:
         return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
     if run.state is not BenchState.FINISHED:
@@ -51,6 +53,8 @@ def verdict_of(outcome: Outcome) -> Verdict:
         return Verdict("CAPACITY", _capacity_level(run.capacity), f"{capacity_words(run)}.")
     if run.thresholds:
         every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
+        if notes := [one.note for one in told if one.note]:
+            every = f"{every}, {notes[0]}"
         return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
     if run.kind is BenchKind.SUITE:
         return Verdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
@@ -124,6 +128,17 @@ def cells_of(outcome: Outcome) -> dict[tuple[int, int], list[Summary]]:
 def _broken(broken: list[ThresholdResult], of: int) -> str:
     first = threshold_words(broken[0])
     return f"{len(broken)} of {of} threshold{'' if of == 1 else 's'}, {'first ' if len(broken) > 1 else ''}{first}"
+
+
+def _cannot_tell(untold: list[Told], of: int) -> str:
+    """A sentence about the first threshold that could be either."""
+    if not untold:
+        return ""
+    first = untold[0]
+    low = "nothing" if first.low is None else f"{first.low:.4g}"
+    high = "whatever" if first.high is None else f"{first.high:.4g}"
+    between = f"without the client between {low} and {high}"
+    return f" {len(untold)} of {of} cannot be told, first {threshold_words(first.result)}: {between}."
 
 
 def _cut_short(run: BenchRun) -> str:

@@ -26,17 +26,18 @@ class Knee:
     """What changed from there to the next level."""
 
 
-def knee(levels: Sequence[LevelResult]) -> Knee | None:
+def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
     """The first level of a stress test from which a step up shows one of three signs; None where none does.
 
     The signs: less than 10 % more is achieved while p99 rises by more than half; p99 rises by more than half, and per
     added load more than twice as steeply as in the step before; the share that fails doubles. Steps of less than 20 %
     more load are passed over. Where a level was played twice the better time counts: what disturbs from outside only
-    makes it worse. Levels at which the client was the limit are left out.
+    makes it worse. Levels at which the client was the limit are left out. A rise of p99 within the noise of the client,
+    or below a millisecond, is none: twice a tiny median is tiny.
     """
     steps = list(pairwise(_spaced(levels)))
     for at, (low, high) in enumerate(steps):
-        if why := _sign(low, high, _slope(*steps[at - 1]) if at else None):
+        if why := _sign(low, high, _slope(*steps[at - 1]) if at else None, max(_P99_MS, noise_ms)):
             return Knee(low.level, f"from {low.level:,g} to {high.level:,g} {why}")
     return None
 
@@ -68,14 +69,14 @@ def _slope(low: LevelResult, high: LevelResult) -> float | None:
     return (high.p99_ms - low.p99_ms) / (high.level - low.level)
 
 
-def _sign(low: LevelResult, high: LevelResult, slope_before: float | None) -> str | None:
+def _sign(low: LevelResult, high: LevelResult, slope_before: float | None, least_ms: float) -> str | None:
     """What bends in this step, in words."""
     if high.failed_ratio > max(_FAILED_RATIO, 2 * low.failed_ratio):
         return f"failures rose from {_percent(low.failed_ratio)} to {_percent(high.failed_ratio)}"
     if low.p99_ms is None or high.p99_ms is None:
         return None
     rise_ms = high.p99_ms - low.p99_ms
-    if rise_ms <= max(_P99_MS, _P99_RATIO * low.p99_ms):
+    if rise_ms <= max(least_ms, _P99_RATIO * low.p99_ms):
         return None
     rose = f"p99 rose from {low.p99_ms:,.3g} to {high.p99_ms:,.3g} ms"
     gain = high.achieved_per_s / low.achieved_per_s - 1 if low.achieved_per_s else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from checker.bench.judging.lateness import Lateness, without_client
 from checker.bench.judging.saturation import RUN_RATIO, Saturation
 from checker.bench.plan import Limits, Model, Scenario, Stage, StageKind, Stress
 from checker.bench.results import BenchRun, LevelResult
@@ -54,17 +55,14 @@ def shown(level: float, stress: Stress) -> str:
 def judged(run: BenchRun, settle: int, hold: int, level: float, stress: Stress, client: Saturation) -> LevelResult:
     """What the level came to; ``settle`` and ``hold`` are the indexes of its stages.
 
-    The client is the limit where it was for more than a fifth of the level, where it was for more than 5 % of a level
-    that looks bad, and where it made fewer arrivals than the level says: such a level is neither good nor bad.
+    A client that was late for more than 5 % of the level may only have made it worse: a level that looks good is good,
+    and one that is bad without the client's share, too, is bad. Where that could change the answer, where the load was
+    not made, and where there were fewer arrivals than the level says, the client is the limit: neither good nor bad.
     """
     summary = of_stage(run, hold)
     achieved_per_s = _achieved_per_s(run, settle, hold, summary)
-    broken = [*broken_objectives(summary, stress)]
-    # One that is on its way at the end of a level of few arrivals is no shortfall.
-    if achieved_per_s + 1 / max(1.0, summary.seconds) < stress.achieved * summary.offered_per_s:
-        rates = f"{achieved_per_s:,.4g} of {summary.offered_per_s:,.4g}/s"
-        broken.append(f"achieved {rates}, less than {100 * stress.achieved:g} %")
-    client_bound = _client_bound(run, hold, level, stress, summary, client, bool(broken))
+    broken = _broken(summary, achieved_per_s, stress)
+    client_bound = _client_bound(run, (settle, hold), level, stress, summary, client, bool(broken))
     p50_us, p99_us = summary.quantile_us(0.5), summary.quantile_us(0.99)
     return LevelResult(
         stage=hold,
@@ -113,6 +111,16 @@ def broken_objectives(summary: Summary, stress: Stress) -> Sequence[str]:
     return broken
 
 
+def _broken(summary: Summary, achieved_per_s: float, stress: Stress) -> list[str]:
+    """What is not as the objective has it, in words."""
+    broken = [*broken_objectives(summary, stress)]
+    # One that is on its way at the end of a level of few arrivals is no shortfall.
+    if achieved_per_s + 1 / max(1.0, summary.seconds) < stress.achieved * summary.offered_per_s:
+        rates = f"{achieved_per_s:,.4g} of {summary.offered_per_s:,.4g}/s"
+        broken.append(f"achieved {rates}, less than {100 * stress.achieved:g} %")
+    return broken
+
+
 def _achieved_per_s(run: BenchRun, settle: int, hold: int, summary: Summary) -> float:
     """What ended while the level was held, also of what was begun before; what ended behind it is not in it."""
     span = run.stages[hold]
@@ -125,19 +133,41 @@ def _achieved_per_s(run: BenchRun, settle: int, hold: int, summary: Summary) -> 
 
 
 def _client_bound(
-    run: BenchRun, hold: int, level: float, stress: Stress, summary: Summary, client: Saturation, bad: bool
+    run: BenchRun,
+    stages: tuple[int, int],
+    level: float,
+    stress: Stress,
+    summary: Summary,
+    client: Saturation,
+    bad: bool,
 ) -> str:
     """Why the level says nothing of the server; empty where it does."""
-    if hold in client.stages:
-        return f"the client was the limit: {client.stages[hold]}"
+    settle, hold = stages
     if stress.model is Model.OPEN and summary.offered + 1 < _OFFERED_RATIO * level * summary.seconds:
         return f"only {summary.offered_per_s:,.4g} of {level:,.6g} arrivals per second were made"
     stage = run.stages[hold]
     spans = [span for span in client.spans if span.from_s < stage.until_s and stage.from_s < span.until_s]
     seconds = {second for span in spans for second in range(math.floor(span.from_s), math.ceil(span.until_s))}
     inside = [second for second in seconds if stage.from_s <= second + 0.5 < stage.until_s]
-    if bad and len(inside) > RUN_RATIO * summary.seconds:
-        worst = min(spans, key=lambda span: span.cause)
-        who = "the workers" if worst.worker is None else f"worker {worst.worker}"
-        return f"the client may have been the limit: {who} {worst.what}"
-    return ""
+    if len(inside) <= RUN_RATIO * summary.seconds:
+        return ""
+    lateness = Lateness.of(run, spans)
+    is_unmade = len(lateness.unmade & set(inside)) > RUN_RATIO * summary.seconds
+    if not bad and not is_unmade and (stress.model is Model.OPEN or _holds_later(summary, lateness, inside, stress)):
+        return ""
+    if bad and not is_unmade:
+        best = without_client(run, lateness, (settle, hold))
+        best_summary = of_stage(best, hold)
+        if _broken(best_summary, _achieved_per_s(best, settle, hold, best_summary), stress):
+            return ""
+    if hold in client.stages:
+        return f"the client was the limit: {client.stages[hold]}"
+    worst = min(spans, key=lambda span: span.cause)
+    who = "the workers" if worst.worker is None else f"worker {worst.worker}"
+    return f"the client may have been the limit: {who} {worst.what}"
+
+
+def _holds_later(summary: Summary, lateness: Lateness, seconds: Sequence[int], stress: Stress) -> bool:
+    """Closed model: whether users who do not pause for the client, and so ask more often, are served in time, too."""
+    added_us = max(map(lateness.added_us, seconds), default=0)
+    return (summary.quantile_us(0.99) or 0.0) + added_us < stress.p99 * 1e6

@@ -9,12 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from checker.bench.judging.claims import Claims, Told, claims_of
 from checker.bench.judging.client import NEAR, Cause, Room, Sign, signs
+from checker.bench.judging.lateness import Lateness
 from checker.bench.judging.noise import WithinNoise, within_noise
 from checker.bench.results import BenchKind, BenchRun, WorkerSecond
 from checker.bench.summary import measured_stages
 from storage.rollups.histogram import Cells
 
+_NO_CLAIMS = Claims()
 RUN_RATIO = 0.05
 """Of the measured seconds: a run with more that are client-bound is invalid."""
 STAGE_RATIO = 0.2
@@ -44,6 +47,7 @@ class Saturation:
     """What is to be believed of a run, as far as the client goes."""
 
     invalid: bool
+    """Whether what the run claims cannot be told: a threshold, or without thresholds its headline."""
     reason: str
     """One sentence; also where the run is valid and some of it is marked. Empty where nothing is."""
     spans: tuple[BoundSpan, ...]
@@ -57,6 +61,12 @@ class Saturation:
     """When arrivals waited for a free place: the server's slowness or the plan's ``max_in_flight``, not the client."""
     noise: tuple[WithinNoise, ...] = ()
     """Percentiles that cannot be told from what the client adds."""
+    limited: bool = False
+    """Whether the client was the limit for longer than a moment, whatever that did to the claims."""
+    unfit: bool = False
+    """Whether the figures are the client's own: the run can be no side of a comparison."""
+    claims: Claims = _NO_CLAIMS
+    """What the client's lateness leaves of each threshold and number."""
 
 
 def judge(run: BenchRun, room: Room | None = None) -> Saturation:
@@ -65,8 +75,10 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     A second is client-bound by the signs of `checker.bench.judging.client`, when the workers have used up the local
     ports, when a worker said nothing for three seconds, or when less than 98 % of what was offered ended although what
     is missing was neither sent nor waiting for a place. Above 5 % of the measured seconds, or with a measured stage
-    that is client-bound for more than a fifth, the run is invalid. Of a suite or a stress test such stages are set
-    apart instead, and the rest is judged. ``room`` is by default what the run's environment says of its machine.
+    that is client-bound for more than a fifth, the client was the limit of the run. Of a suite or a stress test such
+    stages are set apart instead, and the rest is judged. A load test is invalid only where the client's lateness can
+    have changed what it claims (`checker.bench.judging.claims`).
+    ``room`` is by default what the run's environment says of its machine.
     """
     spans = _spans(run, Room.of_environment(run.environment) if room is None else room)
     stages = {
@@ -78,13 +90,26 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     apart = [] if run.kind == BenchKind.LOAD else [at for at in counted if at in stages]
     times = _union([(run.stages[at].from_s, run.stages[at].until_s) for at in counted if at not in apart])
     measured_s, bound_s = sum(end - begin for begin, end in times), _bound_s(spans, times)
-    invalid = (
+    limited = (
         bound_s > RUN_RATIO * measured_s
         or (run.kind == BenchKind.LOAD and any(at in stages for at in counted))
         or (bool(apart) and len(apart) == len(counted))
     )
+    lateness = Lateness.of(run, spans) if bound_s else None
+    claims = claims_of(run, lateness) if run.kind == BenchKind.LOAD else Claims()
+    unfit = limited and (run.kind != BenchKind.LOAD or claims.is_unmade or bool(claims.numbers))
+    untold = [
+        one for one, claim in zip(run.thresholds, claims.thresholds, strict=False) if claim.told is Told.CANNOT_TELL
+    ]
+    headline = claims.is_unmade or any(one.percentile == "p95" for one in claims.numbers)
+    invalid = bool(untold) if run.thresholds else limited and headline
+    if run.kind != BenchKind.LOAD:
+        invalid = limited and not _is_capacity_known(run)
     reason = ""
-    if invalid:
+    if untold and not bound_s:
+        why = next(claim.why for claim in claims.thresholds if claim.told is Told.CANNOT_TELL)
+        reason = f"{why}, which is not less than what a threshold allows"
+    elif invalid or (limited and unfit):
         worst = _worst(spans, times or [(run.stages[at].from_s, run.stages[at].until_s) for at in counted])
         reason = f"the client, not the server, was the limit: {worst}"
     elif apart:
@@ -93,8 +118,15 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
         reason = f"the client was the limit {some}: {_worst(spans, whole)}"
     elif bound_s:
         some = f"for {_seconds(bound_s)} of {_seconds(measured_s)} measured seconds, which are marked"
-        reason = f"the client was the limit {some}: {_worst(spans, times)}"
-    return Saturation(invalid, reason, spans, stages, bound_s, measured_s, _waits(run), within_noise(run))
+        added = f", and added up to {claims.added_us / 1000:.3g} ms" if limited else ""
+        reason = f"the client was the limit {some}{added}: {_worst(spans, times)}"
+    waits, noise = _waits(run), within_noise(run)
+    return Saturation(invalid, reason, spans, stages, bound_s, measured_s, waits, noise, limited, unfit, claims)
+
+
+def _is_capacity_known(run: BenchRun) -> bool:
+    """Of a stress test: whether there is a level that the client's lateness could not change."""
+    return run.capacity is not None and any(not level.client_bound for level in run.capacity.levels)
 
 
 def _spans(run: BenchRun, room: Room) -> tuple[BoundSpan, ...]:

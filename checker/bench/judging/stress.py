@@ -14,7 +14,7 @@ from checker.bench.judging.search import Purpose, Search, Verdict
 from checker.bench.judging.usl import Fit, fit
 from checker.bench.plan import Model, Plan, Stress
 from checker.bench.player import Player
-from checker.bench.results import Capacity, LevelResult
+from checker.bench.results import BenchRun, Capacity, LevelResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
         whole=users,
     )
     levels: list[LevelResult] = []
+    clear: list[LevelResult] = []
+    """Without those that the client was late in: what they say of times and throughput is the client's, too."""
     recovery: float | None = None
     while (step := search.next_step()) is not None:
         watched = step.purpose is Purpose.CONFIRM_BAD and stress.recovery > 0
@@ -54,13 +56,16 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
         if player.stopped or settle is None or hold is None:
             break
         run = player.so_far()
-        result = judged(run, settle, hold, step.level, stress, judge(run, room))
+        client = judge(run, room)
+        result = judged(run, settle, hold, step.level, stress, client)
+        if hold not in client.stages:
+            clear.append(result)
         levels.append(result)
         search = search.then(step, _verdict(result))
         if behind and _verdict(result) is Verdict.BAD:
             recovery = recovery_s(run, behind[0], stress)
-    bend = knee(levels)
-    law = _law(levels) if users else None
+    bend = knee(clear, noise_ms=_noise_ms(player.so_far()))
+    law = _law(clear) if users else None
     capacity = Capacity(
         last_good=search.last_good,
         first_bad=search.first_bad,
@@ -82,6 +87,11 @@ def _verdict(result: LevelResult) -> Verdict:
     if result.client_bound:
         return Verdict.CLIENT_BOUND
     return Verdict.GOOD if result.good else Verdict.BAD
+
+
+def _noise_ms(run: BenchRun) -> float:
+    """What the client adds to an echo on loopback (p99)."""
+    return max((one.noise_p99_us / 1000 for one in run.calibrations), default=0.0)
 
 
 def _law(levels: list[LevelResult]) -> Fit:

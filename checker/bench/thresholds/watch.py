@@ -53,6 +53,11 @@ class Watch:
         )
 
 
+def value_over(run: BenchRun, found: Condition, over_s: float | None) -> float | None:
+    """What a condition comes to over all measured stages, or in the worst window of this length."""
+    return whole_value(run, found) if over_s is None else _over_windows(run, found, over_s)[0]
+
+
 def _result(run: BenchRun, threshold: Threshold, found: Condition, aborted_at_s: float | None) -> ThresholdResult:
     if threshold.over is None:
         value, at_s = whole_value(run, found), None

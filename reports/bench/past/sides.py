@@ -23,8 +23,8 @@ class Saturation(Protocol):
     """Whether the client was the limit."""
 
     @property
-    def invalid(self) -> bool:
-        """Whether the run says more of the client than of the servers."""
+    def unfit(self) -> bool:
+        """Whether the figures say more of the client than of the servers."""
         ...
 
     @property
@@ -75,7 +75,7 @@ def judged(run: BenchRun, judge: Judge) -> Judged:
     saturation = judge(run)
     bound = [at for at in saturation.stages if run.stages[at].measured]
     stages = tuple(replace(one, measured=one.measured and at not in bound) for at, one in enumerate(run.stages))
-    reason = f"load test {run.id}: {saturation.reason}" if saturation.invalid else ""
+    reason = f"load test {run.id}: {saturation.reason}" if saturation.unfit else ""
     return Judged(replace(run, stages=stages) if bound and not reason else run, reason, 0 if reason else len(bound))
 
 
