@@ -166,7 +166,7 @@ def test_run_that_is_stopped_while_suspects_are_tried_ends_soon() -> None:
         thread.join(10)
         assert not thread.is_alive()
     names = Counter(check.server for batch in batches for check in batch.checks)
-    assert set(names.values()) == {1}
+    assert set(names.values()) <= {1}
 
 
 def test_worker_that_fills_up_is_replaced_before_anything_is_lost() -> None:
