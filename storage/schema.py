@@ -201,6 +201,7 @@ def _truth(connection: Connection) -> None:
     _digests(connection)
     for table in ("bench_slots", "bench_summaries"):
         connection.exec_driver_sql(f"alter table {table} add column resent integer not null default '0'")
+    connection.exec_driver_sql("alter table bench_health add column starved_us integer not null default '0'")
     for column in ("paced", "paced_us", "program_waits", "program_wait_us"):
         connection.exec_driver_sql(f"alter table run_pools add column {column} integer not null default '0'")
     for statement in KNOWN_TIME:

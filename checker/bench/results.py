@@ -147,6 +147,8 @@ class WorkerSecond:
     """Connections opened to the busiest host in the last minute: each holds a local port for about that long."""
     memory_bytes: int
     """Resident."""
+    starved_us: int = 0
+    """Time for which it was ready to run and others had the CPU; 0 where the system does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

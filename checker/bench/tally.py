@@ -115,6 +115,7 @@ class Tally:
             descriptors=message["descriptors"],
             ports=message["ports"],
             memory_bytes=message["memory_bytes"],
+            starved_us=message["starved_us"],
         )
 
     def slots(self) -> list[Slot]:

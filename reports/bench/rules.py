@@ -22,6 +22,8 @@ from reports.ticks import clock
 _CEILING_RATIO = 0.7
 _CORE_FULL = 0.7
 """CPU of a worker below which it had not too much to do (it is called the limit above 85 %)."""
+_STARVED_RATIO = 0.1
+"""Share of their time for which workers waited for a CPU, that makes the others on the machine the cause."""
 _FAILED_RATIO = 0.001
 _CHURN_RATIO, _FEWEST_OPERATIONS = 0.2, 100
 _CONNECT_SHARE = 0.2
@@ -118,6 +120,17 @@ def _client_advice(run: BenchRun, spans: Sequence[BoundSpan]) -> str:
         return "look at what stopped the workers: nothing is known of them in the hatched spans"
     used = {one.worker: max(each.cpu_ratio for each in seconds if each.worker == one.worker) for one in seconds}
     if max(used.values()) <= _CORE_FULL:
+        starved_s = sum(one.starved_us for one in seconds) / 1e6
+        if starved_s >= _STARVED_RATIO * len(seconds):
+            return (
+                "free the machine for the client, or use another one: its workers were ready to run for "
+                f"{starved_s:.3g} s while others had the CPU; more workers would not help"
+            )
+        if any(one.starved_us for one in run.health):
+            return (
+                "look at what stopped the workers, such as a machine that sleeps or a debugger: they were late without "
+                f"having used their cores, and waited for a CPU for {starved_s:.3g} s only; more workers would not help"
+            )
         return (
             "free the machine for the client, or use another one: its workers were late without having used their "
             "cores, so that others had the CPU or something stopped them; more workers would not help"

@@ -46,6 +46,7 @@ _HEALTH_WORDS = {
     "descriptors": "file descriptors open",
     "ports": "connections opened to the busiest host in the last minute",
     "memory_bytes": "resident memory in bytes",
+    "starved_us": "time for which it was ready to run and others had the CPU",
 }
 _RUN: _Columns = (
     ("benchmark_id", "r.id", "the load test"),

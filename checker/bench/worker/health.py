@@ -24,7 +24,7 @@ class Health:
         self._awake_ns = 0
         self._busy_ns = 0
         self._gc_ns = self._gc_from_ns = 0
-        self._cpu_s, self._at_ns = _cpu_s(), monotonic_ns()
+        self._cpu_s, self._at_ns, self._starved_ns = _cpu_s(), monotonic_ns(), _starved_ns()
         loop = gevent.get_hub().loop
         self._watchers = [loop.check(), loop.prepare()]
         for watcher, callback in zip(self._watchers, (self._wakes, self._sleeps), strict=True):
@@ -35,7 +35,7 @@ class Health:
         """The time since the last call, as a message."""
         now_ns = monotonic_ns()
         elapsed_s = max(1e-3, (now_ns - self._at_ns) / 1e9)
-        cpu_s = _cpu_s()
+        cpu_s, starved_ns = _cpu_s(), _starved_ns()
         message = {
             "op": "health",
             "at_ns": self._at_ns,
@@ -48,8 +48,10 @@ class Health:
             "ports": ports,
             "descriptors": _descriptors(),
             "memory_bytes": _memory_bytes(),
+            "starved_us": (starved_ns - self._starved_ns) // 1000,
         }
         self._cpu_s, self._at_ns, self._busy_ns, self._gc_ns = cpu_s, now_ns, 0, 0
+        self._starved_ns = starved_ns
         return message
 
     def _wakes(self) -> None:
@@ -72,6 +74,15 @@ class Health:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _starved_ns() -> int:
+    """How long it has waited for a CPU while it was ready to run (Linux, Documentation/scheduler/sched-stats)."""
+    try:
+        with open("/proc/self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _descriptors() -> int:
