@@ -13,7 +13,7 @@ from functools import lru_cache
 from unicodedata import normalize
 from urllib.parse import quote, quote_plus
 
-EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "50"))
 """How many secrets are generated for each property, at least."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,8 @@ import builders
 from checker.model import Batch, Reason, RunState, Status
 from storage.store import Store, open_store
 
+THOROUGH = "MCP_STATUS_EXAMPLES" in os.environ
+"""More examples than the suite has time for."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 BUCKETS = ("hour_outcomes", "day_outcomes", "hour_latency", "day_latency")

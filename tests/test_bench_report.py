@@ -225,7 +225,7 @@ def test_page_of_an_hour_with_sixty_series_is_small_and_has_them_all() -> None:
     servers = [f"server-{number:02}" for number in range(20)]
     operations = ("rest", "mcp_check", "mcp_ping")
     stages = [("warm_up", 60, 2.0, 8.0), ("hold", 3540, 8.0, 8.0)]
-    run = load_run(servers=servers, operations=operations, stages=stages, slot_s=10)
+    run = load_run(servers=servers, operations=operations, stages=stages, slot_s=30)
     report = bench_report(run)
     text = page(report)
     assert len(text.encode()) < MOST_BYTES

@@ -13,7 +13,7 @@ from canaries import EXAMPLES, leaks
 from servers_echo import PLACES, PROGRAM, WHERE, Echo, EchoServer, generated
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]
-AT_ONCE = 100
+AT_ONCE = min(EXAMPLES, 100)
 REPORTS = ("availability", "latency", "trends", "incidents", "contract", "cost", "recommendations")
 
 

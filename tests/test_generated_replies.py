@@ -26,7 +26,7 @@ from checker.worker.attempts import STUMBLED
 from conftest import check_all
 from servers_faults import certificates
 
-EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("MCP_STATUS_EXAMPLES", "150"))
 SEED = int(os.environ.get("MCP_STATUS_SEED", "20261129"))
 AT_ONCE = 250
 TIMEOUT_S = 2.0

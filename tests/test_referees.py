@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from referees import CLIENTS, cases, recorded, serving, verdicts
 
@@ -43,7 +45,7 @@ def test_verdict_is_that_of_the_official_clients(checked: dict[str, CheckResult]
 
 def test_recorded_verdicts_are_those_of_the_clients() -> None:
     try:
-        found = verdicts()
+        found = verdicts(1 if "MCP_STATUS_EXAMPLES" in os.environ else 3)
     except NotInstalled as error:
         missing(str(error))
     kept = recorded()

@@ -177,7 +177,7 @@ def test_page_is_sent_while_a_server_is_down_and_not_after_one_bad_check(tmp_pat
     assert burn_by_length(found["fine"])[5 * MINUTE_MS] == 0.0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     words=st.lists(st.text("HDU?MS.", min_size=1, max_size=30), min_size=1, max_size=3),
     every_ms=st.sampled_from([7 * MINUTE_MS, HOUR_MS, 11 * HOUR_MS]),
@@ -210,7 +210,7 @@ def test_sums_of_the_database_are_those_of_the_buckets(
         }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(word=st.text("HDU?MS", min_size=5, max_size=90), late_ms=st.integers(0, 10 * MINUTE_MS))
 def test_short_windows_are_a_count_of_minutes(word: str, late_ms: int) -> None:
     """Checks each minute hold to the next one, for five minutes at most."""

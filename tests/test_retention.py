@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollup_histories import DAY_MS, HOUR_MS, buckets, write_random, write_run
+from rollup_histories import DAY_MS, HOUR_MS, THOROUGH, buckets, write_random, write_run
 
 import builders
 from checker.limits import Keep
@@ -75,7 +75,9 @@ def test_reports_are_the_same_before_and_after_pruning(tmp_path: Path) -> None:
 
 
 @given(seed=st.integers(0, 2**32), raw_days=st.integers(1, 6))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12 if THOROUGH else 6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_rebuilding_after_pruning_gives_the_buckets_as_they_were(seed: int, raw_days: int, tmp_path: Path) -> None:
     path = tmp_path / f"history-{seed}-{raw_days}-{time.monotonic_ns()}.db"
     end_ms = write_random(path, Random(seed)) + HOUR_MS

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollup_histories import DAY_MS, HOUR_MS, buckets, forget_buckets, write_random, write_run
+from rollup_histories import DAY_MS, HOUR_MS, THOROUGH, buckets, forget_buckets, write_random, write_run
 
 import builders
 from checker.model import Reason, Status
@@ -30,7 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TENTHS = st.integers(0, 10)
 SEEDS = st.integers(0, 2**32)
 numbers = count()
-property_test = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+property_test = settings(
+    max_examples=20 if THOROUGH else 8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def new_file(tmp_path: Path) -> Path:
@@ -85,7 +87,7 @@ def everything(path: Path, now_ms: int) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
 def test_days_are_days_in_utc_whatever_the_clocks_do(zone: str, tmp_path: Path) -> None:
     """On 2026-10-25 clocks in Berlin go back, on 2026-11-01 those in New York."""
     path = tmp_path / "history.db"
