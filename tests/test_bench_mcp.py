@@ -134,7 +134,7 @@ def test_being_refused_is_failing_whatever_a_check_makes_of_it(everything: Playe
 def test_an_operation_that_takes_too_long_is_ended_at_its_limit(everything: Played) -> None:
     slow = everything["list_slow"]
     assert slow.censored == slow.failed == EVERY
-    ended_us = slow.quantile_us(0.5, "failed_response")
+    ended_us = slow.quantile_us(0.5, "failed_response") or 0
     assert 295_000 <= ended_us < 900_000, "at its limit, of which a busy machine hears late"
 
 
