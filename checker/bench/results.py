@@ -261,3 +261,51 @@ def plan_digest(source: Mapping[str, Any]) -> str:
 
     load = {key: value for key, value in source.items() if key not in _NO_LOAD}
     return hashlib.sha256(orjson.dumps(load, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Told(StrEnum):
+    """What is known of a threshold."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A threshold of a run whose client was late, or noisier than the threshold is strict."""
+
+    told: Told
+    low: float | None
+    high: float | None
+    """Between which two the value lies without the client, in the unit of the threshold; None where it has no end."""
+    why: str
+    """What the client did to it; goes on from "though" and "because"; empty where it did nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A percentile of the response time that would be another one without the client's lateness."""
+
+    series: int
+    """Index into `BenchRun.series`."""
+    percentile: str
+    """p50, p95 or p99."""
+    value_us: float
+    low_us: float
+    """It may have been as short as this."""
+    is_open: bool
+    """Whether it may have been longer, too: the server did not get the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All of a run."""
+
+    thresholds: tuple[Claim, ...] = ()
+    """Of each threshold of the run, in their order; none where nothing is to be said."""
+    numbers: tuple[Affected, ...] = ()
+    added_us: int = 0
+    """The most that a response time contains of the client's own."""
+    is_unmade: bool = False
+    """Whether the server did not get the load for more than 5 % of the measured seconds."""

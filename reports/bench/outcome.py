@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from checker.bench.results import BenchRun, ThresholdResult
+from checker.bench.results import BenchRun, Claim, Claims, ThresholdResult
 from reports.report import Report
 
 
@@ -58,78 +58,6 @@ class Noise(Protocol):
         ...
 
 
-class Claim(Protocol):
-    """What is known of a threshold of a run whose client was late."""
-
-    @property
-    def told(self) -> str:
-        """passed, failed or cannot tell."""
-        ...
-
-    @property
-    def low(self) -> float | None:
-        """The least that the value may be without the client, in the unit of the threshold."""
-        ...
-
-    @property
-    def high(self) -> float | None:
-        """The most; None where that has no end."""
-        ...
-
-    @property
-    def why(self) -> str:
-        """What the client did to it; empty where it did nothing."""
-        ...
-
-
-class Affected(Protocol):
-    """A percentile of the response time that would be another one without the client's lateness."""
-
-    @property
-    def series(self) -> int:
-        """Index into the series of the run."""
-        ...
-
-    @property
-    def percentile(self) -> str:
-        """p50, p95 or p99."""
-        ...
-
-    @property
-    def value_us(self) -> float:
-        """As measured."""
-        ...
-
-    @property
-    def low_us(self) -> float:
-        """It may have been as short as this."""
-        ...
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it may have been longer, too."""
-        ...
-
-
-class Claims(Protocol):
-    """What the client's lateness leaves of what a run claims."""
-
-    @property
-    def thresholds(self) -> Sequence[Claim]:
-        """Of each threshold, in the order of the run; none where nothing is to be said."""
-        ...
-
-    @property
-    def numbers(self) -> Sequence[Affected]:
-        """Percentiles that are the client's, too."""
-        ...
-
-    @property
-    def added_us(self) -> int:
-        """The most that a response time contains of the client's own."""
-        ...
-
-
 class Saturation(Protocol):
     """Whether the client, and not the servers, set the limit: what judges the client gives."""
 
@@ -165,15 +93,6 @@ class Saturation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoClaims:
-    """The `Claims` of a client that changed nothing."""
-
-    thresholds: Sequence[Claim] = ()
-    numbers: Sequence[Affected] = ()
-    added_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Stretch:
     """A `BoundSpan` as plain values."""
 
@@ -192,7 +111,7 @@ class Client:
     spans: Sequence[BoundSpan] = ()
     stages: Mapping[int, str] = field(default_factory=dict)
     noise: Sequence[Noise] = ()
-    claims: Claims = NoClaims()
+    claims: Claims = field(default_factory=Claims)
 
 
 NO_LIMIT = Client()
@@ -214,14 +133,14 @@ class Outcome:
     recommendations: bool = True
     """Whether it is to be said what to change."""
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[JudgedThreshold]:
         """Each threshold of the run, and what is known of it."""
         claims: Sequence[Claim | None] = self.saturation.claims.thresholds or [None] * len(self.run.thresholds)
         return [_told(one, claim) for one, claim in zip(self.run.thresholds, claims, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JudgedThreshold:
     """A threshold, and what is known of it."""
 
     result: ThresholdResult
@@ -234,10 +153,10 @@ class Told:
     """What the client did: a clause that goes on from a comma."""
 
 
-def _told(one: ThresholdResult, claim: Claim | None) -> Told:
+def _told(one: ThresholdResult, claim: Claim | None) -> JudgedThreshold:
     if claim is None:
-        return Told(one, "passed" if one.passed else "failed")
+        return JudgedThreshold(one, "passed" if one.passed else "failed")
     if not claim.why:
-        return Told(one, str(claim.told))
+        return JudgedThreshold(one, str(claim.told))
     joined = "because" if claim.told == "cannot tell" else "though"
-    return Told(one, str(claim.told), claim.low, claim.high, f"{joined} {claim.why}")
+    return JudgedThreshold(one, str(claim.told), claim.low, claim.high, f"{joined} {claim.why}")

@@ -7,7 +7,7 @@ from statistics import median
 
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.bench.summary import Summary, measured, of_stage
-from reports.bench.outcome import Outcome, Told
+from reports.bench.outcome import JudgedThreshold, Outcome
 from reports.report import Level
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
@@ -130,7 +130,7 @@ def _broken(broken: list[ThresholdResult], of: int) -> str:
     return f"{len(broken)} of {of} threshold{'' if of == 1 else 's'}, {'first ' if len(broken) > 1 else ''}{first}"
 
 
-def _cannot_tell(untold: list[Told], of: int) -> str:
+def _cannot_tell(untold: list[JudgedThreshold], of: int) -> str:
     """A sentence about the first threshold that could be either."""
     if not untold:
         return ""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from checker.bench.judging.client import late_limit_us
 from checker.bench.judging.lateness import Lateness, without_client
-from checker.bench.results import BenchRun, ThresholdResult
+from checker.bench.results import Affected, BenchRun, Claim, Claims, ThresholdResult, Told
 from checker.bench.summary import measured_stages
 from checker.bench.thresholds.grammar import Aggregate, Condition, Metric, parsed
 from checker.bench.thresholds.watch import value_over
@@ -19,54 +17,6 @@ from storage.rollups.histogram import Cells
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _UNMADE_RATIO = 0.05
 """Of the measured seconds: with more in which the load was not made, nothing is known of times under it."""
-
-
-class Told(StrEnum):
-    """What is known of a threshold."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    CANNOT_TELL = "cannot tell"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A threshold of a run whose client was late, or noisier than the threshold is strict."""
-
-    told: Told
-    low: float | None
-    high: float | None
-    """Between which two the value lies without the client, in the unit of the threshold; None where it has no end."""
-    why: str
-    """What the client did to it; goes on from "though" and "because"; empty where it did nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """A percentile of the response time that would be another one without the client's lateness."""
-
-    series: int
-    """Index into `BenchRun.series`."""
-    percentile: str
-    """p50, p95 or p99."""
-    value_us: float
-    low_us: float
-    """It may have been as short as this."""
-    is_open: bool
-    """Whether it may have been longer, too: the server did not get the load."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """All of a run."""
-
-    thresholds: tuple[Claim, ...] = ()
-    """Of each threshold of the run, in their order; none where nothing is to be said."""
-    numbers: tuple[Affected, ...] = ()
-    added_us: int = 0
-    """The most that a response time contains of the client's own."""
-    is_unmade: bool = False
-    """Whether the server did not get the load for more than 5 % of the measured seconds."""
 
 
 def claims_of(run: BenchRun, lateness: Lateness | None) -> Claims:

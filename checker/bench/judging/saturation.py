@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from checker.bench.judging.claims import Claims, Told, claims_of
+from checker.bench.judging.claims import claims_of
 from checker.bench.judging.client import NEAR, Cause, Room, Sign, signs
 from checker.bench.judging.lateness import Lateness
 from checker.bench.judging.noise import WithinNoise, within_noise
-from checker.bench.results import BenchKind, BenchRun, WorkerSecond
+from checker.bench.results import BenchKind, BenchRun, Claims, Told, WorkerSecond
 from checker.bench.summary import measured_stages
 from storage.rollups.histogram import Cells
 
