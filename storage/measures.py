@@ -21,7 +21,7 @@ Record = TypeVar("Record")
 
 
 def measures_of(connection: Connection, run_id: int) -> RunMeasures:
-    """The measures of a run; empty for one of an older version, and for one that has not ended."""
+    """The measures of a run; empty for one that has not ended."""
 
     def records(table: Table, kind: type[Record]) -> tuple[Record, ...]:
         of_kind: Any = kind

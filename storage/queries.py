@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, select
 
 from checker.errors import StorageError, UsageError
 from checker.measures import RunMeasures
@@ -19,7 +19,7 @@ from storage.contracts import read_document
 from storage.measures import measures_of
 from storage.remarks import remarks_of
 from storage.rollups import marks
-from storage.schema import NEWEST, migrate
+from storage.schema import NEWEST, migrate, version_of
 from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
     FACTS,
@@ -30,7 +30,6 @@ from storage.tables import (
     probes,
     run_cached,
     runs,
-    schema_migrations,
     servers,
     urls,
 )
@@ -258,7 +257,7 @@ def open_history(path: Path) -> Iterator[History]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """A read-only connection to the history in this file; raises StorageError where there is none.
+    """A read-only connection to the history in this file; raises StorageError where there is none that it knows.
 
     A file that an older version of this program wrote is brought up to date first.
     """
@@ -266,10 +265,10 @@ def reading(path: Path) -> Iterator[Connection]:
     try:
         with errors_of(path):
             with engine.connect() as connection:
-                if not engine.dialect.has_table(connection, "runs"):
-                    raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
-                outdated = (connection.scalar(select(func.max(schema_migrations.c.version))) or 0) < NEWEST
-            if outdated:
+                version = version_of(connection, str(path))
+            if not version:
+                raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
+            if version < NEWEST:
                 with writing_engine(path, _WAIT_S).begin() as connection:
                     migrate(connection, str(path))
             with engine.connect() as connection:

@@ -21,14 +21,15 @@ def vacuumed(path: Path, full: bool) -> tuple[int, int]:
     """Give free pages back to the disk; size of the file in bytes before and after.
 
     A part at a time, so that others write in between; ``full`` writes the whole file anew instead, after which a
-    file that an older version made can be vacuumed in parts, too. Raises StorageError and StorageBusy.
+    file that another program copied without room for it can be vacuumed in parts, too. Raises StorageError and
+    StorageBusy.
     """
     before = path.stat().st_size
     with errors_of(path), closing(driver().connect(str(path), timeout=_WAIT_S, isolation_level=None)) as connection:
         in_parts = connection.execute("pragma auto_vacuum").fetchone()[0] == _INCREMENTAL
         if full or not in_parts:
             if not full:
-                raise UsageError(f"{path}: was made without room for vacuuming in parts; add --full, this once")
+                raise UsageError(f"{path}: has no room for vacuuming in parts; add --full, this once")
             connection.execute("pragma auto_vacuum = incremental")
             connection.execute("vacuum")
         else:

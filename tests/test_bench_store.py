@@ -19,7 +19,6 @@ from bench_histories import AT_MS, histogram, played, slot, threshold, worker_se
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import batch, check, run_info, server
 from checker.bench.merge import merged
 from checker.bench.player import Second
 from checker.bench.results import (
@@ -45,7 +44,6 @@ from storage.bench.list import bench_baselines_of, bench_list
 from storage.bench.read import bench_run
 from storage.bench.recording import Recording
 from storage.info import database_info
-from storage.schema import NEWEST
 from storage.sql import ask
 from storage.store import open_store
 from storage.upkeep import faults
@@ -352,55 +350,6 @@ def test_database_prune_drops_old_load_tests_but_no_baseline(path: Path) -> None
     assert [line.id for line in bench_list(path)] == [1]
     assert faults(path, quick=False) == []
     assert database_info(path)["rows_bench_runs"] == 1
-
-
-PARTS = ("down_ms", "maintenance_ms", "down_until_ms")
-LATER_COLUMNS = {
-    "contracts": ("contract_bytes", "document_bytes"),
-    "contract_versions": ("breaking", "risky", "cosmetic"),
-    "servers": ("objective_window_ms", "config_path", "environment", "retired_at_ms"),
-    "probes": ("remarks",),
-    "run_pools": ("paced", "paced_us", "program_waits", "program_wait_us"),
-    "incidents": PARTS,
-    "rollup_state": (*(f"{of}_{one}" for of in ("last", "base") for one in (*PARTS, "rhythm")), "hold_ms"),
-}
-"""Of tables of version 4, added since."""
-
-
-def test_schema_of_version_4_is_brought_up_to_date_with_its_history(path: Path) -> None:
-    with open_store(path) as store:
-        store.write(store.begin_run(run_info(), [server()]), batch(check()))
-    with sqlite3.connect(path) as connection:
-        fresh = shape(connection)
-        connection.execute("drop index checks_by_time")
-        for (view,) in connection.execute("select name from sqlite_master where type = 'view'").fetchall():
-            connection.execute(f"drop view {view}")
-        for table in (*bench_tables.PARTS, bench_tables.bench_baselines, bench_tables.bench_runs):
-            connection.execute(f"drop table {table.name}")
-        connection.execute("drop index contract_versions_by_digest")
-        for table, columns in LATER_COLUMNS.items():
-            for column in columns:
-                connection.execute(f"alter table {table} drop column {column}")
-        for of in ("last", "base"):
-            connection.execute(f"alter table rollup_state add column {of}_gap_ms integer")
-        connection.execute("update schema_migrations set version = 4")
-    connection.close()
-    stored(path, played(seconds=1))
-    with sqlite3.connect(path) as connection:
-        assert shape(connection) == fresh
-        assert connection.execute("select max(version) from schema_migrations").fetchone() == (NEWEST,)
-    connection.close()
-    assert rows(path, "select server from latest_status") == [("search",)]
-    assert rows(path, "select benchmark from benchmarks") == [("nightly",)]
-
-
-def shape(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Every table, view and index with its columns, in the order of their names, without their defaults."""
-    names = connection.execute("select name from sqlite_master where type in ('table', 'view', 'index')").fetchall()
-    columns = {name: connection.execute(f"pragma table_xinfo({name})").fetchall() for (name,) in names}
-    return {
-        name: sorted((row[1], row[2].lower(), row[3], *row[5:]) for row in found) for name, found in columns.items()
-    }
 
 
 def test_slots_of_health_go_by_time_and_worker(path: Path) -> None:

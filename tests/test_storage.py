@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -164,30 +165,6 @@ def test_columns_follow_the_records() -> None:
     assert {field.name for field in fields(RunInfo)} == run_columns - {"id", "state", "finished_at_ms"}
 
 
-def test_oldest_schema_is_brought_up_to_date(tmp_path: Path) -> None:
-    def shape(path: Path) -> Any:
-        with sqlite3.connect(path) as connection:
-            tables = [
-                name for (name,) in connection.execute("select name from sqlite_master where type in ('table', 'view')")
-            ]
-            found = {
-                name: sorted(row[1:] for row in connection.execute(f"pragma table_info({name})")) for name in tables
-            }
-        connection.close()
-        return found
-
-    old, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
-    with sqlite3.connect(old) as connection:
-        connection.executescript((ROOT / "tests" / "data" / "schema_v1.sql").read_text())
-    connection.close()
-    for path in (old, fresh):
-        with open_store(path):
-            pass
-    assert {name: [row[0] for row in columns] for name, columns in shape(old).items()} == {
-        name: [row[0] for row in columns] for name, columns in shape(fresh).items()
-    }
-
-
 def test_views_have_what_every_question_needs(path: Path) -> None:
     with open_store(path) as store:
         run_id = store.begin_run(run_info(), [server()])
@@ -279,24 +256,11 @@ def test_file_is_private_and_its_folder_made(tmp_path: Path) -> None:
 
 
 def test_what_is_no_database_of_ours_is_refused(tmp_path: Path) -> None:
-    text, foreign, newer = tmp_path / "text", tmp_path / "foreign.db", tmp_path / "newer.db"
+    text, foreign = tmp_path / "text", tmp_path / "foreign.db"
     text.write_text("hello, this is no database at all, only text" * 50)
-    for path, statement in (
-        (foreign, "create table mine (x)"),
-        (newer, "insert into schema_migrations values (99, '')"),
-    ):
-        if path is newer:
-            with open_store(path):
-                pass
-        with sqlite3.connect(path) as connection:
-            connection.execute(statement)
-        connection.close()
-    expected = {
-        text: "not a SQLite database",
-        foreign: "of another program",
-        newer: "newer version",
-        tmp_path: "directory",
-    }
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("create table mine (x)")
+    expected = {text: "not a SQLite database", foreign: "of another program", tmp_path: "directory"}
     for path, message in expected.items():
         with pytest.raises(StorageError, match=message), open_store(path):
             pass
