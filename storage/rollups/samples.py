@@ -11,14 +11,12 @@ import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, text
 
 from checker.model import Reason
+from storage.rollups.histogram import Integers
 from storage.rollups.outcomes import CHECK as CHECK
 from storage.rollups.outcomes import STAGES as STAGES
 from storage.rollups.outcomes import TOTAL as TOTAL
 from storage.rollups.outcomes import Outcome as Outcome
 from storage.rows import columns_of
-
-Integers = npt.NDArray[np.int64]
-
 
 REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
 """Up, but not the answer that was asked for: how long it took is not the server's latency."""
