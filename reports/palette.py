@@ -69,15 +69,3 @@ def variables(colours: dict[str, str]) -> str:
 def series(number: int) -> tuple[str, str]:
     """The name of the colour of the line with this number, from 0, and the dashes it has."""
     return SERIES[number % len(SERIES)], DASHES[number // len(SERIES) % len(DASHES)]
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -213,11 +213,3 @@ def _style(column: Column, value: Any) -> str:
 
 def _cell(column: Column, value: Any) -> Any:
     return None if isinstance(value, Insufficient) else plain(column, value)
-
-
-def level_of(levels: Sequence[Level]) -> Level:
-    """The worst of these; UNKNOWN only where nothing is known."""
-    for one in (Level.BAD, Level.WARNING, Level.GOOD):
-        if one in levels:
-            return one
-    return Level.UNKNOWN

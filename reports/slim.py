@@ -11,7 +11,6 @@ from markupsafe import Markup, escape
 from reports.palette import LIGHT
 
 _SVG = "{http://www.w3.org/2000/svg}"
-_XLINK = "{http://www.w3.org/1999/xlink}"
 _NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 _KEPT = (
     "fill",

@@ -25,6 +25,9 @@ from checker.bench.results import (
     WorkerSecond,
 )
 from checker.bench.summary import of_stage
+from reports.bench.outcome import NO_LIMIT, Outcome, Saturation
+from reports.bench.report import report_of
+from reports.report import Report
 from storage.rollups.histogram import Cells
 
 Floats = npt.NDArray[np.float64]
@@ -450,3 +453,13 @@ def _health(seed: int, workers: int, seconds: int, faults: Faults, slots: Sequen
                 )
             )
     return found
+
+
+def bench_report(
+    run: BenchRun,
+    saturation: Saturation = NO_LIMIT,
+    comparison: Report | None = None,
+    trend: Report | None = None,
+) -> Report:
+    """The report of a run of which nothing else was found than this."""
+    return report_of(Outcome(run=run, saturation=saturation, comparison=comparison, trend=trend))

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench_runs import FAILED, STAGES, Faults, load_run, stress_run, suite_run, threshold, usl_run
+from bench_runs import FAILED, STAGES, Faults, bench_report, load_run, stress_run, suite_run, threshold, usl_run
 from checker.bench.results import BenchKind, BenchRun, BenchState, Slot
 from checker.bench.summary import measured, summarize
 from documents_parsed import valid_page
 from reports.bench.outcome import NO_LIMIT, Client, Outcome, Saturation, Stretch
 from reports.bench.percentiles import ends, quantile_cell
-from reports.bench.report import bench_report
 from reports.bench.rules import RULES, Facts, recommendations
 from reports.bench.tables import CLOSED, series_summaries
 from reports.bench.timeline import Timeline

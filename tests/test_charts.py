@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reports import strips
 from reports.charts import MOST_BARS, MOST_GREY, files, pictures
-from reports.palette import COLOURED, DARK, LIGHT, SERIES, contrast
+from reports.palette import COLOURED, DARK, LIGHT, SERIES
 from reports.pictures import Picture
 from reports.report import Chart, Line, Look, Mark, Scale, Shape, Span
 from reports.site.plot import plot
@@ -141,6 +141,18 @@ def test_threshold_lies_within_the_picture_and_is_in_the_key() -> None:
     assert picture.keys[-1].label == "threshold 50 ms"
     (line,) = paths(picture, "var(--ink)")
     assert 0 < float(re.findall(r"[\d.]+", line)[1]) < 200
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.parametrize("ground", [LIGHT, DARK])

@@ -108,8 +108,8 @@ def test_process_killed_half_way_leaves_the_version_before(path: Path) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from test_migrations import killed_step, migrated
-migrated(Path({str(path)!r}), killed_step)
+from test_migrations import {killed_step.__name__}, migrated
+migrated(Path({str(path)!r}), {killed_step.__name__})
 """
     killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

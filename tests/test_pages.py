@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from bench_runs import Faults, load_run
+from bench_runs import Faults, bench_report, load_run
 from conftest import ROOT, missing
 from reports.bench.outcome import Client, Stretch
-from reports.bench.report import bench_report
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT
 from reports.site.write import write_site

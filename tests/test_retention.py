@@ -24,7 +24,6 @@ from storage.rollups.read import Period, Rollups
 from storage.store import open_store
 from storage.upkeep import backed_up, faults, vacuumed
 
-FOREVER = Keep(max_size=None)
 DAYS_S = 86400.0
 
 

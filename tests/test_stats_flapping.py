@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.flapping import RESULTS, WEIGHTS, flap_ratio, flap_ratios, flapping
+from reports.stats.flapping import RESULTS, WEIGHTS, flap_ratio
 
 HISTORIES = st.lists(st.integers(0, 3), max_size=60)
 
@@ -40,29 +39,8 @@ def test_many_servers_at_once_are_each_server_alone(rows: list[list[int]]) -> No
     assert flap_ratio(rows, unknown=2).tolist() == pytest.approx([float(flap_ratio(row, unknown=2)) for row in rows])
 
 
-@given(HISTORIES)
-def test_the_history_ends_where_the_single_ratio_is(statuses: list[int]) -> None:
-    ratios = flap_ratios(statuses)
-    assert [written_out(statuses[: at + 1]) for at in range(len(statuses))] == pytest.approx(ratios.tolist())
-
-
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=15), st.data())
 def test_unknown_is_taken_as_what_was_before(statuses: list[int], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(statuses)))
     filled = [*statuses[:at], statuses[max(0, at - 1)], *statuses[at:]]
     assert float(flap_ratio([*statuses[:at], 9, *statuses[at:]], unknown=9)) == pytest.approx(written_out(filled))
-
-
-def test_flapping_starts_above_one_bound_and_stops_below_another() -> None:
-    assert flapping([0.0, 0.2, 0.21, 0.1, 0.05, 0.04, 0.2]) == [False, False, True, True, True, False, False]
-
-
-def test_a_server_that_calms_down_stops_flapping_once_its_changes_are_old() -> None:
-    states = flapping(flap_ratios([0, 1] * 10 + [0] * 30))
-    assert (states[19], states[-1]) == (True, False)
-    assert 36 <= states.index(False, 19) <= 40
-
-
-def test_the_ratios_of_several_servers_over_time_are_refused() -> None:
-    with pytest.raises(ValueError, match="one dimension"):
-        flap_ratios(np.zeros((2, 5)))

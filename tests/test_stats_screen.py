@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.changes import strongest
 from reports.stats.compare import Rules, compare_all, holm
 from reports.stats.intervals import quantile_ranks, ranks_of_many
 from reports.stats.mann_whitney import mann_whitney
@@ -68,27 +67,6 @@ def test_ranks_of_many_samples_are_beside_the_exact_ones_at_most(sizes: list[int
         assert abs(high - (exact.high or 0)) <= 1
         if size * q * (1 - q) < 25:
             assert (low, high) == (exact.low or 0, exact.high or 0)
-
-
-def test_the_strongest_change_of_each_row_is_found_across_gaps() -> None:
-    random = np.random.default_rng(3)
-    values = 100 * random.lognormal(0, 0.05, (30, 60))
-    values[4, 40:] *= 2
-    values[9, 20:30] *= 3
-    values[[4, 9], 5:10] = np.nan
-    found = strongest(values)
-    assert {row: [one.index for one in changes] for row, changes in found.items()} == {4: [40], 9: [20, 30]}
-    (step,) = found[4]
-    assert (step.before, step.after) == pytest.approx((100, 200), rel=0.05)
-    assert step.p_value < 0.001
-
-
-def test_a_change_is_weaker_in_a_larger_family() -> None:
-    values = 100 * np.random.default_rng(3).lognormal(0, 0.05, (1, 60))
-    values[0, 45:] *= 2
-    (alone,), (of_many,) = strongest(values)[0], strongest(values, family=1000)[0]
-    assert of_many.p_value == pytest.approx(1000 * alone.p_value)
-    assert strongest(values, family=10**12) == {}
 
 
 def test_the_correction_counts_a_family_that_is_not_shown() -> None:

@@ -111,11 +111,6 @@ def needed(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] for match in REFERENCE.finditer(value) if match[1] and match[2] is None))
 
 
-def references(text: str) -> bool:
-    """Whether a variable stands in the text, with or without a default."""
-    return any(match[1] for match in REFERENCE.finditer(text))
-
-
 def is_name(text: str) -> bool:
     """Whether our configuration takes the text for the name of a variable."""
     return _NAME.fullmatch(text) is not None

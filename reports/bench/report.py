@@ -8,7 +8,7 @@ from dataclasses import replace
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
 from reports.bench import bounds, client, distribution, latency, load, rates, reproduce, tables
-from reports.bench.outcome import NO_LIMIT, Outcome, Saturation
+from reports.bench.outcome import Outcome
 from reports.bench.rules import Facts, Recommendation, recommendations
 from reports.bench.suite import suite
 from reports.bench.verdict import reached_s, title_of, verdict_of
@@ -16,16 +16,6 @@ from reports.bench.widen import widened
 from reports.report import Column, Report, Section, Table
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
-
-
-def bench_report(
-    run: BenchRun,
-    saturation: Saturation = NO_LIMIT,
-    comparison: Report | None = None,
-    trend: Report | None = None,
-) -> Report:
-    """Verdict first, then what it rests on; ``comparison`` and ``trend`` are taken in with their sections."""
-    return report_of(Outcome(run=run, saturation=saturation, comparison=comparison, trend=trend))
 
 
 def report_of(outcome: Outcome) -> Report:

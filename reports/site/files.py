@@ -21,8 +21,8 @@ FOLDERS = ("servers", "badges")
 class Folder:
     """The folder of a site while it is written."""
 
-    def __init__(self, path: Path, planned: Collection[str]) -> None:
-        self._path, self._planned = path, frozenset(planned)
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def put(self, name: str, text: str) -> None:
         """Put the text in the file in one step, if it is not in it already."""
@@ -51,7 +51,7 @@ def site_folder(path: Path, planned: Collection[str]) -> Iterator[Folder]:
         for folder in FOLDERS:
             (path / folder).mkdir(exist_ok=True)
         _list(path, (earlier or set()) | set(planned))
-        yield Folder(path, planned)
+        yield Folder(path)
         for name in (earlier or set()) - set(planned):
             (path / name).unlink(missing_ok=True)
         _list(path, planned)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from reports.stats import Floats
-from reports.stats.mann_whitney import mann_whitney, mann_whitney_apart, smallest_p_value
-from reports.stats.scan import Stretch, scan, scan_rows
+from reports.stats.mann_whitney import mann_whitney
+from reports.stats.scan import scan
 
 FEWEST_POINTS = 10
 """Shorter series have no change points."""
@@ -18,8 +18,6 @@ FEWEST_POINTS = 10
 MOST_POINTS = 400
 """Of a longer piece every so many points are scanned; the place of a change is still sought among all."""
 
-_WORTH_A_LOOK = 0.005
-"""The p-value of the scan up to which one of many series is looked at; what the correction leaves is far below."""
 
 SHORTEST = 5
 """Points between two changes, and before the first and after the last: five against five can be significant."""
@@ -64,76 +62,6 @@ def changes(
         Change(int(places[cut]), before, after, after / before if before else None, found[cut])
         for cut, before, after in _levels(series, kept)
     )
-
-
-def strongest(
-    values: Floats,
-    alpha: float = 0.01,
-    least_change_ratio: float = 0.1,
-    shortest: int = SHORTEST,
-    seed: int = 0,
-    family: int | None = None,
-) -> dict[int, tuple[Change, ...]]:
-    """The strongest change of each row of a matrix, if it has one: a step, or a rise and the return from it.
-
-    For many series at once. NaN are gaps; equal values are not looked for, so where values are rounded give back by
-    chance what rounding has taken. ``p_value`` is that of Mann-Whitney over the two pieces, times the places where a
-    change could be and times the series of the ``family`` (all rows by default): at least the chance that any of
-    them shows such a change without having one.
-    """
-    found = {}
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1)
-    for n in np.unique(counts[counts >= max(FEWEST_POINTS, 2 * shortest)]).tolist():
-        rows = np.flatnonzero(counts == n)
-        some = known[rows]
-        places = np.nonzero(some)[1].reshape(-1, n)
-        of_rows = _strongest(values[rows][some].reshape(-1, n), least_change_ratio, shortest, seed)
-        for row, changes_of_row in of_rows.items():
-            all_places = [replace(one, index=int(places[row, one.index])) for one in changes_of_row]
-            corrected = [replace(one, p_value=min(1.0, one.p_value * (family or len(values)))) for one in all_places]
-            kept = tuple(one for one in corrected if one.p_value <= alpha)
-            if kept:
-                found[int(rows[row])] = kept
-    return found
-
-
-def _strongest(values: Floats, least_change_ratio: float, shortest: int, seed: int) -> dict[int, list[Change]]:
-    """Row -> its strongest change, corrected for the places where it could be; the rows have no gaps."""
-    found = {}
-    n = values.shape[1]
-    sums = np.cumsum(values, axis=1)
-    for row, stretch in enumerate(scan_rows(values, shortest, seed)):
-        if stretch.p_value > _WORTH_A_LOOK or not _apart(sums[row], stretch, least_change_ratio):
-            continue
-        series = values[row]
-        cuts = _placed(series, [cut for cut in (stretch.start, stretch.stop) if 0 < cut < n], shortest)
-        pieces = np.split(series, cuts)
-        kept = []
-        for cut, (before, after) in zip(cuts, pairwise(pieces), strict=True):
-            level, next_level = _median(before), _median(after)
-            if next_level != level and abs(next_level - level) >= least_change_ratio * abs(level):
-                ratio = next_level / level if level else None
-                kept.append(Change(cut, level, next_level, ratio, _separation(before, after) * n))
-        if kept:
-            found[row] = kept
-    return found
-
-
-def _apart(sums: Floats, stretch: Stretch, least_change_ratio: float) -> bool:
-    """Whether the means in and out of the stretch are half as far apart as medians must be: quick to say."""
-    inside = sums[stretch.stop - 1] - (sums[stretch.start - 1] if stretch.start else 0.0)
-    many = stretch.stop - stretch.start
-    mean, rest = inside / many, (sums[-1] - inside) / (sums.size - many)
-    return bool(abs(mean - rest) >= least_change_ratio / 2 * min(abs(mean), abs(rest)))
-
-
-def _separation(before: Floats, after: Floats) -> float:
-    """The p-value of Mann-Whitney, exact also for large pieces where they do not overlap."""
-    if before.max() < after.min() or after.max() < before.min():
-        return smallest_p_value(before.size, after.size)
-    tested = mann_whitney_apart(before, after)
-    return tested.p_value
 
 
 def _divided(series: Floats, offset: int, alpha: float, shortest: int, seed: int) -> dict[int, float]:

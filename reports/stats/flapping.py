@@ -16,9 +16,6 @@ WEIGHTS: Floats = np.linspace(0.8, 1.2, RESULTS - 1)
 START_RATIO = 0.20
 """Flapping starts above it (the service default of Nagios)."""
 
-STOP_RATIO = 0.05
-"""Flapping stops below it."""
-
 
 def flap_ratio(statuses: npt.ArrayLike, unknown: int | None = None) -> Floats:
     """The weighted share of changes, 0 to 1, among the last 21 of statuses that lie along the last axis, oldest first.
@@ -28,27 +25,6 @@ def flap_ratio(statuses: npt.ArrayLike, unknown: int | None = None) -> Floats:
     """
     changed = _changes(statuses, unknown)[..., -(RESULTS - 1) :]
     return np.asarray(changed @ WEIGHTS[WEIGHTS.size - changed.shape[-1] :] / (RESULTS - 1), dtype=np.float64)
-
-
-def flap_ratios(statuses: npt.ArrayLike, unknown: int | None = None) -> Floats:
-    """The ratio as it was after each result of one server."""
-    changed = _changes(statuses, unknown)
-    if changed.ndim != 1:
-        raise ValueError("the history of one server has one dimension")
-    if np.asarray(statuses).size == 0:
-        return np.zeros(0)
-    # Convolution turns the weights around: the last change must meet the largest one.
-    ratios = np.convolve(changed, WEIGHTS[::-1])[: changed.size] / (RESULTS - 1) if changed.size else changed
-    return np.concatenate(([0.0], ratios))
-
-
-def flapping(ratios: npt.ArrayLike, start_ratio: float = START_RATIO, stop_ratio: float = STOP_RATIO) -> list[bool]:
-    """Whether the server was flapping after each result: from above ``start_ratio`` on until below ``stop_ratio``."""
-    states, state = [], False
-    for ratio in np.asarray(ratios, dtype=np.float64).tolist():
-        state = ratio >= stop_ratio if state else ratio > start_ratio
-        states.append(state)
-    return states
 
 
 def _changes(statuses: npt.ArrayLike, unknown: int | None) -> Floats:

@@ -36,12 +36,6 @@ def median(values: npt.ArrayLike) -> float:
     return float(np.median(kept)) if kept.size else float("nan")
 
 
-def mad(values: npt.ArrayLike) -> float:
-    """The median absolute deviation from the median, not scaled, without NaN; NaN if nothing else is there."""
-    kept = _kept(values)
-    return float(np.median(np.abs(kept - np.median(kept)))) if kept.size else float("nan")
-
-
 def modified_z(values: npt.ArrayLike) -> Floats:
     """0.6745 * (value - median) / MAD for each value, NaN for NaN.
 

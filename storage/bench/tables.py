@@ -113,4 +113,4 @@ PARTS = (
 )
 """What goes with a run."""
 
-bench_by_name = Index("bench_runs_by_name", bench_runs.c.name, bench_runs.c.plan_digest)
+Index("bench_runs_by_name", bench_runs.c.name, bench_runs.c.plan_digest)

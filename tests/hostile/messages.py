@@ -87,13 +87,6 @@ def _changing(message: Message) -> bytes:
     return result(message, {"tools": [tool(f"tool{number}_{at}") for at in range(100)]})
 
 
-def _nested(levels: int) -> Message:
-    schema: Message = {"type": "object"}
-    for _ in range(levels):
-        schema = {"type": "object", "properties": {"a": schema}}
-    return schema
-
-
 @cache
 def _deep_schema() -> bytes:
     """Written by hand: `json` itself gives up before."""

@@ -43,7 +43,6 @@ class ClosedLoad:
         self._begun_ns: list[int] = []
         self._parked: list[int] = []
         self._wanted = self._stage = 0
-        self._pausing = 0
         self._loop = gevent.get_hub().loop
         self._timer: Any = None
         self.in_flight = self.most_in_flight = 0

@@ -37,7 +37,6 @@ from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes
 from checker.worker.transport.sockets import resolve
 
-_LOOK_S = 0.02
 _FOREVER_S = 4_102_444_800.0
 """When addresses that were looked up before the run go out of use: in 2100."""
 
