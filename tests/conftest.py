@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 LONG = (
+    "test_scripts.py",
     "test_quarantine.py",
     "test_bench_cli.py",
     "test_oauth.py",

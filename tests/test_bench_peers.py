@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: every check is answered, and the README has the newest figures."""
+"""The benchmark measures what it says: every check is answered, and the pages have the newest figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import ROOT
 sys.path.append(str(ROOT / "scripts"))
 
 from bench import load_table
-from bench.table import into_readme
+from bench.table import brief, into_page, markdown
 
 SAVED = sorted((ROOT / "docs" / "benchmarks").glob("*.json"))
 SAVED_LOADS = sorted((ROOT / "docs" / "benchmarks" / "load").glob("*.json"))
@@ -56,14 +56,18 @@ def test_unknown_contestant_is_named_with_those_there_are() -> None:
 
 
 @pytest.mark.skipif(not SAVED, reason="nothing was saved yet")
-def test_table_in_the_readme_is_of_the_newest_figures() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert into_readme(readme, json.loads(SAVED[-1].read_text())) == readme
+def test_tables_of_the_pages_are_of_the_newest_figures() -> None:
+    newest = json.loads(SAVED[-1].read_text())
+    for name, part in (("docs/performance.md", markdown(newest)), ("README.md", brief(newest))):
+        page = (ROOT / name).read_text()
+        assert into_page(page, part) == page, name
+        assert part in page, name
 
 
 @pytest.mark.skipif(not SAVED_LOADS, reason="nothing was saved yet")
-def test_table_of_the_load_generator_in_the_readme_is_of_the_newest_figures() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert load_table.into_readme(readme, json.loads(SAVED_LOADS[-1].read_text())) == readme
+def test_tables_of_the_load_generator_and_of_the_claims_are_of_the_newest_figures() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert load_table.into_page(page, json.loads(SAVED_LOADS[-1].read_text())) == page
+    assert load_table.BEGIN in page
     claims = subprocess.run([sys.executable, ROOT / "scripts" / "claims", "--check"], capture_output=True, text=True)
     assert claims.returncode == 0, claims.stdout + claims.stderr

@@ -317,11 +317,11 @@ def test_some_scenarios_of_a_plan_are_chosen_by_name(tmp_path: Path) -> None:
         planned(tmp_path, {**ONE, "suite": {}}, scenarios=["z"])
 
 
-ORIGINAL = ROOT / "config" / "original.yaml"
+LEGACY = ROOT / "config" / "legacy.yaml"
 
 
 def test_scenario_of_the_original_keeps_its_users_and_its_time() -> None:
-    plan = load_plan(ORIGINAL, environ={}, scenarios=["heavy_load"])
+    plan = load_plan(LEGACY, environ={}, scenarios=["heavy_load"])
     scenario = plan.scenarios["heavy_load"]
     assert (scenario.operation, scenario.model) == (Operation.REST, Model.CLOSED)
     assert stages_of(plan, "heavy_load") == [
@@ -335,7 +335,7 @@ def test_scenario_of_the_original_keeps_its_users_and_its_time() -> None:
 
 
 def test_scenarios_of_the_original_are_played_one_after_the_other() -> None:
-    plan = load_plan(ORIGINAL, environ={}, scenarios=["light_load", "normal_load"])
+    plan = load_plan(LEGACY, environ={}, scenarios=["light_load", "normal_load"])
     both = 45.0 + 75.0
     assert {name: one.start_after for name, one in plan.scenarios.items()} == {
         "light_load": 0.0,
@@ -349,7 +349,7 @@ def test_scenarios_of_the_original_are_played_one_after_the_other() -> None:
 
 
 def test_grid_of_the_original_becomes_a_suite_of_the_same_length() -> None:
-    plan = load_plan(ORIGINAL, environ={}, suite=True)
+    plan = load_plan(LEGACY, environ={}, suite=True)
     assert plan.suite is not None
     assert plan.suite.concurrent_users == (1, 5, 10, 20, 50, 100)
     assert plan.suite.server_counts == (1,)
@@ -363,11 +363,11 @@ def test_original_needs_a_choice(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match="which load\\? give --suite, or --scenario with one of light_load, normal_load"
     ):
-        load_plan(ORIGINAL, environ={})
+        load_plan(LEGACY, environ={})
     with pytest.raises(UsageError, match='no scenario "heavy"; there are: heavy_load'):
-        load_plan(ORIGINAL, environ={}, scenarios=["heavy"])
+        load_plan(LEGACY, environ={}, scenarios=["heavy"])
     with pytest.raises(UsageError, match="give one of them"):
-        load_plan(ORIGINAL, environ={}, scenarios=["heavy_load"], suite=True)
+        load_plan(LEGACY, environ={}, scenarios=["heavy_load"], suite=True)
     short = {"scenarios": {"s": {"concurrent_users": 1, "duration_seconds": 5, "ramp_up_seconds": 5}}}
     with pytest.raises(UsageError, match="5 is the time in all, of which ramp_up_seconds takes 5; write more"):
         planned(tmp_path, {**ONE, "benchmarking": short})

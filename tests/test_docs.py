@@ -59,7 +59,7 @@ def test_example_in_the_readme_loads(tmp_path: Path) -> None:
         assert load(tmp_path / "part.yaml", None, {"SEARCH_TOKEN": "x"}).servers
 
 
-@pytest.mark.parametrize("script", ["config_schema", "readme_views", "sql_questions"])
+@pytest.mark.parametrize("script", ["config_schema", "views_page", "sql_questions"])
 def test_generated_file_is_fresh(script: str) -> None:
     if script == "config_schema" and tuple(map(int, version("pydantic").split(".")[:2])) < (2, 13):
         pytest.skip("older pydantic leaves descriptions out beside a reference; what it accepts is the same")
@@ -69,7 +69,29 @@ def test_generated_file_is_fresh(script: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_files_that_are_linked_exist() -> None:
-    for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        for target in re.findall(r"\]\(([\w./-]+)\)", (ROOT / document).read_text()):
-            assert (ROOT / target).exists(), f"{document} links {target}"
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_headings_that_are_linked_exist(page: Path) -> None:
+    for target, heading in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{page.name} links {target}"
+        if heading:
+            assert heading in headings(linked), f"{page.name} links {target}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_index_by_task_has_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.*") if f"({page.name})" not in index] == ["README.md"]
+
+
+def test_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 14 * 1024

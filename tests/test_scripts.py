@@ -1,8 +1,13 @@
-"""The scripts that start servers: the demo fleet is what its configuration says, and nothing outlives a script."""
+"""The scripts that start servers: the demo fleet is what its configuration says, and nothing outlives a script.
+
+The README's tour is here because it needs the fleet's fixed ports, which one file at a time may have.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -84,6 +90,48 @@ def test_fleet_is_what_the_demo_configuration_says_and_ends_with_its_input(statu
     assert found == {**healthy, **NOT_HEALTHY}
     assert len(children) == 2
     assert not any(child.is_running() for child in children)
+
+
+def tour() -> list[tuple[str, int]]:
+    """The commands of the README's tour, each with the exit code that its comment tells, else 0."""
+    _, _, rest = (ROOT / "README.md").read_text().partition("\n## Tour\n")
+    blocks = re.findall(r"```sh\n(.*?)```", rest.partition("\n## ")[0], re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    codes = [re.search(r"#.*exit code (\d+):", line) for line in lines]
+    return [(line, int(code[1]) if code else 0) for line, code in zip(lines, codes, strict=True)]
+
+
+@pytest.mark.timeout(400)
+def test_every_command_of_the_tour_runs_as_it_is_written(tmp_path: Path) -> None:
+    need("python-sdk-1", "python-sdk-2")
+    need_fleet_ports()
+    for name in ("config", "scripts", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "demo").mkdir()  # as scripts/quickstart leaves it
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("MCP_STATUS_DB", None)
+    commands = tour()
+    script = "\n".join(f"{line}\necho 'ended {number}' $?" for number, (line, _) in enumerate(commands))
+    with started("fleet", "--until-eof") as fleet:
+        assert first_line(fleet) == "ready"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=380,
+        )
+    parts = re.split(r"^ended \d+ (\d+)\n", done.stdout, flags=re.MULTILINE)
+    found = []
+    for (line, _), printed, code in zip(commands, parts[::2], parts[1::2], strict=False):
+        client_was_busy = line.startswith("mcp-status bench quick") and code == "3" and "INVALID" in printed
+        found.append((line, 0 if client_was_busy else int(code)))
+    assert found == commands, done.stderr
+    assert len(commands) > 20
+    made = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert made >= {"history.db", "fleet.yaml", "incidents.html", "site", "load-test.html"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -53,7 +53,7 @@ def test_broken_file_is_refused_with_the_exact_message(name: str) -> None:
     assert "hush" not in str(refused.value), "a secret is shown"
 
 
-@pytest.mark.parametrize("name", ["minimal", "full", "original", "demo"])
+@pytest.mark.parametrize("name", ["minimal", "full", "legacy", "demo"])
 @pytest.mark.parametrize("environment", [None, "development", "staging", "production"])
 def test_shipped_configuration_loads_and_fits_its_schema(name: str, environment: str | None) -> None:
     file = ROOT / "config" / f"{name}.yaml"

@@ -1,4 +1,4 @@
-"""Files of the original system: they load as they are, act where they can, and say where they do not."""
+"""Files of the legacy system: they load as they are, act where they can, and say where they do not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from checker.settings.overlay import merged
 from checker.settings.performance import PerformanceOptimization
 from checker.settings.validate import Source, validated
 
-ORIGINAL = Path(__file__).resolve().parent.parent / "config" / "original.yaml"
+LEGACY = Path(__file__).resolve().parent.parent / "config" / "legacy.yaml"
 
 
 def loaded(tmp_path: Path, environment: str | None = None, **blocks: Any) -> Settings:
@@ -33,7 +33,7 @@ def keys_of(kind: Any) -> dict[str, Any]:
 
 
 def test_shipped_file_has_every_key() -> None:
-    document = yaml.safe_load(ORIGINAL.read_text())
+    document = yaml.safe_load(LEGACY.read_text())
 
     def missing(keys: dict[str, Any], block: dict[str, Any]) -> list[str]:
         found = [key for key in keys if key not in block]
@@ -49,7 +49,7 @@ def test_shipped_file_has_every_key() -> None:
 
 
 def test_shipped_file_has_the_defaults_of_the_classes() -> None:
-    settings = load(ORIGINAL, None, {})
+    settings = load(LEGACY, None, {})
     limits = settings.performance.concurrent_execution.per_server_limits
     assert limits == {"search": 5}
     assert settings.benchmarking == Benchmarking()
@@ -60,7 +60,7 @@ def test_shipped_file_has_the_defaults_of_the_classes() -> None:
 def test_every_environment_of_the_shipped_file_is_laid_over_it() -> None:
     found = {}
     for environment in ("development", "staging", "production"):
-        settings = load(ORIGINAL, environment, {})
+        settings = load(LEGACY, environment, {})
         performance = settings.performance
         found[environment] = (
             performance.resource_limits.max_concurrent_checks,
@@ -78,7 +78,7 @@ def test_every_environment_of_the_shipped_file_is_laid_over_it() -> None:
 
 
 def test_shipped_file_acts_where_it_can() -> None:
-    settings = load(ORIGINAL, None, {})
+    settings = load(LEGACY, None, {})
     run = settings.run
     assert (run.concurrency, run.per_origin, run.max_connections) == (20, 30, 100)
     assert {kind: (pool.max_connections, pool.per_origin, pool.keepalive) for kind, pool in run.pools.items()} == {
@@ -127,15 +127,15 @@ def other(value: Any) -> Any:
     return value[:1] if isinstance(value, list) else f"{value}-2"
 
 
-PERFORMANCE = leaves(yaml.safe_load(ORIGINAL.read_text())["performance_optimization"])
-BENCHMARKING = leaves(yaml.safe_load(ORIGINAL.read_text())["benchmarking"])
+PERFORMANCE = leaves(yaml.safe_load(LEGACY.read_text())["performance_optimization"])
+BENCHMARKING = leaves(yaml.safe_load(LEGACY.read_text())["benchmarking"])
 
 
 @pytest.mark.parametrize("key", PERFORMANCE)
 def test_every_key_has_its_effect_or_a_warning_that_names_it_and_what_there_is_instead(
     key: str, tmp_path: Path
 ) -> None:
-    """Alone in a file, with a value that is not the original's default."""
+    """Alone in a file, with a value that is not the legacy system's default."""
     value = 1 if key.endswith("per_server_limits.search") else other(PERFORMANCE[key])
     block, name = nested(key, value), key.rpartition(".")[2]
     whole = {"servers": [{"name": "search", "mcp": "http://h/mcp", "rest": "http://h/"}]}
@@ -153,8 +153,8 @@ def test_every_key_has_its_effect_or_a_warning_that_names_it_and_what_there_is_i
 
 @pytest.mark.parametrize("key", BENCHMARKING)
 def test_every_key_of_benchmarks_changes_the_plan_or_is_told(key: str) -> None:
-    given = yaml.safe_load(ORIGINAL.read_text())["benchmarking"]
-    settings = load(ORIGINAL, None, {})
+    given = yaml.safe_load(LEGACY.read_text())["benchmarking"]
+    settings = load(LEGACY, None, {})
 
     def planned(block: Any) -> list[Any]:
         benchmarking = validated(Benchmarking, block, Source((), block, []))
@@ -289,7 +289,7 @@ def test_environment_wins_over_other_keys_of_the_file_that_limit_the_same(tmp_pa
 def test_what_the_file_says_in_our_words_goes_first(tmp_path: Path) -> None:
     settings = loaded(
         tmp_path,
-        performance_optimization=yaml.safe_load(ORIGINAL.read_text())["performance_optimization"],
+        performance_optimization=yaml.safe_load(LEGACY.read_text())["performance_optimization"],
         run={"concurrency": 77},
         defaults={"mcp": {"timeout": "9s"}, "rest": {"retry": {"max_attempts": 5}}},
     )

@@ -152,7 +152,7 @@ def play_options(command: Decorated) -> Decorated:
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
 @click.option(
-    "--suite", is_flag=True, help="Of a configuration with the original's block: its grid of users and servers."
+    "--suite", is_flag=True, help="The grid of users and servers of a legacy configuration's benchmarking block."
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
 @play_options

@@ -1,4 +1,4 @@
-"""The ``benchmarking`` block of the original system: its keys and their defaults."""
+"""The ``benchmarking`` block of a legacy configuration: its keys and their defaults."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class BenchmarkOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmarking:
-    """The original's benchmark block."""
+    """The benchmark block of a legacy configuration."""
 
     __pydantic_config__ = STRICT
 

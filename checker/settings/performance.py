@@ -1,4 +1,4 @@
-"""The ``performance_optimization`` block of the original system: its keys and their defaults."""
+"""The ``performance_optimization`` block of a legacy configuration: its keys and their defaults."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ class Monitoring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceOptimization:
-    """The original's performance block."""
+    """The performance block of a legacy configuration."""
 
     __pydantic_config__ = STRICT
 

@@ -61,10 +61,10 @@ _WORKER, _WHOLE, _URLLIB3 = ("with_worker.py",), ("with_checker.py",), ("with_ur
 
 GROUPS = {
     "REST": (
-        Contestant(name="checker-rest", words="this checker, worker only", client=_WORKER, checks=6_000, **_REST),
+        Contestant(name="checker-rest", words="this checker, one worker", client=_WORKER, checks=6_000, **_REST),
         Contestant(
             name="checker-rest-run",
-            words="this checker, YAML to rows",
+            words="this checker, from YAML to stored rows",
             client=_WHOLE,
             quick_share=0.5,
             checks=3_000,
@@ -79,8 +79,10 @@ GROUPS = {
             in_quick=False,
             **_REST,
         ),
-        Contestant(name="urllib3", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=3_000, **_REST),
-        Contestant(name="requests", words="requests, gevent", client=("with_requests.py",), checks=1_500, **_REST),
+        Contestant(
+            name="urllib3", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=3_000, **_REST
+        ),
+        Contestant(name="requests", words="requests and gevent", client=("with_requests.py",), checks=1_500, **_REST),
         Contestant(name="aiohttp", words="aiohttp", client=("with_aiohttp.py",), peer=True, checks=8_000, **_REST),
         Contestant(
             name="geventhttpclient",
@@ -101,10 +103,10 @@ GROUPS = {
         ),
     ),
     "MCP, session era": (
-        Contestant(name="checker-mcp", words="this checker, worker only", client=_WORKER, checks=1_200, **_MCP),
+        Contestant(name="checker-mcp", words="this checker, one worker", client=_WORKER, checks=1_200, **_MCP),
         Contestant(
             name="checker-mcp-run",
-            words="this checker, YAML to rows",
+            words="this checker, from YAML to stored rows",
             client=_WHOLE,
             quick_share=0.5,
             checks=1_000,
@@ -121,7 +123,7 @@ GROUPS = {
         ),
         Contestant(
             name="checker-mcp-cached",
-            words="the same with results of the last hour taken (--max-age)",
+            words="the same, reusing results of the last hour (--max-age)",
             client=("with_checker.py", "--max-age", "1h"),
             runs=2,
             cached=True,
@@ -129,7 +131,9 @@ GROUPS = {
             in_quick=False,
             **_MCP,
         ),
-        Contestant(name="urllib3-mcp", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=600, **_MCP),
+        Contestant(
+            name="urllib3-mcp", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=600, **_MCP
+        ),
         Contestant(
             name="mcp-sdk",
             words="official SDK, as documented",
@@ -154,15 +158,19 @@ GROUPS = {
         ),
     ),
     "MCP, sessionless era (2026-07-28)": (
-        Contestant(name="checker-modern", words="this checker, worker only", client=_WORKER, checks=2_500, **_MODERN),
+        Contestant(name="checker-modern", words="this checker, one worker", client=_WORKER, checks=2_500, **_MODERN),
         Contestant(
-            name="urllib3-modern", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=1_500, **_MODERN
+            name="urllib3-modern",
+            words="urllib3 and gevent, default settings",
+            client=_URLLIB3,
+            checks=1_500,
+            **_MODERN,
         ),
     ),
     "REST, the target takes 20 ms": (
         Contestant(
             name="checker-sequential",
-            words="this checker, one after the other",
+            words="this checker, sequential",
             client=_WORKER,
             checks=60,
             quick_share=1.0,
@@ -172,7 +180,7 @@ GROUPS = {
         ),
         Contestant(
             name="checker-concurrent",
-            words="this checker, 200 at once",
+            words="this checker, 200 concurrent",
             client=_WORKER,
             checks=4_200,
             quick_share=0.5,
@@ -184,7 +192,7 @@ GROUPS = {
     "REST, a connection for each check": (
         Contestant(
             name="checker-cold",
-            words="this checker, worker only",
+            words="this checker, one worker",
             client=_WORKER,
             checks=2_500,
             against="urllib3-cold",
@@ -192,7 +200,7 @@ GROUPS = {
         ),
         Contestant(
             name="urllib3-cold",
-            words="urllib3 as it comes, gevent",
+            words="urllib3 and gevent, default settings",
             client=_URLLIB3,
             checks=2_000,
             against="urllib3-cold",
@@ -200,8 +208,10 @@ GROUPS = {
         ),
     ),
     "REST over TLS, a connection for each check": (
-        Contestant(name="checker-tls", words="this checker, worker only", client=_WORKER, checks=1_500, **_TLS),
-        Contestant(name="urllib3-tls", words="urllib3 as it comes, gevent", client=_URLLIB3, checks=1_000, **_TLS),
+        Contestant(name="checker-tls", words="this checker, one worker", client=_WORKER, checks=1_500, **_TLS),
+        Contestant(
+            name="urllib3-tls", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=1_000, **_TLS
+        ),
     ),
 }
 """Title of a table -> its rows."""
@@ -209,14 +219,14 @@ GROUPS = {
 CONTESTANTS = {one.name: one for group in GROUPS.values() for one in group}
 
 COMPARISONS = (
-    Comparison("200 at once instead of one after the other", "checker-concurrent", "checker-sequential", "wall"),
-    Comparison("a kept connection instead of a new one", "checker-rest", "checker-cold", "cpu"),
+    Comparison("200 concurrent checks instead of sequential ones", "checker-concurrent", "checker-sequential", "wall"),
+    Comparison("a kept-alive connection instead of a new one", "checker-rest", "checker-cold", "cpu"),
     Comparison(
-        "a second run on one database, era and contracts known, instead of a first",
+        "a second run on the same database, era and contracts known, instead of a first",
         "checker-mcp-again",
         "checker-mcp-run",
         "cpu",
     ),
-    Comparison("an earlier result taken instead of a check", "checker-mcp-cached", "checker-mcp-run", "cpu"),
+    Comparison("an earlier result reused instead of a check", "checker-mcp-cached", "checker-mcp-run", "cpu"),
     Comparison("a TLS session resumed instead of a handshake with urllib3", "checker-tls", "urllib3-tls", "cpu"),
 )

@@ -1,4 +1,4 @@
-"""The figures of `scripts/bench_load` for the terminal and for the README."""
+"""The figures of `scripts/bench_load` for the terminal and for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def terminal(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def into_readme(readme: str, document: Mapping[str, Any]) -> str:
-    """The README with the part between the markers written anew."""
-    before, _, rest = readme.partition(BEGIN)
+def into_page(page: str, document: Mapping[str, Any]) -> str:
+    """The page with the part between the markers replaced."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + _markdown(document) + END + after
 

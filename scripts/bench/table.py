@@ -1,13 +1,26 @@
-"""The figures as text: the tables on the terminal and in the README, written from the same document."""
+"""The figures as text: the tables on the terminal, in docs/performance.md and in the README, from the same document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.contestants import COMPARISONS, CONTESTANTS, GROUPS
 
 BEGIN, END = "<!-- benchmark: written by scripts/bench_peers -->\n", "<!-- end of benchmark -->"
+BRIEF = (
+    ("this checker, one worker", "checker-rest", "checker-mcp"),
+    ("this checker, from YAML to stored rows", "checker-rest-run", "checker-mcp-run"),
+    ("urllib3 and gevent, default settings", "urllib3", "urllib3-mcp"),
+    ("requests and gevent", "requests", None),
+    ("aiohttp", "aiohttp", None),
+    ("geventhttpclient", "geventhttpclient", None),
+    ("blackbox_exporter", "blackbox", None),
+    ("official MCP SDK, as documented", None, "mcp-sdk"),
+    ("official MCP SDK, one HTTP client for all", None, "mcp-sdk-shared"),
+)
+"""The rows of the README: words, and the contestants for REST and for MCP in the session era."""
 HEAD = ("", "checks per CPU s", "range", "ratio", "checks per s", "requests", "connections", "peak MB", "start CPU s")
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -27,7 +40,7 @@ def terminal(document: Mapping[str, Any]) -> str:
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The part of the README between its markers."""
+    """The part of docs/performance.md between its markers."""
     figures, machine = by_name(document), document["machine"]
     columns = (0, 1, 2, 3, 5, 6, 7)
     lines = [
@@ -48,11 +61,27 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def into_readme(readme: str, document: Mapping[str, Any]) -> str:
-    """The README with the part between the markers written anew."""
-    before, _, rest = readme.partition(BEGIN)
+def brief(document: Mapping[str, Any]) -> str:
+    """The part of the README between its markers: checks per CPU second alone."""
+    figures = by_name(document)
+    lines = ["", "| checks per CPU second | REST | MCP |", "| --- | ---: | ---: |"]
+    for words, *pair in BRIEF:
+        cells = [_row(figures, name)[1] if name in figures else "-" for name in pair]
+        lines.append(_line([words, *cells]))
+    return "\n".join(lines) + "\n\n"
+
+
+def into_page(page: str, part: str) -> str:
+    """The page with the part between the markers replaced."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + markdown(document) + END + after
+    return before + BEGIN + part + END + after
+
+
+def save(document: Mapping[str, Any], root: Path) -> None:
+    """Write the figures into the pages that show them."""
+    for name, part in (("docs/performance.md", markdown(document)), ("README.md", brief(document))):
+        (root / name).write_text(into_page((root / name).read_text(), part))
 
 
 def by_name(document: Mapping[str, Any]) -> Figures:
