@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from math import inf
 
+from checker.clock import now_ms
 from checker.limits import Alerts
 from checker.measures import ResourceAlert
 from checker.model import CheckResult, Status
@@ -83,7 +83,7 @@ class Alarms:
         detail = f"{said}; run.alerts.{option} is {mark:.3g}{unit}"
         log.warning("%s: %s", LEVEL, detail)
         yield ResourceAlert(
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=now_ms(),
             resource=option.removesuffix("_percent"),
             level=LEVEL,
             value=round(value, 3),

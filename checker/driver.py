@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from checker.begun import BegunTasks
 from checker.child import Child, ChildLost
+from checker.clock import now_ms
 from checker.dealing import Shards
 from checker.errors import WorkerStartError
 from checker.limits import Limits
@@ -181,7 +182,7 @@ class Driver:
     def tell(self, resource: str, level: str, detail: str, value: float = 0.0, threshold: float = 0.0) -> None:
         """Log what happened to the worker, and keep it with the run."""
         log.warning("%s", detail)
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         self._options.alert(
             ResourceAlert(at_ms=at_ms, resource=resource, level=level, value=value, threshold=threshold, detail=detail)
         )

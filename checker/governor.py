@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from checker.accounts import Accounts
 from checker.alarms import Alarms
+from checker.clock import now_ms
 from checker.dealing import Shards
 from checker.limits import Alerts, ResourceCaps
 from checker.measures import ResourceAlert, ResourceMeasures
@@ -210,7 +211,7 @@ class Governor:
             self._measures = replace(self._measures, warnings=self._measures.warnings + 1)
         log.warning("%s: %s", level, detail)
         alert = ResourceAlert(
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=now_ms(),
             resource=resource,
             level=level,
             value=round(value, 1),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
+from checker.units import STRICT, Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
 
 _DAY_S = 86400.0
 _LEAST_WORKER_BYTES = 128 * 1024**2
 _LEAST_BYTES = 16 * 1024**2
-STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

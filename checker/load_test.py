@@ -34,6 +34,7 @@ from checker.bench.results import (
     plan_digest,
 )
 from checker.bench.thresholds.watch import Watch
+from checker.clock import now_ms
 from checker.errors import StorageBusy, StorageError
 from checker.interrupts import Interrupts
 from checker.version import VERSION
@@ -141,7 +142,7 @@ def _finished(
     run = replace(
         without_unplayed(recording.run()),
         state=state,
-        finished_at_ms=time.time_ns() // 1_000_000,
+        finished_at_ms=now_ms(),
         capacity=capacity,
         notes=notes,
     )
@@ -208,7 +209,7 @@ def _blank(plan: Plan) -> BenchRun:
         name=plan.name,
         kind=kind,
         state=BenchState.RUNNING,
-        started_at_ms=time.time_ns() // 1_000_000,
+        started_at_ms=now_ms(),
         finished_at_ms=None,
         checker_version=VERSION,
         plan=plan.source,

@@ -20,6 +20,7 @@ from checker.accounts import Accounts
 from checker.alarms import Alarms
 from checker.breaker import rules, skips
 from checker.caching import ConfigUse, RunCaches
+from checker.clock import now_ms
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
@@ -347,8 +348,3 @@ def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
         host=socket.gethostname(),
         pid=getpid(),
     )
-
-
-def now_ms() -> int:
-    """Unix milliseconds."""
-    return time.time_ns() // 1_000_000

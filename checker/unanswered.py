@@ -6,9 +6,9 @@ whose answer cannot be kept, which is told without what its server said.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
+from checker.clock import now_ms
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status
 from checker.probes import KINDS
 
@@ -27,14 +27,14 @@ def at_fault(server: Server, detail: str, tries: int) -> CheckResult:
 
 def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> CheckResult:
     """A check of which no probe has a result, for this reason."""
-    now_ms = time.time_ns() // 1_000_000
+    at_ms = now_ms()
     probes = tuple(
         ProbeResult(
             kind=kind,
             status=Status.UNKNOWN,
             reason=reason,
             detail=detail,
-            started_at_ms=now_ms,
+            started_at_ms=at_ms,
             duration_us=0,
             url=KINDS[kind].address(options).shown,
             attempts=0,
@@ -46,7 +46,7 @@ def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> C
         status=Status.UNKNOWN,
         reason=reason,
         detail=detail,
-        started_at_ms=now_ms,
+        started_at_ms=at_ms,
         duration_us=0,
         tries=tries,
         probes=probes,

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from checker.model import Server
-from checker.probes.options import STRICT
-from checker.units import Count, PositiveNumber, Seconds, Within
+from checker.units import STRICT, Count, PositiveNumber, Seconds, Within
 
 Level = Annotated[float, Within(ge=0)]
 """Arrivals per second, or users; 0 for none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from checker.cli.options import Duration, database, database_path, output_format
 from checker.cli.reporting import FORMATS, Asked, form, output_file, show, write_whole
+from checker.clock import now_ms
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def baseline_set(name: str, run: str, db: Path | None) -> int:
     if reason := unfit(chosen, judge):
         raise UsageError(f"{reason}: it can be no baseline")
     with open_store(path) as store:
-        set_baseline(store, name, chosen.id or 0, time.time_ns() // 1_000_000)
+        set_baseline(store, name, chosen.id or 0, now_ms())
     click.echo(f"{name}: load test {chosen.id}", err=True)
     return 0
 
@@ -206,7 +206,7 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
     with open_store(path) as store:
         gone = list(runs)
         if by_age:
-            before_ms = None if older_than is None else time.time_ns() // 1_000_000 - round(older_than * 1000)
+            before_ms = None if older_than is None else now_ms() - round(older_than * 1000)
             gone = prune_benchmarks(store, before_ms, keep_last or 0)
         else:
             delete_benchmarks(store, gone)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
 
 from checker.cli.options import database, database_path, output_format
+from checker.clock import now_ms
 from checker.errors import UsageError
 
 
@@ -52,8 +52,8 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
     from reports import caches, render, tables
     from storage.cached import cache_stats
 
-    now_ms = time.time_ns() // 1_000_000
-    rows = cache_stats(database_path(db), runs, now_ms)
+    at_ms = now_ms()
+    rows = cache_stats(database_path(db), runs, at_ms)
     documents = list(map(caches.stats_document, rows))
     if fmt == "json":
         sys.stdout.write(render.json({"runs": runs, "categories": documents}))
@@ -63,7 +63,7 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
         lines = [tuple(document.values()) for document in documents]
         sys.stdout.writelines(render.csv_lines(caches.STATS_COLUMNS, lines))
     else:
-        tables.console(sys.stdout).print(caches.stats_table(rows, now_ms))
+        tables.console(sys.stdout).print(caches.stats_table(rows, at_ms))
 
 
 @command.command("list")
@@ -81,8 +81,8 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
     from reports import caches, render, tables
     from storage.cached import cache_list
 
-    now_ms = time.time_ns() // 1_000_000
-    found = cache_list(database_path(db), category, limit + 1, expired_before_ms=now_ms if expired else None)
+    at_ms = now_ms()
+    found = cache_list(database_path(db), category, limit + 1, expired_before_ms=at_ms if expired else None)
     rows = found[:limit]
     documents = list(map(caches.entry_document, rows))
     if fmt == "json":
@@ -93,7 +93,7 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
         lines = [tuple(document.values()) for document in documents]
         sys.stdout.writelines(render.csv_lines(caches.ENTRY_COLUMNS, lines))
     elif rows:
-        tables.console(sys.stdout).print(caches.entries_table(rows, now_ms))
+        tables.console(sys.stdout).print(caches.entries_table(rows, at_ms))
     else:
         click.echo("no entries")
     if len(found) > limit:

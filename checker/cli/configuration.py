@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from checker.clock import now_ms
 
 if TYPE_CHECKING:
     from checker.caching import ConfigUse
@@ -38,7 +39,7 @@ def configured(path: Path, environment: str | None, database: Path) -> tuple[Set
     from storage.driver import cache_entry
 
     key = sealed.cache_key(path, environment)
-    kept = cache_entry(database, CONFIG, key, time.time_ns() // 1_000_000)
+    kept = cache_entry(database, CONFIG, key, now_ms())
     if kept is not None and (settings := sealed.opened(kept, path, environment)) is not None:
         return settings, ConfigUse(key, None)
     settings, made_of = sealed.loaded(path, environment)

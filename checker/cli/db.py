@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.cli.options import Duration, Size, database, database_path, output_format
+from checker.clock import now_ms
 
 if TYPE_CHECKING:
     from checker.cli.progress import Steps
@@ -83,11 +83,11 @@ def prune(
     given: dict[str, Any] = {"raw": raw, "hours": hours, "days": days, "benchmarks": benchmarks, "max_size": max_size}
     keep = replace(keep, **{key: value for key, value in given.items() if value is not None})
     _refuse(keep)
-    path, now_ms = database_path(db), _now_ms()
+    path, at_ms = database_path(db), now_ms()
     _must_exist(path)
     with open_store(path) as store, _progress("rolling") as rolling, _progress("pruning") as pruning:
-        store.roll(now_ms, note=rolling)
-        pruned = store.prune(keep, now_ms, note=pruning)
+        store.roll(at_ms, note=rolling)
+        pruned = store.prune(keep, at_ms, note=pruning)
     _show({f"rows_of_{table}": number for table, number in pruned.rows.items()} or {"rows": 0}, fmt)
     return 0
 
@@ -105,7 +105,7 @@ def rebuild(db: Path | None) -> int:
     path = database_path(db)
     _must_exist(path)
     with open_store(path) as store, _progress("rolling") as rolling:
-        folded = store.roll(_now_ms(), anew=True, note=rolling)
+        folded = store.roll(now_ms(), anew=True, note=rolling)
     click.echo(f"{path}: buckets made anew from {folded} checks", err=True)
     return 0
 
@@ -241,7 +241,3 @@ def _progress(words: str) -> AbstractContextManager[Steps]:
     from checker.cli.progress import step_bar
 
     return step_bar(words)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -14,6 +14,7 @@ import click
 
 from checker.cli.options import Duration, database, database_path
 from checker.cli.reporting import form, output_file, write_whole
+from checker.clock import now_ms
 
 if TYPE_CHECKING:
     from reports.recommendations import Report
@@ -75,7 +76,7 @@ def _write(found: Report, fmt: str, stream: TextIO) -> None:
     elif fmt == "html":
         from reports.html import page
 
-        stream.write(page(report.as_page(found, time.time_ns() // 1_000_000)))
+        stream.write(page(report.as_page(found, now_ms())))
     elif found.recommendations:
         tables.console(stream).print(report.recommendations_table(found.recommendations))
     else:

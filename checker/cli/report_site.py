@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from checker.cli.options import database, database_path
+from checker.clock import now_ms
 from checker.errors import UsageError
 
 _LARGE = 50
@@ -56,9 +56,9 @@ def command(
     from storage.past import open_past
 
     address = _address(url)
-    now_ms = time.time_ns() // 1_000_000
+    at_ms = now_ms()
     with (
-        open_past(database_path(db), now_ms, groups=groups, tags=tags, names=names) as past,
+        open_past(database_path(db), at_ms, groups=groups, tags=tags, names=names) as past,
         _bar(len(past.servers)) as progress,
     ):
         site = write_site(past, folder, title, address, progress)

@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.cli.options import Decorated, Duration, database, database_path
+from checker.clock import now_ms
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ class Asked:
         from storage.past import open_past
         from storage.rollups.read import Period
 
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         # A report makes hundreds of thousands of rows and no cycles: looking for some would take a quarter of its time.
         gc.disable()
         try:
-            with open_past(self.database, now_ms, groups=self.groups, tags=self.tags, names=self.names) as past:
-                yield past, Period.of(now_ms - round(self.since_s * 1000), now_ms)
+            with open_past(self.database, at_ms, groups=self.groups, tags=self.tags, names=self.names) as past:
+                yield past, Period.of(at_ms - round(self.since_s * 1000), at_ms)
         finally:
             gc.enable()
 

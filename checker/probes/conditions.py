@@ -14,9 +14,8 @@ from checker.plain import to_plain
 from checker.probes import heavy
 from checker.probes.base import Complaint
 from checker.probes.http import each_field
-from checker.probes.options import STRICT
 from checker.probes.text import excerpt
-from checker.units import GIVEN, Holds, Public
+from checker.units import GIVEN, STRICT, Holds, Public
 
 Otherwise = Literal["degraded", "unhealthy"]
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from checker.units import Bytes, Count, Holds, Public, Seconds, Secret
-
-STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
-"""What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
+from checker.units import STRICT, Bytes, Count, Holds, Public, Seconds, Secret
 
 AuthVerdict = Literal["healthy", "degraded", "unhealthy"]
 RemarkVerdict = Literal["healthy", "degraded"]

@@ -24,9 +24,9 @@ from checker.probes.http import (
     redirected,
     refusal,
 )
-from checker.probes.options import STRICT, Endpoint
+from checker.probes.options import Endpoint
 from checker.probes.text import excerpt
-from checker.units import Public, Seconds, Secret
+from checker.units import STRICT, Public, Seconds, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from checker.probes.options import STRICT
-from checker.units import Count, Seconds
+from checker.units import STRICT, Count, Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from checker.probes.options import STRICT
-from checker.units import Checked, Count, PositiveNumber, Seconds, Within
+from checker.units import STRICT, Checked, Count, PositiveNumber, Seconds, Within
 
 
 def _time_limit(seconds: float) -> float:

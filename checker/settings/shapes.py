@@ -10,10 +10,10 @@ from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLi
 from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
 from checker.own_network import canary
-from checker.probes.options import STRICT, RemarkVerdict
+from checker.probes.options import RemarkVerdict
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
-from checker.units import Checked, Count, Objective, Seconds, Secret
+from checker.units import STRICT, Checked, Count, Objective, Seconds, Secret
 
 TOP_KEYS = (
     "servers",

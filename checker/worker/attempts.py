@@ -12,6 +12,7 @@ import gevent
 
 from checker import memory as remembered
 from checker.backoff import backoff_s
+from checker.clock import now_ms
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
 from checker.probes import KINDS
@@ -77,7 +78,7 @@ def probe(
     masking = begin(options)
     while True:
         with lane:
-            started_at_ms = started_at_ms or _now_ms()
+            started_at_ms = started_at_ms or now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
         verdict = _judged(kind, options, seen, started_at_ms, trace)
         if verdict.reason is None:
@@ -115,7 +116,7 @@ def skipped(kind: str, options: Any, detail: str) -> Outcome:
         detail=detail,
         score=0.0,
         url=KINDS[kind].address(options).shown,
-        started_at_ms=_now_ms(),
+        started_at_ms=now_ms(),
         duration_us=0,
         attempts=0,
     )
@@ -132,7 +133,7 @@ def broken(kind: str, options: Any, error: Exception) -> Outcome:
         reason=Reason.INTERNAL_ERROR,
         detail=f"{type(error).__name__}: {excerpt(str(error))}",
         url=KINDS[kind].address(options).shown,
-        started_at_ms=_now_ms(),
+        started_at_ms=now_ms(),
         duration_us=0,
     )
     return Outcome(result, (), (), 0)
@@ -294,11 +295,7 @@ def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
     return tuple(
-        remembered.entry(category, key, value, _now_ms(), seen.remember_until_ms.get(category))
+        remembered.entry(category, key, value, now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()
         if value and memory.get(category) != value
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

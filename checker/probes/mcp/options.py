@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from checker.probes.conditions import JsonCondition
 from checker.probes.oauth.options import OAuth
-from checker.probes.options import STRICT, Endpoint
-from checker.units import Bytes, Holds, Public, Seconds, Secret
+from checker.probes.options import Endpoint
+from checker.units import STRICT, Bytes, Holds, Public, Seconds, Secret
 
 Listing = Literal["tools", "resources", "resource_templates", "prompts"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from checker.probes.options import STRICT
-from checker.units import Holds, Public, Secret
+from checker.units import STRICT, Holds, Public, Secret
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 

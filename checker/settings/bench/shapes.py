@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checker.bench.plan import Scenario
-from checker.probes.options import STRICT
-from checker.units import Count, PositiveNumber, Seconds
+from checker.units import STRICT, Count, PositiveNumber, Seconds
 
 BLOCKS = ("servers", "defaults", "scenarios", "suite", "stress", "thresholds", "limits", "output")
 """The keys at the top that are read on their own."""
