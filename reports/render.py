@@ -23,6 +23,19 @@ def json(document: Any) -> str:
     return _dumped(document, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+def answer(
+    fmt: str,
+    document: Any,
+    records: Iterable[Mapping[str, Any]],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+) -> Iterator[str]:
+    """The text of an answer as ``json``, which is the document, ``ndjson``, a line a record, or ``csv``, one a row."""
+    if fmt == "json":
+        return iter((json(document),))
+    return ndjson(records) if fmt == "ndjson" else csv_lines(columns, rows)
+
+
 def part_of_json(record: Any) -> str:
     """A value as `json` has it, without a line end: to be put into an array that is written as it is read."""
     return _dumped(record, orjson.OPT_INDENT_2)

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
+from checker.cli.lazy import LazyGroup
+
 COMMANDS = {
-    "run": ("checker.cli.bench_play", "run_command", "Play the load test of a plan."),
-    "quick": ("checker.cli.bench_play", "quick_command", "Put load on one address, without a plan."),
-    "rerun": ("checker.cli.bench_play", "rerun_command", "Play a stored load test once more."),
-    "report": ("checker.cli.bench_report", "report_command", "Show a stored load test, or write its report."),
-    "list": ("checker.cli.bench_history", "list_command", "Which load tests there are."),
-    "compare": ("checker.cli.bench_history", "compare_command", "Whether one is better or worse than another."),
-    "trend": ("checker.cli.bench_history", "trend_command", "How those of one plan have gone over time."),
-    "baseline": ("checker.cli.bench_history", "baseline_command", "Name those that others are compared with."),
-    "calibrate": ("checker.cli.bench_report", "calibrate_command", "What the client itself can do on this machine."),
-    "delete": ("checker.cli.bench_history", "delete_command", "Delete load tests."),
+    "run": ("checker.cli.bench_play:run_command", "Play the load test of a plan."),
+    "quick": ("checker.cli.bench_play:quick_command", "Put load on one address, without a plan."),
+    "rerun": ("checker.cli.bench_play:rerun_command", "Play a stored load test once more."),
+    "report": ("checker.cli.bench_report:report_command", "Show a stored load test, or write its report."),
+    "list": ("checker.cli.bench_history:list_command", "Which load tests there are."),
+    "compare": ("checker.cli.bench_history:compare_command", "Whether one is better or worse than another."),
+    "trend": ("checker.cli.bench_history:trend_command", "How those of one plan have gone over time."),
+    "baseline": ("checker.cli.bench_history:baseline_command", "Name those that others are compared with."),
+    "calibrate": ("checker.cli.bench_report:calibrate_command", "What the client itself can do on this machine."),
+    "delete": ("checker.cli.bench_history:delete_command", "Delete load tests."),
 }
-"""Name -> the module and its attribute, and what it does."""
+"""Name -> where the command is, and what it does."""
 
 
-class _Commands(click.Group):
-    """Imports a command when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[name]
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, _, words) in COMMANDS.items()])
-
-
-@click.group("bench", cls=_Commands)
+@click.group("bench", cls=LazyGroup, lazy=COMMANDS)
 def command() -> None:
     """Load tests, and what is asked of them afterwards.
 

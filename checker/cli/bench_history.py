@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.options import Duration, database, database_path, output_format
-from checker.cli.reporting import FORMATS, Asked, form, output_file, show, write_whole
+from checker.cli.options import REPORT_FORMATS, Duration, database, database_path, format_option, output_format
+from checker.cli.reporting import Asked, form, output_file, show, write_whole
 from checker.clock import now_ms
 from checker.errors import UsageError
 
@@ -43,14 +43,7 @@ def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True), default=0.05, show_default=True, help="p-value.")
 @click.option("--block", type=Duration(), default="10s", show_default=True, help="Length of a block; shorter is rash.")
 @click.option("--strict", is_flag=True, help="Exit code 1 where it cannot be told.")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice((*FORMATS, "markdown")),
-    default="table",
-    show_default=True,
-    help="Form of the output.",
-)
+@format_option((*REPORT_FORMATS, "markdown"))
 @output_file
 @database
 def compare_command(

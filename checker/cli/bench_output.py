@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.options import Decorated
+from checker.cli.options import Decorated, format_option
 from checker.cli.reporting import write_whole
 from checker.errors import CheckerError, UsageError
 
@@ -50,14 +50,7 @@ def output_options(command: Decorated) -> Decorated:
         return command(wanted=Wanted(fmt=fmt, output=output, folder=output_dir, also=also), **more)
 
     options = (
-        click.option(
-            "--format",
-            "fmt",
-            type=click.Choice(FORMATS),
-            default="table",
-            show_default=True,
-            help="Form of the output.",
-        ),
+        format_option(FORMATS),
         click.option(
             "--output",
             "-o",

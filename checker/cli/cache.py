@@ -55,13 +55,9 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
     at_ms = now_ms()
     rows = cache_stats(database_path(db), runs, at_ms)
     documents = list(map(caches.stats_document, rows))
-    if fmt == "json":
-        sys.stdout.write(render.json({"runs": runs, "categories": documents}))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(documents))
-    elif fmt == "csv":
-        lines = [tuple(document.values()) for document in documents]
-        sys.stdout.writelines(render.csv_lines(caches.STATS_COLUMNS, lines))
+    if fmt != "table":
+        document, lines = {"runs": runs, "categories": documents}, (tuple(one.values()) for one in documents)
+        sys.stdout.writelines(render.answer(fmt, document, documents, caches.STATS_COLUMNS, lines))
     else:
         tables.console(sys.stdout).print(caches.stats_table(rows, at_ms))
 
@@ -85,13 +81,9 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
     found = cache_list(database_path(db), category, limit + 1, expired_before_ms=at_ms if expired else None)
     rows = found[:limit]
     documents = list(map(caches.entry_document, rows))
-    if fmt == "json":
-        sys.stdout.write(render.json({"entries": documents}))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(documents))
-    elif fmt == "csv":
-        lines = [tuple(document.values()) for document in documents]
-        sys.stdout.writelines(render.csv_lines(caches.ENTRY_COLUMNS, lines))
+    if fmt != "table":
+        document, lines = {"entries": documents}, (tuple(one.values()) for one in documents)
+        sys.stdout.writelines(render.answer(fmt, document, documents, caches.ENTRY_COLUMNS, lines))
     elif rows:
         tables.console(sys.stdout).print(caches.entries_table(rows, at_ms))
     else:
@@ -126,12 +118,9 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     with open_store(path) as store:
         removed = store.clear_cache(categories, key)
     documents = [{"category": name, "removed": number} for name, number in removed.items()]
-    if fmt == "json":
-        sys.stdout.write(render.json({"removed": removed}))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(documents))
-    elif fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(("category", "removed"), list(removed.items())))
+    if fmt != "table":
+        columns, document = ("category", "removed"), {"removed": removed}
+        sys.stdout.writelines(render.answer(fmt, document, documents, columns, removed.items()))
     elif removed:
         tables.console(sys.stdout).print(tables.rows_table(("category", "removed"), removed.items()))
     else:

@@ -12,6 +12,7 @@ import click
 
 from checker.cli.configuration import for_good
 from checker.cli.options import Duration, database, database_path, output_format
+from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
 from checker.plain_stream import log_to_stderr
 
@@ -163,7 +164,7 @@ def command(
         checks = [] if quiet else history.checks_of_run(end.run_id)
         changed = history.drift_of_run(end.run_id)
         measures = history.measures_of_run(end.run_id)
-        is_behind = history.is_behind(run.now_ms())
+        is_behind = history.is_behind(now_ms())
     if not quiet:
         _show(stored, checks, changed, measures, fmt)
     for alert in measures.alerts if not (quiet or verbose) else ():  # with -v they were logged as they came

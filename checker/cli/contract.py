@@ -59,14 +59,11 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
     with open_history(database_path(db)) as history:
         versions = history.contracts_of_server(server)
-    if fmt == "json":
-        current = versions[-1].document if versions else None
+    if fmt != "table":
         listed = [documents.contract_document(row) for row in versions]
-        sys.stdout.write(render.json({"server": server, "contract": current, "versions": listed}))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(documents.contract_document, versions)))
-    elif fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(contracts.VERSION_COLUMNS, map(contracts.version_row, versions)))
+        document = {"server": server, "contract": versions[-1].document if versions else None, "versions": listed}
+        rows = map(contracts.version_row, versions)
+        sys.stdout.writelines(render.answer(fmt, document, listed, contracts.VERSION_COLUMNS, rows))
     elif versions:
         console = tables.console(sys.stdout)
         click.echo(contracts.offer_title(versions[-1]))
@@ -107,12 +104,10 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
         if not one.document:
             raise UsageError(f"{server}: version {one.version} is known by its digest alone; its contract is not kept")
     changes = compared(before.document, after.document)
-    if fmt == "json":
-        sys.stdout.write(render.json(contracts.diff_document(before, after, changes)))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(contracts.change_document, changes)))
-    elif fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(contracts.CHANGE_COLUMNS, map(contracts.change_row, changes)))
+    if fmt != "table":
+        records, rows = map(contracts.change_document, changes), map(contracts.change_row, changes)
+        document = contracts.diff_document(before, after, changes)
+        sys.stdout.writelines(render.answer(fmt, document, records, contracts.CHANGE_COLUMNS, rows))
     elif changes:
         most = None if everything else contracts.MOST_ROWS
         tables.console(sys.stdout).print(contracts.changes_table(changes[:most]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +187,7 @@ def backup(target: Path, force: bool, db: Path | None) -> int:
 @database
 def check(quick: bool, fmt: str, db: Path | None) -> int:
     """Look through the file for damage; exit code 0 if it is whole, 2 if not."""
+    from reports import render
     from storage.upkeep import faults
 
     found = faults(database_path(db), quick)
@@ -195,7 +195,8 @@ def check(quick: bool, fmt: str, db: Path | None) -> int:
     if fmt == "table":
         click.echo("\n".join(found) or _WHOLE)
     else:
-        _print(("fault",), rows, [{"fault": text} for text in found], fmt)
+        records = [{"fault": text} for text in found]
+        sys.stdout.writelines(render.answer(fmt, records, records, ("fault",), rows))
     return _DAMAGED if found else 0
 
 
@@ -204,21 +205,8 @@ def _show(facts: dict[str, Any], fmt: str) -> None:
 
     if fmt == "table":
         tables.console(sys.stdout).print(tables.rows_table(("what", "value"), list(facts.items())))
-    elif fmt == "json":
-        sys.stdout.write(render.json(facts))
     else:
-        _print(tuple(facts), [tuple(facts.values())], [facts], fmt)
-
-
-def _print(columns: tuple[str, ...], rows: Sequence[Sequence[Any]], records: list[dict[str, Any]], fmt: str) -> None:
-    from reports import render
-
-    if fmt == "json":
-        sys.stdout.write(render.json(records))
-    elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(records))
-    else:
-        sys.stdout.writelines(render.csv_lines(columns, rows))
+        sys.stdout.writelines(render.answer(fmt, facts, [facts], tuple(facts), [tuple(facts.values())]))
 
 
 def _refuse(keep: Any) -> None:

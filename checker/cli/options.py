@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import click
 from checker.units import parse_duration, parse_size
 
 FORMATS = ("table", "json", "ndjson", "csv")
+"""The forms that every answer has; reports have more."""
+REPORT_FORMATS = (*FORMATS, "html")
 
 Decorated = Callable[..., Any]
 
@@ -54,11 +56,15 @@ def database(command: Decorated) -> Decorated:
     )(command)
 
 
-def output_format(command: Decorated) -> Decorated:
-    """Add ``--format``."""
+def format_option(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
+    """Add ``--format`` with these forms, of which a table is the default."""
     return click.option(
-        "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
-    )(command)
+        "--format", "fmt", type=click.Choice(formats), default="table", show_default=True, help="Form of the output."
+    )
+
+
+output_format = format_option(FORMATS)
+"""Adds ``--format``."""
 
 
 def database_path(given: Path | None) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from checker.cli.lazy import LazyGroup
 
 REPORTS = {
     "availability": ("checker.cli.report_availability", "How long servers were up, against their objectives."),
@@ -16,28 +16,10 @@ REPORTS = {
     "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
 }
-"""Name -> the module whose attribute ``command`` it is, and what it answers."""
+"""Name -> where the command is, and what it answers."""
 
 
-class _Reports(click.Group):
-    """Imports a report when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(REPORTS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in REPORTS:
-            return None
-        command = import_module(REPORTS[name][0]).command
-        assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in REPORTS.items()])
-
-
-@click.group("report", cls=_Reports)
+@click.group("report", cls=LazyGroup, lazy=REPORTS)
 def command() -> None:
     """Reports from the history.
 

@@ -66,17 +66,14 @@ def _write(found: Report, fmt: str, stream: TextIO) -> None:
     from reports import recommendations as report
     from reports import render, tables
 
-    if fmt == "json":
-        stream.write(render.json(report.report_document(found)))
-    elif fmt == "ndjson":
-        stream.writelines(render.ndjson(map(report.recommendation_document, found.recommendations)))
-    elif fmt == "csv":
-        rows = [[getattr(one, name) for name in report.COLUMNS] for one in found.recommendations]
-        stream.writelines(render.csv_lines(report.COLUMNS, rows))
-    elif fmt == "html":
+    if fmt == "html":
         from reports.html import page
 
         stream.write(page(report.as_page(found, now_ms())))
+    elif fmt != "table":
+        records = map(report.recommendation_document, found.recommendations)
+        rows = ([getattr(one, name) for name in report.COLUMNS] for one in found.recommendations)
+        stream.writelines(render.answer(fmt, report.report_document(found), records, report.COLUMNS, rows))
     elif found.recommendations:
         tables.console(stream).print(report.recommendations_table(found.recommendations))
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.options import Decorated, Duration, database, database_path
+from checker.cli.options import REPORT_FORMATS, Decorated, Duration, database, database_path, format_option
 from checker.clock import now_ms
 from checker.errors import UsageError
 
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from storage.past import Past
     from storage.rollups.read import Period
 
-FORMATS = ("table", "json", "ndjson", "csv", "html")
-
-form = click.option(
-    "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the output."
-)
+form = format_option(REPORT_FORMATS)
 """Adds ``--format``."""
 output_file = click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."

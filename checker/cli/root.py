@@ -4,63 +4,34 @@ from __future__ import annotations
 
 import sys
 import traceback
-from importlib import import_module
 
 import click
 
+from checker.cli.lazy import LazyGroup
 from checker.errors import CheckerError
 from checker.plain_stream import plain_streams
 from checker.version import VERSION
 
 COMMANDS = {
-    "check": "checker.cli.check",
-    "history": "checker.cli.history",
-    "sql": "checker.cli.sql",
-    "contract": "checker.cli.contract",
-    "config": "checker.cli.config",
-    "cache": "checker.cli.cache",
-    "report": "checker.cli.report",
-    "bench": "checker.cli.bench",
-    "db": "checker.cli.db",
+    "check": ("checker.cli.check", "Check servers once and store the results."),
+    "history": ("checker.cli.history", "Show the past checks of one server."),
+    "sql": ("checker.cli.sql", "Ask the history a question in SQL; reading only."),
+    "contract": ("checker.cli.contract", "Show what an MCP server offers, and how that has changed."),
+    "config": ("checker.cli.config", "Validate, import or describe a configuration."),
+    "cache": ("checker.cli.cache", "Show or clear what is kept between runs."),
+    "report": ("checker.cli.report", "Availability, latency, trends, incidents, contracts, cost; a status page."),
+    "bench": ("checker.cli.bench", "Load tests: how much servers bear, and whether that has changed."),
+    "db": ("checker.cli.db", "Say what is in the database file; prune, back up and check it."),
 }
-"""Command name -> the module whose attribute ``command`` it is."""
-
-SUMMARIES = {
-    "check": "Check servers once and store the results.",
-    "history": "Show the past checks of one server.",
-    "sql": "Ask the history a question in SQL; reading only.",
-    "contract": "Show what an MCP server offers, and how that has changed.",
-    "config": "Validate, import or describe a configuration.",
-    "cache": "Show or clear what is kept between runs.",
-    "report": "Availability, latency, trends, incidents, contracts, cost; a status page.",
-    "bench": "Load tests: how much servers bear, and whether that has changed.",
-    "db": "Say what is in the database file; prune, back up and check it.",
-}
+"""Name -> where the command is, and what it does."""
 _USAGE = 3
 """Nagios: bad usage is UNKNOWN, not a statement about a server."""
 _PIPE_CLOSED = 141
 
 
-class _Commands(click.Group):
-    """Imports a command's module when the command is asked for: `--help` must not wait for a database library."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command = import_module(COMMANDS[name]).command
-        assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(SUMMARIES.items()))
-
-
 @click.group(
-    cls=_Commands,
+    cls=LazyGroup,
+    lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes follow Nagios: 0 all healthy, 1 degraded, 2 unhealthy, 3 unknown, bad usage or bad config; "
     "130 interrupted by Ctrl-C.",

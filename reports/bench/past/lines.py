@@ -50,12 +50,11 @@ def printed(table: Table, fmt: str, stream: TextIO) -> None:
     section = Section("rows", "", table)
     if fmt == "table":
         console(stream).print(text_table(section))
-    elif fmt == "json":
-        stream.write(render.json(list(records(section))))
-    elif fmt == "ndjson":
-        stream.writelines(render.ndjson(records(section)))
-    else:
+    elif fmt == "csv":
         stream.writelines(csv_of(section))
+    else:
+        found = list(records(section))
+        stream.writelines(render.ndjson(found) if fmt == "ndjson" else (render.json(found),))
 
 
 def _row(one: BenchLine) -> list[object]:
