@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from checker.bench.calibrate import calibrated, echo_server
+from checker.bench.client_bound import Saturation
 from checker.bench.generator import Crew, Generator
 from checker.bench.guards import Storm, Total
-from checker.bench.judging.saturation import Saturation, judge
+from checker.bench.judging.saturation import judge
 from checker.bench.judging.stress import find_capacity
 from checker.bench.judging.suite import play_suite
 from checker.bench.plan import Limits, Model, Operation, Plan

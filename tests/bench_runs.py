@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from builders import AT_MS
+from checker.bench.client_bound import NO_LIMIT, Saturation
 from checker.bench.results import (
     BenchKind,
     BenchRun,
@@ -25,7 +26,7 @@ from checker.bench.results import (
     WorkerSecond,
 )
 from checker.bench.summary import of_stage
-from reports.bench.outcome import NO_LIMIT, Outcome, Saturation
+from reports.bench.outcome import Outcome
 from reports.bench.report import report_of
 from reports.report import Report
 from storage.rollups.histogram import Cells

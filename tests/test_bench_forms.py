@@ -17,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench_runs import FAILED, Faults, load_run, stress_run, suite_run, threshold, usl_run
+from checker.bench.client_bound import BoundSpan, Saturation
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured, of_stage
 from checker.errors import UsageError
@@ -25,11 +26,11 @@ from reports.bench.document import document
 from reports.bench.forms import FILES, FORMS, write_folder
 from reports.bench.hgrm import spectrum
 from reports.bench.markdown import MOST_LINES
-from reports.bench.outcome import Client, Outcome, Stretch
+from reports.bench.outcome import Outcome
 from reports.report import Column, Kind, Level, Report, Section, Table
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "bench.schema.json").read_text()))
-SPANS = (Stretch(20, 26, 0, "97 % of a core"),)
+SPANS = (BoundSpan(20, 26, 0, "97 % of a core"),)
 
 
 def compared(verdict: str = "worse") -> Report:
@@ -51,7 +52,7 @@ def outcomes() -> dict[str, Outcome]:
     small = load_run(stages=stages, faults=Faults(failing_ratio=0.02), thresholds=FAILED)
     return {
         "small": Outcome(run=small, comparison=compared()),
-        "invalid": Outcome(run=small, saturation=Client(True, "worker 0 was busy", SPANS)),
+        "invalid": Outcome(run=small, saturation=Saturation(True, "worker 0 was busy", SPANS)),
         "closed": Outcome(run=load_run(model="closed", stages=stages), comparison=compared(), trend=compared()),
         "interrupted": Outcome(run=load_run(cut_s=33.0, thresholds=())),
         "stress": Outcome(run=stress_run()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_runs import FAILED, STAGES, Faults, bench_report, load_run, stress_run, suite_run, threshold, usl_run
+from checker.bench.client_bound import NO_LIMIT, BoundSpan, Saturation, WithinNoise
 from checker.bench.results import BenchKind, BenchRun, BenchState, Slot
 from checker.bench.summary import measured, summarize
 from documents_parsed import valid_page
-from reports.bench.outcome import NO_LIMIT, Client, Outcome, Saturation, Stretch
+from reports.bench.outcome import Outcome
 from reports.bench.percentiles import ends, quantile_cell
 from reports.bench.rules import RULES, Facts, recommendations
 from reports.bench.tables import CLOSED, series_summaries
@@ -26,7 +27,7 @@ from reports.html import MOST_BYTES, page
 from reports.report import Column, Insufficient, Kind, Level, Look, Report, Section, Shape, Table
 from storage.rollups.histogram import Cells
 
-BOUND = Client(False, "worker 0 was the limit for 6 s", (Stretch(20, 26, 0, "97 % of a core"),))
+BOUND = Saturation(False, "worker 0 was the limit for 6 s", (BoundSpan(20, 26, 0, "97 % of a core"),))
 INVALID = replace(BOUND, invalid=True)
 
 
@@ -46,16 +47,6 @@ def runs() -> dict[str, BenchRun]:
         "scalability": usl_run(),
         "suite": suite_run(),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """A percentile that is no longer than what the client adds."""
-
-    series: int
-    percentile: str
-    value_us: float
-    noise_us: float
 
 
 def comparison(*rows: Sequence[Any], level: Level = Level.BAD) -> Report:
@@ -249,8 +240,13 @@ def test_spans_in_which_the_client_was_the_limit_are_hatched_wherever_time_is() 
 
 
 def test_overlapping_spans_are_hatched_once() -> None:
-    spans = (Stretch(20, 26, 0, "a"), Stretch(22, 24, 1, "b"), Stretch(26, 28, None, "c"), Stretch(30, 31, 0, "d"))
-    report = bench_report(runs()["good"], Client(spans=spans))
+    spans = (
+        BoundSpan(20, 26, 0, "a"),
+        BoundSpan(22, 24, 1, "b"),
+        BoundSpan(26, 28, None, "c"),
+        BoundSpan(30, 31, 0, "d"),
+    )
+    report = bench_report(runs()["good"], Saturation(spans=spans))
     (chart,) = section(report, "heat").charts
     hatched = [(span.from_x, span.until_x) for span in chart.spans if span.look is Look.HATCHED]
     assert hatched == [(20, 28), (30, 31)]
@@ -320,7 +316,7 @@ def test_suite_has_a_row_for_each_cell_with_the_interval_of_its_median() -> None
 def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -> None:
     run = runs()["suite"]
     at = next(at for at, stage in enumerate(run.stages) if stage.measured and (stage.users, stage.servers) == (20, 2))
-    report = bench_report(run, Client(stages={at: "used 97 % of its core"}))
+    report = bench_report(run, Saturation(stages={at: "used 97 % of its core"}))
     suite = section(report, "suite")
     assert column(suite, "blocks") == [5, 5, 5, 5, 5, 4]
     assert suite.text.endswith("1 block left out: the client was the limit.")
@@ -328,15 +324,15 @@ def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -
 
 
 def test_percentile_within_the_noise_of_the_client_is_named() -> None:
-    noise = Floor(series=1, percentile="p50", value_us=900.0, noise_us=1900.0)
-    notes = bench_report(runs()["good"], Client(noise=(noise,))).notes
+    noise = WithinNoise(series=1, percentile="p50", value_us=900.0, noise_us=1900.0)
+    notes = bench_report(runs()["good"], Saturation(noise=(noise,))).notes
     words = "p50 of orders rest, 0.90 ms, is not above the client's own noise, 1.90 ms: it says no more than quick."
     assert notes == (words,)
 
 
 @pytest.mark.parametrize("reason", ["", "the client, not the server, was the limit"])
 def test_invalid_run_says_once_that_the_client_was_the_limit(reason: str) -> None:
-    verdict = bench_report(runs()["good"], Client(True, reason)).verdict
+    verdict = bench_report(runs()["good"], Saturation(True, reason)).verdict
     assert verdict == "INVALID: the client, not the server, was the limit."
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.bench.judging.client import Cause, Room
+from checker.bench.client_bound import Cause
+from checker.bench.judging.client import Room
 from checker.bench.judging.saturation import judge
 from checker.bench.results import (
     BenchKind,

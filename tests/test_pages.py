@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from bench_runs import Faults, bench_report, load_run
+from checker.bench.client_bound import BoundSpan, Saturation
 from conftest import ROOT, missing
-from reports.bench.outcome import Client, Stretch
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT
 from reports.site.write import write_site
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "svg.html").write_text(html_page(report(30)))
     (root / "png.html").write_text(html_page(report(5, hostile=False), "png"))
     run = load_run(faults=Faults(client_bound=(20, 26), freeze=(30, 33)))
-    client = Client(True, "worker 0 was busy", (Stretch(20, 26, 0, "97 % of a core"),))
+    client = Saturation(True, "worker 0 was busy", (BoundSpan(20, 26, 0, "97 % of a core"),))
     (root / "bench.html").write_text(html_page(bench_report(run, client)))
     now_ms = write_fleet(root / "history.db", NAMES)
     with open_past(root / "history.db", now_ms) as past:

@@ -17,7 +17,7 @@ from checker.cli.reporting import write_whole
 from checker.errors import CheckerError, UsageError
 
 if TYPE_CHECKING:
-    from checker.bench.judging.saturation import Saturation
+    from checker.bench.client_bound import Saturation
     from checker.bench.plan import Output
     from checker.bench.results import BenchRun
     from reports.bench.outcome import Outcome

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from checker.bench.client_bound import Saturation
 from checker.bench.results import BenchRun, WorkerSecond
-from reports.bench.outcome import Saturation
 from reports.bench.timeline import Timeline, stage_spans
 from reports.report import Column, Kind, Line, Look, Section, Shape, Span, Table
 from reports.show import duration

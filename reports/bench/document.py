@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from checker.bench.client_bound import Saturation
 from checker.bench.results import BenchRun, StageSpan
 from checker.bench.summary import Summary, measured, of_stage
 from reports import render, show
 from reports.bench import percentiles, tables
 from reports.bench.bounds import bounds_ms, endless
 from reports.bench.client import client
-from reports.bench.outcome import Outcome, Saturation
+from reports.bench.outcome import Outcome
 from reports.bench.percentiles import MEASURES, QUANTILES
 from reports.bench.reproduce import command
 from reports.bench.rules import Facts, recommendations

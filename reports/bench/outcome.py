@@ -2,120 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from checker.bench.results import BenchRun, Claim, Claims, ThresholdResult
+from checker.bench.client_bound import NO_LIMIT, Saturation
+from checker.bench.results import BenchRun, Claim, ThresholdResult
 from reports.report import Report
-
-
-class BoundSpan(Protocol):
-    """A stretch in which the client was the limit, in seconds from the epoch."""
-
-    @property
-    def from_s(self) -> float:
-        """Its beginning."""
-        ...
-
-    @property
-    def until_s(self) -> float:
-        """Its end."""
-        ...
-
-    @property
-    def worker(self) -> int | None:
-        """Which one; None for all of them together."""
-        ...
-
-    @property
-    def what(self) -> str:
-        """The worst of it, in words that go on from the name of the worker."""
-        ...
-
-
-class Noise(Protocol):
-    """A percentile of a series that is no longer than what the client itself adds."""
-
-    @property
-    def series(self) -> int:
-        """Index into the series of the run."""
-        ...
-
-    @property
-    def percentile(self) -> str:
-        """p50, p95 or p99."""
-        ...
-
-    @property
-    def value_us(self) -> float:
-        """Of the response time."""
-        ...
-
-    @property
-    def noise_us(self) -> float:
-        """Of the same client against an echo."""
-        ...
-
-
-class Saturation(Protocol):
-    """Whether the client, and not the servers, set the limit: what judges the client gives."""
-
-    @property
-    def invalid(self) -> bool:
-        """Whether what the run claims cannot be told for that."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """One sentence; empty where there is nothing to say."""
-        ...
-
-    @property
-    def spans(self) -> Sequence[BoundSpan]:
-        """When it was so."""
-        ...
-
-    @property
-    def stages(self) -> Mapping[int, str]:
-        """Index of each stage that says nothing of the servers, and why."""
-        ...
-
-    @property
-    def noise(self) -> Sequence[Noise]:
-        """Percentiles that say no more than "quick"."""
-        ...
-
-    @property
-    def claims(self) -> Claims:
-        """Of thresholds and numbers, what is left of them."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A `BoundSpan` as plain values."""
-
-    from_s: float
-    until_s: float
-    worker: int | None
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A `Saturation` as plain values; by default the client was no limit."""
-
-    invalid: bool = False
-    reason: str = ""
-    spans: Sequence[BoundSpan] = ()
-    stages: Mapping[int, str] = field(default_factory=dict)
-    noise: Sequence[Noise] = ()
-    claims: Claims = field(default_factory=Claims)
-
-
-NO_LIMIT = Client()
-"""Of a client that nobody has judged, or that was fine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from checker.bench.client_bound import BoundSpan
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary, measured_stages, summarize
 from reports.bench.client import bound_spans
-from reports.bench.outcome import BoundSpan, Outcome
+from reports.bench.outcome import Outcome
 from reports.bench.percentiles import quantile_cell, samples
 from reports.bench.timeline import Timeline, of_series
 from reports.bench.verdict import level_unit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
+from checker.bench.client_bound import Cause
 from checker.bench.results import WorkerSecond
 
 CPU_RATIO = 0.85
@@ -21,21 +21,6 @@ GC_US = 10_000
 """1 % of a second: beyond it the collector met one operation in a hundred, which is what p99 is made of."""
 NEAR = 0.9
 """Of a limit of the system."""
-
-
-class Cause(IntEnum):
-    """Why the client was the limit, what explains most first: a worker without CPU is late, too."""
-
-    CPU = 0
-    GC = 1
-    DESCRIPTORS = 2
-    PORTS = 3
-    SILENT = 4
-    LAG = 5
-    LATE = 6
-    HELD = 7
-    WAIT = 8
-    """Not the client's doing: there was no free place."""
 
 
 @dataclass(frozen=True, slots=True)

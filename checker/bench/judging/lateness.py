@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from checker.bench.judging.client import Cause
+from checker.bench.client_bound import BoundSpan, Cause
 from checker.bench.results import BenchRun, Slot
 from storage.rollups.histogram import Cells, middle_us
 
@@ -18,25 +18,6 @@ UNMADE = frozenset({Cause.HELD, Cause.SILENT, Cause.DESCRIPTORS, Cause.PORTS})
 UNMADE_US = 1_000_000
 """Arrivals that are later than a slot are another load, too."""
 _TIMES = ("response", "failed_response")
-
-
-class Stretch(Protocol):
-    """A stretch in which the client was the limit."""
-
-    @property
-    def from_s(self) -> float:
-        """Its beginning."""
-        ...
-
-    @property
-    def until_s(self) -> float:
-        """Its end."""
-        ...
-
-    @property
-    def cause(self) -> Cause:
-        """Why."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +32,7 @@ class Lateness:
     """Seconds in which the server did not get the load that was planned."""
 
     @classmethod
-    def of(cls, run: BenchRun, spans: Iterable[Stretch]) -> Lateness:
+    def of(cls, run: BenchRun, spans: Iterable[BoundSpan]) -> Lateness:
         """As the workers said. An answer can wait as long as a start: both wait for the same loop.
 
         The time from the planned start contains the late start and the late look at the answer, each once. A worker's

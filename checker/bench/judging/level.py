@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from checker.bench.client_bound import Saturation
 from checker.bench.judging.lateness import Lateness, without_client
-from checker.bench.judging.saturation import RUN_RATIO, Saturation
+from checker.bench.judging.saturation import RUN_RATIO
 from checker.bench.plan import Limits, Model, Scenario, Stage, StageKind, Stress
 from checker.bench.results import BenchRun, LevelResult
 from checker.bench.summary import Summary, of_stage, summarize

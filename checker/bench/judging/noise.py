@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from checker.bench.client_bound import WithinNoise
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured_stages
 from storage.rollups.histogram import Cells
 
 RATIOS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-
-
-@dataclass(frozen=True, slots=True)
-class WithinNoise:
-    """A percentile of the response time that says no more than "quick"."""
-
-    series: int
-    """Index into `BenchRun.series`."""
-    percentile: str
-    """p50, p95 or p99."""
-    value_us: float
-    noise_us: float
-    """p99 of the same client against an echo on loopback."""
 
 
 def within_noise(run: BenchRun) -> tuple[WithinNoise, ...]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from checker.bench.client_bound import BoundSpan, Cause, Saturation
 from checker.bench.judging.claims import claims_of
-from checker.bench.judging.client import NEAR, Cause, Room, Sign, signs
+from checker.bench.judging.client import NEAR, Room, Sign, signs
 from checker.bench.judging.lateness import Lateness
-from checker.bench.judging.noise import WithinNoise, within_noise
+from checker.bench.judging.noise import within_noise
 from checker.bench.results import BenchKind, BenchRun, Claims, Told, WorkerSecond
 from checker.bench.summary import measured_stages
 from storage.rollups.histogram import Cells
 
-_NO_CLAIMS = Claims()
 RUN_RATIO = 0.05
 """Of the measured seconds: a run with more that are client-bound is invalid."""
 STAGE_RATIO = 0.2
@@ -26,47 +25,6 @@ ACHIEVED_RATIO = 0.98
 """Of what was offered; less is a shortfall, whose cause is to be found."""
 SILENT_S = 3.0
 """A worker that says nothing of itself for so long was not running."""
-
-
-@dataclass(frozen=True, slots=True)
-class BoundSpan:
-    """A stretch of time in which the client was the limit."""
-
-    from_s: float
-    until_s: float
-    """Offsets from the run's epoch."""
-    worker: int | None
-    """None for all of them together."""
-    what: str
-    """Goes on from "worker 0" or "the workers": what was the worst of it."""
-    cause: Cause = Cause.HELD
-
-
-@dataclass(frozen=True, slots=True)
-class Saturation:
-    """What is to be believed of a run, as far as the client goes."""
-
-    invalid: bool
-    """Whether what the run claims cannot be told: a threshold, or without thresholds its headline."""
-    reason: str
-    """One sentence; also where the run is valid and some of it is marked. Empty where nothing is."""
-    spans: tuple[BoundSpan, ...]
-    """In the order of time, in unmeasured stages, too."""
-    stages: Mapping[int, str]
-    """Index of each stage that says nothing of the server, and why: the sentence goes on from "worker 0"."""
-    bound_s: float = 0.0
-    """Of the measured time."""
-    measured_s: float = 0.0
-    waits: tuple[BoundSpan, ...] = ()
-    """When arrivals waited for a free place: the server's slowness or the plan's ``max_in_flight``, not the client."""
-    noise: tuple[WithinNoise, ...] = ()
-    """Percentiles that cannot be told from what the client adds."""
-    limited: bool = False
-    """Whether the client was the limit for longer than a moment, whatever that did to the claims."""
-    unfit: bool = False
-    """Whether the figures are the client's own: the run can be no side of a comparison."""
-    claims: Claims = _NO_CLAIMS
-    """What the client's lateness leaves of each threshold and number."""
 
 
 def judge(run: BenchRun, room: Room | None = None) -> Saturation:
@@ -121,7 +79,7 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
         added = f", and added up to {claims.added_us / 1000:.3g} ms" if limited else ""
         reason = f"the client was the limit {some}{added}: {_worst(spans, times)}"
     waits, noise = _waits(run), within_noise(run)
-    return Saturation(invalid, reason, spans, stages, bound_s, measured_s, waits, noise, limited, unfit, claims)
+    return Saturation(invalid, reason, spans, stages, bound_s, waits, noise, limited, unfit, claims)
 
 
 def _is_capacity_known(run: BenchRun) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
+from checker.bench.client_bound import Saturation
 from checker.bench.results import BenchRun, BenchState
 from checker.errors import UsageError
 from storage.bench.list import BenchLine, bench_baselines_of, bench_list
@@ -17,25 +17,6 @@ MOST_TRIED = 50
 """Runs that are looked at for a good one."""
 ENOUGH_RUNS = 7
 """Of both sides: with fewer, others of the same plan are read to say how far runs are apart."""
-
-
-class Saturation(Protocol):
-    """Whether the client was the limit."""
-
-    @property
-    def unfit(self) -> bool:
-        """Whether the figures say more of the client than of the servers."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why, in a sentence."""
-        ...
-
-    @property
-    def stages(self) -> Mapping[int, str]:
-        """Index of each stage that says nothing of the servers, although the run may -> why."""
-        ...
 
 
 Judge = Callable[[BenchRun], Saturation]
