@@ -65,6 +65,7 @@ class Saturation:
     """Index of each stage that says nothing of the server, and why: the sentence goes on from "worker 0"."""
     bound_s: float = 0.0
     """Of the measured time."""
+    measured_s: float = 0.0
     waits: tuple[BoundSpan, ...] = ()
     """When arrivals waited for a free place: the server's slowness or the plan's ``max_in_flight``, not the client."""
     noise: tuple[WithinNoise, ...] = ()

@@ -79,7 +79,7 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
         added = f", and added up to {claims.added_us / 1000:.3g} ms" if limited else ""
         reason = f"the client was the limit {some}{added}: {_worst(spans, times)}"
     waits, noise = _waits(run), within_noise(run)
-    return Saturation(invalid, reason, spans, stages, bound_s, waits, noise, limited, unfit, claims)
+    return Saturation(invalid, reason, spans, stages, bound_s, measured_s, waits, noise, limited, unfit, claims)
 
 
 def _is_capacity_known(run: BenchRun) -> bool:
