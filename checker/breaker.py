@@ -21,7 +21,7 @@ Rules = Mapping[str, "Breaker"]
 _MS_PER_S = 1000
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     """Whether a probe is made."""
 
     CLOSED = "closed"
@@ -34,7 +34,7 @@ class State(StrEnum):
 class Circuit:
     """Where the breaker of one probe of one server stands."""
 
-    state: State = State.CLOSED
+    state: BreakerState = BreakerState.CLOSED
     failures: int = 0
     """Failures in a row."""
     successes: int = 0
@@ -61,7 +61,9 @@ def whole(circuits: Circuits, wanted: Rules) -> str:
     states = {kind: circuits.get(kind, Circuit()).state for kind in wanted}
     if len(set(states.values())) == 1:
         return str(next(iter(states.values())))
-    return ", ".join(f"{kind} {state}" for kind, state in states.items() if state is not State.CLOSED) or "closed"
+    return (
+        ", ".join(f"{kind} {state}" for kind, state in states.items() if state is not BreakerState.CLOSED) or "closed"
+    )
 
 
 def skips(circuits: Circuits, wanted: Rules, now_ms: int) -> dict[str, str]:
@@ -69,7 +71,7 @@ def skips(circuits: Circuits, wanted: Rules, now_ms: int) -> dict[str, str]:
     found = {}
     for kind, rule in wanted.items():
         circuit = circuits.get(kind)
-        if circuit is None or circuit.state is not State.OPEN:
+        if circuit is None or circuit.state is not BreakerState.OPEN:
             continue
         retry_at_ms = _retry_at_ms(circuit, rule)
         if circuit.since_ms <= now_ms < retry_at_ms:  # it opened in the future where the clock was set back: try now
@@ -99,16 +101,16 @@ def _tells(probe: ProbeResult) -> bool:
 def _moved(circuit: Circuit, rule: Breaker, probe: ProbeResult, now_ms: int) -> Circuit:
     """One circuit after its own probe, whatever the others do."""
     if probe.status is not Status.UNHEALTHY:
-        if circuit.state is State.CLOSED:
+        if circuit.state is BreakerState.CLOSED:
             return replace(circuit, failures=0)
-        since_ms = circuit.since_ms if circuit.state is State.HALF_OPEN else now_ms
+        since_ms = circuit.since_ms if circuit.state is BreakerState.HALF_OPEN else now_ms
         successes = circuit.successes + 1
-        return Circuit(state=State.HALF_OPEN, successes=successes, since_ms=since_ms, reason=circuit.reason)
+        return Circuit(state=BreakerState.HALF_OPEN, successes=successes, since_ms=since_ms, reason=circuit.reason)
     failures, reason = circuit.failures + 1, None if probe.reason is None else probe.reason.value
-    if circuit.state is State.CLOSED and failures < rule.failures:
+    if circuit.state is BreakerState.CLOSED and failures < rule.failures:
         return replace(circuit, failures=failures, reason=reason, since_ms=circuit.since_ms or now_ms)
     retry_at_ms = now_ms + round(rule.cooldown * _MS_PER_S)
-    return Circuit(state=State.OPEN, failures=failures, since_ms=now_ms, retry_at_ms=retry_at_ms, reason=reason)
+    return Circuit(state=BreakerState.OPEN, failures=failures, since_ms=now_ms, retry_at_ms=retry_at_ms, reason=reason)
 
 
 def _settled(circuits: dict[str, Circuit], wanted: Rules, now_ms: int) -> dict[str, Circuit]:
@@ -116,9 +118,9 @@ def _settled(circuits: dict[str, Circuit], wanted: Rules, now_ms: int) -> dict[s
     ready = {
         kind
         for kind, circuit in circuits.items()
-        if circuit.state is State.HALF_OPEN and circuit.successes >= wanted[kind].trials
+        if circuit.state is BreakerState.HALF_OPEN and circuit.successes >= wanted[kind].trials
     }
-    one_is_closed = any(circuit.state is State.CLOSED for circuit in circuits.values())
+    one_is_closed = any(circuit.state is BreakerState.CLOSED for circuit in circuits.values())
     if not one_is_closed and len(ready) < len(circuits):
         return circuits
     closed = {kind: Circuit(since_ms=now_ms, reason=circuits[kind].reason) for kind in ready}

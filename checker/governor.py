@@ -27,7 +27,7 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class ResourceThreshold:
     """A resource, where its limit comes from, and how its values are written."""
 
     resource: str
@@ -62,12 +62,16 @@ class Threshold:
 
 
 THRESHOLDS = (
-    Threshold("cpu", "cpu_percent", "CPU of the checker", "most_cpu_percent", own_warning="cpu_warning_percent"),
-    Threshold("memory", "memory", "memory of the checker", "most_memory_bytes", True, "memory_warning"),
-    Threshold("machine_cpu", "machine_cpu_percent", "CPU of the machine", "most_machine_cpu_percent"),
-    Threshold("machine_memory", "machine_memory_percent", "memory of the machine", "most_machine_memory_percent"),
-    Threshold("descriptors", "descriptors_percent", "file descriptors of a worker", "most_descriptors_percent"),
-    Threshold("ports", "ports_percent", "ports for connections to one origin", "most_ports_percent"),
+    ResourceThreshold(
+        "cpu", "cpu_percent", "CPU of the checker", "most_cpu_percent", own_warning="cpu_warning_percent"
+    ),
+    ResourceThreshold("memory", "memory", "memory of the checker", "most_memory_bytes", True, "memory_warning"),
+    ResourceThreshold("machine_cpu", "machine_cpu_percent", "CPU of the machine", "most_machine_cpu_percent"),
+    ResourceThreshold(
+        "machine_memory", "machine_memory_percent", "memory of the machine", "most_machine_memory_percent"
+    ),
+    ResourceThreshold("descriptors", "descriptors_percent", "file descriptors of a worker", "most_descriptors_percent"),
+    ResourceThreshold("ports", "ports_percent", "ports for connections to one origin", "most_ports_percent"),
 )
 
 
@@ -177,7 +181,7 @@ class Governor:
         elif self._closed_at is not None:
             self._open()
 
-    def _level(self, one: Threshold, value: float) -> str:
+    def _level(self, one: ResourceThreshold, value: float) -> str:
         """The level that the value is at, with an alert where it has just come to it."""
         marks = one.marks(self._limits)
         if not marks:
@@ -220,7 +224,7 @@ class Governor:
         )
         self._alerts.append(alert)
 
-    def _described(self, one: Threshold, value: float, level: str) -> str:
+    def _described(self, one: ResourceThreshold, value: float, level: str) -> str:
         marks = one.marks(self._limits)
         option = marks[level][1]
         threshold = one.limit(self._limits) if option == one.option else marks[level][0]

@@ -18,7 +18,7 @@ from checker.bench.guards import Storm, Total
 from checker.bench.judging.saturation import judge
 from checker.bench.judging.stress import find_capacity
 from checker.bench.judging.suite import play_suite
-from checker.bench.plan import Limits, Model, Operation, Plan
+from checker.bench.plan import LoadLimits, Model, Operation, Plan
 from checker.bench.planning.environment import environment, usable_cores
 from checker.bench.planning.levels import ends_s
 from checker.bench.planning.safety import approved
@@ -41,7 +41,7 @@ from checker.interrupts import Interrupts
 from checker.version import VERSION
 
 if TYPE_CHECKING:
-    from storage.bench.recording import Recording as Stored
+    from storage.bench.recording import RecordingWriter as Stored
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
             log_level=request.log_level,
         )
         recording, watch = Recording(blank), Watch(plan.thresholds)
-        keep = _Keep(request, blank)
+        keep = _RunWriter(request, blank)
         watchers: tuple[Watcher, ...] = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
         generator = stack.enter_context(Generator(crew, recording, watchers))
         with Interrupts(lambda: generator.stop("interrupted"), generator.abort) as interrupts:
@@ -150,7 +150,7 @@ def _finished(
     return replace(run, thresholds=watch.results(run))
 
 
-class _Keep:
+class _RunWriter:
     """The run in the database: as it goes on, and whole at its end. A watcher.
 
     A database that another process is writing to, or that fails, does not stop the load: the news wait, and what cannot
@@ -163,7 +163,7 @@ class _Keep:
         self._slots: list[Slot] = []
         self._health: list[WorkerSecond] = []
         if self._path is not None:
-            from storage.bench.recording import Recording as Stored
+            from storage.bench.recording import RecordingWriter as Stored
             from storage.store import open_store
 
             with open_store(self._path):
@@ -264,6 +264,6 @@ def calibration() -> tuple[Calibration, ...]:
     """What one worker can do here, REST and MCP; raises WorkerStartError."""
     blank = _blank(Plan(name="calibration", servers=(), workers=1))
     with echo_server() as server:
-        crew = Crew(servers=(server,), addresses={}, workers=1, limits=Limits(), seed=1)
+        crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
         with Generator(crew, Recording(blank)) as generator:
             return calibrated(generator, blank, (Operation.REST, Operation.MCP_PING))

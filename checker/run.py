@@ -110,7 +110,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     be closed. If storing fails the run is marked failed, as far as the database still takes it.
     """
     # where results may be taken, how many workers are needed is known only once the database was asked
-    crew = _Crew(request) if request.max_age_s is None else None
+    crew = _WorkerThreads(request) if request.max_age_s is None else None
     progress(0, len(request.servers), {}, None)
     try:
         from storage.store import open_store  # takes as long to import as a worker to start, so both at once
@@ -119,7 +119,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
             taken = caches.take(store, now_ms())
             fresh = [server for server in request.servers if server.name not in taken]
-            crew = crew or _Crew(replace(request, servers=fresh))
+            crew = crew or _WorkerThreads(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
             run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers, request.configured)
             store.write_cached(run_id, taken)
@@ -146,7 +146,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             crew.abort()
 
 
-class _Crew:
+class _WorkerThreads:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
     def __init__(self, request: RunRequest) -> None:
@@ -242,7 +242,13 @@ class _Crew:
 
 
 def _store_results(
-    store: Store, run_id: int, crew: _Crew, caches: RunCaches, canaries: Sequence[str], total: int, progress: Progress
+    store: Store,
+    run_id: int,
+    crew: _WorkerThreads,
+    caches: RunCaches,
+    canaries: Sequence[str],
+    total: int,
+    progress: Progress,
 ) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)

@@ -14,7 +14,7 @@ from checker.looks import LONGEST_PLAIN, MARK, is_plain, looks_random
 
 __all__ = [
     "MARK",
-    "Part",
+    "SecretPart",
     "in_arguments",
     "in_environment",
     "in_header",
@@ -25,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SecretPart:
     """A secret within a text: ``text[start:end]``."""
 
     start: int
@@ -34,7 +34,7 @@ class Part:
     """What the text around it calls it; never a secret itself."""
 
 
-Parts = tuple[Part, ...]
+Parts = tuple[SecretPart, ...]
 
 _ANYWHERE = re.compile(
     r"token|secret|passw|passphrase|passcode|pwd|auth(?!or(?:s|ed|$|[^a-z]))|bearer|cookie|session|signature|"
@@ -120,7 +120,7 @@ def in_url(url: str) -> Parts:
     at = opening.end() if opening else 0
     ends = re.search(r"[/?#;\\]", url[at:])
     host_end = at + ends.start() if ends else len(url)
-    found: list[Part] = []
+    found: list[SecretPart] = []
     user_end = url.rfind("@", at, host_end)
     if user_end < 0 and not re.fullmatch(r"[^:]*|.*:\d*|\[.*\]", url[at:host_end].replace(MARK, ""), re.DOTALL):
         user_end = url.rfind("@", at)  # a password with a character that should have been escaped
@@ -198,7 +198,7 @@ def _of_pair(pair: re.Match[str], offset: int) -> Parts:
     """The value of ``NAME=VALUE``, which may be another pair, as in ``--env=NAME=VALUE``."""
     name, value, at = pair[1], pair[2], offset + pair.start(2)
     if looks_random(name):
-        return (Part(offset, offset + len(pair[0]), "argument"),)
+        return (SecretPart(offset, offset + len(pair[0]), "argument"),)
     if _VARIABLE.match(name):
         return _moved(_in_value(value, name, words=_is_plain_name(name)), at)
     if f"--{name}" in _HEADER_OPTIONS and (header := _HEADER.fullmatch(value)):
@@ -246,27 +246,27 @@ def _pairs(text: str, one: str) -> Parts | None:
     )
 
 
-def _in_json(text: str) -> Iterator[Part]:
+def _in_json(text: str) -> Iterator[SecretPart]:
     """Of something that looks like JSON the values that are secrets by the last name before them."""
     name = ""
     for token in _JSON_TOKEN.finditer(text):
         if token[2]:
             name = token[1]
             if looks_random(name) or not is_plain(name, words=True):
-                yield Part(token.start(1), token.end(1), "name")
+                yield SecretPart(token.start(1), token.end(1), "name")
                 name = "name"
             continue
         start, end = token.span(1) if token[1] is not None else token.span()
         for part in _in_value(text[start:end], name, words=_is_plain_name(name)):
-            yield Part(start + part.start, start + part.end, part.name)
+            yield SecretPart(start + part.start, start + part.end, part.name)
 
 
-def _pieces(text: str, start: int, end: int, name: str) -> list[Part]:
+def _pieces(text: str, start: int, end: int, name: str) -> list[SecretPart]:
     """What of ``text[start:end]`` is written out; next to variables what is long enough to be more than a prefix."""
     if MARK not in text[start:end]:
-        return [Part(start, end, name)] if start < end else []
+        return [SecretPart(start, end, name)] if start < end else []
     return [
-        Part(start + piece.start(), start + piece.end(), name)
+        SecretPart(start + piece.start(), start + piece.end(), name)
         for piece in re.finditer(f"[^{MARK}]+", text[start:end])
         if sum(map(str.isalnum, piece[0])) >= _BEFORE_MARK and piece[0].strip(" :").lower() not in _SCHEMES
     ]
@@ -276,8 +276,8 @@ def _whole(text: str, name: str) -> Parts:
     return tuple(_pieces(text, 0, len(text), name))
 
 
-def _moved(parts: Iterable[Part], by: int) -> Parts:
-    return tuple(Part(one.start + by, one.end + by, one.name) for one in parts)
+def _moved(parts: Iterable[SecretPart], by: int) -> Parts:
+    return tuple(SecretPart(one.start + by, one.end + by, one.name) for one in parts)
 
 
 def _with_inner(text: str, name: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ WAITED_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
+class SettingRecommendation:
     """A setting to change."""
 
     severity: Literal["worth doing", "consider"]
@@ -28,7 +28,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class AdviceFacts:
     """What the rules are given."""
 
     evidence: Evidence
@@ -39,4 +39,4 @@ class Facts:
     """Where the cores are: runs that were made elsewhere are not measured by them."""
 
 
-Rule = Callable[[Facts], Iterator[Recommendation]]
+Rule = Callable[[AdviceFacts], Iterator[SettingRecommendation]]

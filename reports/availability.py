@@ -8,7 +8,7 @@ from reports.availability_columns import BURNS, CHECKS, GROUPS, REMARKS, REPAIRS
 from reports.burning import LENGTHS_MS, alert, burn_by_length, cannot_page
 from reports.objectives import section
 from reports.repairs import by_server, most
-from reports.report import Insufficient, Judged, Level, Report, Section, Table
+from reports.report import Insufficient, Level, ObjectiveRatio, Report, Section, Table
 from reports.show import duration, objective, per_cent
 from reports.standing import Standing, combined, standings
 from reports.state_charts import state_charts
@@ -144,8 +144,8 @@ def _measured(one: Standing) -> list[object]:
     """The columns that servers and groups share."""
     budget = one.budget
     return [
-        None if one.availability_ratio is None else Judged(one.availability_ratio, one.objective_ratio),
-        None if one.objective_ratio is None else Judged(one.objective_ratio, one.objective_ratio),
+        None if one.availability_ratio is None else ObjectiveRatio(one.availability_ratio, one.objective_ratio),
+        None if one.objective_ratio is None else ObjectiveRatio(one.objective_ratio, one.objective_ratio),
         None if budget is None else budget.left_ratio,
         None if budget is None else budget.left_down_ms / MINUTE_MS,
         one.numbers["unhealthy_ms"],

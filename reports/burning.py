@@ -11,9 +11,9 @@ from reports.stats.slo import (
     DEFAULT_WINDOW_MS,
     HOUR_MS,
     MINUTE_MS,
+    BudgetWindow,
     Burn,
     Severity,
-    Window,
     burns,
     rules_for,
     short_window_ms,
@@ -41,7 +41,7 @@ def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Bur
         return {}
     newest = past.rollups.newest()
     intervals_ms = [newest[server].interval_ms or 0 if server in newest else 0 for server in servers]
-    windows: list[dict[int, Window]] = [{} for _ in servers]
+    windows: list[dict[int, BudgetWindow]] = [{} for _ in servers]
     for length_ms in LENGTHS_MS:
         if length_ms > _RAW_UP_TO_MS:
             for place, window in enumerate(_rolled(past, servers, length_ms)):
@@ -49,7 +49,7 @@ def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Bur
     lengths = [_lengths(interval_ms) for interval_ms in intervals_ms]
     for place, is_steady in enumerate(_steady(past, servers, windows)):
         if is_steady:
-            windows[place] |= {length_ms: Window(length_ms, 0, 0, 0) for length_ms in lengths[place]}
+            windows[place] |= {length_ms: BudgetWindow(length_ms, 0, 0, 0) for length_ms in lengths[place]}
     for slow in (False, True):
         places = [
             place
@@ -104,14 +104,14 @@ def _hours(now_ms: int, length_ms: int) -> Period:
     return Period((now_ms - length_ms) // HOUR_MS * HOUR_MS, now_ms, HOUR_MS)
 
 
-def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[Window]:
+def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[BudgetWindow]:
     sums = outcome_sums(past.connection, past.rollups, servers, _hours(past.now_ms, length_ms))
     known = sums[:, : Outcome.UNKNOWN].sum(axis=1)
     columns = (sums[:, _UP_MS].sum(axis=1), sums[:, _DOWN_MS], known, sums[:, Outcome.UNHEALTHY])
-    return [Window(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    return [BudgetWindow(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _steady(past: Past, servers: Sequence[int], windows: Sequence[Mapping[int, Window]]) -> list[bool]:
+def _steady(past: Past, servers: Sequence[int], windows: Sequence[Mapping[int, BudgetWindow]]) -> list[bool]:
     """Which servers failed in none of these windows and were up in every moment of the last hour.
 
     Their short windows need no look at raw rows.
@@ -135,20 +135,20 @@ def _lengths(interval_ms: int) -> list[int]:
 
 def _raw(
     checks: Checks, servers: Sequence[int], lengths: Sequence[Sequence[int]], now_ms: int
-) -> list[dict[int, Window]]:
+) -> list[dict[int, BudgetWindow]]:
     """The windows of these lengths, one list for each of the servers, up to now."""
     start, end, state = spans_of(checks, now_ms)
     known = checks.outcome <= Outcome.UNHEALTHY
-    found: list[dict[int, Window]] = []
+    found: list[dict[int, BudgetWindow]] = []
     for server, wanted in zip(servers, lengths, strict=True):
         rows = slice(*np.searchsorted(checks.server, (server, server + 1)).tolist())
         up, down = state[rows] <= Outcome.DEGRADED, state[rows] == Outcome.UNHEALTHY
-        of_server: dict[int, Window] = {}
+        of_server: dict[int, BudgetWindow] = {}
         for length_ms in wanted:
             since_ms = now_ms - length_ms
             spent_ms = np.maximum(0, end[rows] - np.maximum(start[rows], since_ms))
             samples = known[rows] & (checks.at_ms[rows] >= since_ms) & (checks.at_ms[rows] <= now_ms)
             counts = (spent_ms[up].sum(), spent_ms[down].sum(), samples.sum(), (samples & down).sum())
-            of_server[length_ms] = Window(*(int(one) for one in counts))
+            of_server[length_ms] = BudgetWindow(*(int(one) for one in counts))
         found.append(of_server)
     return found

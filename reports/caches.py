@@ -8,7 +8,7 @@ from typing import Any
 from reports.documents import iso
 from reports.show import rounded
 from reports.tables import spelled_duration
-from reports.terminal import Table, Text
+from reports.terminal import TerminalTable, Text
 from storage.cached import CategoryRow, EntryRow
 
 STATS_COLUMNS = (
@@ -48,9 +48,9 @@ def stats_document(row: CategoryRow) -> dict[str, Any]:
     }
 
 
-def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> Table:
+def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> TerminalTable:
     """One line a category; ages in place of times."""
-    table = Table()
+    table = TerminalTable()
     for name in STATS_COLUMNS:
         header = name.removesuffix("_at").removesuffix("_s").replace("_", " ")
         table.add_column(header, justify="right" if name in _NUMBERS else "left", no_wrap=True)
@@ -78,9 +78,9 @@ def entry_document(row: EntryRow) -> dict[str, Any]:
     }
 
 
-def entries_table(rows: Sequence[EntryRow], now_ms: int) -> Table:
+def entries_table(rows: Sequence[EntryRow], now_ms: int) -> TerminalTable:
     """One line an entry; ages in place of times."""
-    table = Table()
+    table = TerminalTable()
     for name in ("category", "key", "value", "created", "expires", "last used"):
         table.add_column(name, overflow="fold", no_wrap=name not in ("key", "value"))
     for row in rows:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.report import Column, Kind, Section, Table
-from storage.drift import Facts, newest_facts, oldest_facts
+from storage.drift import ServerFacts, newest_facts, oldest_facts
 from storage.past import Past, ServerRow
 from storage.rollups.read import Period
 
@@ -38,8 +38,8 @@ class Context:
     """A server's tool list."""
 
     server: ServerRow
-    now: Facts
-    before: Facts
+    now: ServerFacts
+    before: ServerFacts
 
     @property
     def grown(self) -> int | None:

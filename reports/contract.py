@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from checker.contract.change import Grade
 from reports.report import Column, Kind, Level, Report, Section, Table
 from reports.spread import Share, lagging, spread
-from storage.drift import Facts, Version, newest_facts, newest_versions, versions_not_kept, versions_since
+from storage.drift import ServerFacts, Version, newest_facts, newest_versions, versions_not_kept, versions_since
 from storage.past import Past
 from storage.rollups.read import Period
 
@@ -143,7 +143,7 @@ def _changes(past: Past, drifted: Sequence[Version]) -> tuple[list[list[object]]
 
 
 def _servers(
-    past: Past, drifted: Sequence[Version], facts: Mapping[int, Facts], newest: Mapping[int, int]
+    past: Past, drifted: Sequence[Version], facts: Mapping[int, ServerFacts], newest: Mapping[int, int]
 ) -> list[list[object]]:
     """Every server with a contract or facts: those with the worst changes first, then by name."""
     theirs: dict[int, list[Version]] = {}

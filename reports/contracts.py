@@ -13,7 +13,7 @@ from checker.contract.outline import is_outline
 from checker.plain_text import shortened
 from reports.documents import iso
 from reports.tables import grade_text
-from reports.terminal import Table, Text
+from reports.terminal import TerminalTable, Text
 from storage.queries import ContractRow
 
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
@@ -52,10 +52,10 @@ def offered(row: ContractRow) -> int:
     return sum(len(items) for member in KEYS if isinstance(items := row.document.get(member), list))
 
 
-def offer_table(row: ContractRow, most: int | None = None) -> Table:
+def offer_table(row: ContractRow, most: int | None = None) -> TerminalTable:
     """One line for each thing that a server offers, for so many at most."""
     document = row.document
-    table = Table()
+    table = TerminalTable()
     for name in ("kind", "name"):
         table.add_column(name, no_wrap=name == "kind")
     table.add_column("description", overflow="fold")
@@ -68,9 +68,9 @@ def offer_table(row: ContractRow, most: int | None = None) -> Table:
     return table
 
 
-def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> Table:
+def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> TerminalTable:
     """One line a version, the newest first, for so many at most."""
-    table = Table(title="versions")
+    table = TerminalTable(title="versions")
     for name in ("version", "seen at", "run", "grade", "changes", "digest"):
         table.add_column(name, justify="right" if name in ("version", "run") else "left")
     for row in list(reversed(versions))[:most]:
@@ -89,9 +89,9 @@ def version_row(row: ContractRow) -> tuple[Any, ...]:
     return row.version, iso(row.seen_at_ms), row.run_id, row.grade, sum(row.change_counts.values()), row.digest
 
 
-def changes_table(changes: Sequence[Change]) -> Table:
+def changes_table(changes: Sequence[Change]) -> TerminalTable:
     """One line a change."""
-    table = Table()
+    table = TerminalTable()
     for name in ("grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
     table.add_column("what", overflow="fold")

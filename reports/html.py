@@ -46,7 +46,7 @@ class _Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SectionPart:
     """A section as the template wants it."""
 
     section: Section
@@ -89,7 +89,7 @@ def _drawn(report: Report, images: str) -> list[tuple[Chart, Picture]]:
     return list(zip(wanted, pictures(wanted, images), strict=True))
 
 
-def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: int | None) -> _Part:
+def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: int | None) -> _SectionPart:
     found = {id(chart): picture for chart, picture in drawn}
     figures = []
     for chart in section.charts:
@@ -100,7 +100,7 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
             figures.append(_Figure(chart, found[id(chart)], numbers=numbers))
     table = section.table
     rows = [] if table is None else list(cells.rows(table, most_rows))
-    return _Part(
+    return _SectionPart(
         section=section,
         figures=figures,
         charts_left_out=len(section.charts) - len(figures),

@@ -52,7 +52,7 @@ _FLAPS = "Weighted share of state changes in the newest 21 checks, above 20 % (a
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _SeenIncidents:
     """The incidents of the report and what is known of them."""
 
     past: Past
@@ -93,7 +93,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     sums = outcome_sums(past.connection, past.rollups, list(servers), period)
     up_ms = dict(zip(servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
     down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
-    seen = _Seen(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
+    seen = _SeenIncidents(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
     notes = []
@@ -127,7 +127,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     )
 
 
-def _verdict(seen: _Seen, checked: bool) -> str:
+def _verdict(seen: _SeenIncidents, checked: bool) -> str:
     """Who is down now, and how much there was, in a sentence."""
     if not checked:
         return "No server was checked in this time."
@@ -146,7 +146,7 @@ def _verdict(seen: _Seen, checked: bool) -> str:
     return f"{down}; {number} incident{'' if number == 1 else 's'}{faults}{repaired}."
 
 
-def _level(seen: _Seen, checked: bool) -> Level:
+def _level(seen: _SeenIncidents, checked: bool) -> Level:
     if not checked:
         return Level.UNKNOWN
     if seen.down_now:
@@ -154,7 +154,7 @@ def _level(seen: _Seen, checked: bool) -> Level:
     return Level.WARNING if seen.incidents else Level.GOOD
 
 
-def _incidents(seen: _Seen) -> list[list[object]]:
+def _incidents(seen: _SeenIncidents) -> list[list[object]]:
     details = details_of(seen.past.connection, seen.incidents[:MOST_DETAILS])
     size = {one: _servers_of(cause) for cause in seen.causes for one in cause}
     return [
@@ -177,7 +177,7 @@ def _incidents(seen: _Seen) -> list[list[object]]:
     ]
 
 
-def _causes(seen: _Seen, hosts: dict[int, frozenset[str]]) -> list[list[object]]:
+def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list[object]]:
     """The clusters of more than one server, newest first."""
     rows: list[list[object]] = []
     for cause in reversed(seen.causes):
@@ -202,7 +202,7 @@ def _causes(seen: _Seen, hosts: dict[int, frozenset[str]]) -> list[list[object]]
     return rows
 
 
-def _servers(seen: _Seen, up_ms: dict[int, int]) -> list[list[object]]:
+def _servers(seen: _SeenIncidents, up_ms: dict[int, int]) -> list[list[object]]:
     """Those with an incident, the longest down first."""
     rows: list[list[object]] = []
     for server, theirs in by_server(seen.incidents).items():
@@ -215,7 +215,7 @@ def _servers(seen: _Seen, up_ms: dict[int, int]) -> list[list[object]]:
     return sorted(rows, key=lambda row: (-row[4], row[0]))  # type: ignore[operator] # cells are of any kind
 
 
-def _reasons(seen: _Seen) -> list[list[object]]:
+def _reasons(seen: _SeenIncidents) -> list[list[object]]:
     """Each reason with its share of the downtime, the largest first."""
     spent = reasons_of(seen.incidents, seen.down_ms)
     number: Counter[str] = Counter()
@@ -235,7 +235,7 @@ def _flap(one: Flapping) -> list[object]:
     return [one.server.name, one.server.group, one.flap_ratio, one.checks, one.since_ms]
 
 
-def _chart(seen: _Seen) -> Chart:
+def _chart(seen: _SeenIncidents) -> Chart:
     """How many incidents began in each slot."""
     slots = seen.period.slots
     starts = np.array([one.started_at_ms for one in seen.incidents], np.int64) // seen.period.slot_ms - slots[0]

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from reports import failures as failing
 from reports import latency_before as before
-from reports.percentiles import QUANTILES, Percentiles, columns, interval_columns, percentiles_of
+from reports.percentiles import QUANTILES, PercentileTable, columns, interval_columns, percentiles_of
 from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
 from reports.show import duration
 from reports.subjects import KINDS, STAGES, TOTAL, By, Subjects, subjects
 from storage.past import Past
 from storage.rollups.packed import Sums
-from storage.rollups.read import Period, Series
+from storage.rollups.read import BucketSeries, Period
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -92,13 +92,13 @@ def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((TOTAL, stage)))
 
 
-def _kind_of(series: Sequence[Series], kinds: Sequence[str], stage: str) -> Integers:
+def _kind_of(series: Sequence[BucketSeries], kinds: Sequence[str], stage: str) -> Integers:
     """The place of each series' kind; -1 for other stages, and for kinds that were not asked for."""
     places = {kind: place for place, kind in enumerate(kinds)}
     return np.array([places.get(one.kind, -1) if one.stage == stage else -1 for one in series], np.int64)
 
 
-def _whole(past: Past, series: Sequence[Series], rows: Subjects, stage: str) -> Integers:
+def _whole(past: Past, series: Sequence[BucketSeries], rows: Subjects, stage: str) -> Integers:
     """Of each series of whole probes the row of whose stage it is the whole; -1 where rows need none."""
     if rows.by is By.STAGE or stage == TOTAL:
         return np.full(len(series), -1)
@@ -119,7 +119,7 @@ def _shares(rows: Subjects, sums: Sums, whole: Sums, stage: str) -> Floats | Non
         return np.where(whole_us > 0, sums.sum_us / whole_us, np.nan)
 
 
-def _slowest(rows: Subjects, latencies: Percentiles) -> list[int]:
+def _slowest(rows: Subjects, latencies: PercentileTable) -> list[int]:
     """The rows that have samples: by p95 where that is known and by the longest where not; stages in their order."""
     some = np.flatnonzero(latencies.count).tolist()
     if rows.by is By.STAGE:
@@ -132,7 +132,7 @@ def _slowest(rows: Subjects, latencies: Percentiles) -> list[int]:
 
 def _latency(
     rows: Subjects,
-    latencies: Percentiles,
+    latencies: PercentileTable,
     shown: Sequence[int],
     failed: dict[str, Integers],
     shares: Floats | None,
@@ -160,7 +160,7 @@ def _latency(
     )
 
 
-def _intervals(rows: Subjects, latencies: Percentiles, shown: Sequence[int]) -> Section:
+def _intervals(rows: Subjects, latencies: PercentileTable, shown: Sequence[int]) -> Section:
     return Section(
         "intervals",
         "How sure the percentiles are",
@@ -170,7 +170,7 @@ def _intervals(rows: Subjects, latencies: Percentiles, shown: Sequence[int]) -> 
     )
 
 
-def _over_time(period: Period, kinds: Sequence[str], found: Percentiles) -> Section:
+def _over_time(period: Period, kinds: Sequence[str], found: PercentileTable) -> Section:
     at_ms = [slot * period.slot_ms for slot in period.slots]
     cells = [found.cells(place) for place in range(len(kinds) * len(at_ms))]
     every = columns()
@@ -230,7 +230,7 @@ def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spen
     return Section("stages_over_time", "Stages over time", Table(heads, table), charts=charts)
 
 
-def _verdict(rows: Subjects, latencies: Percentiles, order: Sequence[int]) -> str:
+def _verdict(rows: Subjects, latencies: PercentileTable, order: Sequence[int]) -> str:
     if not order:
         return "Insufficient: no probe has got its answer in this time."
     worst = order[0]
@@ -241,7 +241,7 @@ def _verdict(rows: Subjects, latencies: Percentiles, order: Sequence[int]) -> st
     return f"Slowest of {len(order)}: {rows.name(worst)}, {said}."
 
 
-def _level(order: Sequence[int], compared: before.Compared) -> Level:
+def _level(order: Sequence[int], compared: before.PeriodComparison) -> Level:
     if order and compared.slower:
         return Level.WARNING
     return Level.GOOD if order and not compared.blind else Level.UNKNOWN

@@ -13,7 +13,7 @@ from reports.percentiles import fewest_samples
 from reports.report import Chart, Column, Insufficient, Kind, Line, Section, Shape, Table
 from reports.rhythms import earlier, usual
 from reports.show import per_cent
-from reports.stats.compare import FEWEST_BLOCKS, LATENCY_MS, Comparison, Outcome, compare_all
+from reports.stats.compare import FEWEST_BLOCKS, LATENCY_MS, CandidateOutcome, Comparison, compare_all
 from reports.stats.discovery import discoveries
 from reports.stats.levels import noise, smallest_step
 from reports.stats.screen import mann_whitney_rows
@@ -21,7 +21,7 @@ from reports.subjects import TOTAL, By, Subjects, subjects
 from reports.trend_tests import LARGE_RATIO
 from storage.past import Past
 from storage.rollups.packed import PackedBuckets, Sums
-from storage.rollups.read import Found, Period, Rollups
+from storage.rollups.read import FoundBuckets, Period, Rollups
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,12 +37,22 @@ FEWEST_SAMPLES = fewest_samples(0.5)
 FEWEST_WEEKS = 3
 MOST_WEEKS = 12
 _HOUR_MS = 3_600_000
-_ORDER = {Outcome.WORSE: 0, Outcome.BETTER: 1, Outcome.CANNOT_TELL: 2, Outcome.SAME: 3}
-_SAID = {Outcome.WORSE: "slower", Outcome.BETTER: "faster", Outcome.SAME: "same", Outcome.CANNOT_TELL: "cannot tell"}
+_ORDER = {
+    CandidateOutcome.WORSE: 0,
+    CandidateOutcome.BETTER: 1,
+    CandidateOutcome.CANNOT_TELL: 2,
+    CandidateOutcome.SAME: 3,
+}
+_SAID = {
+    CandidateOutcome.WORSE: "slower",
+    CandidateOutcome.BETTER: "faster",
+    CandidateOutcome.SAME: "same",
+    CandidateOutcome.CANNOT_TELL: "cannot tell",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PeriodComparison:
     """How the period compares with the one before."""
 
     sections: Sequence[Section]
@@ -58,18 +68,18 @@ def compared(
     past: Past,
     both: Period,
     period: Period,
-    found: Found[PackedBuckets],
+    found: FoundBuckets[PackedBuckets],
     rows: Subjects,
     sums: tuple[Sums, Sums],
     top: int | None,
-) -> Compared:
+) -> PeriodComparison:
     """Median and p95 then and now, with a verdict from the slots of either period.
 
     ``sums`` are those before and now, ``both`` is the time of the two.
     """
     then, now = sums
     if not then.count.any() or not now.count.any():
-        return Compared((), 0, "")
+        return PeriodComparison((), 0, "")
     blocks = _blocks_ms(past, both, found, rows)
     cut = period.slots.start - both.slots.start
     sides = [(table[:, :cut], table[:, cut:]) for table in blocks]
@@ -84,7 +94,7 @@ def compared(
     detail = _detail(sides, p_values, shown)
     slower, faster = (
         sum(any(one[row] is outcome for one in outcomes) for row in known)
-        for outcome in (Outcome.WORSE, Outcome.BETTER)
+        for outcome in (CandidateOutcome.WORSE, CandidateOutcome.BETTER)
     )
     table = []
     for place, row in enumerate(shown):
@@ -105,10 +115,10 @@ def compared(
     blind = _cannot_tell(sides, p_values, known)
     if blind:
         said += f" In {blind:,} it cannot tell: {per_cent(LARGE_RATIO)} more could not have been seen."
-    return Compared((section,), slower, said, blind > 0.1 * len(known))
+    return PeriodComparison((section,), slower, said, blind > 0.1 * len(known))
 
 
-def _blocks_ms(past: Past, both: Period, found: Found[PackedBuckets], rows: Subjects) -> list[Floats]:
+def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], rows: Subjects) -> list[Floats]:
     """The median and the p95 of each row in each slot, shape (rows, slots); NaN where there was no answer.
 
     Without what they usually do at that hour of the day and of the week: the afternoon is compared with afternoons.
@@ -152,7 +162,7 @@ def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known
     return int(np.sum(smallest[list(known)] > LARGE_RATIO))
 
 
-def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[Outcome]]:
+def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[CandidateOutcome]]:
     """Of each metric and row whether it is slower or faster; what needs an interval to be told apart is left open."""
     adjusted = np.nan_to_num(discoveries(p_values.ravel()), nan=1.0).reshape(p_values.shape)
     found = []
@@ -164,7 +174,7 @@ def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> lis
         worse = second > first
         found.append(
             [
-                Outcome.CANNOT_TELL if not one else Outcome.WORSE if up else Outcome.BETTER
+                CandidateOutcome.CANNOT_TELL if not one else CandidateOutcome.WORSE if up else CandidateOutcome.BETTER
                 for one, up in zip(told.tolist(), worse.tolist(), strict=True)
             ]
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.report import Column, Judged, Kind, Section, Table
+from reports.report import Column, Kind, ObjectiveRatio, Section, Table
 from reports.stats.slo import DEFAULT_WINDOW_MS, MINUTE_MS, Exhaustion, availability, error_budget, exhaustion
 from storage.past import Past
 from storage.rollups.buckets import NUMBERS
@@ -47,7 +47,7 @@ def section(past: Past, objectives: Mapping[int, float]) -> Section | None:
             burn = late_down_ms / late_ms / (1 - objectives[number]) if late_ms else None
             left = (budget.left_ratio, lasts.left_ms / MINUTE_MS)
             name = next(one.name for one in servers if one.id == number)
-            ratios = [Judged(one, objectives[number]) for one in (objectives[number], ratio)]
+            ratios = [ObjectiveRatio(one, objectives[number]) for one in (objectives[number], ratio)]
             rows.append((_first(lasts), [name, ratios[0], window_ms, ratios[1], *left, burn, lasts.lasts_ms]))
     if not rows:
         return None

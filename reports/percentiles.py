@@ -27,7 +27,7 @@ def fewest_samples(q: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Percentiles:
+class PercentileTable:
     """Percentiles in milliseconds; a row for each label that was summed, a column for each of `QUANTILES`."""
 
     count: Floats
@@ -68,13 +68,13 @@ class Percentiles:
         return found
 
 
-def percentiles_of(sums: Sums) -> Percentiles:
+def percentiles_of(sums: Sums) -> PercentileTable:
     """The percentiles of what was summed under each label."""
     ratios = [q for _, q in QUANTILES]
     enough = sums.count[:, None] >= np.array([fewest_samples(q) for q in ratios])
     ends = np.stack([ranks_of_many(sums.count, q) for q in ratios], axis=1)
     low_us, high_us = sums.around_ranks_us(ends[:, :, 0], ends[:, :, 1])
-    return Percentiles(
+    return PercentileTable(
         count=sums.count.astype(np.float64),
         min_ms=sums.min_us / 1000,
         max_ms=sums.max_us / 1000,
@@ -85,7 +85,7 @@ def percentiles_of(sums: Sums) -> Percentiles:
 
 
 def columns() -> list[Column]:
-    """The columns of `Percentiles.cells`."""
+    """The columns of `PercentileTable.cells`."""
     return [
         Column("n", "n", Kind.COUNT, words="Probes that got their answer."),
         Column("min_ms", "min", Kind.DURATION),
@@ -98,7 +98,7 @@ def columns() -> list[Column]:
 
 
 def interval_columns() -> list[Column]:
-    """The columns of `Percentiles.ends`."""
+    """The columns of `PercentileTable.ends`."""
     return [
         Column("n", "n", Kind.COUNT),
         *(

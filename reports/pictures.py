@@ -9,7 +9,7 @@ from reports.report import Chart
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class LegendEntry:
     """What a line of a picture stands for."""
 
     label: str
@@ -27,7 +27,7 @@ class Picture:
 
     markup: str = ""
     """Safe to put in a page as it is."""
-    keys: Sequence[Key] = ()
+    keys: Sequence[LegendEntry] = ()
     marks: Sequence[str] = ()
     """What the numbered marks are, from 1."""
     note: str = ""

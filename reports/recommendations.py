@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import report as report_model
-from reports.advice import FEWEST_RUNS, Facts, Recommendation
+from reports.advice import FEWEST_RUNS, AdviceFacts, SettingRecommendation
 from reports.documents import iso
 from reports.rules import RULES
-from reports.terminal import Table, Text
+from reports.terminal import TerminalTable, Text
 from storage.evidence import Evidence
 
 COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
@@ -18,10 +18,10 @@ _COLOURS = {"worth doing": "yellow", "consider": ""}
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SettingsReport:
     """What was found, and what it was found in."""
 
-    recommendations: tuple[Recommendation, ...]
+    recommendations: tuple[SettingRecommendation, ...]
     evidence: Evidence
 
     @property
@@ -35,22 +35,22 @@ class Report:
         return f"looked at {seen}{since}"
 
 
-def recommend(evidence: Evidence, timeouts_s: Mapping[str, float], cores: int | None, host: str) -> Report:
+def recommend(evidence: Evidence, timeouts_s: Mapping[str, float], cores: int | None, host: str) -> SettingsReport:
     """All recommendations, those worth doing first.
 
     ``timeouts_s`` are the timeouts in force by probe kind, empty where they are not known; ``cores`` are those of
     ``host``, on which runs that were made elsewhere are not measured.
     """
-    found: list[Recommendation] = []
+    found: list[SettingRecommendation] = []
     if len(evidence.runs) >= FEWEST_RUNS:
-        facts = Facts(evidence=evidence, timeouts_s=timeouts_s, cores=cores, host=host)
+        facts = AdviceFacts(evidence=evidence, timeouts_s=timeouts_s, cores=cores, host=host)
         for rule in RULES:
             found += rule(facts)
     ordered = sorted(found, key=lambda one: (one.severity != "worth doing", one.setting, one.subject))
-    return Report(tuple(ordered), evidence)
+    return SettingsReport(tuple(ordered), evidence)
 
 
-def report_document(report: Report) -> dict[str, Any]:
+def report_document(report: SettingsReport) -> dict[str, Any]:
     """The report with every number."""
     return {
         "looked_at": {
@@ -63,7 +63,7 @@ def report_document(report: Report) -> dict[str, Any]:
     }
 
 
-def as_page(report: Report, now_ms: int) -> report_model.Report:
+def as_page(report: SettingsReport, now_ms: int) -> report_model.Report:
     """The report in the form that pages are made of."""
     found = report.recommendations
     worth = sum(one.severity == "worth doing" for one in found)
@@ -89,14 +89,14 @@ def as_page(report: Report, now_ms: int) -> report_model.Report:
     )
 
 
-def recommendation_document(one: Recommendation) -> dict[str, Any]:
+def recommendation_document(one: SettingRecommendation) -> dict[str, Any]:
     """A recommendation with the numbers behind it."""
     return {**{name: getattr(one, name) for name in COLUMNS}, "numbers": dict(one.numbers)}
 
 
-def recommendations_table(found: Sequence[Recommendation]) -> Table:
+def recommendations_table(found: Sequence[SettingRecommendation]) -> TerminalTable:
     """One line a recommendation."""
-    table = Table()
+    table = TerminalTable()
     for name in COLUMNS:
         table.add_column(name, no_wrap=name in ("severity", "setting"), overflow="fold")
     for one in found:

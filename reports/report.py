@@ -45,12 +45,12 @@ class Insufficient:
     """The smallest number of samples that would do."""
 
 
-class Judged(float):
+class ObjectiveRatio(float):
     """A ratio that is held against an objective: it is never shown rounded to the other side of it."""
 
     objective_ratio: float | None
 
-    def __new__(cls, ratio: float, objective_ratio: float | None) -> Judged:
+    def __new__(cls, ratio: float, objective_ratio: float | None) -> ObjectiveRatio:
         """The ratio, with its objective or None."""
         one = super().__new__(cls, ratio)
         one.objective_ratio = objective_ratio

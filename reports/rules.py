@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import median
 
 from checker.measures import PoolMeasures
-from reports.advice import WAITED_SHARE, Facts, Recommendation, Rule
+from reports.advice import WAITED_SHARE, AdviceFacts, Rule, SettingRecommendation
 from reports.worker_rules import WORKER_RULES
 from storage.evidence import Evidence
 
@@ -54,14 +54,14 @@ def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
     return found
 
 
-def _waits(facts: Facts) -> Iterator[Recommendation]:
+def _waits(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     for kind, pool in _pools(facts.evidence).items():
         exchanges = pool.created + pool.reused
         waits = pool.waits - pool.paced  # the pace was asked for
         mean_ms = (pool.wait_us - pool.paced_us) / max(1, waits) / 1000
         share = waits / max(1, exchanges)
         if exchanges >= _FEWEST_EXCHANGES and share >= WAITED_SHARE and mean_ms >= _WAITED_MS:
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="worth doing",
                 setting="run.per_origin",
                 subject=kind,
@@ -71,12 +71,12 @@ def _waits(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _waits_for_programs(facts: Facts) -> Iterator[Recommendation]:
+def _waits_for_programs(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     checks = facts.evidence.checks
     for kind, pool in _pools(facts.evidence).items():
         mean_ms = pool.program_wait_us / max(1, pool.program_waits) / 1000
         if pool.program_waits >= max(_FEWEST_PROBES, WAITED_SHARE * checks) and mean_ms >= _WAITED_MS:
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting="run.processes",
                 subject=kind,
@@ -86,7 +86,7 @@ def _waits_for_programs(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _long_timeouts(facts: Facts) -> Iterator[Recommendation]:
+def _long_timeouts(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     for kind, timeout_s in facts.timeouts_s.items():
         durations = sorted(facts.evidence.durations_ms.get(kind, ()))
         if len(durations) < _FEWEST_FOR_MOST:
@@ -97,7 +97,7 @@ def _long_timeouts(facts: Facts) -> Iterator[Recommendation]:
             continue
         wanted_s = _rounded_up(slow_ms * (_HEADROOM_P999 if sure else _HEADROOM_MOST) / 1000)
         what = "p99.9" if sure else "longest"
-        yield Recommendation(
+        yield SettingRecommendation(
             severity="consider",
             setting=f"defaults.{kind}.timeout",
             subject=kind,
@@ -112,7 +112,7 @@ def _rounded_up(seconds: float) -> float:
     return next((step for step in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120) if step >= seconds), 300.0)
 
 
-def _useless_caches(facts: Facts) -> Iterator[Recommendation]:
+def _useless_caches(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     totals: dict[str, list[int]] = {}
     for run in facts.evidence.runs:
         for cache in run.measures.caches:
@@ -124,7 +124,7 @@ def _useless_caches(facts: Facts) -> Iterator[Recommendation]:
     for category, (hits, misses, evicted) in totals.items():
         if hits == 0 and misses >= _FEWEST_LOOKUPS:
             setting, suggestion = _for_more_hits(category, gap_s)
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting=setting,
                 subject=category,
@@ -133,7 +133,7 @@ def _useless_caches(facts: Facts) -> Iterator[Recommendation]:
                 numbers={"hits": hits, "misses": misses, "gap_s": round(gap_s)},
             )
         if evicted >= _FEWEST_LOOKUPS and evicted > hits and hits + misses:  # what nobody asks for is not missed
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting=f"run.caches.{category}.size",
                 subject=category,
@@ -157,7 +157,7 @@ def _for_more_hits(category: str, gap_s: float) -> tuple[str, str]:
     return f"run.caches.{category}.ttl", f"longer than the {gap_s:.0f} s between runs, or enabled: false"
 
 
-def _slower_servers(facts: Facts) -> Iterator[Recommendation]:
+def _slower_servers(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     for series in facts.evidence.series:
         recent, earlier = series.durations_ms[:_RECENT], series.durations_ms[_RECENT:]
         if len(recent) < _RECENT or len(earlier) < _FEWEST_EARLIER:
@@ -165,7 +165,7 @@ def _slower_servers(facts: Facts) -> Iterator[Recommendation]:
         now_ms, before_ms = median(recent), median(earlier)
         if now_ms < before_ms * _SLOWER_RATIO or now_ms - before_ms < _SLOWER_MS or _z(recent, earlier) < _SURE:
             continue
-        yield Recommendation(
+        yield SettingRecommendation(
             severity="consider",
             setting="degraded_above",
             subject=series.server,
@@ -191,7 +191,7 @@ def _z(recent: Sequence[float], earlier: Sequence[float]) -> float:
     return float((wins - expected) / spread)
 
 
-def _limits(facts: Facts) -> Iterator[Recommendation]:
+def _limits(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     used = [run.measures.resources for run in facts.evidence.runs if run.measures.resources is not None]
     for resource, option in _OPTIONS.items():
         alerts = [
@@ -207,7 +207,7 @@ def _limits(facts: Facts) -> Iterator[Recommendation]:
         dropped = sum(one.dropped for one in used)
         newest = (hard or alerts)[0]
         waited = f"; checks waited {closed_s:.0f} s in all, {dropped} were given up" if hard else ""
-        yield Recommendation(
+        yield SettingRecommendation(
             severity="worth doing" if hard else "consider",
             setting=f"run.limits.{option}",
             suggestion=_for_a_limit(resource) if hard else "watch it",
@@ -222,10 +222,10 @@ def _for_a_limit(resource: str) -> str:
     return "raise it, or lower run.concurrency"
 
 
-def _retried(facts: Facts) -> Iterator[Recommendation]:
+def _retried(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     for one in facts.evidence.retries:
         if one.probes >= _FEWEST_PROBES and one.retried >= _RETRIED_SHARE * one.probes:
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting=f"{one.kind}.retry",
                 subject=one.server,
@@ -235,13 +235,13 @@ def _retried(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
+def _closed_by_peer(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     for kind, pool in _pools(facts.evidence).items():
         exchanges = pool.created + pool.reused
         if exchanges < _FEWEST_EXCHANGES or pool.closed_by_peer < _CLOSED_SHARE * exchanges:
             continue
         if pool.closed_by_peer > pool.reused:  # no time is short enough
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting="the servers",
                 subject=kind,
@@ -250,7 +250,7 @@ def _closed_by_peer(facts: Facts) -> Iterator[Recommendation]:
                 numbers={"closed_by_peer": pool.closed_by_peer, "reused": pool.reused},
             )
         else:
-            yield Recommendation(
+            yield SettingRecommendation(
                 severity="consider",
                 setting=f"run.pools.{kind}.keepalive",
                 subject=kind,

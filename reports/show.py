@@ -12,7 +12,7 @@ from reports.documents import iso
 from reports.report import Column, Insufficient, Kind, Level, Report, Section
 from reports.tables import COLOURS
 from reports.terminal import Console, Text, console
-from reports.terminal import Table as TextTable
+from reports.terminal import TerminalTable as TextTable
 
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""

@@ -10,7 +10,7 @@ import numpy as np
 from reports.burning import burns_of
 from reports.repairs import by_server, down_times, reasons_of, repair_of
 from reports.stats.intervals import FEWEST_INCIDENTS, Interval, outages
-from reports.stats.slo import Budget, Burn, Repair, availability, error_budget
+from reports.stats.slo import Burn, ErrorBudget, Repair, availability, error_budget
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS
 from storage.rollups.read import Incident, Period
@@ -83,7 +83,7 @@ class Standing:
         return sum(span > 0 for span in self.down_spans_ms)
 
     @property
-    def budget(self) -> Budget | None:
+    def budget(self) -> ErrorBudget | None:
         """The error budget of the known time; None without an objective or without known time."""
         if self.objective_ratio is None or not self.known_ms:
             return None

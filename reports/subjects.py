@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from reports.report import Column
 from storage.past import Past
-from storage.rollups.read import Series
+from storage.rollups.read import BucketSeries
 
 TOTAL = "total"
 KINDS = ("mcp", "rest")
@@ -68,14 +68,14 @@ class Subjects:
         """The row in words."""
         return " ".join(value or "(no group)" for value in self.short(row))
 
-    def also(self, past: Past, series: Sequence[Series]) -> Subjects:
+    def also(self, past: Past, series: Sequence[BucketSeries]) -> Subjects:
         """The same rows for other series; those that belong to none of them get none."""
         numbers = {key: row for row, key in enumerate(self.keys)}
         keys = _keys(past, series, self.by)
         return Subjects(self.by, self.keys, np.array([numbers.get(key, -1) for key in keys], np.int64))
 
 
-def subjects(past: Past, series: Sequence[Series], by: By, stage: str = TOTAL) -> Subjects:
+def subjects(past: Past, series: Sequence[BucketSeries], by: By, stage: str = TOTAL) -> Subjects:
     """The rows of these series; only those of this stage count, but all of them where rows are stages."""
     numbers: dict[tuple[str, ...], int] = {}
     row = [
@@ -85,7 +85,7 @@ def subjects(past: Past, series: Sequence[Series], by: By, stage: str = TOTAL) -
     return Subjects(by, list(numbers), np.array(row, np.int64))
 
 
-def _keys(past: Past, series: Sequence[Series], by: By) -> list[tuple[str, ...]]:
+def _keys(past: Past, series: Sequence[BucketSeries], by: By) -> list[tuple[str, ...]]:
     servers = {one.id: one for one in past.servers}
     if by is By.SERVER:
         return [(servers[one.server_id].name, one.kind, servers[one.server_id].group) for one in series]

@@ -9,7 +9,7 @@ from typing import Any
 
 from checker.model import ProbeResult
 from reports.documents import counts, iso
-from reports.terminal import Table, Text, console
+from reports.terminal import TerminalTable, Text, console
 from storage.queries import CheckRow, ContractRow, RunRow
 
 __all__ = ["console"]
@@ -25,9 +25,9 @@ _MOST_NAMED = 20
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 
 
-def checks_table(checks: Sequence[CheckRow]) -> Table:
+def checks_table(checks: Sequence[CheckRow]) -> TerminalTable:
     """One line a server, the worst first."""
-    table = Table()
+    table = TerminalTable()
     for name in ("server", "status"):
         table.add_column(name, no_wrap=True)
     table.add_column("score", justify="right")
@@ -50,9 +50,9 @@ def checks_table(checks: Sequence[CheckRow]) -> Table:
     return table
 
 
-def history_table(checks: Sequence[CheckRow]) -> Table:
+def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
     """One line a check, in the order given, in local time."""
-    table = Table()
+    table = TerminalTable()
     table.add_column("when", no_wrap=True)
     table.add_column("run", justify="right")
     table.add_column("status", no_wrap=True)
@@ -73,9 +73,9 @@ def history_table(checks: Sequence[CheckRow]) -> Table:
     return table
 
 
-def changes_table(versions: Sequence[ContractRow]) -> Table:
+def changes_table(versions: Sequence[ContractRow]) -> TerminalTable:
     """One line a change of what MCP servers offer: of each server and in all no more than a reader takes in."""
-    table = Table(title="changed contracts")
+    table = TerminalTable(title="changed contracts")
     for name in ("server", "version", "grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
     table.add_column("what", overflow="fold")
@@ -115,9 +115,9 @@ def grade_text(grade: str | None) -> Text:
     return Text(grade or "", style=_GRADES.get(grade or "", ""))
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> TerminalTable:
     """Any rows."""
-    table = Table()
+    table = TerminalTable()
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress, ProgressColumn
 
-__all__ = ["Console", "Group", "Table", "Text", "console", "live", "progress"]
+__all__ = ["Console", "Group", "TerminalTable", "Text", "console", "live", "progress"]
 
 _WIDTH_WITHOUT_TERMINAL = 160
 
@@ -40,7 +40,7 @@ class Text(rich_text.Text):
         return self
 
 
-class Table(rich_table.Table):
+class TerminalTable(rich_table.Table):
     """A table as all of ours are: a line below its head, and no other."""
 
     def __init__(self, *, title: str | None = None) -> None:

@@ -12,7 +12,7 @@ from reports.report import Chart, Column, Kind, Line, Mark, Section, Shape, Tabl
 from reports.stats import Floats
 from reports.stats.robust import FAR_Z, SMALLEST_GROUP, outliers
 from reports.stats.slope import FEWEST_POINTS, Trend, trend
-from reports.trend_series import Metric, OfServer, Steady
+from reports.trend_series import OfServer, PercentileSeries, Steady
 from reports.trend_tests import ALPHA, LEAST_AVAILABILITY_RATIO, LEAST_CHANGE_MS, LEAST_CHANGE_RATIO, Tested
 from storage.past import Past
 from storage.rollups.read import Period
@@ -32,14 +32,14 @@ _SERVER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TrendList:
     """A list, and the servers of all that belong to it for the worse, also of those that are not shown."""
 
     section: Section
     servers: Sequence[str]
 
 
-def slopes(period: Period, found: Tested, top: int) -> Found:
+def slopes(period: Period, found: Tested, top: int) -> TrendList:
     """Series that rise or fall all along."""
     significant = [(one, of.metric) for of in found.metrics for one in of.slopes]
     significant.sort(key=lambda one: (one[0].ratio < 0, -abs(one[0].ratio)))
@@ -80,10 +80,10 @@ def slopes(period: Period, found: Tested, top: int) -> Found:
         _said(table, text, "No series rises or falls all along."),
         charts,
     )
-    return Found(section, [metric.series[one.row].server for one, metric in significant if one.ratio > 0])
+    return TrendList(section, [metric.series[one.row].server for one, metric in significant if one.ratio > 0])
 
 
-def changes_of_level(period: Period, tests: Tested, top: int) -> Found:
+def changes_of_level(period: Period, tests: Tested, top: int) -> TrendList:
     """Series whose level changed from one slot to the next, once or several times."""
     found = [
         (abs(np.log(one.ratio or 1.0)), of.metric, row, one, bool(of.lasting(row)))
@@ -125,10 +125,10 @@ def changes_of_level(period: Period, tests: Tested, top: int) -> Found:
         "changes", "Changes of level", Table(columns, table), _said(table, text, "No level changed."), charts
     )
     slower = [one for of in tests.metrics for one in of.slower()]
-    return Found(section, [server for _, server in sorted(slower, key=lambda one: (-one[0], one[1]))])
+    return TrendList(section, [server for _, server in sorted(slower, key=lambda one: (-one[0], one[1]))])
 
 
-def availability(steady: Steady, tests: Tested, top: int) -> Found:
+def availability(steady: Steady, tests: Tested, top: int) -> TrendList:
     """Servers that became more or less available."""
     ratio, adjusted = steady.available_ratio, tests.availability_p
     middle = ratio.shape[1] // 2
@@ -167,10 +167,10 @@ def availability(steady: Steady, tests: Tested, top: int) -> Found:
         Table(columns, table),
         _said(table, text, "No server became more or less available."),
     )
-    return Found(section, [steady.servers[row] for row in order if moved[row] < 0])
+    return TrendList(section, [steady.servers[row] for row in order if moved[row] < 0])
 
 
-def outliers_of_groups(past: Past, metrics: Sequence[Metric], top: int) -> Section:
+def outliers_of_groups(past: Past, metrics: Sequence[PercentileSeries], top: int) -> Section:
     """Servers far from the others of their group."""
     found: list[tuple[float, list[Any]]] = []
     for metric in metrics:
@@ -208,7 +208,7 @@ def outliers_of_groups(past: Past, metrics: Sequence[Metric], top: int) -> Secti
     )
 
 
-def slowest(metrics: Sequence[Metric], top: int) -> Section:
+def slowest(metrics: Sequence[PercentileSeries], top: int) -> Section:
     """Servers with the largest p95."""
     median, p95 = (metric.typical_ms() for metric in metrics)
     points = metrics[1].points
@@ -253,7 +253,7 @@ def flakiest(steady: Steady, top: int) -> Section:
     )
 
 
-def drifted(metrics: Sequence[Metric], top: int) -> Section:
+def drifted(metrics: Sequence[PercentileSeries], top: int) -> Section:
     """Series of which the end is farthest from the beginning."""
     found: list[tuple[float, list[Any]]] = []
     for metric in metrics:
@@ -308,7 +308,9 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _chart(period: Period, metric: Metric, row: int, marks: Sequence[Mark] = (), more: Sequence[Line] = ()) -> Chart:
+def _chart(
+    period: Period, metric: PercentileSeries, row: int, marks: Sequence[Mark] = (), more: Sequence[Line] = ()
+) -> Chart:
     of: OfServer = metric.series[row]
     line = Line(metric.name, [_known(value) for value in metric.values_ms[row].tolist()])
     at_ms = [slot * period.slot_ms for slot in period.slots]
@@ -316,6 +318,6 @@ def _chart(period: Period, metric: Metric, row: int, marks: Sequence[Mark] = (),
     return Chart(title, Shape.LINES, at_ms, [line, *more], unit="ms", marks=marks)
 
 
-def _with_line(period: Period, metric: Metric, row: int, one: Trend) -> Chart:
+def _with_line(period: Period, metric: PercentileSeries, row: int, one: Trend) -> Chart:
     days = [place * period.slot_ms / _DAY_MS for place in range(len(period.slots))]
     return _chart(period, metric, row, more=[Line("trend", [one.at(day) for day in days])])

@@ -30,7 +30,7 @@ class OfServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class PercentileSeries:
     """A percentile of all servers and kinds, slot by slot."""
 
     name: str
@@ -93,7 +93,7 @@ class Steady:
             return np.where(known > 0, self.up_ms / np.maximum(known, 1), np.nan)
 
 
-def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[Metric]:
+def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[PercentileSeries]:
     """The median and the p95 of every slot, and what they usually do at that hour, from the weeks before too."""
     longer = earlier(period, len(past.servers) * len(kinds))
     found = past.rollups.percentiles(longer, kinds, (TOTAL,))
@@ -110,7 +110,7 @@ def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[Metric]
         enough = np.where(buckets.count >= fewest_samples(METRICS[name]), column / 1000, np.nan)
         table = buckets.table_us(enough, len(series), longer.slots)[asked][there]
         of_rows = [series[asked[row]] for row in there.tolist()]
-        metrics.append(Metric(name, of_rows, table[:, now], usual(table, longer)[:, now], known))
+        metrics.append(PercentileSeries(name, of_rows, table[:, now], usual(table, longer)[:, now], known))
     return metrics
 
 

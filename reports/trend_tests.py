@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reports.stats import Floats
-from reports.stats.changes import FEWEST_POINTS, Change, changes
+from reports.stats.changes import FEWEST_POINTS, ChangePoint, changes
 from reports.stats.discovery import discoveries_of
 from reports.stats.levels import level_p_values, noise, smallest_step
 from reports.stats.mann_whitney import mann_whitney
 from reports.stats.screen import kendall_rows, slope_rows
 from reports.stats.slope import trend
-from reports.trend_series import Metric, Steady
+from reports.trend_series import PercentileSeries, Steady
 from storage.rollups.read import Period
 
 ALPHA = 0.05
@@ -45,9 +45,9 @@ class Slope:
 class OfMetric:
     """What was found in the series of a metric, by its row."""
 
-    metric: Metric
+    metric: PercentileSeries
     slopes: Sequence[Slope]
-    levels: Mapping[int, tuple[Change, ...]]
+    levels: Mapping[int, tuple[ChangePoint, ...]]
     """The changes of level in their order; their p-values are that of the series, corrected."""
     smallest_ratio: Floats
     """The smallest change for half of the period that would be seen four times in five; NaN where nothing is tested."""
@@ -107,7 +107,7 @@ def is_large(before: float, after: float) -> bool:
     return abs(after - before) >= max(LEAST_CHANGE_RATIO * abs(before), LEAST_CHANGE_MS)
 
 
-def examine(period: Period, metrics: Sequence[Metric], steady: Steady | None = None) -> Tested:
+def examine(period: Period, metrics: Sequence[PercentileSeries], steady: Steady | None = None) -> Tested:
     """Test all series and servers."""
     spread = [metric.spread_ms() for metric in metrics]
     slopes = [_varied(kendall_rows(metric.even_ms), metric.even_ms) for metric in metrics]
@@ -136,7 +136,7 @@ def _varied(p_values: Floats, values: Floats) -> Floats:
 
 
 def _of_metric(
-    period: Period, metric: Metric, spread_ms: Floats, slope_p: Floats, level_p: Floats, family: int
+    period: Period, metric: PercentileSeries, spread_ms: Floats, slope_p: Floats, level_p: Floats, family: int
 ) -> OfMetric:
     levels = {}
     for row in np.flatnonzero(level_p <= ALPHA).tolist():
@@ -151,7 +151,7 @@ def _of_metric(
     return OfMetric(metric, [one for one in steep if one.row in lines], levels, smallest)
 
 
-def _steep(period: Period, metric: Metric, p_values: Floats) -> list[Slope]:
+def _steep(period: Period, metric: PercentileSeries, p_values: Floats) -> list[Slope]:
     """The significant slopes whose line moves by enough."""
     rows = np.flatnonzero(p_values <= ALPHA)
     level_ms = metric.typical_ms()[rows]
@@ -165,7 +165,7 @@ def _steep(period: Period, metric: Metric, p_values: Floats) -> list[Slope]:
     ]
 
 
-def _levels_fit_better(values: Floats, found: Sequence[Change]) -> bool:
+def _levels_fit_better(values: Floats, found: Sequence[ChangePoint]) -> bool:
     """Whether levels are nearer to the values than a line is, each measured with what it takes to be drawn."""
     if not found:
         return False
@@ -181,7 +181,7 @@ def _levels_fit_better(values: Floats, found: Sequence[Change]) -> bool:
     return bool(off_levels / spare <= off_line / max(1, known - 2))
 
 
-def _smallest(metric: Metric, family: int) -> Floats:
+def _smallest(metric: PercentileSeries, family: int) -> Floats:
     """What each series could have shown by itself: its test has to be believed among the whole family."""
     found = np.full(len(metric.series), np.nan)
     points = metric.points

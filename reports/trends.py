@@ -12,7 +12,7 @@ from reports.show import duration, per_cent
 from reports.stats.changes import FEWEST_POINTS as FEWEST_CHANGE_POINTS
 from reports.stats.slope import FEWEST_POINTS
 from reports.subjects import KINDS
-from reports.trend_series import Metric, metrics_of, steady_of
+from reports.trend_series import PercentileSeries, metrics_of, steady_of
 from reports.trend_tests import LARGE_RATIO, Tested, examine
 from storage.past import Past
 from storage.rollups.read import Period
@@ -61,7 +61,7 @@ def build(past: Past, period: Period, *, kinds: Sequence[str] = KINDS, top: int 
     )
 
 
-def _verdict(metrics: Sequence[Metric], tests: Tested, slower: Sequence[str], falling: Sequence[str]) -> str:
+def _verdict(metrics: Sequence[PercentileSeries], tests: Tested, slower: Sequence[str], falling: Sequence[str]) -> str:
     servers = {series.server for metric in metrics for series in metric.tested}
     if not servers:
         return f"Insufficient: no server has {FEWEST_POINTS} slots with enough answers."
@@ -99,7 +99,7 @@ def _named(servers: Sequence[str]) -> str:
     return f": {', '.join(servers[:MOST_NAMED])}{f' and {more:,} more' if more > 0 else ''}"
 
 
-def _level(metrics: Sequence[Metric], tests: Tested, slower: Sequence[str], falling: Sequence[str]) -> Level:
+def _level(metrics: Sequence[PercentileSeries], tests: Tested, slower: Sequence[str], falling: Sequence[str]) -> Level:
     if not any(len(metric.tested) for metric in metrics):
         return Level.UNKNOWN
     if slower or falling:
@@ -107,7 +107,7 @@ def _level(metrics: Sequence[Metric], tests: Tested, slower: Sequence[str], fall
     return Level.UNKNOWN if _blind(tests) else Level.GOOD
 
 
-def _notes(metrics: Sequence[Metric], tests: Tested, period: Period) -> list[str]:
+def _notes(metrics: Sequence[PercentileSeries], tests: Tested, period: Period) -> list[str]:
     notes = []
     series = sum(len(metric.series) for metric in metrics)
     if short := series - sum(len(metric.tested) for metric in metrics):

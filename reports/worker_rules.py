@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from reports.advice import FEWEST_RUNS, WAITED_SHARE, Facts, Recommendation, Rule
+from reports.advice import FEWEST_RUNS, WAITED_SHARE, AdviceFacts, Rule, SettingRecommendation
 from storage.evidence import RunEvidence
 
 _OFTEN = 0.5
@@ -17,7 +17,7 @@ _IDLE_SHARE, _BUSY_SHARE = 0.3, 0.85
 _FULL_PERCENT = 95.0
 
 
-def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
+def _too_many_at_once(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     every_late = [run for run in facts.evidence.runs if _is_late(run)]
     if len(every_late) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
         return
@@ -28,7 +28,7 @@ def _too_many_at_once(facts: Facts) -> Iterator[Recommendation]:
     settled = median(sum(worker.concurrency_at_end for worker in run.measures.workers) for run in late)
     lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
     suspect = sum(worker.suspect_checks for run in late for worker in run.measures.workers)
-    yield Recommendation(
+    yield SettingRecommendation(
         severity="worth doing",
         setting="run.concurrency",
         suggestion=f"lower it to about {max(10, round(settled))}",
@@ -45,10 +45,10 @@ def _did_much(run: RunEvidence) -> bool:
     return max(worker.cpu_ms for worker in run.measures.workers) >= _OFTEN * run.duration_ms
 
 
-def _machine_is_busy(late: Sequence[RunEvidence], runs: int) -> Recommendation:
+def _machine_is_busy(late: Sequence[RunEvidence], runs: int) -> SettingRecommendation:
     lag_ms = median(max(worker.lag_p99_us for worker in run.measures.workers) / 1000 for run in late)
     used = [max(worker.cpu_ms for worker in run.measures.workers) / run.duration_ms for run in late]
-    return Recommendation(
+    return SettingRecommendation(
         severity="worth doing",
         setting="the machine",
         suggestion="look at what else runs there: workers wait for a core, or were stopped",
@@ -69,13 +69,13 @@ def _is_late(run: RunEvidence) -> bool:
     )
 
 
-def _too_few_at_once(facts: Facts) -> Iterator[Recommendation]:
+def _too_few_at_once(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     idle = [run for run in facts.evidence.runs if _is_idle_at_its_limit(run)]
     if len(idle) < max(FEWEST_RUNS, _OFTEN * len(facts.evidence.runs)):
         return
     newest = idle[0]
     used = sum(worker.cpu_ms for worker in newest.measures.workers) / newest.duration_ms / max(1, newest.workers)
-    yield Recommendation(
+    yield SettingRecommendation(
         severity="worth doing",
         setting="run.concurrency",
         suggestion=f"raise it from {newest.concurrency} to {2 * newest.concurrency}",
@@ -107,7 +107,7 @@ def _is_idle_at_its_limit(run: RunEvidence) -> bool:
     )
 
 
-def _workers(facts: Facts) -> Iterator[Recommendation]:
+def _workers(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
     cores = facts.cores
     if cores is None:
         return
@@ -122,7 +122,7 @@ def _workers(facts: Facts) -> Iterator[Recommendation]:
     ]
     if len(busy) >= max(FEWEST_RUNS, _OFTEN * len(here)):
         newest = busy[0]
-        yield Recommendation(
+        yield SettingRecommendation(
             severity="worth doing",
             setting="run.workers",
             suggestion=f"{cores} instead of {newest.workers}",

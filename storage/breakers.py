@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 from sqlalchemy.dialects import sqlite
 
-from checker.breaker import Circuit, Circuits, Rules, State, after, rules, whole
+from checker.breaker import BreakerState, Circuit, Circuits, Rules, after, rules, whole
 from checker.model import CheckResult, Server, Status
 from storage.tables import breakers, checks, servers
 
@@ -88,7 +88,7 @@ def _fails(check: CheckResult) -> bool:
 
 
 def _circuit(state: str, *others: Any) -> Circuit:
-    return Circuit(state=State(state), **dict(zip(_FIELDS[1:], others, strict=True)))
+    return Circuit(state=BreakerState(state), **dict(zip(_FIELDS[1:], others, strict=True)))
 
 
 def _there(connection: Connection, run_id: int, server_ids: list[int]) -> set[int]:

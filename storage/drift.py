@@ -43,7 +43,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServerFacts:
     """What an MCP server said of itself in a probe."""
 
     era: str | None
@@ -85,17 +85,17 @@ def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[i
     return sum(gone), len(gone)
 
 
-def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, Facts]:
+def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
     """Server id -> its newest facts of this time; of servers without any in their newest thousand probes, none."""
     return _facts(connection, servers, since_ms, "desc")
 
 
-def oldest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, Facts]:
+def oldest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
     """Server id -> its oldest facts of this time; of servers without any in their first thousand probes in it, none."""
     return _facts(connection, servers, since_ms, "asc")
 
 
-def _facts(connection: Connection, servers: Sequence[int], since_ms: int, way: str) -> dict[int, Facts]:
+def _facts(connection: Connection, servers: Sequence[int], since_ms: int, way: str) -> dict[int, ServerFacts]:
     query = text(_FACTS.format(way=way)).bindparams(bindparam("servers", expanding=True))
     values = {"servers": list(servers), "after": last_run_before(connection, since_ms)}
-    return {server: Facts(*row) for server, *row in connection.execute(query, values)}
+    return {server: ServerFacts(*row) for server, *row in connection.execute(query, values)}

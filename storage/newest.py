@@ -41,7 +41,7 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class OfferRow:
     """What an MCP server has told of itself in that check, and which version of its contract that is."""
 
     server_name: str | None
@@ -67,7 +67,7 @@ def newest_checks(connection: Connection) -> dict[int, Newest]:
     }
 
 
-def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int, Offer]:
+def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int, OfferRow]:
     """By server id, of those that have an MCP side that answered in these checks or has a contract."""
     facts = {row.server_id: row for row in connection.execute(text(_OFFERS))}
     number = func.max(contract_versions.c.version).label("version")
@@ -80,9 +80,9 @@ def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int,
     return {one: _offer(facts.get(one), versions.get(one)) for one in found if one in facts or one in versions}
 
 
-def _offer(facts: Row[tuple[object, ...]] | None, version: Row[tuple[object, ...]] | None) -> Offer:
+def _offer(facts: Row[tuple[object, ...]] | None, version: Row[tuple[object, ...]] | None) -> OfferRow:
     told = {name: None if facts is None else getattr(facts, name) for name in _FACTS}
-    return Offer(
+    return OfferRow(
         **told,
         contract_version=None if version is None else version.version,
         contract_since_ms=None if version is None else version.seen_at_ms,

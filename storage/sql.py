@@ -31,7 +31,7 @@ _LAST_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResultSet:
     """Columns and rows of a query; ``rows`` is read from the database as it is consumed."""
 
     columns: tuple[str, ...]
@@ -39,7 +39,7 @@ class Answer:
 
 
 @contextmanager
-def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | None = None) -> Iterator[Answer]:
+def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | None = None) -> Iterator[ResultSet]:
     """Run one reading statement with its parameters bound.
 
     Raises QueryError for a statement that would write, for more than one, for an SQL error, for values that are too
@@ -52,7 +52,7 @@ def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | 
             columns = reading.next()
             if not columns:
                 raise QueryError('the query is empty; try "select * from latest_status"')
-            yield Answer(columns, reading.rows())
+            yield ResultSet(columns, reading.rows())
     finally:
         reading.end()
 

@@ -26,7 +26,7 @@ from checker.bench.results import (
     WorkerSecond,
 )
 from checker.bench.summary import of_stage
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.report import report_of
 from reports.report import Report
 from storage.rollups.histogram import Cells
@@ -463,4 +463,4 @@ def bench_report(
     trend: Report | None = None,
 ) -> Report:
     """The report of a run of which nothing else was found than this."""
-    return report_of(Outcome(run=run, saturation=saturation, comparison=comparison, trend=trend))
+    return report_of(LoadTestOutcome(run=run, saturation=saturation, comparison=comparison, trend=trend))

@@ -11,7 +11,7 @@ from bench_histories import played, threshold
 from builders import batch, check, facts, probe, run_info, server
 from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
 from checker.model import Batch, CheckResult, ContractSnapshot, Reason, Remark, RemarkName, RunState, Stages, Status
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 MINUTE_MS = 60_000
@@ -50,7 +50,7 @@ def told_history(path: Path) -> None:
             store.finish_run(run_id, state, at_ms + (9000 if last else 1000))
         for median_ms, failed_ratio in ((5.0, 0.0), (10.0, 0.1)):
             tested = played(median_ms=median_ms, failed_ratio=failed_ratio, seconds=2, thresholds=(threshold(True),))
-            Recording(store, tested).finish(tested, "")
+            RecordingWriter(store, tested).finish(tested, "")
 
 
 def _batch(place: int, at_ms: int, now_ms: int) -> Batch:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from checker.bench.generator import Crew, Generator
-from checker.bench.plan import Limits, Model, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import LoadLimits, Model, Operation, Scenario, Stage, StageKind
 from checker.bench.player import Watcher
 from checker.bench.recording import Recording
 from checker.bench.results import BenchKind, BenchRun, BenchState
@@ -64,11 +64,13 @@ def played(
     *,
     workers: int = 1,
     watchers: Sequence[Watcher] = (),
-    limits: Limits | None = None,
+    limits: LoadLimits | None = None,
     addresses: Mapping[str, tuple[str, ...]] | None = None,
 ) -> BenchRun:
     """What the scenarios measured, side by side."""
-    crew = Crew(servers=tuple(servers), addresses=addresses or {}, workers=workers, limits=limits or Limits(), seed=1)
+    crew = Crew(
+        servers=tuple(servers), addresses=addresses or {}, workers=workers, limits=limits or LoadLimits(), seed=1
+    )
     with Generator(crew, Recording(blank(workers=workers)), watchers) as generator:
         generator.play(scenarios)
         return generator.so_far()

@@ -155,6 +155,15 @@ def test_imports_point_one_way(package: str) -> None:
     assert strays == []
 
 
+def test_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
 def test_nothing_imports_the_command_line_but_its_entry() -> None:
     users = {module for module, file in MODULES.items() if any(within(name, "checker.cli") for name in imports(file))}
     assert {module for module in users if not within(module, "checker.cli")} == {"checker.__main__"}
@@ -203,7 +212,7 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
 def test_file_is_a_small_room_with_a_docstring(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text())
     assert ast.get_docstring(tree), "the docstring says what the file does"
-    assert len(MODULES[module].read_text().splitlines()) <= 400
+    assert len(MODULES[module].read_text().splitlines()) <= 600
 
 
 def test_published_schema_knows_every_reason() -> None:

@@ -17,7 +17,7 @@ from checker.bench.judging.saturation import judge
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity
 from checker.cli.root import group
 from checker.errors import CheckerError
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 _SHORT = (("warm_up", 1, 40.0, 40.0), ("hold", 4, 100.0, 100.0))
@@ -73,10 +73,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place, (name, made) in enumerate(RUNS.items()):
             run = replace(made(), name=name, plan_digest=f"{place:064}")
             found = judge(run)
-            Recording(store, run).finish(run, found.reason if found.invalid else "")
+            RecordingWriter(store, run).finish(run, found.reason if found.invalid else "")
         run = replace(RUNS["good"](), name="killed", state=BenchState.RUNNING, finished_at_ms=None, thresholds=())
         run = replace(run, plan={**run.plan, "thresholds": {"rest": ["p(95)<5"]}})
-        recording = Recording(store, replace(run, slots=(), health=()))
+        recording = RecordingWriter(store, replace(run, slots=(), health=()))
         recording.append(run, [one for one in run.slots if one.at_s < 3], [one for one in run.health if one.at_s < 3])
     with sqlite3.connect(path) as connection:
         connection.execute("update bench_runs set pid = 0 where name = 'killed'")

@@ -10,7 +10,7 @@ from test_bench_saturation import during, run, slot
 from bench_runs import threshold
 from checker.bench.judging.saturation import judge
 from checker.bench.results import Calibration
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.rules import _client_advice
 from reports.bench.verdict import verdict_of
 
@@ -34,7 +34,7 @@ def test_a_threshold_is_untold_only_where_lateness_could_turn_it(
     late = run(10, slots=slots, change=during(0, 10, late_p99_us=late_us), thresholds=(one,))
     found = judge(late)
     assert [str(claim.told) for claim in found.claims.thresholds] == [told]
-    assert verdict_of(Outcome(run=late, saturation=found)).word == word
+    assert verdict_of(LoadTestOutcome(run=late, saturation=found)).word == word
 
 
 def test_a_limit_below_the_noise_of_the_calibration_cannot_be_told() -> None:

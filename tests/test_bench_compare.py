@@ -22,9 +22,9 @@ from reports.bench.past.compare import BenchComparison, Effects, compare_sides, 
 from reports.bench.past.compared import markdown, report_of
 from reports.bench.past.sides import Side, sides
 from reports.report import Insufficient, Level
-from reports.stats.compare import Outcome
+from reports.stats.compare import CandidateOutcome
 from storage.bench.keep import set_baseline
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.rollups.histogram import Cells
 from storage.store import open_store
 
@@ -44,16 +44,16 @@ def several(seed: int, **values: Any) -> Side:
     return side(*(played(seed=100 * seed + number, **values) for number in range(5)))
 
 
-def outcomes(found: BenchComparison) -> dict[tuple[str, str], Outcome]:
+def outcomes(found: BenchComparison) -> dict[tuple[str, str], CandidateOutcome]:
     return {(row.key.server, row.statistic.value): row.outcome for row in found.rows if row.comparison}
 
 
 def test_slower_server_is_worse_and_faster_one_better() -> None:
     before, after = several(1), several(2, median_ms=5.75)
     slower, faster = compare_sides(before, after, QUICK), compare_sides(after, before, QUICK)
-    assert (slower.outcome, faster.outcome) == (Outcome.WORSE, Outcome.BETTER)
-    assert outcomes(slower)["search", "p50_ms"] is Outcome.WORSE
-    assert outcomes(slower)["search", "failed_ratio"] is Outcome.SAME
+    assert (slower.outcome, faster.outcome) == (CandidateOutcome.WORSE, CandidateOutcome.BETTER)
+    assert outcomes(slower)["search", "p50_ms"] is CandidateOutcome.WORSE
+    assert outcomes(slower)["search", "failed_ratio"] is CandidateOutcome.SAME
     (row,) = [row for row in slower.rows if row.statistic is Statistic.P50]
     assert row.comparison is not None
     assert row.comparison.ratio == pytest.approx(1.15, abs=0.03)
@@ -64,11 +64,11 @@ def test_slower_server_is_worse_and_faster_one_better() -> None:
 
 def test_one_run_on_each_side_says_nothing_of_how_runs_differ() -> None:
     found = compared(played(seed=1), played(seed=2, median_ms=5.75))
-    assert found.outcome is Outcome.CANNOT_TELL
+    assert found.outcome is CandidateOutcome.CANNOT_TELL
     assert (found.more, found.unit) == (3, "runs")
     assert "their standard deviation is taken to be 10.0 %" in " ".join(found.notes)
     assert "3 more runs on each side would tell" in report_of(found, QUICK).verdict
-    assert compared(played(seed=1), played(seed=2, median_ms=15.0)).outcome is Outcome.WORSE
+    assert compared(played(seed=1), played(seed=2, median_ms=15.0)).outcome is CandidateOutcome.WORSE
 
 
 def test_a_run_within_the_spread_of_the_runs_before_is_not_worse() -> None:
@@ -76,7 +76,7 @@ def test_a_run_within_the_spread_of_the_runs_before_is_not_worse() -> None:
     others = tuple(played(seed=number, median_ms=level) for number, level in enumerate((54.0, 46.0, 52.0, 48.0)))
     single = Side("a run", (played(seed=5, median_ms=50.0),), others=others)
     for baseline in (side(*others, *single.runs), single):
-        for level, outcome in ((55.0, Outcome.CANNOT_TELL), (150.0, Outcome.WORSE)):
+        for level, outcome in ((55.0, CandidateOutcome.CANNOT_TELL), (150.0, CandidateOutcome.WORSE)):
             found = compare_sides(baseline, side(played(seed=9, median_ms=level)), QUICK)
             assert outcomes(found)["search", "p50_ms"] is outcome
             (row,) = [row for row in found.rows if row.statistic is Statistic.P50]
@@ -86,28 +86,28 @@ def test_a_run_within_the_spread_of_the_runs_before_is_not_worse() -> None:
 
 def test_equal_servers_are_not_told_apart() -> None:
     found = compare_sides(several(1), several(2), QUICK)
-    assert outcomes(found)["search", "p50_ms"] is Outcome.SAME
-    assert Outcome.WORSE not in outcomes(found).values()
-    assert Outcome.BETTER not in outcomes(found).values()
+    assert outcomes(found)["search", "p50_ms"] is CandidateOutcome.SAME
+    assert CandidateOutcome.WORSE not in outcomes(found).values()
+    assert CandidateOutcome.BETTER not in outcomes(found).values()
 
 
 def test_difference_below_the_least_effect_is_none() -> None:
     before, after = several(1), several(2, median_ms=5.75)
-    assert compare_sides(before, after, Effects(response_ms=2.5)).outcome is Outcome.SAME
-    assert compare_sides(before, after, Effects(response_ms=0.1, ratio=0.5)).outcome is Outcome.SAME
-    assert compare_sides(before, after, QUICK).outcome is Outcome.WORSE
+    assert compare_sides(before, after, Effects(response_ms=2.5)).outcome is CandidateOutcome.SAME
+    assert compare_sides(before, after, Effects(response_ms=0.1, ratio=0.5)).outcome is CandidateOutcome.SAME
+    assert compare_sides(before, after, QUICK).outcome is CandidateOutcome.WORSE
 
 
 def test_failures_are_compared_as_shares() -> None:
     found = compared(played(seed=1), played(seed=2, failed_ratio=0.1))
-    assert outcomes(found)["search", "failed_ratio"] is Outcome.WORSE
-    assert found.outcome is Outcome.WORSE
+    assert outcomes(found)["search", "failed_ratio"] is CandidateOutcome.WORSE
+    assert found.outcome is CandidateOutcome.WORSE
 
 
 def test_throughput_is_compared_in_the_closed_model_only_and_more_is_better() -> None:
     before, after = played(seed=1, model="closed"), played(seed=2, model="closed", rate=150)
-    assert outcomes(compared(before, after))["search", "ok_per_s"] is Outcome.BETTER
-    assert outcomes(compared(after, before))["search", "ok_per_s"] is Outcome.WORSE
+    assert outcomes(compared(before, after))["search", "ok_per_s"] is CandidateOutcome.BETTER
+    assert outcomes(compared(after, before))["search", "ok_per_s"] is CandidateOutcome.WORSE
     assert ("search", "ok_per_s") not in outcomes(compared(played(), played(rate=150)))
 
 
@@ -131,14 +131,14 @@ def test_statistics_that_cannot_differ_make_nothing_harder_to_tell(constant: int
     (alone,) = compared_rows({key: (a, b) for key, (a, b) in pairs.items()}, QUICK)
     first, *others = compared_rows({**{key: (a, b) for key, (a, b) in pairs.items()}, **more}, QUICK)
     assert first == alone
-    assert {row.outcome for row in others} == {Outcome.SAME}
+    assert {row.outcome for row in others} == {CandidateOutcome.SAME}
 
 
 def test_too_few_blocks_of_one_run_cannot_tell_and_say_how_many_more_would() -> None:
     run = two_scenarios(slower=1.8)
     short = replace(run, stages=run.stages[:6], slots=run.slots[:6])
     found = compare_sides(side(short, scenario="old"), side(short, scenario="new"), QUICK)
-    assert found.outcome is Outcome.CANNOT_TELL
+    assert found.outcome is CandidateOutcome.CANNOT_TELL
     assert (found.more, found.unit) == (2, "blocks")
     assert "2 more blocks" in report_of(found, QUICK).verdict
 
@@ -171,8 +171,8 @@ def test_blocks_of_equal_bins_still_have_values_of_their_own() -> None:
 
 def test_unfit_side_gives_no_verdict_but_shows_its_figures() -> None:
     found = compare_sides(side(played(seed=1)), side(played(seed=2, median_ms=9), unfit="load test 2: tired"), QUICK)
-    assert (found.outcome, found.reason) == (Outcome.CANNOT_TELL, "load test 2: tired")
-    assert {row.outcome for row in found.rows} == {Outcome.CANNOT_TELL}
+    assert (found.outcome, found.reason) == (CandidateOutcome.CANNOT_TELL, "load test 2: tired")
+    assert {row.outcome for row in found.rows} == {CandidateOutcome.CANNOT_TELL}
     assert report_of(found, QUICK).verdict == "Cannot tell: load test 2: tired."
     assert found.more is None
     assert all(row.comparison and row.comparison.candidate >= 0 for row in found.rows)
@@ -193,7 +193,7 @@ def test_series_of_one_side_only_are_named() -> None:
     assert {row.key.server for row in found.rows} == {"a"}
     assert found.notes[:-1] == ("only in a run, not compared: health rest b, health rest all servers",)
     nothing = compared(played(servers=("a",)), played(servers=("b",)))
-    assert (nothing.outcome, nothing.reason) == (Outcome.CANNOT_TELL, "no series is in both")
+    assert (nothing.outcome, nothing.reason) == (CandidateOutcome.CANNOT_TELL, "no series is in both")
 
 
 def suite(cells: Sequence[tuple[int, float]], *, blocks: int = 6, seed: int = 0) -> BenchRun:
@@ -226,7 +226,7 @@ def suite(cells: Sequence[tuple[int, float]], *, blocks: int = 6, seed: int = 0)
 def test_cells_of_a_suite_are_compared_each_for_itself() -> None:
     before, after = suite([(1, 5.0), (10, 20.0)], seed=1), suite([(1, 5.0), (10, 30.0)], seed=2)
     found = compared(before, after)
-    worse = {row.key.users for row in found.rows if row.outcome is Outcome.WORSE}
+    worse = {row.key.users for row in found.rows if row.outcome is CandidateOutcome.WORSE}
     assert worse == {10}
     assert {row.blocks for row in found.rows} == {(6, 6)}
 
@@ -252,7 +252,7 @@ def two_scenarios(slower: float) -> BenchRun:
 def test_interleaved_scenarios_of_one_run_are_compared_with_each_other() -> None:
     run = two_scenarios(slower=1.2)
     found = compare_sides(side(run, scenario="old"), side(run, scenario="new"), QUICK)
-    assert found.outcome is Outcome.WORSE
+    assert found.outcome is CandidateOutcome.WORSE
     assert {(row.key.scenario, row.key.server, row.blocks) for row in found.rows} == {("", "", (8, 8))}
 
 
@@ -267,7 +267,7 @@ def test_stress_tests_show_capacities_without_a_verdict() -> None:
     ]
     found = compared(*stress)
     assert (found.outcome, found.reason) == (
-        Outcome.CANNOT_TELL,
+        CandidateOutcome.CANNOT_TELL,
         "a stress test finds its own levels; compare the capacities",
     )
     table = report_of(found, QUICK).sections[-1].table
@@ -328,7 +328,7 @@ def path(tmp_path: Path) -> Path:
     with open_store(path) as store:
         for values in runs:
             run = played(seconds=1, **values)
-            Recording(store, run).finish(run)
+            RecordingWriter(store, run).finish(run)
         set_baseline(store, "release", 1, AT_MS)
     return path
 
@@ -359,7 +359,9 @@ def test_run_that_the_client_limited_is_no_good_one_and_no_side(path: Path) -> N
 def test_stages_that_the_client_limited_are_left_out_of_a_suite(path: Path) -> None:
     with open_store(path) as store:
         for seed in (1, 2):
-            Recording(store, suite([(1, 5.0)], blocks=8, seed=seed)).finish(suite([(1, 5.0)], blocks=8, seed=seed))
+            RecordingWriter(store, suite([(1, 5.0)], blocks=8, seed=seed)).finish(
+                suite([(1, 5.0)], blocks=8, seed=seed)
+            )
 
     def judge(run: BenchRun) -> Judged:
         return Judged(stages={0: "worker 0 was busy", 3: "worker 0 was busy"} if run.id == 9 else {})
@@ -396,7 +398,7 @@ def test_a_window_has_a_value_for_each_run_and_the_last_good_one_borrows_the_spr
     assert sides(path, "3", "last", trusting)[0].others == ()
 
 
-def simulated(random: np.random.Generator, slower: float, pairs: int, blocks: int) -> list[Outcome]:
+def simulated(random: np.random.Generator, slower: float, pairs: int, blocks: int) -> list[CandidateOutcome]:
     """The outcomes of pairs of runs whose blocks have 500 log-normal answers each and a level that drifts by 1 %."""
     effects = Effects(response_ms=0.1)
     found = []
@@ -409,7 +411,10 @@ def simulated(random: np.random.Generator, slower: float, pairs: int, blocks: in
             both.append(Blocks(np.full(blocks, 500.0), values))
         rows = compared_rows({Key("s", "rest", "one"): (both[0], both[1])}, effects)
         found.append(
-            next((o for o in (Outcome.WORSE, Outcome.BETTER) if any(r.outcome is o for r in rows)), Outcome.SAME)
+            next(
+                (o for o in (CandidateOutcome.WORSE, CandidateOutcome.BETTER) if any(r.outcome is o for r in rows)),
+                CandidateOutcome.SAME,
+            )
         )
     return found
 
@@ -418,5 +423,5 @@ def test_of_two_hundred_simulated_pairs_equal_ones_pass_and_slow_ones_are_found(
     random = np.random.default_rng(11)
     equal = simulated(random, 1.0, 200, 8)
     slower = simulated(random, 1.1, 200, 8)
-    assert sum(one is not Outcome.SAME for one in equal) <= 16
-    assert sum(one is Outcome.WORSE for one in slower) >= 190
+    assert sum(one is not CandidateOutcome.SAME for one in equal) <= 16
+    assert sum(one is CandidateOutcome.WORSE for one in slower) >= 190

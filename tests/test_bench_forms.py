@@ -26,7 +26,7 @@ from reports.bench.document import document
 from reports.bench.forms import FILES, FORMS, write_folder
 from reports.bench.hgrm import spectrum
 from reports.bench.markdown import MOST_LINES
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.report import Column, Kind, Level, Report, Section, Table
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "bench.schema.json").read_text()))
@@ -47,18 +47,20 @@ def compared(verdict: str = "worse") -> Report:
 
 
 @cache
-def outcomes() -> dict[str, Outcome]:
+def outcomes() -> dict[str, LoadTestOutcome]:
     stages = [("warm_up", 2, 50.0, 50.0), ("hold", 12, 50.0, 50.0)]
     small = load_run(stages=stages, faults=Faults(failing_ratio=0.02), thresholds=FAILED)
     return {
-        "small": Outcome(run=small, comparison=compared()),
-        "invalid": Outcome(run=small, saturation=Saturation(True, "worker 0 was busy", SPANS)),
-        "closed": Outcome(run=load_run(model="closed", stages=stages), comparison=compared(), trend=compared()),
-        "interrupted": Outcome(run=load_run(cut_s=33.0, thresholds=())),
-        "stress": Outcome(run=stress_run()),
-        "scalability": Outcome(run=usl_run()),
-        "suite": Outcome(run=suite_run(blocks=2)),
-        "empty": Outcome(run=replace(small, slots=(), stages=(), series=(), health=(), id=None, finished_at_ms=None)),
+        "small": LoadTestOutcome(run=small, comparison=compared()),
+        "invalid": LoadTestOutcome(run=small, saturation=Saturation(True, "worker 0 was busy", SPANS)),
+        "closed": LoadTestOutcome(run=load_run(model="closed", stages=stages), comparison=compared(), trend=compared()),
+        "interrupted": LoadTestOutcome(run=load_run(cut_s=33.0, thresholds=())),
+        "stress": LoadTestOutcome(run=stress_run()),
+        "scalability": LoadTestOutcome(run=usl_run()),
+        "suite": LoadTestOutcome(run=suite_run(blocks=2)),
+        "empty": LoadTestOutcome(
+            run=replace(small, slots=(), stages=(), series=(), health=(), id=None, finished_at_ms=None)
+        ),
     }
 
 
@@ -116,7 +118,7 @@ def test_markdown_of_any_run_is_short() -> None:
     names = [f"server-{number}|*_" for number in range(40)]
     many = tuple(threshold("response_time", f"p(95)<{number}", 7.0, number > 7) for number in range(40))
     wide = load_run(servers=names, stages=[("hold", 10, 800.0, 800.0)], thresholds=many, faults=Faults(churn=True))
-    for outcome in (*outcomes().values(), Outcome(run=wide, comparison=compared())):
+    for outcome in (*outcomes().values(), LoadTestOutcome(run=wide, comparison=compared())):
         text = FORMS["markdown"](outcome)
         assert len(text.splitlines()) <= MOST_LINES
         assert text.startswith("## ")
@@ -134,7 +136,7 @@ def test_markdown_says_what_became_worse_and_that_the_closed_model_omits() -> No
     assert "coordinated omission" not in FORMS["markdown"](outcomes()["small"])
 
 
-def cases(outcome: Outcome) -> dict[str, str]:
+def cases(outcome: LoadTestOutcome) -> dict[str, str]:
     """Name of each test case -> passed, failure or skipped."""
     root = ElementTree.fromstring(FORMS["junit"](outcome))
     (suite,) = root.findall("testsuite")
@@ -164,7 +166,7 @@ def test_junit_fails_a_run_that_is_invalid_or_incomplete(kind: str) -> None:
 
 def test_junit_of_names_that_no_xml_may_hold_is_xml() -> None:
     run = replace(outcomes()["small"].run, name="a\x00<b>", thresholds=(threshold("x\x1b", "<&>", 1.0, False),))
-    assert "x\\x1b <&>" in cases(Outcome(run=run))
+    assert "x\\x1b <&>" in cases(LoadTestOutcome(run=run))
 
 
 def test_hgrm_ends_with_all_samples_and_rises() -> None:
@@ -182,7 +184,7 @@ def test_hgrm_ends_with_all_samples_and_rises() -> None:
 def test_prometheus_text_is_what_its_format_demands() -> None:
     run = replace(outcomes()["small"].run, name='a "quoted"\\ name\nof two lines')
     named: dict[str, str] = {}
-    for line in FORMS["prometheus"](Outcome(run=run)).splitlines():
+    for line in FORMS["prometheus"](LoadTestOutcome(run=run)).splitlines():
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split()
             assert name not in named, "the samples of a metric stand together"
@@ -238,7 +240,7 @@ def test_terminal_says_the_verdict_first_and_no_table_behind_a_picture() -> None
     assert "Latency over time" not in lines
 
 
-EXPECTED: dict[str, Callable[[Outcome], Any]] = {
+EXPECTED: dict[str, Callable[[LoadTestOutcome], Any]] = {
     "json": lambda outcome: json.loads(FORMS["json"](outcome))["verdict"]["text"],
     "table": lambda outcome: FORMS["table"](outcome).splitlines()[0],
 }
@@ -246,7 +248,7 @@ EXPECTED: dict[str, Callable[[Outcome], Any]] = {
 
 def test_all_forms_give_the_same_verdict() -> None:
     run: BenchRun = outcomes()["small"].run
-    outcome = Outcome(run=run)
+    outcome = LoadTestOutcome(run=run)
     assert {form(outcome) for form in EXPECTED.values()} == {
         "FAILED: 1 of 3 thresholds, response_time{server:search} p(99)<100 (measured: 4210)."
     }

@@ -15,7 +15,7 @@ from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.generator import WIND_DOWN_S, Crew, Generator
 from checker.bench.guards import Storm, Total
 from checker.bench.orders import ECHO
-from checker.bench.plan import Limits, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import LoadLimits, Operation, Scenario, Stage, StageKind
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
 from checker.bench.results import BenchRun
@@ -100,7 +100,7 @@ def test_a_run_that_is_to_end_early_ramps_down() -> None:
 
 
 def test_a_storm_of_refusals_ends_the_run() -> None:
-    limits = Limits(refusals_over=1.0)
+    limits = LoadLimits(refusals_over=1.0)
     with RestServer({"/health": Scripted(status=429)}) as server:
         run = _ended(rest("a", server.url()), hold(50, 60), [Storm(limits)])
     assert "Retry-After" in run.notes[0]
@@ -108,19 +108,19 @@ def test_a_storm_of_refusals_ends_the_run() -> None:
 
 def test_errors_that_are_no_refusals_end_nothing() -> None:
     with RestServer({"/health": Scripted(status=500)}) as server:
-        run = played([rest("a", server.url())], {"a": hold(50, 1.5)}, watchers=[Storm(Limits(refusals_over=1.0))])
+        run = played([rest("a", server.url())], {"a": hold(50, 1.5)}, watchers=[Storm(LoadLimits(refusals_over=1.0))])
     assert [stage.kind for stage in run.stages] == ["hold"]
 
 
 def test_a_run_ends_when_it_has_made_as_many_operations_as_it_may() -> None:
     with RestServer() as server:
-        run = _ended(rest("a", server.url()), hold(100, 60), [Total(Limits(max_total=50))])
+        run = _ended(rest("a", server.url()), hold(100, 60), [Total(LoadLimits(max_total=50))])
     assert "max_total is 50" in run.notes[0]
     assert sum(slot.offered for slot in run.slots) < 400
 
 
 def _ended(server: Server, scenario: Scenario, watchers: list[Watcher]) -> BenchRun:
-    crew = Crew(servers=(server,), addresses={}, workers=1, limits=Limits(), seed=1)
+    crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
     with Generator(crew, Recording(blank()), watchers) as generator:
         generator.play({"a": scenario})
         run = generator.so_far()
@@ -132,7 +132,7 @@ def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
 
     with RestServer() as server:
         before = set(children_of(os.getpid()))
-        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=2, limits=Limits(), seed=1)
+        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=2, limits=LoadLimits(), seed=1)
 
         def kill(second: Second) -> None:
             if not killed and second.at_s > 0.8:
@@ -157,7 +157,7 @@ def test_workers_are_gone_when_the_run_is_over() -> None:
 
 def test_plays_follow_one_another_in_one_run() -> None:
     with RestServer() as server:
-        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=1, limits=Limits(), seed=1)
+        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=1, limits=LoadLimits(), seed=1)
         with Generator(crew, Recording(blank())) as generator:
             first = generator.play({"a": hold(30, 0.5)})
             second = generator.play({"a": hold(60, 0.5)})
@@ -173,7 +173,7 @@ def test_plays_follow_one_another_in_one_run() -> None:
 
 def test_calibration_tells_what_the_client_can_do_and_adds_no_part_of_the_run() -> None:
     with echo_server() as echo:
-        crew = Crew(servers=(echo,), addresses={}, workers=1, limits=Limits(), seed=1)
+        crew = Crew(servers=(echo,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
         with Generator(crew, Recording(blank())) as generator:
             found, mcp = calibrated(generator, blank(), [Operation.MCP_LIST, Operation.REST])
             assert generator.so_far().series == ()

@@ -18,7 +18,7 @@ from checker.bench.results import BenchState
 from checker.cli.root import group
 from checker.errors import UsageError
 from storage.bench.list import bench_baselines_of, bench_list
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[str]]
@@ -33,8 +33,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_store(path) as store:
         for place, run in enumerate(runs):
             run = replace(run, started_at_ms=AT_MS + place * 3_600_000)
-            Recording(store, run).finish(run, "")
-        Recording(store, replace(runs[0], state=BenchState.RUNNING, finished_at_ms=None, slots=(), health=()))
+            RecordingWriter(store, run).finish(run, "")
+        RecordingWriter(store, replace(runs[0], state=BenchState.RUNNING, finished_at_ms=None, slots=(), health=()))
     return path
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from checker.bench.plan import Limits, Model, Operation, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
+from checker.bench.plan import LoadLimits, Model, Operation, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.levels import lines
 from checker.bench.planning.stages import settled, shorthand, stage_faults
@@ -85,7 +85,7 @@ def test_schema_in_the_repository_is_fresh() -> None:
     [
         (ScenarioEntry, "benchmark"),
         (Stage, "benchmark"),
-        (Limits, "benchmark"),
+        (LoadLimits, "benchmark"),
         (Output, "benchmark"),
         (ThresholdEntry, "benchmark"),
         (Suite, "bench-suite"),
@@ -108,7 +108,7 @@ def test_comments_of_shipped_plans_say_the_defaults_as_they_are() -> None:
     assert {key: getattr(plan.stress, key) for key in stress if key != "servers"} == {
         key: usual[key] for key in stress if key != "servers"
     }
-    assert load_plan(ROOT / "config" / "benchmark.yaml", environ={}).limits == Limits()
+    assert load_plan(ROOT / "config" / "benchmark.yaml", environ={}).limits == LoadLimits()
 
 
 def test_examples_in_the_document_load(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ QUICK = st.fixed_dictionaries(
         "workers": st.sampled_from([None, 2]),
         "seed": st.integers(0, 3),
         "calibrate": st.booleans(),
-        "limits": st.sampled_from([None, Limits(), Limits(max_rate=500.0, per_host=500.0)]),
+        "limits": st.sampled_from([None, LoadLimits(), LoadLimits(max_rate=500.0, per_host=500.0)]),
         "thresholds": st.sampled_from([(), ("p(95)<500", "failed{server:127.0.0.1:18201}:rate<1%", "max<1s")]),
         "abort": st.booleans(),
         "tool": st.sampled_from(["", "${x}"]),

@@ -16,9 +16,9 @@ from checker.bench.client_bound import NO_LIMIT, BoundSpan, Saturation, WithinNo
 from checker.bench.results import BenchKind, BenchRun, BenchState, Slot
 from checker.bench.summary import measured, summarize
 from documents_parsed import valid_page
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import ends, quantile_cell
-from reports.bench.rules import RULES, Facts, recommendations
+from reports.bench.rules import RULES, RunFacts, recommendations
 from reports.bench.tables import CLOSED, series_summaries
 from reports.bench.timeline import Timeline
 from reports.bench.verdict import verdict_of
@@ -93,7 +93,7 @@ def column(one: Section, name: str) -> list[Any]:
 def test_verdict_is_the_first_that_holds(
     run: str, saturation: Saturation, compared: Report | None, word: str, level: Level
 ) -> None:
-    found = verdict_of(Outcome(run=runs()[run], saturation=saturation, comparison=compared))
+    found = verdict_of(LoadTestOutcome(run=runs()[run], saturation=saturation, comparison=compared))
     assert (found.word, found.level) == (word, level)
 
 
@@ -398,8 +398,8 @@ def connecting() -> BenchRun:
 
 
 def advice(run: BenchRun, saturation: Saturation) -> list[str]:
-    outcome = Outcome(run=run, saturation=saturation)
-    found = recommendations(Facts(outcome=outcome, every=series_summaries(run), whole=measured(run)))
+    outcome = LoadTestOutcome(run=run, saturation=saturation)
+    found = recommendations(RunFacts(outcome=outcome, every=series_summaries(run), whole=measured(run)))
     return [one.evidence for one in found]
 
 
@@ -440,8 +440,8 @@ def test_connections_that_the_client_needs_or_loses_are_not_put_down_to_the_serv
 
 def test_slow_connecting_is_told_from_connecting_too_often() -> None:
     def told(run: BenchRun) -> str:
-        outcome = Outcome(run=run, saturation=NO_LIMIT)
-        found = recommendations(Facts(outcome=outcome, every=series_summaries(run), whole=measured(run)))
+        outcome = LoadTestOutcome(run=run, saturation=NO_LIMIT)
+        found = recommendations(RunFacts(outcome=outcome, every=series_summaries(run), whole=measured(run)))
         return next(one.suggestion for one in found if "DNS, connect and TLS" in one.evidence)
 
     assert "they took long" in told(connecting())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checker.bench.plan import Limits, Operation
+from checker.bench.plan import LoadLimits, Operation
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary, measured
 from checker.probes.conditions import JsonCondition
@@ -276,8 +276,8 @@ def test_users_keep_to_the_rates_of_the_plan() -> None:
     with RestServer() as server:
         servers = [rest("a", server.url()), rest("b", server.url())]
         scenarios = {"a": users(4, 1, servers=("a",)), "b": users(4, 1, servers=("b",))}
-        by_rate = played(servers, scenarios, limits=Limits(max_rate=60))
-        by_host = played(servers, {"a": users(4, 1)}, limits=Limits(per_host=30), workers=2)
+        by_rate = played(servers, scenarios, limits=LoadLimits(max_rate=60))
+        by_host = played(servers, {"a": users(4, 1)}, limits=LoadLimits(per_host=30), workers=2)
     assert 50 <= sum(slot.offered for slot in by_rate.slots) <= 66
     assert 24 <= sum(slot.offered for slot in by_host.slots) <= 36
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.bench.arrivals import Span
-from checker.bench.plan import Limits, Model, Operation, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
+from checker.bench.arrivals import LevelSpan
+from checker.bench.plan import LoadLimits, Model, Operation, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
 from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
 from checker.bench.planning.safety import address_fault, approved, looked_up, plain_address
 from checker.bench.planning.stages import shorthand
@@ -225,11 +225,14 @@ LOCAL = rest("http://127.0.0.1/")
     [
         (plan(LOCAL, scenario=changed(operation=Operation.MCP_CALL)), "scenarios.x.tool: missing; name the tool"),
         (
-            plan(LOCAL, limits=Limits(max_rate=9.0)),
+            plan(LOCAL, limits=LoadLimits(max_rate=9.0)),
             "limits.max_rate: the stages reach 10/s 0s after the start, above 9/s",
         ),
-        (plan(LOCAL, limits=Limits(max_total=99)), "limits.max_total: the stages make 100 operations in 10s, above 99"),
-        (plan(LOCAL, limits=Limits(per_host=9.0)), "limits.per_host: 127.0.0.1 would get 10/s"),
+        (
+            plan(LOCAL, limits=LoadLimits(max_total=99)),
+            "limits.max_total: the stages make 100 operations in 10s, above 99",
+        ),
+        (plan(LOCAL, limits=LoadLimits(per_host=9.0)), "limits.per_host: 127.0.0.1 would get 10/s"),
         (plan(LOCAL, scenario=changed(stages=())), "scenarios.x.stages: nothing is measured"),
         (plan(LOCAL, scenario=None), "the plan: nothing to play"),
         (plan(LOCAL, thresholds=(Threshold(metric="x", expression="p(95)<1"),)), 'thresholds.0: no metric "x"'),
@@ -243,20 +246,20 @@ def test_plan_is_looked_through_before_anything_is_looked_up(broken: Plan, said:
 
 
 def test_plan_at_its_limits_is_approved() -> None:
-    limits = Limits(max_rate=10.0, max_total=100, per_host=10.0)
+    limits = LoadLimits(max_rate=10.0, max_total=100, per_host=10.0)
     assert approved(plan(LOCAL, limits=limits), lookup())
 
 
 def test_rate_to_a_host_is_the_share_of_its_servers() -> None:
     servers = (LOCAL, rest("http://127.0.0.1:81/", "b"), rest("http://127.0.0.2/", "c"), rest("http://127.0.0.3/", "d"))
-    assert approved(plan(*servers, limits=Limits(per_host=5.0)), lookup())
-    assert "127.0.0.1 would get 5/s" in refusal(plan(*servers, limits=Limits(per_host=4.9)))
+    assert approved(plan(*servers, limits=LoadLimits(per_host=5.0)), lookup())
+    assert "127.0.0.1 would get 5/s" in refusal(plan(*servers, limits=LoadLimits(per_host=4.9)))
 
 
 def test_users_are_no_rate_but_need_connections() -> None:
     users = Scenario(operation=Operation.REST, model=Model.CLOSED, stages=shorthand(100.0, 10.0))
-    assert approved(plan(LOCAL, scenario=users, limits=Limits(max_rate=1.0, max_total=1)), lookup())
-    assert "100 users of 127.0.0.1" in refusal(plan(LOCAL, scenario=users, limits=Limits(max_connections=99)))
+    assert approved(plan(LOCAL, scenario=users, limits=LoadLimits(max_rate=1.0, max_total=1)), lookup())
+    assert "100 users of 127.0.0.1" in refusal(plan(LOCAL, scenario=users, limits=LoadLimits(max_connections=99)))
 
 
 def test_server_that_is_started_by_a_command_is_no_target() -> None:
@@ -284,7 +287,7 @@ SCENARIOS = st.builds(
 )
 
 
-def level(some: Sequence[Span], second: float) -> float:
+def level(some: Sequence[LevelSpan], second: float) -> float:
     return sum(line.level(second) for line in some if line.from_s <= second < line.until_s)
 
 

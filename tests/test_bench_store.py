@@ -42,7 +42,7 @@ from storage.bench import tables as bench_tables
 from storage.bench.keep import delete_benchmarks, prune_benchmarks, remove_baseline, set_baseline
 from storage.bench.list import bench_baselines_of, bench_list
 from storage.bench.read import bench_run
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.info import database_info
 from storage.sql import ask
 from storage.store import open_store
@@ -66,7 +66,7 @@ def path(tmp_path: Path) -> Path:
 
 def stored(path: Path, *runs: BenchRun, client_bound: str | None = None) -> list[int]:
     with open_store(path) as store:
-        return [Recording(store, run).finish(run, client_bound).id or 0 for run in runs]
+        return [RecordingWriter(store, run).finish(run, client_bound).id or 0 for run in runs]
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -204,7 +204,7 @@ with open_store(Path(sys.argv[1])) as store:
 def test_finishing_replaces_what_was_added_on_the_way(path: Path) -> None:
     run = played(seconds=2)
     with open_store(path) as store:
-        recording = Recording(store, replace(run, state=BenchState.RUNNING, slots=(), health=()))
+        recording = RecordingWriter(store, replace(run, state=BenchState.RUNNING, slots=(), health=()))
         recording.append(run, run.slots, run.health)
         recording.append(run, run.slots, run.health)
         recording.finish(run)
@@ -216,7 +216,7 @@ def test_watching_a_second_ends_nothing(path: Path) -> None:
     run = played(seconds=1)
     with open_store(path) as store:
         second = Second(run=run, at_s=1.0, until_s=9.0, stages=(0,), slots=(), health=())
-        assert Recording(store, run)(second) is None
+        assert RecordingWriter(store, run)(second) is None
 
 
 def test_stored_summaries_are_those_of_the_slots(path: Path) -> None:

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from bench_player import QueuePlayer, QueueServer
 from checker.bench.judging.knee import knee
 from checker.bench.judging.monotone import better_under_more_load
-from checker.bench.judging.search import Purpose, Search, Step, Verdict
-from checker.bench.judging.stress import Found, find_capacity
+from checker.bench.judging.search import LevelVerdict, Purpose, Search, Step
+from checker.bench.judging.stress import StressResult, find_capacity
 from checker.bench.judging.usl import fit
-from checker.bench.plan import Limits, Model, Plan, StageKind, Stress
+from checker.bench.plan import LoadLimits, Model, Plan, StageKind, Stress
 from checker.bench.results import LevelResult
 
 STRESS = Stress(start=20, factor=2.0, maximum=2000, level_duration=4, precision=0.1, p99=0.1, recovery=10)
 
 
-def plan(stress: Stress = STRESS, limits: Limits | None = None) -> Plan:
-    return Plan(name="p", servers=(), stress=stress, limits=limits or Limits())
+def plan(stress: Stress = STRESS, limits: LoadLimits | None = None) -> Plan:
+    return Plan(name="p", servers=(), stress=stress, limits=limits or LoadLimits())
 
 
 def searched(search: Search, capacity: float) -> Search:
@@ -31,7 +31,7 @@ def searched(search: Search, capacity: float) -> Search:
         step = search.next_step()
         if step is None:
             return search
-        search = search.then(step, Verdict.GOOD if step.level <= capacity else Verdict.BAD)
+        search = search.then(step, LevelVerdict.GOOD if step.level <= capacity else LevelVerdict.BAD)
     raise AssertionError("the search does not end")
 
 
@@ -97,9 +97,9 @@ def test_no_level_is_above_the_maximum_and_none_but_the_ends_is_played_twice(sea
 
 
 @settings(deadline=None)
-@given(SEARCHES, st.lists(st.sampled_from(list(Verdict)), min_size=80, max_size=80))
+@given(SEARCHES, st.lists(st.sampled_from(list(LevelVerdict)), min_size=80, max_size=80))
 def test_whatever_a_server_does_the_search_ends_and_says_no_good_level_above_a_bad_one(
-    search: Search, verdicts: list[Verdict]
+    search: Search, verdicts: list[LevelVerdict]
 ) -> None:
     for verdict in verdicts * 20:
         if (step := search.next_step()) is None:
@@ -112,10 +112,12 @@ def test_whatever_a_server_does_the_search_ends_and_says_no_good_level_above_a_b
 
 def test_a_level_at_which_the_client_is_the_limit_is_played_once_more_and_then_ends_the_search() -> None:
     search = Search(start=10, factor=2, maximum=1000, precision=0.1)
-    search = search.then(Step(10, Purpose.RAISE), Verdict.GOOD).then(Step(20, Purpose.RAISE), Verdict.CLIENT_BOUND)
+    search = search.then(Step(10, Purpose.RAISE), LevelVerdict.GOOD).then(
+        Step(20, Purpose.RAISE), LevelVerdict.CLIENT_BOUND
+    )
     assert search.next_step() == Step(20, Purpose.RAISE)
-    assert search.then(Step(20, Purpose.RAISE), Verdict.GOOD).next_step() == Step(40, Purpose.RAISE)
-    ended = search.then(Step(20, Purpose.RAISE), Verdict.CLIENT_BOUND)
+    assert search.then(Step(20, Purpose.RAISE), LevelVerdict.GOOD).next_step() == Step(40, Purpose.RAISE)
+    ended = search.then(Step(20, Purpose.RAISE), LevelVerdict.CLIENT_BOUND)
     assert ended.next_step() is None
     assert (ended.last_good, ended.first_bad, ended.ended_by_client) == (10, None, True)
 
@@ -128,7 +130,7 @@ def test_levels_that_narrow_down_have_few_digits() -> None:
 # Whole tests against a model of a server
 
 
-def searched_on(server: QueueServer, stress: Stress = STRESS, **player: object) -> tuple[Found, QueuePlayer]:
+def searched_on(server: QueueServer, stress: Stress = STRESS, **player: object) -> tuple[StressResult, QueuePlayer]:
     playing = QueuePlayer(server, **player)  # type: ignore[arg-type]
     return find_capacity(playing, plan(stress)), playing
 
@@ -206,7 +208,7 @@ def test_a_server_that_is_never_bad_has_more_than_was_tested() -> None:
 
 def test_the_limit_on_the_rate_is_kept() -> None:
     player = QueuePlayer(QueueServer(places=1000))
-    find_capacity(player, plan(STRESS, Limits(max_rate=100)))
+    find_capacity(player, plan(STRESS, LoadLimits(max_rate=100)))
     assert max(stage.end_level for stage in player.stages) == 100
 
 

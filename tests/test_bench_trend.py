@@ -16,7 +16,7 @@ from reports.bench.past.series import runs_of
 from reports.bench.past.trend import build
 from reports.html import page
 from reports.report import Level, Report
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 HOUR_MS = 3_600_000
@@ -124,7 +124,7 @@ def test_runs_of_one_plan_make_a_series_and_the_rest_is_named(tmp_path: Path) ->
     with open_store(path) as store:
         for values in plans:
             run = played(seconds=1, **values)
-            Recording(store, run).finish(run)
+            RecordingWriter(store, run).finish(run)
 
     def judge(run: BenchRun) -> Judged:
         return Judged(run.id == 4, "the client was busy")

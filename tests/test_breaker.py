@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import AT_MS, batch, check, probe, run_info, server
-from checker.breaker import Circuit, State, after, rules, skips, whole
+from checker.breaker import BreakerState, Circuit, after, rules, skips, whole
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Breaker
@@ -28,7 +28,7 @@ from servers import McpServer, RestServer, Scripted
 from storage.sql import ask
 from storage.store import open_store
 
-CLOSED, OPEN, HALF_OPEN = State
+CLOSED, OPEN, HALF_OPEN = BreakerState
 UP, SLOW, DOWN, UNKNOWN = Status
 BOTH = {"mcp": Breaker(failures=3), "rest": Breaker(failures=3)}
 MINUTE_MS = 60_000
@@ -57,7 +57,7 @@ class Runs:
     called: dict[str, bool] = field(default_factory=dict)
     """Kind -> whether the newest run called it."""
 
-    def run(self, found: Mapping[str, Status], wait_ms: int = 1000, suspect: bool = False) -> list[State]:
+    def run(self, found: Mapping[str, Status], wait_ms: int = 1000, suspect: bool = False) -> list[BreakerState]:
         self.now_ms += wait_ms
         left_out = skips(self.circuits, self.wanted, self.now_ms)
         self.called = {kind: kind not in left_out for kind in found}
@@ -65,7 +65,7 @@ class Runs:
         self.circuits = after(self.circuits, self.wanted, checked(self.now_ms, made, suspect=suspect))
         return [circuit.state for circuit in self.circuits.values()]
 
-    def each(self, mcp: Status, rest: Status, times: int = 1, wait_ms: int = 1000) -> list[State]:
+    def each(self, mcp: Status, rest: Status, times: int = 1, wait_ms: int = 1000) -> list[BreakerState]:
         states = []
         for _ in range(times):
             states = self.run({"mcp": mcp, "rest": rest}, wait_ms)
@@ -144,8 +144,8 @@ def test_path_without_a_breaker_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("told", [{"mcp": UNKNOWN, "rest": UNKNOWN}, {"mcp": None, "rest": None}])
-@pytest.mark.parametrize("state", State)
-def test_what_says_nothing_of_the_server_changes_nothing(state: State, told: Any) -> None:
+@pytest.mark.parametrize("state", BreakerState)
+def test_what_says_nothing_of_the_server_changes_nothing(state: BreakerState, told: Any) -> None:
     before = {kind: Circuit(state=state, failures=2, successes=9, since_ms=1, retry_at_ms=2) for kind in BOTH}
     assert after(before, BOTH, checked(AT_MS, told)) == before
     for status in Status:
@@ -173,8 +173,8 @@ def test_detail_says_why_and_until_when() -> None:
     assert skips({"mcp": replace(circuit, failures=1)}, BOTH, AT_MS) == {"mcp": once}
 
 
-@pytest.mark.parametrize("states", list(product(State, State)))
-def test_server_is_closed_only_where_both_paths_are(states: tuple[State, State]) -> None:
+@pytest.mark.parametrize("states", list(product(BreakerState, BreakerState)))
+def test_server_is_closed_only_where_both_paths_are(states: tuple[BreakerState, BreakerState]) -> None:
     circuits = {kind: Circuit(state=state) for kind, state in zip(BOTH, states, strict=True)}
     said = whole(circuits, BOTH)
     assert (said == "closed") == (set(states) == {CLOSED})

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
-from checker.worker.transport.http1 import Incoming, parsed, request_bytes
+from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
@@ -74,7 +74,7 @@ def read(
     sending.start()
     connection = Connection()
     try:
-        response = Incoming(ours, method, Trace())
+        response = IncomingResponse(ours, method, Trace())
         response.read_head()
         reply = HttpReply(response, connection, connection.give_back, Trace(), 1 << 20)
         body = reply.read()

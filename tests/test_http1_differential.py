@@ -20,7 +20,7 @@ import pytest
 from fuzz_replies import framed, mutated
 
 from checker.probes.base import ProbeFailure
-from checker.worker.transport.http1 import Incoming
+from checker.worker.transport.http1 import IncomingResponse
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
@@ -102,7 +102,7 @@ def by_ours(pieces: list[bytes]) -> Meaning | None:
     sending = threading.Thread(target=send, daemon=True)
     sending.start()
     try:
-        response = Incoming(ours, "GET", Trace())
+        response = IncomingResponse(ours, "GET", Trace())
         response.read_head()
         body = HttpReply(response, ours, lambda _: None, Trace(), 1 << 24).read()
     except Exception as error:

@@ -32,7 +32,7 @@ from checker.plain_stream import LogLines, PlainStream
 from documents_parsed import parsed
 from reports import terminal
 from reports.report import Chart, Line, Shape
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 NASTY = (
@@ -180,7 +180,7 @@ def test_numbers_of_a_table_stay_numbers() -> None:
 def test_tables_and_consoles_look_for_no_markup(text: str) -> None:
     out = io.StringIO()
     console = terminal.console(out)
-    table = terminal.Table(title=text)
+    table = terminal.TerminalTable(title=text)
     table.add_column(text)
     table.add_row(text)
     table.add_row(terminal.Text(text, style="red"))
@@ -245,7 +245,7 @@ def history_of(path: Path, names: list[str], said: str) -> None:
             store.write(run_id, Batch(checks=tuple(checks), contracts=(snapshot,)))
             store.finish_run(run_id, RunState.FINISHED, at_ms + 1000)
         test = played(median_ms=5.0, failed_ratio=0.1, seconds=2)
-        Recording(store, test).finish(test, "")
+        RecordingWriter(store, test).finish(test, "")
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:

@@ -23,7 +23,7 @@ from checker.measures import (
     WorkerMeasures,
 )
 from checker.model import CheckResult, Reason, RunState, Status
-from reports.recommendations import Report, recommend, recommendations_table
+from reports.recommendations import SettingsReport, recommend, recommendations_table
 from reports.tables import console
 from storage.evidence import evidence_since
 from storage.store import open_store
@@ -65,7 +65,7 @@ def history(
     return path
 
 
-def found(path: Path, timeouts_s: dict[str, float] | None = None, cores: int = 4) -> Report:
+def found(path: Path, timeouts_s: dict[str, float] | None = None, cores: int = 4) -> SettingsReport:
     return recommend(evidence_since(path, 0), timeouts_s or {}, cores, "here")
 
 

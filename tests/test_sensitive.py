@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from checker.looks import is_plain, looks_random
 from checker.sensitive import (
     MARK,
-    Part,
+    SecretPart,
     in_arguments,
     in_environment,
     in_header,
@@ -63,7 +63,7 @@ def _in_args(*args: str) -> Callable[[str], str]:
     return left
 
 
-def _without(text: str, parts: Sequence[Part]) -> str:
+def _without(text: str, parts: Sequence[SecretPart]) -> str:
     for part in sorted(parts, key=lambda one: one.start, reverse=True):
         text = text[: part.start] + text[part.end :]
     return text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reports.stats.bootstrap import median_difference
 from reports.stats.compare import (
     MOST_MORE_BLOCKS,
-    Outcome,
+    CandidateOutcome,
     Rules,
     compare,
     compare_all,
@@ -122,31 +122,31 @@ def blocks(level: float, k: int = 8, spread: float = 0.01) -> list[float]:
 @pytest.mark.parametrize(
     ("baseline", "candidate", "outcome"),
     [
-        (blocks(100), blocks(120), Outcome.WORSE),
-        (blocks(100), blocks(80.5), Outcome.BETTER),
-        (blocks(100), blocks(101.3), Outcome.SAME),  # significant, and too small to matter
-        (blocks(3), blocks(3.7), Outcome.SAME),  # by more than 5 %, and less than 1 ms
-        (blocks(100, spread=0.9), blocks(112, spread=0.9), Outcome.CANNOT_TELL),
-        (blocks(100, k=4), blocks(300, k=20), Outcome.CANNOT_TELL),
+        (blocks(100), blocks(120), CandidateOutcome.WORSE),
+        (blocks(100), blocks(80.5), CandidateOutcome.BETTER),
+        (blocks(100), blocks(101.3), CandidateOutcome.SAME),  # significant, and too small to matter
+        (blocks(3), blocks(3.7), CandidateOutcome.SAME),  # by more than 5 %, and less than 1 ms
+        (blocks(100, spread=0.9), blocks(112, spread=0.9), CandidateOutcome.CANNOT_TELL),
+        (blocks(100, k=4), blocks(300, k=20), CandidateOutcome.CANNOT_TELL),
     ],
 )
-def test_each_verdict_has_its_case(baseline: list[float], candidate: list[float], outcome: Outcome) -> None:
+def test_each_verdict_has_its_case(baseline: list[float], candidate: list[float], outcome: CandidateOutcome) -> None:
     found = compare(baseline, candidate)
     assert outcome == found.outcome
-    assert (found.more_blocks is not None) == (outcome is Outcome.CANNOT_TELL)
+    assert (found.more_blocks is not None) == (outcome is CandidateOutcome.CANNOT_TELL)
     assert found.effect == pytest.approx(max(1.0, 0.05 * float(np.median(baseline))))
 
 
 def test_where_higher_is_better_the_verdict_turns_around() -> None:
     rules = Rules(higher_is_better=True, least_effect=0.0)
-    assert compare(blocks(100), blocks(120), rules).outcome == Outcome.BETTER
-    assert compare(blocks(0.3), blocks(0.2), rules).outcome == Outcome.WORSE
+    assert compare(blocks(100), blocks(120), rules).outcome == CandidateOutcome.BETTER
+    assert compare(blocks(0.3), blocks(0.2), rules).outcome == CandidateOutcome.WORSE
 
 
 @given(st.lists(st.floats(1, 100), min_size=5, max_size=15), st.lists(st.floats(1, 100), min_size=5, max_size=15))
 def test_exchanged_sides_exchange_better_and_worse(first: list[float], second: list[float]) -> None:
     rules = Rules(least_effect_ratio=0.0, least_effect=5.0, resamples=200)
-    turned = {Outcome.BETTER: Outcome.WORSE, Outcome.WORSE: Outcome.BETTER}
+    turned = {CandidateOutcome.BETTER: CandidateOutcome.WORSE, CandidateOutcome.WORSE: CandidateOutcome.BETTER}
     here, there = compare(first, second, rules), compare(second, first, rules)
     if here.outcome in turned:
         assert turned[here.outcome] == there.outcome
@@ -172,31 +172,31 @@ def test_the_blocks_asked_for_are_mostly_enough_to_tell() -> None:
             first = np.append(first, random.normal(100, 8, more))
             second = np.append(second, random.normal(112, 8, more))
             found = compare(first, second)
-        told += found.outcome is Outcome.WORSE
+        told += found.outcome is CandidateOutcome.WORSE
     assert told >= 28
 
 
 def test_hopeless_cases_ask_for_the_most_that_is_ever_asked_for() -> None:
     rules = Rules(least_effect_ratio=0.0, least_effect=1.0)
     found = compare([1.0, 2, 3, 4, 5, 6], [1.0, 2, 3, 5.99, 5.99, 5.99], rules)
-    assert (found.outcome, found.more_blocks) == (Outcome.CANNOT_TELL, MOST_MORE_BLOCKS)
+    assert (found.outcome, found.more_blocks) == (CandidateOutcome.CANNOT_TELL, MOST_MORE_BLOCKS)
 
 
 def test_a_difference_among_many_series_must_be_the_surer_and_more_blocks_make_it_so() -> None:
     pairs = [(blocks(100, k=5), blocks(130, k=5)), *[(blocks(50, k=5), blocks(50.01, k=5))] * 19]
     alone, among = compare(*pairs[0]), compare_all(pairs)[0]
-    assert (alone.outcome, among.outcome) == (Outcome.WORSE, Outcome.CANNOT_TELL)
+    assert (alone.outcome, among.outcome) == (CandidateOutcome.WORSE, CandidateOutcome.CANNOT_TELL)
     assert among.p_adjusted == pytest.approx(20 * among.p_value)
     k = 5 + (among.more_blocks or 0)
     assert smallest_p_value(k, k) * 20 < 0.05
     pairs = [(blocks(100, k=k), blocks(130, k=k)), *[(blocks(50, k=k), blocks(50.01, k=k))] * 19]
-    assert compare_all(pairs)[0].outcome == Outcome.WORSE
+    assert compare_all(pairs)[0].outcome == CandidateOutcome.WORSE
 
 
 def test_series_without_enough_blocks_do_not_count_in_the_correction() -> None:
     found = compare_all([(blocks(100), blocks(130)), *[([1.0], [2.0])] * 50])
     assert found[0].p_adjusted == found[0].p_value
-    assert [one.outcome for one in found[1:]] == [Outcome.CANNOT_TELL] * 50
+    assert [one.outcome for one in found[1:]] == [CandidateOutcome.CANNOT_TELL] * 50
     assert compare_all([]) == ()
 
 

@@ -12,9 +12,9 @@ from reports.stats.slo import (
     DEFAULT_WINDOW_MS,
     HOUR_MS,
     MINUTE_MS,
+    BudgetWindow,
     Repair,
     Severity,
-    Window,
     availability,
     burn_rate,
     burns,
@@ -29,9 +29,11 @@ OBJECTIVES = st.floats(0.5, 0.99999)
 LENGTHS = sorted({length for rule in BURN_RULES for length in (rule.long_ms, rule.short_ms)})
 
 
-def windows(down_ratio: float, samples: int = 5, bad_samples: int = 5) -> dict[int, Window]:
+def windows(down_ratio: float, samples: int = 5, bad_samples: int = 5) -> dict[int, BudgetWindow]:
     """Each window with the same share of down time."""
-    return {length: Window(length * (1 - down_ratio), length * down_ratio, samples, bad_samples) for length in LENGTHS}
+    return {
+        length: BudgetWindow(length * (1 - down_ratio), length * down_ratio, samples, bad_samples) for length in LENGTHS
+    }
 
 
 @given(TIMES, TIMES, OBJECTIVES)
@@ -86,7 +88,7 @@ def test_no_rule_fires_once_the_short_window_is_clean() -> None:
     seen = windows(0.5)
     for rule in BURN_RULES:
         if rule.short_ms != 6 * HOUR_MS:
-            seen[rule.short_ms] = Window(rule.short_ms, 0, 5, 0)
+            seen[rule.short_ms] = BudgetWindow(rule.short_ms, 0, 5, 0)
     assert [burn.fires for burn in burns(seen, 0.999)] == [False, False, True]
 
 
@@ -98,7 +100,7 @@ def test_few_samples_or_a_single_failure_do_not_page(samples: int, bad_samples: 
 
 
 def test_a_window_that_knows_nothing_does_not_fire() -> None:
-    found = burns({length: Window(0, 0, 9, 9) for length in LENGTHS}, 0.99)
+    found = burns({length: BudgetWindow(0, 0, 9, 9) for length in LENGTHS}, 0.99)
     assert [(one.long_burn, one.short_burn, one.fires) for one in found] == [(None, None, False)] * 3
 
 

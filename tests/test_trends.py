@@ -15,7 +15,7 @@ from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, 
 from reports import trend_lists as lists
 from reports.report import Level, Report
 from reports.rhythms import usual
-from reports.trend_series import Metric, OfServer, Steady
+from reports.trend_series import OfServer, PercentileSeries, Steady
 from reports.trend_tests import examine
 from reports.trends import build
 from storage.rollups.read import Period
@@ -111,8 +111,10 @@ def test_a_short_time_is_insufficient(history: Path) -> None:
     assert seen.notes == ["32 of 32 series have fewer than 8 slots with enough answers: no trend is told of them"]
 
 
-def metric(values_ms: Any) -> Metric:
-    return Metric("p50", [OfServer(f"s{row}", "g", "rest") for row in range(len(values_ms))], np.asarray(values_ms))
+def metric(values_ms: Any) -> PercentileSeries:
+    return PercentileSeries(
+        "p50", [OfServer(f"s{row}", "g", "rest") for row in range(len(values_ms))], np.asarray(values_ms)
+    )
 
 
 def noise(rows: int, seed: int) -> Any:
@@ -164,7 +166,7 @@ def test_falling_availability_is_told_with_both_halves() -> None:
     assert row[2] > row[3]
 
 
-def with_rhythm(rows: int, slots: int, step_row: int | None = None) -> Metric:
+def with_rhythm(rows: int, slots: int, step_row: int | None = None) -> PercentileSeries:
     """Hours that follow the hour of the day by 40 %, ten days of them, of which the last are the period."""
     hours = np.arange(240)
     levels = 100 * np.random.default_rng(3).lognormal(0, 0.08, (rows, 240)) * (1 + 0.4 * np.sin(2 * np.pi * hours / 24))

@@ -10,7 +10,7 @@ from random import Random
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class LevelSpan:
     """A stretch of time in which the level moves in a straight line."""
 
     from_s: float
@@ -37,7 +37,7 @@ class Span:
             return self.end
         return self.start + (self.end - self.start) * (at_s - self.from_s) / self.seconds
 
-    def times(self, share: float) -> Span:
+    def times(self, share: float) -> LevelSpan:
         """A part of it, or a multiple."""
         return replace(self, start=self.start * share, end=self.end * share)
 
@@ -52,7 +52,7 @@ class Span:
         return min(self.until_s, self.from_s + (2 * nth / below if below > 0 else self.seconds))
 
 
-def level_at(spans: Sequence[Span], at_s: float) -> float:
+def level_at(spans: Sequence[LevelSpan], at_s: float) -> float:
     """The level at a moment; 0 before the first stage and after the last one."""
     for span in spans:
         if span.from_s <= at_s < span.until_s:
@@ -60,7 +60,7 @@ def level_at(spans: Sequence[Span], at_s: float) -> float:
     return 0.0
 
 
-def even(spans: Sequence[Span], worker: int, workers: int) -> Iterator[tuple[float, int, int]]:
+def even(spans: Sequence[LevelSpan], worker: int, workers: int) -> Iterator[tuple[float, int, int]]:
     """Moment, number and stage of this worker's arrivals, at equal distances: of all, every ``workers``-th is its own.
 
     An arrival lies in the middle of what it stands for, so that none falls on the edge of a stage.
@@ -68,7 +68,7 @@ def even(spans: Sequence[Span], worker: int, workers: int) -> Iterator[tuple[flo
     return _placed(spans, (number + 0.5 for number in count(worker, workers)), worker, workers)
 
 
-def poisson(spans: Sequence[Span], worker: int, workers: int, random: Random) -> Iterator[tuple[float, int, int]]:
+def poisson(spans: Sequence[LevelSpan], worker: int, workers: int, random: Random) -> Iterator[tuple[float, int, int]]:
     """As `even`, at random: independent callers. The sum of the workers' arrivals is such a process as well."""
 
     def totals() -> Iterator[float]:
@@ -81,7 +81,7 @@ def poisson(spans: Sequence[Span], worker: int, workers: int, random: Random) ->
 
 
 def _placed(
-    spans: Sequence[Span], totals: Iterator[float], worker: int, workers: int
+    spans: Sequence[LevelSpan], totals: Iterator[float], worker: int, workers: int
 ) -> Iterator[tuple[float, int, int]]:
     """Each total of arrivals at the moment at which the level has called for it."""
     before, numbers = 0.0, count(worker, workers)

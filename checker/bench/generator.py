@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from checker.bench.arrivals import Span, level_at
+from checker.bench.arrivals import LevelSpan, level_at
 from checker.bench.orders import ECHO, Part, Position
-from checker.bench.plan import Limits, Scenario, StageKind
+from checker.bench.plan import LoadLimits, Scenario, StageKind
 from checker.bench.planning.targets import targets
 from checker.bench.planning.timetable import timetable
 from checker.bench.player import Cell, Second, Watcher
@@ -51,7 +51,7 @@ class Crew:
     addresses: Mapping[str, tuple[str, ...]]
     """Host -> the addresses that are allowed: nothing else is connected to."""
     workers: int
-    limits: Limits
+    limits: LoadLimits
     seed: int
     log_level: int = 50
 
@@ -59,7 +59,7 @@ class Crew:
 @dataclass(slots=True)
 class _Play:
     number: int
-    spans: dict[str, list[Span]]
+    spans: dict[str, list[LevelSpan]]
     open: set[int]
     """Workers that have not said that it is over."""
     longest_s: float
@@ -144,7 +144,7 @@ class Generator:
         # Whole seconds, so that no slot belongs to two plays.
         from_s = float(max(0, math.ceil((now_ns - self._epoch_ns) / 1e9 + _LEAD_S - 1e-9)))
         parts: list[Part] = []
-        spans: dict[str, list[Span]] = {}
+        spans: dict[str, list[LevelSpan]] = {}
         stages: list[int] = []
         for name, scenario in scenarios.items():
             servers = self._servers_for(scenario)
@@ -325,11 +325,11 @@ def _of_cell(cell: Cell | None) -> dict[str, Any]:
     return {} if cell is None else {"users": cell.users, "servers": cell.servers, "block": cell.block}
 
 
-def _span(stage: StageSpan, number: int) -> Span:
-    return Span(stage.from_s, stage.until_s, stage.start_level, stage.end_level, number)
+def _span(stage: StageSpan, number: int) -> LevelSpan:
+    return LevelSpan(stage.from_s, stage.until_s, stage.start_level, stage.end_level, number)
 
 
-def _plain_spans(spans: Mapping[str, Sequence[Span]]) -> dict[str, list[list[Any]]]:
+def _plain_spans(spans: Mapping[str, Sequence[LevelSpan]]) -> dict[str, list[list[Any]]]:
     return {
         name: [[span.from_s, span.until_s, span.start, span.end, span.stage] for span in own]
         for name, own in spans.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from checker.bench.plan import Limits
+from checker.bench.plan import LoadLimits
 from checker.bench.player import Second
 
 _FEWEST_REPLIES = 20
@@ -14,7 +14,7 @@ _FEWEST_REPLIES = 20
 class Storm:
     """Implements `checker.bench.player.Watcher`: the servers say that it is too much, by 429, 503 or Retry-After."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits
         self._refused: Counter[int] = Counter()
         self._replies: Counter[int] = Counter()
@@ -39,7 +39,7 @@ class Storm:
 class Total:
     """Implements `checker.bench.player.Watcher`: no more operations than the plan allows."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LoadLimits) -> None:
         self._most, self._offered = limits.max_total, 0
 
     def __call__(self, second: Second) -> str | None:

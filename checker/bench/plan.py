@@ -139,7 +139,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class LoadLimits:
     """What a run never goes beyond, whatever its stages say."""
 
     __pydantic_config__ = STRICT
@@ -254,7 +254,7 @@ class Plan:
     suite: Suite | None = None
     stress: Stress | None = None
     thresholds: tuple[Threshold, ...] = ()
-    limits: Limits = Limits()
+    limits: LoadLimits = LoadLimits()
     workers: int | None = None
     """Processes; None for one, and more where the planned rate needs them and the machine has the cores."""
     seed: int = 1

@@ -80,7 +80,7 @@ def compare_command(
     from reports.bench.past.compare import Effects, compare_sides
     from reports.bench.past.compared import MOST_ROWS, markdown, report_of
     from reports.bench.past.sides import sides
-    from reports.stats.compare import Outcome
+    from reports.stats.compare import CandidateOutcome
 
     path = database_path(db)
     effects = Effects(ratio=effect / 100, response_ms=effect_ms, alpha=alpha, block_s=block)
@@ -90,9 +90,9 @@ def compare_command(
     else:
         top = MOST_ROWS if fmt in ("table", "html") else None
         show(report_of(compared, effects, top), _asked(fmt, output, path))
-    if compared.outcome is Outcome.WORSE:
+    if compared.outcome is CandidateOutcome.WORSE:
         return WORSE
-    return _CANNOT_TELL if strict and compared.outcome is Outcome.CANNOT_TELL else 0
+    return _CANNOT_TELL if strict and compared.outcome is CandidateOutcome.CANNOT_TELL else 0
 
 
 @click.command("trend")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from checker.bench.client_bound import Saturation
     from checker.bench.plan import Output
     from checker.bench.results import BenchRun
-    from reports.bench.outcome import Outcome
+    from reports.bench.outcome import LoadTestOutcome
     from reports.report import Report
 
 FORMATS = ("table", "json", "csv", "csv-slots", "html", "markdown", "junit", "hgrm", "prometheus")
@@ -142,10 +142,10 @@ def _folders(wanted: Wanted, planned: Output | None) -> Iterable[tuple[Path, tup
         yield Path(planned.directory), tuple(dict.fromkeys(planned.formats + planned.charts))
 
 
-def _outcome(run: BenchRun, saturation: Saturation, compared: Report | None, trend: Report | None) -> Outcome:
-    from reports.bench.outcome import Outcome
+def _outcome(run: BenchRun, saturation: Saturation, compared: Report | None, trend: Report | None) -> LoadTestOutcome:
+    from reports.bench.outcome import LoadTestOutcome
 
-    return Outcome(run=run, saturation=saturation, comparison=compared, trend=trend)
+    return LoadTestOutcome(run=run, saturation=saturation, comparison=compared, trend=trend)
 
 
 def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, bool]:
@@ -153,10 +153,10 @@ def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, boo
     from reports.bench.past.compare import Effects, compare_sides
     from reports.bench.past.compared import report_of
     from reports.bench.past.sides import sides
-    from reports.stats.compare import Outcome
+    from reports.stats.compare import CandidateOutcome
 
     compared = compare_sides(*sides(database, baseline, str(run.id), judge))
-    return report_of(compared, Effects()), compared.outcome is Outcome.WORSE
+    return report_of(compared, Effects()), compared.outcome is CandidateOutcome.WORSE
 
 
 def _trend(database: Path | None, run: BenchRun) -> Report | None:

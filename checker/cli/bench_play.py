@@ -30,7 +30,7 @@ _CODES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Playing:
+class PlayOptions:
     """How any plan is to be played: what the command line says over it, and what becomes of the run."""
 
     workers: int | None
@@ -96,7 +96,7 @@ def _is_broken(end: LoadEnd) -> bool:
     return any(one.told == "failed" for one in claims) if claims else any(not one.passed for one in end.run.thresholds)
 
 
-_OF_PLAYING = tuple(field.name for field in fields(Playing) if field.name != "database")
+_OF_PLAYING = tuple(field.name for field in fields(PlayOptions) if field.name != "database")
 
 
 def play_options(command: Decorated) -> Decorated:
@@ -105,7 +105,7 @@ def play_options(command: Decorated) -> Decorated:
     @wraps(command)
     def wrapped(db: Path | None, **given: Any) -> Any:
         own = {name: given.pop(name) for name in _OF_PLAYING}
-        return command(play=Playing(database=database_path(db), **own), **given)
+        return command(play=PlayOptions(database=database_path(db), **own), **given)
 
     options = (
         click.option("--name", metavar="NAME", help="What it is called in lists, instead of the plan's name."),
@@ -161,7 +161,7 @@ def run_command(
     scenarios: tuple[str, ...],
     suite: bool,
     environment: str | None,
-    play: Playing,
+    play: PlayOptions,
 ) -> int:
     """Play the load test in the file PLAN: scenarios, a suite or a stress test.
 
@@ -227,7 +227,7 @@ def quick_command(
     arguments: str,
     thresholds: tuple[str, ...],
     abort: bool,
-    play: Playing,
+    play: PlayOptions,
 ) -> int:
     """Put load on URL without a plan: at a rate (open model), or by users (closed model).
 
@@ -263,7 +263,7 @@ def quick_command(
 @click.command("rerun", epilog=_CODES)
 @click.argument("run", default="last")
 @play_options
-def rerun_command(run: str, play: Playing) -> int:
+def rerun_command(run: str, play: PlayOptions) -> int:
     """Play the plan of the stored load test RUN once more: a number, last, or the name of a baseline.
 
     Secrets are not stored: they are read from the plan's variables again, and what is missing is said.

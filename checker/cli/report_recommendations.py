@@ -17,7 +17,7 @@ from checker.cli.reporting import form, output_file, write_whole
 from checker.clock import now_ms
 
 if TYPE_CHECKING:
-    from reports.recommendations import Report
+    from reports.recommendations import SettingsReport
 
 
 @click.command("recommendations")
@@ -62,7 +62,7 @@ def command(
     click.echo(found.looked_at, err=fmt != "table" or output is not None)
 
 
-def _write(found: Report, fmt: str, stream: TextIO) -> None:
+def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:
     from reports import recommendations as report
     from reports import render, tables
 

@@ -18,7 +18,7 @@ def read(source: str, *, prefix: str = "") -> Imported:
     """
     from checker.importers import fetch
     from checker.importers.formats import converted, is_toml
-    from checker.importers.imported import Names, Origin
+    from checker.importers.imported import Origin, ServerNames
     from checker.importers.listing import first_page
     from checker.importers.parse import parsed
 
@@ -32,4 +32,4 @@ def read(source: str, *, prefix: str = "") -> Imported:
             raise ConfigError(f"{source}: YAML is not imported; a config of ours is checked as it is")
         text, toml = fetch.file_text(path), is_toml(source)
         origin = Origin(source, path.absolute())
-    return converted(parsed(text, origin.shown, toml), origin, url, Names(prefix))
+    return converted(parsed(text, origin.shown, toml), origin, url, ServerNames(prefix))

@@ -11,7 +11,7 @@ from typing import Any
 
 from checker.errors import ConfigError
 from checker.importers import look
-from checker.importers.imported import MOST_SERVERS, Entry, Imported, Names, Origin, Unusable, one_line
+from checker.importers.imported import MOST_SERVERS, Entry, Imported, Origin, ServerNames, Unusable, one_line
 from checker.importers.variables import REFERENCE, Placeholders, escaped
 
 _LEAST_TIMEOUT_MS = 500
@@ -28,7 +28,7 @@ _NOT_READ = {
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientFormat:
     """What is particular about a program's file."""
 
     placeholders: Placeholders
@@ -36,11 +36,13 @@ class Client:
     """Transport of ``url`` where no type is given; None leaves it to be found out."""
 
 
-Convert = Callable[[Mapping[str, Any], Client, list[str]], Entry]
+Convert = Callable[[Mapping[str, Any], ClientFormat, list[str]], Entry]
 """Block of the file, its program, and the notes to add to -> the options of the ``mcp:`` block."""
 
 
-def servers(listed: Any, where: str, origin: Origin, names: Names, client: Client, convert: Convert) -> Imported:
+def servers(
+    listed: Any, where: str, origin: Origin, names: ServerNames, client: ClientFormat, convert: Convert
+) -> Imported:
     """The servers of a mapping; those that cannot be used become notes. Raises ConfigError for what is no mapping."""
     if not isinstance(listed, dict):
         raise ConfigError(f"{origin.shown}: {where}: not a mapping; write names, each with its server")
@@ -62,7 +64,7 @@ def servers(listed: Any, where: str, origin: Origin, names: Names, client: Clien
     return Imported(tuple(entries), tuple(notes))
 
 
-def options(block: Mapping[str, Any], client: Client, notes: list[str]) -> Entry:
+def options(block: Mapping[str, Any], client: ClientFormat, notes: list[str]) -> Entry:
     """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
     block = _spelled_usually(block)
     kind = look.transport(look.text(block, "type") or look.text(block, "transport"))

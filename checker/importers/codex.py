@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from checker.importers import look
-from checker.importers.clients import Client, options
+from checker.importers.clients import ClientFormat, options
 from checker.importers.imported import Entry, Unusable
 from checker.importers.variables import is_name, reference
 
 _OWN = ("bearer_token_env_var", "http_headers", "env_http_headers", "env_vars", "headers")
 
 
-def codex_options(block: Mapping[str, Any], client: Client, notes: list[str]) -> Entry:
+def codex_options(block: Mapping[str, Any], client: ClientFormat, notes: list[str]) -> Entry:
     """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
     if block.get("headers"):
         notes.append("headers is no key of Codex and is ignored; http_headers is")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from checker.errors import ConfigError
-from checker.importers.clients import Client, options, servers
+from checker.importers.clients import ClientFormat, options, servers
 from checker.importers.codex import codex_options
-from checker.importers.imported import Imported, Names, Origin
+from checker.importers.imported import Imported, Origin, ServerNames
 from checker.importers.inputs import Naming
 from checker.importers.listing import listing
 from checker.importers.registry import server
@@ -17,7 +17,7 @@ from checker.importers.variables import Placeholders
 _GEMINI = "settings.json"
 
 
-def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imported:
+def converted(values: Any, origin: Origin, url: str | None, names: ServerNames) -> Imported:
     """The servers of a document by what it looks like; raises ConfigError. ``url`` is where to read further pages."""
     if isinstance(values, list):
         return listing(values, origin, url, names)
@@ -26,7 +26,7 @@ def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imp
     if "mcpServers" in values:
         return _client(values, "mcpServers", origin, names)
     if "mcp_servers" in values:
-        client = Client(Placeholders(origin.folder, enabled=False))
+        client = ClientFormat(Placeholders(origin.folder, enabled=False))
         return servers(values["mcp_servers"], "mcp_servers", origin, names, client, codex_options)
     if isinstance(values.get("servers"), dict):
         return _vs_code(values, origin, names)
@@ -47,7 +47,7 @@ def converted(values: Any, origin: Origin, url: str | None, names: Names) -> Imp
         return _client({"mcpServers": values[dotted]}, "mcpServers", origin, names)
     for key in ("context_servers", "mcp"):  # Zed, OpenCode
         if isinstance(values.get(key), dict):
-            return servers(values[key], key, origin, names, Client(Placeholders(origin.folder)), options)
+            return servers(values[key], key, origin, names, ClientFormat(Placeholders(origin.folder)), options)
     if isinstance(values.get("server"), dict):  # one server, as the registry's API gives it
         return server(values["server"], names, Naming())
     if {"remotes", "packages"} & values.keys():
@@ -67,13 +67,13 @@ def _deep(values: Any, *keys: str) -> dict[str, Any] | None:
 _KNOWN = "give a file with mcpServers, servers or mcp_servers, a server.json, or the listing of a registry"
 
 
-def _client(values: dict[str, Any], key: str, origin: Origin, names: Names) -> Imported:
+def _client(values: dict[str, Any], key: str, origin: Origin, names: ServerNames) -> Imported:
     listed = values[key]
     gemini = isinstance(listed, dict) and (
         (origin.file is not None and origin.file.name == _GEMINI)
         or any(isinstance(one, dict) and "httpUrl" in one for one in listed.values())
     )
-    client = Client(Placeholders(origin.folder, bare=gemini), "sse" if gemini else None)
+    client = ClientFormat(Placeholders(origin.folder, bare=gemini), "sse" if gemini else None)
     found = servers(listed, key, origin, names, client, options)
     if isinstance(values.get("projects"), dict) and any(
         isinstance(one, dict) and one.get(key) for one in values["projects"].values()
@@ -83,14 +83,14 @@ def _client(values: dict[str, Any], key: str, origin: Origin, names: Names) -> I
     return found
 
 
-def _vs_code(values: dict[str, Any], origin: Origin, names: Names) -> Imported:
+def _vs_code(values: dict[str, Any], origin: Origin, names: ServerNames) -> Imported:
     inputs = {}
     listed = values.get("inputs")
     for one in listed if isinstance(listed, list) else []:
         if isinstance(one, dict) and isinstance(one.get("id"), str):
             default = one.get("default")
             inputs[one["id"]] = default if isinstance(default, str) else None
-    client = Client(Placeholders(origin.folder, inputs))
+    client = ClientFormat(Placeholders(origin.folder, inputs))
     return servers(values["servers"], "servers", origin, names, client, options)
 
 

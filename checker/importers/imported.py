@@ -57,7 +57,7 @@ def name_of(entry: Entry) -> str:
     return str(entry["name"]).replace("$$", "$")
 
 
-class Names:
+class ServerNames:
     """Gives each server a name that no other one has, and that a configuration accepts."""
 
     def __init__(self, prefix: str = "") -> None:

@@ -77,21 +77,21 @@ class JudgingAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         guard = self._guard
 
-        class Plain(HTTPConnection):
+        class GuardedConnection(HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 return guard.open(self, super()._new_conn)
 
-        class Secure(HTTPSConnection):
+        class GuardedSecureConnection(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 return guard.open(self, super()._new_conn)
 
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
+        class GuardedPool(HTTPConnectionPool):
+            ConnectionCls = GuardedConnection
 
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
+        class GuardedSecurePool(HTTPSConnectionPool):
+            ConnectionCls = GuardedSecureConnection
 
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        self.poolmanager.pool_classes_by_scheme = {"http": GuardedPool, "https": GuardedSecurePool}
 
 
 def _looked_up(host: str) -> list[str]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from checker.errors import ConfigError
 from checker.importers import fetch
-from checker.importers.imported import MOST_SERVERS, Entry, Imported, Names, Origin
+from checker.importers.imported import MOST_SERVERS, Entry, Imported, Origin, ServerNames
 from checker.importers.inputs import Naming
 from checker.importers.parse import parsed
 from checker.importers.registry import server
@@ -36,7 +36,7 @@ def first_page(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, _FIRST_PAGE, urlencode(query), ""))
 
 
-def listing(page: Any, origin: Origin, url: str | None, names: Names) -> Imported:
+def listing(page: Any, origin: Origin, url: str | None, names: ServerNames) -> Imported:
     """The servers of a listing whose first page is ``page``; raises ConfigError.
 
     With an address the other pages are read as well.

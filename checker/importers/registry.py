@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from checker.importers import look
-from checker.importers.imported import Entry, Imported, Names, Unusable, one_line
+from checker.importers.imported import Entry, Imported, ServerNames, Unusable, one_line
 from checker.importers.inputs import BRACED, Naming, blocks, filled, given, word
 from checker.importers.packages import package_options
 from checker.importers.variables import escaped
 
 
-def server(document: Mapping[str, Any], names: Names, naming: Naming) -> Imported:
+def server(document: Mapping[str, Any], names: ServerNames, naming: Naming) -> Imported:
     """The entries of a server: one for each remote, else one for the first package that can be started."""
     entries: list[Entry] = []
     wanted = document.get("name")

@@ -14,9 +14,9 @@ from typing import Any
 from checker.importers.imported import Entry, name_of, one_line
 from checker.importers.variables import REFERENCE, escaped, needed, reference, variable_name
 from checker.looks import MARK
-from checker.sensitive import Part, in_arguments, in_environment, in_header, in_url
+from checker.sensitive import SecretPart, in_arguments, in_environment, in_header, in_url
 
-Judge = Callable[[list[str]], Sequence[Sequence[Part]]]
+Judge = Callable[[list[str]], Sequence[Sequence[SecretPart]]]
 """Texts in which each variable is a MARK -> the secrets in each of them."""
 
 _WORD = re.compile(r"[^\s:/@=?&;,\"'{}\[\]()]{8,}")
@@ -64,7 +64,7 @@ class _Withheld:
             found["args"] = self._texts(given["args"], in_arguments, "argument")
         return found
 
-    def _one(self, text: str, judge: Callable[[str], Sequence[Part]], name: str) -> str:
+    def _one(self, text: str, judge: Callable[[str], Sequence[SecretPart]], name: str) -> str:
         return self._texts([text], lambda texts: [judge(texts[0])], name)[0]
 
     def _texts(self, texts: Sequence[str], judge: Judge, name: str) -> list[str]:
@@ -100,7 +100,7 @@ class _Withheld:
             kept.append(text)
         return kept
 
-    def _filled(self, text: str, references: list[str], parts: Sequence[Part]) -> str:
+    def _filled(self, text: str, references: list[str], parts: Sequence[SecretPart]) -> str:
         found, at = "", 0
         waiting = iter(references)
 
@@ -136,12 +136,12 @@ def _marked(text: str) -> tuple[str, list[str]]:
     return REFERENCE.sub(lambda match: MARK if match[1] else "$", text), references
 
 
-def _detected(text: str, name: str) -> list[Part]:
+def _detected(text: str, name: str) -> list[SecretPart]:
     """What detect-secrets finds: all that is written out, as it says that there is a secret and not where it ends."""
     pieces = [piece for piece in text.split(MARK) if piece]
     if not any(_is_detected(piece[:_LONGEST_SEARCHED]) for piece in pieces):
         return []
-    return [Part(one.start(), one.end(), name) for one in re.finditer(f"[^{MARK}]+", text)]
+    return [SecretPart(one.start(), one.end(), name) for one in re.finditer(f"[^{MARK}]+", text)]
 
 
 def _is_detected(text: str) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from checker.importers.imported import Entry, name_of, one_line
 from checker.importers.variables import REFERENCE
 from checker.looks import MARK, looks_random
-from checker.sensitive import Part, in_arguments, in_environment, in_url, is_secret_name
+from checker.sensitive import SecretPart, in_arguments, in_environment, in_url, is_secret_name
 
 _APPLICATIONS = (".config", "Library/Application Support", "AppData/Roaming")
 _OF_APPLICATIONS = (
@@ -165,7 +165,7 @@ def _marked(text: str, told: Collection[str]) -> str:
     return REFERENCE.sub(used_there, text)
 
 
-def _masked(text: str, parts: Sequence[Part], *, whole: bool = False) -> str:
+def _masked(text: str, parts: Sequence[SecretPart], *, whole: bool = False) -> str:
     """The text without its secrets; of what is only not plainly harmless the words stay, as they may be the harm.
 
     Where what is hidden could be a command, that is said.

@@ -51,7 +51,7 @@ class _Needle(NamedTuple):
     """What the secret begins and ends with that is not in the folded text."""
 
 
-class _Search:
+class _NeedleSearch:
     """The needles that are looked for in texts folded the same way, by their pieces."""
 
     def __init__(self, fold: Fold) -> None:
@@ -77,7 +77,7 @@ class Redactor:
     """Masks a set of secrets; it does not change."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._searches: tuple[_Search, ...] = (_Search(BARE), _Search(SQUEEZED))
+        self._searches: tuple[_NeedleSearch, ...] = (_NeedleSearch(BARE), _NeedleSearch(SQUEEZED))
         self._short: dict[str, re.Pattern[str]] = {}
         self._whole: set[str] = set()
         self._known: set[str] = set()

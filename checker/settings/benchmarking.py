@@ -26,7 +26,7 @@ class BenchmarkDefaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class LegacyScenario:
     """One load scenario."""
 
     __pydantic_config__ = STRICT
@@ -93,12 +93,12 @@ class Benchmarking:
     """Numbers of checks at once to measure with."""
     server_counts: tuple[Count, ...] = (1, 5, 10, 25, 50)
     """Numbers of servers to measure with."""
-    scenarios: Mapping[str, Scenario] = field(
+    scenarios: Mapping[str, LegacyScenario] = field(
         default_factory=lambda: {
-            "light_load": Scenario(concurrent_users=5, duration_seconds=30.0, ramp_up_seconds=5.0),
-            "normal_load": Scenario(concurrent_users=20, duration_seconds=60.0, ramp_up_seconds=10.0),
-            "heavy_load": Scenario(concurrent_users=50, duration_seconds=120.0, ramp_up_seconds=20.0),
-            "stress_test": Scenario(concurrent_users=100, duration_seconds=300.0, ramp_up_seconds=60.0),
+            "light_load": LegacyScenario(concurrent_users=5, duration_seconds=30.0, ramp_up_seconds=5.0),
+            "normal_load": LegacyScenario(concurrent_users=20, duration_seconds=60.0, ramp_up_seconds=10.0),
+            "heavy_load": LegacyScenario(concurrent_users=50, duration_seconds=120.0, ramp_up_seconds=20.0),
+            "stress_test": LegacyScenario(concurrent_users=100, duration_seconds=300.0, ramp_up_seconds=60.0),
         }
     )
     """Load scenarios by name."""

@@ -47,7 +47,7 @@ class Ingredients:
     """As `checker.settings.files.Files` has seen them."""
 
 
-class _Watched(Mapping[str, str]):
+class _WatchedEnvironment(Mapping[str, str]):
     """An environment that notes which of its variables are asked for."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -81,7 +81,7 @@ def loaded(
     from checker.settings import load
     from checker.settings.files import Files
 
-    before, watched, files = _content(path), _Watched(environ), Files(path.parent)
+    before, watched, files = _content(path), _WatchedEnvironment(environ), Files(path.parent)
     settings = load(path, environment, watched, files)
     regular = all(content is None or _is_regular(name) for name, (_, content) in files.seen.items())
     if before is None or before != _content(path) or not regular:

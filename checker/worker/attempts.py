@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 _probe_result = constructor(ProbeResult)
 
 
-class Outcome(NamedTuple):
+class ProbeOutcome(NamedTuple):
     """What comes of a probe."""
 
     result: ProbeResult
@@ -67,7 +67,7 @@ def probe(
     lane: Lane,
     deadlines: Deadlines,
     draw: Callable[[], float],
-) -> Outcome:
+) -> ProbeOutcome:
     """The result, and what is to be remembered of the endpoint.
 
     ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
@@ -104,10 +104,10 @@ def probe(
     own_fault = None
     if seen.failure is not None and seen.failure.own is not None and shared.surroundings.confirms(seen.failure.own):
         own_fault = seen.failure.own
-    return Outcome(result, entries, contracts, spent_us + seen.duration_us, own_fault, seen.kept_waiting)
+    return ProbeOutcome(result, entries, contracts, spent_us + seen.duration_us, own_fault, seen.kept_waiting)
 
 
-def skipped(kind: str, options: Any, detail: str) -> Outcome:
+def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
     """What comes of a probe that its open circuit breaker leaves out: nobody is called."""
     result = _probe_result(
         kind=kind,
@@ -120,10 +120,10 @@ def skipped(kind: str, options: Any, detail: str) -> Outcome:
         duration_us=0,
         attempts=0,
     )
-    return Outcome(result, (), (), 0)
+    return ProbeOutcome(result, (), (), 0)
 
 
-def broken(kind: str, options: Any, error: Exception) -> Outcome:
+def broken(kind: str, options: Any, error: Exception) -> ProbeOutcome:
     """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
     begin(options)
     log.error("%s probe of %s", kind, KINDS[kind].address(options).shown, exc_info=error)
@@ -136,7 +136,7 @@ def broken(kind: str, options: Any, error: Exception) -> Outcome:
         started_at_ms=now_ms(),
         duration_us=0,
     )
-    return Outcome(result, (), (), 0)
+    return ProbeOutcome(result, (), (), 0)
 
 
 def _attempt(

@@ -18,7 +18,7 @@ from checker.model import CheckResult, Server
 from checker.probes import KINDS, server_from_plain
 from checker.probes.base import COMMANDS
 from checker.records import constructor
-from checker.worker.attempts import Outcome, broken, probe, skipped
+from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
 from checker.worker.deadlines import Deadlines
 from checker.worker.lanes import Lane, Places
 from checker.worker.tokens import TokenStore
@@ -62,7 +62,7 @@ class Finished(NamedTuple):
     """The check of one server, and what each probe found to be remembered."""
 
     check: CheckResult
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[ProbeOutcome]
 
 
 class Checker:
@@ -125,7 +125,7 @@ class Checker:
         """The caches that live in the worker."""
         return (self._tokens.measures(), self.dns.measures())
 
-    def _probe(self, kind: str, task: Task) -> Outcome:
+    def _probe(self, kind: str, task: Task) -> ProbeOutcome:
         options = task.server.probes[kind]
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
@@ -158,7 +158,7 @@ class Checker:
         return Pools(limits.attempts_at_origin(kind), share, self.dns, self._ceiling)
 
 
-def _side_by_side(work: list[Callable[[], Outcome]]) -> list[Outcome]:
+def _side_by_side(work: list[Callable[[], ProbeOutcome]]) -> list[ProbeOutcome]:
     """What each piece of work returns, all of them running at once; none of them outlives this call."""
     *others, last = work
     running = [gevent.spawn(piece) for piece in others]

@@ -25,6 +25,7 @@ from checker.probes.heavy import do_elsewhere
 from checker.probes.text import excerpt
 from checker.records import replaced
 from checker.unanswered import bare, unanswered
+from checker.worker.background import Later
 from checker.worker.checks import Checker, Finished, Task
 from checker.worker.concurrency import Concurrency
 from checker.worker.judges import Judges
@@ -46,35 +47,14 @@ _STRAINED = {
 """What comes of too much at once, here or there."""
 
 
-class _Later:
-    """Work in a greenlet of its own; what it raises is raised to who waits, not printed."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._work = work
-        self.greenlet = gevent.spawn(self._run)
-
-    def _run(self) -> tuple[Any, Exception | None]:
-        try:
-            return self._work(), None
-        except Exception as error:
-            return None, error
-
-    def wait(self) -> Any:
-        """What the work returned; raises what it raised."""
-        value, error = self.greenlet.get()
-        if error is not None:
-            raise error
-        return value
-
-
-class _Grace:
+class _GreenletGrace:
     """Implements `checker.worker.transport.client.Grace`: remembers what is still under way."""
 
     def __init__(self) -> None:
         self._under_way = gevent.pool.Group()
 
     def spawn(self, work: Callable[[], Any]) -> Background:
-        later = _Later(work)
+        later = Later(work)
         self._under_way.add(later.greenlet)  # type: ignore[arg-type] # any greenlet will do
         return later
 
@@ -92,7 +72,7 @@ class Loop:
 
     def __init__(self, emit: Callable[[Batch], None]) -> None:
         self._emit = emit
-        self._grace, self._judges = _Grace(), Judges()
+        self._grace, self._judges = _GreenletGrace(), Judges()
         self._tasks: deque[Task] = deque()
         self._begun: MutableSequence[int] | mmap.mmap = bytearray(MOST)
         self._finished: list[Finished] = []

@@ -12,7 +12,7 @@ TURN_S = 0.005
 """How long the loop may stand still before whoever works on what a server sends lets it turn."""
 
 
-class _Line:
+class _Turns:
     """Those who have had their turn; one of them goes on each time the loop has turned.
 
     `gevent.sleep(0)` would let dozens of them go on one after the other before anything else is looked at.
@@ -50,7 +50,7 @@ class _Line:
             first.switch()
 
 
-_line = _Line()
+_line = _Turns()
 
 
 def breathe() -> None:

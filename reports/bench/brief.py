@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.report import report_of
 from reports.bench.reproduce import command
 from reports.report import Section, Table
@@ -30,7 +30,7 @@ _OF_STAGES = (
 )
 
 
-def text(outcome: Outcome) -> str:
+def text(outcome: LoadTestOutcome) -> str:
     """Verdict, facts, and the sections that decide."""
     report = report_of(outcome)
     stream = io.StringIO()

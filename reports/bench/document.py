@@ -12,10 +12,10 @@ from reports import render, show
 from reports.bench import percentiles, tables
 from reports.bench.bounds import bounds_ms, endless
 from reports.bench.client import client
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import MEASURES, QUANTILES
 from reports.bench.reproduce import command
-from reports.bench.rules import Facts, recommendations
+from reports.bench.rules import RunFacts, recommendations
 from reports.bench.timeline import Timeline
 from reports.bench.verdict import verdict_of
 from reports.bench.widen import widened
@@ -28,16 +28,16 @@ _RATE_DIGITS, _MS_DIGITS, _RATIO_DIGITS = 3, 3, 6
 _COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "resent", "connections", "received_bytes")
 
 
-def json(outcome: Outcome) -> str:
+def json(outcome: LoadTestOutcome) -> str:
     """The document as text."""
     return render.json(document(outcome))
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: LoadTestOutcome) -> dict[str, Any]:
     """Everything that the report says, as JSON values; times in ISO 8601 or seconds from the start of the run."""
     run, verdict = outcome.run, verdict_of(outcome)
     every, whole = tables.series_summaries(run), measured(run)
-    advice = recommendations(Facts(outcome=outcome, every=every, whole=whole))
+    advice = recommendations(RunFacts(outcome=outcome, every=every, whole=whole))
     return {
         "$schema": SCHEMA,
         "verdict": {"word": verdict.word, "level": verdict.level.value, "text": verdict.line},

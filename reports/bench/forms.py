@@ -13,19 +13,19 @@ from reports.bench.document import json
 from reports.bench.hgrm import hgrm
 from reports.bench.junit import junit
 from reports.bench.markdown import markdown
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.prometheus import prometheus
 from reports.bench.report import report_of
 from reports.bench.rows import csv, slots_csv
 from reports.report import Shape
 
 
-def html(outcome: Outcome) -> str:
+def html(outcome: LoadTestOutcome) -> str:
     """The report as one page that needs nothing else."""
     return pages.page(report_of(outcome))
 
 
-FORMS: Mapping[str, Callable[[Outcome], str]] = {
+FORMS: Mapping[str, Callable[[LoadTestOutcome], str]] = {
     "table": text,
     "html": html,
     "json": json,
@@ -53,7 +53,7 @@ IMAGES = ("png", "svg")
 """What a folder may have besides: each chart as a file of its own."""
 
 
-def write_folder(outcome: Outcome, folder: Path, names: Collection[str]) -> list[Path]:
+def write_folder(outcome: LoadTestOutcome, folder: Path, names: Collection[str]) -> list[Path]:
     """Write these forms and images into the folder, which is made; gives the files, in order.
 
     Files of these names that are there are replaced, nothing else is touched. Raises UsageError where the folder cannot
@@ -73,7 +73,7 @@ def write_folder(outcome: Outcome, folder: Path, names: Collection[str]) -> list
     return written
 
 
-def _charts(outcome: Outcome, images: str) -> Iterator[tuple[str, bytes]]:
+def _charts(outcome: LoadTestOutcome, images: str) -> Iterator[tuple[str, bytes]]:
     """Each chart of the report that has something to show."""
     from reports.charts import files  # half a second, which a run without charts need not wait for
 

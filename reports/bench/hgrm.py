@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from checker.bench.summary import HistogramName, Summary
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.tables import series_summaries
 from storage.rollups.histogram import middle_us
 
@@ -16,7 +16,7 @@ _PER_HALVING = 5
 _HEAD = f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}\n\n"
 
 
-def hgrm(outcome: Outcome) -> str:
+def hgrm(outcome: LoadTestOutcome) -> str:
     """Response and service time in milliseconds: a block for each series, named in a comment before it."""
     parts = []
     for series, one in series_summaries(outcome.run):

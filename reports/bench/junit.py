@@ -7,12 +7,12 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from checker.bench.results import BenchState
 from checker.plain_text import markup
 from reports.bench.compared import compared_rows
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.verdict import reached_s, threshold_words, verdict_of
 from reports.documents import iso
 
 
-def junit(outcome: Outcome) -> str:
+def junit(outcome: LoadTestOutcome) -> str:
     """One suite, as Jenkins and GitLab read it; an invalid or unfinished run is a failure of its own."""
     run, verdict = outcome.run, verdict_of(outcome)
     name = markup(f"bench {run.name}")

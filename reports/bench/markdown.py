@@ -11,10 +11,10 @@ from checker.plain_text import markdown_code
 from reports.bench import tables
 from reports.bench.client import affected_note
 from reports.bench.compared import Compared, compared_rows
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import quantile_cell
 from reports.bench.reproduce import command
-from reports.bench.rules import Facts, recommendations
+from reports.bench.rules import RunFacts, recommendations
 from reports.bench.verdict import threshold_words, verdict_of
 from reports.report import Insufficient, Level
 from reports.show import duration, number, per_cent
@@ -25,7 +25,7 @@ _MARKS = {"failed": "❌", "cannot tell": "❔", "passed": "✅"}
 _SIGNS = {Level.GOOD: "✅", Level.WARNING: "⚠️", Level.BAD: "❌", Level.UNKNOWN: "❔"}
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(outcome: LoadTestOutcome) -> str:
     """At most `MOST_LINES` lines."""
     run, verdict = outcome.run, verdict_of(outcome)
     every = tables.series_summaries(run)
@@ -35,7 +35,7 @@ def markdown(outcome: Outcome) -> str:
     if said := affected_note(run, outcome.saturation):
         lines += [escaped(said), ""]
     lines += _comparison(list(compared_rows(outcome.comparison)), outcome)
-    advice = recommendations(Facts(outcome=outcome, every=every, whole=measured(run)))[:_MOST_ADVICE]
+    advice = recommendations(RunFacts(outcome=outcome, every=every, whole=measured(run)))[:_MOST_ADVICE]
     lines += [f"- {escaped(f'{one.subject}: {one.suggestion} ({one.evidence})')}" for one in advice]
     lines += [""] if advice else []
     if any(series.model == "closed" for series, _ in every):
@@ -44,7 +44,7 @@ def markdown(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _thresholds(outcome: Outcome) -> Iterator[str]:
+def _thresholds(outcome: LoadTestOutcome) -> Iterator[str]:
     found = sorted(outcome.told(), key=lambda one: list(_MARKS).index(one.word))
     for one in found[:_MOST_THRESHOLDS]:
         note = f", {one.note}" if one.note else ""
@@ -67,7 +67,7 @@ def _series(every: Sequence[tuple[Any, Any]]) -> Iterator[str]:
     yield from _left_out(len(every) - _MOST_SERIES, "series")
 
 
-def _comparison(rows: Sequence[Compared], outcome: Outcome) -> Iterator[str]:
+def _comparison(rows: Sequence[Compared], outcome: LoadTestOutcome) -> Iterator[str]:
     """The verdict of the comparison where it is not the heading, and what is not the same, worse ones first."""
     if outcome.comparison is None:
         return

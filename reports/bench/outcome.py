@@ -11,7 +11,7 @@ from reports.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LoadTestOutcome:
     """A run, and what others found when they looked at it."""
 
     run: BenchRun

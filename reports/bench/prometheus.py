@@ -8,7 +8,7 @@ from typing import Any
 from checker.bench.results import BenchState
 from checker.bench.summary import Summary
 from checker.plain_text import label_value
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import QUANTILES, quantile_cell, samples
 from reports.bench.tables import series_summaries
 from reports.bench.verdict import threshold_words
@@ -17,12 +17,12 @@ _Sample = tuple[dict[str, str], float]
 _PREFIX = "mcp_status_bench"
 
 
-def prometheus(outcome: Outcome) -> str:
+def prometheus(outcome: LoadTestOutcome) -> str:
     """Gauges of the measured stages; quantiles are left out where samples are too few for them."""
     return "".join(_lines(outcome))
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: LoadTestOutcome) -> Iterator[str]:
     run = outcome.run
     every = [({"run": run.name, **_labels(series)}, one) for series, one in series_summaries(run)]
     name = {"run": run.name}

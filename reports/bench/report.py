@@ -8,8 +8,8 @@ from dataclasses import replace
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
 from reports.bench import bounds, client, distribution, latency, load, rates, reproduce, tables
-from reports.bench.outcome import Outcome
-from reports.bench.rules import Facts, Recommendation, recommendations
+from reports.bench.outcome import LoadTestOutcome
+from reports.bench.rules import Recommendation, RunFacts, recommendations
 from reports.bench.suite import suite
 from reports.bench.verdict import reached_s, title_of, verdict_of
 from reports.bench.widen import widened
@@ -18,7 +18,7 @@ from reports.show import duration, number, per_cent
 from reports.ticks import clock
 
 
-def report_of(outcome: Outcome) -> Report:
+def report_of(outcome: LoadTestOutcome) -> Report:
     """The report of a run with what was judged of it."""
     outcome = replace(outcome, run=widened(outcome.run))
     run, verdict = outcome.run, verdict_of(outcome)
@@ -38,14 +38,14 @@ def report_of(outcome: Outcome) -> Report:
     )
 
 
-def _wanted(outcome: Outcome) -> Iterator[Section]:
+def _wanted(outcome: LoadTestOutcome) -> Iterator[Section]:
     """The sections, without what is not to be shown."""
     for section in _sections(outcome):
         if section.name != "recommendations" or outcome.recommendations:
             yield section if outcome.charts else replace(section, charts=())
 
 
-def _sections(outcome: Outcome) -> Iterator[Section]:
+def _sections(outcome: LoadTestOutcome) -> Iterator[Section]:
     run, bound = outcome.run, client.bound_spans(outcome.saturation)
     every, whole = tables.series_summaries(run), measured(run)
     yield tables.thresholds(outcome)
@@ -74,12 +74,12 @@ def _sections(outcome: Outcome) -> Iterator[Section]:
         yield bounded
     yield from _taken_in(outcome.comparison, "comparison", "Comparison")
     yield from _taken_in(outcome.trend, "trend", "Trend")
-    yield _recommended(recommendations(Facts(outcome=outcome, every=every, whole=whole)))
+    yield _recommended(recommendations(RunFacts(outcome=outcome, every=every, whole=whole)))
     yield reproduce.reproduction(run)
     yield reproduce.plan(run)
 
 
-def _client_sections(outcome: Outcome) -> Iterator[Section]:
+def _client_sections(outcome: LoadTestOutcome) -> Iterator[Section]:
     yield client.client(outcome.run, outcome.saturation)
     if outcome.saturation.spans:
         yield client.bound_table(outcome.saturation)
@@ -119,7 +119,7 @@ def _facts(run: BenchRun) -> list[tuple[str, str]]:
     return [*facts, *(load.capacity_facts(run, run.capacity) if run.capacity is not None else [])]
 
 
-def _notes(outcome: Outcome) -> tuple[str, ...]:
+def _notes(outcome: LoadTestOutcome) -> tuple[str, ...]:
     run = outcome.run
     notes = list(run.notes)
     if any(series.model == "closed" for series in run.series):

@@ -10,7 +10,7 @@ import numpy as np
 from checker.bench.results import BenchRun, Slot
 from checker.bench.summary import Summary, of_stage
 from reports import render
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import MEASURES, cells, columns
 from reports.report import Insufficient
 from reports.stats.intervals import fewest
@@ -33,14 +33,14 @@ _AT_ONCE = 5000
 _LATENCIES = tuple(f"{histogram}_{column.name}" for histogram in MEASURES for column in columns())
 
 
-def csv(outcome: Outcome) -> str:
+def csv(outcome: LoadTestOutcome) -> str:
     """A row for each series and stage."""
     run = outcome.run
     header = ("run", *_NAMES, *_STAGE, *_COUNTS, *_RATES, *_LATENCIES)
     return "".join(render.csv_lines(header, list(_by_stage(run))))
 
 
-def slots_csv(outcome: Outcome) -> str:
+def slots_csv(outcome: LoadTestOutcome) -> str:
     """A row for each slot as it was stored: one series, in one stage and one stretch of time."""
     header = (
         "run",

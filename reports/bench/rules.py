@@ -12,7 +12,7 @@ from checker.bench.client_bound import BoundSpan
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary, measured_stages, summarize
 from reports.bench.client import bound_spans
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import quantile_cell, samples
 from reports.bench.timeline import Timeline, of_series
 from reports.bench.verdict import level_unit
@@ -71,10 +71,10 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RunFacts:
     """What the rules are given."""
 
-    outcome: Outcome
+    outcome: LoadTestOutcome
     every: Sequence[tuple[Series, Summary]]
     """The measured stages of each series."""
     whole: Summary
@@ -86,16 +86,16 @@ class Facts:
         return self.outcome.run
 
 
-Rule = Callable[[Facts], Iterator[Recommendation]]
+Rule = Callable[[RunFacts], Iterator[Recommendation]]
 
 
-def recommendations(facts: Facts) -> list[Recommendation]:
+def recommendations(facts: RunFacts) -> list[Recommendation]:
     """What all rules find, those worth doing first."""
     found = [one for rule in RULES for one in rule(facts)]
     return sorted(found, key=lambda one: one.severity != "worth doing")
 
 
-def _client_bound(facts: Facts) -> Iterator[Recommendation]:
+def _client_bound(facts: RunFacts) -> Iterator[Recommendation]:
     spans = facts.outcome.saturation.spans
     if facts.outcome.saturation.invalid or spans:
         # Of several workers and signs at one time: each moment counts once.
@@ -141,7 +141,7 @@ def _client_advice(run: BenchRun, spans: Sequence[BoundSpan]) -> str:
     return "more workers, a machine with more cores, or a lower rate: the workers' cores were full"
 
 
-def _near_the_ceiling(facts: Facts) -> Iterator[Recommendation]:
+def _near_the_ceiling(facts: RunFacts) -> Iterator[Recommendation]:
     for one in facts.run.calibrations:
         if one.ceiling_per_s and facts.whole.offered_per_s > _CEILING_RATIO * one.ceiling_per_s:
             yield Recommendation(
@@ -155,7 +155,7 @@ def _near_the_ceiling(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _knee(facts: Facts) -> Iterator[Recommendation]:
+def _knee(facts: RunFacts) -> Iterator[Recommendation]:
     found = facts.run.capacity
     if found is not None and found.knee is not None:
         unit = level_unit(facts.run)
@@ -168,7 +168,7 @@ def _knee(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _errors(facts: Facts) -> Iterator[Recommendation]:
+def _errors(facts: RunFacts) -> Iterator[Recommendation]:
     offered = facts.whole.offered
     for reason, count in list(facts.whole.reasons.items())[:_MOST_REASONS]:
         if offered and count / offered >= _FAILED_RATIO and (todo := _MENDED.get(reason.split()[0])):
@@ -180,7 +180,7 @@ def _errors(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _censored(facts: Facts) -> Iterator[Recommendation]:
+def _censored(facts: RunFacts) -> Iterator[Recommendation]:
     if facts.whole.censored:
         yield Recommendation(
             severity="consider",
@@ -190,7 +190,7 @@ def _censored(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _refused(facts: Facts) -> Iterator[Recommendation]:
+def _refused(facts: RunFacts) -> Iterator[Recommendation]:
     ended = facts.whole.ok + facts.whole.failed
     if facts.whole.refused and facts.whole.refused >= _FAILED_RATIO * ended:
         yield Recommendation(
@@ -201,7 +201,7 @@ def _refused(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _churn(facts: Facts) -> Iterator[Recommendation]:
+def _churn(facts: RunFacts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         ended = one.ok + one.failed
         if series.operation != "mcp_churn" and ended >= _FEWEST_OPERATIONS and _churned(facts, series, one):
@@ -213,7 +213,7 @@ def _churn(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _churned(facts: Facts, series: Series, one: Summary) -> bool:
+def _churned(facts: RunFacts, series: Series, one: Summary) -> bool:
     """Whether more connections were opened than the load needs at once, and than the client lost or closed itself."""
     lost = sum(count for reason, count in one.reasons.items() if reason.split()[0] in _LOSES_CONNECTION)
     place = facts.run.series.index(series)
@@ -228,7 +228,7 @@ def _churned(facts: Facts, series: Series, one: Summary) -> bool:
     return one.connections - lost - at_once > _CHURN_RATIO * (one.ok + one.failed)
 
 
-def _connecting(facts: Facts) -> Iterator[Recommendation]:
+def _connecting(facts: RunFacts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         spent = sum(one.phases_us.values())
         connecting = sum(one.phases_us.get(name, 0) for name in _CONNECTING)
@@ -243,7 +243,7 @@ def _connecting(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _cold_start(facts: Facts) -> Iterator[Recommendation]:
+def _cold_start(facts: RunFacts) -> Iterator[Recommendation]:
     run = facts.run
     stages = measured_stages(run)
     if not stages or run.stages[stages[0]].block is not None or run.capacity is not None:
@@ -267,7 +267,7 @@ def _cold_start(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _tail(facts: Facts) -> Iterator[Recommendation]:
+def _tail(facts: RunFacts) -> Iterator[Recommendation]:
     found = []
     for series, one in facts.every:
         p50, p99 = quantile_cell(one, 0.5, "service"), quantile_cell(one, 0.99, "service")
@@ -284,7 +284,7 @@ def _tail(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _waiting(facts: Facts) -> Iterator[Recommendation]:
+def _waiting(facts: RunFacts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         response, service = quantile_cell(one, 0.99), quantile_cell(one, 0.99, "service")
         if not isinstance(response, float) or not isinstance(service, float):
@@ -298,7 +298,7 @@ def _waiting(facts: Facts) -> Iterator[Recommendation]:
             )
 
 
-def _stalls(facts: Facts) -> Iterator[Recommendation]:
+def _stalls(facts: RunFacts) -> Iterator[Recommendation]:
     line = Timeline.of(facts.run)
     found = []
     for place, series in enumerate(facts.run.series):
@@ -321,7 +321,7 @@ def _stalls(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _closed_objectives(facts: Facts) -> Iterator[Recommendation]:
+def _closed_objectives(facts: RunFacts) -> Iterator[Recommendation]:
     closed = [series for series in facts.run.series if series.model == "closed"]
     if closed and any(one.metric.startswith("response_time") for one in facts.run.thresholds):
         yield Recommendation(
@@ -332,7 +332,7 @@ def _closed_objectives(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _too_few(facts: Facts) -> Iterator[Recommendation]:
+def _too_few(facts: RunFacts) -> Iterator[Recommendation]:
     short = [series for series, one in facts.every if 0 < samples(one) < fewest(0.99)]
     if short:
         yield Recommendation(
@@ -343,7 +343,7 @@ def _too_few(facts: Facts) -> Iterator[Recommendation]:
         )
 
 
-def _no_thresholds(facts: Facts) -> Iterator[Recommendation]:
+def _no_thresholds(facts: RunFacts) -> Iterator[Recommendation]:
     p95_us = facts.whole.quantile_us(0.95)
     if facts.run.kind == "load" and not facts.run.thresholds and p95_us is not None:
         yield Recommendation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.verdict import cells_of
 from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
 from reports.stats.bootstrap import median_difference
@@ -14,7 +14,7 @@ FEWEST_BLOCKS = 5
 """Fewer have no interval, and can't be compared."""
 
 
-def suite(outcome: Outcome) -> Section | None:
+def suite(outcome: LoadTestOutcome) -> Section | None:
     """A row for each cell; None of a run without cells."""
     cells = cells_of(outcome)
     if not cells:

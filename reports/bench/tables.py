@@ -17,7 +17,7 @@ from checker.bench.summary import (
     summarize,
 )
 from reports.bench import percentiles
-from reports.bench.outcome import Outcome
+from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import MEASURES, quantile_cell
 from reports.report import Column, Kind, Section, Table
 from reports.ticks import clock
@@ -29,7 +29,7 @@ _BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
 _RESPONSE = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
-def thresholds(outcome: Outcome) -> Section:
+def thresholds(outcome: LoadTestOutcome) -> Section:
     """Each threshold, what was measured, and whether it holds."""
     run, invalid = outcome.run, outcome.saturation.invalid
     columns: Sequence[Column] = (

@@ -7,14 +7,14 @@ from statistics import median
 
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.bench.summary import Summary, measured, of_stage
-from reports.bench.outcome import JudgedThreshold, Outcome
+from reports.bench.outcome import JudgedThreshold, LoadTestOutcome
 from reports.report import Level
 from reports.show import duration, number, per_cent
 from reports.ticks import clock
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunVerdict:
     """The answer."""
 
     word: str
@@ -34,7 +34,7 @@ class Verdict:
         return f"{self.word}: {self.words}"
 
 
-def verdict_of(outcome: Outcome) -> Verdict:
+def verdict_of(outcome: LoadTestOutcome) -> RunVerdict:
     """The first of these that holds: a threshold is broken whatever the client did, it cannot be told, ..."""
     run, told = outcome.run, outcome.told()
     broken = [one.result for one in told if one.word == "failed"]
@@ -42,23 +42,23 @@ def verdict_of(outcome: Outcome) -> Verdict:
     if outcome.saturation.invalid and not (broken and judged):
         reason = outcome.saturation.reason or "the client, not the server, was the limit"
         untold = [one for one in told if one.word == "cannot tell"]
-        return Verdict("INVALID", Level.UNKNOWN, f"{reason}.{_cannot_tell(untold, len(told))}")
+        return RunVerdict("INVALID", Level.UNKNOWN, f"{reason}.{_cannot_tell(untold, len(told))}")
     if broken:
-        return Verdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
+        return RunVerdict("FAILED", Level.BAD, f"{_broken(broken, len(run.thresholds))}.{_cut_short(run)}")
     if run.state is not BenchState.FINISHED:
         return _unfinished(run)
     if outcome.comparison is not None and outcome.comparison.level is Level.BAD:
-        return Verdict("REGRESSION", Level.BAD, outcome.comparison.verdict)
+        return RunVerdict("REGRESSION", Level.BAD, outcome.comparison.verdict)
     if run.capacity is not None:
-        return Verdict("CAPACITY", _capacity_level(run.capacity), f"{capacity_words(run)}.")
+        return RunVerdict("CAPACITY", _capacity_level(run.capacity), f"{capacity_words(run)}.")
     if run.thresholds:
         every = f"{len(run.thresholds)} of {len(run.thresholds)} thresholds hold"
         if notes := [one.note for one in told if one.note]:
             every = f"{every}, {notes[0]}"
-        return Verdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
+        return RunVerdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
     if run.kind is BenchKind.SUITE:
-        return Verdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
-    return Verdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
+        return RunVerdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
+    return RunVerdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
 
 
 def numbers(whole: Summary) -> str:
@@ -103,7 +103,7 @@ def reached_s(run: BenchRun) -> float:
     return max((stage.until_s for stage in run.stages), default=0.0)
 
 
-def _suite_words(outcome: Outcome) -> str:
+def _suite_words(outcome: LoadTestOutcome) -> str:
     """How much was measured, and the cell with the best median throughput."""
     rates = {cell: [one.ok_per_s for one in blocks] for cell, blocks in cells_of(outcome).items()}
     if not rates:
@@ -114,7 +114,7 @@ def _suite_words(outcome: Outcome) -> str:
     return f"{len(rates)} cells in {blocks} blocks; {most}, {number(median(rates[users, servers]))} /s."
 
 
-def cells_of(outcome: Outcome) -> dict[tuple[int, int], list[Summary]]:
+def cells_of(outcome: LoadTestOutcome) -> dict[tuple[int, int], list[Summary]]:
     """Of a suite: users and servers -> the blocks of the cell, without those in which the client was the limit."""
     found: dict[tuple[int, int], list[Summary]] = {}
     for at, stage in enumerate(outcome.run.stages):
@@ -147,12 +147,12 @@ def _cut_short(run: BenchRun) -> str:
     return f" The run was {run.state.value} after {clock(reached_s(run))}."
 
 
-def _unfinished(run: BenchRun) -> Verdict:
+def _unfinished(run: BenchRun) -> RunVerdict:
     """Everything is shown that was measured until then."""
     word = "UNFINISHED" if run.state is BenchState.RUNNING else run.state.value.upper()
     why = f" ({run.notes[-1]})" if run.notes and run.state is BenchState.ABORTED else ""
     after = f"after {clock(reached_s(run))}{why}; until then {numbers(measured(run))}."
-    return Verdict(word, Level.WARNING, after)
+    return RunVerdict(word, Level.WARNING, after)
 
 
 def _capacity_level(found: Capacity) -> Level:

@@ -21,7 +21,7 @@ from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
 from reports.charts.heat import heat
 from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, lines, stack
 from reports.palette import LIGHT
-from reports.pictures import Key, Picture, summary
+from reports.pictures import LegendEntry, Picture, summary
 from reports.report import Chart, Shape
 from reports.slim import slim
 
@@ -30,7 +30,7 @@ __all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]
 _PNG_DPI = 100
 _HEAD, _MOST_KEYS, _MOST_LETTERS = 40, 8, 24
 _SVG_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[Key], str]]] = {
+_DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[LegendEntry], str]]] = {
     Shape.LINES: lines,
     Shape.STEPS: lines,
     Shape.POINTS: lines,
@@ -76,7 +76,7 @@ def _picture(chart: Chart, images: str) -> Picture:
     return Picture(_svg(figure, name) if images == "svg" else _png(figure, name), keys, marks, note)
 
 
-def _drawn(chart: Chart) -> tuple[Figure, list[Key], str] | None:
+def _drawn(chart: Chart) -> tuple[Figure, list[LegendEntry], str] | None:
     """The figure, what its lines stand for and what was left out; None where no value can be drawn."""
     rows = np.array([finite(line.values) for line in chart.lines], np.float64).reshape(len(chart.lines), len(chart.x))
     if chart.log and chart.shape is not Shape.HEAT:
@@ -104,7 +104,7 @@ def _file(chart: Chart, images: str) -> bytes:
     return file.getvalue()
 
 
-def _headed(figure: Figure, title: str, keys: Sequence[Key]) -> None:
+def _headed(figure: Figure, title: str, keys: Sequence[LegendEntry]) -> None:
     """Make the figure higher for its title and for what its colours stand for."""
     height = figure.get_size_inches()[1] * INCH
     higher = height + _HEAD
@@ -126,7 +126,7 @@ def _headed(figure: Figure, title: str, keys: Sequence[Key]) -> None:
     )
 
 
-def _handle(key: Key) -> Line2D | Patch:
+def _handle(key: LegendEntry) -> Line2D | Patch:
     """A sample of the line or area."""
     label, colour = key.label if len(key.label) <= _MOST_LETTERS else f"{key.label[:_MOST_LETTERS]}…", LIGHT[key.colour]
     if key.dashes in ("area", "pale"):

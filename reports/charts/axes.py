@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.palette import LIGHT
-from reports.pictures import Key
+from reports.pictures import LegendEntry
 from reports.report import Chart, Look, Scale, Shape
 from reports.ticks import clock_ticks, short, time_ticks
 
@@ -185,14 +185,14 @@ def _hatching(begin: float, end: float, room: float) -> Numbers:
     return ends.reshape(-1, 2)
 
 
-def span_keys(chart: Chart) -> list[Key]:
+def span_keys(chart: Chart) -> list[LegendEntry]:
     """What the looks of stretches stand for."""
     looks = {span.look for span in chart.spans}
-    found = [Key("not measured", "rule", "area")] if Look.SHADED in looks else []
-    return [*found, Key("the client was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
+    found = [LegendEntry("not measured", "rule", "area")] if Look.SHADED in looks else []
+    return [*found, LegendEntry("the client was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
 
 
-def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[Key], *, across: bool = False) -> None:
+def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, across: bool = False) -> None:
     """Choose the range of the values, draw the threshold, and mark the axis."""
     low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if chart.log:
@@ -200,7 +200,7 @@ def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[Key], *, across: boo
     level = chart.threshold
     if level is not None:
         (axes.axvline if across else axes.axhline)(level, color=LIGHT["ink"], linewidth=1.2, linestyle=(0, (9, 4)))
-        keys.append(Key(f"threshold {short(level)} {chart.unit}".strip(), "ink", "9 4"))
+        keys.append(LegendEntry(f"threshold {short(level)} {chart.unit}".strip(), "ink", "9 4"))
         low, high = min(low, level), max(high, level)
     axis, limits = (axes.xaxis, axes.set_xlim) if across else (axes.yaxis, axes.set_ylim)
     if chart.log and low > 0:

@@ -10,26 +10,26 @@ from matplotlib.path import Path
 
 from reports.charts.axes import Numbers, fit, slot_of, x_figure
 from reports.palette import LIGHT, series
-from reports.pictures import Key
+from reports.pictures import LegendEntry
 from reports.report import Chart
 
 _OPACITIES = (0.16, 0.3, 0.45, 0.6, 0.8, 1.0)
 
 
-def heat(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
+def heat(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
     """A cell for each row and place that has a count; each darkness stands for counts up to so many."""
     figure, axes, x = x_figure(chart)
     edges, width = np.array(chart.edges or range(len(rows) + 1), np.float64), slot_of(x, 1.0)
     counts = np.nan_to_num(np.maximum(rows, 0.0))
     colour, _ = series(0)
-    keys: list[Key] = []
+    keys: list[LegendEntry] = []
     below = 0
     for opacity, upto in zip(_OPACITIES, _steps(float(counts.max())), strict=False):
         path = _cells((counts > below) & (counts <= upto), x - width / 2, width, edges)
         if path is not None:
             axes.add_patch(PathPatch(path, facecolor=LIGHT[colour], edgecolor="none", alpha=opacity))
             words = f"{below + 1:,} to {upto:,}" if upto > below + 1 else f"{upto:,}"
-            keys.append(Key(words, colour, "area", opacity))
+            keys.append(LegendEntry(words, colour, "area", opacity))
         below = upto
     used = np.flatnonzero(counts.any(axis=1))
     fit(axes, chart, edges[[used[0], used[-1] + 1]] if len(used) else edges, keys)

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from reports.charts.axes import MOST_LETTERS, Numbers, cut, figure_of, fit, rectangles, slot_of, x_figure
 from reports.palette import COLOURED, LIGHT, series
-from reports.pictures import Key
+from reports.pictures import LegendEntry
 from reports.report import Chart, Scale, Shape
 
 MOST_GREY = 60
@@ -23,7 +23,7 @@ _BAR_HEIGHT = 22
 _DASHES = "5 4"
 
 
-def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
+def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
     """The first lines in colour, some of the rest in grey behind them."""
     figure, axes, x = x_figure(chart)
     dots = "o" if chart.shape is Shape.POINTS else ""
@@ -31,7 +31,7 @@ def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
     rest = rows[COLOURED : COLOURED + MOST_GREY]
     for row in rest:
         axes.plot(x, row, color=LIGHT["rest"], linewidth=0 if dots else 0.6, alpha=0.6, marker=dots, markersize=2.5)
-    keys: list[Key] = []
+    keys: list[LegendEntry] = []
     for number, row in reversed(list(enumerate(rows[:COLOURED]))):
         colour, dashes = series(number)
         dashes = _DASHES if chart.lines[number].dashed else dashes
@@ -42,25 +42,25 @@ def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
             axes.plot(x, row, color=LIGHT[colour], linestyle=pattern, drawstyle=drawstyle)
             alone = _alone(row)
             axes.plot(x[alone], row[alone], color=LIGHT[colour], linewidth=0, marker="o", markersize=4)
-        keys.insert(0, Key(chart.lines[number].label, colour, "" if dots else dashes))
+        keys.insert(0, LegendEntry(chart.lines[number].label, colour, "" if dots else dashes))
     if len(rest):
-        keys.append(Key(f"{len(rest)} more", "rest"))
+        keys.append(LegendEntry(f"{len(rest)} more", "rest"))
     left_out = len(rows) - COLOURED - len(rest)
     note = f"{left_out} of {len(rows)} lines are left out of the picture." if left_out > 0 else ""
     fit(axes, chart, rows[: COLOURED + MOST_GREY], keys)
     return figure, keys, note
 
 
-def band(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
+def band(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
     """The first line with the area between the second and the third behind it."""
     figure, axes, x = x_figure(chart)
     colour, _ = series(0)
-    keys = [Key(chart.lines[0].label, colour)]
+    keys = [LegendEntry(chart.lines[0].label, colour)]
     if len(rows) >= 3:
         _area(axes, x, rows[1], rows[2], colour)
         both = _alone(rows[1] + rows[2])
         axes.vlines(x[both], rows[1][both], rows[2][both], color=LIGHT[colour], alpha=0.4, linewidth=3)
-        keys.append(Key(f"{chart.lines[1].label} to {chart.lines[2].label}", colour, "area"))
+        keys.append(LegendEntry(f"{chart.lines[1].label} to {chart.lines[2].label}", colour, "area"))
     axes.plot(x, rows[0], color=LIGHT[colour])
     alone = _alone(rows[0])
     axes.plot(x[alone], rows[0][alone], color=LIGHT[colour], linewidth=0, marker="o", markersize=4)
@@ -68,19 +68,19 @@ def band(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
     return figure, keys, ""
 
 
-def stack(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
+def stack(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
     """A column for each x, the lines one on top of the other; as wide as there is room, so that it is an area."""
     figure, axes, x = x_figure(chart)
     width = slot_of(x, 1.0 if chart.scale is Scale.CLOCK else 3_600_000.0)
     base = np.zeros(len(x))
-    keys: list[Key] = []
+    keys: list[LegendEntry] = []
     for number, row in enumerate(rows[:COLOURED]):
         colour, dashes = series(number)
         top = base + np.nan_to_num(row)
         alpha = 0.45 if dashes else 0.85
         rectangles(axes, x - width / 2, x + width / 2, base, top, colour, alpha)
         base = top
-        keys.append(Key(chart.lines[number].label, colour, "pale" if dashes else "area"))
+        keys.append(LegendEntry(chart.lines[number].label, colour, "pale" if dashes else "area"))
     left_out = len(rows) - COLOURED
     note = f"{left_out} of {len(rows)} lines are left out of the picture." if left_out > 0 else ""
     fit(axes, chart, np.vstack((base, np.zeros(len(x)))), keys)
@@ -89,11 +89,11 @@ def stack(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
     return figure, keys, note
 
 
-def bars(chart: Chart, rows: Numbers) -> tuple[Figure, list[Key], str]:
+def bars(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
     """Columns over time, or a bar to the right for each word."""
     shown = rows[:COLOURED]
     keys = [
-        Key(line.label, series(number)[0], "pale" if series(number)[1] else "area")
+        LegendEntry(line.label, series(number)[0], "pale" if series(number)[1] else "area")
         for number, line in enumerate(chart.lines[:COLOURED])
     ]
     note = f"{len(rows) - COLOURED} of {len(rows)} lines are left out of the picture." if len(rows) > COLOURED else ""

@@ -14,13 +14,13 @@ from checker.plain_text import markup
 from reports.repairs import is_down, lasted_ms
 from reports.report import Level
 from reports.site.slugs import slugs
-from storage.newest import Newest, Offer, newest_checks, newest_offers
+from storage.newest import Newest, OfferRow, newest_checks, newest_offers
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.marks import DAY_MS, HOUR_MS
 from storage.rollups.outcomes import Outcome
 from storage.rollups.percentiles import PercentileBuckets
-from storage.rollups.read import Found, Last, Period, Rollups, Series
+from storage.rollups.read import BucketSeries, FoundBuckets, Last, Period, Rollups
 
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float | None]
@@ -38,7 +38,7 @@ _REASON_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ServerState:
     """What a server is now, in a word, with the level that colours it."""
 
     word: str
@@ -48,17 +48,17 @@ class State:
 
 
 STATES = {
-    "UNHEALTHY": State("Down", Level.BAD, "UNHEALTHY"),
-    "DEGRADED": State("Degraded", Level.WARNING, "DEGRADED"),
-    "UNKNOWN": State("Unknown", Level.UNKNOWN, "UNKNOWN"),
-    "MAINTENANCE": State("Maintenance", Level.UNKNOWN, "MAINTENANCE"),
-    "HEALTHY": State("Up", Level.GOOD, "HEALTHY"),
+    "UNHEALTHY": ServerState("Down", Level.BAD, "UNHEALTHY"),
+    "DEGRADED": ServerState("Degraded", Level.WARNING, "DEGRADED"),
+    "UNKNOWN": ServerState("Unknown", Level.UNKNOWN, "UNKNOWN"),
+    "MAINTENANCE": ServerState("Maintenance", Level.UNKNOWN, "MAINTENANCE"),
+    "HEALTHY": ServerState("Up", Level.GOOD, "HEALTHY"),
 }
 """The worst first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class UptimeWindow:
     """The availability of a server over a time up to now."""
 
     name: str
@@ -107,16 +107,16 @@ class Subject:
 
     server: ServerRow
     slug: str
-    state: State
+    state: ServerState
     newest: Newest | None
-    windows: Sequence[Window]
+    windows: Sequence[UptimeWindow]
     hourly: Sequence[Latencies]
     daily: Sequence[Latencies]
     incidents: Sequence[Happening]
     """The newest first."""
     reasons: Sequence[tuple[str, int]]
     """Of checks that were not HEALTHY in the last 30 days, the most frequent first."""
-    offer: Offer | None
+    offer: OfferRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def gather(past: Past, title: str) -> Site:
     )
 
 
-def _state(newest: Newest | None, last: Last | None, now_ms: int) -> State:
+def _state(newest: Newest | None, last: Last | None, now_ms: int) -> ServerState:
     """What a server is by its newest check, as long as that speaks."""
     if newest is None or last is None or last.until_ms < now_ms or last.outcome is Outcome.SUSPECT:
         return STATES["UNKNOWN"]
@@ -203,7 +203,7 @@ def _servers(number: int) -> str:
     return f"{number} server{'' if number == 1 else 's'}"
 
 
-def _times(found: Found[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> tuple[Numbers, Numbers]:
+def _times(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> tuple[Numbers, Numbers]:
     """Milliseconds up, and up or down, each of shape (servers, slots)."""
     up_ms, known_ms = (np.zeros((len(place), len(period.slots))) for _ in range(2))
     rows = _rows(found.series, place)[found.buckets.series]
@@ -214,13 +214,13 @@ def _times(found: Found[OutcomeBuckets], period: Period, place: Mapping[int, int
     return up_ms, known_ms
 
 
-def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int, slot_ms: int) -> list[Window]:
+def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int, slot_ms: int) -> list[UptimeWindow]:
     """The window of each server that is the last so many slots."""
     up_ms, known_ms = up_ms[:, -cells:], known_ms[:, -cells:]
     up, known = up_ms.sum(1).tolist(), known_ms.sum(1).tolist()
     well_ms = WELL * slot_ms * (cells - 1)
     return [
-        Window(name, _values(row), None if not of_row else of_up / of_row, int(of_row), of_row >= well_ms)
+        UptimeWindow(name, _values(row), None if not of_row else of_up / of_row, int(of_row), of_row >= well_ms)
         for row, of_up, of_row in zip(_ratios(up_ms, known_ms), up, known, strict=True)
     ]
 
@@ -232,7 +232,7 @@ def _ratios(part: Numbers, whole: Numbers) -> Numbers:
 
 
 def _latencies(
-    found: Found[PercentileBuckets], period: Period, place: Mapping[int, int]
+    found: FoundBuckets[PercentileBuckets], period: Period, place: Mapping[int, int]
 ) -> dict[int, Sequence[Latencies]]:
     """By place of the server: a row of percentiles for each of its kinds of probe."""
     buckets = found.buckets
@@ -248,7 +248,7 @@ def _latencies(
     return {one: sorted(of, key=lambda line: line.kind) for one, of in rows.items()}
 
 
-def _reasons(found: Found[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> dict[int, Counter[str]]:
+def _reasons(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> dict[int, Counter[str]]:
     """By place of the server: how often each reason was given in the last days."""
     rows = _rows(found.series, place)[found.buckets.series]
     recent = found.buckets.slot > period.slots[-1] - _REASON_DAYS
@@ -272,7 +272,7 @@ def _happenings(past: Past, period: Period, slug: Mapping[str, str]) -> dict[int
     return found
 
 
-def _rows(series: Sequence[Series], place: Mapping[int, int]) -> npt.NDArray[np.int64]:
+def _rows(series: Sequence[BucketSeries], place: Mapping[int, int]) -> npt.NDArray[np.int64]:
     return np.array([place[one.server_id] for one in series], np.int64)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from reports.palette import series
-from reports.pictures import Key, Picture
+from reports.pictures import LegendEntry, Picture
 from reports.report import Line
 from reports.ticks import short, time_ticks, value_ticks
 
@@ -26,7 +26,7 @@ def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Pi
     across = (WIDTH - _LEFT - _RIGHT) / (high - low or 1)
     down = (HEIGHT - _TOP - _BELOW) / top
     parts = [*_grid(top, down, unit), *_times(low, high, across)]
-    keys: list[Key] = []
+    keys: list[LegendEntry] = []
     for number, line in reversed(list(enumerate(lines))):
         colour, _ = series(number // 2)
         dashes = "3 3" if number % 2 else ""
@@ -39,7 +39,7 @@ def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Pi
             f'<path d="{_path(places)}" fill="none" stroke="var(--{colour})" stroke-width="1.6"'
             f' stroke-linecap="round"{dashed}/>'
         )
-        keys.insert(0, Key(line.label, colour, dashes))
+        keys.insert(0, LegendEntry(line.label, colour, dashes))
     said = f"{name}: {min(known):.4g} to {max(known):.4g} {unit}"
     opening = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>')
     body = Markup("".join(parts))  # noqa: S704 # numbers, and words escaped below

@@ -15,7 +15,7 @@ from reports.pictures import Picture
 from reports.report import Line
 from reports.site import documents
 from reports.site.badges import badge, uptime_badge
-from reports.site.facts import STATES, WINDOWS, Happening, Latencies, Site, Subject, Window, gather
+from reports.site.facts import STATES, WINDOWS, Happening, Latencies, Site, Subject, UptimeWindow, gather
 from reports.site.feed import feed
 from reports.site.files import site_folder
 from reports.site.plot import plot
@@ -129,5 +129,5 @@ def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> 
     return plot(x_ms[first:], lines, "ms", name)
 
 
-def _strip(window: Window, one: Subject, aloud: bool) -> Markup:
+def _strip(window: UptimeWindow, one: Subject, aloud: bool) -> Markup:
     return strips.strip(window.cells, window.name if aloud else None, one.server.objective_ratio)

@@ -24,7 +24,7 @@ SHORTEST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangePoint:
     """A change of level; the levels are medians from the change before to this one, and from this one to the next."""
 
     index: int
@@ -44,7 +44,7 @@ def changes(
     least_change: float = 0.0,
     shortest: int = SHORTEST,
     seed: int = 0,
-) -> tuple[Change, ...]:
+) -> tuple[ChangePoint, ...]:
     """The changes of level in a series in time order, each kept only if it is large enough.
 
     Large enough is ``least_change_ratio`` of the level before and ``least_change`` in the unit of the series. NaN are
@@ -59,7 +59,7 @@ def changes(
     found = _divided(series, 0, alpha, shortest, seed)
     kept = _kept(series, found, alpha, least_change_ratio, least_change)
     return tuple(
-        Change(int(places[cut]), before, after, after / before if before else None, found[cut])
+        ChangePoint(int(places[cut]), before, after, after / before if before else None, found[cut])
         for cut, before, after in _levels(series, kept)
     )
 

@@ -26,7 +26,7 @@ MOST_MORE_BLOCKS = 1000
 """The number of further blocks that stands for this many or more."""
 
 
-class Outcome(StrEnum):
+class CandidateOutcome(StrEnum):
     """What can be said of a candidate."""
 
     BETTER = "better"
@@ -58,7 +58,7 @@ LATENCY_MS = Rules()
 class Comparison:
     """A verdict and what it rests on, in the unit of the values."""
 
-    outcome: Outcome
+    outcome: CandidateOutcome
     baseline: float
     """Median of the blocks; NaN without any."""
     candidate: float
@@ -123,7 +123,7 @@ def _verdict(
     before, after = (float(np.median(side)) if side.size else math.nan for side in (baseline, candidate))
     known = min(baseline.size, candidate.size)
     found = Comparison(
-        outcome=Outcome.CANNOT_TELL,
+        outcome=CandidateOutcome.CANNOT_TELL,
         baseline=before,
         candidate=after,
         difference=None,
@@ -139,9 +139,9 @@ def _verdict(
     found = replace(found, difference=difference)
     if p_adjusted < rules.alpha and abs(difference.value) >= found.effect:
         better = (difference.value > 0) == rules.higher_is_better
-        return replace(found, outcome=Outcome.BETTER if better else Outcome.WORSE, more_blocks=None)
+        return replace(found, outcome=CandidateOutcome.BETTER if better else CandidateOutcome.WORSE, more_blocks=None)
     if -found.effect <= difference.low and difference.high <= found.effect:
-        return replace(found, outcome=Outcome.SAME, more_blocks=None)
+        return replace(found, outcome=CandidateOutcome.SAME, more_blocks=None)
     return replace(found, more_blocks=_more_blocks(found, difference, known, tested, rules))
 
 

@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from reports.stats import Floats
 from reports.stats.bootstrap import Difference
-from reports.stats.compare import MOST_MORE_BLOCKS, Comparison, Outcome, Rules
+from reports.stats.compare import MOST_MORE_BLOCKS, CandidateOutcome, Comparison, Rules
 
 FEWEST_FREE = 3
 """Runs beyond the first of each level that the spread between runs is measured from: below, it is assumed."""
@@ -47,7 +47,7 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LevelDifference:
     """Two levels and their difference, on the scale on which it is tested."""
 
     before: float
@@ -72,7 +72,7 @@ class Told:
         return self.error * float(ndtri(tail) if math.isinf(self.free) else stdtrit(self.free, tail))
 
 
-def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> Told:
+def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> LevelDifference:
     """Compare the mean levels of the runs of two sides, of which there must be one each.
 
     ``others`` are further runs of the baseline's level, which say only how far runs are apart. ``share`` for shares,
@@ -90,15 +90,15 @@ def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> Told:
     if free >= FEWEST_FREE:
         variance = max(measured, sum(within) / 2)
         between = Between(math.sqrt(variance), group.size + second.values.size, assumed=False)
-        return Told(before, after, math.sqrt(variance * many), float(free), between)
+        return LevelDifference(before, after, math.sqrt(variance * many), float(free), between)
     assumed = ASSUMED_SHARE_RATIO * (before + after) / 2 if share else ASSUMED_RATIO
     variance = max(measured, assumed**2)
     between = Between(math.sqrt(variance), group.size + second.values.size, assumed=True)
     error = math.sqrt(variance * many + within[0] / first.values.size + within[1] / second.values.size)
-    return Told(before, after, error, math.inf, between)
+    return LevelDifference(before, after, error, math.inf, between)
 
 
-def compared(one: Told, p_adjusted: float, rules: Rules, *, share: bool) -> Comparison:
+def compared(one: LevelDifference, p_adjusted: float, rules: Rules, *, share: bool) -> Comparison:
     """The verdict, in the unit of the values; ``p_adjusted`` is corrected for all that is compared together."""
     before, after, reach = one.before, one.after, one.reach()
     ends = [after - before - reach, after - before + reach]
@@ -107,12 +107,12 @@ def compared(one: Told, p_adjusted: float, rules: Rules, *, share: bool) -> Comp
         ends = [before * math.expm1(end) for end in ends]
     difference = Difference(after - before, ends[0], ends[1])
     effect = max(rules.least_effect_ratio * abs(before), rules.least_effect)
-    outcome, more = Outcome.CANNOT_TELL, None
+    outcome, more = CandidateOutcome.CANNOT_TELL, None
     if p_adjusted < rules.alpha and abs(difference.value) >= effect:
         better = (difference.value > 0) == rules.higher_is_better
-        outcome = Outcome.BETTER if better else Outcome.WORSE
+        outcome = CandidateOutcome.BETTER if better else CandidateOutcome.WORSE
     elif -effect <= difference.low and difference.high <= effect:
-        outcome = Outcome.SAME
+        outcome = CandidateOutcome.SAME
     else:
         more = _more(one, difference, effect, p_adjusted, rules)
     return Comparison(
@@ -128,7 +128,7 @@ def compared(one: Told, p_adjusted: float, rules: Rules, *, share: bool) -> Comp
     )
 
 
-def _more(one: Told, difference: Difference, effect: float, p_adjusted: float, rules: Rules) -> int:
+def _more(one: LevelDifference, difference: Difference, effect: float, p_adjusted: float, rules: Rules) -> int:
     """About how many more runs on each side would tell: errors shrink with the square root of the runs."""
     if one.between.assumed:
         return max(1, FEWEST_FREE + 2 - one.between.runs)

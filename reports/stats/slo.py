@@ -26,7 +26,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ErrorBudget:
     """How long a server may be down, and how much of that is left."""
 
     objective_ratio: float
@@ -82,7 +82,7 @@ class Exhaustion:
     """Until it is used up, 0 where it is; None where nothing of it was used of late."""
 
 
-def exhaustion(budget: Budget, late_up_ms: float, late_down_ms: float) -> Exhaustion:
+def exhaustion(budget: ErrorBudget, late_up_ms: float, late_down_ms: float) -> Exhaustion:
     """How long the rest of a budget lasts, were the server down for as large a share of the time as it was of late."""
     left = budget.left_down_ms
     if left <= 0:
@@ -92,7 +92,7 @@ def exhaustion(budget: Budget, late_up_ms: float, late_down_ms: float) -> Exhaus
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BudgetWindow:
     """What was seen of a server in the last so many milliseconds; unknown and maintenance are in neither time."""
 
     up_ms: float
@@ -147,14 +147,14 @@ def availability(up_ms: float, down_ms: float) -> float | None:
     return up_ms / known_ms if known_ms > 0 else None
 
 
-def error_budget(up_ms: float, down_ms: float, objective_ratio: float, period_ms: float | None = None) -> Budget:
+def error_budget(up_ms: float, down_ms: float, objective_ratio: float, period_ms: float | None = None) -> ErrorBudget:
     """The budget of a period of which ``up_ms`` and ``down_ms`` are known.
 
     ``period_ms`` is the whole period that the objective is promised for; without it, the known time.
     """
     allowed_ms = _allowed(objective_ratio) * (up_ms + down_ms if period_ms is None else period_ms)
     left_ratio = 1 - down_ms / allowed_ms if allowed_ms > 0 else 1.0  # an empty period is untouched
-    return Budget(objective_ratio, allowed_ms, down_ms, left_ratio)
+    return ErrorBudget(objective_ratio, allowed_ms, down_ms, left_ratio)
 
 
 def burn_rate(up_ms: float, down_ms: float, objective_ratio: float) -> float | None:
@@ -176,7 +176,7 @@ def short_window_ms(rule: BurnRule, interval_ms: float, fewest_samples: int = FE
 
 
 def burns(
-    windows: Mapping[int, Window],
+    windows: Mapping[int, BudgetWindow],
     objective_ratio: float,
     rules: Sequence[BurnRule] = BURN_RULES,
     fewest_samples: int = FEWEST_SAMPLES,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checker.bench.plan import Arrivals, Limits, Model, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import Arrivals, LoadLimits, Model, Operation, Scenario, Stage, StageKind
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
 from loads import of, played, rest
@@ -90,7 +90,7 @@ def run_of(url: str, level: float, seconds: float, model: Model, arrivals: Arriv
         Stage(duration=seconds, target=level, kind=StageKind.HOLD, name="hold"),
     )
     scenario = Scenario(operation=Operation.REST, model=model, stages=stages, arrivals=arrivals)
-    return played([rest("nginx", url)], {"a": scenario}, limits=Limits(max_rate=1_000_000))
+    return played([rest("nginx", url)], {"a": scenario}, limits=LoadLimits(max_rate=1_000_000))
 
 
 def figures(run: BenchRun) -> dict[str, float]:

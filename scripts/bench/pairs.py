@@ -11,7 +11,7 @@ from checker.bench.player import Player
 from checker.bench.results import BenchRun
 from reports.bench.past.compare import Effects, compare_sides
 from reports.bench.past.sides import Side
-from reports.stats.compare import Outcome
+from reports.stats.compare import CandidateOutcome
 
 PLAIN, SAME, SLOW = "plain", "same", "slow"
 ARMS = (PLAIN, SAME, SLOW)
@@ -37,8 +37,8 @@ class Design:
 class Verdicts:
     """What came of a pair: the outcomes of same and of slow against plain, and the ratios of their p50."""
 
-    same: Outcome
-    slow: Outcome
+    same: CandidateOutcome
+    slow: CandidateOutcome
     same_ratio: float
     slow_ratio: float
 
@@ -91,11 +91,11 @@ def played(player: Player, pairs: int, design: Design) -> Iterator[Verdicts]:
 
 def summary(found: Sequence[Verdicts]) -> Mapping[str, int]:
     """How many verdicts were wrong, and how many were right of those that had to be found."""
-    told = (Outcome.WORSE, Outcome.BETTER)
+    told = (CandidateOutcome.WORSE, CandidateOutcome.BETTER)
     return {
         "pairs": len(found),
         "equal_told_apart": sum(one.same in told for one in found),
-        "slow_found": sum(one.slow is Outcome.WORSE for one in found),
+        "slow_found": sum(one.slow is CandidateOutcome.WORSE for one in found),
     }
 
 

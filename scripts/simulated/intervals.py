@@ -10,7 +10,7 @@ import numpy as np
 from reports.stats.bootstrap import median_difference
 from reports.stats.compare import Rules
 from reports.stats.intervals import FEWEST_INCIDENTS, outages, ranks_of_many, wilson
-from reports.stats.runs import Runs, Told, compared, told
+from reports.stats.runs import LevelDifference, Runs, compared, told
 from reports.stats.slope import trend
 from simulated.figures import COVERAGE, Figure
 from storage.rollups.histogram import Cells
@@ -96,7 +96,7 @@ def differences(scale: float) -> Iterator[Figure]:
         yield Figure("coverage", "difference of load tests", case, held, cases, COVERAGE)
 
 
-def one_base(one: Told) -> float:
+def one_base(one: LevelDifference) -> float:
     """The level that a difference is relative to: ends are those of the ratio, times the baseline."""
     return float(np.exp(one.before))
 

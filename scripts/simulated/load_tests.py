@@ -10,7 +10,7 @@ from reports.bench.past.blocks import Blocks, Key, Statistic
 from reports.bench.past.by_run import compared_runs
 from reports.bench.past.compare import Effects
 from reports.bench.past.trend import followed
-from reports.stats.compare import Outcome
+from reports.stats.compare import CandidateOutcome
 from simulated.figures import FALSE_ALARMS, Figure
 
 _KEY = Key("s", "rest", "one")
@@ -26,7 +26,9 @@ def run(random: np.random.Generator, between: float, level: float = 1.0) -> dict
     return {_KEY: Blocks(np.full(6, 999.0), {**values, Statistic.FAILED: np.zeros(6)})}
 
 
-def outcome(random: np.random.Generator, runs: tuple[int, int, int], between: float, level: float) -> set[Outcome]:
+def outcome(
+    random: np.random.Generator, runs: tuple[int, int, int], between: float, level: float
+) -> set[CandidateOutcome]:
     """What is said of a candidate of this level; runs of the baseline, of the candidate, and others before them."""
     sides = [[run(random, between, times) for _ in range(n)] for n, times in zip(runs, (1, level, 1), strict=True)]
     rows = compared_runs((sides[0], sides[1], sides[2]), [_KEY], _RULES)
@@ -46,11 +48,11 @@ def comparisons(scale: float) -> Iterator[Figure]:
         for between in (0.01, 0.06):
             case = f"{words}, runs {between:.0%} apart"
             equal = [outcome(random, runs, between, 1.0) for _ in range(cases)]
-            apart = sum(bool(one & {Outcome.WORSE, Outcome.BETTER}) for one in equal)
+            apart = sum(bool(one & {CandidateOutcome.WORSE, CandidateOutcome.BETTER}) for one in equal)
             yield Figure("false alarms", "load tests: equal ones told apart", case, apart, cases, FALSE_ALARMS)
             for level in (1.1, 1.5):
                 slower = [outcome(random, runs, between, level) for _ in range(cases // 2)]
-                found = sum(Outcome.WORSE in one for one in slower)
+                found = sum(CandidateOutcome.WORSE in one for one in slower)
                 yield Figure("power", f"load tests: {level - 1:.0%} slower", case, found, cases // 2, (0.0, 1.0))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from reports import latency_before as before
 from reports.rhythms import usual
-from reports.stats.compare import Outcome
+from reports.stats.compare import CandidateOutcome
 from reports.stats.screen import mann_whitney_rows
-from reports.trend_series import Metric, OfServer, Steady
+from reports.trend_series import OfServer, PercentileSeries, Steady
 from reports.trend_tests import ALPHA, LEAST_AVAILABILITY_RATIO, Tested, examine
 from simulated.figures import FALSE_ALARMS, POWER, Figure
 from storage.rollups.histogram import GROWTH
@@ -30,7 +30,9 @@ def binned(values: np.ndarray) -> np.ndarray:
     return np.asarray(GROWTH ** (np.floor(np.log(values) / np.log(GROWTH)) + 0.5))
 
 
-def fleets(random: np.random.Generator, rows: int, period: Period, noise: float, rhythm: str, history: int) -> Metric:
+def fleets(
+    random: np.random.Generator, rows: int, period: Period, noise: float, rhythm: str, history: int
+) -> PercentileSeries:
     """Rows of levels with noise, and what they do at each hour or day; ``history`` slots before the period."""
     slots = np.arange(period.slots.start - history, period.slots.stop)
     level = random.uniform(30, 200, (rows, 1))
@@ -44,13 +46,13 @@ def fleets(random: np.random.Generator, rows: int, period: Period, noise: float,
     values = binned(level * np.exp(shape + random.normal(0, noise, shape.shape)))
     longer = Period(period.since_ms - history * period.slot_ms, period.until_ms, period.slot_ms)
     series = [OfServer(f"s{row}", "g", "rest") for row in range(rows)]
-    return Metric("p50", series, values[:, history:], usual(values, longer)[:, history:])
+    return PercentileSeries("p50", series, values[:, history:], usual(values, longer)[:, history:])
 
 
-def some(metric: Metric, rows: slice) -> Metric:
+def some(metric: PercentileSeries, rows: slice) -> PercentileSeries:
     """A fleet of many that were made at once."""
     of_usual = None if metric.usual is None else metric.usual[rows]
-    return Metric(metric.name, metric.series[rows], metric.values_ms[rows], of_usual)
+    return PercentileSeries(metric.name, metric.series[rows], metric.values_ms[rows], of_usual)
 
 
 def named(tests: Tested) -> set[str]:
@@ -123,10 +125,10 @@ def seen(scale: float) -> Iterator[Figure]:
             stated.append(smallest[row])
             values = fleet.values_ms.copy()
             values[row, slots // 2 :] *= 1 + smallest[row]
-            held += f"s{row}" in named(examine(period, [Metric("p50", fleet.series, values)], None))
+            held += f"s{row}" in named(examine(period, [PercentileSeries("p50", fleet.series, values)], None))
             values = fleet.values_ms.copy()
             values[row, slots // 3 : 2 * slots // 3] *= 2
-            came = examine(period, [Metric("p50", fleet.series, values)], None)
+            came = examine(period, [PercentileSeries("p50", fleet.series, values)], None)
             back += any(server == f"s{row}" for of in came.metrics for _, server in of.slower())
         if counted:
             note = f"stated: {100 * float(np.median(stated)):.0f} %"
@@ -162,7 +164,7 @@ def _slower(values: np.ndarray, slots: int) -> np.ndarray:
     sides = [(values[:, :slots], values[:, slots:])]
     p_values = np.stack([mann_whitney_rows(*sides[0], before.FEWEST_BLOCKS)])
     (outcomes,) = before.outcomes_of(sides, p_values)
-    return np.array([one in (Outcome.WORSE, Outcome.BETTER) for one in outcomes])
+    return np.array([one in (CandidateOutcome.WORSE, CandidateOutcome.BETTER) for one in outcomes])
 
 
 TRENDS = (quiet, seen, two_periods)

@@ -39,7 +39,7 @@ from storage.rows import insert_new, insert_rows
 from storage.store import Store
 
 
-class Recording:
+class RecordingWriter:
     """A load test being written. It is a watcher: what it is told of every second is stored at once.
 
     A killed run keeps what it had by then and stays in the state running. Each step raises StorageError and

@@ -79,7 +79,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True)
-class Latencies:
+class FoldedLatencies:
     """Buckets of latencies in microseconds."""
 
     keys: Keys
@@ -143,7 +143,7 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     reason = checks.reason[source[there]]
     reasons = _reasons(of_row[counted], reason[counted], checks.reasons, size)
     keys = Keys(before.server[buckets[0]], np.zeros(size, np.int64), np.zeros(size, np.int64), buckets[1])
-    rows = _Rows(place, at_ms, outcome, opens, turned, start, end, state)
+    rows = _CheckRows(place, at_ms, outcome, opens, turned, start, end, state)
     spells, parts = _spells(rows, before, [_name(checks, one) for one in source[turned].tolist()])
     last = np.flatnonzero(closes)
     after = States(
@@ -160,7 +160,7 @@ def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes
     return Outcomes(keys, counts, times_ms, changes, reasons), spells, after
 
 
-def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, Latencies]:
+def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, FoldedLatencies]:
     """The buckets of the probes of these checks, each at the time of its check."""
     kind = probes.kind
     server, hour = checks.server[probes.check], checks.at_ms[probes.check] // HOUR_MS
@@ -243,7 +243,7 @@ def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, befo
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _CheckRows:
     """The rows of a fold, server after server and by time, with the time that each speaks for."""
 
     place: Integers
@@ -257,7 +257,7 @@ class _Rows:
 
 
 def _spells(
-    rows: _Rows, before: States, reasons: Sequence[str | None]
+    rows: _CheckRows, before: States, reasons: Sequence[str | None]
 ) -> tuple[list[Spell], tuple[Integers, Integers, Integers]]:
     """The incidents of these rows; ``reasons`` are of the rows that turn.
 
@@ -304,16 +304,18 @@ def _spells(
     return spells, open_parts
 
 
-def _latencies(server: Integers, kind: Integers, stage: Integers, hour: Integers, times_us: Integers) -> Latencies:
+def _latencies(
+    server: Integers, kind: Integers, stage: Integers, hour: Integers, times_us: Integers
+) -> FoldedLatencies:
     (servers, kinds, stages, hours), bucket = distinct(server, kind, stage, hour)
     size = len(servers)
     if not size:
         none = np.zeros(0, np.int64)
-        return Latencies(Keys(servers, kinds, stages, hours), none, none, none, none, Cells(none, none, none))
+        return FoldedLatencies(Keys(servers, kinds, stages, hours), none, none, none, none, Cells(none, none, none))
     order = np.argsort(bucket, kind="stable")
     starts = np.searchsorted(bucket[order], np.arange(size))
     sorted_us = times_us[order]
-    return Latencies(
+    return FoldedLatencies(
         keys=Keys(servers, kinds, stages, hours),
         count=np.bincount(bucket, minlength=size),
         sum_us=np.add.reduceat(sorted_us, starts),

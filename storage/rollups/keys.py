@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from storage.rollups.buckets import LatencyBuckets, OutcomeBuckets
-from storage.rollups.fold import Keys, Latencies, Outcomes
+from storage.rollups.fold import FoldedLatencies, Keys, Outcomes
 from storage.rollups.histogram import Integers
 
 
@@ -35,7 +35,7 @@ def outcome_buckets(folded: Outcomes, numbers: SeriesOf) -> OutcomeBuckets:
     return OutcomeBuckets(numbers.of(folded.keys), folded.keys.hour, table, folded.reasons)
 
 
-def latency_buckets(folded: Latencies, numbers: SeriesOf) -> LatencyBuckets:
+def latency_buckets(folded: FoldedLatencies, numbers: SeriesOf) -> LatencyBuckets:
     """The folded hours of latencies under their series."""
     sums = (folded.count, folded.sum_us, folded.min_us, folded.max_us)
     return LatencyBuckets(numbers.of(folded.keys), folded.keys.hour, *sums, folded.cells)

@@ -21,7 +21,7 @@ from storage.rollups.buckets import (
     read_latencies,
     read_outcomes,
 )
-from storage.rollups.fold import Keys, Latencies, Outcomes, Spell, States, fold_checks, fold_probes
+from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, Spell, States, fold_checks, fold_probes
 from storage.rollups.histogram import Integers
 from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
@@ -75,7 +75,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class BucketSeries:
     """What buckets are of."""
 
     server_id: int
@@ -84,10 +84,10 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[Buckets]):
+class FoundBuckets(Generic[Buckets]):
     """Buckets, one for each series and slot that has any."""
 
-    series: Sequence[Series]
+    series: Sequence[BucketSeries]
     """The series by the numbers that the buckets have."""
     buckets: Buckets
 
@@ -131,9 +131,9 @@ class Rollups:
         self._servers = None if servers is None else sorted(servers)
         self._read: tuple[Checks, States] | None = None
         self._folded: tuple[Outcomes, list[Spell], States] | None = None
-        self._folded_probes: dict[tuple[str, ...], tuple[Sequence[str], Outcomes, Latencies]] = {}
+        self._folded_probes: dict[tuple[str, ...], tuple[Sequence[str], Outcomes, FoldedLatencies]] = {}
 
-    def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> Found[OutcomeBuckets]:
+    def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> FoundBuckets[OutcomeBuckets]:
         """How many checks or probes came to what, and of checks how long each state lasted."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
@@ -152,11 +152,11 @@ class Rollups:
             joined.numbers[kept],
             [joined.reasons[one] for one in kept.tolist()],
         )
-        return Found(found.listed, cut.merged(cut.series, cut.slot * HOUR_MS // period.slot_ms))
+        return FoundBuckets(found.listed, cut.merged(cut.series, cut.slot * HOUR_MS // period.slot_ms))
 
     def latencies(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
-    ) -> Found[LatencyBuckets]:
+    ) -> FoundBuckets[LatencyBuckets]:
         """How long probes took that got their answer."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         joined = joined_latencies(
@@ -165,28 +165,30 @@ class Rollups:
                 self._latencies_of_tail(period, stages, found),
             )
         )
-        return Found(found.listed, joined.merged(joined.series, joined.slot * HOUR_MS // period.slot_ms))
+        return FoundBuckets(found.listed, joined.merged(joined.series, joined.slot * HOUR_MS // period.slot_ms))
 
-    def packed(self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)) -> Found[PackedBuckets]:
+    def packed(
+        self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
+    ) -> FoundBuckets[PackedBuckets]:
         """What `latencies` gives, but packed: for sums over many buckets, which this makes several times quicker."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         parts = self._rolled(period, (hour_latency, day_latency), packed_columns, read_packed, found)
         joined = joined_packed((*parts, packed(self._latencies_of_tail(period, stages, found))))
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
-        return Found(found.listed, joined)
+        return FoundBuckets(found.listed, joined)
 
-    def packed_hours(self, hours: Sequence[int], kinds: Sequence[str]) -> Found[PackedBuckets]:
+    def packed_hours(self, hours: Sequence[int], kinds: Sequence[str]) -> FoundBuckets[PackedBuckets]:
         """Of single hours, counted from 1970: the whole durations of probes, as far as hours are kept."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         wanted = self._of_series(hour_latency, found).with_only_columns(*packed_columns(hour_latency))
         rolled = found.renamed(read_packed(self._connection, wanted.where(hour_latency.c.slot.in_(hours))))
         span = Period(min(hours) * HOUR_MS, (max(hours) + 1) * HOUR_MS, HOUR_MS)
         tail = packed(self._latencies_of_tail(span, (TOTAL,), found))
-        return Found(found.listed, joined_packed((rolled, tail.only(np.flatnonzero(np.isin(tail.slot, hours))))))
+        return FoundBuckets(found.listed, joined_packed((rolled, tail.only(np.flatnonzero(np.isin(tail.slot, hours))))))
 
     def percentiles(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
-    ) -> Found[PercentileBuckets]:
+    ) -> FoundBuckets[PercentileBuckets]:
         """The count, median and p95 of each bucket of `latencies`; reads no histograms of what is over and done."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         by_days = period.slot_ms == DAY_MS
@@ -200,9 +202,9 @@ class Rollups:
             fresh.append(found.renamed(read_latencies(self._connection, hours)))
         joined = joined_latencies(fresh)
         rest = percentiles_of(joined.merged(joined.series, joined.slot * HOUR_MS // period.slot_ms))
-        return Found(found.listed, found.renamed(over).plus(rest))
+        return FoundBuckets(found.listed, found.renamed(over).plus(rest))
 
-    def reasons(self, period: Period, kinds: Sequence[str]) -> Found[ReasonBuckets]:
+    def reasons(self, period: Period, kinds: Sequence[str]) -> FoundBuckets[ReasonBuckets]:
         """Why probes were not HEALTHY: what `outcomes` says of it, without reading the rest."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), reason_columns, read_reasons, found)
@@ -212,9 +214,9 @@ class Rollups:
         tail = ReasonBuckets(tail.series[kept], tail.slot[kept], [tail.reasons[one] for one in kept.tolist()])
         joined = joined_reasons((*parts, tail))
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
-        return Found(found.listed, joined)
+        return FoundBuckets(found.listed, joined)
 
-    def standing(self, period: Period) -> Found[StandingBuckets]:
+    def standing(self, period: Period) -> FoundBuckets[StandingBuckets]:
         """How long servers were up and down and how often that changed: of `outcomes` what trends are made of."""
         found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
@@ -224,7 +226,7 @@ class Rollups:
             parts.append(tail.only(_kept(tail, period, found.asked)))
         joined = joined_standing(parts)
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
-        return Found(found.listed, joined)
+        return FoundBuckets(found.listed, joined)
 
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
         """The incidents that lie in this time, wholly or in part, by server and start."""
@@ -296,7 +298,7 @@ class Rollups:
         sums = (buckets.count[kept], buckets.sum_us[kept], buckets.min_us[kept], buckets.max_us[kept])
         return LatencyBuckets(buckets.series[kept], buckets.slot[kept], *sums, buckets.cells.regrouped(label))
 
-    def _probes_of_tail(self, stages: Sequence[str]) -> tuple[Sequence[str], Outcomes, Latencies]:
+    def _probes_of_tail(self, stages: Sequence[str]) -> tuple[Sequence[str], Outcomes, FoldedLatencies]:
         """The kinds and the hours of the probes that are not rolled; read once for the same stages.
 
         Without stages only their outcomes are wanted, which every reading of them has.
@@ -350,7 +352,7 @@ class _Numbers:
             self.condition = self.condition & series.c.server_id.in_(servers)
         self._kinds = kinds
         rows = connection.execute(select(series).where(self.condition).order_by(series.c.id)).all()
-        self.listed = [Series(row.server_id, row.kind, row.stage) for row in rows]
+        self.listed = [BucketSeries(row.server_id, row.kind, row.stage) for row in rows]
         self._ids = np.array([row.id for row in rows], np.int64)
         self._numbers = {(one.server_id, one.kind, one.stage): number for number, one in enumerate(self.listed)}
 
@@ -371,7 +373,7 @@ class _Numbers:
             name = server, kinds[kind], stages[stage]
             if name not in self._numbers:
                 self._numbers[name] = len(self.listed)
-                self.listed.append(Series(*name))
+                self.listed.append(BucketSeries(*name))
         return SeriesOf(kinds, stages, self._numbers)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.histogram import Integers
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS
-from storage.rollups.read import Found, Period, Rollups
+from storage.rollups.read import FoundBuckets, Period, Rollups
 from storage.rollups.samples import CHECK
 from storage.tables import day_outcomes, hour_outcomes, rollup_state
 
@@ -78,7 +78,9 @@ def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums
                 yield slot_ms, row
 
 
-def _tail(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Found[OutcomeBuckets]:
+def _tail(
+    connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period
+) -> FoundBuckets[OutcomeBuckets]:
     """The hours since the first that may not be rolled."""
     since_ms = _open_ms(connection, servers, period)
     return rollups.outcomes(Period(since_ms, period.until_ms, HOUR_MS), (CHECK,))

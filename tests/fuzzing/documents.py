@@ -12,7 +12,7 @@ from checker.contract.canonical import canonical
 from checker.contract.changes import diff
 from checker.errors import CheckerError, ConfigError
 from checker.importers.formats import converted
-from checker.importers.imported import Names, Origin
+from checker.importers.imported import Origin, ServerNames
 from checker.importers.parse import parsed
 from checker.settings import load
 from storage.sql import ask
@@ -50,7 +50,7 @@ def imported(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for toml in (False, True):
         try:
-            found = converted(parsed(text, "document", toml), Origin("document", None), None, Names(""))
+            found = converted(parsed(text, "document", toml), Origin("document", None), None, ServerNames(""))
         except ConfigError as error:
             assert str(error)
             assert "\x1b" not in str(error)

@@ -11,10 +11,10 @@ from fuzz_replies import FromBytes, events, http_reply, message
 from checker.model import RemarkName
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.challenges import challenge, says_expired, token_has_expired
-from checker.probes.mcp.channel import Incoming as Messages
+from checker.probes.mcp.channel import IncomingMessages as Messages
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse
 from checker.probes.mcp.sse import EventStream
-from checker.worker.transport.http1 import Incoming
+from checker.worker.transport.http1 import IncomingResponse
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.trace import Trace
 
@@ -43,7 +43,7 @@ def _read_response(data: bytes) -> object:
         theirs.sendall(data[:_LARGEST_SEND])
         theirs.close()
         ours.settimeout(5)
-        response = Incoming(ours, "GET", Trace())
+        response = IncomingResponse(ours, "GET", Trace())
         response.read_head()
         reply = HttpReply(response, _Connection(), lambda _: None, Trace(), _MOST_BODY)
         body = reply.read()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from checker.bench.client_bound import Saturation
 from checker.bench.judging.lateness import Lateness, without_client
 from checker.bench.judging.saturation import RUN_RATIO
-from checker.bench.plan import Limits, Model, Scenario, Stage, StageKind, Stress
+from checker.bench.plan import LoadLimits, Model, Scenario, Stage, StageKind, Stress
 from checker.bench.results import BenchRun, LevelResult
 from checker.bench.summary import Summary, of_stage, summarize
 
@@ -20,7 +20,7 @@ _OFFERED_RATIO = 0.98
 """Of the level's own rate: with fewer arrivals the level was not played."""
 
 
-def scenario_of(level: float, stress: Stress, limits: Limits, recovery_level: float | None = None) -> Scenario:
+def scenario_of(level: float, stress: Stress, limits: LoadLimits, recovery_level: float | None = None) -> Scenario:
     """The level: a moment to settle that is not measured, the level held, and for the recovery a lower level behind it.
 
     Places for operations at once are twice as many as there are when each takes as long as the objective allows, so

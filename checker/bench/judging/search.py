@@ -17,7 +17,7 @@ _MIDDLE = 0.25
 """Of the gap, on each side: a level with few digits is taken as the middle if it is no closer to an end."""
 
 
-class Verdict(StrEnum):
+class LevelVerdict(StrEnum):
     """What a level came to."""
 
     GOOD = "good"
@@ -57,41 +57,41 @@ class Search:
     """Share of the last good level that the gap may be wide."""
     whole: bool = False
     """Levels are whole numbers (users); a gap of 1 is then narrow enough."""
-    tried: tuple[tuple[Step, Verdict], ...] = ()
+    tried: tuple[tuple[Step, LevelVerdict], ...] = ()
 
-    def then(self, step: Step, verdict: Verdict) -> Search:
+    def then(self, step: Step, verdict: LevelVerdict) -> Search:
         """The search with one more level judged."""
         return replace(self, tried=(*self.tried, (step, verdict)))
 
     @property
     def first_bad(self) -> float | None:
         """The lowest level that was ever bad."""
-        return min(self._levels(Verdict.BAD), default=None)
+        return min(self._levels(LevelVerdict.BAD), default=None)
 
     @property
     def last_good(self) -> float | None:
         """The highest good level below every bad one."""
         bad = self.first_bad
-        return max((level for level in self._levels(Verdict.GOOD) if bad is None or level < bad), default=None)
+        return max((level for level in self._levels(LevelVerdict.GOOD) if bad is None or level < bad), default=None)
 
     @property
     def ended_by_client(self) -> bool:
         """Whether the client was the limit at a level twice in a row: nothing can be found out beyond it."""
         return len(self.tried) >= 2 and all(
-            verdict is Verdict.CLIENT_BOUND and step.level == self.tried[-1][0].level
+            verdict is LevelVerdict.CLIENT_BOUND and step.level == self.tried[-1][0].level
             for step, verdict in self.tried[-2:]
         )
 
     @property
     def unsteady(self) -> tuple[float, ...]:
         """Levels that were good once and bad once."""
-        return tuple(sorted(self._levels(Verdict.GOOD) & self._levels(Verdict.BAD)))
+        return tuple(sorted(self._levels(LevelVerdict.GOOD) & self._levels(LevelVerdict.BAD)))
 
     def next_step(self) -> Step | None:
         """What to play now; None when all that can be found out has been."""
         if self.ended_by_client:
             return None
-        if self.tried and self.tried[-1][1] is Verdict.CLIENT_BOUND:
+        if self.tried and self.tried[-1][1] is LevelVerdict.CLIENT_BOUND:
             return self.tried[-1][0]  # once more: it may have been a moment of the machine
         good, bad = self.last_good, self.first_bad
         if bad is None:
@@ -107,7 +107,7 @@ class Search:
             return Step(good, Purpose.CONFIRM_GOOD)
         return None if Purpose.CONFIRM_BAD in done else Step(bad, Purpose.CONFIRM_BAD)
 
-    def _levels(self, verdict: Verdict) -> set[float]:
+    def _levels(self, verdict: LevelVerdict) -> set[float]:
         return {step.level for step, found in self.tried if found is verdict}
 
     def _raised(self, good: float | None) -> Step | None:

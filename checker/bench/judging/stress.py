@@ -10,7 +10,7 @@ from checker.bench.judging.knee import Knee, knee
 from checker.bench.judging.level import SCENARIO, judged, recovery_s, scenario_of, shown
 from checker.bench.judging.monotone import better_under_more_load
 from checker.bench.judging.saturation import judge
-from checker.bench.judging.search import Purpose, Search, Verdict
+from checker.bench.judging.search import LevelVerdict, Purpose, Search
 from checker.bench.judging.usl import Fit, fit
 from checker.bench.plan import Model, Plan, Stress
 from checker.bench.player import Player
@@ -18,7 +18,7 @@ from checker.bench.results import BenchRun, Capacity, LevelResult
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StressResult:
     """What came of a stress test."""
 
     capacity: Capacity
@@ -26,7 +26,7 @@ class Found:
     """For the run's notes: why the search ended where it did, what contradicts itself, why the knee is a knee."""
 
 
-def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found:
+def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> StressResult:
     """Play levels of ``plan.stress``, each after a moment to settle, until the search is over or the player stopped.
 
     ``room`` is what the system allows the client, by default what the run's environment says of it. Raises ValueError
@@ -62,7 +62,7 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
             clear.append(result)
         levels.append(result)
         search = search.then(step, _verdict(result))
-        if behind and _verdict(result) is Verdict.BAD:
+        if behind and _verdict(result) is LevelVerdict.BAD:
             recovery = recovery_s(run, behind[0], stress)
     bend = knee(clear, noise_ms=_noise_ms(player.so_far()))
     law = _law(clear) if users else None
@@ -74,7 +74,7 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Found
         levels=tuple(levels),
         usl=law.usl.figures() if law and law.usl else None,
     )
-    return Found(capacity, tuple(_notes(search, capacity, stress, bend, law, player.stopped)))
+    return StressResult(capacity, tuple(_notes(search, capacity, stress, bend, law, player.stopped)))
 
 
 def _recovery_level(search: Search, stress: Stress) -> float | None:
@@ -83,10 +83,10 @@ def _recovery_level(search: Search, stress: Stress) -> float | None:
     return None if good is None else min(good, stress.start)
 
 
-def _verdict(result: LevelResult) -> Verdict:
+def _verdict(result: LevelResult) -> LevelVerdict:
     if result.client_bound:
-        return Verdict.CLIENT_BOUND
-    return Verdict.GOOD if result.good else Verdict.BAD
+        return LevelVerdict.CLIENT_BOUND
+    return LevelVerdict.GOOD if result.good else LevelVerdict.BAD
 
 
 def _noise_ms(run: BenchRun) -> float:

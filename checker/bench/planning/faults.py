@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from itertools import chain
 
-from checker.bench.arrivals import Span
+from checker.bench.arrivals import LevelSpan
 from checker.bench.plan import Arrivals, Model, Operation, Plan, Scenario, Stress, Suite, Threshold
 from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
 from checker.bench.planning.stages import NAME_REMEDY, Fault, is_name, stage_faults
@@ -185,8 +185,8 @@ def _stress_faults(stress: Stress, plan: Plan) -> Iterator[Fault]:
 
 def _beyond_limits(plan: Plan) -> Iterator[Fault]:
     """What the stages ask for and the limits would cut off. Rates of the closed model are not known before."""
-    limits, hosts, users = plan.limits, dict[str, list[Span]](), dict[str, list[Span]]()
-    rates: list[Span] = []
+    limits, hosts, users = plan.limits, dict[str, list[LevelSpan]](), dict[str, list[LevelSpan]]()
+    rates: list[LevelSpan] = []
     for scenario in plan.scenarios.values():
         level, there = lines(scenario), targets(plan.servers, scenario.operation, scenario.servers)
         rates += level if scenario.model is Model.OPEN else []

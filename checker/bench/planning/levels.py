@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from checker.bench.arrivals import Span
+from checker.bench.arrivals import LevelSpan
 from checker.bench.plan import Scenario
 
 
-def lines(scenario: Scenario) -> list[Span]:
+def lines(scenario: Scenario) -> list[LevelSpan]:
     """The level of a scenario over time; nothing outside of its stages."""
-    found: list[Span] = []
+    found: list[LevelSpan] = []
     at, before = scenario.start_after, 0.0
     for number, stage in enumerate(scenario.stages):
         start = before if stage.kind is None or stage.kind.is_ramp else stage.target
-        found.append(Span(at, at + stage.duration, start, stage.target, number))
+        found.append(LevelSpan(at, at + stage.duration, start, stage.target, number))
         at, before = at + stage.duration, stage.target
     return found
 
@@ -25,7 +25,7 @@ def ends_s(scenario: Scenario) -> float:
     return scenario.start_after + sum(stage.duration for stage in scenario.stages)
 
 
-def peak(some: Iterable[Span]) -> tuple[float, float]:
+def peak(some: Iterable[LevelSpan]) -> tuple[float, float]:
     """The highest sum of all lines, and the second at which it is reached first; (0, 0) without lines.
 
     Sums of straight lines are highest where one of them begins or ends: before a jump and after it.

@@ -11,7 +11,7 @@ from checker.bench.thresholds.grammar import Condition
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SlotRows:
     """A stretch of time without a gap in which something is measured, as rows of slots."""
 
     first: int
@@ -58,7 +58,7 @@ def seconds_of(run: BenchRun, selection: Selection) -> float:
     return covered_s(run, selection.stages)
 
 
-def stretches(run: BenchRun, selection: Selection, until_s: float = math.inf) -> list[Rows]:
+def stretches(run: BenchRun, selection: Selection, until_s: float = math.inf) -> list[SlotRows]:
     """The stretches that the chosen stages cover up to a moment; stages side by side and end to end are one."""
     spans: list[list[float]] = []
     chosen = (run.stages[at] for at in selection.stages)
@@ -75,7 +75,7 @@ def stretches(run: BenchRun, selection: Selection, until_s: float = math.inf) ->
 _TOUCHING_S = 1e-6
 
 
-def _rows(begin: float, end: float, slot_s: int) -> Rows:
+def _rows(begin: float, end: float, slot_s: int) -> SlotRows:
     first, last = math.floor(begin / slot_s + 1e-9), math.ceil(end / slot_s - 1e-9)
     seconds = tuple(min(end, (row + 1) * slot_s) - max(begin, row * slot_s) for row in range(first, last))
-    return Rows(first, last - first, seconds)
+    return SlotRows(first, last - first, seconds)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from checker.bench.results import BenchRun, Slot
 from checker.bench.summary import HistogramName, Summary, in_time, summarize
 from checker.bench.thresholds.grammar import Aggregate, Condition, Metric
-from checker.bench.thresholds.selection import Rows, seconds_of, selected, stretches
+from checker.bench.thresholds.selection import SlotRows, seconds_of, selected, stretches
 from storage.rollups.histogram import BINS, Cells, middle_us
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ _AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ConditionWindow:
     """What a condition came to in one window."""
 
     until_s: float
@@ -83,7 +83,7 @@ def counted(counts: Summary | Slot, metric: Metric) -> int:
     return 0
 
 
-def windows(run: BenchRun, condition: Condition, over_s: float) -> Iterator[Window]:
+def windows(run: BenchRun, condition: Condition, over_s: float) -> Iterator[ConditionWindow]:
     """Every full window of this length that lies in the chosen stages, from slot to slot, in their order.
 
     A length that is no multiple of a slot is rounded up. Windows in which nothing was due have no value to judge, and
@@ -99,7 +99,7 @@ def windows(run: BenchRun, condition: Condition, over_s: float) -> Iterator[Wind
             continue
         for begin in range(0, rows.count - length + 1, _AT_ONCE):
             count = min(_AT_ONCE, rows.count - length + 1 - begin)
-            part = Rows(rows.first + begin, count + length - 1, rows.seconds[begin : begin + count + length - 1])
+            part = SlotRows(rows.first + begin, count + length - 1, rows.seconds[begin : begin + count + length - 1])
             yield from _of_rows(by_row, part, length, condition, run.slot_s)
 
 
@@ -127,8 +127,8 @@ def _ratio(condition: Condition) -> float:
 
 
 def _of_rows(
-    by_row: dict[int, list[Slot]], rows: Rows, length: int, condition: Condition, slot_s: int
-) -> Iterator[Window]:
+    by_row: dict[int, list[Slot]], rows: SlotRows, length: int, condition: Condition, slot_s: int
+) -> Iterator[ConditionWindow]:
     """The windows that begin at each row but the last ones."""
     slots = [by_row.get(row, []) for row in range(rows.first, rows.first + rows.count)]
     due = _sums([sum(slot.offered for slot in some) for some in slots], length)
@@ -143,7 +143,7 @@ def _of_rows(
     for at, value in enumerate(values.tolist()):
         if due[at] or is_always_there:
             until_s = (rows.first + at + length) * slot_s
-            yield Window(float(until_s), value if value == value else None)
+            yield ConditionWindow(float(until_s), value if value == value else None)
 
 
 def _times(slots: Sequence[Sequence[Slot]], length: int, condition: Condition) -> Floats:

@@ -8,10 +8,10 @@ from typing import Any
 
 import gevent
 
-from checker.bench.arrivals import Span
+from checker.bench.arrivals import LevelSpan
 from checker.bench.news import STAGES
 from checker.bench.worker.notes import Notes
-from checker.bench.worker.pace import Pace
+from checker.bench.worker.pace import RateLimiter
 from checker.bench.worker.target import Target
 
 _LOOK_S = 0.02
@@ -29,7 +29,7 @@ class ClosedLoad:
         worker: int,
         workers: int,
         think_s: float,
-        paces: Sequence[Sequence[Pace]],
+        paces: Sequence[Sequence[RateLimiter]],
         notes: Notes,
     ) -> None:
         self._epoch_ns, self._worker, self._workers = epoch_ns, worker, workers
@@ -37,7 +37,7 @@ class ClosedLoad:
         self._paces = paces
         """For each target, the limits that hold for it."""
         self._targets: Sequence[Target] = ()
-        self._spans: Sequence[Span] = ()
+        self._spans: Sequence[LevelSpan] = ()
         self._turns: list[int] = []
         """User -> how many operations it has begun."""
         self._begun_ns: list[int] = []
@@ -49,14 +49,14 @@ class ClosedLoad:
         self.most_backlog = self.waiting = 0
         self.over = False
 
-    def start(self, targets: Sequence[Target], spans: Sequence[Span]) -> None:
+    def start(self, targets: Sequence[Target], spans: Sequence[LevelSpan]) -> None:
         """Let users come and go as the level says; each of them takes the servers in turn."""
         self._targets = targets
         self.replan(spans)
         self._timer = self._loop.timer(0.0, _LOOK_S)
         self._timer.start(self._look, update=True)
 
-    def replan(self, spans: Sequence[Span]) -> None:
+    def replan(self, spans: Sequence[LevelSpan]) -> None:
         """From now on follow another plan."""
         self._spans = spans
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Pace:
+class RateLimiter:
     """Turns at equal distances, at most so many a second; without a rate there is no wait."""
 
     def __init__(self, per_s: float | None) -> None:

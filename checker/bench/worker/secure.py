@@ -27,7 +27,7 @@ else:
 
 
 @dataclass(slots=True)
-class _Tls:
+class _TlsEnds:
     """The two ends of OpenSSL that are not the connection's."""
 
     coming: ssl.MemoryBIO
@@ -46,7 +46,7 @@ class _Secure(_Base):
         assert context is not None  # noqa: S101 # the target chose this class by it
         coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
         session = context.wrap_bio(coming, going, server_hostname=name)
-        self._tls = _Tls(coming, going, session, monotonic_ns())
+        self._tls = _TlsEnds(coming, going, session, monotonic_ns())
         self._send = self._encrypt
         self._parser = response_parser(self)
         self._step = "tls"

@@ -11,11 +11,11 @@ from typing import Any
 import gevent
 import gevent.event
 
-from checker.bench.arrivals import Span
+from checker.bench.arrivals import LevelSpan
 from checker.bench.orders import Part, Position
 from checker.bench.worker.health import Health
 from checker.bench.worker.notes import Notes
-from checker.bench.worker.stage import Stage
+from checker.bench.worker.stage import StagePlayer
 from checker.plain import from_plain
 from checker.plain_stream import log_to_stderr
 from checker.probes import server_from_plain
@@ -65,7 +65,7 @@ class _Work:
         log_to_stderr(position.log_level)
         servers = {server.name: server for server in map(server_from_plain, message["servers"])}
         know(options for server in servers.values() for options in server.probes.values())
-        self.stage = Stage(position, servers, message["addresses"], notes)
+        self.stage = StagePlayer(position, servers, message["addresses"], notes)
         self._number: int | None = None
         gc.collect()
         gc.freeze()  # what was imported stays
@@ -118,8 +118,8 @@ class _Work:
             self._pipes.send(news)
 
 
-def _spans(plain: dict[str, list[list[Any]]]) -> dict[str, list[Span]]:
-    return {name: [Span(*span) for span in spans] for name, spans in plain.items()}
+def _spans(plain: dict[str, list[list[Any]]]) -> dict[str, list[LevelSpan]]:
+    return {name: [LevelSpan(*span) for span in spans] for name, spans in plain.items()}
 
 
 def _gone(work: _Work | None) -> int:

@@ -14,7 +14,7 @@ import gevent
 import orjson
 
 from checker.bench import arrivals
-from checker.bench.arrivals import Span
+from checker.bench.arrivals import LevelSpan
 from checker.bench.orders import ECHO, Part, Position
 from checker.bench.plan import Arrivals, Model, Operation
 from checker.bench.planning.targets import host_of, plain_host
@@ -22,12 +22,13 @@ from checker.bench.worker.closed_load import ClosedLoad
 from checker.bench.worker.mcp import Doing, McpTarget
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.open_load import Due, OpenLoad
-from checker.bench.worker.pace import Pace
+from checker.bench.worker.pace import RateLimiter
 from checker.bench.worker.rest import RestTarget
 from checker.bench.worker.target import Target
 from checker.limits import CacheLimits, DnsLimits, PoolLimits
 from checker.model import Server
 from checker.probes.base import Background
+from checker.worker.background import Later
 from checker.worker.deadlines import Deadlines
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Shared
@@ -54,26 +55,10 @@ class _Now:
 
     def spawn(self, work: Callable[[], Any]) -> Background:
         """Start the work; whoever waits for it has its value or what it raised."""
-        greenlet = gevent.spawn(_caught, work)
-
-        class Later:
-            def wait(self) -> Any:
-                value, error = greenlet.get()
-                if error is not None:
-                    raise error
-                return value
-
-        return Later()
+        return Later(work)
 
 
-def _caught(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    try:
-        return work(), None
-    except Exception as error:
-        return None, error
-
-
-class Stage:
+class StagePlayer:
     """Plays what it is told, one play at a time; connections and sessions last for a play."""
 
     def __init__(
@@ -84,8 +69,8 @@ class Stage:
         limits = DnsLimits(ttl=_FOREVER_S)
         self._dns = ListedDns(limits, addresses) if addresses else DnsCache(limits)
         self._epoch_ns = 0
-        self._pace = Pace(position.max_rate / position.workers)
-        self._host_paces: dict[str, Pace] = {}
+        self._pace = RateLimiter(position.max_rate / position.workers)
+        self._host_paces: dict[str, RateLimiter] = {}
         for host, known in addresses.items():
             if not known:  # it is only named to a proxy
                 continue
@@ -97,7 +82,7 @@ class Stage:
         tokens = TokenStore(None, CacheLimits())
         self._shared = Shared(pools, PlainHttp(pools, 1000), self._processes, tokens, _Now())
 
-    def play(self, parts: Sequence[Part], spans: Mapping[str, Sequence[Span]], epoch_ns: int) -> None:
+    def play(self, parts: Sequence[Part], spans: Mapping[str, Sequence[LevelSpan]], epoch_ns: int) -> None:
         """Begin to play; `look` says when it is over."""
         self._epoch_ns = epoch_ns
         for part in parts:
@@ -107,7 +92,7 @@ class Stage:
             self._playing.append(playing)
             self._follow(playing, spans[part.name], first=True)
 
-    def replan(self, spans: Mapping[str, Sequence[Span]]) -> None:
+    def replan(self, spans: Mapping[str, Sequence[LevelSpan]]) -> None:
         """Follow other plans from now on."""
         for playing in self._playing:
             self._follow(playing, spans.get(playing.part.name, ()), first=False)
@@ -146,15 +131,16 @@ class Stage:
         position = self._position
         if part.model is Model.CLOSED:
             paces = [
-                [Pace(None)] if name == ECHO else [self._pace, self._host_pace(part, name)] for name in part.servers
+                [RateLimiter(None)] if name == ECHO else [self._pace, self._host_pace(part, name)]
+                for name in part.servers
             ]
             return ClosedLoad(self._epoch_ns, position.worker, position.workers, part.think_s, paces, self._notes)
         return OpenLoad(self._epoch_ns, max(1, part.max_in_flight // position.workers), self._notes)
 
-    def _host_pace(self, part: Part, name: str) -> Pace:
+    def _host_pace(self, part: Part, name: str) -> RateLimiter:
         limit = self._position.per_host
         share = None if limit is None else limit / self._position.workers
-        return self._host_paces.setdefault(host_of(self._servers[name], part.operation), Pace(share))
+        return self._host_paces.setdefault(host_of(self._servers[name], part.operation), RateLimiter(share))
 
     def _target(self, part: Part, name: str, load: OpenLoad | ClosedLoad) -> Target:
         server, series = self._servers[name], part.series[name]
@@ -176,7 +162,7 @@ class Stage:
             return self._addresses.get(host, ())
         return [address[0] for _, address in resolve(host, DnsCache(DnsLimits()))]
 
-    def _follow(self, playing: _Playing, spans: Sequence[Span], first: bool) -> None:
+    def _follow(self, playing: _Playing, spans: Sequence[LevelSpan], first: bool) -> None:
         until_s = spans[-1].until_s if spans else 0.0
         playing.until_ns = self._epoch_ns + round(until_s * 1e9)
         if isinstance(playing.load, ClosedLoad):
@@ -191,7 +177,7 @@ class Stage:
         else:
             playing.load.replan(due)
 
-    def _due(self, part: Part, spans: Sequence[Span]) -> Due:
+    def _due(self, part: Part, spans: Sequence[LevelSpan]) -> Due:
         position = self._position
         if part.arrivals is Arrivals.EVEN:
             return arrivals.even(spans, position.worker, position.workers)

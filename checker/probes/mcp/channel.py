@@ -106,7 +106,7 @@ def refused_once(seen: Observation, detail: str) -> None:
         seen.complaints.append(complaint)
 
 
-class Incoming:
+class IncomingMessages:
     """Messages that come on a stream: replies are looked for, the server's own requests answered, the rest passed over.
 
     As the official clients do, who drop what is no message and what answers nobody. It is a remark where the reply

@@ -7,12 +7,12 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply
-from checker.probes.mcp.channel import Incoming
+from checker.probes.mcp.channel import IncomingMessages
 from checker.probes.mcp.jsonrpc import parse
 from checker.probes.text import excerpt
 
 
-def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: Incoming, seen: Observation) -> Iterator[Any]:
+def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: IncomingMessages, seen: Observation) -> Iterator[Any]:
     """What the events of type message carry; what is not JSON in one of them is noted."""
     for kind, data in events:
         seen.budget.take_message(data)

@@ -11,7 +11,7 @@ from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal, told_url
-from checker.probes.mcp.channel import Answer, Incoming
+from checker.probes.mcp.channel import Answer, IncomingMessages
 from checker.probes.mcp.events import media_type, messages_of, note_other, others
 from checker.probes.mcp.jsonrpc import request_body
 from checker.probes.mcp.options import McpOptions
@@ -34,7 +34,7 @@ class HttpSse:
         self._url, self._post_url, self._followed = bare_url(options.url), "", ""
         self._cookies: Cookies | None = None
         self._messages: Iterator[Any] = iter(())
-        self._incoming = Incoming(seen, self._answer_server, RemarkName.STREAM_EVENTS)
+        self._incoming = IncomingMessages(seen, self._answer_server, RemarkName.STREAM_EVENTS)
         self._answer_later: Callable[[Callable[[Transport], None]], Any] | None = None
 
     def open(self, transport: Transport) -> None:

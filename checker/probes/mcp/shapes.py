@@ -23,15 +23,15 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ValueShape:
     """What a value has to be."""
 
     kind: type
     """str, bool, int for any number, dict or list."""
-    members: Mapping[str, Shape] = field(default_factory=dict)
+    members: Mapping[str, ValueShape] = field(default_factory=dict)
     """Of an object; others may be there, and are anything."""
     required: tuple[str, ...] = ()
-    each: Shape | None = None
+    each: ValueShape | None = None
     """Of every item of a list, or of every value of an object whose names are free."""
     words: frozenset[str] = frozenset()
     """The only texts there are; empty where any will do."""
@@ -62,7 +62,7 @@ def _refuse(clients: tuple[str, ...]) -> str:
     return "refuse" if len(clients) > 1 else "refuses"
 
 
-def refusals(value: Any, shape: Shape, where: str) -> Iterator[Refusal]:
+def refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
     """What clients refuse in the value; ``where`` is how it is called."""
     kind = type(value)
     if shape.is_property:
@@ -95,7 +95,7 @@ def refusals(value: Any, shape: Shape, where: str) -> Iterator[Refusal]:
         yield Refusal(where, f"is {excerpt(str(value), 40)!r}, not {' or '.join(sorted(shape.words))}", _BOTH)
 
 
-def _refusing(value: Any, shape: Shape) -> tuple[str, ...]:
+def _refusing(value: Any, shape: ValueShape) -> tuple[str, ...]:
     """Who refuses a value of the wrong type."""
     if shape.list_may_pass and isinstance(value, list):
         return (PYTHON, "TypeScript SDK 2.x")
@@ -131,32 +131,33 @@ def refused(
     return [Complaint(status, reason, detail, stage)]
 
 
-_TEXT, _FLAG, _OBJECT, _NUMBER = Shape(str), Shape(bool), Shape(dict), Shape(int)
-_ANY_OBJECT = Shape(dict, list_may_pass=True)
-_CHANGES = Shape(dict, {"listChanged": _FLAG})
-_ICONS = Shape(
-    list, each=Shape(dict, {"src": _TEXT, "mimeType": _TEXT, "sizes": Shape(list, each=_TEXT)}, required=("src",))
+_TEXT, _FLAG, _OBJECT, _NUMBER = ValueShape(str), ValueShape(bool), ValueShape(dict), ValueShape(int)
+_ANY_OBJECT = ValueShape(dict, list_may_pass=True)
+_CHANGES = ValueShape(dict, {"listChanged": _FLAG})
+_ICONS = ValueShape(
+    list,
+    each=ValueShape(dict, {"src": _TEXT, "mimeType": _TEXT, "sizes": ValueShape(list, each=_TEXT)}, required=("src",)),
 )
 _NAMED = {"title": _TEXT, "description": _TEXT, "icons": _ICONS, "_meta": _OBJECT}
-_CAPABILITIES = Shape(
+_CAPABILITIES = ValueShape(
     dict,
     {
         "tools": _CHANGES,
         "prompts": _CHANGES,
-        "resources": Shape(dict, {"listChanged": _FLAG, "subscribe": _FLAG}),
+        "resources": ValueShape(dict, {"listChanged": _FLAG, "subscribe": _FLAG}),
         "logging": _ANY_OBJECT,
         "completions": _ANY_OBJECT,
-        "experimental": Shape(dict, each=_ANY_OBJECT),
-        "extensions": Shape(dict, each=_ANY_OBJECT),
-        "tasks": Shape(dict, {"requests": _OBJECT}),
+        "experimental": ValueShape(dict, each=_ANY_OBJECT),
+        "extensions": ValueShape(dict, each=_ANY_OBJECT),
+        "tasks": ValueShape(dict, {"requests": _OBJECT}),
     },
 )
-INITIALIZE = Shape(
+INITIALIZE = ValueShape(
     dict,
     {
         "protocolVersion": _TEXT,
         "capabilities": _CAPABILITIES,
-        "serverInfo": Shape(
+        "serverInfo": ValueShape(
             dict,
             {
                 "name": _TEXT,
@@ -174,47 +175,50 @@ INITIALIZE = Shape(
     required=("protocolVersion", "capabilities", "serverInfo"),
 )
 """The result of initialize."""
-PAGE = Shape(dict, {"nextCursor": _TEXT, "_meta": _OBJECT})
+PAGE = ValueShape(dict, {"nextCursor": _TEXT, "_meta": _OBJECT})
 """What a page of any list has beside its items."""
-_SCHEMA = Shape(
+_SCHEMA = ValueShape(
     dict,
     {
-        "type": Shape(str, words=frozenset({"object"})),
-        "properties": Shape(dict, each=Shape(dict, is_property=True)),
-        "required": Shape(list, each=_TEXT),
+        "type": ValueShape(str, words=frozenset({"object"})),
+        "properties": ValueShape(dict, each=ValueShape(dict, is_property=True)),
+        "required": ValueShape(list, each=_TEXT),
     },
     required=("type",),
 )
-TOOL = Shape(
+TOOL = ValueShape(
     dict,
     {
         **_NAMED,
         "name": _TEXT,
         "inputSchema": _SCHEMA,
         "outputSchema": _SCHEMA,
-        "annotations": Shape(
+        "annotations": ValueShape(
             dict,
             {
                 "title": _TEXT,
                 **dict.fromkeys(("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"), _FLAG),
             },
         ),
-        "execution": Shape(dict, {"taskSupport": Shape(str, words=frozenset({"required", "optional", "forbidden"}))}),
+        "execution": ValueShape(
+            dict, {"taskSupport": ValueShape(str, words=frozenset({"required", "optional", "forbidden"}))}
+        ),
     },
     required=("name", "inputSchema"),
 )
 """A tool of tools/list."""
 _RESOURCE = {**_NAMED, "name": _TEXT, "mimeType": _TEXT}
-OTHERS: Mapping[str, Shape] = {
-    "resources": Shape(dict, {**_RESOURCE, "uri": _TEXT, "size": _NUMBER}, required=("name", "uri")),
-    "resourceTemplates": Shape(dict, {**_RESOURCE, "uriTemplate": _TEXT}, required=("name", "uriTemplate")),
-    "prompts": Shape(
+OTHERS: Mapping[str, ValueShape] = {
+    "resources": ValueShape(dict, {**_RESOURCE, "uri": _TEXT, "size": _NUMBER}, required=("name", "uri")),
+    "resourceTemplates": ValueShape(dict, {**_RESOURCE, "uriTemplate": _TEXT}, required=("name", "uriTemplate")),
+    "prompts": ValueShape(
         dict,
         {
             **_NAMED,
             "name": _TEXT,
-            "arguments": Shape(
-                list, each=Shape(dict, {"name": _TEXT, "description": _TEXT, "required": _FLAG}, required=("name",))
+            "arguments": ValueShape(
+                list,
+                each=ValueShape(dict, {"name": _TEXT, "description": _TEXT, "required": _FLAG}, required=("name",)),
             ),
         },
         required=("name",),

@@ -10,7 +10,7 @@ from checker.probes.http import shown_url
 from checker.secrets.parts import split_argument
 from checker.secrets.plain_values import is_flag, is_plain
 from checker.secrets.redactor import MASK
-from checker.sensitive import Part, in_arguments
+from checker.sensitive import SecretPart, in_arguments
 
 _MOST = 200
 
@@ -41,7 +41,7 @@ def shown_words(program: str, args: tuple[str, ...]) -> list[str]:
     return shown
 
 
-def _without(arg: str, parts: tuple[Part, ...]) -> str:
+def _without(arg: str, parts: tuple[SecretPart, ...]) -> str:
     """The argument with a mask for each part; all of it where what is left may still be a secret."""
     shown = arg
     for part in sorted(parts, key=lambda one: one.start, reverse=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Command, Observation, ProbeFailure, Process, Reply, Transport
-from checker.probes.mcp.channel import Answer, Incoming
+from checker.probes.mcp.channel import Answer, IncomingMessages
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
 
@@ -22,7 +22,7 @@ class Stdio:
         self.options, self.seen = options, seen
         self.asked = 0
         self._process: Process | None = None
-        self._incoming = Incoming(seen, self._write, RemarkName.STDOUT_LINES)
+        self._incoming = IncomingMessages(seen, self._write, RemarkName.STDOUT_LINES)
 
     def open(self, transport: Transport) -> None:
         """Start the program; raises ProbeFailure where that is not possible."""

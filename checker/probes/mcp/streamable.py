@@ -10,7 +10,7 @@ from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
-from checker.probes.mcp.channel import Answer, Incoming, new_answer, note_oddness, refused_once
+from checker.probes.mcp.channel import Answer, IncomingMessages, new_answer, note_oddness, refused_once
 from checker.probes.mcp.events import media_type, messages_of, others
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
@@ -151,7 +151,7 @@ class StreamableHttp:
         A stream that ends early after an event with an id is taken up again where it ended (2025-11-25, Transports,
         Resumability and Redelivery).
         """
-        incoming = Incoming(
+        incoming = IncomingMessages(
             self.seen, lambda body: self._answer_server(transport, body, headers), RemarkName.STREAM_EVENTS
         )
         for _ in range(_MOST_RESUMED):

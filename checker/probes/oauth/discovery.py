@@ -66,7 +66,7 @@ def token_source(
             methods=(),
         )
     named: tuple[str, ...] = ()
-    before = _Found(None, ())
+    before = _FoundDocument(None, ())
     issuer = oauth.issuer
     if issuer is None:
         urls = _resource_urls(server, challenge.get("resource_metadata"))
@@ -144,7 +144,7 @@ def _issuer_urls(issuer: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _FoundDocument:
     """A document, and what each address answered that was asked for it before."""
 
     document: Mapping[str, Any] | None
@@ -159,7 +159,7 @@ class _Found:
 
 def _first(
     transport: Transport, oauth: OAuth, server: str, urls: Iterator[str], own: Sequence[str], wanted: str
-) -> _Found:
+) -> _FoundDocument:
     """The first of the documents that is there and has the member that is wanted of it.
 
     An address that answers anything else, or nothing, is passed over for the next, as the official clients do: what
@@ -193,12 +193,12 @@ def _first(
         answered = True
         document = _document(body) if reply.status == 200 else None
         if document is not None and (wanted in document or "error" not in document):
-            return _Found(document, tuple(refused))
+            return _FoundDocument(document, tuple(refused))
         said = "" if reply.status != 200 else " without metadata"
         refused.append(f"{where} answered HTTP {reply.status}{said}")
     if not answered and refused:
         raise ProbeFailure(Reason.AUTH_SERVER, refused[0])
-    return _Found(None, tuple(refused))
+    return _FoundDocument(None, tuple(refused))
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:

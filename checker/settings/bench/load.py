@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from checker.bench.plan import Limits, Output, Plan, Scenario, Stress, Suite, Threshold
+from checker.bench.plan import LoadLimits, Output, Plan, Scenario, Stress, Suite, Threshold
 from checker.bench.planning.faults import plan_faults, threshold_faults, unknown
 from checker.bench.thresholds.grammar import parsed_metric
 from checker.errors import UsageError
@@ -149,7 +149,7 @@ class _PlanReader:
         name = head.name or self._document.path.stem
         scenarios = self._scenarios()
         suite, stress = self._block("suite", Suite), self._block("stress", Stress)
-        limits, output = self._block("limits", Limits), self._block("output", Output)
+        limits, output = self._block("limits", LoadLimits), self._block("output", Output)
         thresholds = read_thresholds(self._values.get("thresholds"), self._whole.below("thresholds"))
         self._stop_on_problems()
         plan = Plan(
@@ -159,7 +159,7 @@ class _PlanReader:
             suite=suite,
             stress=stress,
             thresholds=tuple(threshold for threshold, _ in thresholds),
-            limits=limits or Limits(),
+            limits=limits or LoadLimits(),
             workers=head.workers,
             seed=head.seed,
             calibrate=head.calibrate,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from checker.bench.plan import Arrivals, Limits, Model, Operation, Output, Plan, Scenario, Threshold
+from checker.bench.plan import Arrivals, LoadLimits, Model, Operation, Output, Plan, Scenario, Threshold
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.stages import shorthand
 from checker.bench.planning.targets import probe_kind
@@ -41,7 +41,7 @@ def quick_plan(
     arguments: Mapping[str, Any] | None = None,
     thresholds: Sequence[str] = (),
     abort: bool = False,
-    limits: Limits | None = None,
+    limits: LoadLimits | None = None,
     workers: int | None = None,
     seed: int = 1,
     calibrate: bool = True,
@@ -90,9 +90,9 @@ def quick_plan(
     document: dict[str, Any] = {"scenarios": {SCENARIO: written}}
     if conditions:
         document["thresholds"] = _as_written(conditions)
-    if limits is not None and limits != Limits():
-        usual = Limits()
-        names = Limits.__dataclass_fields__
+    if limits is not None and limits != LoadLimits():
+        usual = LoadLimits()
+        names = LoadLimits.__dataclass_fields__
         document["limits"] = {one: getattr(limits, one) for one in names if getattr(limits, one) != getattr(usual, one)}
     head = {"workers": workers, "seed": seed, "calibrate": calibrate}
     document |= {key: value for key, value in head.items() if value != Plan.__dataclass_fields__[key].default}
@@ -101,7 +101,7 @@ def quick_plan(
         servers=(server,),
         scenarios={SCENARIO: scenario},
         thresholds=conditions,
-        limits=limits or Limits(),
+        limits=limits or LoadLimits(),
         workers=workers,
         seed=seed,
         calibrate=calibrate,

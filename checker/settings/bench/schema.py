@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checker.bench.plan import Limits, Output, Stress, Suite
+from checker.bench.plan import LoadLimits, Output, Stress, Suite
 from checker.settings.bench.shapes import SPELLINGS, PlanEntry, ScenarioEntry, ThresholdEntry
 from checker.settings.schema import json_schema, schema_of
 from checker.settings.validate import adapter
@@ -59,7 +59,7 @@ def plan_schema() -> dict[str, Any]:
     }
 
 
-_BLOCKS = {"suite": Suite, "stress": Stress, "limits": Limits, "output": Output}
+_BLOCKS = {"suite": Suite, "stress": Stress, "limits": LoadLimits, "output": Output}
 
 
 def _threshold(definitions: dict[str, Any]) -> dict[str, Any]:

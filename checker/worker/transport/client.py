@@ -20,7 +20,7 @@ from checker.probes.options import Endpoint
 from checker.secrets.current import current, go_on
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
-from checker.worker.transport.http1 import Incoming, parsed, request_bytes
+from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Pools
 from checker.worker.transport.processes import Processes, StartedProcess
@@ -243,7 +243,7 @@ class Client:
         headers: Mapping[str, str],
         body: bytes | None,
         policy: AddressPolicy,
-    ) -> Incoming:
+    ) -> IncomingResponse:
         """Connect where need be, send, and read the head; a kept connection is judged as a new one would be."""
         trace = self._trace
         connection.trace, connection.policy = trace, policy
@@ -262,6 +262,6 @@ class Client:
             trace.note_certificate(connection.expiry, connection.host)
         trace.step = "send"
         send_all(connection.sock, request_bytes(method, target, headers, body))
-        response = Incoming(connection.sock, method, trace)
+        response = IncomingResponse(connection.sock, method, trace)
         response.read_head()
         return response

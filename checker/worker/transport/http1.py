@@ -113,12 +113,12 @@ def response_parser(target: Any) -> Any:
 def whole_reply(received: bytes, method: str) -> tuple[Headers, bytes]:
     """Headers and body, as it was coded, of a response that came so; raises HTTPException for one that is no HTTP."""
     nowhere: Any = None  # nothing more is read
-    response = Incoming(nowhere, method, Trace())
+    response = IncomingResponse(nowhere, method, Trace())
     response.take(received)
     return response.headers, response.rest()
 
 
-class Incoming:
+class IncomingResponse:
     """A response as it comes: its head first, then pieces of its body, still compressed."""
 
     __slots__ = (

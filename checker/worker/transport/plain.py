@@ -149,7 +149,7 @@ class _PlainConnection(_Timed, TracedHTTPConnection):
     """A connection that http.client speaks over."""
 
 
-class _SecureConnection(_Timed, TracedHTTPSConnection):
+class _TlsConnection(_Timed, TracedHTTPSConnection):
     """The same with TLS."""
 
 
@@ -168,7 +168,7 @@ class _PlainPool(_Handing, HTTPConnectionPool):
 
 
 class _SecurePool(_Handing, HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    ConnectionCls = _TlsConnection
 
 
 class PlainHttp:

@@ -95,7 +95,7 @@ class Trace:
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Time a stage of the probe's own, without the time that went into connecting or into a stage inside it."""
-        return _Timed(self, stage)
+        return _StageTimer(self, stage)
 
     def connection(self, *, peer: Scope, reused: bool) -> None:
         """Count the connection an exchange goes over, and note what kind of host it leads to."""
@@ -124,7 +124,7 @@ class Trace:
         self._spent_s[stage] = self._spent_s.get(stage, 0.0) + seconds
 
 
-class _Timed:
+class _StageTimer:
     """What `Trace.timed` gives; a generator would take four times as long."""
 
     __slots__ = ("_elsewhere_s", "_outer", "_stage", "_start", "_trace")

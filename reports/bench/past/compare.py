@@ -16,7 +16,7 @@ from reports.bench.past.sides import Side
 from reports.bench_environment import differences
 from reports.show import per_cent
 from reports.stats import Floats
-from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome, Rules, compare, compare_all
+from reports.stats.compare import FEWEST_BLOCKS, CandidateOutcome, Comparison, Rules, compare, compare_all
 from reports.stats.mann_whitney import mann_whitney
 from reports.stats.runs import ASSUMED_RATIO, Between
 
@@ -63,9 +63,9 @@ class Row:
     """How far runs are apart; None where both sides are of one run, and blocks are the unit."""
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CandidateOutcome:
         """What can be said."""
-        return Outcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
+        return CandidateOutcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class BenchComparison:
 
     baseline: Side
     candidate: Side
-    outcome: Outcome
+    outcome: CandidateOutcome
     """Worse if anything is; better if anything is and nothing worse; same if all is."""
     reason: str
     """Why nothing can be told whatever the rows say; empty where they are the reason."""
@@ -88,14 +88,16 @@ class BenchComparison:
         """What is compared: runs or blocks."""
         return "runs" if self.by_run else "blocks"
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: CandidateOutcome) -> int:
         """How many rows came to this."""
         return sum(row.comparison is not None and row.outcome is outcome for row in self.rows)
 
     @property
     def more(self) -> int | None:
         """How many more units on each side would probably tell what cannot be told; None where nothing is open."""
-        open_rows = [row.comparison for row in self.rows if row.outcome is Outcome.CANNOT_TELL and row.comparison]
+        open_rows = [
+            row.comparison for row in self.rows if row.outcome is CandidateOutcome.CANNOT_TELL and row.comparison
+        ]
         needed = [one.more_blocks for one in open_rows if one.more_blocks is not None]
         return max(needed, default=None)
 
@@ -116,7 +118,7 @@ def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects())
     return BenchComparison(
         baseline,
         candidate,
-        Outcome.CANNOT_TELL if reason else _overall(rows),
+        CandidateOutcome.CANNOT_TELL if reason else _overall(rows),
         reason,
         rows,
         tuple(_notes(baseline, candidate, before, after, rows, effects)),
@@ -213,19 +215,19 @@ def _incomparable(baseline: Side, candidate: Side) -> str:
     return ""
 
 
-def _overall(rows: Sequence[Row]) -> Outcome:
+def _overall(rows: Sequence[Row]) -> CandidateOutcome:
     outcomes = [row.outcome for row in rows if row.comparison is not None]
-    for one in (Outcome.WORSE, Outcome.BETTER, Outcome.CANNOT_TELL):
+    for one in (CandidateOutcome.WORSE, CandidateOutcome.BETTER, CandidateOutcome.CANNOT_TELL):
         if one in outcomes:
             return one
-    return Outcome.SAME if outcomes else Outcome.CANNOT_TELL
+    return CandidateOutcome.SAME if outcomes else CandidateOutcome.CANNOT_TELL
 
 
 def _untold(row: Row) -> Row:
     """The row with its values, but without a verdict: more blocks of a run that is unfit tell no more."""
     if row.comparison is None:
         return row
-    return replace(row, comparison=replace(row.comparison, outcome=Outcome.CANNOT_TELL, more_blocks=None))
+    return replace(row, comparison=replace(row.comparison, outcome=CandidateOutcome.CANNOT_TELL, more_blocks=None))
 
 
 def _notes(

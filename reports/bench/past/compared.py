@@ -12,21 +12,21 @@ from reports.bench.past.compare import BenchComparison, Effects, Row
 from reports.bench.past.sides import Side
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
 from reports.show import duration, number, per_cent
-from reports.stats.compare import FEWEST_BLOCKS, Comparison, Outcome
+from reports.stats.compare import FEWEST_BLOCKS, CandidateOutcome, Comparison
 
 SAID = {
-    Outcome.WORSE: "worse",
-    Outcome.BETTER: "better",
-    Outcome.SAME: "same",
-    Outcome.CANNOT_TELL: "cannot tell",
+    CandidateOutcome.WORSE: "worse",
+    CandidateOutcome.BETTER: "better",
+    CandidateOutcome.SAME: "same",
+    CandidateOutcome.CANNOT_TELL: "cannot tell",
 }
 _LEVELS = {
-    Outcome.WORSE: Level.BAD,
-    Outcome.BETTER: Level.GOOD,
-    Outcome.SAME: Level.GOOD,
-    Outcome.CANNOT_TELL: Level.UNKNOWN,
+    CandidateOutcome.WORSE: Level.BAD,
+    CandidateOutcome.BETTER: Level.GOOD,
+    CandidateOutcome.SAME: Level.GOOD,
+    CandidateOutcome.CANNOT_TELL: Level.UNKNOWN,
 }
-_ORDER = (Outcome.WORSE, Outcome.BETTER, Outcome.CANNOT_TELL, Outcome.SAME)
+_ORDER = (CandidateOutcome.WORSE, CandidateOutcome.BETTER, CandidateOutcome.CANNOT_TELL, CandidateOutcome.SAME)
 _MOST_BARS = 20
 MOST_ROWS = 40
 """Of a table that people read."""
@@ -67,23 +67,25 @@ def verdict(compared: BenchComparison) -> str:
         return f"{said}: no statistic has enough answers in a block."
     found = [row for row in compared.rows if row.outcome is compared.outcome]
     example = ""
-    if found and compared.outcome in (Outcome.WORSE, Outcome.BETTER):
+    if found and compared.outcome in (CandidateOutcome.WORSE, CandidateOutcome.BETTER):
         example = f" {_sentence(max(found, key=_size), compared.unit)}."
-    more = compared.more if compared.outcome is Outcome.CANNOT_TELL else None
+    more = compared.more if compared.outcome is CandidateOutcome.CANNOT_TELL else None
     advice = f" About {more:,} more {compared.unit} on each side would tell." if more else ""
     return f"{said}: {counted} of {sum(map(compared.count, _ORDER))} statistics.{example}{advice}"
 
 
 def markdown(compared: BenchComparison, effects: Effects) -> str:
     """The comparison as Markdown: the verdict, a table of what is worse, better or open, and the notes."""
-    shown = [row for row in _sorted(compared.rows) if row.comparison is not None and row.outcome is not Outcome.SAME]
+    shown = [
+        row for row in _sorted(compared.rows) if row.comparison is not None and row.outcome is not CandidateOutcome.SAME
+    ]
     lines = [f"**{escaped(verdict(compared))}**", ""]
     if shown:
         lines += ["| series | statistic | baseline | candidate | difference (95 %) | verdict |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
         lines += [f"| {' | '.join(map(escaped, _cells(row, compared.unit)))} |" for row in shown[:MOST_ROWS]]
         lines += ["", *_left_out(len(shown), MOST_ROWS), ""]
-    same = compared.count(Outcome.SAME)
+    same = compared.count(CandidateOutcome.SAME)
     lines += [f"{same} of {len(compared.rows)} statistics are the same: within {_least(effects)}."] if same else []
     lines += [f"- {escaped(note)}" for note in compared.notes]
     return "\n".join(lines).rstrip() + "\n"

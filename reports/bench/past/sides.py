@@ -39,7 +39,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRun:
     """A run without the measured stages in which the client was the limit."""
 
     run: BenchRun
@@ -49,15 +49,15 @@ class Judged:
     """How many stages went."""
 
 
-def judged(run: BenchRun, judge: Judge) -> Judged:
+def judged(run: BenchRun, judge: Judge) -> JudgedRun:
     """What is left of a run, and whether that can be relied on."""
     if run.state is not BenchState.FINISHED:
-        return Judged(run, unfit(run, judge), 0)
+        return JudgedRun(run, unfit(run, judge), 0)
     saturation = judge(run)
     bound = [at for at in saturation.stages if run.stages[at].measured]
     stages = tuple(replace(one, measured=one.measured and at not in bound) for at, one in enumerate(run.stages))
     reason = f"load test {run.id}: {saturation.reason}" if saturation.unfit else ""
-    return Judged(replace(run, stages=stages) if bound and not reason else run, reason, 0 if reason else len(bound))
+    return JudgedRun(replace(run, stages=stages) if bound and not reason else run, reason, 0 if reason else len(bound))
 
 
 def unfit(run: BenchRun, judge: Judge) -> str:
@@ -97,7 +97,7 @@ def sole(path: Path, word: str) -> BenchRun:
     return bench_run(path, _number(path, word))
 
 
-def good_runs(path: Path, like: BenchRun, judge: Judge) -> Iterator[Judged]:
+def good_runs(path: Path, like: BenchRun, judge: Judge) -> Iterator[JudgedRun]:
     """Good runs of the same plan that began before this one, the newest first."""
     found = bench_list(path, plan_digest=like.plan_digest, state=BenchState.FINISHED)
     older = [one for one in found if like.id is None or one.id < like.id]

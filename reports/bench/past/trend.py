@@ -16,7 +16,7 @@ from reports.bench.past.series import RunsOverTime
 from reports.bench_environment import differences
 from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.show import number, per_cent
-from reports.stats.changes import FEWEST_POINTS, Change, changes
+from reports.stats.changes import FEWEST_POINTS, ChangePoint, changes
 from reports.stats.discovery import discoveries
 from reports.stats.levels import level_p_values, noise, smallest_step
 
@@ -37,7 +37,7 @@ class OverRuns:
     statistic: Statistic
     points: Sequence[float]
     """The median of each run's blocks; NaN where it has none."""
-    changes: tuple[Change, ...]
+    changes: tuple[ChangePoint, ...]
 
     @property
     def known(self) -> int:

@@ -1,0 +1,29 @@
+"""Work that goes on in a greenlet of its own while others wait for something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+
+class Later:
+    """What the work raises is raised to who waits, not printed."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self.greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> tuple[Any, Exception | None]:
+        try:
+            return self._work(), None
+        except Exception as error:
+            return None, error
+
+    def wait(self) -> Any:
+        """What the work returned; raises what it raised."""
+        value, error = self.greenlet.get()
+        if error is not None:
+            raise error
+        return value
