@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checker.model import Combination, ProbeResult, Reason, Status
-from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind
+from checker.probes.base import Complaint, Observation, Probe, ProbeFailure
 from checker.probes.conditions import too_slow
 
 _OURS = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST, Reason.OWN_NETWORK}
@@ -52,7 +52,7 @@ _HEALTHY = Verdict(Status.HEALTHY)
 
 
 def judge(
-    kind: ProbeKind, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None, certificate_of: str = ""
+    kind: Probe, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None, certificate_of: str = ""
 ) -> Verdict:
     """The verdict on an attempt of that time.
 

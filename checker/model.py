@@ -149,7 +149,7 @@ class Server:
 
     name: str
     probes: Mapping[str, Any]
-    """Probe kind -> the kind's options (`checker.probes.KINDS`), in the order of that registry."""
+    """Probe kind -> the kind's options, in the order of `checker.kinds.KINDS`."""
     group: str = ""
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
@@ -164,33 +164,6 @@ class Server:
     combine: Combination = Combination()
     at_once: int | None = None
     """Probes of the server at the same time; None is all of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """Microseconds spent in each timed step of a probe; None where the step did not happen."""
-
-    dns_us: int | None = None
-    connect_us: int | None = None
-    tls_us: int | None = None
-    wait_us: int | None = None
-    """Request sent -> first byte of the reply."""
-    transfer_us: int | None = None
-    """First byte -> last byte of the reply."""
-    auth_us: int | None = None
-    """Discovery of the authorization server and the token request."""
-    start_us: int | None = None
-    """Starting the command of a stdio server."""
-    discover_us: int | None = None
-    initialize_us: int | None = None
-    initialized_us: int | None = None
-    ping_us: int | None = None
-    list_us: int | None = None
-    """All pages of all lists."""
-    call_us: int | None = None
-    """All calls that the config names."""
-    close_us: int | None = None
-    """The DELETE that ends an MCP session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +208,14 @@ class ProbeResult:
     score: float | None = None
     """0 to 1; None where the status is UNKNOWN."""
     failed_stage: str | None = None
-    """The stage that did not succeed, by its name in `Stages` without the unit."""
+    """The stage that did not succeed, by its name in `checker.kinds.STAGES`."""
     url: str | None = None
     """Where the probe went, without credentials and query values."""
     attempts: int = 1
     earlier_reasons: str | None = None
     """Reasons of the attempts before the last, separated by commas."""
-    stages: Stages = Stages()
+    stages_us: Mapping[str, int] = field(default_factory=dict)
+    """Microseconds spent in each timed step that happened, by its name in `checker.kinds.STAGES`."""
     http_status: int | None = None
     received_bytes: int | None = None
     """Body bytes after decompression, over all exchanges of the probe."""

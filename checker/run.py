@@ -24,12 +24,13 @@ from checker.clock import now_ms
 from checker.dealing import Shards
 from checker.governor import Governor
 from checker.interrupts import Interrupts
+from checker.kinds import KINDS
 from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps, part
 from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.memory import DNS, named_host
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.own_network import OwnNetwork
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import Address
 from checker.runner import Memory, RunnerOptions, run_shards, worker_lost
 from checker.sharding import PROGRAMS, shards
@@ -319,7 +320,7 @@ def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
     """What earlier runs have remembered of the servers' endpoints and, with ``dns``, of their hosts, by server."""
     addresses = {
-        server.name: {kind: KINDS[kind].address(options) for kind, options in server.probes.items()}
+        server.name: {kind: probe_of(kind).address(options) for kind, options in server.probes.items()}
         for server in servers
     }
     distinct = {address for by_kind in addresses.values() for address in by_kind.values()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from checker.model import Priority, Server
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import COMMANDS
 
 LARGEST = 50
@@ -92,7 +92,7 @@ def _trusts_on_first_use(server: Server) -> bool:
 def _is_narrow(server: Server, narrow: set[str]) -> bool:
     """Whether fewer than one attempt for each worker may be at an origin of this server's."""
     return bool(narrow) and any(
-        (PROGRAMS if KINDS[kind].address(options).lane == COMMANDS else kind) in narrow
+        (PROGRAMS if probe_of(kind).address(options).lane == COMMANDS else kind) in narrow
         for kind, options in server.probes.items()
     )
 
@@ -118,5 +118,5 @@ def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iter
 
 def _lane(server: Server, kind: str, programs_together: bool) -> _Lane:
     """What the attempts of this probe share a limit with: an origin; commands seldom have one to keep together."""
-    lane = KINDS[kind].address(server.probes[kind]).lane
+    lane = probe_of(kind).address(server.probes[kind]).lane
     return (*lane, server.name) if lane == COMMANDS and not programs_together else lane

@@ -6,8 +6,8 @@ from dataclasses import replace
 from os import cpu_count
 from typing import TYPE_CHECKING
 
+from checker.kinds import KINDS
 from checker.limits import Caches, Limits, PoolLimits
-from checker.probes import KINDS
 
 if TYPE_CHECKING:
     from checker.run import RunRequest

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from checker.clock import now_ms
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status
-from checker.probes import KINDS
+from checker.probes import probe_of
 
 
 def worker_lost(server: Server, why: str, tries: int) -> CheckResult:
@@ -36,7 +36,7 @@ def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> C
             detail=detail,
             started_at_ms=at_ms,
             duration_us=0,
-            url=KINDS[kind].address(options).shown,
+            url=probe_of(kind).address(options).shown,
             attempts=0,
         )
         for kind, options in server.probes.items()
@@ -63,7 +63,7 @@ def bare(check: CheckResult, error: Exception) -> CheckResult:
         ProbeResult(
             kind=probe.kind,
             status=Status.UNKNOWN if probe.status is Status.UNKNOWN else Status.UNHEALTHY,
-            reason=probe.reason if probe.status is Status.UNKNOWN else KINDS[probe.kind].unusable,
+            reason=probe.reason if probe.status is Status.UNKNOWN else probe_of(probe.kind).unusable,
             detail=detail,
             score=None if probe.status is Status.UNKNOWN else 0.0,
             started_at_ms=probe.started_at_ms,

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from checker.model import ProbeResult, Remark, Stages, Status
+from checker.kinds import STAGES
+from checker.model import ProbeResult, Remark, Status
 from storage.queries import CheckRow, ContractRow, RunRow
 
-_STAGES = tuple(stage.name for stage in fields(Stages))
 _PLAIN = (
     "failed_stage",
     "url",
@@ -101,9 +101,8 @@ def check_document(check: CheckRow) -> dict[str, Any]:
 
 def probe_document(probe: ProbeResult) -> dict[str, Any]:
     """A probe; ``stages`` has the stages that happened, ``mcp`` what an MCP server said of itself."""
-    stages = {
-        f"{name[:-3]}_ms": milliseconds(spent) for name in _STAGES if (spent := getattr(probe.stages, name)) is not None
-    }
+    spent_us = probe.stages_us
+    stages = {f"{stage}_ms": milliseconds(spent_us[stage]) for stage in STAGES if stage in spent_us}
     document = {
         "kind": probe.kind,
         "status": probe.status,

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from checker.kinds import KINDS, STAGES, stages_of
 from reports import failures as failing
 from reports import latency_before as before
 from reports.percentiles import QUANTILES, PercentileTable, columns, interval_columns, percentiles_of
 from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
 from reports.show import duration
-from reports.subjects import KINDS, STAGES, TOTAL, By, Subjects, subjects
+from reports.subjects import TOTAL, By, Subjects, subjects
 from storage.past import Past
 from storage.rollups.packed import Sums
 from storage.rollups.read import BucketSeries, Period
@@ -29,7 +30,7 @@ def build(
     *,
     by: By = By.SERVER,
     stage: str = TOTAL,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = tuple(KINDS),
     top: int | None = None,
     selection: str = "",
 ) -> Report:
@@ -88,7 +89,7 @@ def build(
 def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
     """Which stages are read."""
     if by is By.STAGE:
-        return [TOTAL, *dict.fromkeys(one for kind in kinds for one in STAGES.get(kind, ()))]
+        return [TOTAL, *dict.fromkeys(one for kind in kinds for one in stages_of(kind))]
     return list(dict.fromkeys((TOTAL, stage)))
 
 
@@ -123,7 +124,7 @@ def _slowest(rows: Subjects, latencies: PercentileTable) -> list[int]:
     """The rows that have samples: by p95 where that is known and by the longest where not; stages in their order."""
     some = np.flatnonzero(latencies.count).tolist()
     if rows.by is By.STAGE:
-        places = {stage: place for stages in STAGES.values() for place, stage in enumerate((TOTAL, *stages))}
+        places = {stage: place for place, stage in enumerate((TOTAL, *STAGES))}
         return sorted(some, key=lambda row: (rows.keys[row][0], places.get(rows.keys[row][1], len(places))))
     p95 = latencies.values_ms[some, _P95]
     order = np.lexsort((-latencies.max_ms[some], -p95))  # NaN last
@@ -202,9 +203,7 @@ def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spen
     at_ms = [slot * period.slot_ms for slot in slots]
     charts, table = [], []
     for number, kind in enumerate(kinds):
-        stages = [
-            (stage, rows.keys.index((kind, stage))) for stage in STAGES.get(kind, ()) if (kind, stage) in rows.keys
-        ]
+        stages = [(stage, rows.keys.index((kind, stage))) for stage in stages_of(kind) if (kind, stage) in rows.keys]
         with np.errstate(divide="ignore", invalid="ignore"):
             means_ms = [spent_us[row] / probes[number] / 1000 for _, row in stages]
         lines = [

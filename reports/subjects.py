@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,12 +14,6 @@ from storage.past import Past
 from storage.rollups.read import BucketSeries
 
 TOTAL = "total"
-KINDS = ("mcp", "rest")
-STAGES: Mapping[str, tuple[str, ...]] = {
-    "rest": ("dns", "connect", "tls", "wait", "transfer"),
-    "mcp": ("auth", "start", "discover", "initialize", "initialized", "ping", "list", "call", "close"),
-}
-"""The timed steps of each kind of probe, in the order in which they happen."""
 
 
 class By(StrEnum):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from checker.kinds import KINDS
 from reports import trend_lists as lists
 from reports.report import Level, Report
 from reports.show import duration, per_cent
 from reports.stats.changes import FEWEST_POINTS as FEWEST_CHANGE_POINTS
 from reports.stats.slope import FEWEST_POINTS
-from reports.subjects import KINDS
 from reports.trend_series import PercentileSeries, metrics_of, steady_of
 from reports.trend_tests import LARGE_RATIO, Tested, examine
 from storage.past import Past
@@ -22,7 +22,9 @@ MOST_NAMED = 3
 _DAY_MS = 86_400_000
 
 
-def build(past: Past, period: Period, *, kinds: Sequence[str] = KINDS, top: int = 20, selection: str = "") -> Report:
+def build(
+    past: Past, period: Period, *, kinds: Sequence[str] = tuple(KINDS), top: int = 20, selection: str = ""
+) -> Report:
     """The report; each list has at most ``top`` rows, the most important first.
 
     The slot that is not over is left out: a day of its first hours only is no day to compare.

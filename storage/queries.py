@@ -13,13 +13,14 @@ import orjson
 from sqlalchemy import Connection, Row, Select, and_, select
 
 from checker.errors import StorageError, UsageError
+from checker.kinds import STAGES
 from checker.measures import RunMeasures
-from checker.model import McpFacts, ProbeResult, Stages
+from checker.model import McpFacts, ProbeResult
 from storage.contracts import read_document
 from storage.measures import measures_of
 from storage.remarks import remarks_of
 from storage.rollups import marks
-from storage.schema import NEWEST, migrate, version_of
+from storage.schema import NEWEST, migrate, missing_stages, version_of
 from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
     FACTS,
@@ -36,8 +37,8 @@ from storage.tables import (
 
 _WAIT_S = 10.0
 _GRADES = ("breaking", "risky", "cosmetic")
-_STAGES = tuple(stage.name for stage in fields(Stages))
-_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "remarks"))
+_STAGES = tuple((stage, f"{stage}_us") for stage in STAGES)
+_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages_us", "mcp", "remarks"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,16 +260,17 @@ def open_history(path: Path) -> Iterator[History]:
 def reading(path: Path) -> Iterator[Connection]:
     """A read-only connection to the history in this file; raises StorageError where there is none that it knows.
 
-    A file that an older version of this program wrote is brought up to date first.
+    A file that an older version of this program wrote, or one with fewer kinds of probes, is brought up to date first.
     """
     engine = reading_engine(path)
     try:
         with errors_of(path):
             with engine.connect() as connection:
                 version = version_of(connection, str(path))
+                lacks_stages = bool(version and missing_stages(connection))
             if not version:
                 raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
-            if version < NEWEST:
+            if version < NEWEST or lacks_stages:
                 with writing_engine(path, _WAIT_S).begin() as connection:
                     migrate(connection, str(path))
             with engine.connect() as connection:
@@ -300,7 +302,7 @@ def _probe(row: Row[Any]) -> ProbeResult:
         facts = McpFacts(**{name: columns[f"mcp_{name}"] for name in FACTS})
     return ProbeResult(
         **{name: columns[name] for name in _PROBE_FIELDS},
-        stages=Stages(**{name: columns[name] for name in _STAGES}),
+        stages_us={stage: spent for stage, name in _STAGES if (spent := columns[name]) is not None},
         mcp=facts,
         remarks=remarks_of(row.remarks),
     )

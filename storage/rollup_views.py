@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checker.kinds import kinds_in_words
 from storage.rollups.outcomes import STATES
 from storage.rollups.rhythm import FIRST_HOLD_MS as _FIRST_MS
 from storage.rollups.rhythm import HOLD_GAPS
@@ -54,7 +55,7 @@ def latency_columns(slot: str) -> tuple[Column, ...]:
     return (
         ("server", "s.name", "name of the server"),
         ("server_group", "s.group_name", "group of the server in its newest run"),
-        ("kind", "x.kind", "mcp or rest"),
+        ("kind", "x.kind", kinds_in_words()),
         ("stage", "x.stage", "total, or a timed step of the probe"),
         (slot, _slot(slot), _SLOT_WORDS[slot]),
         ("samples", "b.count", "probes that got their answer"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
+from checker.kinds import STAGES
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
@@ -69,12 +70,23 @@ def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATION
     for number, step in enumerate(steps[version - 1 :], version + 1):
         step(connection)
         _record(connection, number)
+    missing = missing_stages(connection)
+    if missing:
+        _drop_views(connection)
+    for column in missing:
+        connection.exec_driver_sql(f"alter table probes add column {column} integer")
     _refresh_views(connection)
 
 
 def _drop_views(connection: Connection) -> None:
     for view in connection.execute(text("select name from sqlite_master where type = 'view'")).scalars().all():
         connection.exec_driver_sql(f"drop view {view}")
+
+
+def missing_stages(connection: Connection) -> list[str]:
+    """The columns of stages that the database has not yet: it was made before their kind of probe was known."""
+    there = set(connection.scalars(text("select name from pragma_table_info('probes')")))
+    return [column for stage in STAGES if (column := f"{stage}_us") not in there]
 
 
 def _record(connection: Connection, version: int) -> None:

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Engine, Table, delete, select, update
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
+from checker.kinds import STAGES
 from checker.limits import Keep
 from checker.measures import RunMeasures
-from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, Stages
+from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server
 from checker.plain_text import storable
 from checker.unanswered import bare
 from storage import cache, retention, roster
@@ -53,17 +54,16 @@ _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionErr
 log = logging.getLogger(__name__)
 _CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(
-    field.name for field in fields(ProbeResult) if field.name not in ("stages", "mcp", "url", "remarks")
+    field.name for field in fields(ProbeResult) if field.name not in ("stages_us", "mcp", "url", "remarks")
 )
 _NAMED_AT_ONCE = 500
-_STAGES = tuple(field.name for field in fields(Stages))
-_PROBE_COLUMNS = (*_PROBE_FIELDS, *_STAGES)
+_STAGE_COLUMNS = {stage: f"{stage}_us" for stage in STAGES}
 _SAID = {"detail": 1000, "stderr_tail": 8000, "auth_metadata_url": 2000, "earlier_reasons": 1000}
 """Column of a probe that may hold what a server has said -> the most characters of it that are kept."""
 _MOST_OF_A_FACT = 20_000
 _MOST_OF_AN_ADDRESS = 4000
 _check_values = attrgetter(*_CHECK_FIELDS)
-_probe_values = attrgetter(*_PROBE_FIELDS, *(f"stages.{name}" for name in _STAGES))
+_probe_values = attrgetter(*_PROBE_FIELDS)
 
 
 @contextmanager
@@ -337,7 +337,8 @@ class Store:
     def _probe_row(
         self, connection: Connection, run_id: int, server: str, place: int, probe: ProbeResult
     ) -> dict[str, Any]:
-        row = dict(zip(_PROBE_COLUMNS, _probe_values(probe), strict=True))
+        row = dict(zip(_PROBE_FIELDS, _probe_values(probe), strict=True))
+        row |= {_STAGE_COLUMNS[stage]: spent_us for stage, spent_us in probe.stages_us.items()}
         row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
         row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
         row |= {name: storable(text, most) for name, most in _SAID.items() if (text := row[name]) is not None}

@@ -20,8 +20,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from checker.kinds import STAGES
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
-from checker.model import McpFacts, Stages
+from checker.model import McpFacts
 
 metadata = MetaData()
 
@@ -129,7 +130,7 @@ probes = Table(
     Column("url_id", Integer, ForeignKey("urls.id")),
     Column("attempts", Integer, nullable=False),
     Column("earlier_reasons", Text),
-    *(Column(stage.name, Integer) for stage in fields(Stages)),
+    *(Column(f"{stage}_us", Integer) for stage in STAGES),
     Column("http_status", Integer),
     Column("received_bytes", Integer),
     Column("connections_opened", Integer),
@@ -146,7 +147,10 @@ probes = Table(
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
     sqlite_with_rowid=False,
 )
-"""``remarks`` is a JSON list of objects with name and detail; null where there are none."""
+"""``remarks`` is a JSON list of objects with name and detail; null where there are none.
+
+Each stage of a kind of probe has a column; `storage.schema.migrate` adds those that a database has not yet.
+"""
 
 contracts = Table(
     "contracts",

@@ -5,30 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from checker.kinds import STAGES, kinds_in_words
 from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
-from checker.model import Stages
 from storage.bench.views import BENCH_VIEWS
 from storage.rollup_views import AVAILABILITY_SOURCE, cut_percent, hold_ms, latency_columns, outcome_columns, source
 from storage.view import View
 from storage.view import in_ms as _ms
 from storage.view import iso_time as _time
-
-_STAGE_WORDS = {
-    "auth": "authorization server: discovery and token (MCP)",
-    "start": "start of the command (MCP over stdio)",
-    "dns": "name lookup",
-    "connect": "TCP connect",
-    "tls": "TLS handshake",
-    "wait": "request sent to first byte (REST)",
-    "transfer": "first to last byte (REST)",
-    "discover": "server/discover (MCP)",
-    "initialize": "initialize (MCP)",
-    "initialized": "notifications/initialized (MCP)",
-    "ping": "ping (MCP)",
-    "list": "all pages of all lists (MCP)",
-    "call": "calls that the config names (MCP)",
-    "close": "DELETE of the session (MCP)",
-}
 
 _CHECK_COLUMNS = (
     ("server", "s.name", "name of the server"),
@@ -54,7 +37,7 @@ _CHECK_COLUMNS = (
 
 _PROBE_COLUMNS = (
     ("server", "s.name", "name of the server"),
-    ("kind", "p.kind", "mcp or rest"),
+    ("kind", "p.kind", kinds_in_words()),
     ("status", "p.status", "HEALTHY, DEGRADED, UNHEALTHY or UNKNOWN"),
     ("reason", "p.reason", "why it is not HEALTHY; null when it is"),
     ("detail", "p.detail", "the reason in a short sentence"),
@@ -65,10 +48,7 @@ _PROBE_COLUMNS = (
     ("url", "u.url", "address without credentials and query values"),
     ("attempts", "p.attempts", "attempts made, retries included"),
     ("earlier_reasons", "p.earlier_reasons", "reasons of the attempts before the last, separated by commas"),
-    *(
-        (f"{stage.name[:-3]}_ms", _ms(f"p.{stage.name}"), f"{_STAGE_WORDS[stage.name[:-3]]}, milliseconds")
-        for stage in fields(Stages)
-    ),
+    *((f"{stage}_ms", _ms(f"p.{stage}_us"), f"{words}, milliseconds") for stage, words in STAGES.items()),
     ("http_status", "p.http_status", "status of the last HTTP reply"),
     ("received_bytes", "p.received_bytes", "body bytes after decompression, all exchanges"),
     ("connections_opened", "p.connections_opened", "connections opened by the last attempt"),
@@ -103,7 +83,7 @@ _PROBE_COLUMNS = (
 )
 
 _MEASURED = {
-    "kind": "probe kind: mcp or rest",
+    "kind": f"probe kind: {kinds_in_words()}",
     "created": "connections opened",
     "reused": "exchanges over a connection that was open",
     "closed_by_peer": "idle connections that the server had closed",
@@ -266,7 +246,7 @@ VIEWS = (
         "one remark of a probe: something odd that is no reason",
         (
             ("server", "s.name", "name of the server"),
-            ("kind", "p.kind", "mcp or rest"),
+            ("kind", "p.kind", kinds_in_words()),
             ("remark", "json_extract(j.value, '$.name')", "the kind of remark, of a stable list"),
             ("detail", "json_extract(j.value, '$.detail')", "the remark in a short sentence"),
             ("status", "p.status", "status of the probe"),
@@ -339,7 +319,7 @@ VIEWS = (
         "one probe of a server whose circuit breaker has counted failures",
         (
             ("server", "s.name", "name of the server"),
-            ("kind", "b.kind", "mcp or rest"),
+            ("kind", "b.kind", kinds_in_words()),
             ("state", "b.state", "closed (probed), open (not probed), half_open (one trial at a time)"),
             ("failures", "b.failures", "failures in a row"),
             ("successes", "b.successes", "trials in a row that succeeded"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, Server, Stages, Status
+from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, Server, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 
@@ -39,7 +39,7 @@ def probe(kind: str = "rest", **values: Any) -> ProbeResult:
         "started_at_ms": AT_MS,
         "duration_us": 12_345,
         "url": f"http://h/{kind}",
-        "stages": Stages(dns_us=10, connect_us=200, wait_us=3_000, transfer_us=40),
+        "stages_us": {"dns": 10, "connect": 200, "wait": 3_000, "transfer": 40},
         "http_status": 200,
         "received_bytes": 16,
         "connections_opened": 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from builders import AT_MS, batch, check, probe, run_info, server
-from checker.model import CheckResult, ProbeResult, Reason, RunState, Stages, Status
+from checker.model import CheckResult, ProbeResult, Reason, RunState, Status
 from storage.past import Past, open_past
 from storage.rollups.read import Period
 from storage.store import open_store
@@ -76,12 +76,12 @@ def _probe(kind: str, at_ms: int, duration_ms: float, trouble: Reason | None) ->
             mcp=None,
         )
     duration_us = round(1000 * duration_ms)
-    stages = (
-        Stages(connect_us=duration_us // 10, wait_us=duration_us * 6 // 10)
+    stages_us = (
+        {"connect": duration_us // 10, "wait": duration_us * 6 // 10}
         if kind == "rest"
-        else Stages(initialize_us=duration_us // 2, list_us=duration_us // 4)
+        else {"initialize": duration_us // 2, "list": duration_us // 4}
     )
-    return probe(kind, started_at_ms=at_ms, duration_us=duration_us, stages=stages)
+    return probe(kind, started_at_ms=at_ms, duration_us=duration_us, stages_us=stages_us)
 
 
 def write(

@@ -10,7 +10,7 @@ from bench_histories import played, threshold
 
 from builders import batch, check, facts, probe, run_info, server
 from checker.measures import CacheMeasures, PoolMeasures, RunMeasures, WorkerMeasures
-from checker.model import Batch, CheckResult, ContractSnapshot, Reason, Remark, RemarkName, RunState, Stages, Status
+from checker.model import Batch, CheckResult, ContractSnapshot, Reason, Remark, RemarkName, RunState, Status
 from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
@@ -55,7 +55,7 @@ def told_history(path: Path) -> None:
 
 def _batch(place: int, at_ms: int, now_ms: int) -> Batch:
     retried = {"attempts": 2, "earlier_reasons": "connect_refused"} if place in (3, 4) else {}
-    rest = _probe("rest", at_ms, duration_us=place * 1000, stages=Stages(wait_us=place * 500), **retried)
+    rest = _probe("rest", at_ms, duration_us=place * 1000, stages_us={"wait": place * 500}, **retried)
     mcp = _probe("mcp", at_ms, duration_us=100_000, mcp=facts(contract_digest=None, tools_tokens=300, tool_count=10))
     few = place > RUNS // 2
     offered = facts(server_name="files", contract_digest=_AFTER if few else _BEFORE, tools_tokens=100, tool_count=1)

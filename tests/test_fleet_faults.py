@@ -16,9 +16,9 @@ import gevent
 import pytest
 import yaml
 
+from checker.kinds import KINDS
 from checker.limits import Limits
 from checker.model import CheckResult
-from checker.probes import KINDS
 from checker.worker.checks import Checker, Task
 from checker.worker.deadlines import Deadlines
 from checker.worker.lag import LagMeter

@@ -187,11 +187,11 @@ def test_facts_of_both_eras_are_kept(cases: Any) -> None:
 
 
 def test_every_stage_is_timed(cases: Any) -> None:
-    stages = only(cases[0]["session"]).stages
-    timed = (stages.discover_us, stages.initialize_us, stages.initialized_us, stages.ping_us, stages.list_us)
-    assert None not in (*timed, stages.close_us, stages.connect_us)
-    assert stages.wait_us is None
-    assert only(cases[0]["sessionless"]).stages.initialize_us is None
+    stages = only(cases[0]["session"]).stages_us
+    timed = ("discover", "initialize", "initialized", "ping", "list")
+    assert {*timed, "close", "connect"} <= stages.keys()
+    assert "wait" not in stages
+    assert "initialize" not in only(cases[0]["sessionless"]).stages_us
 
 
 def test_session_era_is_asked_as_the_specification_says(cases: Any) -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from builders import batch, check, facts, probe, server
 from checker.judge import combine, judge
 from checker.memory import endpoint_key
-from checker.model import Batch, Combination, Priority, Reason, Server, Stages, Status
+from checker.model import Batch, Combination, McpFacts, Priority, Reason, Server, Status
 from checker.plain import from_plain, to_plain
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.http import shown_url
 from checker.probes.mcp import sse
@@ -69,8 +69,8 @@ def test_records_survive_being_made_plain(record: Batch) -> None:
 
 @pytest.mark.parametrize("plain", [[1, 2], [None] * 15], ids=["too few", "too many"])
 def test_record_of_another_version_is_refused(plain: list[int | None]) -> None:
-    with pytest.raises(TypeError, match=r"build_Stages\(\)"):
-        from_plain(Stages, plain)
+    with pytest.raises(TypeError, match=r"build_McpFacts\(\)"):
+        from_plain(McpFacts, plain)
 
 
 def test_records_and_mappings_at_their_defaults_cross_as_nothing() -> None:
@@ -204,7 +204,7 @@ def test_combination_and_weights_can_be_set() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_failure_has_a_status(reason: Reason) -> None:
     seen = Observation(failure=ProbeFailure(reason, "why"))
-    verdict = judge(KINDS["rest"], RestOptions(url="http://h/"), seen, 0, None)
+    verdict = judge(probe_of("rest"), RestOptions(url="http://h/"), seen, 0, None)
     ours = {Reason.INTERNAL_ERROR, Reason.RESOURCE_LIMIT, Reason.WORKER_LOST, Reason.OWN_NETWORK}
     softer = {Reason.AUTH_REQUIRED, Reason.AUTH_SCOPE, Reason.ISSUER_NOT_TRUSTED, Reason.RATE_LIMITED}
     expected = Status.UNKNOWN if reason in ours else Status.DEGRADED if reason in softer else Status.UNHEALTHY
@@ -257,7 +257,7 @@ def test_fast_constructor_builds_what_the_class_builds(record: Any) -> None:
 
 
 def test_fast_constructor_fills_in_defaults_and_misses_what_is_required() -> None:
-    assert constructor(Stages)(dns_us=1) == Stages(dns_us=1)
+    assert constructor(McpFacts)(era="session") == McpFacts(era="session")
     assert constructor(RestOptions)(url="http://h/") == RestOptions(url="http://h/")
     for call in ({}, {"url": "http://h/", "colour": "red"}):
         with pytest.raises(TypeError):

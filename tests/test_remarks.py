@@ -14,7 +14,7 @@ import pytest
 from builders import batch, check, probe, run_info, server
 from checker.judge import judge
 from checker.model import Reason, Remark, RemarkName, RunState, Status
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.mcp.options import McpOptions
 from checker.settings import load
@@ -44,7 +44,7 @@ def judged(remarks: str, failure: ProbeFailure | None = None) -> tuple[Status, R
     seen.remark(RemarkName.STDOUT_LINES, "printed a banner")
     seen.remark(RemarkName.STDOUT_LINES, "printed another line")
     seen.remark(RemarkName.SESSION_END, "HTTP 500 to DELETE")
-    verdict = judge(KINDS["mcp"], options, seen, 0, None)
+    verdict = judge(probe_of("mcp"), options, seen, 0, None)
     return verdict.status, verdict.reason, verdict.detail
 
 

@@ -12,9 +12,9 @@ from canaries import ECHOES, EXAMPLES, echoed, leaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checker.kinds import KINDS
 from checker.memory import endpoint_key
-from checker.probes import KINDS
-from checker.probes.base import ProbeKind
+from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
 from checker.probes.mcp.options import Call, McpOptions
 from checker.probes.mcp.shown import shown_command
@@ -98,12 +98,8 @@ def test_words_of_a_healthy_server_are_left_alone() -> None:
     assert list(declared_secrets(rest)) == []
 
 
-def options_of(kind: ProbeKind) -> Any:
-    return kind.options
-
-
 def test_every_text_option_says_whether_it_is_secret() -> None:
-    assert {name: undeclared(options_of(kind)) for name, kind in KINDS.items()} == dict.fromkeys(KINDS, ())
+    assert {kind: undeclared(probe_of(kind).options) for kind in KINDS} == dict.fromkeys(KINDS, ())
 
 
 def test_text_option_that_says_nothing_is_found_and_counts_as_a_secret() -> None:

@@ -84,14 +84,15 @@ def test_schema_refuses_what_the_loader_refuses() -> None:
 def test_full_configuration_names_every_option() -> None:
     from dataclasses import fields, is_dataclass
 
-    from checker.probes import KINDS
+    from checker.kinds import KINDS
+    from checker.probes import probe_of
 
     text = (ROOT / "config" / "full.yaml").read_text()
-    names = {field.name for kind in KINDS.values() for field in fields(kind.options)}
+    names = {field.name for kind in KINDS for field in fields(probe_of(kind).options)}
     names |= {
         inner.name
-        for kind in KINDS.values()
-        for field in fields(kind.options)
+        for kind in KINDS
+        for field in fields(probe_of(kind).options)
         for inner in _inner(field, is_dataclass, fields)
     }
     assert [name for name in sorted(names) if f"{name}:" not in text and f"{name} " not in text] == []

@@ -66,7 +66,7 @@ def test_real_stdio_server_is_healthy(name: str, tmp_path: Path) -> None:
     assert probe.mcp.transport == "stdio"
     assert probe.mcp.tool_count
     assert probe.mcp.contract_digest
-    assert probe.stages.start_us is not None
+    assert "start" in probe.stages_us
     assert probe.stderr_tail is None
 
 
@@ -125,7 +125,7 @@ def test_named_tool_is_called_and_judged() -> None:
     calls = (Call(tool="add", arguments={"a": 1}), Call(tool="absent"))
     probe = only(check_all([faulty("speaks", calls=calls)])["speaks"])
     assert (probe.status, probe.reason, probe.failed_stage) == ("UNHEALTHY", "mcp_missing_tool", "call")
-    assert probe.stages.call_us is not None
+    assert "call" in probe.stages_us
 
 
 def test_fleet_of_commands_keeps_to_its_limit() -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from builders import AT_MS, batch, check, facts, probe, run_info, server
 from checker.errors import QueryError, StorageBusy, StorageError, UsageError
+from checker.kinds import STAGES
 from checker.model import (
     CacheEntry,
     CheckResult,
@@ -32,7 +33,6 @@ from checker.model import (
     RemarkName,
     RunInfo,
     RunState,
-    Stages,
     Status,
 )
 from storage import tables
@@ -93,7 +93,7 @@ _optional_number = st.none() | st.integers(0, 2**40)
         detail=_optional_text,
         started_at_ms=st.integers(0, 2**42),
         duration_us=st.integers(0, 2**40),
-        stages=st.builds(Stages, **{field.name: _optional_number for field in fields(Stages)}),
+        stages_us=st.dictionaries(st.sampled_from(list(STAGES)), st.integers(0, 2**40)),
         reused=st.none() | st.booleans(),
         remarks=st.lists(
             st.builds(
@@ -154,8 +154,8 @@ def test_cache_entries_are_recalled_until_they_expire(path: Path) -> None:
 def test_columns_follow_the_records() -> None:
     facts_columns = {column.name for column in tables.mcp_facts.columns}
     assert {field.name for field in fields(McpFacts)} == facts_columns - {"id", "fingerprint"}
-    probe_fields = {field.name for field in fields(ProbeResult)} - {"stages", "mcp"} | {
-        field.name for field in fields(Stages)
+    probe_fields = {field.name for field in fields(ProbeResult)} - {"stages_us", "mcp"} | {
+        f"{stage}_us" for stage in STAGES
     }
     probe_columns = {column.name for column in tables.probes.columns}
     assert probe_fields - {"url"} == probe_columns - {"server_id", "run_id", "position", "mcp_facts_id", "url_id"}

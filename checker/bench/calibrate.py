@@ -18,7 +18,7 @@ from checker.bench.results import BenchRun, Calibration
 from checker.bench.summary import measured
 from checker.errors import WorkerStartError
 from checker.model import Server
-from checker.probes import KINDS
+from checker.probes import probe_of
 
 _USERS = 16
 _RATE = 200.0
@@ -46,8 +46,8 @@ def echo_server() -> Iterator[Server]:
             raise WorkerStartError("the loopback echo for calibration did not start; its message is above")
         url = f"http://127.0.0.1:{port}"
         probes = {
-            "rest": KINDS["rest"].options(url=f"{url}/health"),
-            "mcp": KINDS["mcp"].options(url=f"{url}/mcp", era="session"),
+            "rest": probe_of("rest").options(url=f"{url}/health"),
+            "mcp": probe_of("mcp").options(url=f"{url}/mcp", era="session"),
         }
         yield Server(name=ECHO, probes=probes)
     finally:

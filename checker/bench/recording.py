@@ -11,7 +11,7 @@ from checker.bench.planning.targets import probe_kind
 from checker.bench.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.bench.tally import Names, Tally
 from checker.model import Server
-from checker.probes import KINDS
+from checker.probes import probe_of
 
 _MERGE_AT = 20_000
 """Slots that are kept before those of equal keys are added together."""
@@ -45,7 +45,7 @@ class Recording:
         key = name, server.name
         if key not in self._series:
             kind = probe_kind(scenario.operation)
-            url = KINDS[kind].address(server.probes[kind]).shown
+            url = probe_of(kind).address(server.probes[kind]).shown
             self._series[key] = len(self._known)
             self._known.append(
                 Series(scenario=name, operation=scenario.operation, model=scenario.model, server=server.name, url=url)

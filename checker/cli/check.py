@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.configuration import for_good
-from checker.cli.options import Duration, database, database_path, output_format
+from checker.cli.options import Decorated, Duration, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
+from checker.kinds import FLAGS, flags_in_words
 from checker.plain_stream import log_to_stderr
 
 if TYPE_CHECKING:
@@ -33,16 +34,21 @@ _DRIFTED = 2
 _INTERRUPTED = 128
 
 
+def _server_flags(command: Decorated) -> Decorated:
+    """Add the options that name one server: those of each kind of probe."""
+    for _, flag in reversed(FLAGS.values()):
+        command = click.option(f"--{flag.name}", flag.name, metavar=flag.metavar, help=flag.help)(command)
+    return command
+
+
 @click.command("check")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--mcp", "mcp_url", metavar="URL", help="Check this MCP endpoint, without a config.")
-@click.option("--stdio", "command_line", metavar="COMMAND", help="Check the MCP server that this command starts.")
+@_server_flags
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
 @click.option(
     "--allow-env", "variables", multiple=True, metavar="NAME", help="Tell --from this variable's value; repeatable."
 )
-@click.option("--rest", "rest_url", metavar="URL", help="Check this REST health endpoint, without a config.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only servers of this group; repeatable.")
@@ -50,7 +56,7 @@ _INTERRUPTED = 128
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for few.")
 @click.option("--concurrency", type=click.IntRange(1, 100_000), help="Checks at once over all workers. Default: 500.")
 @click.option("--max-age", type=Duration(), help="Take a server's last result where it is younger; 60s, 5m, ...")
-@click.option("--timeout", type=Duration(), help="Deadline of each attempt, with --mcp and --rest.")
+@click.option("--timeout", type=Duration(), help=f"Deadline of each attempt, with {flags_in_words('and')}.")
 @click.option(
     "--fail-on",
     type=click.Choice(list(_FAILS_ON)),
@@ -70,12 +76,9 @@ _INTERRUPTED = 128
 @click.option("--verbose", "-v", count=True, help="Log what happens to standard error; -vv logs more.")
 def command(
     config: Path | None,
-    mcp_url: str | None,
-    command_line: str | None,
     source: str | None,
     allow_commands: bool,
     variables: tuple[str, ...],
-    rest_url: str | None,
     environment: str | None,
     tags: tuple[str, ...],
     groups: tuple[str, ...],
@@ -90,6 +93,7 @@ def command(
     db: Path | None,
     quiet: bool,
     verbose: int,
+    **addresses: str | None,
 ) -> int:
     """Check the servers of CONFIG, or those given on the command line, once.
 
@@ -119,10 +123,11 @@ def command(
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
     log_to_stderr(log_level)
-    urls = {"mcp": mcp_url, "stdio": command_line, "rest": rest_url}
     path = database_path(db)
     with for_good():
-        settings, config_use = _settings(config, source, (allow_commands, variables), urls, environment, timeout, path)
+        settings, config_use = _settings(
+            config, source, (allow_commands, variables), addresses, environment, timeout, path
+        )
     know([*(options for one in settings.servers for options in one.probes.values()), settings.run.token_key or ""])
     if not quiet:
         for warning in settings.warnings:
@@ -192,6 +197,11 @@ def _status_code(statuses: set[tuple[str, bool]], fail_on: str) -> int:
     return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if one in found), 0)
 
 
+def _flags_with_values() -> str:
+    *some, last = (f"--{flag.name} {flag.metavar}" for _, flag in FLAGS.values())
+    return f"{', '.join(some)} or {last}"
+
+
 def _settings(
     config: Path | None,
     source: str | None,
@@ -204,9 +214,9 @@ def _settings(
     from checker.cli.configuration import configured
     from checker.settings import Settings
 
-    given = {kind: url for kind, url in addresses.items() if url is not None}
+    given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
     if (config is not None) + (source is not None) + bool(given) > 1:
-        raise UsageError("a config, --from, and --mcp, --stdio or --rest at the same time; give one of them")
+        raise UsageError(f"a config, --from, and {flags_in_words('or')} at the same time; give one of them")
     if any(allowed) and source is None:
         raise UsageError("--allow-commands and --allow-env go with --from; a config may do what it says")
     if given:
@@ -214,14 +224,14 @@ def _settings(
 
         return Settings(servers=(adhoc(given, timeout),)), None
     if timeout is not None:
-        raise UsageError("--timeout goes with --mcp, --stdio and --rest; a config has its own timeouts")
+        raise UsageError(f"--timeout goes with {flags_in_words('and')}; a config has its own timeouts")
     if source is not None:
         from checker.cli.consent import leave
         from checker.settings import imported_settings
 
         return imported_settings(source, leave=leave(*allowed)), None
     if config is None:
-        raise UsageError("nothing to check; name a config file, or give --mcp URL, --stdio COMMAND or --rest URL")
+        raise UsageError(f"nothing to check; name a config file, or give {_flags_with_values()}")
     return configured(config, environment, database)
 
 
@@ -242,7 +252,7 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
     elif fmt == "ndjson":
         sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
     elif fmt == "csv":
-        from checker.probes import KINDS
+        from checker.kinds import KINDS
 
         kinds = list(KINDS)
         rows = [documents.csv_row(check, kinds) for check in checks]

@@ -36,7 +36,7 @@ def command(server: str, since: float | None, limit: int, fmt: str, db: Path | N
     elif fmt == "ndjson":
         sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
     elif fmt == "csv":
-        from checker.probes import KINDS
+        from checker.kinds import KINDS
 
         rows = [documents.csv_row(check, list(KINDS)) for check in checks]
         sys.stdout.writelines(render.csv_lines(documents.csv_header(list(KINDS)), rows))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.reporting import Asked, report_options, show
+from checker.cli.reporting import Asked, of_kinds, report_options, show
+from checker.kinds import STAGES
 
-STAGES = (
-    *("total", "dns", "connect", "tls", "wait", "transfer"),
-    *("auth", "start", "discover", "initialize", "initialized", "ping", "list", "call", "close"),
-)
+_STAGES = ("total", *STAGES)
 _ROWS = 20
 
 
@@ -21,8 +19,8 @@ _ROWS = 20
     show_default=True,
     help="What a row is of; stage shows where the time goes.",
 )
-@click.option("--stage", type=click.Choice(STAGES), default="total", show_default=True, help="Only this timed step.")
-@click.option("--kind", "kinds", type=click.Choice(("mcp", "rest")), multiple=True, help="Only probes of this kind.")
+@click.option("--stage", type=click.Choice(_STAGES), default="total", show_default=True, help="Only this timed step.")
+@of_kinds
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -46,11 +44,10 @@ def command(asked: Asked, by: str, stage: str, kinds: tuple[str, ...], top: int 
     mcp-status report latency --by group --kind mcp --format csv
     """  # noqa: D301 # click wants the backspace itself
     from reports.latency import build
-    from reports.subjects import KINDS, By
+    from reports.subjects import By
 
     if top is None and asked.fmt in ("table", "html"):
         top = _ROWS
-    of = kinds or KINDS
     with asked.past() as (past, period):
-        report = build(past, period, by=By(by), stage=stage, kinds=of, top=top, selection=asked.selection)
+        report = build(past, period, by=By(by), stage=stage, kinds=kinds, top=top, selection=asked.selection)
     show(report, asked)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.reporting import Asked, report_options, show
+from checker.cli.reporting import Asked, of_kinds, report_options, show
 
 
 @click.command("trends")
-@click.option("--kind", "kinds", type=click.Choice(("mcp", "rest")), multiple=True, help="Only probes of this kind.")
+@of_kinds
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -30,9 +30,8 @@ def command(asked: Asked, kinds: tuple[str, ...], top: int) -> None:
     mcp-status report trends --group prod --kind mcp --top 5
     mcp-status report trends --format html --output trends.html
     """  # noqa: D301 # click wants the backspace itself
-    from reports.subjects import KINDS
     from reports.trends import build
 
     with asked.past() as (past, period):
-        report = build(past, period, kinds=kinds or KINDS, top=top, selection=asked.selection)
+        report = build(past, period, kinds=kinds, top=top, selection=asked.selection)
     show(report, asked)

@@ -18,6 +18,7 @@ import click
 from checker.cli.options import REPORT_FORMATS, Decorated, Duration, database, database_path, format_option
 from checker.clock import now_ms
 from checker.errors import UsageError
+from checker.kinds import KINDS
 
 if TYPE_CHECKING:
     from reports.report import Report
@@ -30,6 +31,15 @@ output_file = click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
 )
 """Adds ``--output``."""
+of_kinds = click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(tuple(KINDS)),
+    multiple=True,
+    callback=lambda _context, _option, given: given or tuple(KINDS),
+    help="Only probes of this kind.",
+)
+"""Adds ``--kind``; the command gets all kinds where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -336,8 +336,11 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeKind:
-    """A kind of probe: its options, how to make one attempt, and how to judge what came back."""
+class Probe:
+    """What a kind of probe does: its options, how to make one attempt, and how to judge what came back.
+
+    What it is called and what it times is in `checker.kinds`.
+    """
 
     options: type[Any]
     """Frozen dataclass; its fields are the keys of the kind's YAML block."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from checker.model import Reason, Status
 from checker.probes import conditions
-from checker.probes.base import Complaint, Observation, ProbeFailure, ProbeKind, Request, Transport, new_request
+from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, Transport, new_request
 from checker.probes.charsets import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
@@ -165,7 +165,7 @@ def faults(options: RestOptions) -> Iterator[Fault]:
             yield ("expect", f"json[{place}]"), fault
 
 
-KIND = ProbeKind(
+PROBE = Probe(
     options=RestOptions,
     address=http_address,
     attempt=attempt,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from checker.kinds import KINDS
 from checker.limits import Keep
-from checker.probes import KINDS
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.document import Document, Place, Problem
 from checker.settings.files import Files

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from checker.kinds import KINDS, kinds_in_words
 from checker.limits import Keep, keep_faults
 from checker.model import Server
-from checker.probes import KINDS
 from checker.probes.oauth.faults import withheld
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
@@ -132,7 +132,7 @@ class _Loader:
     def _servers(self, reader: ServerReader) -> tuple[Server, ...]:
         listed = self._values.get("servers")
         if not isinstance(listed, list) or not listed:
-            self._whole.complain(("servers",), "no servers; list at least one with a name and mcp: or rest:")
+            self._whole.complain(("servers",), f"no servers; list at least one with a name and {kinds_in_words(':')}")
             return ()
         servers: dict[str, Server] = {}
         for index, values in enumerate(listed):

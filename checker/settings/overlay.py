@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checker.probes import KINDS
+from checker.kinds import KINDS
 from checker.settings.document import Document, Place, Problem
 from checker.settings.validate import unknown_key
 

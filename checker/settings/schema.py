@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from checker.kinds import KINDS
 from checker.limits import Keep
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.queries import Query
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
@@ -17,7 +18,7 @@ def json_schema() -> dict[str, Any]:
     """The schema (2020-12)."""
     definitions: dict[str, Any] = {}
     entry = schema_of(ServerEntry, definitions)
-    kinds = {kind: schema_of(probe.options, definitions) for kind, probe in KINDS.items()}
+    kinds = {kind: schema_of(probe_of(kind).options, definitions) for kind in KINDS}
     server = definitions[entry["$ref"].rpartition("/")[2]]
     for kind, reference in kinds.items():
         either = [{"type": "string", "description": "The address alone."}, reference]

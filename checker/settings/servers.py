@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checker.kinds import KINDS, kinds_in_words
 from checker.maintenance import faults
 from checker.model import Server
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.mcp.faults import ONLY_HTTP
 from checker.records import constructor, replaced
 from checker.settings.files import Files, with_files
@@ -55,12 +56,12 @@ class ServerReader:
             self._entry, self._unnamed = inherited, entry
             if entry.remarks is not None:
                 of_every_probe = {_OF_PROBES: entry.remarks, **of_every_probe}
-        for kind, probe in KINDS.items():
+        for kind in KINDS:
             block, below = given.get(kind) or {}, source.below(kind)
             if not isinstance(block, Mapping):
                 below.complain((), "write keys such as timeout:, indented below")
                 continue
-            before = len(source.problems)
+            before, probe = len(source.problems), probe_of(kind)
             laid = merged(of_every_probe, with_files(probe.options, block, below, self._files))
             options = validated(probe.options, {"url": "https://localhost/", **laid}, below)
             if options is not None:
@@ -72,7 +73,7 @@ class ServerReader:
     def server(self, values: Any, source: Source) -> Server | None:
         """The server of an entry; None where something is wrong with it."""
         if not isinstance(values, Mapping):
-            source.complain((), "not a server; write name: and mcp: or rest:, indented")
+            source.complain((), f"not a server; write name: and {kinds_in_words(':')}, indented")
             return None
         before = len(source.problems)
         given = spelled_out(values)
@@ -86,7 +87,7 @@ class ServerReader:
         # a kind without a value is switched off, which is how an environment does it
         probes = {kind: self._probe(kind, given[kind], source) for kind in KINDS if given.get(kind) is not None}
         if not probes:
-            source.complain((), f"nothing to check; add {' or '.join(f'{kind}:' for kind in KINDS)} with an address")
+            source.complain((), f"nothing to check; add {kinds_in_words(':')} with an address")
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
@@ -104,7 +105,7 @@ class ServerReader:
         if not isinstance(given, Mapping):
             below.complain((), "write an address, or keys such as url: indented below")
             return None
-        own = with_files(KINDS[kind].options, given, below, self._files)
+        own = with_files(probe_of(kind).options, given, below, self._files)
         defaults = self._probes[kind]
         _tell_forgotten(own.get("expect"), defaults.get("expect"), below)
         if plain := str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
@@ -114,11 +115,11 @@ class ServerReader:
         if own.keys() == {"url"} and isinstance(own["url"], str) and (known := self._unaddressed.get((kind, plain))):
             options = replaced(known, url=own["url"])  # validating all of it again would take most of the time
         else:
-            options = validated(KINDS[kind].options, merged(defaults, own), below)
+            options = validated(probe_of(kind).options, merged(defaults, own), below)
             if own.keys() == {"url"}:
                 self._unaddressed[kind, plain] = options
         if options is not None:
-            for keys, text in KINDS[kind].faults(options):
+            for keys, text in probe_of(kind).faults(options):
                 below.complain(
                     keys,
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,

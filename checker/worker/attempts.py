@@ -15,7 +15,7 @@ from checker.backoff import backoff_s
 from checker.clock import now_ms
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
 from checker.probes.text import excerpt
 from checker.records import constructor
@@ -115,7 +115,7 @@ def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
         reason=Reason.CIRCUIT_OPEN,
         detail=detail,
         score=0.0,
-        url=KINDS[kind].address(options).shown,
+        url=probe_of(kind).address(options).shown,
         started_at_ms=now_ms(),
         duration_us=0,
         attempts=0,
@@ -126,13 +126,13 @@ def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
 def broken(kind: str, options: Any, error: Exception) -> ProbeOutcome:
     """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
     begin(options)
-    log.error("%s probe of %s", kind, KINDS[kind].address(options).shown, exc_info=error)
+    log.error("%s probe of %s", kind, probe_of(kind).address(options).shown, exc_info=error)
     result = _probe_result(
         kind=kind,
         status=Status.UNKNOWN,
         reason=Reason.INTERNAL_ERROR,
         detail=f"{type(error).__name__}: {excerpt(str(error))}",
-        url=KINDS[kind].address(options).shown,
+        url=probe_of(kind).address(options).shown,
         started_at_ms=now_ms(),
         duration_us=0,
     )
@@ -153,7 +153,7 @@ def _attempt(
     start = time.perf_counter()
     deadline = deadlines.set(options.timeout)
     try:
-        KINDS[kind].attempt(options, client, seen, memory)
+        probe_of(kind).attempt(options, client, seen, memory)
     except ProbeFailure as failure:
         seen.failure = failure
     except gevent.Timeout as timeout:
@@ -162,7 +162,7 @@ def _attempt(
         if not seen.is_answered:  # else only the end of a session was not answered, which its remark says
             _note_deadline(seen, trace, deadline.raised, options)
     except Exception as error:  # the greenlet's edge: a mistake of ours must not lose the row
-        log.exception("%s probe of %s", kind, KINDS[kind].address(options).shown)
+        log.exception("%s probe of %s", kind, probe_of(kind).address(options).shown)
         has_answered = trace.answered_at > 0 or client.has_output
         seen.failure = _stumbled(kind, error) if has_answered else _own_mistake(error)
     finally:
@@ -188,11 +188,11 @@ def _note_deadline(seen: Observation, trace: Trace, passed: DeadlinePassed, opti
 def _judged(kind: str, options: Any, seen: Observation, at_ms: int, trace: Trace) -> Verdict:
     """The verdict, also where judging stumbles over what the server sent."""
     try:
-        return judge(KINDS[kind], options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
+        return judge(probe_of(kind), options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
     except Exception as error:
-        log.exception("judging %s", KINDS[kind].address(options).shown)
+        log.exception("judging %s", probe_of(kind).address(options).shown)
         seen.failure = _stumbled(kind, error)
-        return judge(KINDS[kind], options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
+        return judge(probe_of(kind), options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
 
 
 def _stumbled(kind: str, error: Exception) -> ProbeFailure:
@@ -203,7 +203,7 @@ def _stumbled(kind: str, error: Exception) -> ProbeFailure:
     if isinstance(error, _OURS):
         return _own_mistake(error)
     why = "nested too deeply" if _is_too_deep(error) else f"{type(error).__name__}: {excerpt(str(error))}"
-    return ProbeFailure(KINDS[kind].unusable, f"{STUMBLED}: {why}")
+    return ProbeFailure(probe_of(kind).unusable, f"{STUMBLED}: {why}")
 
 
 def _own_mistake(error: Exception) -> ProbeFailure:
@@ -261,7 +261,7 @@ def _result(
         duration_us=seen.duration_us,
         attempts=len(earlier) + 1,
         earlier_reasons=",".join(earlier) or None,
-        stages=trace.stages(),
+        stages_us=trace.stages_us(),
         http_status=seen.http_status,
         received_bytes=trace.received_bytes,
         connections_opened=trace.connections_opened,

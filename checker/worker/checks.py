@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import gevent
 
 from checker.judge import combine
+from checker.kinds import KINDS
 from checker.limits import Limits, Pace, PoolLimits
 from checker.measures import CacheMeasures, PoolMeasures
 from checker.model import CheckResult, Server
-from checker.probes import KINDS, server_from_plain
+from checker.probes import probe_of, server_from_plain
 from checker.probes.base import COMMANDS
 from checker.records import constructor
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
@@ -129,7 +130,7 @@ class Checker:
         options = task.server.probes[kind]
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
-        address = KINDS[kind].address(options)
+        address = probe_of(kind).address(options)
         place = address.lane
         lane = self._lanes.get((kind, *place)) or self._new_lane(kind, place, task.share)
         memory = task.memory.get(kind, {})

@@ -9,14 +9,13 @@ import numpy as np
 
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary, measured
+from checker.kinds import STAGES
 from reports.bench.client import summed
 from reports.bench.timeline import Timeline, of_series, stage_spans
 from reports.report import Column, Kind, Line, Section, Shape, Span, Table
-from reports.subjects import STAGES
 from reports.ticks import clock
 
 _MOST_REASONS = 8
-_ORDER = (*STAGES["rest"], *STAGES["mcp"])
 
 
 def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
@@ -147,7 +146,7 @@ def _most_at(servers: Counter[str]) -> str:
 
 def _ordered(names: set[str]) -> list[str]:
     """In the order in which they happen, then those that are new."""
-    return [*(name for name in _ORDER if name in names), *sorted(names - set(_ORDER))]
+    return [*(name for name in STAGES if name in names), *sorted(names - set(STAGES))]
 
 
 def _whole(value: float | None) -> int | None:

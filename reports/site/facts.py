@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from checker.kinds import KINDS
 from checker.plain_text import markup
 from reports.repairs import is_down, lasted_ms
 from reports.report import Level
@@ -25,7 +26,6 @@ from storage.rollups.read import BucketSeries, FoundBuckets, Last, Period, Rollu
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float | None]
 
-KINDS = ("mcp", "rest")
 DAYS = 90
 WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d", DAY_MS, DAYS))
 """Name, length of a cell and number of cells; the last cell is the hour or the day that it is now."""
@@ -144,7 +144,7 @@ def gather(past: Past, title: str) -> Site:
     by_hour, by_day = past.rollups.outcomes(hours), past.rollups.outcomes(days)
     known = {HOUR_MS: _times(by_hour, hours, place), DAY_MS: _times(by_day, days, place)}
     windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
-    hourly, daily = (_latencies(past.rollups.percentiles(one, KINDS), one, place) for one in (hours, days))
+    hourly, daily = (_latencies(past.rollups.percentiles(one, list(KINDS)), one, place) for one in (hours, days))
     reasons = _reasons(by_day, days, place)
     newest, lasts = newest_checks(past.connection), past.rollups.newest()
     offers = newest_offers(past.connection, newest)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from enum import IntEnum
 
-from checker.model import Stages
+from checker.kinds import STAGES as _STAGES
 
 
 class Outcome(IntEnum):
@@ -22,7 +21,7 @@ class Outcome(IntEnum):
 
 
 TOTAL = "total"
-STAGES: tuple[str, ...] = (TOTAL, *(stage.name.removesuffix("_us") for stage in fields(Stages)))
+STAGES: tuple[str, ...] = (TOTAL, *_STAGES)
 """The timed parts of a probe: all of it first, then its stages."""
 CHECK = "check"
 """The kind of the buckets of whole checks."""

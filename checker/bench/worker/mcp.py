@@ -19,7 +19,7 @@ from checker.bench.worker.notes import Notes
 from checker.bench.worker.target import Load
 from checker.judge import judge
 from checker.model import Reason, Status
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.base import Budget, Observation, ProbeFailure
 from checker.probes.mcp.kept import KeptSession
 from checker.probes.mcp.options import McpOptions
@@ -128,11 +128,11 @@ class McpTarget:
         self.notes.samples.extend((key, code, intended_ns, sent_ns, first_ns, done_ns, trace.received_bytes))
         if trace.connections_opened:
             self._opened[done_ns // 1_000_000_000] += trace.connections_opened
-        stages = trace.stages()
-        for name in stages.__dataclass_fields__:
-            if taken_us := getattr(stages, name):
-                self.notes.phases.extend((key, intended_ns, self.notes.phase(name[:-3]), taken_us * 1000))
-        for _ in range(trace.connections_opened - (stages.connect_us is not None)):
+        stages_us = trace.stages_us()
+        for name, taken_us in stages_us.items():
+            if taken_us:
+                self.notes.phases.extend((key, intended_ns, self.notes.phase(name), taken_us * 1000))
+        for _ in range(trace.connections_opened - ("connect" in stages_us)):
             self.notes.phases.extend((key, intended_ns, 0, 0))  # each row of the first phase is a connection
 
 
@@ -172,7 +172,7 @@ class _Caller:
                 raise
             failure = deadline_failure(trace.step, trace.stage, target.options.timeout)
         except Exception as error:
-            log.exception("%s at %s", target.doing.operation, KINDS["mcp"].address(target.options).shown)
+            log.exception("%s at %s", target.doing.operation, probe_of("mcp").address(target.options).shown)
             failure = ProbeFailure(Reason.INTERNAL_ERROR, type(error).__name__)
         finally:
             deadline.cancel()
@@ -204,7 +204,7 @@ class _Caller:
         client = Client(target.shared, target.options, trace)
         self._kept.seen.retry_after_s, self._kept.seen.http_status = None, None
         try:
-            KINDS["mcp"].attempt(target.options, client, seen, {})
+            probe_of("mcp").attempt(target.options, client, seen, {})
         except ProbeFailure as failure:
             seen.failure = failure
         finally:
@@ -212,7 +212,7 @@ class _Caller:
         self._kept.seen.retry_after_s, self._kept.seen.http_status = seen.retry_after_s, seen.http_status
         if seen.failure is not None:  # under load, being refused is failing, whatever a check makes of it
             return seen.failure
-        verdict = judge(KINDS["mcp"], target.options, seen, 0, None)
+        verdict = judge(probe_of("mcp"), target.options, seen, 0, None)
         if verdict.reason is None or verdict.status is not Status.UNHEALTHY:
             return None
         return ProbeFailure(verdict.reason, verdict.detail or "")

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
-from checker.probes.base import COMMANDS, Address, Complaint, Observation, ProbeFailure, ProbeKind, Transport
+from checker.probes.base import COMMANDS, Address, Complaint, Observation, Probe, ProbeFailure, Transport
 from checker.probes.http import http_address
 from checker.probes.mcp import contracts, eras
 from checker.probes.mcp.faults import faults
@@ -121,7 +121,7 @@ def address(options: McpOptions) -> Address:
     )
 
 
-KIND = ProbeKind(
+PROBE = Probe(
     options=McpOptions,
     address=address,
     attempt=attempt,

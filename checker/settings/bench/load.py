@@ -12,6 +12,7 @@ from checker.bench.plan import LoadLimits, Output, Plan, Scenario, Stress, Suite
 from checker.bench.planning.faults import plan_faults, threshold_faults, unknown
 from checker.bench.thresholds.grammar import parsed_metric
 from checker.errors import UsageError
+from checker.kinds import kinds_in_words
 from checker.model import Server
 from checker.settings.bench.original import plan_of_block
 from checker.settings.bench.scenarios import read_scenarios
@@ -180,7 +181,7 @@ class _PlanReader:
         if environment is not None:
             raise UsageError(f"{self._document.path} lists its servers itself, for every environment; leave it out")
         if not isinstance(given, list) or not given:
-            text = "no servers; list at least one with a name and mcp: or rest:, or name a configuration file"
+            text = f"no servers; list at least one with a name and {kinds_in_words(':')}, or name a configuration file"
             self._whole.complain(("servers",), text)
             return Listed((), ())
         reader = ServerReader(Files(self._document.path.parent))

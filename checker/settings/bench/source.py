@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from checker.model import Server
-from checker.probes import KINDS
+from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
 from checker.secrets.plain_values import SECRET_NAME, is_plain
 from checker.secrets.redactor import MASK
@@ -82,7 +82,7 @@ def _left_out(server: Server, entry: Any) -> Iterator[str]:
         url = _written(options, entry, kind)
         if _shown_address(url) != _shown_variables(url):
             yield f"{kind}.url (user info, query values or fragment)"
-        for one in fields(KINDS[kind].options):
+        for one in fields(probe_of(kind).options):
             default = one.default if one.default is not MISSING else None
             default = one.default_factory() if one.default_factory is not MISSING else default
             if one.name not in _NOT_MISSED and getattr(options, one.name) != default:

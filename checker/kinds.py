@@ -1,0 +1,119 @@
+"""The registry of probe kinds: what each is called, what it times, how the command line names it. Pure data.
+
+Settings, workers, storage, reports, the site, the command line and the published schemas read `KINDS`, and know of no
+kind besides. What a kind does is in the module that it names, which is imported when it is needed first
+(`checker.probes.probe_of`): reading the registry imports no probe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A timed step of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
+
+    name: str
+    """Of letters; the same name in two kinds is the same step."""
+    words: str
+    """What it is, in a few words; its unit is added where it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An option of `mcp-status check` that names one server, without a configuration file."""
+
+    name: str
+    """Without its dashes."""
+    metavar: str
+    help: str
+    key: str = "url"
+    """The key of the kind's options that is given."""
+    is_command: bool = False
+    """The value is split as a shell does: a program for ``key``, and what follows it for ``args``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeKind:
+    """A kind of probe, as everything but the worker knows it."""
+
+    name: str
+    """The key of its block in a server's entry, and its name in rows and reports."""
+    label: str
+    """As a sentence calls it."""
+    stages: tuple[Stage, ...]
+    """Its timed steps, in the order in which they happen."""
+    flags: tuple[Flag, ...]
+    """The first is called like the kind and takes an address."""
+    module: str
+    """The module with its `checker.probes.base.Probe` as ``PROBE``."""
+
+
+_HTTP_STAGES = (
+    Stage("dns", "name lookup"),
+    Stage("connect", "TCP connect"),
+    Stage("tls", "TLS handshake"),
+    Stage("wait", "request sent to first byte (REST)"),
+    Stage("transfer", "first to last byte (REST)"),
+)
+
+_MCP = ProbeKind(
+    name="mcp",
+    label="MCP",
+    stages=(
+        Stage("auth", "authorization server: discovery and token (MCP)"),
+        Stage("start", "start of the command (MCP over stdio)"),
+        Stage("discover", "server/discover (MCP)"),
+        Stage("initialize", "initialize (MCP)"),
+        Stage("initialized", "notifications/initialized (MCP)"),
+        Stage("ping", "ping (MCP)"),
+        Stage("list", "all pages of all lists (MCP)"),
+        Stage("call", "calls that the config names (MCP)"),
+        Stage("close", "DELETE of the session (MCP)"),
+    ),
+    flags=(
+        Flag("mcp", "URL", "Check this MCP endpoint, without a config."),
+        Flag("stdio", "COMMAND", "Check the MCP server that this command starts.", key="command", is_command=True),
+    ),
+    module="checker.probes.mcp",
+)
+
+_REST = ProbeKind(
+    name="rest",
+    label="REST",
+    stages=_HTTP_STAGES,
+    flags=(Flag("rest", "URL", "Check this REST health endpoint, without a config."),),
+    module="checker.probes.rest",
+)
+
+KINDS: dict[str, ProbeKind] = {
+    "mcp": _MCP,
+    "rest": _REST,
+}
+"""Name -> kind: the only list of them, in the order in which they are shown."""
+
+STAGES: dict[str, str] = {}
+"""Stage -> what it is, of all kinds: the stages of an HTTP exchange, which several kinds have, and then the others."""
+for _stage in (*_HTTP_STAGES, *(stage for kind in KINDS.values() for stage in kind.stages)):
+    STAGES.setdefault(_stage.name, _stage.words)
+
+FLAGS: dict[str, tuple[ProbeKind, Flag]] = {flag.name: (kind, flag) for kind in KINDS.values() for flag in kind.flags}
+"""Name of an option of `mcp-status check` that names a server -> the kind that it checks, and the option."""
+
+
+def stages_of(kind: str) -> tuple[str, ...]:
+    """The timed steps of a kind, in their order; none of a kind that is in old rows only."""
+    return tuple(stage.name for stage in KINDS[kind].stages) if kind in KINDS else ()
+
+
+def flags_in_words(last: str) -> str:
+    """The options that name a server, as a sentence lists them: ``--mcp, --stdio or --rest``."""
+    *some, end = (f"--{name}" for name in FLAGS)
+    return f"{', '.join(some)} {last} {end}"
+
+
+def kinds_in_words(after: str = "") -> str:
+    """The names of the kinds as a sentence lists them: ``mcp or rest``, each with what comes after it."""
+    *some, end = (f"{name}{after}" for name in KINDS)
+    return f"{', '.join(some)} or {end}"
