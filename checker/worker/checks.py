@@ -58,6 +58,9 @@ def task(plain: Sequence[Any]) -> Task:
 
 _task = constructor(Task)
 
+for _kind in KINDS:
+    probe_of(_kind)  # as the worker starts: imported by the first check it would be in that one's time
+
 
 class Finished(NamedTuple):
     """The check of one server, and what each probe found to be remembered."""
