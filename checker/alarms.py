@@ -72,8 +72,8 @@ class Alarms:
             said = f"memory of the checker is at {memory_bytes / _MIB:.0f} MiB"
             yield from self._tell("memory", memory_bytes / _MIB, limits.memory / _MIB, said, " MiB")
         if limits.cpu_percent is not None and cpu_percent > limits.cpu_percent:
-            said = f"CPU of the checker is at {cpu_percent:.0f} %"
-            yield from self._tell("cpu_percent", cpu_percent, limits.cpu_percent, said, " %")
+            said = f"CPU of the checker is at {cpu_percent:.0f}%"
+            yield from self._tell("cpu_percent", cpu_percent, limits.cpu_percent, said, "%")
 
     def _tell(self, option: str, value: float, mark: float, said: str, unit: str = "") -> Iterator[ResourceAlert]:
         with self._telling:

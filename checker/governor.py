@@ -58,7 +58,7 @@ class ResourceThreshold:
 
     def shown(self, value: float) -> str:
         """A value with its unit."""
-        return f"{value / _MIB:.0f} MiB" if self.in_bytes else f"{value:.0f} %"
+        return f"{value / _MIB:.0f} MiB" if self.in_bytes else f"{value:.0f}%"
 
 
 THRESHOLDS = (

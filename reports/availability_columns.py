@@ -42,7 +42,7 @@ GROUPS = (
 CHECKS = (
     _SERVER,
     Column("good_ratio", "good checks", Kind.RATIO, words="Healthy or degraded, of those that could tell."),
-    Column("good_low_ratio", "at least", Kind.RATIO, words="Lower end of its 95 % interval, from incidents."),
+    Column("good_low_ratio", "at least", Kind.RATIO, words="Lower end of its 95% interval, from incidents."),
     Column("good_high_ratio", "at most", Kind.RATIO, words="Upper end of it."),
     Column("healthy", "healthy", Kind.COUNT),
     Column("degraded", "degraded", Kind.COUNT),

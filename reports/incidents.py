@@ -48,7 +48,7 @@ _TOGETHER = (
     "Incidents are taken as one fault where they overlap, begin within two minutes and have the same reason, or their "
     "servers the same host. With many servers some of that is chance."
 )
-_FLAPS = "Weighted share of state changes in the newest 21 checks, above 20 % (as in Nagios)."
+_FLAPS = "Weighted share of state changes in the newest 21 checks, above 20% (as in Nagios)."
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _latency(
         "latency",
         "Where the time goes" if rows.by is By.STAGE else "Latency, the slowest first",
         Table([*rows.columns, *columns(), *share, *more[: len(counted)]], table),
-        "Of probes that got their answer. A percentile is the sample at its rank, within 1 %.",
+        "Of probes that got their answer. A percentile is the sample at its rank, within 1%.",
     )
 
 
@@ -166,7 +166,7 @@ def _intervals(rows: Subjects, latencies: PercentileTable, shown: Sequence[int])
         "intervals",
         "How sure the percentiles are",
         Table([*rows.short_columns, *interval_columns()], [[*rows.short(row), *latencies.ends(row)] for row in shown]),
-        "95 % intervals by order statistics; an end is open where the sample is too small for one. They hold for "
+        "95% intervals by order statistics; an end is open where the sample is too small for one. They hold for "
         "independent samples: probes of one server that follow each other closely are less than that.",
     )
 

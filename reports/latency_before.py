@@ -107,7 +107,7 @@ def compared(
     text = (
         f"Of {len(known):,} rows {slower:,} became slower and {faster:,} faster; {len(shown):,} are shown, the slower "
         "first. Blocks are slots, without what they usually do at that hour of the day and week: slower or faster is a "
-        "Mann-Whitney p below 0.05 (false discoveries, all rows and both metrics) and medians of blocks that are 5 % "
+        "Mann-Whitney p below 0.05 (false discoveries, all rows and both metrics) and medians of blocks that are 5% "
         "and 1 ms apart; same is an interval of their difference within that."
     )
     section = Section("compared", "Against the period before", Table(_columns(rows), table), text)

@@ -67,7 +67,7 @@ def _resources(used: ResourceMeasures) -> str:
         waited = f"; no check was begun for {used.closed_ms / 1000:.1f} s, {used.most_waiting} waited"
         waited += f", {used.dropped} dropped"
     return (
-        f"resources: CPU {used.most_cpu_percent:.0f} % (machine {used.most_machine_cpu_percent:.0f} %), memory "
-        f"{used.most_memory_bytes / _MIB:.0f} MiB (machine {used.most_machine_memory_percent:.0f} %), descriptors "
-        f"{used.most_descriptors_percent:.0f} %, ports {used.most_ports_percent:.0f} %{waited}"
+        f"resources: CPU {used.most_cpu_percent:.0f}% (machine {used.most_machine_cpu_percent:.0f}%), memory "
+        f"{used.most_memory_bytes / _MIB:.0f} MiB (machine {used.most_machine_memory_percent:.0f}%), descriptors "
+        f"{used.most_descriptors_percent:.0f}%, ports {used.most_ports_percent:.0f}%{waited}"
     )

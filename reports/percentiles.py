@@ -36,7 +36,7 @@ class PercentileTable:
     values_ms: Floats
     """NaN where the samples are too few."""
     low_ms: Floats
-    """The lower ends of 95 % intervals; -inf where no sample is far enough out."""
+    """The lower ends of 95% intervals; -inf where no sample is far enough out."""
     high_ms: Floats
 
     def cells(self, row: int) -> list[Any]:

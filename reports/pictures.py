@@ -40,5 +40,5 @@ def summary(chart: Chart) -> str:
     lines = f"{len(chart.lines)} line{'' if len(chart.lines) == 1 else 's'}"
     if not found:
         return f"{chart.title}: no data"
-    unit = f" {chart.unit}" if chart.unit else ""
+    unit = chart.unit if chart.unit == "%" else f" {chart.unit}".rstrip()
     return f"{chart.title}: {lines}, values from {min(found):.4g} to {max(found):.4g}{unit}"

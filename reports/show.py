@@ -146,15 +146,15 @@ def rounded(ratio: float, objective_ratio: float | None = None) -> float:
 def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
     """A ratio in per cent, with as many digits as tell it from all, from nothing, and from the objective it misses."""
     if ratio in (0.0, 1.0):
-        return f"{100 * ratio:.0f} %"
+        return f"{100 * ratio:.0f}%"
     for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
         shown = f"{100 * ratio:.{digits}f}"
         # Through the text: a hundredth of 99.9 is not the number that 0.999 is.
         if not _lies(float(f"{shown}e-2"), ratio, objective_ratio):
-            return f"{shown} %"
+            return f"{shown}%"
     if objective_ratio is not None and abs(ratio - objective_ratio) < 1e-9:
         return f"< {objective(objective_ratio)}"
-    return "< 100 %" if ratio > 0.5 else "> 0 %"
+    return "< 100%" if ratio > 0.5 else "> 0%"
 
 
 def objective(ratio: float) -> str:
@@ -162,7 +162,7 @@ def objective(ratio: float) -> str:
     for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
         shown = f"{100 * ratio:.{digits}f}"
         if float(f"{shown}e-2") == ratio:
-            return f"{shown} %"
+            return f"{shown}%"
     return per_cent(ratio, ratio)
 
 

@@ -71,7 +71,7 @@ class Standing:
 
     @property
     def good_interval(self) -> Interval | None:
-        """The 95 % interval of the share of good checks, from incidents; None of one or two."""
+        """The 95% interval of the share of good checks, from incidents; None of one or two."""
         if not self.known_checks or 0 < self.incidents < FEWEST_INCIDENTS:
             return None
         bad = outages(self.known_checks - self.good_checks, self.known_checks, self.down_spans_ms)

@@ -71,7 +71,7 @@ def in_words(values: Sequence[float | None], objective_ratio: float | None = Non
 def legend(objective_ratio: float | None = None) -> list[tuple[Markup, str]]:
     """The kinds of cells, drawn, and what they mean."""
     words = {
-        "all": "100 %",
+        "all": "100%",
         "kept": f"from {objective(objective_ratio or KEPT_FROM_RATIO)}",
         "part": f"from {per_cent(WARNING_FROM_RATIO)}",
         "low": "less",

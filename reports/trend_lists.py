@@ -61,7 +61,7 @@ def slopes(period: Period, found: Tested, top: int) -> TrendList:
         Column("direction", "Became"),
         Column("level_ms", "Level", Kind.DURATION, words="Of the line, in the middle of the period."),
         Column("slope_ms_per_day", "A day", Kind.NUMBER, "ms", "Theil-Sen slope."),
-        Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95 % interval."),
+        Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95% interval."),
         Column("slope_high_ms_per_day", "to", Kind.NUMBER, "ms"),
         Column("slope_ratio_per_week", "A week", Kind.RATIO, words="Seven days' slope as a share of the level."),
         Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected for all tests (false discoveries)."),

@@ -61,7 +61,7 @@ class PercentileSeries:
     def spread_ms(self, seed: int = 0) -> Floats:
         """The even values, each by chance somewhere in the bin of the histogram that it was read from.
 
-        A value stands for its bin, 2 % wide, so that many are equal; tests by ranks take equal values for more alike
+        A value stands for its bin, 2% wide, so that many are equal; tests by ranks take equal values for more alike
         than they are.
         """
         random = np.random.default_rng(seed)

@@ -64,9 +64,9 @@ def latency_columns(slot: str) -> tuple[Column, ...]:
             (f"{word}_ms", f"round(b.{word}_us / 1000.0, 3)", f"{text}, milliseconds")
             for word, text in (
                 ("min", "shortest"),
-                ("p50", "median within 1 %"),
-                ("p95", "95th percentile within 1 %"),
-                ("p99", "99th percentile within 1 %"),
+                ("p50", "median within 1%"),
+                ("p95", "95th percentile within 1%"),
+                ("p99", "99th percentile within 1%"),
                 ("max", "longest"),
             )
         ),

@@ -84,7 +84,7 @@ def report(servers: int = 30, slots: int = 72, *, hostile: bool = True, seed: in
         rows,
     )
     lines = [Line(name, wave(random, slots, 20 + 3 * number % 90)) for number, name in enumerate(listed)]
-    states = [Line(name, availability(random, len(days)), "99.95 %") for name in listed]
+    states = [Line(name, availability(random, len(days)), "99.95%") for name in listed]
     median = wave(random, len(days), 40, 0.05)
     low = [None if value is None else value * 0.6 for value in median]
     high = [None if value is None else value * 2.2 for value in median]
@@ -119,6 +119,6 @@ def report(servers: int = 30, slots: int = 72, *, hostile: bool = True, seed: in
         ),
         servers=servers,
         selection="group prod",
-        facts=(("Objective", "99.9 %"), ("Slots", "an hour"), ("Samples", "123,456")),
+        facts=(("Objective", "99.9%"), ("Slots", "an hour"), ("Samples", "123,456")),
         notes=("2 servers are left out: too few checks.", HOSTILE[0]),
     )

@@ -66,13 +66,13 @@ def test_one_run_on_each_side_says_nothing_of_how_runs_differ() -> None:
     found = compared(played(seed=1), played(seed=2, median_ms=5.75))
     assert found.outcome is CandidateOutcome.CANNOT_TELL
     assert (found.more, found.unit) == (3, "runs")
-    assert "their standard deviation is taken to be 10.0 %" in " ".join(found.notes)
+    assert "their standard deviation is taken to be 10.0%" in " ".join(found.notes)
     assert "3 more runs on each side would tell" in report_of(found, QUICK).verdict
     assert compared(played(seed=1), played(seed=2, median_ms=15.0)).outcome is CandidateOutcome.WORSE
 
 
 def test_a_run_within_the_spread_of_the_runs_before_is_not_worse() -> None:
-    """A run at 55 ms is 1.4 standard errors from the mean of five whose level differs by 6 %."""
+    """A run at 55 ms is 1.4 standard errors from the mean of five whose level differs by 6%."""
     others = tuple(played(seed=number, median_ms=level) for number, level in enumerate((54.0, 46.0, 52.0, 48.0)))
     single = Side("a run", (played(seed=5, median_ms=50.0),), others=others)
     for baseline in (side(*others, *single.runs), single):
@@ -314,7 +314,7 @@ def test_markdown_shows_what_is_not_the_same_and_escapes_names() -> None:
     text = markdown(compared(played(seed=1, servers=("a|b",)), played(seed=2, servers=("a|b",), median_ms=8.0)), QUICK)
     assert text.startswith("**Worse: 3 worse")
     assert "| health rest a\\|b | p50 | 4." in text
-    assert "1 of 4 statistics are the same: within 5.0 % or 0.10 ms, whichever is larger, of failures 1.0 %." in text
+    assert "1 of 4 statistics are the same: within 5.0% or 0.10 ms, whichever is larger, of failures 1.0%." in text
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_a_window_has_a_value_for_each_run_and_the_last_good_one_borrows_the_spr
 
 
 def simulated(random: np.random.Generator, slower: float, pairs: int, blocks: int) -> list[CandidateOutcome]:
-    """The outcomes of pairs of runs whose blocks have 500 log-normal answers each and a level that drifts by 1 %."""
+    """The outcomes of pairs of runs whose blocks have 500 log-normal answers each and a level that drifts by 1%."""
     effects = Effects(response_ms=0.1)
     found = []
     for _ in range(pairs):

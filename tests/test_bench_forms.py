@@ -30,7 +30,7 @@ from reports.bench.outcome import LoadTestOutcome
 from reports.report import Column, Kind, Level, Report, Section, Table
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "bench.schema.json").read_text()))
-SPANS = (BoundSpan(20, 26, 0, "97 % of a core"),)
+SPANS = (BoundSpan(20, 26, 0, "97% of a core"),)
 
 
 def compared(verdict: str = "worse") -> Report:

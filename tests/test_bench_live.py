@@ -187,7 +187,7 @@ def test_the_client_is_bound_for_as_long_as_its_newest_second_is() -> None:
     live = Live()
     bound = live.take(second(20, health=(health(19, cpu_ratio=0.97, late_p99_us=800),))).client
     assert bound is not None
-    assert (bound.bound, bound.bound_s) == ("worker 0 used 97 % of its core", 1)
+    assert (bound.bound, bound.bound_s) == ("worker 0 used 97% of its core", 1)
     after_it = live.take(second(21)).client
     assert after_it is not None
     assert (after_it.bound, after_it.bound_s) == ("", 1)
@@ -202,14 +202,14 @@ def test_picture_shows_stage_rates_times_errors_client_and_thresholds() -> None:
     text = lines_of(moment, 80)
     assert text == [
         "shop  load  0:42 of 1:30  0:48 left",
-        "stage      ━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  40 %  200/s  hold",
+        "stage      ━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  40%  200/s  hold",
         "per second   offered achieved       ok   failed",
         f"                 102      102      100        2  {'█' * 30}",
         "latency          p50      p95      p99      max",
         "  last 5 s   3.97 ms  3.97 ms  3.97 ms    30 ms",
         "  run        3.97 ms  3.97 ms  3.97 ms    30 ms",
         "errors     4  timeout 4",
-        "client     CPU 34 %  lag 0.3 ms  late 0.2 ms  in flight 12  waiting 0",
+        "client     CPU 34%  lag 0.3 ms  late 0.2 ms  in flight 12  waiting 0",
         "threshold  ok      response_time p(95)<500  now 4",
         "threshold  BROKEN  response_time max<20  now 30",
     ]
@@ -246,14 +246,14 @@ def test_a_stage_that_is_named_after_its_level_is_said_once() -> None:
 
 def test_at_60_columns_everything_of_the_client_can_be_read() -> None:
     text = "\n".join(lines_of(after([second(1)]), 60))
-    assert "CPU 34 %  lag 0.3 ms  late 0.2 ms" in text
+    assert "CPU 34%  lag 0.3 ms  late 0.2 ms" in text
     assert "in flight 12  waiting 0" in text
     assert "…" not in text
 
 
 def test_a_bound_client_is_said_in_words_and_not_by_colour_alone() -> None:
     bound = second(12, health=(health(11, cpu_ratio=0.97, late_p99_us=800),))
-    assert "CLIENT-BOUND: worker 0 used 97 % of its core" in lines_of(after([bound]), 80)[-1]
+    assert "CLIENT-BOUND: worker 0 used 97% of its core" in lines_of(after([bound]), 80)[-1]
     assert lines_of(after([bound, second(13)]), 80)[-1].strip() == "client-bound for 1 s until now"
 
 

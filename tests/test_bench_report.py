@@ -27,7 +27,7 @@ from reports.html import MOST_BYTES, page
 from reports.report import Column, Insufficient, Kind, Level, Look, Report, Section, Shape, Table
 from storage.rollups.histogram import Cells
 
-BOUND = Saturation(False, "worker 0 was the limit for 6 s", (BoundSpan(20, 26, 0, "97 % of a core"),))
+BOUND = Saturation(False, "worker 0 was the limit for 6 s", (BoundSpan(20, 26, 0, "97% of a core"),))
 INVALID = replace(BOUND, invalid=True)
 
 
@@ -235,8 +235,8 @@ def test_spans_in_which_the_client_was_the_limit_are_hatched_wherever_time_is() 
         for chart in section(report, name).charts:
             hatched = [(span.from_x, span.until_x) for span in chart.spans if span.look is Look.HATCHED]
             assert hatched == [(20, 26)], chart.title
-    assert column(section(report, "client_bound"), "what") == ["97 % of a core"]
-    assert "97 % of a core" in page(report)
+    assert column(section(report, "client_bound"), "what") == ["97% of a core"]
+    assert "97% of a core" in page(report)
 
 
 def test_overlapping_spans_are_hatched_once() -> None:
@@ -316,7 +316,7 @@ def test_suite_has_a_row_for_each_cell_with_the_interval_of_its_median() -> None
 def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -> None:
     run = runs()["suite"]
     at = next(at for at, stage in enumerate(run.stages) if stage.measured and (stage.users, stage.servers) == (20, 2))
-    report = bench_report(run, Saturation(stages={at: "used 97 % of its core"}))
+    report = bench_report(run, Saturation(stages={at: "used 97% of its core"}))
     suite = section(report, "suite")
     assert column(suite, "blocks") == [5, 5, 5, 5, 5, 4]
     assert suite.text.endswith("1 block left out: the client was the limit.")

@@ -131,7 +131,7 @@ def test_the_reason_names_worker_value_and_time() -> None:
     assert found.limited
     assert found.reason == (
         "the client was the limit for 19 of 100 measured seconds, which are marked, and added up to 1.6 ms: "
-        "worker 0 used 97 % of its core from 12 s to 31 s"
+        "worker 0 used 97% of its core from 12 s to 31 s"
     )
     assert not found.invalid
 
@@ -139,8 +139,8 @@ def test_the_reason_names_worker_value_and_time() -> None:
 @pytest.mark.parametrize(
     ("beyond", "cause", "what"),
     [
-        ({"cpu_ratio": 0.86, "late_p99_us": 600}, Cause.CPU, "used 86 % of its core"),
-        ({"busy_ratio": 0.97, "lag_p99_us": 600}, Cause.CPU, "kept its loop busy for 97 % of the time"),
+        ({"cpu_ratio": 0.86, "late_p99_us": 600}, Cause.CPU, "used 86% of its core"),
+        ({"busy_ratio": 0.97, "lag_p99_us": 600}, Cause.CPU, "kept its loop busy for 97% of the time"),
         ({"gc_us": 30_000}, Cause.GC, "spent 30 ms of a second in the garbage collector"),
         ({"descriptors": 950}, Cause.DESCRIPTORS, "had 950 of 1,000 file descriptors open"),
         ({"lag_p99_us": 2_500}, Cause.LAG, "woke up 2.5 ms late (p99)"),
@@ -206,7 +206,7 @@ def test_five_of_a_hundred_seconds_are_marked_and_six_make_the_run_invalid() -> 
     assert not marked.limited
     assert marked.reason == (
         "the client was the limit for 5 of 100 measured seconds, which are marked: "
-        "worker 0 used 90 % of its core from 10 s to 15 s"
+        "worker 0 used 90% of its core from 10 s to 15 s"
     )
     assert judge(run(change=during(10, 16, cpu_ratio=0.9, late_p99_us=800)), ROOM).limited
 
@@ -234,7 +234,7 @@ def test_stages_of_a_suite_or_a_stress_test_are_set_apart(kind: BenchKind) -> No
     stages = tuple(stage(begin, begin + 10) for begin in range(0, 100, 10))
     found = judge(run(kind=kind, stages=stages, change=during(90, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM)
     assert (found.limited, found.bound_s, found.measured_s) == (False, 0.0, 90.0)
-    assert found.stages == {9: "worker 0 used 99 % of its core from 90 s to 100 s"}
+    assert found.stages == {9: "worker 0 used 99% of its core from 90 s to 100 s"}
     assert found.reason.startswith("the client was the limit in 1 of 10 measured stages")
     assert judge(run(kind=kind, stages=stages, change=during(0, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM).limited
 
@@ -244,7 +244,7 @@ def test_the_cause_behind_lateness_is_named_where_it_lasted_nearly_as_long() -> 
         second = during(10, 40, late_p99_us=30_000)(second)
         return during(12, 39, cpu_ratio=1.0)(second)
 
-    assert "worker 0 used 100 % of its core from 12 s to 39 s" in judge(run(change=change), ROOM).reason
+    assert "worker 0 used 100% of its core from 12 s to 39 s" in judge(run(change=change), ROOM).reason
 
 
 def test_operations_that_wait_for_a_place_are_the_servers_or_the_plans_doing() -> None:

@@ -196,7 +196,7 @@ def test_the_client_as_the_limit_ends_the_search_and_is_no_capacity() -> None:
         (320.0, True, False)
     ] * 2
     (note,) = [note for note in found.notes if "ended" in note]
-    assert note.startswith("the search ended at 320/s: the client was the limit: worker 0 used 100 % of its core")
+    assert note.startswith("the search ended at 320/s: the client was the limit: worker 0 used 100% of its core")
     assert note.endswith("what the server can do above 160/s is not known")
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_was_disturbed_once_is_said_to_be_unsteady() -> None:
 def test_failures_break_the_objective_and_are_named() -> None:
     found, _ = searched_on(QueueServer(places=100, failing=lambda at_s: at_s > 20), replace(STRESS, recovery=0))
     first = next(level for level in found.capacity.levels if not level.good)
-    assert "75 % failed, not below 1 %, most of them timeout" in first.why
+    assert "75% failed, not below 1%, most of them timeout" in first.why
 
 
 def test_a_stop_ends_the_search_without_a_verdict_on_the_level_under_way() -> None:
@@ -331,7 +331,7 @@ def test_nonsense_is_refused_with_its_reason(points: list[tuple[float, float]], 
 
 
 def test_a_test_over_users_carries_the_law_and_one_over_rates_does_not() -> None:
-    """Each user that is served at the same time makes all of them 10 % slower, which is a contention of 0.1."""
+    """Each user that is served at the same time makes all of them 10% slower, which is a contention of 0.1."""
     server = QueueServer(places=100, service_ms=10, slower=lambda at_s, in_flight: 1 + 0.1 * in_flight)
     law = searched_on(server, USERS)[0].capacity.usl
     assert law is not None
@@ -351,7 +351,7 @@ def test_a_server_that_does_better_under_more_load_is_said_to() -> None:
 
 def test_failures_that_go_away_under_more_load_are_said() -> None:
     found = better_under_more_load([level(10, 5), level(20, 5, failed=0.08), level(40, 5, failed=0.001)])
-    assert found == "more load was not always worse: 8 % failed at 20, 0.1 % at 40"
+    assert found == "more load was not always worse: 8% failed at 20, 0.1% at 40"
 
 
 def test_a_queue_and_what_is_within_noise_contradict_nothing() -> None:
@@ -387,7 +387,7 @@ def test_the_knee_is_where_p99_grows_and_what_is_achieved_does_not() -> None:
     assert found is not None
     assert (found.level, found.why) == (
         200,
-        "from 200 to 400 p99 rose from 12 to 400 ms and only 2.5 % more was achieved",
+        "from 200 to 400 p99 rose from 12 to 400 ms and only 2.5% more was achieved",
     )
 
 
@@ -400,7 +400,7 @@ def test_the_knee_is_where_p99_rises_more_than_twice_as_steeply() -> None:
 def test_the_knee_is_where_failures_double() -> None:
     found = knee([level(100, 10), level(200, 10, failed=0.001), level(400, 10, failed=0.02)])
     assert found is not None
-    assert found.why == "from 200 to 400 failures rose from 0.1 % to 2 %"
+    assert found.why == "from 200 to 400 failures rose from 0.1% to 2%"
 
 
 def test_small_steps_and_disturbed_repeats_bend_nothing() -> None:

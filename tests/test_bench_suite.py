@@ -141,7 +141,7 @@ def test_noisy_cells_are_played_to_the_most_blocks_and_said_to_be_wide() -> None
     found = play_suite(noisy(), plan(SUITE))
     assert [len(cell.blocks) for cell in found.cells] == [7, 7, 7, 7]
     (note,) = found.notes
-    assert note.startswith("after 7 blocks the interval of p95 is still wider than 5 % for 1 user x 1 server")
+    assert note.startswith("after 7 blocks the interval of p95 is still wider than 5% for 1 user x 1 server")
 
 
 def test_cells_without_a_success_are_played_to_the_least_number_of_blocks() -> None:

@@ -225,7 +225,7 @@ def test_strip_tells_states_by_height_as_well_as_by_colour() -> None:
         "low": "M4 6H5V12H4z",
         "none": "M5 10H6V12H5z",
     }
-    assert 'aria-label="search: 6 cells, 1 not known, mean 82.9 %, lowest 20.0 %"' in markup
+    assert 'aria-label="search: 6 cells, 1 not known, mean 82.9%, lowest 20.0%"' in markup
 
 
 def test_strip_of_a_quiet_server_is_one_run() -> None:

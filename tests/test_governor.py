@@ -124,7 +124,7 @@ def test_checks_wait_while_a_started_server_takes_the_memory_and_go_on_when_it_i
 def test_checker_that_is_over_its_cpu_limit_waits_until_it_is_not_and_makes_all_checks(
     tmp_path: Path, ask: Callable[[str], list[dict[str, Any]]], status: Status
 ) -> None:
-    """Starting takes more than 15 % of the machine, so that it waits before the first check at the latest."""
+    """Starting takes more than 15% of the machine, so that it waits before the first check at the latest."""
     with Fleet(ok=20) as rests:
         limits = {"cpu_percent": 15, "interval": "100ms", "queue_wait": "60s"}
         servers = [{"name": f"s{number}", "rest": rests.urls()[number % 20]} for number in range(300)]

@@ -1,4 +1,4 @@
-"""Histograms: packed and unpacked unchanged, summed exactly, and their percentiles within 1 % of the samples'."""
+"""Histograms: packed and unpacked unchanged, summed exactly, and their percentiles within 1% of the samples'."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage.store import Store, open_store
 
 RATIOS = (0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 WITHIN = (GROWTH - 1) / (GROWTH + 1) + 1e-9
-"""0.99 %"""
+"""0.99%"""
 
 CELLS = st.dictionaries(st.tuples(st.integers(0, 5), st.integers(0, LAST_BIN)), st.integers(1, 2_000), max_size=40)
 """(histogram, bin) -> count: also far apart and above 255, which take more than a word."""

@@ -145,7 +145,7 @@ def test_cells_are_written_by_their_kind() -> None:
     assert ["".join(cell.itertext()) for cell in written] == [
         "search",
         "DEGRADED",
-        "99.90 %",
+        "99.90%",
         "12,345",
         "1.50 s",
         "2026-11-23 12:00",

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "svg.html").write_text(html_page(report(30)))
     (root / "png.html").write_text(html_page(report(5, hostile=False), "png"))
     run = load_run(faults=Faults(client_bound=(20, 26), freeze=(30, 33)))
-    client = Saturation(True, "worker 0 was busy", (BoundSpan(20, 26, 0, "97 % of a core"),))
+    client = Saturation(True, "worker 0 was busy", (BoundSpan(20, 26, 0, "97% of a core"),))
     (root / "bench.html").write_text(html_page(bench_report(run, client)))
     now_ms = write_fleet(root / "history.db", NAMES)
     with open_past(root / "history.db", now_ms) as past:

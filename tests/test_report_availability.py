@@ -63,10 +63,10 @@ def test_example_of_the_documentation_is_what_the_report_says(example: tuple[Pat
     overspent = rows_of(report_of(*example, objective_ratio=0.999))["search"]
     words = (ROOT / "docs" / "availability.md").read_text()
     for shown in (
-        f"| {100 * found['availability_ratio']:.3f} %",
-        f"| {100 * found['coverage_ratio']:.2f} %",
-        f"{found['budget_left_min']:.2f} min, {100 * found['budget_left_ratio']:.1f} %",
-        f"{100 * overspent['budget_left_ratio']:.1f} % are left",
+        f"| {100 * found['availability_ratio']:.3f}%",
+        f"| {100 * found['coverage_ratio']:.2f}%",
+        f"{found['budget_left_min']:.2f} min, {100 * found['budget_left_ratio']:.1f}%",
+        f"{100 * overspent['budget_left_ratio']:.1f}% are left",
     ):
         assert shown in words, shown
 
@@ -77,10 +77,10 @@ def test_objective_is_met_or_missed_in_the_verdict_the_worst_first(tmp_path: Pat
     now_ms = write_past(tmp_path / "h.db", words, servers=objectives)
     report = report_of(tmp_path / "h.db", now_ms)
     assert report.level is Level.BAD
-    assert report.verdict == "2 of 3 servers miss their objective: b (90.0 % of 99.50 %), a (99.00 % of 99.50 %)."
+    assert report.verdict == "2 of 3 servers miss their objective: b (90.0% of 99.50%), a (99.00% of 99.50%)."
     assert list(rows_of(report)) == ["b", "a", "c", "d"]
     easy = report_of(tmp_path / "h.db", now_ms, 0.5)
-    assert easy.verdict == "1 of 4 servers misses its objective: d (0 % of 50.0 %)."
+    assert easy.verdict == "1 of 4 servers misses its objective: d (0% of 50.0%)."
 
 
 def test_each_objective_has_its_window_and_tells_when_its_budget_is_used_up(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ NOISES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
 
 
 def stepped(seed: int, n: int, at: int, times: float = 1.3) -> Floats:
-    """A level of 100 with 5 % of noise, and another level from ``at`` on."""
+    """A level of 100 with 5% of noise, and another level from ``at`` on."""
     series = 100 * (1 + 0.05 * np.random.default_rng(seed).normal(size=n))
     series[at:] *= times
     return series

@@ -125,7 +125,7 @@ def blocks(level: float, k: int = 8, spread: float = 0.01) -> list[float]:
         (blocks(100), blocks(120), CandidateOutcome.WORSE),
         (blocks(100), blocks(80.5), CandidateOutcome.BETTER),
         (blocks(100), blocks(101.3), CandidateOutcome.SAME),  # significant, and too small to matter
-        (blocks(3), blocks(3.7), CandidateOutcome.SAME),  # by more than 5 %, and less than 1 ms
+        (blocks(3), blocks(3.7), CandidateOutcome.SAME),  # by more than 5%, and less than 1 ms
         (blocks(100, spread=0.9), blocks(112, spread=0.9), CandidateOutcome.CANNOT_TELL),
         (blocks(100, k=4), blocks(300, k=20), CandidateOutcome.CANNOT_TELL),
     ],

@@ -149,7 +149,7 @@ def test_rules_of_another_window_use_up_the_same_share_of_its_budget() -> None:
 
 
 def test_a_budget_lasts_as_long_as_the_rate_of_late_allows() -> None:
-    """99.9 % of 30 days leaves 43.2 minutes; 21.6 are used, and of late 1 in 1,000 minutes is down."""
+    """99.9% of 30 days leaves 43.2 minutes; 21.6 are used, and of late 1 in 1,000 minutes is down."""
     budget = error_budget(0, 21.6 * MINUTE_MS, 0.999, 30 * DAY_MS)
     assert exhaustion(budget, 999, 1).lasts_ms == pytest.approx(21.6 * MINUTE_MS * 1000)
     assert exhaustion(budget, 1000, 0).lasts_ms is None

@@ -167,7 +167,7 @@ def test_falling_availability_is_told_with_both_halves() -> None:
 
 
 def with_rhythm(rows: int, slots: int, step_row: int | None = None) -> PercentileSeries:
-    """Hours that follow the hour of the day by 40 %, ten days of them, of which the last are the period."""
+    """Hours that follow the hour of the day by 40%, ten days of them, of which the last are the period."""
     hours = np.arange(240)
     levels = 100 * np.random.default_rng(3).lognormal(0, 0.08, (rows, 240)) * (1 + 0.4 * np.sin(2 * np.pi * hours / 24))
     if step_row is not None:

@@ -31,7 +31,7 @@ def median(values: Sequence[float], confidence: float = 0.95) -> Median:
     """The median with the narrowest symmetric order statistics that enclose it this surely.
 
     How many of n values lie below their median is Binomial(n, 1/2) whatever they are (Conover, Practical Nonparametric
-    Statistics, 3.2). From six values on there is an interval of 95 %; five reach 93.75 %. Raises ValueError for none.
+    Statistics, 3.2). From six values on there is an interval of 95%; five reach 93.75%. Raises ValueError for none.
     """
     if not values:
         raise ValueError("no values have no median")

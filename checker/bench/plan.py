@@ -179,7 +179,7 @@ class Suite:
     warm_up: Seconds = 1.0
     """Time before each block, at the block's own level, which is not measured."""
     precision: Annotated[float, Within(gt=0, le=1)] = 0.05
-    """A cell is done early when the 95 % interval of its median p95 is within this share of it, or within 0.5 ms."""
+    """A cell is done early when the 95% interval of its median p95 is within this share of it, or within 0.5 ms."""
     budget: Seconds = 3600.0
     """All blocks together end after this time."""
     tool: str = ""

@@ -1,7 +1,7 @@
 """What a load test measured: plain records, made by the parent of the workers, stored, read back and reported.
 
 Times of a run are offsets from its epoch, the moment at which its first stage began. Histograms are packed as
-`storage.rollups.histogram` has them (2 % bins of microseconds), so that they are added, never averaged.
+`storage.rollups.histogram` has them (2% bins of microseconds), so that they are added, never averaged.
 """
 
 from __future__ import annotations
@@ -308,4 +308,4 @@ class Claims:
     added_us: int = 0
     """The most that a response time contains of the client's own."""
     is_unmade: bool = False
-    """Whether the server did not get the load for more than 5 % of the measured seconds."""
+    """Whether the server did not get the load for more than 5% of the measured seconds."""

@@ -20,7 +20,7 @@ BLOCK_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of one histogram, in microseconds; within 1 % of the samples at the nearest ranks."""
+    """Of one histogram, in microseconds; within 1% of the samples at the nearest ranks."""
 
     count: int
     min: float
@@ -92,7 +92,7 @@ class Summary:
         return Percentiles(int(cells.count.sum()), least, p50, p90, p95, p99, p999, most, _mean_us(cells))
 
     def mean_us(self, histogram: HistogramName = "response") -> float | None:
-        """The mean in microseconds, within 1 %; None without samples."""
+        """The mean in microseconds, within 1%; None without samples."""
         cells = self.histograms[histogram]
         return _mean_us(cells) if len(cells.count) else None
 

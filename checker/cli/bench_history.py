@@ -66,7 +66,7 @@ def compare_command(
     The run is the unit: each gives the median of its blocks. Worse or better needs a p below alpha after Holm's
     correction for all series and statistics, and a difference of the least effect: --effect or --effect-ms, whichever
     is larger; of the share that fails, 1 in 100. With fewer than five good runs of the plan, how far runs are apart is
-    assumed to be 10 %. Two scenarios of one run are compared by its blocks, of which five on each side are the fewest.
+    assumed to be 10%. Two scenarios of one run are compared by its blocks, of which five on each side are the fewest.
     A run that did not finish, or whose client was the limit, says nothing.
 
     Exit codes: 0 better or the same, 99 worse, 0 if it cannot be told, with --strict 1.

@@ -68,7 +68,7 @@ def _stages(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
         line = _label("stage")
         line.append(full * done, "green" if stage.measured else "cyan")
         line.append(rest * (bar - done), "dim")
-        line.append(f" {stage.progress_ratio:4.0%}".replace("%", " %"))
+        line.append(f" {stage.progress_ratio:4.0%}")
         name, level = stage_words(stage)
         line.append(f"  {level}", "bold")
         if name:
@@ -106,7 +106,7 @@ def _times(label: str, times: Times) -> Text:
 def _client(client: ClientNow, width: int) -> Iterator[Text]:
     style = "red" if client.bound else ""
     line = _label("client")
-    line.append(f"CPU {100 * client.cpu_ratio:.0f} %  lag {milliseconds(client.lag_p99_ms)}", style)
+    line.append(f"CPU {100 * client.cpu_ratio:.0f}%  lag {milliseconds(client.lag_p99_ms)}", style)
     line.append(f"  late {milliseconds(client.late_p99_ms)}", style)
     if width < _WIDE:
         yield line

@@ -23,7 +23,7 @@ def command(asked: Asked, min_duration: float) -> None:
     \b
     MTTR     = mean length of the repaired incidents
     MTBF     = up time / incidents that began in the period
-    flapping = weighted share of state changes in the newest 21 checks, above 20 %
+    flapping = weighted share of state changes in the newest 21 checks, above 20%
 
     \b
     mcp-status report incidents --since 7d --min-duration 5m

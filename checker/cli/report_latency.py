@@ -31,7 +31,7 @@ _ROWS = 20
 def command(asked: Asked, by: str, stage: str, kinds: tuple[str, ...], top: int | None) -> None:
     """Say how long probes take that get their answer, and how sure that is.
 
-    A percentile is the sample at its rank, ceil(q * n), read from summed histograms within 1 %; it is insufficient
+    A percentile is the sample at its rank, ceil(q * n), read from summed histograms within 1%; it is insufficient
     below 6 samples for p50, 10, 20, 100 and 1,000 for p90, p95, p99 and p99.9. Intervals are those of order
     statistics. Failures are counted apart: a timeout only says that it would have taken longer.
 

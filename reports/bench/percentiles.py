@@ -41,7 +41,7 @@ def samples(summary: Summary, histogram: HistogramName = "response") -> int:
 
 
 def longest_ms(summary: Summary, histogram: HistogramName = "response") -> float | None:
-    """The longest sample: exact of response times, within 1 % of the others."""
+    """The longest sample: exact of response times, within 1% of the others."""
     if histogram == "response" and summary.max_us:
         return summary.max_us / 1000
     return _within_longest(summary, summary.quantile_us(1.0, histogram), histogram)
@@ -79,7 +79,7 @@ def columns() -> list[Column]:
 
 
 def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
-    """Under `interval_columns`: n, and both ends of the 95 % interval of each quantile, infinite where it is open."""
+    """Under `interval_columns`: n, and both ends of the 95% interval of each quantile, infinite where it is open."""
     n = samples(summary, histogram)
     if n == 0:
         return [0, *[None] * (2 * len(QUANTILES))]

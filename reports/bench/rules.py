@@ -22,7 +22,7 @@ from reports.ticks import clock
 
 _CEILING_RATIO = 0.7
 _CORE_FULL = 0.7
-"""CPU of a worker below which it had not too much to do (it is called the limit above 85 %)."""
+"""CPU of a worker below which it had not too much to do (it is called the limit above 85%)."""
 _STARVED_RATIO = 0.1
 """Share of their time for which workers waited for a CPU, that makes the others on the machine the cause."""
 _FAILED_RATIO = 0.001

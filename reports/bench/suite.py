@@ -41,7 +41,7 @@ def suite(outcome: LoadTestOutcome) -> Section | None:
         _chart("Throughput by users", rows, 6, "operations /s", log=False),
     ]
     text = (
-        "Each cell was measured in blocks, in an order of their own. Given are medians of the blocks with the 95 % "
+        "Each cell was measured in blocks, in an order of their own. Given are medians of the blocks with the 95% "
         "interval that resampling the blocks gives (10,000 times). Closed model: as many users, each waiting for its "
         "answer before the next request."
     )

@@ -245,13 +245,13 @@ def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Ite
         "percentiles",
         "Percentiles",
         Table([*named, *percentiles.columns()], rows),
-        f"Of sums of histograms, within 1 % of the sample at the rank; the longest response time is exact. {what}",
+        f"Of sums of histograms, within 1% of the sample at the rank; the longest response time is exact. {what}",
     )
     yield Section(
         "intervals",
         "How sure the percentiles are",
         Table([*named, *percentiles.interval_columns()], intervals),
-        "95 % intervals by order statistics; an end is open where no sample is far enough out: p99 has an upper end "
+        "95% intervals by order statistics; an end is open where no sample is far enough out: p99 has an upper end "
         "from 368 samples on, p99.9 from 3,688. They hold for independent samples; requests of one run are less than "
         "that.",
     )

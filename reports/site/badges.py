@@ -41,7 +41,7 @@ def badge(label: str, value: str, level: str) -> Markup:
 
 
 def uptime_badge(ratio: float | None, objective_ratio: float | None) -> Markup:
-    """The availability of 30 days: good where it keeps the objective, 99 % where there is none."""
+    """The availability of 30 days: good where it keeps the objective, 99% where there is none."""
     if ratio is None:
         return badge("uptime 30d", "unknown", "unknown")
     level = "good" if ratio >= (objective_ratio or 0.99) else "warning" if ratio >= 0.9 else "bad"

@@ -51,7 +51,7 @@ class Rules:
 
 
 LATENCY_MS = Rules()
-"""5 % or 1 ms, whichever is larger; lower is better."""
+"""5% or 1 ms, whichever is larger; lower is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Comparison:
     """Median of the blocks; NaN without any."""
     candidate: float
     difference: Difference | None
-    """Of the medians, with a 95 % interval; None below five blocks on either side."""
+    """Of the medians, with a 95% interval; None below five blocks on either side."""
     ratio: float | None
     """``candidate`` / ``baseline``; None where the baseline is 0 or has no blocks."""
     effect: float

@@ -67,7 +67,7 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
 
 
 def outages(down: float, known: float, lengths: Sequence[float]) -> Interval:
-    """The 95 % interval of the share that was down, from how long each incident lasted, in any unit.
+    """The 95% interval of the share that was down, from how long each incident lasted, in any unit.
 
     Checks of one outage say the same thing, so what was drawn by chance are the incidents: how many there were
     (Poisson) and how long each took. The logarithm of their sum has a variance of about 1 over their effective number,
@@ -88,7 +88,7 @@ def outages(down: float, known: float, lengths: Sequence[float]) -> Interval:
 
 
 def student_95(free: float) -> float:
-    """How far out 95 % of Student's distribution reaches, for one degree of freedom and more, rounded down to whole.
+    """How far out 95% of Student's distribution reaches, for one degree of freedom and more, rounded down to whole.
 
     A table: loading scipy.special for one number takes a third of a second of CPU time.
     """

@@ -122,7 +122,7 @@ def _p_value(strength: float, drawn: Floats) -> float:
 
 
 def _rung(n: int) -> int:
-    """The next length that a distribution is drawn for: longer by 6 % at most, which makes p-values a little larger."""
+    """The next length that a distribution is drawn for: longer by 6% at most, which makes p-values a little larger."""
     step = max(1, n // 16)
     return -(-n // step) * step
 

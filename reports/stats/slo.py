@@ -15,7 +15,7 @@ FEWEST_SAMPLES = 4
 """In the short window: a check each minute leaves five in five minutes, of which one may be late."""
 
 FEWEST_BAD = 2
-"""Of them: at 99.9 % one failed check in an hour already burns 16 times too fast."""
+"""Of them: at 99.9% one failed check in an hour already burns 16 times too fast."""
 
 
 class Severity(StrEnum):
@@ -56,7 +56,7 @@ BURN_RULES = (
     BurnRule(Severity.PAGE, 6.0, 6 * HOUR_MS, 30 * MINUTE_MS),
     BurnRule(Severity.TICKET, 1.0, 3 * DAY_MS, 6 * HOUR_MS),
 )
-"""2 %, 5 % and 10 % of the budget of 30 days (The Site Reliability Workbook, chapter 5)."""
+"""2%, 5% and 10% of the budget of 30 days (The Site Reliability Workbook, chapter 5)."""
 
 
 DEFAULT_WINDOW_MS = 30 * DAY_MS
@@ -64,7 +64,7 @@ DEFAULT_WINDOW_MS = 30 * DAY_MS
 
 
 def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
-    """The same shares of the budget of another window: of a week, 2 % in an hour is a burn rate of 3.4.
+    """The same shares of the budget of another window: of a week, 2% in an hour is a burn rate of 3.4.
 
     A rule that would fire at less than the rate that lasts for the whole window is left as it is.
     """

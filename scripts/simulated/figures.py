@@ -58,4 +58,4 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def _share(ratio: float) -> str:
-    return f"{100 * ratio:.1f} %"
+    return f"{100 * ratio:.1f}%"

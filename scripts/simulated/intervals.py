@@ -92,7 +92,7 @@ def differences(scale: float) -> Iterator[Figure]:
             found = compared(one_of, one_of.p_value, Rules(), share=False).difference
             assert found is not None
             held += found.low / one_base(one_of) <= 0.2 <= found.high / one_base(one_of)
-        case = f"{first} runs against {second}, 6 % apart"
+        case = f"{first} runs against {second}, 6% apart"
         yield Figure("coverage", "difference of load tests", case, held, cases, COVERAGE)
 
 

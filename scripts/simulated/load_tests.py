@@ -66,7 +66,7 @@ def over_time(scale: float) -> Iterator[Figure]:
             found = sum(_changed(random, n, between, 1.3) for _ in range(cases // 2))
             case = f"{n} runs, {between:.0%} apart"
             yield Figure("false alarms", "load tests over time: steady ones", case, quiet, cases, FALSE_ALARMS)
-            yield Figure("power", "load tests over time: 30 % slower", case, found, cases // 2, (0.0, 1.0))
+            yield Figure("power", "load tests over time: 30% slower", case, found, cases // 2, (0.0, 1.0))
 
 
 def _changed(random: np.random.Generator, n: int, between: float, level: float) -> bool:

@@ -131,7 +131,7 @@ def seen(scale: float) -> Iterator[Figure]:
             came = examine(period, [PercentileSeries("p50", fleet.series, values)], None)
             back += any(server == f"s{row}" for of in came.metrics for _, server in of.slower())
         if counted:
-            note = f"stated: {100 * float(np.median(stated)):.0f} %"
+            note = f"stated: {100 * float(np.median(stated)):.0f}%"
             yield Figure("power", "trends: smallest change stated", words, held, counted, POWER, note)
             yield Figure("false alarms", "trends: a level that came back", words, back, counted, FALSE_ALARMS)
 

@@ -18,7 +18,7 @@ _TYPES: dict[str, Any] = {
     **{"BenchKind": Text, "BenchState": Text},
 }
 _LEVEL = 1
-"""Of zlib: the highest makes slots 8 % smaller than this at twice the time; 50 slots at once, again only 10 %."""
+"""Of zlib: the highest makes slots 8% smaller than this at twice the time; 50 slots at once, again only 10%."""
 HISTOGRAMS = "histograms"
 """The column for all fields of bytes."""
 

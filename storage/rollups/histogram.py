@@ -1,7 +1,7 @@
 """Many latency histograms at once, as sparse cells: built from values, merged by addition, packed into short blobs.
 
 The layout is fixed: bin ``i`` holds the durations from ``GROWTH**i`` to ``GROWTH**(i + 1)`` microseconds, so a quantile
-that is read from it is within (GROWTH - 1) / (GROWTH + 1) = 0.99 % of the sample at its rank, and the sum of two
+that is read from it is within (GROWTH - 1) / (GROWTH + 1) = 0.99% of the sample at its rank, and the sum of two
 histograms is the histogram of both sets of samples (the layout of DDSketch: Masson, Rim and Lee, VLDB 2019). What is
 longer than `LONGEST_US` is counted in the last bin; a bucket's own maximum stays exact.
 
@@ -29,7 +29,7 @@ _LOG_GROWTH = math.log(GROWTH)
 LAST_BIN = math.floor(math.log(LONGEST_US) / _LOG_GROWTH)
 _LOWER = GROWTH ** np.arange(LAST_BIN + 1)
 _MIDDLE_US = 2 * _LOWER * GROWTH / (1 + GROWTH)
-"""The value that a bin stands for: no sample of the bin is further from it than 0.99 %."""
+"""The value that a bin stands for: no sample of the bin is further from it than 0.99%."""
 _BYTE = 255
 BINS = LAST_BIN + 1
 _AT_ONCE = 4096

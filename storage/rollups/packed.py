@@ -31,7 +31,7 @@ class Sums:
 
     @property
     def sum_us(self) -> npt.NDArray[np.float64]:
-        """The sum of all samples, within 1 %: that of the middles of their bins."""
+        """The sum of all samples, within 1%: that of the middles of their bins."""
         times = self.cells.count * middle_us(self.cells.bin)
         return np.bincount(self.cells.group, times, len(self.count)).astype(np.float64)
 

@@ -45,7 +45,7 @@ class CellResult:
     """Over the blocks; None where none has a value."""
     ok_per_s: Median
     tight: bool
-    """Whether the 95 % interval of ``p95_ms`` is within the precision."""
+    """Whether the 95% interval of ``p95_ms`` is within the precision."""
     first_block_slow: bool
     """The first block is far slower than the others: the server or the client was cold, a longer warm-up is due."""
     client_bound: bool

@@ -9,7 +9,7 @@ from checker.bench.client_bound import Cause
 from checker.bench.results import WorkerSecond
 
 CPU_RATIO = 0.85
-"""Of a core: above it, starts queue behind each other (Locust warns at 90 %, Artillery at 80 %)."""
+"""Of a core: above it, starts queue behind each other (Locust warns at 90%, Artillery at 80%)."""
 BUSY_RATIO = 0.95
 """A loop that hardly waits for anything is behind, whatever processor time the system says that it has used."""
 STRAINED_US = 500
@@ -18,7 +18,7 @@ LATE_US = 2_000.0
 LATE_RATIO = 0.1
 """Of the median response time. Late beyond the larger of the two is not on time."""
 GC_US = 10_000
-"""1 % of a second: beyond it the collector met one operation in a hundred, which is what p99 is made of."""
+"""1% of a second: beyond it the collector met one operation in a hundred, which is what p99 is made of."""
 NEAR = 0.9
 """Of a limit of the system."""
 
@@ -64,7 +64,7 @@ def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Si
     limit_us = late_limit_us(p50_us)
     is_strained = max(second.late_p99_us, second.lag_p99_us) > STRAINED_US
     if second.cpu_ratio > CPU_RATIO and is_strained:
-        yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core".replace("%", " %"))
+        yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core")
     if second.busy_ratio > BUSY_RATIO and is_strained:
         what = f"kept its loop busy for {second.busy_ratio:.0%} of the time".replace("%", " %")
         yield Sign(Cause.CPU, second.busy_ratio, what)

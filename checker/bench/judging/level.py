@@ -56,7 +56,7 @@ def shown(level: float, stress: Stress) -> str:
 def judged(run: BenchRun, settle: int, hold: int, level: float, stress: Stress, client: Saturation) -> LevelResult:
     """What the level came to; ``settle`` and ``hold`` are the indexes of its stages.
 
-    A client that was late for more than 5 % of the level may only have made it worse: a level that looks good is good,
+    A client that was late for more than 5% of the level may only have made it worse: a level that looks good is good,
     and one that is bad without the client's share, too, is bad. Where that could change the answer, where the load was
     not made, and where there were fewer arrivals than the level says, the client is the limit: neither good nor bad.
     """
@@ -108,7 +108,7 @@ def broken_objectives(summary: Summary, stress: Stress) -> Sequence[str]:
     if summary.failed_ratio and summary.failed_ratio >= stress.failed:
         most = max(summary.reasons, key=summary.reasons.__getitem__, default="")
         reason = f", most of them {most}" if most else ""
-        broken.append(f"{100 * summary.failed_ratio:.3g} % failed, not below {100 * stress.failed:g} %{reason}")
+        broken.append(f"{100 * summary.failed_ratio:.3g}% failed, not below {100 * stress.failed:g}%{reason}")
     return broken
 
 
@@ -118,7 +118,7 @@ def _broken(summary: Summary, achieved_per_s: float, stress: Stress) -> list[str
     # One that is on its way at the end of a level of few arrivals is no shortfall.
     if achieved_per_s + 1 / max(1.0, summary.seconds) < stress.achieved * summary.offered_per_s:
         rates = f"{achieved_per_s:,.4g} of {summary.offered_per_s:,.4g}/s"
-        broken.append(f"achieved {rates}, less than {100 * stress.achieved:g} %")
+        broken.append(f"achieved {rates}, less than {100 * stress.achieved:g}%")
     return broken
 
 

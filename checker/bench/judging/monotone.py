@@ -15,7 +15,7 @@ _FAILED_RATIO = 0.01
 def better_under_more_load(levels: Sequence[LevelResult]) -> str:
     """The pair of levels that contradicts most, in words; empty where none does.
 
-    Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if 1 % more
+    Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if 1% more
     failed, and more than twice as much. A cold server at the first level looks like this, a cache that fills, and one
     that is given more machines under load. Levels at which the client was the limit are left out.
     """
@@ -40,4 +40,4 @@ def better_under_more_load(levels: Sequence[LevelResult]) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.3g} %"
+    return f"{100 * ratio:.3g}%"

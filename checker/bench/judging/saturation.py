@@ -31,8 +31,8 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     """What the workers' seconds say about a run that is over or under way.
 
     A second is client-bound by the signs of `checker.bench.judging.client`, when the workers have used up the local
-    ports, when a worker said nothing for three seconds, or when less than 98 % of what was offered ended although what
-    is missing was neither sent nor waiting for a place. Above 5 % of the measured seconds, or with a measured stage
+    ports, when a worker said nothing for three seconds, or when less than 98% of what was offered ended although what
+    is missing was neither sent nor waiting for a place. Above 5% of the measured seconds, or with a measured stage
     that is client-bound for more than a fifth, the client was the limit of the run. Of a suite or a stress test such
     stages are set apart instead, and the rest is judged. A load test is invalid only where the client's lateness can
     have changed what it claims (`checker.bench.judging.claims`).

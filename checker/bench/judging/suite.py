@@ -35,7 +35,7 @@ class Played:
 def play_suite(player: Player, plan: Plan, room: Room | None = None) -> Played:
     """Play ``plan.suite``: rounds of all cells, each round in a random order by the plan's seed.
 
-    A cell is done after its least number of blocks when the 95 % interval of its median p95 is tight, for which there
+    A cell is done after its least number of blocks when the 95% interval of its median p95 is tight, for which there
     must be six, and at its most in any case. The suite ends when all are, when the budget has no room for another
     block, or when the player stopped. Raises ValueError for a plan without a suite, or without a server for it.
     """
@@ -156,7 +156,7 @@ def _doubts(result: Sequence[CellResult], suite: Suite) -> Iterator[str]:
     if bound := [cell for cell in result if cell.client_bound]:
         yield f"the client, not the servers, was the limit in most blocks of {named(bound)}"
     if wide := [cell for cell in result if not cell.tight and len(cell.blocks) >= suite.max_blocks]:
-        precision = f"{100 * suite.precision:g} %"
+        precision = f"{100 * suite.precision:g}%"
         yield f"after {suite.max_blocks} blocks the interval of p95 is still wider than {precision} for {named(wide)}"
 
 

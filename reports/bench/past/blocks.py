@@ -42,7 +42,7 @@ _LABELS = {
 QUANTILES = {Statistic.P50: 0.5, Statistic.P95: 0.95, Statistic.P99: 0.99}
 """Of the response time of good answers."""
 FEWEST_ANSWERS = {one: fewest(q) for one, q in QUANTILES.items()}
-"""Good answers in a block from which on it has this quantile: the smallest samples whose 95 % interval has two ends."""
+"""Good answers in a block from which on it has this quantile: the smallest samples whose 95% interval has two ends."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -81,7 +81,7 @@ def markdown(compared: BenchComparison, effects: Effects) -> str:
     ]
     lines = [f"**{escaped(verdict(compared))}**", ""]
     if shown:
-        lines += ["| series | statistic | baseline | candidate | difference (95 %) | verdict |"]
+        lines += ["| series | statistic | baseline | candidate | difference (95%) | verdict |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
         lines += [f"| {' | '.join(map(escaped, _cells(row, compared.unit)))} |" for row in shown[:MOST_ROWS]]
         lines += ["", *_left_out(len(shown), MOST_ROWS), ""]
@@ -149,7 +149,7 @@ def _rows(compared: BenchComparison, effects: Effects, top: int | None) -> Secti
         Column("baseline", "Baseline", Kind.NUMBER, words="Mean of the runs; of one run, the median of its blocks."),
         Column("candidate", "Candidate", Kind.NUMBER),
         Column("difference", "Difference", Kind.NUMBER),
-        Column("low", "from", Kind.NUMBER, words="Its 95 % interval."),
+        Column("low", "from", Kind.NUMBER, words="Its 95% interval."),
         Column("high", "to", Kind.NUMBER),
         Column("p_adjusted", "p", Kind.NUMBER, words="Corrected by Holm for all rows."),
         Column("runs_baseline", "Runs", Kind.COUNT),
