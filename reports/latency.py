@@ -164,7 +164,7 @@ def _latency(
 def _intervals(rows: Subjects, latencies: PercentileTable, shown: Sequence[int]) -> Section:
     return Section(
         "intervals",
-        "How sure the percentiles are",
+        "Confidence intervals of the percentiles",
         Table([*rows.short_columns, *interval_columns()], [[*rows.short(row), *latencies.ends(row)] for row in shown]),
         "95% intervals by order statistics; an end is open where the sample is too small for one. They hold for "
         "independent samples: probes of one server that follow each other closely are less than that.",

@@ -120,4 +120,4 @@ def test_a_killed_run_does_not_claim_that_its_plan_has_no_thresholds(history: Pa
     said = bench(history, "report", str(_KILLED)).stdout
     assert "UNFINISHED" in said
     assert "has no thresholds" not in said
-    assert "The run did not come to its end: its thresholds were not judged." in said
+    assert "The run did not finish: its thresholds were not judged." in said

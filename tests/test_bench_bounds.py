@@ -61,7 +61,7 @@ def test_a_report_says_what_never_ended() -> None:
     assert row["p99_low_ms"] == pytest.approx(2000, rel=0.02)
     assert row["p99_high_ms"] == math.inf
     assert row["p50_low_ms"] <= 1.05 <= row["p50_high_ms"]
-    assert any("2 operations at search never ended" in note for note in report.notes)
+    assert any("2 operations at search never completed" in note for note in report.notes)
     assert figures(measured(run))["bounds"]["p99_ms"][1] is None
     whole = run_of([1000] * 10, 0, 0)
     assert figures(measured(whole))["bounds"] is None

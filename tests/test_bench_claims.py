@@ -47,7 +47,11 @@ def test_a_limit_below_the_noise_of_the_calibration_cannot_be_told() -> None:
 def test_advice_follows_from_the_workers_own_cpu() -> None:
     full = run(10, change=during(0, 10, cpu_ratio=0.99, late_p99_us=9_000))
     assert "more workers, a machine" in _client_advice(full, judge(full).spans)
-    for starved_us, said in ((0, "others had the CPU or something"), (400_000, "while others had"), (900, "stopped")):
+    for starved_us, said in (
+        (0, "others had the CPU or something"),
+        (400_000, "while other processes had"),
+        (900, "stopped"),
+    ):
         starved = run(10, change=during(0, 10, cpu_ratio=0.1, late_p99_us=9_000, starved_us=starved_us))
         assert said in (advice := _client_advice(starved, judge(starved).spans))
         assert "more workers would not help" in advice

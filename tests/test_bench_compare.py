@@ -66,7 +66,7 @@ def test_one_run_on_each_side_says_nothing_of_how_runs_differ() -> None:
     found = compared(played(seed=1), played(seed=2, median_ms=5.75))
     assert found.outcome is CandidateOutcome.CANNOT_TELL
     assert (found.more, found.unit) == (3, "runs")
-    assert "their standard deviation is taken to be 10.0%" in " ".join(found.notes)
+    assert "their standard deviation is assumed to be 10.0%" in " ".join(found.notes)
     assert "3 more runs on each side would tell" in report_of(found, QUICK).verdict
     assert compared(played(seed=1), played(seed=2, median_ms=15.0)).outcome is CandidateOutcome.WORSE
 
@@ -368,7 +368,7 @@ def test_stages_that_the_client_limited_are_left_out_of_a_suite(path: Path) -> N
 
     found = compare_sides(*sides(path, "8", "9", judge), QUICK)
     assert {row.blocks for row in found.rows} == {(8, 6)}
-    assert found.notes[0] == "2 stages of 9 are left out: the client was the limit in them"
+    assert found.notes[0] == "2 stages of 9 are left out: the load generator was the limit in them"
 
 
 @pytest.mark.parametrize(

@@ -143,10 +143,12 @@ def test_closed_model_hides_a_freeze_and_its_report_says_that_it_cannot_show_it(
     assert words in report.notes
     assert {"closed model: coordinated omission applies"} == set(column(section(report, "summary"), "model"))
     stalls = [
-        line for line in column(section(report, "recommendations"), "evidence") if "nothing ended for at least" in line
+        line
+        for line in column(section(report, "recommendations"), "evidence")
+        if "nothing completed for at least" in line
     ]
     assert stalls
-    assert all("the closed model shows it as lower rate, not as latency" in line for line in stalls)
+    assert all("the closed model shows it as a lower rate, not as latency" in line for line in stalls)
 
 
 def test_open_model_is_not_said_to_omit() -> None:
@@ -319,21 +321,21 @@ def test_blocks_in_which_the_client_was_the_limit_are_left_out_of_their_cell() -
     report = bench_report(run, Saturation(stages={at: "used 97% of its core"}))
     suite = section(report, "suite")
     assert column(suite, "blocks") == [5, 5, 5, 5, 5, 4]
-    assert suite.text.endswith("1 block left out: the client was the limit.")
+    assert suite.text.endswith("1 block left out: the load generator was the limit.")
     assert column(section(report, "stages"), "measured")[at] == "client-bound"
 
 
 def test_percentile_within_the_noise_of_the_client_is_named() -> None:
     noise = WithinNoise(series=1, percentile="p50", value_us=900.0, noise_us=1900.0)
     notes = bench_report(runs()["good"], Saturation(noise=(noise,))).notes
-    words = "p50 of orders rest, 0.90 ms, is not above the client's own noise, 1.90 ms: it says no more than quick."
+    words = "p50 of orders rest, 0.90 ms, is within the load generator's own noise, 1.90 ms: the server may be faster."
     assert notes == (words,)
 
 
-@pytest.mark.parametrize("reason", ["", "the client, not the server, was the limit"])
+@pytest.mark.parametrize("reason", ["", "the load generator, not the server, was the limit"])
 def test_invalid_run_says_once_that_the_client_was_the_limit(reason: str) -> None:
     verdict = bench_report(runs()["good"], Saturation(True, reason)).verdict
-    assert verdict == "INVALID: the client, not the server, was the limit."
+    assert verdict == "INVALID: the load generator, not the server, was the limit."
 
 
 def test_cell_of_fewer_than_five_blocks_has_no_interval() -> None:
@@ -364,9 +366,9 @@ def test_what_it_takes_to_run_it_again_is_there() -> None:
 
 
 ADVISED: dict[str, Callable[[], tuple[BenchRun, Saturation]]] = {
-    "client was the limit for 6 s": lambda: (runs()["bound"], BOUND),
-    "the client can do": lambda: (near_its_ceiling(), NO_LIMIT),
-    "latency grew faster than what was achieved": lambda: (runs()["stress"], NO_LIMIT),
+    "load generator was the limit for 6 s": lambda: (runs()["bound"], BOUND),
+    "the load generator can do": lambda: (near_its_ceiling(), NO_LIMIT),
+    "latency grew faster than throughput": lambda: (runs()["stress"], NO_LIMIT),
     "of 8,000 operations": lambda: (failing(), NO_LIMIT),
     "were cut off at their timeout": lambda: (failing(), NO_LIMIT),
     "asked to retry later": lambda: (failing(), NO_LIMIT),
@@ -375,8 +377,8 @@ ADVISED: dict[str, Callable[[], tuple[BenchRun, Saturation]]] = {
     "p50 of the first 10 measured seconds": lambda: (load_run(faults=Faults(cold_s=10)), NO_LIMIT),
     "times its p50": lambda: (runs()["frozen"], NO_LIMIT),
     "the rest was waiting": lambda: (load_run(faults=Faults(wait_ms=200)), NO_LIMIT),
-    "nothing ended for at least": lambda: (runs()["frozen"], NO_LIMIT),
-    "a slow server slows the load": lambda: (runs()["closed"], NO_LIMIT),
+    "nothing completed for at least": lambda: (runs()["frozen"], NO_LIMIT),
+    "a slow server slows its load": lambda: (runs()["closed"], NO_LIMIT),
     "have too few for a p99": lambda: (load_run(stages=[("hold", 10, 20.0, 20.0)]), NO_LIMIT),
     "without one nothing fails the run": lambda: (runs()["mixed"], NO_LIMIT),
 }
@@ -456,7 +458,7 @@ def test_every_rule_is_tried() -> None:
 
 def test_thresholds_of_an_invalid_run_are_not_to_be_believed() -> None:
     report = bench_report(runs()["good"], INVALID)
-    assert section(report, "thresholds").text == "The run is invalid: these results say nothing of the servers."
+    assert section(report, "thresholds").text == "The run is invalid: these results say nothing about the servers."
     assert report.sign == "Invalid"
 
 

@@ -1,4 +1,4 @@
-"""When the client was the limit: each sign on its own, what is not one, and what becomes of the run."""
+"""When the load generator was the limit: each sign on its own, what is not one, and what becomes of the run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_reason_names_worker_value_and_time() -> None:
     found = judge(run(change=during(12, 31, cpu_ratio=0.97, late_p99_us=800)), ROOM)
     assert found.limited
     assert found.reason == (
-        "the client was the limit for 19 of 100 measured seconds, which are marked, and added up to 1.6 ms: "
+        "the load generator was the limit for 19 of 100 measured seconds, which are marked, and added up to 1.6 ms: "
         "worker 0 used 97% of its core from 12 s to 31 s"
     )
     assert not found.invalid
@@ -140,14 +140,14 @@ def test_the_reason_names_worker_value_and_time() -> None:
     ("beyond", "cause", "what"),
     [
         ({"cpu_ratio": 0.86, "late_p99_us": 600}, Cause.CPU, "used 86% of its core"),
-        ({"busy_ratio": 0.97, "lag_p99_us": 600}, Cause.CPU, "kept its loop busy for 97% of the time"),
+        ({"busy_ratio": 0.97, "lag_p99_us": 600}, Cause.CPU, "kept its event loop busy for 97% of the time"),
         ({"gc_us": 30_000}, Cause.GC, "spent 30 ms of a second in the garbage collector"),
         ({"descriptors": 950}, Cause.DESCRIPTORS, "had 950 of 1,000 file descriptors open"),
-        ({"lag_p99_us": 2_500}, Cause.LAG, "woke up 2.5 ms late (p99)"),
+        ({"lag_p99_us": 2_500}, Cause.LAG, "ran its event loop 2.5 ms late (p99)"),
         (
             {"late_p99_us": 12_000},
             Cause.LATE,
-            "began operations 12 ms late (p99) although there was a place for them",
+            "started requests 12 ms late (p99) with connections free",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_five_of_a_hundred_seconds_are_marked_and_six_make_the_run_invalid() -> 
     marked = judge(run(change=during(10, 15, cpu_ratio=0.9, late_p99_us=800)), ROOM)
     assert not marked.limited
     assert marked.reason == (
-        "the client was the limit for 5 of 100 measured seconds, which are marked: "
+        "the load generator was the limit for 5 of 100 measured seconds, which are marked: "
         "worker 0 used 90% of its core from 10 s to 15 s"
     )
     assert judge(run(change=during(10, 16, cpu_ratio=0.9, late_p99_us=800)), ROOM).limited
@@ -235,7 +235,7 @@ def test_stages_of_a_suite_or_a_stress_test_are_set_apart(kind: BenchKind) -> No
     found = judge(run(kind=kind, stages=stages, change=during(90, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM)
     assert (found.limited, found.bound_s, found.measured_s) == (False, 0.0, 90.0)
     assert found.stages == {9: "worker 0 used 99% of its core from 90 s to 100 s"}
-    assert found.reason.startswith("the client was the limit in 1 of 10 measured stages")
+    assert found.reason.startswith("the load generator was the limit in 1 of 10 measured stages")
     assert judge(run(kind=kind, stages=stages, change=during(0, 100, cpu_ratio=0.99, late_p99_us=800)), ROOM).limited
 
 
@@ -258,7 +258,7 @@ def test_operations_that_wait_for_a_place_are_the_servers_or_the_plans_doing() -
     assert (found.limited, found.spans) == (False, ())
     (wait,) = found.waits
     assert (wait.from_s, wait.until_s) == (50.0, 100.0)
-    assert wait.what == "had up to 4,750 arrivals waiting for a free place"
+    assert wait.what == "had up to 4,750 arrivals queued (max_in_flight reached)"
 
 
 def test_a_slow_server_that_holds_the_operations_is_not_the_clients_limit() -> None:
@@ -273,7 +273,7 @@ def test_a_shortfall_that_is_neither_in_flight_nor_waiting_is_held_by_the_client
     assert found.limited
     (span,) = found.spans
     assert (span.worker, span.cause, span.from_s, span.until_s) == (None, Cause.HELD, 50.0, 99.0)
-    assert span.what == "held back up to 970 operations that were due"
+    assert span.what == "held back up to 970 scheduled requests"
 
 
 @pytest.mark.parametrize("shift", [-1, 0, 1])
@@ -305,7 +305,7 @@ def test_a_worker_that_falls_silent_is_marked_to_the_end_of_the_stage() -> None:
     whole = run(workers=2)
     lost = replace(whole, health=[second for second in whole.health if second.worker == 0 or second.at_s < 70])
     (span,) = judge(lost, ROOM).spans
-    assert (span.worker, span.from_s, span.until_s, span.what) == (1, 70.0, 100.0, "said nothing of itself")
+    assert (span.worker, span.from_s, span.until_s, span.what) == (1, 70.0, 100.0, "reported nothing")
 
 
 def test_two_seconds_not_yet_reported_are_no_silence() -> None:

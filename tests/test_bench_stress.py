@@ -196,7 +196,9 @@ def test_the_client_as_the_limit_ends_the_search_and_is_no_capacity() -> None:
         (320.0, True, False)
     ] * 2
     (note,) = [note for note in found.notes if "ended" in note]
-    assert note.startswith("the search ended at 320/s: the client was the limit: worker 0 used 100% of its core")
+    assert note.startswith(
+        "the search ended at 320/s: the load generator was the limit: worker 0 used 100% of its core"
+    )
     assert note.endswith("what the server can do above 160/s is not known")
 
 

@@ -195,7 +195,7 @@ def test_cells_at_which_the_client_is_the_limit_are_named() -> None:
     suite = replace(SUITE, concurrent_users=(1, 4), server_counts=(1,))
     found = play_suite(steady(cpu_us=5_000.0), plan(suite))
     assert [(cell.users, cell.client_bound) for cell in found.cells] == [(1, False), (4, True)]
-    assert "the client, not the servers, was the limit in most blocks of 4 users x 1 server" in found.notes
+    assert "the load generator, not the servers, was the limit in most blocks of 4 users x 1 server" in found.notes
 
 
 def test_a_few_client_bound_blocks_are_left_out_of_the_median() -> None:

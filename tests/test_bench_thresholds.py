@@ -142,7 +142,7 @@ def test_expression_is_understood(metric: str, expression: str, expected: tuple[
         ("failed{", "rate<0.1", '"failed{" is no metric; write one such as failed, or failed{scenario:a,stage:peak}'),
         ("failed{}", "rate<0.1", "is no metric"),
         ("failed{worker:1}", "rate<0.1", 'no selector "worker"; there are scenario, operation, server, stage'),
-        ("failed{stage:a,stage:b}", "rate<0.1", "the selector stage stands twice"),
+        ("failed{stage:a,stage:b}", "rate<0.1", "the selector stage is given twice"),
     ],
 )
 def test_what_is_no_threshold_says_what_to_write(metric: str, expression: str, said: str) -> None:

@@ -10,7 +10,7 @@ from checker.bench.results import Claims
 
 
 class Cause(IntEnum):
-    """Why the client was the limit, what explains most first: a worker without CPU is late, too."""
+    """Why the load generator was the limit, what explains most first: a worker without CPU is late, too."""
 
     CPU = 0
     GC = 1
@@ -26,7 +26,7 @@ class Cause(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BoundSpan:
-    """A stretch of time in which the client was the limit."""
+    """A stretch of time in which the load generator was the limit."""
 
     from_s: float
     until_s: float
@@ -71,7 +71,7 @@ class Saturation:
     noise: tuple[WithinNoise, ...] = ()
     """Percentiles that cannot be told from what the client adds."""
     limited: bool = False
-    """Whether the client was the limit for longer than a moment, whatever that did to the claims."""
+    """Whether the load generator was the limit for longer than a moment, whatever that did to the claims."""
     unfit: bool = False
     """Whether the figures are the client's own: the run can be no side of a comparison."""
     claims: Claims = field(default_factory=Claims)

@@ -37,7 +37,7 @@ class Model(StrEnum):
     OPEN = "open"
     """Arrivals come at a rate, whatever the server does: latency is that of an outside caller."""
     CLOSED = "closed"
-    """Users each wait for their answer before the next request: a slow server slows the load (coordinated omission)."""
+    """Users each wait for their answer before the next request: a slow server slows its load (coordinated omission)."""
 
 
 class Arrivals(StrEnum):
@@ -219,7 +219,7 @@ class Stress:
     servers: tuple[str, ...] = ()
     """Names of servers; empty for all that have what the operation needs."""
     timeout: Seconds = 10.0
-    """Longest time for one operation."""
+    """Time limit of one operation."""
     tool: str = ""
     """mcp_call: the tool to call."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -258,7 +258,7 @@ class Plan:
     workers: int | None = None
     """Processes; None for one, and more where the planned rate needs them and the machine has the cores."""
     seed: int = 1
-    """Of random arrivals and of the order of blocks."""
+    """Seed of random arrivals and of the order of blocks."""
     calibrate: bool = True
     """Whether the client is measured against a loopback echo first."""
     output: Output = Output()

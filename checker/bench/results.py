@@ -160,7 +160,7 @@ class Calibration:
     ceiling_per_s: float
     """Operations per second of all workers, none of them waiting for more than the echo."""
     cpu_us: float
-    """CPU time of the client for one operation."""
+    """CPU time of the load generator per operation."""
     noise_p50_us: int
     noise_p99_us: int
     """Response times at a low rate: nothing shorter can be told from the client's own noise."""

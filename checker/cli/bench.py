@@ -7,15 +7,18 @@ import click
 from checker.cli.lazy import LazyGroup
 
 COMMANDS = {
-    "run": ("checker.cli.bench_play:run_command", "Play the load test of a plan."),
+    "run": ("checker.cli.bench_play:run_command", "Run the load test of a plan."),
     "quick": ("checker.cli.bench_play:quick_command", "Put load on one address, without a plan."),
-    "rerun": ("checker.cli.bench_play:rerun_command", "Play a stored load test once more."),
+    "rerun": ("checker.cli.bench_play:rerun_command", "Run a stored load test again."),
     "report": ("checker.cli.bench_report:report_command", "Show a stored load test, or write its report."),
-    "list": ("checker.cli.bench_history:list_command", "Which load tests there are."),
-    "compare": ("checker.cli.bench_history:compare_command", "Whether one is better or worse than another."),
-    "trend": ("checker.cli.bench_history:trend_command", "How those of one plan have gone over time."),
-    "baseline": ("checker.cli.bench_history:baseline_command", "Name those that others are compared with."),
-    "calibrate": ("checker.cli.bench_report:calibrate_command", "What the client itself can do on this machine."),
+    "list": ("checker.cli.bench_history:list_command", "List load tests."),
+    "compare": ("checker.cli.bench_history:compare_command", "Compare two load tests: better, worse or the same."),
+    "trend": ("checker.cli.bench_history:trend_command", "Follow the load tests of one plan over time."),
+    "baseline": ("checker.cli.bench_history:baseline_command", "Set, list or remove baselines."),
+    "calibrate": (
+        "checker.cli.bench_report:calibrate_command",
+        "Measure what the load generator can do on this machine.",
+    ),
     "delete": ("checker.cli.bench_history:delete_command", "Delete load tests."),
 }
 """Name -> where the command is, and what it does."""
@@ -23,13 +26,13 @@ COMMANDS = {
 
 @click.group("bench", cls=LazyGroup, lazy=COMMANDS)
 def command() -> None:
-    """Load tests, and what is asked of them afterwards.
+    """Run load tests; report, list and compare them.
 
     \b
     mcp-status bench quick http://127.0.0.1:8000/health --rate 200
     mcp-status bench run plan.yaml                  scenarios, a suite or a stress test
     mcp-status bench report --format html -o report.html
-    mcp-status bench list                           which there are
+    mcp-status bench list                           all load tests
     mcp-status bench compare                        the last one against the last good one
-    mcp-status bench trend                          how they have gone over time
+    mcp-status bench trend                          changes over time
     """  # noqa: D301 # click wants the backspace itself

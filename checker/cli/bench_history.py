@@ -38,11 +38,21 @@ def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int
 @click.command("compare")
 @click.argument("baseline", default="last-good")
 @click.argument("candidate", default="last")
-@click.option("--effect", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Least effect in percent.")
-@click.option("--effect-ms", type=click.FloatRange(min=0), default=1.0, show_default=True, help="And in milliseconds.")
+@click.option(
+    "--effect",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Smallest relevant difference, in percent.",
+)
+@click.option(
+    "--effect-ms", type=click.FloatRange(min=0), default=1.0, show_default=True, help="The same in milliseconds."
+)
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True), default=0.05, show_default=True, help="p-value.")
-@click.option("--block", type=Duration(), default="10s", show_default=True, help="Length of a block; shorter is rash.")
-@click.option("--strict", is_flag=True, help="Exit code 1 where it cannot be told.")
+@click.option(
+    "--block", type=Duration(), default="10s", show_default=True, help="Length of a block; shorter blocks are noisier."
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if the comparison is inconclusive.")
 @format_option((*REPORT_FORMATS, "markdown"))
 @output_file
 @database
@@ -97,8 +107,8 @@ def compare_command(
 
 @click.command("trend")
 @click.argument("name", required=False)
-@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="The newest so many runs.")
-@click.option("--all-plans", is_flag=True, help="Runs of the name whatever their plan, not only of the newest plan.")
+@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="The newest N runs.")
+@click.option("--all-plans", is_flag=True, help="Include runs with another plan than the newest.")
 @click.option("--block", type=Duration(), default="10s", show_default=True, help="Length of a block.")
 @form
 @output_file
@@ -177,9 +187,12 @@ def baseline_remove(name: str, db: Path | None) -> int:
 
 @click.command("delete")
 @click.argument("runs", type=int, nargs=-1)
-@click.option("--older-than", type=Duration(), help="All that began longer ago than this.")
+@click.option("--older-than", type=Duration(), help="All that started longer ago than this.")
 @click.option(
-    "--keep-last", type=click.IntRange(min=0), metavar="N", help="All but the newest N of each name; with both, both."
+    "--keep-last",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="All but the newest N of each name; with --older-than, both must hold.",
 )
 @database
 def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: int | None, db: Path | None) -> int:

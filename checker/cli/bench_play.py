@@ -108,37 +108,37 @@ def play_options(command: Decorated) -> Decorated:
         return command(play=PlayOptions(database=database_path(db), **own), **given)
 
     options = (
-        click.option("--name", metavar="NAME", help="What it is called in lists, instead of the plan's name."),
+        click.option("--name", metavar="NAME", help="Name in lists, instead of the plan's name."),
+        click.option("--workers", type=click.IntRange(1, 256), help="Load generator processes. Default: as needed."),
+        click.option("--seed", type=int, help="Seed of random arrivals and of the order of blocks."),
         click.option(
-            "--workers", type=click.IntRange(1, 256), help="Processes that make the load. Default: as needed."
-        ),
-        click.option("--seed", type=int, help="Of random arrivals and of the order of blocks."),
-        click.option(
-            "--calibrate/--no-calibrate", default=True, help="Measure the client against an echo first (3 s)."
+            "--calibrate/--no-calibrate",
+            default=True,
+            help="Calibrate the load generator against a loopback echo first (3 s).",
         ),
         click.option(
             "--allow-public",
             "public_hosts",
             multiple=True,
             metavar="HOST",
-            help="Put load on this host although its address is public; for each host that is yours to load.",
+            help="Allow load on this public host; only for hosts that you may test. Repeatable.",
         ),
-        click.option("--store/--no-store", default=True, help="Whether it goes into the database."),
+        click.option("--store/--no-store", default=True, help="Store the results in the database."),
         click.option(
             "--compare",
             "baseline",
             metavar="BASELINE",
             help="Compare with a run's number, a baseline's name, last-good or window:5.",
         ),
-        click.option("--fail-on-regression", is_flag=True, help="With --compare: exit with 99 where it is worse."),
+        click.option("--fail-on-regression", is_flag=True, help="With --compare: exit with 99 if it is worse."),
         click.option(
             "--live",
             type=click.Choice(("auto", "off", "json")),
             default="auto",
             show_default=True,
-            help="What is shown meanwhile: a picture on a terminal and lines elsewhere, nothing, or JSON lines.",
+            help="Live view: on a terminal a screen, elsewhere lines; off; or JSON lines.",
         ),
-        click.option("--verbose", "-v", count=True, help="Log what happens to standard error; -vv logs more."),
+        click.option("--verbose", "-v", count=True, help="Log to standard error; -vv logs more."),
         output_options,
         database,
     )
@@ -163,7 +163,7 @@ def run_command(
     environment: str | None,
     play: PlayOptions,
 ) -> int:
-    """Play the load test in the file PLAN: scenarios, a suite or a stress test.
+    """Run the load test in the file PLAN: scenarios, a suite or a stress test.
 
     Load goes to loopback and private addresses only, unless a host is named with --allow-public. Ctrl-C ramps down
     within two seconds, stores what there is and reports it; a second one ends at once.
@@ -188,15 +188,21 @@ def run_command(
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals per second (open). Default: 50.")
 @click.option("--users", type=click.IntRange(min=1), help="Users who each wait for their answer (closed).")
-@click.option("--duration", "-d", type=Duration(), default="30s", show_default=True, help="How long it is measured.")
-@click.option("--warm-up", type=Duration(), default="2s", show_default=True, help="Time before, at the same level.")
-@click.option("--ramp-up", type=Duration(), default="0s", help="Time in which the level is reached.")
-@click.option("--ramp-down", type=Duration(), default="0s", help="Time in which it goes down again.")
-@click.option("--poisson", is_flag=True, help="Arrivals at random instead of at equal distances.")
-@click.option("--think-time", type=Duration(), default="0s", help="Pause of a user between answer and next request.")
-@click.option("--timeout", type=Duration(), default="10s", show_default=True, help="Longest time for one operation.")
 @click.option(
-    "--max-in-flight", type=click.IntRange(min=1), default=1000, show_default=True, help="Operations at once."
+    "--duration", "-d", type=Duration(), default="30s", show_default=True, help="Duration of the measurement."
+)
+@click.option(
+    "--warm-up", type=Duration(), default="2s", show_default=True, help="Warm-up before it, at the same level."
+)
+@click.option("--ramp-up", type=Duration(), default="0s", help="Time to ramp up to the level.")
+@click.option("--ramp-down", type=Duration(), default="0s", help="Time to ramp down.")
+@click.option("--poisson", is_flag=True, help="Random (Poisson) arrivals instead of evenly spaced ones.")
+@click.option(
+    "--think-time", type=Duration(), default="0s", help="Pause of a user between an answer and the next request."
+)
+@click.option("--timeout", type=Duration(), default="10s", show_default=True, help="Time limit of one operation.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), default=1000, show_default=True, help="Most operations in flight."
 )
 @click.option("--tool", metavar="NAME", default="", help="The tool to call, with --operation mcp_call.")
 @click.option("--arguments", metavar="JSON", default="{}", help="Its arguments.")
@@ -208,7 +214,7 @@ def run_command(
     metavar="EXPR",
     help="Such as 'p(95)<500' or 'failed:rate<0.01'; repeatable.",
 )
-@click.option("--abort", is_flag=True, help="End the run when a threshold is broken.")
+@click.option("--abort", is_flag=True, help="End the run when a threshold fails.")
 @play_options
 def quick_command(
     url: str,
@@ -264,9 +270,9 @@ def quick_command(
 @click.argument("run", default="last")
 @play_options
 def rerun_command(run: str, play: PlayOptions) -> int:
-    """Play the plan of the stored load test RUN once more: a number, last, or the name of a baseline.
+    """Run the plan of the stored load test RUN again: a number, last, or the name of a baseline.
 
-    Secrets are not stored: they are read from the plan's variables again, and what is missing is said.
+    Secrets are not stored: they are read from the plan's variables again, and missing ones are reported.
     """
     from checker.settings.bench.load import stored_plan
     from reports.bench.past.sides import sole

@@ -36,7 +36,7 @@ def report_command(run: str, baseline: str | None, wanted: Wanted, db: Path | No
 @click.command("calibrate")
 @output_format
 def calibrate_command(fmt: str) -> int:
-    """Measure what one worker can do at most here, and what it adds to a latency, against a loopback echo."""
+    """Measure the most that one worker can do here, and what it adds to a latency, against a loopback echo."""
     import sys
 
     from checker.load_test import calibration
@@ -45,8 +45,8 @@ def calibrate_command(fmt: str) -> int:
 
     columns = (
         Column("operation", "Operation"),
-        Column("ceiling_per_s", "At most /s", Kind.NUMBER, words="Operations per second of one worker."),
-        Column("cpu_us", "CPU us", Kind.NUMBER, words="CPU time of the client for one operation."),
+        Column("ceiling_per_s", "At most /s", Kind.NUMBER, words="Operations per second of one worker, at most."),
+        Column("cpu_us", "CPU us", Kind.NUMBER, words="CPU time of the load generator per operation."),
         Column("noise_p50_ms", "Noise p50", Kind.DURATION, words="Response time of the echo at a low rate."),
         Column("noise_p99_ms", "Noise p99", Kind.DURATION),
     )

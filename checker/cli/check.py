@@ -73,7 +73,7 @@ def _server_flags(command: Decorated) -> Decorated:
 @output_format
 @database
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors; the exit code tells.")
-@click.option("--verbose", "-v", count=True, help="Log what happens to standard error; -vv logs more.")
+@click.option("--verbose", "-v", count=True, help="Log to standard error; -vv logs more.")
 def command(
     config: Path | None,
     source: str | None,

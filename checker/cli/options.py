@@ -59,7 +59,7 @@ def database(command: Decorated) -> Decorated:
 def format_option(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
     """Add ``--format`` with these forms, of which a table is the default."""
     return click.option(
-        "--format", "fmt", type=click.Choice(formats), default="table", show_default=True, help="Form of the output."
+        "--format", "fmt", type=click.Choice(formats), default="table", show_default=True, help="Output format."
     )
 
 

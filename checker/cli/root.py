@@ -20,7 +20,7 @@ COMMANDS = {
     "config": ("checker.cli.config", "Validate, import or describe a configuration."),
     "cache": ("checker.cli.cache", "Show or clear what is kept between runs."),
     "report": ("checker.cli.report", "Availability, latency, trends, incidents, contracts, cost; a status page."),
-    "bench": ("checker.cli.bench", "Load tests: how much servers bear, and whether that has changed."),
+    "bench": ("checker.cli.bench", "Load tests: what load servers can take, and whether that has changed."),
     "db": ("checker.cli.db", "Say what is in the database file; prune, back up and check it."),
 }
 """Name -> where the command is, and what it does."""
@@ -45,7 +45,7 @@ def group() -> None:
     mcp-status check fleet.yaml --tag prod                a fleet
     mcp-status history search                             what became of one server
     mcp-status sql "select * from latest_status"          any question
-    mcp-status bench quick http://127.0.0.1:8000/health   how much it bears
+    mcp-status bench quick http://127.0.0.1:8000/health   a load test
     """  # noqa: D301 # click wants the backspace itself
 
 

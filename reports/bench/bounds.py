@@ -62,7 +62,7 @@ def section(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section | Non
         Column("scenario", "Scenario"),
         Column("operation", "Operation"),
         Column("server", "Server"),
-        Column("n", "n", Kind.COUNT, words="Good operations and those that never ended."),
+        Column("n", "n", Kind.COUNT, words="Good operations and those that never completed."),
         Column("dropped", "Never sent", Kind.COUNT),
         Column("censored", "Timed out", Kind.COUNT),
         *(
@@ -73,11 +73,11 @@ def section(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section | Non
     ]
     return Section(
         "bounds",
-        "Percentiles with what never ended",
+        "Percentiles including what never completed",
         Table(columns, rows),
-        "Other tables have good operations only, which flatters a server that answers late or not at all. Here what "
-        "was never sent or timed out counts too: nobody knows how long it would have taken, so each percentile is "
-        "somewhere between the two; to is open where so many never ended.",
+        "Other tables count good operations only, which flatters a server that answers late or not at all. Here those "
+        "that were never sent or timed out count too: how long they would have taken is unknown, so each percentile "
+        "lies between the two; the upper end is open where too many never completed.",
     )
 
 
@@ -87,6 +87,6 @@ def note(every: list[tuple[Series, Summary]]) -> str:
     if not found:
         return ""
     (low, high), many, series = max(found, key=lambda one: (one[0][0], one[1]))
-    said = f"{many:,} operation{'' if many == 1 else 's'} at {series.server} never ended (never sent or timed out)"
+    said = f"{many:,} operation{'' if many == 1 else 's'} at {series.server} never completed (never sent, or timed out)"
     upper = "" if math.isinf(high) else f" and at most {duration(high)}"
-    return f"{said}, and in no percentile: if they counted, the p99 would be at least {duration(low)}{upper}."
+    return f"{said} and count in no percentile: if they did, p99 would be at least {duration(low)}{upper}."

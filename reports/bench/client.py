@@ -15,7 +15,7 @@ CPU_LIMIT_PERCENT = 85.0
 _MIB = 1024 * 1024
 _CHARTS: tuple[tuple[str, str, Callable[[WorkerSecond], float], float | None], ...] = (
     ("CPU", "% of a core", lambda one: 100 * one.cpu_ratio, CPU_LIMIT_PERCENT),
-    ("Lag of the loop, p99", "ms", lambda one: one.lag_p99_us / 1000, None),
+    ("Event loop lag, p99", "ms", lambda one: one.lag_p99_us / 1000, None),
     ("Late starts, p99", "ms", lambda one: one.late_p99_us / 1000, None),
     ("Garbage collection", "ms /s", lambda one: one.gc_us / 1000, None),
     ("Memory", "MiB", lambda one: one.memory_bytes / _MIB, None),
@@ -26,7 +26,7 @@ _CHARTS: tuple[tuple[str, str, Callable[[WorkerSecond], float], float | None], .
 
 
 def bound_spans(saturation: Saturation) -> list[Span]:
-    """The stretches in which the client was the limit, to be hatched; overlapping ones as one."""
+    """The stretches in which the load generator was the limit, to be hatched; overlapping ones as one."""
     found: list[Span] = []
     for one in sorted(saturation.spans, key=lambda span: span.from_s):
         if found and one.from_s <= found[-1].until_x:
@@ -50,32 +50,34 @@ def client(run: BenchRun, saturation: Saturation) -> Section:
         Column("worker", "Worker"),
         Column("cpu_mean_ratio", "CPU, mean", Kind.RATIO, words="Of one core."),
         Column("cpu_max_ratio", "CPU, most", Kind.RATIO, words="Of one core, over a second."),
-        Column("lag_p99_ms", "Lag p99, worst", Kind.DURATION, words="How late its loop woke up, of the worst second."),
+        Column(
+            "lag_p99_ms", "Lag p99, worst", Kind.DURATION, words="How late its event loop ran, in the worst second."
+        ),
         Column(
             "late_p99_ms",
             "Late p99, worst",
             Kind.DURATION,
-            words="How late operations began with a place free.",
+            words="How late requests were started with connections free.",
         ),
         Column("gc_ms", "GC, in all", Kind.DURATION),
-        Column("in_flight", "Most at once", Kind.COUNT),
-        Column("backlog", "Most waiting", Kind.COUNT),
+        Column("in_flight", "Most in flight", Kind.COUNT),
+        Column("backlog", "Most queued", Kind.COUNT),
         Column("descriptors", "Descriptors", Kind.COUNT),
         Column("ports", "Ports", Kind.COUNT),
         Column("memory_mib", "Memory, most", Kind.NUMBER, "MiB"),
     ]
     rows = [_row(worker, [one for one in run.health if one.worker == worker]) for worker in workers]
-    return Section("client", "The client itself", Table(columns, rows), _words(saturation), charts if workers else [])
+    return Section("client", "The load generator", Table(columns, rows), _words(saturation), charts if workers else [])
 
 
 def bound_table(saturation: Saturation) -> Section:
-    """When the client was the limit, and in what."""
+    """When the load generator was the limit, and in what."""
     columns = [Column("from", "From"), Column("until", "Until"), Column("worker", "Worker"), Column("what", "What")]
     rows = [
         [clock(one.from_s), clock(one.until_s), "all" if one.worker is None else str(one.worker), one.what]
         for one in saturation.spans
     ]
-    return Section("client_bound", "When the client was the limit", Table(columns, rows))
+    return Section("client_bound", "When the load generator was the limit", Table(columns, rows))
 
 
 def affected(run: BenchRun, saturation: Saturation) -> Section:
@@ -85,18 +87,18 @@ def affected(run: BenchRun, saturation: Saturation) -> Section:
         Column("operation", "Operation"),
         Column("server", "Server"),
         Column("percentile", "Percentile"),
-        Column("low_ms", "From", Kind.DURATION, words="Without all that the client can have added."),
+        Column("low_ms", "From", Kind.DURATION, words="Without anything that the load generator may have added."),
         Column("measured_ms", "Measured", Kind.DURATION),
         Column("high", "To", words="As measured, unless the server did not get the load."),
     ]
     rows = []
     for one in saturation.claims.numbers:
         series = run.series[one.series]
-        high = "open: the server did not get all of the load" if one.is_open else "as measured"
+        high = "open: the server did not get the full load" if one.is_open else "as measured"
         named = [series.scenario, series.operation, series.server, one.percentile]
         rows.append([*named, one.low_us / 1000, one.value_us / 1000, high])
-    text = "The time from the planned start contains how late the client began and looked at answers, each once."
-    return Section("client_added", "Percentiles with the client's lateness in them", Table(columns, rows), text)
+    text = "Times from the scheduled start include how late the load generator sent requests and read replies."
+    return Section("client_added", "Percentiles that include delays of the load generator", Table(columns, rows), text)
 
 
 def affected_note(run: BenchRun, saturation: Saturation) -> str:
@@ -108,10 +110,10 @@ def affected_note(run: BenchRun, saturation: Saturation) -> str:
     series = run.series[most.series]
     value, low = duration(most.value_us / 1000), duration(most.low_us / 1000)
     others = f"; {len(numbers) - 1} more are marked" if len(numbers) > 1 else ""
-    longer = ", or longer, since the server did not get all of the load" if most.is_open else ""
+    longer = ", or longer, since the server did not get the full load" if most.is_open else ""
     return (
-        f"{most.percentile} of {series.server} {series.operation}, {value}, has the client's lateness in it: without "
-        f"it it may be {low}{longer}{others}."
+        f"{most.percentile} of {series.server} {series.operation}, {value}, includes delays of the load "
+        f"generator: without them it may be {low}{longer}{others}."
     )
 
 
@@ -128,7 +130,7 @@ def calibration(run: BenchRun) -> Section:
         [one.operation, one.ceiling_per_s, one.cpu_us, one.noise_p50_us / 1000, one.noise_p99_us / 1000]
         for one in run.calibrations
     ]
-    text = "Measured just before, against an echo on loopback: nothing shorter than the noise is known of a server."
+    text = "Measured just before, against an echo on loopback: times shorter than the noise say nothing about a server."
     return Section("calibration", "Calibration", Table(columns, rows), text)
 
 
@@ -174,7 +176,7 @@ def _row(worker: int, seconds: Sequence[WorkerSecond]) -> list[object]:
 
 def _words(saturation: Saturation) -> str:
     if saturation.invalid and saturation.spans:
-        return "The client, not the server, was the limit; hatched spans say when."
+        return "The load generator, not the server, was the limit; hatched spans show when."
     if saturation.spans:
-        return "In the hatched spans the client was the limit: what they show is not the server's doing."
-    return "The client was never the limit. Of each slot the worst second is drawn."
+        return "In the hatched spans the load generator was the limit: they do not show the server."
+    return "The load generator was never the limit. Each slot shows its worst second."

@@ -81,7 +81,7 @@ def spectrum(run: BenchRun) -> Section:
     )
     text = (
         "Left of each percentile lies that share of the operations; each step to the right is ten times rarer. Where "
-        "response and service part, operations waited for the client or for a free place."
+        "response and service part, operations waited for the load generator or a free connection."
     )
     return Section("spectrum", "Distribution", Table(columns, table), text, [chart, *_ecdf(curves)])
 
@@ -106,7 +106,7 @@ def _ecdf(curves: Sequence[tuple[str, Summary]]) -> list[Chart]:
             share = within[np.searchsorted(middle_us(cells.bin) / 1000, x, side="right")] / max(1, within[-1])
             values = [100 * float(value) for value in share]
             lines.append(Line(f"{name} {histogram}".strip(), values, dashed=histogram == "response"))
-    chart = Chart("Share done within a time", Shape.STEPS, x, lines, "%", False, scale=Scale.LOG, x_label="ms")
+    chart = Chart("Share completed within a time", Shape.STEPS, x, lines, "%", False, scale=Scale.LOG, x_label="ms")
     return [chart]
 
 

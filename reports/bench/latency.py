@@ -50,8 +50,8 @@ def over_time(run: BenchRun, bound: Sequence[Span], every: Sequence[tuple[Series
         if n[at]
     ]
     text = (
-        f"By the moment at which operations were due, in slots of {run.slot_s} s; shaded stages are not measured. In a "
-        f"slot with fewer than {fewest(0.99)} samples its p99 is close to its longest."
+        f"By scheduled time, in slots of {run.slot_s} s; shaded stages are not measured. In a slot with fewer than "
+        f"{fewest(0.99)} samples, p99 is close to the longest."
     )
     return Section("over_time", "Latency over time", Table(columns, table), text, charts)
 
@@ -64,10 +64,10 @@ def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
     chart = line.chart("Operations by time and response time", Shape.HEAT, lines, "ms", spans, log=True)
     columns = [Column("band", "Response time"), Column("n", "Operations", Kind.COUNT)]
     rows = [[one.label, round(sum(value or 0 for value in one.values))] for one in lines]
-    freeze = "A freeze is a slope that comes down to its end."
+    freeze = "A stall shows as a slope that falls towards its end."
     if is_closed(run):
-        freeze = "Closed model: a freeze is a gap after as many long operations as there are users."
-    text = f"The stronger the colour, the more operations. {freeze}"
+        freeze = "Closed model: a stall shows as a gap after as many long operations as there are users."
+    text = f"Stronger colours are more operations. {freeze}"
     table = Table(columns, [row for row in rows if row[1]])
     return Section("heat", "Time and latency", table, text, [replace(chart, edges=edges)])
 

@@ -34,7 +34,7 @@ def capacity(run: BenchRun, found: Capacity) -> Section:
             at,
             one.level,
             "UNKNOWN" if one.client_bound else "GOOD" if one.good else "BAD",
-            "the client was the limit" if one.client_bound else one.why or None,
+            "the load generator was the limit" if one.client_bound else one.why or None,
             one.offered_per_s,
             one.achieved_per_s,
             one.p50_ms,
@@ -55,7 +55,7 @@ def capacity(run: BenchRun, found: Capacity) -> Section:
         Column("failed_ratio", "Failed", Kind.RATIO),
     ]
     return Section(
-        "capacity", "Capacity", Table(columns, rows), f"{_capacity_words(run, found)} In the order of trial."
+        "capacity", "Capacity", Table(columns, rows), f"{_capacity_words(run, found)} In the order they were tried."
     )
 
 
@@ -75,9 +75,9 @@ def _capacity_words(run: BenchRun, found: Capacity) -> str:
     words = capacity_words(run)
     said = [f"{words[0].upper()}{words[1:]}."]
     if found.knee is not None:
-        said.append(f"From {found.knee:g} {level_unit(run)} on latency grew faster than what was achieved (knee).")
+        said.append(f"From {found.knee:g} {level_unit(run)} on, latency grew faster than throughput (knee).")
     if found.first_bad is not None:
-        recovery = "The objective did not hold again while it was watched, or that was not watched."
+        recovery = "The objective did not hold again while recovery was observed, or recovery was not observed."
         if found.recovery_s is not None:
             recovery = f"{found.recovery_s:g} s after the last bad level the objective held again."
         said.append(recovery)
@@ -163,7 +163,7 @@ def _by_rate(run: BenchRun) -> Section | None:
     ]
     x = [row[0] for row in rows]
     chart = Chart("Response time by offered rate", Shape.LINES, x, lines, "ms", False, log=True, x_label="offered /s")
-    text = f"Slots of all stages by the rate that was offered in them, the highest {_highest(rows)}."
+    text = f"Slots of all stages by offered rate, the highest {_highest(rows)}."
     return Section("load", "Latency by load", Table(columns, rows), text, [chart])
 
 

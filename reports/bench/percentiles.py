@@ -15,11 +15,14 @@ QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 
 """Name -> ratio; the value is the sample at the nearest rank."""
 LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 MEASURES: dict[HistogramName, tuple[str, str]] = {
-    "response": ("response", "From intended to done, of good answers: what a caller from outside waits."),
+    "response": ("response", "From scheduled to done, of good answers: what an outside caller waits."),
     "service": ("service", "From sent to done, of good answers: what the server took."),
     "first_byte": ("first byte", "From sent to the first byte of good answers."),
-    "late": ("late start", "From intended to sent, of all that were sent: what the client and its limits added."),
-    "failed_response": ("failed", "From intended to the end, of what failed; a timeout counts as its limit."),
+    "late": (
+        "late start",
+        "From scheduled to sent, of all that were sent: what the load generator and its limits added.",
+    ),
+    "failed_response": ("failed", "From scheduled to the end, of failures; a timeout counts as its limit."),
 }
 """Histogram -> what it is called, and what it is."""
 _WITHIN_RESPONSE = ("response", "service", "first_byte")

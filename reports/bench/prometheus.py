@@ -28,21 +28,27 @@ def _lines(outcome: LoadTestOutcome) -> Iterator[str]:
     name = {"run": run.name}
     valid = not outcome.saturation.invalid and run.state is BenchState.FINISHED
     finished_s = (run.finished_at_ms or run.started_at_ms) / 1000
-    yield from _metric("valid", "1 if the run is complete and the client was not its limit.", [(name, float(valid))])
+    yield from _metric(
+        "valid", "1 if the run is complete and the load generator was not its limit.", [(name, float(valid))]
+    )
     yield from _metric("finished_timestamp_seconds", "When the run ended, Unix time.", [(name, finished_s)])
     held = [
         ({**name, "threshold": threshold_words(one.result).partition(" (")[0]}, float(one.word == "passed"))
         for one in outcome.told()
         if one.word != "cannot tell"
     ]
-    yield from _metric("threshold_passed", "1 if the threshold holds; none where that cannot be told.", held)
-    yield from _metric("offered_per_second", "Operations due.", [(labels, one.offered_per_s) for labels, one in every])
+    yield from _metric("threshold_passed", "1 if the threshold holds; absent where that cannot be judged.", held)
+    yield from _metric(
+        "offered_per_second", "Operations scheduled.", [(labels, one.offered_per_s) for labels, one in every]
+    )
     achieved = [(labels, one.achieved_per_s) for labels, one in every]
-    yield from _metric("achieved_per_second", "Operations that ended.", achieved)
+    yield from _metric("achieved_per_second", "Operations completed.", achieved)
     yield from _metric("failed_ratio", "Share that failed.", [(labels, one.failed_ratio) for labels, one in every])
     resent = [(labels, float(one.resent)) for labels, one in every]
-    yield from _metric("resent_operations", "Sent again: the server ended a kept connection unanswered.", resent)
-    for histogram, words in (("response", "From due to done."), ("service", "From sent to done.")):
+    yield from _metric(
+        "resent_operations", "Sent again: the server closed a kept-alive connection without an answer.", resent
+    )
+    for histogram, words in (("response", "From scheduled to done."), ("service", "From sent to done.")):
         quantiles = [sample for labels, one in every for sample in _quantiles(labels, one, histogram)]
         yield from _metric(f"{histogram}_seconds", f"{words} Good ones.", quantiles)
         counts = [(labels, float(samples(one, histogram))) for labels, one in every]  # type: ignore[arg-type] # literals

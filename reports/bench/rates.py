@@ -28,9 +28,9 @@ def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
     waiting, in_flight = summed(run, line.starts, "backlog"), summed(run, line.starts, "in_flight")
     lines = [Line("offered", offered, dashed=True), Line("achieved", achieved), Line("successful", good)]
     open_ones = [
-        Line("due and not ended", [float(one) for one in due]),
-        Line("most on their way", in_flight),
-        Line("most waiting for a place", waiting),
+        Line("scheduled and not completed", [float(one) for one in due]),
+        Line("most in flight", in_flight),
+        Line("most queued", waiting),
     ]
     charts = [
         line.chart("Rate", Shape.STEPS, lines, "operations /s", spans),
@@ -42,17 +42,17 @@ def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
             Column(f"{name}_per_s", name.capitalize(), Kind.NUMBER, "/s")
             for name in ("offered", "achieved", "successful")
         ),
-        Column("due", "Due and not ended", Kind.COUNT),
-        Column("in_flight", "Most on their way", Kind.COUNT),
-        Column("backlog", "Most waiting", Kind.COUNT),
+        Column("due", "Scheduled and not completed", Kind.COUNT),
+        Column("in_flight", "Most in flight", Kind.COUNT),
+        Column("backlog", "Most queued", Kind.COUNT),
     ]
     rows = [
         [clock(start), offered[at], achieved[at], good[at], int(due[at]), _whole(in_flight[at]), _whole(waiting[at])]
         for at, start in enumerate(line.starts)
     ]
     text = (
-        "Offered: due at that moment; in the closed model, begun. Achieved: ended then, good or bad. Successful: ended "
-        "well. Where achieved stays below offered, what is due piles up as backlog."
+        "Offered: scheduled at that moment; in the closed model, started. Achieved: completed then, good or bad. "
+        "Successful: completed without failure. Where achieved stays below offered, a backlog builds up."
     )
     return Section("rates", "Rate and backlog", Table(columns, rows), text, charts)
 
@@ -80,8 +80,8 @@ def errors(run: BenchRun, bound: Sequence[Span]) -> Section:
         Column("reason", "Reason"),
         Column("n", "Operations", Kind.COUNT),
         Column("ratio", "Of all offered", Kind.RATIO),
-        Column("first", "First due at"),
-        Column("last", "Last due at"),
+        Column("first", "First at"),
+        Column("last", "Last at"),
         Column("worst", "Most at"),
     ]
     rows = [
@@ -92,7 +92,7 @@ def errors(run: BenchRun, bound: Sequence[Span]) -> Section:
         rows.append(["never sent", dropped, dropped / every, None, None, None])
     spans = [*stage_spans(run), *bound]
     chart = line.chart("Failed by reason", Shape.STACK, lines, "operations /s", spans)
-    text = "Of all stages, by the moment at which operations were due." if rows else "No operation failed."
+    text = "Of all stages, by scheduled time." if rows else "No operation failed."
     censored = sum(slot.censored for slot in run.slots)
     if censored:
         text += f" {censored:,} are timeouts: their time is the limit, and not what they would have taken (censored)."

@@ -133,7 +133,7 @@ def _notes(outcome: LoadTestOutcome) -> tuple[str, ...]:
     for one in outcome.saturation.noise:
         series, value, noise = run.series[one.series], duration(one.value_us / 1000), duration(one.noise_us / 1000)
         named = f"{one.percentile} of {series.server} {series.operation}"
-        notes.append(f"{named}, {value}, is not above the client's own noise, {noise}: it says no more than quick.")
+        notes.append(f"{named}, {value}, is within the load generator's own noise, {noise}: the server may be faster.")
     if outcome.comparison is not None:
         notes += outcome.comparison.notes
     if outcome.trend is not None:

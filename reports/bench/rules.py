@@ -46,15 +46,15 @@ _LOSES_CONNECTION = {
 }
 """Reasons of failures after which the client itself has to open another connection."""
 _MENDED = {
-    "rate_limited": "lower the rate below what the server admits, or have it raised for the test",
+    "rate_limited": "lower the rate below the server's rate limit, or have the limit raised for the test",
     "connect_refused": "look at the server's listen backlog and its limit of connections",
     "connect_timeout": "look at the server's listen backlog and its limit of connections",
     "connection_closed": "look for keep-alive times that are shorter than pauses between requests, and for crashes",
-    "first_byte_timeout": "look at the server's queue and workers: it takes connections and does not answer",
-    "deadline": "look at the server's queue and workers: it does not end what it begins",
+    "first_byte_timeout": "look at the server's queue and workers: it accepts connections and does not answer",
+    "deadline": "look at the server's queue and workers: it starts replies and does not finish them",
     "http_status": "look at the server's log of that time",
     "mcp_session_expired": "look at how many sessions the server keeps, and for how long",
-    "auth_expired": "let tokens live longer than the run",
+    "auth_expired": "use tokens that outlive the run",
 }
 """Reason, without its code -> what to do."""
 
@@ -105,7 +105,7 @@ def _client_bound(facts: RunFacts) -> Iterator[Recommendation]:
             severity="worth doing" if facts.outcome.saturation.invalid else "consider",
             subject="client",
             suggestion=_client_advice(facts.run, spans),
-            evidence=f"the client was the limit for {seconds:g} s{first}",
+            evidence=f"the load generator was the limit for {seconds:g} s{first}",
         )
 
 
@@ -113,32 +113,32 @@ def _client_advice(run: BenchRun, spans: Sequence[BoundSpan]) -> str:
     """What fits the cause: the workers' own CPU time in these seconds says whether they had too much to do."""
     said = " ".join(one.what for one in spans)
     if "file descriptors" in said:
-        return "raise the limit of open files (ulimit -n), or a lower max_in_flight"
+        return "raise the limit of open files (ulimit -n), or lower max_in_flight"
     if "local ports" in said:
         return "keep connections alive, or widen net.ipv4.ip_local_port_range: more workers need more ports, not fewer"
     seconds = [one for one in run.health if any(span.from_s <= one.at_s + 0.5 < span.until_s for span in spans)]
     if not seconds:
-        return "look at what stopped the workers: nothing is known of them in the hatched spans"
+        return "look at what stopped the workers: they reported nothing in the hatched spans"
     used = {one.worker: max(each.cpu_ratio for each in seconds if each.worker == one.worker) for one in seconds}
     if max(used.values()) <= _CORE_FULL:
         starved_s = sum(one.starved_us for one in seconds) / 1e6
         if starved_s >= _STARVED_RATIO * len(seconds):
             return (
-                "free the machine for the client, or use another one: its workers were ready to run for "
-                f"{starved_s:.3g} s while others had the CPU; more workers would not help"
+                "free the machine for the load generator, or use another one: its workers were ready to run for "
+                f"{starved_s:.3g} s while other processes had the CPU; more workers would not help"
             )
         if any(one.starved_us for one in run.health):
             return (
                 "look at what stopped the workers, such as a machine that sleeps or a debugger: they were late without "
-                f"having used their cores, and waited for a CPU for {starved_s:.3g} s only; more workers would not help"
+                f"having used their cores, and waited for a CPU for only {starved_s:.3g} s; more workers would not help"
             )
         return (
-            "free the machine for the client, or use another one: its workers were late without having used their "
-            "cores, so that others had the CPU or something stopped them; more workers would not help"
+            "free the machine for the load generator, or use another one: its workers were late without having used "
+            "their cores, so that others had the CPU or something stopped them; more workers would not help"
         )
     if len(used) > 1 and min(used.values()) < _CORE_FULL / 2:
         return "spread the load over more servers or scenarios: one worker's core was full, and others were not"
-    return "more workers, a machine with more cores, or a lower rate: the workers' cores were full"
+    return "use use more workers, a machine with more cores, or a lower rate: the workers' cores were full"
 
 
 def _near_the_ceiling(facts: RunFacts) -> Iterator[Recommendation]:
@@ -147,9 +147,9 @@ def _near_the_ceiling(facts: RunFacts) -> Iterator[Recommendation]:
             yield Recommendation(
                 severity="consider",
                 subject="client",
-                suggestion="more workers: latency grows near the client's ceiling, too",
+                suggestion="add workers: latency also grows near the load generator's own maximum",
                 evidence=(
-                    f"{number(facts.whole.offered_per_s)} /s were offered, and the client can do "
+                    f"{number(facts.whole.offered_per_s)} /s were offered, and the load generator can do "
                     f"{number(one.ceiling_per_s)} /s against an echo ({one.operation})"
                 ),
             )
@@ -164,7 +164,7 @@ def _knee(facts: RunFacts) -> Iterator[Recommendation]:
             severity="worth doing",
             subject="capacity",
             suggestion=f"plan for less than {found.knee:g} {unit}, and alert before it",
-            evidence=f"from {found.knee:g} {unit} on latency grew faster than what was achieved{good}",
+            evidence=f"from {found.knee:g} {unit} on, latency grew faster than throughput{good}",
         )
 
 
@@ -196,7 +196,7 @@ def _refused(facts: RunFacts) -> Iterator[Recommendation]:
         yield Recommendation(
             severity="worth doing",
             subject="refusals",
-            suggestion="test below the limit of the server, or have it lifted: past it only the limit is measured",
+            suggestion="test below the server's rate limit, or have it lifted: above it only the limit is measured",
             evidence=f"{facts.whole.refused:,} of {ended:,} replies were 429, 503, or asked to retry later",
         )
 
@@ -234,7 +234,7 @@ def _connecting(facts: RunFacts) -> Iterator[Recommendation]:
         connecting = sum(one.phases_us.get(name, 0) for name in _CONNECTING)
         if one.ok >= _FEWEST_OPERATIONS and spent and connecting / spent >= _CONNECT_SHARE:
             churned = series.operation == "mcp_churn" or _churned(facts, series, one)
-            reused = "look at the names, the network and TLS: few connections were opened, and they took long"
+            reused = "look at DNS, the network and TLS: few connections were opened, and they took long"
             yield Recommendation(
                 severity="consider",
                 subject=_name(series),
@@ -259,7 +259,7 @@ def _cold_start(facts: RunFacts) -> Iterator[Recommendation]:
         yield Recommendation(
             severity="worth doing",
             subject="warm-up",
-            suggestion="a longer warm-up: the first seconds are measured cold",
+            suggestion="use a longer warm-up: the first seconds are measured cold",
             evidence=(
                 f"p50 of the first {_COLD_S:g} measured seconds {duration(p50s[0] / 1000)}, then "
                 f"{duration(p50s[1] / 1000)}"
@@ -293,7 +293,7 @@ def _waiting(facts: RunFacts) -> Iterator[Recommendation]:
             yield Recommendation(
                 severity="consider",
                 subject=_name(series),
-                suggestion="a higher max_in_flight, if callers outside would not queue either",
+                suggestion="raise max_in_flight, if outside callers would not queue either",
                 evidence=f"p99 response {duration(response)}, service {duration(service)}: the rest was waiting",
             )
 
@@ -312,12 +312,14 @@ def _stalls(facts: RunFacts) -> Iterator[Recommendation]:
             if seconds >= _STALL_S:
                 found.append((seconds, line.starts[begin], series))
     for seconds, at_s, series in sorted(found, key=lambda one: -one[0])[:_MOST_STALLS]:
-        blind = "; the closed model shows it as lower rate, not as latency" if series.model == "closed" else ""
+        blind = "; the closed model shows it as a lower rate, not as latency" if series.model == "closed" else ""
         yield Recommendation(
             severity="worth doing",
             subject=_name(series),
-            suggestion=f"look at what the server did at {clock(at_s)}: it stood still",
-            evidence=f"nothing ended for at least {seconds:g} s from {clock(at_s)}, with operations under way{blind}",
+            suggestion=f"look at what the server did at {clock(at_s)}: it stalled",
+            evidence=(
+                f"nothing completed for {seconds:g} s or more from {clock(at_s)}, with operations in flight{blind}"
+            ),
         )
 
 
@@ -327,8 +329,10 @@ def _closed_objectives(facts: RunFacts) -> Iterator[Recommendation]:
         yield Recommendation(
             severity="worth doing",
             subject="model",
-            suggestion="the open model for limits of the response time",
-            evidence=f"{len(closed)} of {len(facts.run.series)} series are closed: a slow server slows the load on it",
+            suggestion="use the open model for response time thresholds",
+            evidence=(
+                f"{len(closed)} of {len(facts.run.series)} series use the closed model: a slow server slows its load"
+            ),
         )
 
 
@@ -338,7 +342,7 @@ def _too_few(facts: RunFacts) -> Iterator[Recommendation]:
         yield Recommendation(
             severity="consider",
             subject="duration",
-            suggestion=f"longer or faster stages: p99 wants {fewest(0.99)} samples, p99.9 {fewest(0.999):,}",
+            suggestion=f"use longer or faster stages: p99 needs {fewest(0.99)} samples, p99.9 {fewest(0.999):,}",
             evidence=f"{len(short)} of {len(facts.every)} series have too few for a p99, first {_name(short[0])}",
         )
 

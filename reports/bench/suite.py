@@ -26,7 +26,12 @@ def suite(outcome: LoadTestOutcome) -> Section | None:
         *_interval_columns("p95_ms", "p95", Kind.DURATION, ""),
         *_interval_columns("ok_per_s", "Throughput", Kind.NUMBER, "/s"),
         Column("failed_ratio", "Failed", Kind.RATIO),
-        Column("resent", "Resent", Kind.COUNT, words="Sent again: the server ended a kept connection unanswered."),
+        Column(
+            "resent",
+            "Resent",
+            Kind.COUNT,
+            words="Sent again: the server closed a kept-alive connection without an answer.",
+        ),
     ]
     rows = []
     for (users, servers), blocks in sorted(cells.items()):
@@ -41,13 +46,13 @@ def suite(outcome: LoadTestOutcome) -> Section | None:
         _chart("Throughput by users", rows, 6, "operations /s", log=False),
     ]
     text = (
-        "Each cell was measured in blocks, in an order of their own. Given are medians of the blocks with the 95% "
-        "interval that resampling the blocks gives (10,000 times). Closed model: as many users, each waiting for its "
-        "answer before the next request."
+        "Each cell was measured in blocks, in random order. Shown are medians of the blocks with their 95% bootstrap "
+        "confidence intervals (10,000 resamples). Closed model: that many users, each waiting for its answer before "
+        "the next request."
     )
     apart = sum(outcome.run.stages[at].measured for at in outcome.saturation.stages)
     if apart:
-        text += f" {apart} block{'' if apart == 1 else 's'} left out: the client was the limit."
+        text += f" {apart} block{'' if apart == 1 else 's'} left out: the load generator was the limit."
     return Section("suite", "Users and servers", Table(columns, rows), text, charts)
 
 

@@ -22,7 +22,7 @@ from reports.bench.percentiles import MEASURES, quantile_cell
 from reports.report import Column, Kind, Section, Table
 from reports.ticks import clock
 
-CLOSED = "closed model: coordinated omission applies; a freeze of the server shows as lower rate, not as latency"
+CLOSED = "closed model: coordinated omission applies; a stall of the server shows as a lower rate, not as latency"
 """What must stand by every number of the closed model."""
 _MODELS = {"open": "open", "closed": "closed model: coordinated omission applies"}
 _BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
@@ -35,14 +35,16 @@ def thresholds(outcome: LoadTestOutcome) -> Section:
     columns: Sequence[Column] = (
         Column("metric", "Metric"),
         Column("expression", "Threshold", words="Times are milliseconds."),
-        Column("over_s", "Over", Kind.NUMBER, "s", "Length of the windows that must each hold; empty for all at once."),
-        Column("value", "Measured", Kind.NUMBER, words="In the unit of the threshold; of windows the worst."),
+        Column(
+            "over_s", "Over", Kind.NUMBER, "s", "Length of the windows that must each hold; empty for the whole run."
+        ),
+        Column("value", "Measured", Kind.NUMBER, words="In the unit of the threshold; the worst of the windows."),
         Column("result", "Result", Kind.STATUS),
         Column(
-            "low", "From", Kind.NUMBER, words="What it may be without the lateness of the client; empty if the same."
+            "low", "From", Kind.NUMBER, words="What it may be without delays of the load generator; empty if the same."
         ),
         Column("high", "To", Kind.NUMBER),
-        Column("note", "Client", words="What the client did to it."),
+        Column("note", "Client", words="How the load generator affected it."),
         Column("aborted", "Ended the run"),
         Column("broken_at", "First broken", words="From the start of the run."),
     )
@@ -68,13 +70,13 @@ def thresholds(outcome: LoadTestOutcome) -> Section:
     if not rows and run.capacity is not None:
         text += " Levels are judged by the objective of the stress test."
     if rows and invalid and not outcome.saturation.claims.thresholds:
-        text = "The run is invalid: these results say nothing of the servers."
+        text = "The run is invalid: these results say nothing about the servers."
     return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
 
 
 def _no_thresholds(run: BenchRun) -> str:
     if run.state is BenchState.RUNNING and run.plan.get("thresholds"):
-        return "The run did not come to its end: its thresholds were not judged."
+        return "The run did not finish: its thresholds were not judged."
     return "The plan has no thresholds."
 
 
@@ -114,10 +116,10 @@ def _names_scenarios(run: BenchRun) -> bool:
 def rate_columns() -> list[Column]:
     """What `rates` gives."""
     return [
-        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Due; in the closed model, begun."),
-        Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Ended within the time, good or bad."),
-        Column("ok_per_s", "Good", Kind.NUMBER, "/s", "Ended well within the time: the throughput."),
-        Column("failed_ratio", "Failed", Kind.RATIO, words="Of those that ended; what was never sent is a failure."),
+        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Scheduled; in the closed model, started."),
+        Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Completed in time, good or bad."),
+        Column("ok_per_s", "Good", Kind.NUMBER, "/s", "Completed successfully in time: the throughput."),
+        Column("failed_ratio", "Failed", Kind.RATIO, words="Of those completed; what was never sent counts as failed."),
     ]
 
 
@@ -130,10 +132,15 @@ def rates(summary: Summary) -> list[Any]:
 def count_columns() -> list[Column]:
     """What `counts` gives."""
     return [
-        Column("offered", "Offered", Kind.COUNT, words="Arrivals due; in the closed model, requests begun."),
+        Column("offered", "Offered", Kind.COUNT, words="Arrivals scheduled; in the closed model, requests started."),
         Column("ok", "ok", Kind.COUNT),
-        Column("failed", "Failed", Kind.COUNT, words="With those that were never sent."),
-        Column("resent", "Resent", Kind.COUNT, words="Sent again: the server ended a kept connection unanswered."),
+        Column("failed", "Failed", Kind.COUNT, words="Including those never sent."),
+        Column(
+            "resent",
+            "Resent",
+            Kind.COUNT,
+            words="Sent again: the server closed a kept-alive connection without an answer.",
+        ),
     ]
 
 
@@ -177,7 +184,7 @@ def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
         empty = [None] * (len(head_columns(run)) - 1)
         mixed = models.pop() if len(models) == 1 else "open and closed"
         rows.insert(0, ["all", *empty, mixed, *rates(whole), *counts(whole), quantile_cell(whole, 0.95)])
-    text = "Measured stages alone, without warm-up, ramps and cool-down. What failed is in rates, and in no percentile."
+    text = "Measured stages only, without warm-up, ramps and cool-down. Failures count in rates, and in no percentile."
     if closed:
         text += f" {CLOSED[0].upper()}{CLOSED[1:]}."
     return Section("summary", "Servers and operations", Table(columns, rows), text)
@@ -193,14 +200,14 @@ def latency(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     columns = [*head_columns(run), *latency_columns()]
     rows = [[*head(run, series), *latencies(one)] for series, one in every]
     text = (
-        "Response: from the moment at which an operation was due to its end, what a caller from outside waits. "
-        "Service: from the moment at which it was sent. Late: from due to sent."
+        "Response: from the scheduled time of an operation to its end, what an outside caller waits. "
+        "Service: from when it was sent. Late: from scheduled to sent."
     )
     return Section("latency", "Response and service time", Table(columns, rows), text)
 
 
 def stages(run: BenchRun, bound: Collection[int] = ()) -> Section:
-    """A row for each stage, measured or not; ``bound`` are those in which the client was the limit."""
+    """A row for each stage, measured or not; ``bound`` are those in which the load generator was the limit."""
     several = len({span.scenario for span in run.stages}) > 1
     columns = [
         Column("stage", "Stage", wide=True),
@@ -224,7 +231,9 @@ def stages(run: BenchRun, bound: Collection[int] = ()) -> Section:
         found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentiles.longest_ms(one)]
         found += [quantile_cell(one, 0.99, "service"), quantile_cell(one, 0.99, "late")]
         rows.append([*names, *place, *rates(one), *found])
-    return Section("stages", "Stages", Table(columns, rows), "Each stage alone, also those that no other table counts.")
+    return Section(
+        "stages", "Stages", Table(columns, rows), "Each stage by itself, including those that no other table counts."
+    )
 
 
 def _counted(span: StageSpan, bound: bool) -> str:
@@ -245,13 +254,13 @@ def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Ite
         "percentiles",
         "Percentiles",
         Table([*named, *percentiles.columns()], rows),
-        f"Of sums of histograms, within 1% of the sample at the rank; the longest response time is exact. {what}",
+        f"From summed histograms, within 1% of the sample at the rank; the longest response time is exact. {what}",
     )
     yield Section(
         "intervals",
-        "How sure the percentiles are",
+        "Confidence intervals of the percentiles",
         Table([*named, *percentiles.interval_columns()], intervals),
-        "95% intervals by order statistics; an end is open where no sample is far enough out: p99 has an upper end "
-        "from 368 samples on, p99.9 from 3,688. They hold for independent samples; requests of one run are less than "
-        "that.",
+        "95% confidence intervals by order statistics; an end is open where no sample is extreme enough: p99 has an "
+        "upper end from 368 samples on, p99.9 from 3,688. They hold for independent samples; requests of one run are "
+        "not quite independent.",
     )

@@ -40,7 +40,7 @@ def verdict_of(outcome: LoadTestOutcome) -> RunVerdict:
     broken = [one.result for one in told if one.word == "failed"]
     judged = bool(outcome.saturation.claims.thresholds)
     if outcome.saturation.invalid and not (broken and judged):
-        reason = outcome.saturation.reason or "the client, not the server, was the limit"
+        reason = outcome.saturation.reason or "the load generator, not the server, was the limit"
         untold = [one for one in told if one.word == "cannot tell"]
         return RunVerdict("INVALID", Level.UNKNOWN, f"{reason}.{_cannot_tell(untold, len(told))}")
     if broken:
@@ -58,14 +58,14 @@ def verdict_of(outcome: LoadTestOutcome) -> RunVerdict:
         return RunVerdict("PASSED", Level.GOOD, f"{every}; {numbers(measured(run))}.")
     if run.kind is BenchKind.SUITE:
         return RunVerdict("MEASURED", Level.UNKNOWN, _suite_words(outcome))
-    return RunVerdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no threshold says whether that is good.")
+    return RunVerdict("MEASURED", Level.UNKNOWN, f"{numbers(measured(run))}; no thresholds are set.")
 
 
 def numbers(whole: Summary) -> str:
     """The measured stages in a few numbers."""
     p95_us = whole.quantile_us(0.95)
     latency = "nothing was answered" if p95_us is None else f"p95 {duration(p95_us / 1000)}"
-    rates = f"{number(whole.achieved_per_s)} of {number(whole.offered_per_s)} offered /s ended"
+    rates = f"{number(whole.achieved_per_s)} of {number(whole.offered_per_s)} offered /s completed"
     return f"{latency}, {per_cent(whole.failed_ratio)} failed, {rates}"
 
 
@@ -115,7 +115,7 @@ def _suite_words(outcome: LoadTestOutcome) -> str:
 
 
 def cells_of(outcome: LoadTestOutcome) -> dict[tuple[int, int], list[Summary]]:
-    """Of a suite: users and servers -> the blocks of the cell, without those in which the client was the limit."""
+    """Of a suite: users and servers -> the blocks of the cell, without client-bound ones."""
     found: dict[tuple[int, int], list[Summary]] = {}
     for at, stage in enumerate(outcome.run.stages):
         if stage.measured and stage.users is not None and stage.servers is not None:
@@ -137,8 +137,8 @@ def _cannot_tell(untold: list[JudgedThreshold], of: int) -> str:
     first = untold[0]
     low = "nothing" if first.low is None else f"{first.low:.4g}"
     high = "whatever" if first.high is None else f"{first.high:.4g}"
-    between = f"without the client between {low} and {high}"
-    return f" {len(untold)} of {of} cannot be told, first {threshold_words(first.result)}: {between}."
+    between = f"without delays of the load generator between {low} and {high}"
+    return f" {len(untold)} of {of} cannot be judged, first {threshold_words(first.result)}: {between}."
 
 
 def _cut_short(run: BenchRun) -> str:

@@ -189,7 +189,7 @@ def span_keys(chart: Chart) -> list[LegendEntry]:
     """What the looks of stretches stand for."""
     looks = {span.look for span in chart.spans}
     found = [LegendEntry("not measured", "rule", "area")] if Look.SHADED in looks else []
-    return [*found, LegendEntry("the client was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
+    return [*found, LegendEntry("the load generator was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
 
 
 def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, across: bool = False) -> None:

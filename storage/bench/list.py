@@ -38,7 +38,7 @@ class BenchLine:
     broken: int
     """Thresholds that did not hold."""
     client_bound: str | None
-    """Why the client was the limit; "" where it was not, None where nobody judged."""
+    """Why the load generator was the limit; "" where it was not, None where nobody judged."""
     baselines: tuple[str, ...]
     """By which names it is one."""
     ok_per_s: float | None

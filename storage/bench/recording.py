@@ -73,8 +73,8 @@ class RecordingWriter:
     def finish(self, run: BenchRun, client_bound: str | None = None) -> BenchRun:
         """Write the whole run in the place of what was added, with its summaries; gives it with its id.
 
-        Slots of one key are added together. ``client_bound`` is why the client was the limit, "" if it was not, None
-        where nobody has judged.
+        Slots of one key are added together. ``client_bound`` is why the load generator was the limit, "" if it
+        was not, None where nobody has judged.
         """
         whole = replace(run, id=self.run_id, slots=merged(run.slots))
         self._parts, self._known = 0, ()

@@ -42,7 +42,7 @@ bench_runs = Table(
     Column("client_bound", Text),
     sqlite_autoincrement=True,  # the id of a dropped run must not come back: baselines and people name it
 )
-"""``client_bound`` is why the client, not the server, was the limit; "" where it was not, null where nobody judged."""
+"""``client_bound`` is why the load generator, not the server, was the limit; "" if not, null if not judged."""
 
 
 def _part(name: str, *columns: Column[Any]) -> Table:

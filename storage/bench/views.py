@@ -117,7 +117,11 @@ BENCH_VIEWS = (
             ("baselines", _BASELINES, "names of the baselines that it is; null if none"),
             ("thresholds", _THRESHOLDS.format(""), "thresholds that were set"),
             ("thresholds_broken", _THRESHOLDS.format(" and not t.passed"), "of these broken"),
-            ("client_bound", "r.client_bound", "why the client was the limit; empty if not, null if not judged"),
+            (
+                "client_bound",
+                "r.client_bound",
+                "why the load generator was the limit; empty if not, null if not judged",
+            ),
             *_COUNTED,
             ("workers", "r.workers", "worker processes"),
             (
@@ -212,7 +216,7 @@ BENCH_VIEWS = (
             ("level", "l.level", "arrivals per second (open) or users (closed)"),
             ("good", "l.good", "1 if the objective held, else 0"),
             ("why", "l.why", "what broke; empty for a good one"),
-            ("client_bound", "l.client_bound", "1 if the client was the limit, else 0"),
+            ("client_bound", "l.client_bound", "1 if the load generator was the limit, else 0"),
             ("offered_per_s", "l.offered_per_s", "arrivals due per second"),
             ("achieved_per_s", "l.achieved_per_s", "operations that ended per second"),
             ("p50_ms", "l.p50_ms", "median response time, milliseconds"),

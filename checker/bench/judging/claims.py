@@ -74,7 +74,7 @@ def _judged(run: BenchRun, best: BenchRun, one: ThresholdResult, added_us: int, 
         inside = low <= limit <= high
         holds = {condition.holds(limit)} if low == high == limit else {True, False}
         holds = holds if inside else {condition.holds(low)}
-    why = "the server did not get all of the load" if is_unmade else f"the client added up to {_ms(added_us)}"
+    why = "the server did not get the full load" if is_unmade else f"the client added up to {_ms(added_us)}"
     if low == high:
         why = ""
     # One that holds and has not passed had a window without a value, which is not the client's doing.

@@ -1,4 +1,4 @@
-"""Whether the client was the limit in one second of one of its workers."""
+"""Whether the load generator was the limit in one second of one of its workers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Si
     if second.cpu_ratio > CPU_RATIO and is_strained:
         yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core")
     if second.busy_ratio > BUSY_RATIO and is_strained:
-        what = f"kept its loop busy for {second.busy_ratio:.0%} of the time".replace("%", " %")
+        what = f"kept its event loop busy for {second.busy_ratio:.0%} of the time"
         yield Sign(Cause.CPU, second.busy_ratio, what)
     if second.gc_us > max(GC_US, limit_us):
         yield Sign(Cause.GC, second.gc_us, f"spent {_ms(second.gc_us)} of a second in the garbage collector")
@@ -74,9 +74,9 @@ def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Si
         what = f"had {second.descriptors:,} of {room.descriptors:,} file descriptors open"
         yield Sign(Cause.DESCRIPTORS, second.descriptors, what)
     if second.lag_p99_us > limit_us:
-        yield Sign(Cause.LAG, second.lag_p99_us, f"woke up {_ms(second.lag_p99_us)} late (p99)")
+        yield Sign(Cause.LAG, second.lag_p99_us, f"ran its event loop {_ms(second.lag_p99_us)} late (p99)")
     if second.late_p99_us > limit_us:
-        what = f"began operations {_ms(second.late_p99_us)} late (p99) although there was a place for them"
+        what = f"started requests {_ms(second.late_p99_us)} late (p99) with connections free"
         yield Sign(Cause.LATE, second.late_p99_us, what)
 
 

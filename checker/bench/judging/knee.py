@@ -32,8 +32,8 @@ def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
     The signs: less than 10% more is achieved while p99 rises by more than half; p99 rises by more than half, and per
     added load more than twice as steeply as in the step before; the share that fails doubles. Steps of less than 20%
     more load are passed over. Where a level was played twice the better time counts: what disturbs from outside only
-    makes it worse. Levels at which the client was the limit are left out. A rise of p99 within the noise of the client,
-    or below a millisecond, is none: twice a tiny median is tiny.
+    makes it worse. Levels at which the load generator was the limit are left out. A rise of p99 within the
+    noise of the client, or below a millisecond, is none: twice a tiny median is tiny.
     """
     steps = list(pairwise(_spaced(levels)))
     for at, (low, high) in enumerate(steps):

@@ -162,10 +162,10 @@ def _client_bound(
         if _broken(best_summary, _achieved_per_s(best, settle, hold, best_summary), stress):
             return ""
     if hold in client.stages:
-        return f"the client was the limit: {client.stages[hold]}"
+        return f"the load generator was the limit: {client.stages[hold]}"
     worst = min(spans, key=lambda span: span.cause)
     who = "the workers" if worst.worker is None else f"worker {worst.worker}"
-    return f"the client may have been the limit: {who} {worst.what}"
+    return f"the load generator may have been the limit: {who} {worst.what}"
 
 
 def _holds_later(summary: Summary, lateness: Lateness, seconds: Sequence[int], stress: Stress) -> bool:

@@ -17,7 +17,7 @@ def better_under_more_load(levels: Sequence[LevelResult]) -> str:
 
     Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if 1% more
     failed, and more than twice as much. A cold server at the first level looks like this, a cache that fills, and one
-    that is given more machines under load. Levels at which the client was the limit are left out.
+    that is given more machines under load. Levels at which the load generator was the limit are left out.
     """
     counted = sorted((result for result in levels if not result.client_bound), key=lambda result: result.level)
     pairs = [(low, high) for low, high in combinations(counted, 2) if low.level < high.level]

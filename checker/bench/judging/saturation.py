@@ -33,9 +33,9 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     A second is client-bound by the signs of `checker.bench.judging.client`, when the workers have used up the local
     ports, when a worker said nothing for three seconds, or when less than 98% of what was offered ended although what
     is missing was neither sent nor waiting for a place. Above 5% of the measured seconds, or with a measured stage
-    that is client-bound for more than a fifth, the client was the limit of the run. Of a suite or a stress test such
-    stages are set apart instead, and the rest is judged. A load test is invalid only where the client's lateness can
-    have changed what it claims (`checker.bench.judging.claims`).
+    that is client-bound for more than a fifth, the load generator was the limit of the run. Of a suite or a stress
+    test such stages are set apart instead, and the rest is judged. A load test is invalid only where the client's
+    lateness can have changed what it claims (`checker.bench.judging.claims`).
     ``room`` is by default what the run's environment says of its machine.
     """
     spans = _spans(run, Room.of_environment(run.environment) if room is None else room)
@@ -69,15 +69,15 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
         reason = f"{why}, which is not less than what a threshold allows"
     elif invalid or (limited and unfit):
         worst = _worst(spans, times or [(run.stages[at].from_s, run.stages[at].until_s) for at in counted])
-        reason = f"the client, not the server, was the limit: {worst}"
+        reason = f"the load generator, not the server, was the limit: {worst}"
     elif apart:
         whole = [(run.stages[at].from_s, run.stages[at].until_s) for at in apart]
-        some = f"in {len(apart)} of {len(counted)} measured stages, which say nothing of the server"
-        reason = f"the client was the limit {some}: {_worst(spans, whole)}"
+        some = f"in {len(apart)} of {len(counted)} measured stages, which say nothing about the server"
+        reason = f"the load generator was the limit {some}: {_worst(spans, whole)}"
     elif bound_s:
         some = f"for {_seconds(bound_s)} of {_seconds(measured_s)} measured seconds, which are marked"
         added = f", and added up to {claims.added_us / 1000:.3g} ms" if limited else ""
-        reason = f"the client was the limit {some}{added}: {_worst(spans, times)}"
+        reason = f"the load generator was the limit {some}{added}: {_worst(spans, times)}"
     waits, noise = _waits(run), within_noise(run)
     return Saturation(invalid, reason, spans, stages, bound_s, measured_s, waits, noise, limited, unfit, claims)
 
@@ -97,7 +97,7 @@ def _spans(run: BenchRun, room: Room) -> tuple[BoundSpan, ...]:
     for begin, end, sign in (*_ports(run.health, room), *_held(run)):
         found[None, sign.cause].append((begin, end, sign))
     for worker, begin, end in _silences(run):
-        found[worker, Cause.SILENT].append((begin, end, Sign(Cause.SILENT, end - begin, "said nothing of itself")))
+        found[worker, Cause.SILENT].append((begin, end, Sign(Cause.SILENT, end - begin, "reported nothing")))
     spans = [span for (worker, _), beyond in found.items() for span in _joined(worker, beyond)]
     return tuple(sorted(spans, key=lambda span: (span.from_s, span.cause, -1 if span.worker is None else span.worker)))
 
@@ -146,7 +146,7 @@ def _held(run: BenchRun) -> Iterable[tuple[float, float, Sign]]:
         held = outstanding - known.get(at_s, outstanding)
         least = max(1.0, (1 - ACHIEVED_RATIO) * offered[at_s])
         if held > least and done[at_s] < ACHIEVED_RATIO * offered[at_s]:
-            what = f"held back up to {held:,} operations that were due"
+            what = f"held back up to {held:,} scheduled requests"
             yield at_s, at_s + float(run.slot_s), Sign(Cause.HELD, held, what)
 
 
@@ -193,7 +193,11 @@ def _waits(run: BenchRun) -> tuple[BoundSpan, ...]:
     for second in run.health:
         together[second.at_s] += second.backlog
     waits = [
-        (float(at_s), at_s + 1.0, Sign(Cause.WAIT, waited, f"had up to {waited:,} arrivals waiting for a free place"))
+        (
+            float(at_s),
+            at_s + 1.0,
+            Sign(Cause.WAIT, waited, f"had up to {waited:,} arrivals queued (max_in_flight reached)"),
+        )
         for at_s, waited in sorted(together.items())
         if waited
     ]

@@ -23,7 +23,7 @@ class LevelVerdict(StrEnum):
     GOOD = "good"
     BAD = "bad"
     CLIENT_BOUND = "client_bound"
-    """Neither: the client was the limit."""
+    """Neither: the load generator was the limit."""
 
 
 class Purpose(StrEnum):
@@ -76,7 +76,7 @@ class Search:
 
     @property
     def ended_by_client(self) -> bool:
-        """Whether the client was the limit at a level twice in a row: nothing can be found out beyond it."""
+        """Whether the load generator was the limit at a level twice in a row: nothing can be found out beyond it."""
         return len(self.tried) >= 2 and all(
             verdict is LevelVerdict.CLIENT_BOUND and step.level == self.tried[-1][0].level
             for step, verdict in self.tried[-2:]

@@ -154,7 +154,7 @@ def _doubts(result: Sequence[CellResult], suite: Suite) -> Iterator[str]:
         warm_up = f"warm_up is {suite.warm_up:g} s, make it longer"
         yield f"the first block was far slower than the others ({named(slow)}): {warm_up}"
     if bound := [cell for cell in result if cell.client_bound]:
-        yield f"the client, not the servers, was the limit in most blocks of {named(bound)}"
+        yield f"the load generator, not the servers, was the limit in most blocks of {named(bound)}"
     if wide := [cell for cell in result if not cell.tight and len(cell.blocks) >= suite.max_blocks]:
         precision = f"{100 * suite.precision:g}%"
         yield f"after {suite.max_blocks} blocks the interval of p95 is still wider than {precision} for {named(wide)}"

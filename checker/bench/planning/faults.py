@@ -152,7 +152,7 @@ def _suite_faults(suite: Suite, plan: Plan) -> Iterator[Fault]:
             yield (key,), "empty; write at least one number"
         for number, value in enumerate(values):
             if value in values[:number]:
-                yield (key, number), f"{value} stands twice; each cell is measured once"
+                yield (key, number), f"{value} is given twice; each cell is measured once"
     if suite.blocks > suite.max_blocks:
         yield ("max_blocks",), f"{suite.max_blocks} is less than blocks ({suite.blocks}); write as many or more"
     if suite.block_duration < 1:

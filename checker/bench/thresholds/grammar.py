@@ -184,7 +184,7 @@ def parsed_metric(text: str) -> tuple[Metric, dict[str, str]]:
         if key not in SELECTORS:
             raise ValueError(f'no selector "{_short(key)}"; there are {", ".join(SELECTORS)}')
         if key in where:
-            raise ValueError(f"the selector {key} stands twice; a part has one of each")
+            raise ValueError(f"the selector {key} is given twice; write each once")
         where[key] = value
     return Metric(name), where
 

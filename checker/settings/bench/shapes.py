@@ -22,7 +22,7 @@ class PlanEntry:
     workers: Count | None = None
     """Processes that make the load; by default one, and more where the planned rate needs them."""
     seed: int = 1
-    """Of random arrivals and of the order of blocks."""
+    """Seed of random arrivals and of the order of blocks."""
     calibrate: bool = True
     """Whether the client is measured against a loopback echo first."""
 

@@ -246,7 +246,7 @@ def _notes(
     for side, mine, other in ((baseline, before, after), (candidate, after, before)):
         if side.stages_left_out:
             notes.append(
-                f"{side.stages_left_out} stages of {side.label} are left out: the client was the limit in them"
+                f"{side.stages_left_out} stages of {side.label} are left out: the load generator was the limit in them"
             )
         only = [key.label for key in mine if key not in other]
         if only:
@@ -267,12 +267,13 @@ def _apart(spreads: Sequence[Between]) -> str:
     """How far runs are apart, in words."""
     if any(one.assumed for one in spreads):
         return (
-            "so few runs do not say how far runs are apart: their standard deviation is taken to be "
-            f"{per_cent(ASSUMED_RATIO)}, and what that may explain is not told; five good runs of the plan measure it"
+            "so few runs do not show how far runs differ: their standard deviation is assumed to be "
+            f"{per_cent(ASSUMED_RATIO)}, and differences that this may explain are inconclusive; five good runs "
+            "of the plan measure it"
         )
     low, high = min(one.deviation for one in spreads), max(one.deviation for one in spreads)
     return (
-        f"runs of one level are {per_cent(low)} to {per_cent(high)} apart (standard deviation, by statistic, of up to "
+        f"runs of one level differ by {per_cent(low)} to {per_cent(high)} (standard deviation, by statistic, of up to "
         f"{max(one.runs for one in spreads)} runs): the run is the unit, not its blocks"
     )
 

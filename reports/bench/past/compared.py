@@ -250,7 +250,7 @@ def _capacities(compared: BenchComparison) -> list[Section]:
         Column("benchmark_id", "Run", Kind.COUNT),
         Column("last_good", "Last good", Kind.NUMBER, words="The highest level at which the objective held."),
         Column("first_bad", "First bad", Kind.NUMBER, words="Between the two nothing was tested."),
-        Column("knee", "Knee", Kind.NUMBER, words="From here on latency grows faster than what is achieved."),
+        Column("knee", "Knee", Kind.NUMBER, words="From here on, latency grows faster than throughput."),
         Column("recovery_s", "Recovery", Kind.NUMBER, "s"),
     ]
     table = [

@@ -33,14 +33,14 @@ class Side:
     unfit: str = ""
     """Why nothing can be said from it; empty where something can."""
     stages_left_out: int = 0
-    """Measured stages in which the client was the limit: they are not measured any more."""
+    """Measured stages in which the load generator was the limit: they are not measured any more."""
     others: tuple[BenchRun, ...] = ()
     """Of a baseline: further good runs of the candidate's plan, which say how far runs are apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRun:
-    """A run without the measured stages in which the client was the limit."""
+    """A run without the measured stages in which the load generator was the limit."""
 
     run: BenchRun
     unfit: str
@@ -72,8 +72,8 @@ def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side
     """What the two words stand for: a number, ``last``, ``last-good``, ``window:5``, or the name of a baseline.
 
     ``last-good`` and ``window:N`` are the newest good runs of the same plan before the other side's; a good run has
-    finished, kept its thresholds, and was not limited by the client. A scenario may follow any of them, behind a
-    slash. Raises UsageError where there is no such run, or no run of such a kind.
+    finished, kept its thresholds, and was not limited by the load generator. A scenario may follow any of them,
+    behind a slash. Raises UsageError where there is no such run, or no run of such a kind.
     """
     if _is_relative(candidate):
         raise UsageError(f"{candidate}: stands for a baseline; write it first: `bench compare {candidate} last`")
