@@ -13,8 +13,8 @@ from checker.importers.imported import Imported
 from checker.importers.trust import Leave
 from checker.importers.write import merged_config
 from checker.plain_text import terminal
-from checker.settings import load
 from checker.settings.imported import imported_settings
+from checker.settings.load import load
 from histories import told_history
 from storage.sql import ask
 

@@ -22,7 +22,9 @@ from checker.bench.planning.faults import all_faults
 from checker.bench.planning.levels import lines
 from checker.bench.planning.stages import settled, shorthand, stage_faults
 from checker.errors import ConfigError, UsageError
-from checker.settings import load_plan, plan_schema, quick_plan, stored_plan
+from checker.settings.bench.load import load_plan, stored_plan
+from checker.settings.bench.quick import quick_plan
+from checker.settings.bench.schema import plan_schema
 from checker.settings.bench.shapes import ScenarioEntry, ThresholdEntry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -416,7 +418,7 @@ def test_operation_goes_by_the_address_where_none_is_named(path: str, operation:
 def test_address_alone_needs_neither_the_reader_nor_the_validator() -> None:
     code = f"""
 import sys
-from checker.settings import quick_plan
+from checker.settings.bench.quick import quick_plan
 plan = quick_plan({URL!r}, thresholds=["p(95)<500"])
 print([name for name in ("yaml", "pydantic", "numpy") if name in sys.modules])
 """

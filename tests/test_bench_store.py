@@ -173,13 +173,13 @@ from pathlib import Path
 from bench_histories import played, slot, worker_second
 from checker.bench.player import Second
 from checker.bench.results import BenchState
-from storage.bench.recording import Recording
+from storage.bench.recording import RecordingWriter
 from storage.store import open_store
 
 run = replace(played(seconds=1), state=BenchState.RUNNING, finished_at_ms=None, slots=(), health=(), stages=())
 full = played(seconds=1)
 with open_store(Path(sys.argv[1])) as store:
-    recording = Recording(store, run)
+    recording = RecordingWriter(store, run)
     for at_s in range(3):
         known = replace(run, stages=full.stages)
         news = [slot(at_s, [1000.0] * 10), slot(max(0, at_s - 1), [2000.0])]

@@ -22,7 +22,7 @@ from checker.model import CheckResult, ProbeResult, Reason, Server, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Breaker
 from checker.probes.rest import RestOptions
-from checker.settings import load
+from checker.settings.load import load
 from conftest import check_all
 from servers import McpServer, RestServer, Scripted
 from storage.sql import ask

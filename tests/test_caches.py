@@ -23,7 +23,7 @@ from checker.probes.http import origin
 from checker.probes.options import Basic
 from checker.probes.rest import RestOptions
 from checker.reuse import ResultsCache, result_key
-from checker.settings import load
+from checker.settings.load import load
 from checker.settings.sealed import cache_key, loaded, opened, seal
 from checker.units import Secret
 from checker.worker.tokens import TokenStore
@@ -487,7 +487,7 @@ def test_opening_imports_neither_the_reader_nor_the_validator(fleet: Path, tmp_p
     code = f"""
 import sys
 from pathlib import Path
-from checker.settings import select
+from checker.settings.choice import select
 from checker.settings.sealed import opened
 found = opened(Path({str(tmp_path / "sealed")!r}).read_text(), Path({str(fleet)!r}), None)
 print(len(select(found.servers)), [name for name in ("yaml", "pydantic", "pydantic_core") if name in sys.modules])
@@ -497,10 +497,3 @@ print(len(select(found.servers)), [name for name in ("yaml", "pydantic", "pydant
         [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout == "5 []\n"
-
-
-def test_functions_of_the_package_stay_functions_when_their_modules_are_imported() -> None:
-    code = "import checker.settings.load; from checker.settings.adhoc import adhoc as own; "
-    code += "from checker.settings import adhoc, load; print(callable(load), adhoc is own)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "True True\n"

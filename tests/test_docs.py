@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from checker.settings import load, saved_queries
+from checker.settings.load import load
+from checker.settings.queries import saved_queries
 from histories import told_history
 from storage.questions import QUESTIONS
 from storage.sql import ask

@@ -23,7 +23,7 @@ from checker.probes.charsets import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition, json_unmet
 from checker.probes.cookies import Cookies
 from checker.probes.rest import Expect, RestOptions
-from checker.settings import load
+from checker.settings.load import load
 from conftest import check_all
 from servers_faults import FaultServer
 

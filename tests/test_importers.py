@@ -24,8 +24,8 @@ from checker.importers.imported import LONGEST_NAME
 from checker.importers.trust import Leave
 from checker.importers.variables import needed
 from checker.importers.write import chosen, merged_config
-from checker.settings import load
 from checker.settings.imported import imported_settings
+from checker.settings.load import load
 from servers import RestServer, Scripted
 from servers_faults import FaultServer, closed_port
 

@@ -17,7 +17,7 @@ from checker.model import Reason, Remark, RemarkName, RunState, Status
 from checker.probes import probe_of
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.mcp.options import McpOptions
-from checker.settings import load
+from checker.settings.load import load
 from reports.availability import build
 from storage.past import open_past
 from storage.rollups.read import Period

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from checker.errors import ConfigError, UsageError
-from checker.settings import adhoc, json_schema, load, select
+from checker.settings.adhoc import adhoc
+from checker.settings.choice import select
+from checker.settings.load import load
 from checker.settings.overlay import merged
+from checker.settings.schema import json_schema
 from checker.units import parse_duration, parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -375,7 +378,9 @@ def test_commands_that_differ_have_names_that_differ() -> None:
 def test_address_on_the_command_line_needs_neither_the_reader_nor_the_validator() -> None:
     code = """
 import sys
-from checker.settings import Settings, adhoc, select
+from checker.settings.adhoc import adhoc
+from checker.settings.choice import select
+from checker.settings.shapes import Settings
 found = Settings(servers=(adhoc({"stdio": "run 'a b'", "rest": "http://h/"}),))
 print(select(found.servers)[0].probes["mcp"].args, [name for name in ("yaml", "pydantic") if name in sys.modules])
 """

@@ -11,11 +11,12 @@ import yaml
 
 from checker.errors import ConfigError
 from checker.limits import Alerts, Caches, Limits
-from checker.settings import RunOptions, Settings, load
 from checker.settings.bench.original import plan_of_block
 from checker.settings.benchmarking import Benchmarking
+from checker.settings.load import load
 from checker.settings.overlay import merged
 from checker.settings.performance import PerformanceOptimization
+from checker.settings.shapes import RunOptions, Settings
 from checker.settings.validate import Source, validated
 
 LEGACY = Path(__file__).resolve().parent.parent / "config" / "legacy.yaml"

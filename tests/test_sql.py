@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from builders import batch, check, run_info, server
 from checker.errors import ConfigError, QueryError, StorageError, UsageError
 from checker.queries import Query, bound, parameters, parse_value
-from checker.settings import saved_queries
+from checker.settings.queries import saved_queries
 from histories import RUNS, told_history
 from reports.answers import distinct, lines, table_rows
 from storage.catalog import KEYS, described

@@ -20,7 +20,7 @@ from checker.plain_stream import log_to_stderr
 if TYPE_CHECKING:
     from checker.caching import ConfigUse
     from checker.measures import RunMeasures
-    from checker.settings import Settings
+    from checker.settings.shapes import Settings
     from storage.queries import CheckRow, ContractRow, RunRow
 
 _EXIT_CODES = {"UNHEALTHY": 2, "UNKNOWN": 3, "DEGRADED": 1}
@@ -119,7 +119,7 @@ def command(
     from checker.alarms import LEVEL
     from checker.cli.progress import progress_bar, step_bar
     from checker.secrets.current import know
-    from checker.settings import select
+    from checker.settings.choice import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
     log_to_stderr(log_level)
@@ -212,7 +212,7 @@ def _settings(
     database: Path,
 ) -> tuple[Settings, ConfigUse | None]:
     from checker.cli.configuration import configured
-    from checker.settings import Settings
+    from checker.settings.shapes import Settings
 
     given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
     if (config is not None) + (source is not None) + bool(given) > 1:
@@ -220,14 +220,14 @@ def _settings(
     if any(allowed) and source is None:
         raise UsageError("--allow-commands and --allow-env go with --from; a config may do what it says")
     if given:
-        from checker.settings import adhoc
+        from checker.settings.adhoc import adhoc
 
         return Settings(servers=(adhoc(given, timeout),)), None
     if timeout is not None:
         raise UsageError(f"--timeout goes with {flags_in_words('and')}; a config has its own timeouts")
     if source is not None:
         from checker.cli.consent import leave
-        from checker.settings import imported_settings
+        from checker.settings.imported import imported_settings
 
         return imported_settings(source, leave=leave(*allowed)), None
     if config is None:

@@ -25,7 +25,7 @@ def validate(config: Path, environment: str | None) -> int:
     """
     from collections import Counter
 
-    from checker.settings import load
+    from checker.settings.load import load
 
     settings = load(config, environment)
     for warning in settings.warnings:
@@ -85,7 +85,7 @@ def import_(source: str, output: Path | None, merge: Path | None, only: tuple[st
 @command.command("schema")
 def schema() -> int:
     """Print the JSON Schema of a configuration, for editors."""
-    from checker.settings import json_schema
+    from checker.settings.schema import json_schema
     from reports import render
 
     sys.stdout.write(render.json(json_schema()))

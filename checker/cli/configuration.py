@@ -12,7 +12,7 @@ from checker.clock import now_ms
 
 if TYPE_CHECKING:
     from checker.caching import ConfigUse
-    from checker.settings import Settings
+    from checker.settings.shapes import Settings
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def prune(
 
     keep = Keep()
     if config is not None:
-        from checker.settings import load
+        from checker.settings.load import load
 
         keep = load(config, environment).history
     given: dict[str, Any] = {"raw": raw, "hours": hours, "days": days, "benchmarks": benchmarks, "max_size": max_size}

@@ -46,7 +46,7 @@ def command(
 
     timeouts_s: dict[str, float] = {}
     if config is not None:
-        from checker.settings import load
+        from checker.settings.load import load
 
         for server in load(config, environment).servers:
             for kind, options in server.probes.items():

@@ -119,7 +119,7 @@ def _known(config: Path | None, environment: str | None) -> dict[str, tuple[str,
 
 
 def _saved(config: Path, environment: str | None) -> Mapping[str, Query]:
-    from checker.settings import saved_queries
+    from checker.settings.queries import saved_queries
 
     return saved_queries(config, environment)
 

@@ -74,12 +74,12 @@ def cache_key(path: Path, environment: str | None, environ: Mapping[str, str] = 
 def loaded(
     path: Path, environment: str | None, environ: Mapping[str, str] = os.environ
 ) -> tuple[Settings, Ingredients | None]:
-    """The settings as `checker.settings.load` has them, and what they were made of; raises ConfigError.
+    """The settings as `checker.settings.load.load` has them, and what they were made of; raises ConfigError.
 
     None for what cannot be read twice, such as a pipe, and for a file that changed meanwhile.
     """
-    from checker.settings import load
     from checker.settings.files import Files
+    from checker.settings.load import load
 
     before, watched, files = _content(path), _WatchedEnvironment(environ), Files(path.parent)
     settings = load(path, environment, watched, files)

@@ -14,7 +14,7 @@ from checker.errors import CheckerError, ConfigError
 from checker.importers.formats import converted
 from checker.importers.imported import Origin, ServerNames
 from checker.importers.parse import parsed
-from checker.settings import load
+from checker.settings.load import load
 from storage.sql import ask
 
 
