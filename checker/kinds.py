@@ -7,7 +7,8 @@ kind besides. What a kind does is in the module that it names, which is imported
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,25 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadOperation:
+    """What one arrival of a load test does at a server that has a probe of this kind."""
+
+    name: str
+    words: str
+    module: str = "checker.bench.worker.attempts"
+    """The module whose ``target`` plays it; this one makes a whole attempt of the probe."""
+    per_worker: float = 1000.0
+    """So many a second are no trouble for one worker."""
+    calls_tool: bool = False
+    """It calls the tool that the plan names; the others call none."""
+    reconnects: bool = False
+    """It opens a connection by design: that is nothing to recommend against."""
+    is_exchange: bool = False
+    """One request and its reply, whose stages wait and transfer follow from three moments of the sample."""
+    goes_through_proxy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeKind:
     """A kind of probe, as everything but the worker knows it."""
 
@@ -48,6 +68,11 @@ class ProbeKind:
     """The first is called like the kind and takes an address."""
     module: str
     """The module with its `checker.probes.base.Probe` as ``PROBE``."""
+    operations: tuple[LoadOperation, ...] = ()
+    """What load tests may do with it."""
+    echo: Mapping[str, str] = field(default_factory=dict)
+    """Its options at the echo server (`checker.bench.echo`), against which the client of a load test is measured, with
+    the path alone as address; none where the echo does not speak it."""
 
 
 _HTTP_STAGES = (
@@ -58,6 +83,7 @@ _HTTP_STAGES = (
     Stage("transfer", "first to last byte (REST)"),
 )
 
+_MCP_LOAD = "checker.bench.worker.mcp"
 _MCP = ProbeKind(
     name="mcp",
     label="MCP",
@@ -77,6 +103,18 @@ _MCP = ProbeKind(
         Flag("stdio", "COMMAND", "Check the MCP server that this command starts.", key="command", is_command=True),
     ),
     module="checker.probes.mcp",
+    operations=(
+        LoadOperation("mcp_check", "A full MCP check: discovery or handshake, ping, lists, end of the session."),
+        LoadOperation("mcp_ping", "A ping in a kept session; in the sessionless era, server/discover.", _MCP_LOAD),
+        LoadOperation("mcp_list", "tools/list in a kept session.", _MCP_LOAD),
+        LoadOperation(
+            "mcp_call", "A call of the tool that the scenario names, in a kept session.", _MCP_LOAD, calls_tool=True
+        ),
+        LoadOperation(
+            "mcp_churn", "A session opened and ended: initialize, initialized, DELETE.", _MCP_LOAD, reconnects=True
+        ),
+    ),
+    echo={"url": "/mcp", "era": "session"},
 )
 
 _REST = ProbeKind(
@@ -85,6 +123,17 @@ _REST = ProbeKind(
     stages=_HTTP_STAGES,
     flags=(Flag("rest", "URL", "Check this REST health endpoint, without a config."),),
     module="checker.probes.rest",
+    operations=(
+        LoadOperation(
+            "rest",
+            "One request to the server's REST address.",
+            "checker.bench.worker.rest",
+            per_worker=10_000.0,
+            is_exchange=True,
+            goes_through_proxy=False,
+        ),
+    ),
+    echo={"url": "/health"},
 )
 
 KINDS: dict[str, ProbeKind] = {
@@ -101,19 +150,29 @@ for _stage in (*_HTTP_STAGES, *(stage for kind in KINDS.values() for stage in ki
 FLAGS: dict[str, tuple[ProbeKind, Flag]] = {flag.name: (kind, flag) for kind in KINDS.values() for flag in kind.flags}
 """Name of an option of `mcp-status check` that names a server -> the kind that it checks, and the option."""
 
+_OPERATIONS = (one for kind in KINDS.values() for one in kind.operations)
+OPERATIONS: dict[str, LoadOperation] = {one.name: one for one in sorted(_OPERATIONS, key=lambda one: -one.per_worker)}
+"""Name -> operation of load tests; the lightest first."""
+KIND_OF: dict[str, str] = {one.name: kind.name for kind in KINDS.values() for one in kind.operations}
+"""Name of an operation -> the kind of probe whose options say how a server is reached for it."""
+
 
 def stages_of(kind: str) -> tuple[str, ...]:
     """The timed steps of a kind, in their order; none of a kind that is in old rows only."""
     return tuple(stage.name for stage in KINDS[kind].stages) if kind in KINDS else ()
 
 
+def in_words(names: Iterable[str], last: str = "or") -> str:
+    """Names as a sentence lists them: ``mcp or rest``."""
+    *some, end = names
+    return f"{', '.join(some)} {last} {end}" if some else end
+
+
 def flags_in_words(last: str) -> str:
     """The options that name a server, as a sentence lists them: ``--mcp, --stdio or --rest``."""
-    *some, end = (f"--{name}" for name in FLAGS)
-    return f"{', '.join(some)} {last} {end}"
+    return in_words((f"--{name}" for name in FLAGS), last)
 
 
 def kinds_in_words(after: str = "") -> str:
     """The names of the kinds as a sentence lists them: ``mcp or rest``, each with what comes after it."""
-    *some, end = (f"{name}{after}" for name in KINDS)
-    return f"{', '.join(some)} or {end}"
+    return in_words(f"{name}{after}" for name in KINDS)

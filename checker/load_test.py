@@ -38,6 +38,7 @@ from checker.bench.thresholds.watch import Watch
 from checker.clock import now_ms
 from checker.errors import StorageBusy, StorageError
 from checker.interrupts import Interrupts
+from checker.kinds import OPERATIONS
 from checker.version import VERSION
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REST_PER_WORKER, _MCP_PER_WORKER = 10_000.0, 1_000.0
 """Operations per second above which one worker more is started, where there is a core for it."""
 _MOST_SLOTS = 40_000
 """Series times seconds above which slots are ten seconds wide."""
@@ -232,10 +232,10 @@ def _workers_for(plan: Plan) -> int:
     needed = 0.0
     for scenario in plan.scenarios.values():
         highest = max((stage.target for stage in scenario.stages), default=0.0)
-        per_worker = _REST_PER_WORKER if scenario.operation is Operation.REST else _MCP_PER_WORKER
+        per_worker = OPERATIONS[scenario.operation].per_worker
         needed += 0.0 if scenario.model is Model.CLOSED else highest / per_worker
     if plan.stress is not None and plan.stress.model is Model.OPEN:
-        per_worker = _REST_PER_WORKER if plan.stress.operation is Operation.REST else _MCP_PER_WORKER
+        per_worker = OPERATIONS[plan.stress.operation].per_worker
         needed = min(plan.stress.maximum, plan.limits.max_rate) / per_worker
     return max(1, min(spare, math.ceil(needed)))
 
@@ -266,4 +266,4 @@ def calibration() -> tuple[Calibration, ...]:
     with echo_server() as server:
         crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
         with Generator(crew, Recording(blank)) as generator:
-            return calibrated(generator, blank, (Operation.REST, Operation.MCP_PING))
+            return calibrated(generator, blank, ("rest", "mcp_ping"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from checker.bench.generator import Crew, Generator
-from checker.bench.plan import LoadLimits, Model, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import LoadLimits, Model, Scenario, Stage, StageKind
 from checker.bench.player import Watcher
 from checker.bench.recording import Recording
 from checker.bench.results import BenchKind, BenchRun, BenchState
@@ -51,7 +51,7 @@ def mcp(name: str, url: str, **options: Any) -> Server:
 def hold(level: float, seconds: float, **values: Any) -> Scenario:
     """A scenario of one measured stage; REST unless it says otherwise."""
     stages = (Stage(duration=seconds, target=level, kind=StageKind.HOLD),)
-    return Scenario(**{"operation": Operation.REST, "stages": stages, **values})
+    return Scenario(**{"operation": "rest", "stages": stages, **values})
 
 
 def users(number: int, seconds: float, **values: Any) -> Scenario:

@@ -15,7 +15,7 @@ from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.generator import WIND_DOWN_S, Crew, Generator
 from checker.bench.guards import Storm, Total
 from checker.bench.orders import ECHO
-from checker.bench.plan import LoadLimits, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import LoadLimits, Scenario, Stage, StageKind
 from checker.bench.player import Second, Watcher
 from checker.bench.recording import Recording, without_unplayed
 from checker.bench.results import BenchRun
@@ -84,7 +84,7 @@ def test_a_run_that_is_to_end_early_ramps_down() -> None:
     stages = tuple(Stage(duration=30, target=100, kind=StageKind.HOLD, name=name) for name in ("one", "two"))
     with RestServer({"/health": Scripted(delay_s=0.01)}) as server:
         began = time.monotonic()
-        scenarios = {"open": Scenario(operation=Operation.REST, stages=stages), "closed": users(4, 60)}
+        scenarios = {"open": Scenario(operation="rest", stages=stages), "closed": users(4, 60)}
         run = played([rest("a", server.url())], scenarios, watchers=[_until(0.8, "enough")])
         took_s = time.monotonic() - began
     assert took_s < 10
@@ -175,7 +175,7 @@ def test_calibration_tells_what_the_client_can_do_and_adds_no_part_of_the_run() 
     with echo_server() as echo:
         crew = Crew(servers=(echo,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
         with Generator(crew, Recording(blank())) as generator:
-            found, mcp = calibrated(generator, blank(), [Operation.MCP_LIST, Operation.REST])
+            found, mcp = calibrated(generator, blank(), ["mcp_list", "rest"])
             assert generator.so_far().series == ()
     assert (found.operation, mcp.operation) == ("rest", "mcp")
     assert found.ceiling_per_s > mcp.ceiling_per_s > 100

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from checker.bench.plan import Operation
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary
 from loads import hold, mcp, of, played
@@ -20,9 +19,9 @@ MOST = 2
 """Kept sessions of a scenario."""
 CALLED = {"tools/call": {"content": [{"type": "text", "text": "3"}]}}
 KEPT = {
-    "ping": Operation.MCP_PING,
-    "list": Operation.MCP_LIST,
-    "call": Operation.MCP_CALL,
+    "ping": "mcp_ping",
+    "list": "mcp_list",
+    "call": "mcp_call",
 }
 
 
@@ -63,8 +62,8 @@ def everything() -> Iterator[Played]:
         scenarios = {}
         for name in servers:
             kind = name.partition("_")[0]
-            operation = Operation.MCP_CHURN if kind == "churn" else KEPT.get(kind, Operation.MCP_CHECK)
-            tool = "" if operation is not Operation.MCP_CALL else "shred" if name == "call_unlisted" else "add"
+            operation = "mcp_churn" if kind == "churn" else KEPT.get(kind, "mcp_check")
+            tool = "" if operation != "mcp_call" else "shred" if name == "call_unlisted" else "add"
             timeout = 0.3 if name == "list_slow" else 5.0
             most = MOST if name.partition("_")[0] in KEPT and name != "list_slow" else 100
             scenarios[name] = hold(

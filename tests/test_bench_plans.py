@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from checker.bench.plan import LoadLimits, Model, Operation, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
+from checker.bench.plan import LoadLimits, Model, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.levels import lines
 from checker.bench.planning.stages import settled, shorthand, stage_faults
@@ -191,7 +191,7 @@ def test_every_stage_gets_a_kind_and_a_name_of_its_own(stages: list[Stage]) -> N
 @given(st.lists(st.builds(Stage, duration=st.just(1.0), target=st.integers(0, 3).map(float)), min_size=1, max_size=8))
 def test_stages_without_kinds_are_the_line_that_k6_draws(stages: list[Stage]) -> None:
     assert list(stage_faults(settled(stages))) == []
-    drawn = lines(Scenario(operation=Operation.REST, stages=settled(stages)))
+    drawn = lines(Scenario(operation="rest", stages=settled(stages)))
     before = [0.0, *(one.target for one in stages)]
     assert [(line.start, line.end) for line in drawn] == list(pairwise(before))
 
@@ -325,7 +325,7 @@ LEGACY = ROOT / "config" / "legacy.yaml"
 def test_scenario_of_the_original_keeps_its_users_and_its_time() -> None:
     plan = load_plan(LEGACY, environ={}, scenarios=["heavy_load"])
     scenario = plan.scenarios["heavy_load"]
-    assert (scenario.operation, scenario.model) == (Operation.REST, Model.CLOSED)
+    assert (scenario.operation, scenario.model) == ("rest", Model.CLOSED)
     assert stages_of(plan, "heavy_load") == [
         ("ramp_up", "ramp_up", 20.0, 50.0),
         ("warm_up", "warm_up", 10.0, 50.0),
@@ -381,7 +381,7 @@ def test_fleet_without_rest_addresses_is_loaded_with_checks(tmp_path: Path) -> N
         "output": {"reports": {"enabled": False}},
     }
     plan = planned(tmp_path, {"servers": [{"name": "a", "mcp": URL}], "benchmarking": block})
-    assert plan.scenarios["s"].operation is Operation.MCP_CHECK
+    assert plan.scenarios["s"].operation == "mcp_check"
     assert plan.output.formats == ("json", "csv")
     mixed = [{"name": "a", "mcp": URL}, {"name": "b", "rest": URL}]
     warned = planned(tmp_path, {"servers": mixed, "benchmarking": block}).warnings
@@ -399,10 +399,10 @@ def test_block_may_stand_in_an_environment(tmp_path: Path) -> None:
 def test_address_alone_is_a_plan() -> None:
     plan = quick_plan(URL)
     (scenario,) = plan.scenarios.values()
-    assert (plan.name, scenario.operation, scenario.model) == ("127.0.0.1:18201", Operation.REST, Model.OPEN)
+    assert (plan.name, scenario.operation, scenario.model) == ("127.0.0.1:18201", "rest", Model.OPEN)
     assert stages_of(plan, "quick") == [("hold", "hold", 30.0, 50.0)]
-    assert list(quick_plan(URL, Operation.MCP_PING).servers[0].probes) == ["mcp"]
-    assert quick_plan(URL, tool="search").scenarios["quick"].operation is Operation.MCP_CALL
+    assert list(quick_plan(URL, "mcp_ping").servers[0].probes) == ["mcp"]
+    assert quick_plan(URL, tool="search").scenarios["quick"].operation == "mcp_call"
 
 
 @pytest.mark.parametrize(
@@ -462,8 +462,8 @@ def test_quick_plan_can_be_played_again_from_its_source(options: dict[str, Any],
     ("options", "said"),
     [
         ({"rate": 5, "users": 5}, "--rate and --users are two kinds of load"),
-        ({"operation": Operation.MCP_CALL}, "--tool: missing; name the tool"),
-        ({"operation": Operation.MCP_LIST, "tool": "x"}, "--tool: mcp_list calls no tool"),
+        ({"operation": "mcp_call"}, "--tool: missing; name the tool"),
+        ({"operation": "mcp_list", "tool": "x"}, "--tool: mcp_list calls no tool"),
         ({"thresholds": ["p95<5"]}, '--threshold p95<5: "p95<5" is no condition'),
         ({"thresholds": ["fialed:rate<0.1"]}, 'no metric "fialed"; did you mean "failed"?'),
         ({"rate": 0}, "--duration: nothing is measured"),

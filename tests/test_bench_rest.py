@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checker.bench.plan import LoadLimits, Operation
+from checker.bench.plan import LoadLimits
 from checker.bench.results import BenchRun
 from checker.bench.summary import Summary, measured
 from checker.probes.conditions import JsonCondition
@@ -237,7 +237,7 @@ def test_workers_connect_to_addresses_that_were_allowed_and_to_no_others() -> No
             mcp("mcp", f"http://named.test:{mcp_server.port}/mcp"),
         ]
         scenarios = {name: hold(20, 0.5, servers=(name,)) for name in urls}
-        scenarios["mcp"] = hold(20, 0.5, operation=Operation.MCP_PING, servers=("mcp",))
+        scenarios["mcp"] = hold(20, 0.5, operation="mcp_ping", servers=("mcp",))
         run = played(servers, scenarios, addresses={"named.test": ("127.0.0.1",)})
     assert of(run, "Named.test.").ok == of(run, "mcp").ok == 10
     assert of(run, "other.test").reasons == {"dns": 10}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checker.bench.arrivals import LevelSpan
-from checker.bench.plan import LoadLimits, Model, Operation, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
+from checker.bench.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
 from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
 from checker.bench.planning.safety import address_fault, approved, looked_up, plain_address
 from checker.bench.planning.stages import shorthand
@@ -23,7 +23,7 @@ from checker.probes.oauth.options import OAuth
 from checker.probes.rest import RestOptions
 from checker.units import Secret
 
-STEADY = Scenario(operation=Operation.REST, stages=shorthand(10.0, 10.0))
+STEADY = Scenario(operation="rest", stages=shorthand(10.0, 10.0))
 
 
 def rest(url: str, name: str = "a", **options: Any) -> Server:
@@ -167,7 +167,7 @@ def test_rest_requests_go_through_no_proxy() -> None:
 
 def test_proxy_and_host_behind_it_must_both_be_allowed() -> None:
     options = McpOptions(url="http://127.0.0.1/mcp", proxy=Secret("http://me:c4nary@127.0.0.2:3128/"))
-    proxied, scenario = Server(name="a", probes={"mcp": options}), replace(STEADY, operation=Operation.MCP_PING)
+    proxied, scenario = Server(name="a", probes={"mcp": options}), replace(STEADY, operation="mcp_ping")
     said = refusal(plan(proxied, scenario=scenario))
     assert said.endswith("reach it directly, or give --allow-public 127.0.0.2 --allow-public 127.0.0.1")
     assert "c4nary" not in said
@@ -184,7 +184,7 @@ def test_load_goes_to_no_authorization_server_but_those_that_the_plan_names() ->
     def protected(**named: str) -> Plan:
         oauth = OAuth(client_id="c", client_secret=Secret("c4nary"), **named)
         options = McpOptions(url="http://127.0.0.1/mcp", oauth=oauth)
-        return plan(Server(name="a", probes={"mcp": options}), scenario=replace(STEADY, operation=Operation.MCP_PING))
+        return plan(Server(name="a", probes={"mcp": options}), scenario=replace(STEADY, operation="mcp_ping"))
 
     assert refusal(protected()) == (
         "a: its oauth: names no authorization server, and a load test follows no other; add issuer: or token_url:"
@@ -201,7 +201,7 @@ def test_load_goes_to_no_authorization_server_but_those_that_the_plan_names() ->
 
 def test_suite_and_stress_are_judged_by_the_servers_they_use() -> None:
     servers = (rest("http://127.0.0.1/"), rest("http://8.8.8.8/", "b"))
-    suite = Suite(operation=Operation.REST, server_counts=(1,))
+    suite = Suite(operation="rest", server_counts=(1,))
     assert list(approved(plan(*servers, scenario=None, suite=suite), lookup())) == ["127.0.0.1"]
     assert "b: 8.8.8.8" in refusal(plan(*servers, scenario=None, suite=replace(suite, server_counts=(1, 2))))
     assert "b: 8.8.8.8" in refusal(plan(*servers, scenario=None, stress=Stress()))
@@ -223,7 +223,7 @@ LOCAL = rest("http://127.0.0.1/")
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (plan(LOCAL, scenario=changed(operation=Operation.MCP_CALL)), "scenarios.x.tool: missing; name the tool"),
+        (plan(LOCAL, scenario=changed(operation="mcp_call")), "scenarios.x.tool: missing; name the tool"),
         (
             plan(LOCAL, limits=LoadLimits(max_rate=9.0)),
             "limits.max_rate: the stages reach 10/s 0s after the start, above 9/s",
@@ -257,7 +257,7 @@ def test_rate_to_a_host_is_the_share_of_its_servers() -> None:
 
 
 def test_users_are_no_rate_but_need_connections() -> None:
-    users = Scenario(operation=Operation.REST, model=Model.CLOSED, stages=shorthand(100.0, 10.0))
+    users = Scenario(operation="rest", model=Model.CLOSED, stages=shorthand(100.0, 10.0))
     assert approved(plan(LOCAL, scenario=users, limits=LoadLimits(max_rate=1.0, max_total=1)), lookup())
     assert "100 users of 127.0.0.1" in refusal(plan(LOCAL, scenario=users, limits=LoadLimits(max_connections=99)))
 
@@ -265,13 +265,13 @@ def test_users_are_no_rate_but_need_connections() -> None:
 def test_server_that_is_started_by_a_command_is_no_target() -> None:
     stdio = Server(name="s", probes={"mcp": McpOptions(command="run")})
     assert "no server of this plan has an address under mcp:" in refusal(
-        plan(stdio, scenario=changed(operation=Operation.MCP_PING))
+        plan(stdio, scenario=changed(operation="mcp_ping"))
     )
 
 
 SCENARIOS = st.builds(
     Scenario,
-    operation=st.just(Operation.REST),
+    operation=st.just("rest"),
     start_after=st.sampled_from([0.0, 0.5, 3.0]),
     stages=st.lists(
         st.builds(

@@ -17,7 +17,7 @@ from bench_player import QueuePlayer, QueueServer
 from checker.bench.judging.cells import cells
 from checker.bench.judging.suite import play_suite, shuffled, usable_servers
 from checker.bench.medians import median, modified_z
-from checker.bench.plan import Model, Operation, Plan, StageKind, Suite
+from checker.bench.plan import Model, Plan, StageKind, Suite
 from checker.bench.results import BenchKind
 from checker.model import Server
 from reports.stats import intervals, robust
@@ -117,9 +117,9 @@ def test_a_block_is_users_of_the_closed_model_on_the_first_servers_after_a_warm_
 
 
 def test_servers_without_what_the_operation_needs_are_passed_over() -> None:
-    assert usable_servers(plan(SUITE), Operation.MCP_PING) == ("s1", "s2")
+    assert usable_servers(plan(SUITE), "mcp_ping") == ("s1", "s2")
     player = noisy()
-    found = play_suite(player, plan(replace(SUITE, operation=Operation.MCP_PING, server_counts=(1, 2, 9))))
+    found = play_suite(player, plan(replace(SUITE, operation="mcp_ping", server_counts=(1, 2, 9))))
     assert {cell.servers for cell in found.cells} == {1, 2}
     assert "there are 2 servers for mcp_ping: larger counts were left out" in found.notes
 

@@ -17,6 +17,7 @@ from checker.bench.recording import Recording
 from checker.bench.results import BenchRun, Calibration
 from checker.bench.summary import measured
 from checker.errors import WorkerStartError
+from checker.kinds import KIND_OF, KINDS, OPERATIONS
 from checker.model import Server
 from checker.probes import probe_of
 
@@ -46,8 +47,9 @@ def echo_server() -> Iterator[Server]:
             raise WorkerStartError("the loopback echo for calibration did not start; its message is above")
         url = f"http://127.0.0.1:{port}"
         probes = {
-            "rest": probe_of("rest").options(url=f"{url}/health"),
-            "mcp": probe_of("mcp").options(url=f"{url}/mcp", era="session"),
+            name: probe_of(name).options(**{**kind.echo, "url": url + kind.echo["url"]})
+            for name, kind in KINDS.items()
+            if kind.echo
         }
         yield Server(name=ECHO, probes=probes)
     finally:
@@ -62,13 +64,12 @@ def echo_server() -> Iterator[Server]:
 
 
 def calibrated(generator: Generator, blank: BenchRun, operations: Collection[Operation]) -> tuple[Calibration, ...]:
-    """The client's ceiling and noise for each kind of operation, by the workers that will make the load.
+    """The client's ceiling and noise for each kind of probe that is loaded, by the workers that will make the load.
 
     The generator's servers must have the echo among them.
     """
-    wanted = [Operation.REST] if Operation.REST in operations else []
-    wanted += [one for one in operations if one is not Operation.REST][:1]
-    return tuple(_measured(generator, blank, operation) for operation in wanted)
+    first = {KIND_OF[one]: one for one in reversed([*operations]) if KINDS[KIND_OF[one]].echo}
+    return tuple(_measured(generator, blank, one) for one in OPERATIONS if one in first.values())
 
 
 def _measured(generator: Generator, blank: BenchRun, operation: Operation) -> Calibration:
@@ -97,7 +98,7 @@ def _measured(generator: Generator, blank: BenchRun, operation: Operation) -> Ca
     generator.aside({"noise": steady}, least)
     quiet = measured(least.run()).percentiles()
     return Calibration(
-        operation="rest" if operation is Operation.REST else "mcp",
+        operation=KIND_OF[operation],
         ceiling_per_s=round(measured(whole).ok_per_s, 1),
         cpu_us=round(used_s / done * 1e6, 2) if done else 0.0,
         noise_p50_us=round(quiet.p50) if quiet else 0,

@@ -172,7 +172,7 @@ class Generator:
                     arguments=scenario.arguments,
                 )
             )
-        recording.tally.rest_series = recording.rest_series
+        recording.tally.exchanges = recording.exchanges
         self._plays += 1
         longest_s = max(scenario.timeout for scenario in scenarios.values())
         self._play = _Play(self._plays, spans, set(range(len(self._children))), longest_s)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from checker.kinds import OPERATIONS
 from checker.model import Server
 from checker.units import STRICT, Count, PositiveNumber, Seconds, Within
 
@@ -14,21 +15,11 @@ Level = Annotated[float, Within(ge=0)]
 """Arrivals per second, or users; 0 for none."""
 
 
-class Operation(StrEnum):
-    """What one arrival does."""
-
-    REST = "rest"
-    """One request to the server's REST address."""
-    MCP_CHECK = "mcp_check"
-    """A full MCP check: discovery or handshake, ping, lists, end of the session."""
-    MCP_PING = "mcp_ping"
-    """A ping in a kept session; in the sessionless era, server/discover."""
-    MCP_LIST = "mcp_list"
-    """tools/list in a kept session."""
-    MCP_CALL = "mcp_call"
-    """A call of the tool that the scenario names, in a kept session."""
-    MCP_CHURN = "mcp_churn"
-    """A session opened and ended: initialize, initialized, DELETE."""
+if TYPE_CHECKING:
+    Operation = str
+else:
+    Operation = Literal[tuple(OPERATIONS)]
+"""What one arrival does: a name in `checker.kinds.OPERATIONS`."""
 
 
 class Model(StrEnum):
@@ -96,7 +87,7 @@ class Scenario:
     __pydantic_config__ = STRICT
 
     operation: Operation
-    """rest, mcp_check, mcp_ping, mcp_list, mcp_call or mcp_churn."""
+    """What one arrival does."""
     model: Model = Model.OPEN
     """open: targets are arrivals per second over all servers. closed: targets are users."""
     stages: tuple[Stage, ...] = ()
@@ -164,7 +155,7 @@ class Suite:
 
     __pydantic_config__ = STRICT
 
-    operation: Operation = Operation.REST
+    operation: Operation = "rest"
     """What every user does."""
     concurrent_users: tuple[Count, ...] = (1, 5, 10, 20, 50, 100)
     """Users, closed model."""
@@ -194,7 +185,7 @@ class Stress:
 
     __pydantic_config__ = STRICT
 
-    operation: Operation = Operation.REST
+    operation: Operation = "rest"
     """What every arrival does."""
     model: Model = Model.OPEN
     """open: levels are arrivals per second. closed: levels are users."""

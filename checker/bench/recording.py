@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from checker.bench.merge import merged
-from checker.bench.plan import Operation, Scenario
+from checker.bench.plan import Scenario
 from checker.bench.planning.targets import probe_kind
 from checker.bench.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.bench.tally import Names, Tally
+from checker.kinds import OPERATIONS
 from checker.model import Server
 from checker.probes import probe_of
 
@@ -53,9 +54,9 @@ class Recording:
         return self._series[key]
 
     @property
-    def rest_series(self) -> set[int]:
-        """Numbers of the series whose operation is a REST request."""
-        return {number for number, one in enumerate(self._known) if one.operation == Operation.REST}
+    def exchanges(self) -> set[int]:
+        """Numbers of the series whose operation is one request and its reply."""
+        return {number for number, one in enumerate(self._known) if OPERATIONS[one.operation].is_exchange}
 
     def stage(self, stage: StageSpan) -> int:
         """Add a stage; its number."""

@@ -72,7 +72,7 @@ class Tally:
         self._phase_rows: list[Integers] = []
         self._late_ns: dict[int, list[Integers]] = {}
         self._stretches_ns: dict[int, list[Integers]] = {}
-        self.rest_series: Collection[int] = ()
+        self.exchanges: Collection[int] = ()
         """Series whose phases follow from their samples."""
 
     def take(self, worker: int, message: Mapping[str, Any]) -> None:
@@ -260,7 +260,7 @@ class _Binned:
             self._due[answered], (samples[answered, _DONE] - samples[answered, _FIRST]) // 1000, self._count
         )
         series = self._groups // _MOST_SLOTS // STAGES
-        for group in np.flatnonzero(np.isin(series, list(tally.rest_series)) & (waited + moved > 0)).tolist():
+        for group in np.flatnonzero(np.isin(series, list(tally.exchanges)) & (waited + moved > 0)).tolist():
             own = found.setdefault(group, {})
             own["wait"] = max(0, int(waited[group]) - sum(own.values()))
             own["transfer"] = int(moved[group])

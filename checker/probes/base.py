@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
+from socket import socket
 from typing import Any, Protocol
 
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
@@ -219,6 +220,13 @@ class Transport(Protocol):
 
     def send(self, request: Request) -> Reply:
         """Send the request and read the reply's head; raises ProbeFailure with the stage it broke in."""
+        ...
+
+    def connect(self, host: str, port: int) -> socket:
+        """A TCP connection that is closed when the attempt is over, for a probe that speaks another protocol than HTTP.
+
+        Its stages are dns and connect. Raises ProbeFailure.
+        """
         ...
 
     def timed(self, stage: str) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ import numpy as np
 from checker.bench.client_bound import BoundSpan
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary, measured_stages, summarize
+from checker.kinds import OPERATIONS
 from reports.bench.client import bound_spans
 from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import quantile_cell, samples
@@ -204,13 +205,17 @@ def _refused(facts: RunFacts) -> Iterator[Recommendation]:
 def _churn(facts: RunFacts) -> Iterator[Recommendation]:
     for series, one in facts.every:
         ended = one.ok + one.failed
-        if series.operation != "mcp_churn" and ended >= _FEWEST_OPERATIONS and _churned(facts, series, one):
+        if not _reconnects(series) and ended >= _FEWEST_OPERATIONS and _churned(facts, series, one):
             yield Recommendation(
                 severity="worth doing",
                 subject=_name(series),
                 suggestion="let the server keep connections alive",
                 evidence=f"{one.connections:,} connections were opened for {ended:,} operations",
             )
+
+
+def _reconnects(series: Series) -> bool:
+    return series.operation in OPERATIONS and OPERATIONS[series.operation].reconnects
 
 
 def _churned(facts: RunFacts, series: Series, one: Summary) -> bool:
@@ -233,7 +238,7 @@ def _connecting(facts: RunFacts) -> Iterator[Recommendation]:
         spent = sum(one.phases_us.values())
         connecting = sum(one.phases_us.get(name, 0) for name in _CONNECTING)
         if one.ok >= _FEWEST_OPERATIONS and spent and connecting / spent >= _CONNECT_SHARE:
-            churned = series.operation == "mcp_churn" or _churned(facts, series, one)
+            churned = _reconnects(series) or _churned(facts, series, one)
             reused = "look at DNS, the network and TLS: few connections were opened, and they took long"
             yield Recommendation(
                 severity="consider",

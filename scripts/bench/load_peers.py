@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checker.bench.plan import Arrivals, LoadLimits, Model, Operation, Scenario, Stage, StageKind
+from checker.bench.plan import Arrivals, LoadLimits, Model, Scenario, Stage, StageKind
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured
 from loads import of, played, rest
@@ -89,7 +89,7 @@ def run_of(url: str, level: float, seconds: float, model: Model, arrivals: Arriv
         Stage(duration=1, target=level, kind=StageKind.WARM_UP, name="warm-up"),
         Stage(duration=seconds, target=level, kind=StageKind.HOLD, name="hold"),
     )
-    scenario = Scenario(operation=Operation.REST, model=model, stages=stages, arrivals=arrivals)
+    scenario = Scenario(operation="rest", model=model, stages=stages, arrivals=arrivals)
     return played([rest("nginx", url)], {"a": scenario}, limits=LoadLimits(max_rate=1_000_000))
 
 

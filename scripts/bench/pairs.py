@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from checker.bench.plan import Operation, Scenario, Stage, StageKind
+from checker.bench.plan import Scenario, Stage, StageKind
 from checker.bench.player import Player
 from checker.bench.results import BenchRun
 from reports.bench.past.compare import Effects, compare_sides
@@ -48,7 +48,7 @@ def scenarios(design: Design) -> dict[str, Scenario]:
     order = [arm for block in range(design.blocks) for arm in (ARMS if block % 2 == 0 else ARMS[::-1])]
     return {
         arm: Scenario(
-            operation=Operation.REST,
+            operation="rest",
             servers=(arm,),
             stages=(
                 Stage(duration=_LEAD_S, target=design.rate / len(ARMS), kind=StageKind.WARM_UP),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from checker.bench.results import WorkerSecond
+from checker.kinds import OPERATIONS, in_words
 from storage.bench.tables import ALL, COUNTS, QUANTILES, TIMED
 from storage.view import View, in_ms, iso_time
 
@@ -55,7 +56,7 @@ _RUN: _Columns = (
 )
 _SERIES: _Columns = (
     ("scenario", "x.scenario", "scenario of the plan; null for all series together"),
-    ("operation", "x.operation", "rest, mcp_check, mcp_ping, mcp_list, mcp_call or mcp_churn"),
+    ("operation", "x.operation", in_words(OPERATIONS)),
     ("model", "x.model", "open or closed"),
     ("server", "x.server", "name of the server"),
     ("url", "x.url", "address without credentials and query values"),

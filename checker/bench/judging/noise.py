@@ -7,6 +7,7 @@ import numpy as np
 from checker.bench.client_bound import WithinNoise
 from checker.bench.results import BenchRun
 from checker.bench.summary import measured_stages
+from checker.kinds import KIND_OF
 from storage.rollups.histogram import Cells
 
 RATIOS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -22,7 +23,7 @@ def within_noise(run: BenchRun) -> tuple[WithinNoise, ...]:
     return tuple(
         WithinNoise(at, name, value, floor)
         for at, (series, row) in enumerate(zip(run.series, table.tolist(), strict=True))
-        if (floor := floors.get("rest" if series.operation == "rest" else "mcp")) is not None
+        if (floor := floors.get(KIND_OF.get(series.operation, ""))) is not None
         for name, value in zip(RATIOS, row, strict=True)
         if value <= floor
     )

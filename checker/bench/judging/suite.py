@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from checker.bench.judging.cells import BlockResult, CellResult, cell_of, cells
 from checker.bench.judging.client import Room
 from checker.bench.plan import Model, Operation, Plan, Scenario, Stage, StageKind, Suite
+from checker.bench.planning.targets import probe_kind
 from checker.bench.player import Cell, Player
 from checker.bench.summary import of_stage
 
@@ -57,7 +58,7 @@ def play_suite(player: Player, plan: Plan, room: Room | None = None) -> Played:
 
 def usable_servers(plan: Plan, operation: Operation) -> tuple[str, ...]:
     """Names of the servers that have what an operation needs, in the order of the plan."""
-    kind = "rest" if operation is Operation.REST else "mcp"
+    kind = probe_kind(operation)
     return tuple(server.name for server in plan.servers if kind in server.probes)
 
 

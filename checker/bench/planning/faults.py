@@ -17,6 +17,7 @@ from checker.bench.planning.levels import ends_s, lines, longest_measured_s, pea
 from checker.bench.planning.stages import NAME_REMEDY, Fault, is_name, stage_faults
 from checker.bench.planning.targets import host_of, options_of, probe_kind, targets
 from checker.bench.thresholds.grammar import Condition, condition
+from checker.kinds import OPERATIONS, in_words
 from checker.model import Server
 
 
@@ -131,12 +132,16 @@ def _target_faults(operation: Operation, names: Sequence[str], servers: Sequence
 
 def _tool_faults(one: Scenario | Suite | Stress) -> Iterator[Fault]:
     """Nothing is ever called that the plan does not name."""
-    if one.operation is Operation.MCP_CALL and not one.tool.strip():
-        yield ("tool",), "missing; name the tool that mcp_call is to call"
-    if one.operation is not Operation.MCP_CALL:
+    if OPERATIONS[one.operation].calls_tool and not one.tool.strip():
+        yield ("tool",), f"missing; name the tool that {one.operation} is to call"
+    if not OPERATIONS[one.operation].calls_tool:
+        calling = in_words(name for name, operation in OPERATIONS.items() if operation.calls_tool)
         for key in ("tool", "arguments"):
             if getattr(one, key):
-                yield (key,), f"{one.operation} calls no tool; remove it, or write operation: mcp_call"
+                yield (
+                    (key,),
+                    f"{one.operation} calls no tool; remove it, or write operation: {calling}",
+                )
 
 
 def _suite_faults(suite: Suite, plan: Plan) -> Iterator[Fault]:

@@ -27,6 +27,7 @@ from checker.bench.plan import Operation, Plan
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.targets import host_of, options_of, plain_host, targets
 from checker.errors import UsageError
+from checker.kinds import KIND_OF, KINDS, OPERATIONS
 from checker.model import Server
 from checker.probes.oauth.options import OAuth
 
@@ -171,8 +172,9 @@ def _hidden_by_proxy(server: Server, operation: Operation, allowed: set[str]) ->
     proxy = _proxy_host(server, operation)
     if proxy is None:
         return ""
-    if operation is Operation.REST:
-        return "goes through a proxy, and load by REST requests does not; leave proxy: out of the plan"
+    if not OPERATIONS[operation].goes_through_proxy:
+        label = KINDS[KIND_OF[operation]].label
+        return f"goes through a proxy, and load by {label} requests does not; leave proxy: out of the plan"
     needed = [host for host in dict.fromkeys((proxy, *_hosts(server, operation))) if host not in allowed]
     if not needed:
         return ""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from checker.bench.plan import Operation
+from checker.kinds import KIND_OF
 from checker.model import Server
 from checker.probes.http import origin
 
 
 def probe_kind(operation: Operation) -> str:
-    """The probe whose options say how a server is reached for this operation: ``rest`` or ``mcp``."""
-    return "rest" if operation is Operation.REST else "mcp"
+    """The kind of probe whose options say how a server is reached for this operation."""
+    return KIND_OF[operation]
 
 
 def options_of(server: Server, operation: Operation) -> Any | None:

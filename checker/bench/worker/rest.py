@@ -22,7 +22,7 @@ from checker.bench.worker.secure import (
     SecureReadingConnection,
     SecureUnreadConnection,
 )
-from checker.bench.worker.target import Load
+from checker.bench.worker.target import Load, Target, TargetOrder
 from checker.model import Reason
 from checker.probes import rest
 from checker.probes.base import Observation, ProbeFailure, Request
@@ -40,6 +40,14 @@ _SECURED: dict[type[Connection], type[Connection]] = {
     ReadingConnection: SecureReadingConnection,
     UnreadConnection: SecureUnreadConnection,
 }
+
+
+def target(order: TargetOrder) -> Target:
+    """Requests to a server."""
+    part = order.part
+    return RestTarget(
+        order.series, order.options, order.addresses(), order.most, part.timeout_s, order.notes, order.load
+    )
 
 
 class RestTarget:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from random import Random
 from time import monotonic_ns
 from typing import Any
@@ -16,15 +17,14 @@ import orjson
 from checker.bench import arrivals
 from checker.bench.arrivals import LevelSpan
 from checker.bench.orders import ECHO, Part, Position
-from checker.bench.plan import Arrivals, Model, Operation
+from checker.bench.plan import Arrivals, Model
 from checker.bench.planning.targets import host_of, plain_host
 from checker.bench.worker.closed_load import ClosedLoad
-from checker.bench.worker.mcp import Doing, McpTarget
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.open_load import Due, OpenLoad
 from checker.bench.worker.pace import RateLimiter
-from checker.bench.worker.rest import RestTarget
-from checker.bench.worker.target import Target
+from checker.bench.worker.target import Target, TargetOrder
+from checker.kinds import KIND_OF, OPERATIONS
 from checker.limits import CacheLimits, DnsLimits, PoolLimits
 from checker.model import Server
 from checker.probes.base import Background
@@ -40,6 +40,8 @@ from checker.worker.transport.sockets import resolve
 
 _FOREVER_S = 4_102_444_800.0
 """When addresses that were looked up before the run go out of use: in 2100."""
+_PLAYED_BY = {name: import_module(one.module) for name, one in OPERATIONS.items()}
+"""Imported as the worker starts: later it would be in the time of the first requests."""
 
 
 @dataclass(slots=True)
@@ -143,14 +145,20 @@ class StagePlayer:
         return self._host_paces.setdefault(host_of(self._servers[name], part.operation), RateLimiter(share))
 
     def _target(self, part: Part, name: str, load: OpenLoad | ClosedLoad) -> Target:
-        server, series = self._servers[name], part.series[name]
-        most = max(1, min(part.max_in_flight, self._position.max_connections) // self._position.workers)
-        if part.operation is Operation.REST:
-            options = server.probes["rest"]
-            return RestTarget(series, options, self._known(name, options.url), most, part.timeout_s, self._notes, load)
-        doing = Doing(part.operation, part.tool, part.arguments)
-        options = replace(server.probes["mcp"], connect_timeout=part.timeout_s)
-        return McpTarget(series, options, doing, self._shared, self._deadlines, most, part.timeout_s, self._notes, load)
+        options = self._servers[name].probes[KIND_OF[part.operation]]
+        order = TargetOrder(
+            part=part,
+            series=part.series[name],
+            options=options,
+            addresses=lambda: self._known(name, options.url),
+            most=max(1, min(part.max_in_flight, self._position.max_connections) // self._position.workers),
+            shared=self._shared,
+            deadlines=self._deadlines,
+            notes=self._notes,
+            load=load,
+        )
+        target: Target = _PLAYED_BY[part.operation].target(order)
+        return target
 
     def _known(self, name: str, url: str) -> Sequence[str]:
         """The addresses that were allowed for the host, or those that it has where there is no list.

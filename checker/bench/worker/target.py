@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from checker.bench.orders import Part
+from checker.bench.worker.notes import Notes
+from checker.worker.deadlines import Deadlines
+from checker.worker.transport.client import Shared
 
 
 class Load(Protocol):
@@ -11,6 +18,24 @@ class Load(Protocol):
     def ended(self, user: int) -> None:
         """An operation that was begun is over, and its place is free."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOrder:
+    """What the ``target`` function of an operation's module makes a target of (`checker.kinds.LoadOperation`)."""
+
+    part: Part
+    series: int
+    options: Any
+    """Of the probe of the operation's kind."""
+    addresses: Callable[[], Sequence[str]]
+    """Those that may be connected to."""
+    most: int
+    """Connections, or operations under way, at most."""
+    shared: Shared
+    deadlines: Deadlines
+    notes: Notes
+    load: Load
 
 
 class Target(Protocol):

@@ -50,8 +50,8 @@ def _chosen(block: Benchmarking, names: Sequence[str]) -> list[str]:
 
 def _operation(servers: Sequence[Server]) -> tuple[Operation, list[str]]:
     """What every user does: the REST request where any server has an address for it, else the MCP check."""
-    rest = len(targets(servers, Operation.REST))
-    operation = Operation.REST if rest else Operation.MCP_CHECK
+    rest = len(targets(servers, "rest"))
+    operation = "rest" if rest else "mcp_check"
     there = len(targets(servers, operation))
     if there < len(servers):
         return operation, [
@@ -73,7 +73,7 @@ def _scenarios(
                 f"of which ramp_up_seconds takes {one.ramp_up_seconds:g}; write more"
             )
         found[name if number == 1 else f"{name}-{number}"] = {
-            "operation": str(operation),
+            "operation": operation,
             "users": one.concurrent_users,
             "ramp_up": one.ramp_up_seconds,
             "warm_up": usual.warmup_duration,
@@ -116,7 +116,7 @@ def _suite(block: Benchmarking, operation: Operation, there: int) -> tuple[dict[
     budget = len(users) * len(counts) * blocks * (block_s + usual.warmup_duration)
     said.append(f"{len(users)} x {len(counts)} cells of {blocks} blocks take {budget / 60:.0f} minutes")
     suite = {
-        "operation": str(operation),
+        "operation": operation,
         "concurrent_users": users,
         "server_counts": counts,
         "blocks": blocks,

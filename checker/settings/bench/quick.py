@@ -19,7 +19,7 @@ RATE_PER_S = 50.0
 DURATION_S = 30.0
 SCENARIO = "quick"
 """What the one scenario is called."""
-_USUAL = Scenario(operation=Operation.REST)
+_USUAL = Scenario(operation="rest")
 
 
 def quick_plan(
@@ -59,8 +59,8 @@ def quick_plan(
         raise UsageError("--rate and --users are two kinds of load (open, closed); give one of them")
     warnings: tuple[str, ...] = ()
     if operation is None:
-        operation = Operation.MCP_CALL if tool else _by_address(url)
-        if operation in (Operation.MCP_LIST, Operation.MCP_CHECK):
+        operation = "mcp_call" if tool else _by_address(url)
+        if operation in ("mcp_list", "mcp_check"):
             warnings = (f"the address looks like that of an MCP server: {operation}; --operation says otherwise",)
     try:
         server = adhoc({probe_kind(operation): url}, timeout)
@@ -80,7 +80,7 @@ def quick_plan(
         arguments=arguments or {},
     )
     written: dict[str, Any] = {
-        "operation": str(operation),
+        "operation": operation,
         ("rate" if users is None else "users"): level if users is None else users,
         "duration": duration,
         **{key: value for key, value in around.items() if value},
@@ -119,8 +119,8 @@ def _by_address(url: str) -> Operation:
     """What an address is usually called with."""
     path = urlsplit(url).path.rstrip("/")
     if path.endswith("/sse"):  # the old transport carries whole checks only
-        return Operation.MCP_CHECK
-    return Operation.MCP_LIST if path.endswith("/mcp") else Operation.REST
+        return "mcp_check"
+    return "mcp_list" if path.endswith("/mcp") else "rest"
 
 
 _SHOWN = ("arrivals", "think_time", "timeout", "max_in_flight", "tool", "arguments")

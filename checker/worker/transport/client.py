@@ -6,6 +6,7 @@ import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from socket import socket
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from checker.probes.http import origin
 from checker.probes.options import Endpoint
 from checker.secrets.current import current, go_on
 from checker.version import VERSION
+from checker.worker.transport.connection import Connected
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.plain import PlainHttp
@@ -71,6 +73,7 @@ class Client:
         self._shared, self._pools, self._options, self._trace = shared, shared.pools, options, trace
         self._open: list[HttpReply] = []
         self._started: list[StartedProcess] = []
+        self._sockets: list[Connected] = []
         self._way: tuple[str, bytes, Any] = "", b"", None
         """The address called last, with its target and pool: an MCP session calls the same one all the time."""
         self._limit: _Limit | None = None
@@ -131,6 +134,14 @@ class Client:
             reply = HttpReply(response, connection, pool.give_back, self._trace, self._options.max_body)
             self._open.append(reply)
             return reply
+
+    def connect(self, host: str, port: int) -> socket:
+        """A connection to the host, closed when the attempt is over; raises ProbeFailure."""
+        self._pools.make_room()
+        opened = self._pools.connect(host, port, self._options.connect_timeout, self._trace)
+        self._sockets.append(opened)
+        self._trace.step = "wait"
+        return opened.sock
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Time a stage of the probe's own."""
@@ -200,7 +211,10 @@ class Client:
         """Begin another attempt under another clock; programs that were started go on."""
         for reply in self._open:
             reply.close()
+        for opened in self._sockets:
+            opened.close()
         self._open.clear()
+        self._sockets.clear()
         self._trace = trace
         for process in self._started:
             process.budget = trace.budget
@@ -209,6 +223,8 @@ class Client:
         """Close what was left half-read, and end the programs that were started."""
         for reply in self._open:
             reply.close()
+        for opened in self._sockets:
+            opened.close()
         for process in self._started:
             process.close(answered)
 

@@ -82,6 +82,27 @@ class Counts:
         self.most_in_use = max(self.most_in_use, self.in_use)
 
 
+class Connected:
+    """A TCP connection of a probe that speaks another protocol than HTTP: counted like the others, and never kept."""
+
+    def __init__(self, host: str, port: int, timeout_s: float, trace: Trace, counts: Counts, dns: DnsCache) -> None:
+        counts.connecting += 1
+        try:
+            self.sock = open_socket(host, port, timeout_s, trace, CONFIGURED, dns)
+        finally:
+            counts.connecting -= 1
+        counts.opened(host, port)
+        self._counts, self._is_counted = counts, True
+        trace.connection(peer=scope(self.sock.getpeername()[0]), reused=False)
+
+    def close(self) -> None:
+        """Close it; it counts as open until then."""
+        if self._is_counted:
+            self._is_counted = False
+            self._counts.open -= 1
+        self.sock.close()
+
+
 class _Traced:
     """What both kinds of connection share; ``trace`` and ``policy`` are set before each exchange."""
 

@@ -20,9 +20,10 @@ from checker.limits import PoolLimits
 from checker.measures import PoolMeasures
 from checker.probes.options import Tls
 from checker.worker.lanes import Places, Waits
-from checker.worker.transport.connection import Counts, TracedHTTPConnection, TracedHTTPSConnection
+from checker.worker.transport.connection import Connected, Counts, TracedHTTPConnection, TracedHTTPSConnection
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.tls import TlsContexts
+from checker.worker.transport.trace import Trace
 
 _MOST_ORIGINS = 1000
 """Origins whose idle connections are kept; the least recently used one goes first."""
@@ -174,6 +175,10 @@ class Pools:
                 self.counts.evicted += closed
                 return True
         return False
+
+    def connect(self, host: str, port: int, timeout_s: float, trace: Trace) -> Connected:
+        """A TCP connection that is in no pool; raises ProbeFailure."""
+        return Connected(host, port, timeout_s, trace, self.counts, self.dns)
 
     def measures(self, kind: str) -> PoolMeasures:
         """What was counted until now."""
