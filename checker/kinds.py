@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ProbeStage:
     """A timed step of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
 
     name: str
@@ -62,7 +62,7 @@ class ProbeKind:
     """The key of its block in a server's entry, and its name in rows and reports."""
     label: str
     """As a sentence calls it."""
-    stages: tuple[Stage, ...]
+    stages: tuple[ProbeStage, ...]
     """Its timed steps, in the order in which they happen."""
     flags: tuple[Flag, ...]
     """The first is called like the kind and takes an address."""
@@ -76,11 +76,11 @@ class ProbeKind:
 
 
 _HTTP_STAGES = (
-    Stage("dns", "name lookup"),
-    Stage("connect", "TCP connect"),
-    Stage("tls", "TLS handshake"),
-    Stage("wait", "request sent to first byte (REST)"),
-    Stage("transfer", "first to last byte (REST)"),
+    ProbeStage("dns", "name lookup"),
+    ProbeStage("connect", "TCP connect"),
+    ProbeStage("tls", "TLS handshake"),
+    ProbeStage("wait", "request sent to first byte (REST)"),
+    ProbeStage("transfer", "first to last byte (REST)"),
 )
 
 _MCP_LOAD = "checker.bench.worker.mcp"
@@ -88,15 +88,15 @@ _MCP = ProbeKind(
     name="mcp",
     label="MCP",
     stages=(
-        Stage("auth", "authorization server: discovery and token (MCP)"),
-        Stage("start", "start of the command (MCP over stdio)"),
-        Stage("discover", "server/discover (MCP)"),
-        Stage("initialize", "initialize (MCP)"),
-        Stage("initialized", "notifications/initialized (MCP)"),
-        Stage("ping", "ping (MCP)"),
-        Stage("list", "all pages of all lists (MCP)"),
-        Stage("call", "calls that the config names (MCP)"),
-        Stage("close", "DELETE of the session (MCP)"),
+        ProbeStage("auth", "authorization server: discovery and token (MCP)"),
+        ProbeStage("start", "start of the command (MCP over stdio)"),
+        ProbeStage("discover", "server/discover (MCP)"),
+        ProbeStage("initialize", "initialize (MCP)"),
+        ProbeStage("initialized", "notifications/initialized (MCP)"),
+        ProbeStage("ping", "ping (MCP)"),
+        ProbeStage("list", "all pages of all lists (MCP)"),
+        ProbeStage("call", "calls that the config names (MCP)"),
+        ProbeStage("close", "DELETE of the session (MCP)"),
     ),
     flags=(
         Flag("mcp", "URL", "Check this MCP endpoint, without a config."),
