@@ -323,7 +323,7 @@ def _stalls(facts: RunFacts) -> Iterator[Recommendation]:
             subject=_name(series),
             suggestion=f"look at what the server did at {clock(at_s)}: it stalled",
             evidence=(
-                f"nothing completed for {seconds:g} s or more from {clock(at_s)}, with operations in flight{blind}"
+                f"nothing completed for at least {seconds:g} s from {clock(at_s)}, with operations in flight{blind}"
             ),
         )
 
