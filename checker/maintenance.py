@@ -77,7 +77,7 @@ def faults(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
     try:
         ZoneInfo(window.timezone)
     except (ValueError, OSError, LookupError):
-        yield "timezone", f'"{window.timezone}" is no time zone; write one like UTC or Europe/Berlin'
+        yield "timezone", f'"{window.timezone}" is not a time zone; write one like UTC or Europe/Berlin'
         return
     yield from _once(window) if any(once) else _again(window)
 
@@ -88,7 +88,7 @@ def _once(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
         try:
             moments.append(moment(str(text), window.timezone))
         except ValueError:
-            yield key, f'"{text}" is no time; write one like 2026-12-01T22:00Z'
+            yield key, f'"{text}" is not a time; write one like 2026-12-01T22:00Z'
     if len(moments) == 2 and moments[0] >= moments[1]:
         yield "end", "is not after start; swap them, or write a later end"
     if window.days:
@@ -101,7 +101,7 @@ def _again(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
     try:
         time.fromisoformat(str(window.at))
     except ValueError:
-        yield "at", f'"{window.at}" is no time of day; write one like 02:30'
+        yield "at", f'"{window.at}" is not a time of day; write one like 02:30'
     try:
         lasts_s = parse_duration(str(window.lasts))
         if not 0 < lasts_s <= LONGEST_S:
@@ -110,4 +110,4 @@ def _again(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
         yield "lasts", f'"{window.lasts}" is not valid: {error}'
     for day in window.days:
         if day not in DAYS:
-            yield "days", f'"{day}" is no day; write {", ".join(DAYS)}'
+            yield "days", f'"{day}" is not a day; write {", ".join(DAYS)}'

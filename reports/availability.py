@@ -34,7 +34,7 @@ _BURN_TEXT = (
 )
 
 _REMARK_TEXT = (
-    "What is odd about the newest check of each server, whatever its status. A remark never makes a status worse, "
+    "Remarks of the newest check of each server, whatever its status. A remark never makes a status worse, "
     "unless the configuration says remarks: degraded."
 )
 
@@ -188,7 +188,7 @@ def _objectives(past: Past, servers: Sequence[Standing]) -> list[Section]:
 
 
 def _remarks_section(past: Past) -> list[Section]:
-    """What is odd about the newest check of each server; nothing where nothing is."""
+    """Remarks of the newest check of each server; nothing where nothing is."""
     names = {server.id: server.name for server in past.servers}
     rows = [
         [names[one.server_id], one.kind, str(one.remark.name), one.remark.detail, one.at_ms]

@@ -62,6 +62,6 @@ FLAPPING = (
     _SERVER,
     _GROUP,
     Column("flap_ratio", "changes", Kind.RATIO, words="Weighted share of state changes in the newest checks."),
-    Column("checks", "checks", Kind.COUNT, words="That it is reckoned from: 21 or, of a new server, fewer."),
+    Column("checks", "checks", Kind.COUNT, words="Checks that it is computed from: 21 or, for a new server, fewer."),
     Column("since", "since", Kind.TIME, words="When the first of them began."),
 )

@@ -150,14 +150,14 @@ def _latency(
         for row in shown
     ]
     more = [
-        Column("failed", "Failed", Kind.COUNT, words="Probes without an answer; none of them is in a percentile."),
-        Column("timeouts", "Timeouts", Kind.COUNT, words="Those that were given up: they took longer than the limit."),
+        Column("failed", "Failed", Kind.COUNT, words="Probes without an answer; they count in no percentile."),
+        Column("timeouts", "Timeouts", Kind.COUNT, words="Those that timed out: they took longer than the limit."),
     ]
     return Section(
         "latency",
         "Where the time goes" if rows.by is By.STAGE else "Latency, the slowest first",
         Table([*rows.columns, *columns(), *share, *more[: len(counted)]], table),
-        "Of probes that got their answer. A percentile is the sample at its rank, within 1%.",
+        "Of probes that were answered. A percentile is the sample at its rank, within 1%.",
     )
 
 
@@ -166,7 +166,7 @@ def _intervals(rows: Subjects, latencies: PercentileTable, shown: Sequence[int])
         "intervals",
         "Confidence intervals of the percentiles",
         Table([*rows.short_columns, *interval_columns()], [[*rows.short(row), *latencies.ends(row)] for row in shown]),
-        "95% intervals by order statistics; an end is open where the sample is too small for one. They hold for "
+        "95% confidence intervals by order statistics; an end is open where the sample is too small. They hold for "
         "independent samples: probes of one server that follow each other closely are less than that.",
     )
 
@@ -231,7 +231,7 @@ def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spen
 
 def _verdict(rows: Subjects, latencies: PercentileTable, order: Sequence[int]) -> str:
     if not order:
-        return "Insufficient: no probe has got its answer in this time."
+        return "Insufficient: no probe was answered in this time."
     worst = order[0]
     if rows.by is By.STAGE:
         return f"{len(order)} stages of {int(latencies.count[order].max()):,} probes."

@@ -114,7 +114,7 @@ def compared(
     said = f" {slower:,} of {len(known):,} became slower than in the period before."
     blind = _cannot_tell(sides, p_values, known)
     if blind:
-        said += f" In {blind:,} it cannot tell: {per_cent(LARGE_RATIO)} more could not have been seen."
+        said += f" In {blind:,} it cannot tell: {per_cent(LARGE_RATIO)} more could not have been detected."
     return PeriodComparison((section,), slower, said, blind > 0.1 * len(known))
 
 

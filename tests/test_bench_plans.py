@@ -299,7 +299,7 @@ def test_plan_can_be_played_again_from_its_source(name: str) -> None:
 
 def test_plan_that_is_played_again_says_what_it_goes_without() -> None:
     source = {**ONE, "name": "n", "scenarios": {"x": SHORT}, "left_out": ["rest.bearer"]}
-    assert stored_plan(source, {}).warnings == ("played without what is not stored: rest.bearer",)
+    assert stored_plan(source, {}).warnings == ("run without what is not stored: rest.bearer",)
     with pytest.raises(ConfigError, match="run 7: servers: no servers"):
         stored_plan({**source, "servers": []}, {}, "run 7")
 
@@ -464,7 +464,7 @@ def test_quick_plan_can_be_played_again_from_its_source(options: dict[str, Any],
         ({"rate": 5, "users": 5}, "--rate and --users are two kinds of load"),
         ({"operation": "mcp_call"}, "--tool: missing; name the tool"),
         ({"operation": "mcp_list", "tool": "x"}, "--tool: mcp_list calls no tool"),
-        ({"thresholds": ["p95<5"]}, '--threshold p95<5: "p95<5" is no condition'),
+        ({"thresholds": ["p95<5"]}, '--threshold p95<5: "p95<5" is not a condition'),
         ({"thresholds": ["fialed:rate<0.1"]}, 'no metric "fialed"; did you mean "failed"?'),
         ({"rate": 0}, "--duration: nothing is measured"),
         ({"duration": 0.0}, "--duration: nothing is measured"),

@@ -212,7 +212,7 @@ def test_the_newest_hour_is_compared_with_the_same_hour_of_three_weeks(tmp_path:
 
 def test_a_history_without_an_answer_is_insufficient(history: Path) -> None:
     seen = report(history, UNTIL_MS + 10 * HOUR_MS, until_ms=UNTIL_MS + 11 * HOUR_MS)
-    assert (seen.level, seen.verdict) == (Level.UNKNOWN, "Insufficient: no probe has got its answer in this time.")
+    assert (seen.level, seen.verdict) == (Level.UNKNOWN, "Insufficient: no probe was answered in this time.")
     assert table(seen, "latency") == []
 
 

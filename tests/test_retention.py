@@ -184,7 +184,7 @@ def test_backup_made_while_runs_go_on_is_whole(tmp_path: Path) -> None:
 def test_damage_is_found(tmp_path: Path, status: Any) -> None:
     path = tmp_path / "history.db"
     weeks(path, days=3)
-    assert status("db", "check", "--db", path).stdout == "the file is whole\n"
+    assert status("db", "check", "--db", path).stdout == "the file is intact\n"
     with path.open("r+b") as file:
         file.seek(os.path.getsize(path) // 2)
         file.write(b"\xff" * 8192)
@@ -223,7 +223,7 @@ def test_commands_work_from_the_shell(tmp_path: Path, status: Any) -> None:
     path = tmp_path / "history.db"
     weeks(path, days=3)
     assert '"rows_of_checks"' in status("db", "prune", "--db", path, "--raw", "1d", "--format", "json").stdout
-    assert "made anew" in status("db", "rebuild-rollups", "--db", path).stderr
+    assert "recomputed" in status("db", "rebuild-rollups", "--db", path).stderr
     assert status("db", "vacuum", "--db", path).returncode == 0
     assert status("db", "backup", tmp_path / "b.db", "--db", path).returncode == 0
     again = status("db", "backup", tmp_path / "b.db", "--db", path)

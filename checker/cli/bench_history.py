@@ -23,11 +23,11 @@ _CANNOT_TELL = 1
 
 @click.command("list")
 @click.option("--name", metavar="NAME", help="Only load tests of this name.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many.")
 @output_format
 @database
 def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int:
-    """List the load tests, the newest first; unfinished ones keep what they had."""
+    """List the load tests, the newest first; unfinished ones keep their results so far."""
     from reports.bench.past.lines import lines_table
     from storage.bench.list import bench_list
 
@@ -68,18 +68,18 @@ def compare_command(
     output: Path | None,
     db: Path | None,
 ) -> int:
-    """Say whether CANDIDATE is better or worse than BASELINE, or the same, or that it cannot be told.
+    """Compare CANDIDATE with BASELINE: better, worse, the same, or inconclusive ("cannot tell").
 
     Each of them is a number, `last`, or the name of a baseline; BASELINE may be `last-good` or `window:5` too, the
     newest good runs of the same plan before CANDIDATE. `7/old 7/new` compares two scenarios of one run.
 
     The run is the unit: each gives the median of its blocks. Worse or better needs a p below alpha after Holm's
-    correction for all series and statistics, and a difference of the least effect: --effect or --effect-ms, whichever
-    is larger; of the share that fails, 1 in 100. With fewer than five good runs of the plan, how far runs are apart is
-    assumed to be 10%. Two scenarios of one run are compared by its blocks, of which five on each side are the fewest.
-    A run that did not finish, or whose client was the limit, says nothing.
+    correction for all series and statistics, and a difference of --effect or --effect-ms, whichever is larger; for the
+    failure rate, 1 in 100. With fewer than five good runs of the plan, the spread between runs is assumed to be 10%.
+    Two scenarios of one run are compared by blocks, at least five on each side. Runs that did not finish, or in which
+    the load generator was the limit, cannot be compared.
 
-    Exit codes: 0 better or the same, 99 worse, 0 if it cannot be told, with --strict 1.
+    Exit codes: 0 better or the same, 99 worse; inconclusive is 0, with --strict 1.
 
     \b
     mcp-status bench compare                        the last run against the last good one
@@ -116,10 +116,11 @@ def compare_command(
 def trend_command(
     name: str | None, runs: int, all_plans: bool, block: float, fmt: str, output: Path | None, db: Path | None
 ) -> int:
-    """Show how the load tests NAME have gone over time, and where their level changed.
+    """Show the load tests NAME over time, and where their level changed.
 
-    NAME is that of the newest load test if none is given. A change of level needs ten runs, five on either side of it.
-    Runs that did not finish, or whose client was the limit, are left out; changes of the environment are marked.
+    NAME is by default that of the newest load test. A change of level needs ten runs, five on either side of it.
+    Runs that did not finish, or in which the load generator was the limit, are left out; changes of the environment are
+    marked.
     """
     from checker.bench.judging.saturation import judge
     from reports.bench.past.series import runs_of
@@ -135,7 +136,7 @@ def trend_command(
 
 @click.group("baseline")
 def baseline_command() -> None:
-    """Name load tests that others are compared with; they are never pruned."""
+    """Set, list or remove baselines: named load tests that others are compared with, and that are never pruned."""
 
 
 @baseline_command.command("set")
@@ -143,7 +144,7 @@ def baseline_command() -> None:
 @click.argument("run", default="last")
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
-    """Give RUN, a number or `last`, the name NAME, in the place of the run that had it."""
+    """Make RUN, a number or `last`, the baseline NAME, in place of the run that had the name."""
     from checker.bench.judging.saturation import judge
     from reports.bench.past.sides import sole, unfit
     from storage.bench.keep import set_baseline
@@ -175,7 +176,7 @@ def baseline_list(fmt: str, db: Path | None) -> int:
 @click.argument("name")
 @database
 def baseline_remove(name: str, db: Path | None) -> int:
-    """Forget the name NAME; its load test stays."""
+    """Remove the baseline NAME; its load test stays."""
     from storage.bench.keep import remove_baseline
     from storage.store import open_store
 

@@ -25,8 +25,8 @@ _INVALID = 3
 _ABORTED = 2
 _INTERRUPTED = 128
 _CODES = (
-    "Exit codes: 0 passed, 99 a threshold is broken whatever the client did, 2 ended early, 3 the client may have "
-    "changed the answer, or the plan is bad."
+    "Exit codes: 0 passed; 99 a threshold failed, or a regression with --fail-on-regression; 2 ended early; "
+    "3 inconclusive because the load generator was the limit, or an invalid plan."
 )
 
 
@@ -152,9 +152,7 @@ def play_options(command: Decorated) -> Decorated:
 @click.command("run", epilog=_CODES)
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
-@click.option(
-    "--suite", is_flag=True, help="The grid of users and servers of a legacy configuration's benchmarking block."
-)
+@click.option("--suite", is_flag=True, help="Run the grid of users and servers of a legacy configuration.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
 @play_options
 def run_command(
@@ -167,7 +165,7 @@ def run_command(
     """Run the load test in the file PLAN: scenarios, a suite or a stress test.
 
     Load goes to loopback and private addresses only, unless a host is named with --allow-public. Ctrl-C ramps down
-    within two seconds, stores what there is and reports it; a second one ends at once.
+    within two seconds, then stores and reports the results so far; a second Ctrl-C stops at once.
 
     \b
     mcp-status bench run plan.yaml
@@ -236,7 +234,7 @@ def quick_command(
     abort: bool,
     play: PlayOptions,
 ) -> int:
-    """Put load on URL without a plan: at a rate (open model), or by users (closed model).
+    """Put load on URL without a plan: at a rate (open model), or with users (closed model).
 
     \b
     mcp-status bench quick http://127.0.0.1:8000/health --rate 200 -t "p(99)<250"

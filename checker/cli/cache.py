@@ -23,11 +23,11 @@ def command() -> None:
     results       results of checks, for check --max-age
 
     Sizes and times are options of the configuration (run.caches). oauth_issuer holds the authorization servers that
-    were trusted on first use. Further categories hold what servers turned out to
-    speak, such as mcp_era; docs/caches.md has them all.
+    were trusted on first use. Further categories remember what servers speak, such as
+    mcp_era; docs/caches.md has them all.
 
     \b
-    mcp-status cache stats                  is it worth it?
+    mcp-status cache stats                  hit rates
     mcp-status cache list dns
     mcp-status cache clear results --yes    the next check --max-age checks every server
     """  # noqa: D301 # click wants the backspace itself
@@ -39,15 +39,15 @@ def command() -> None:
     type=click.IntRange(1, 1_000_000),
     default=20,
     show_default=True,
-    help="Add up hits, misses and evictions of this many runs, the newest.",
+    help="Sum hits, misses and evictions over this many of the newest runs.",
 )
 @output_format
 @database
 def stats(runs: int, fmt: str, db: Path | None) -> None:
-    """Show how much each category holds, and how often it had what was looked for.
+    """Show how many entries each category has, and how often lookups hit.
 
     The columns count entries now, and hits, misses and evictions in the last runs. A stale hit is an address that
-    served past its end because the lookup failed. The same numbers, run by run, are in the view cache_history.
+    was used after its expiry because the lookup failed. The same numbers, run by run, are in the view cache_history.
     """
     from reports import caches, render, tables
     from storage.cached import cache_stats
@@ -64,8 +64,10 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
 
 @command.command("list")
 @click.argument("category", required=False)
-@click.option("--expired", is_flag=True, help="Only entries past their end, which go when the next run ends.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="At most this many.")
+@click.option("--expired", is_flag=True, help="Only expired entries, which the next run removes.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Show at most this many."
+)
 @output_format
 @database
 def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | None) -> None:
@@ -95,13 +97,13 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
 @command.command("clear")
 @click.argument("categories", nargs=-1, metavar="[CATEGORY]...")
 @click.option("--key", metavar="KEY", help="Only the entry under this key, as cache list shows it.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_format
 @database
 def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db: Path | None) -> None:
     """Remove the entries of each CATEGORY, or of all but oauth_issuer.
 
-    Nothing is lost but time: what is needed is found out anew. No result is deleted from the history. Clear
+    What is needed is fetched again; no result is deleted from the history. Clear
     oauth_issuer to trust another authorization server than the one that was pinned on first use.
     """
     from reports import render, tables
@@ -112,7 +114,7 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     known_categories(path, categories)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("this is no terminal to ask on; say --yes to remove the entries")
+            raise UsageError("not a terminal to ask on; give --yes to remove the entries")
         those = "all entries" if key is None else "the entry under that key"
         click.confirm(f"remove {those} of {', '.join(categories) or 'every category'}?", abort=True, err=True)
     with open_store(path) as store:

@@ -47,32 +47,40 @@ def _server_flags(command: Decorated) -> Decorated:
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
 @click.option(
-    "--allow-env", "variables", multiple=True, metavar="NAME", help="Tell --from this variable's value; repeatable."
+    "--allow-env",
+    "variables",
+    multiple=True,
+    metavar="NAME",
+    help="Let --from use this environment variable; repeatable.",
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only servers of this group; repeatable.")
 @click.option("--server", "names", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for few.")
-@click.option("--concurrency", type=click.IntRange(1, 100_000), help="Checks at once over all workers. Default: 500.")
-@click.option("--max-age", type=Duration(), help="Take a server's last result where it is younger; 60s, 5m, ...")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for a small fleet."
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 100_000), help="Concurrent checks over all workers. Default: 500."
+)
+@click.option("--max-age", type=Duration(), help="Reuse a server's last result if it is younger: 60s, 5m, ...")
 @click.option("--timeout", type=Duration(), help=f"Deadline of each attempt, with {flags_in_words('and')}.")
 @click.option(
     "--fail-on",
     type=click.Choice(list(_FAILS_ON)),
     default="degraded",
     show_default=True,
-    help="From which status on the exit code is not 0.",
+    help="The least status that makes the exit code other than 0.",
 )
 @click.option(
     "--fail-on-drift",
     "drift",
     type=click.Choice(list(_DRIFT)),
-    help="Exit with 2 where what an MCP server offers has changed that much since it was last seen.",
+    help="Exit with 2 if an MCP server's contract has changed that much since it was last seen.",
 )
 @output_format
 @database
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors; the exit code tells.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only errors; the exit code says the rest.")
 @click.option("--verbose", "-v", count=True, help="Log to standard error; -vv logs more.")
 def command(
     config: Path | None,
@@ -99,8 +107,8 @@ def command(
 
     Each server's probes run at the same time. Every result is stored before it is printed.
 
-    What --from reads starts no program and is told no environment variable without being asked about or allowed,
-    unless it is what a client of yours keeps in your home. An address starts none at all.
+    A file given with --from starts no program and gets no environment variable unless you agree to it, or it is the
+    configuration of an MCP client in your own home folder. A document at an address never starts a program.
 
     \b
     Exit code: 0 all healthy, 1 some degraded, 2 some unhealthy, 3 some unknown,

@@ -19,9 +19,9 @@ def command() -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
 def validate(config: Path, environment: str | None) -> int:
-    """Say whether CONFIG can be used; exit code 0 if so, 3 if not.
+    """Validate CONFIG; exit code 0 if it is valid, 3 if not.
 
-    Every fault is a line with file, line, key, value and remedy.
+    Each error is one line: file, line, key, value and remedy.
     """
     from collections import Counter
 
@@ -49,19 +49,19 @@ def validate(config: Path, environment: str | None) -> int:
 @click.option("--only", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
 @click.option("--force", is_flag=True, help="Let --output replace a file.")
 def import_(source: str, output: Path | None, merge: Path | None, only: tuple[str, ...], force: bool) -> int:
-    """Make a config of the MCP servers that another program or a registry lists in SOURCE.
+    """Make a configuration from the MCP servers that another program or a registry lists in SOURCE.
 
     SOURCE is a file or an address: the JSON of Claude, Cursor, Gemini and FastMCP, mcp.json of VS Code, config.toml
-    of Codex, a server.json, or a registry. Which one it is is found out. Nothing that is read is started.
+    of Codex, a server.json, or a registry. The format is detected. Nothing is started.
 
-    No secret is written: the config has a variable in its place, and a note on standard error says which to set.
+    Secrets are not written: each becomes a variable, and a note on standard error says which to set.
 
     \b
     mcp-status config import ~/.cursor/mcp.json                    to the screen
     mcp-status config import .vscode/mcp.json -o fleet.yaml        to a new file
     mcp-status config import .mcp.json --merge fleet.yaml -o fleet.yaml --only github
     mcp-status config import https://registry.modelcontextprotocol.io -o registry.yaml
-    mcp-status config validate fleet.yaml                          is everything set?
+    mcp-status config validate fleet.yaml                          are all variables set?
     """  # noqa: D301 # click wants the backspace itself, which a raw docstring does not have
     from checker.importers import read
     from checker.importers.write import chosen, existing_text, merged_config, write

@@ -32,10 +32,10 @@ every = click.option("--all", "everything", is_flag=True, help="Show all rows of
 
 @click.group("contract", cls=_ShowByDefault)
 def command() -> None:
-    """Show what an MCP server offers, and how that has changed.
+    """Show what an MCP server offers, and how that changed.
 
-    A contract is the tools, resources, resource templates and prompts that a server lists, with what it says of
-    itself. Each change is breaking, risky or cosmetic; docs/contracts.md has the rules.
+    A contract is the tools, resources, resource templates and prompts that a server lists, with its name, version and
+    capabilities. Each change is breaking, risky or cosmetic; docs/contracts.md has the rules.
 
     \b
     mcp-status contract search              what it offers now, and when that changed
@@ -52,7 +52,7 @@ def command() -> None:
 def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
     """Show what SERVER offers now, and its past versions. `show` may be left out.
 
-    Of a long list the beginning is shown, and how much more there is; JSON, NDJSON and CSV have all that is kept.
+    Long lists are cut, with the number of rows left out; JSON, NDJSON and CSV have all that is kept.
     """
     from reports import contracts, documents, render, tables
     from storage.queries import open_history
@@ -88,8 +88,8 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 def difference(server: str, old: str, new: str | None, everything: bool, fmt: str, db: Path | None) -> None:
     """Show what changed in SERVER from version OLD to NEW, by default the newest.
 
-    A version is its number, or the beginning of its digest. Of many changes the worst are shown, and how many more
-    there are; JSON, NDJSON and CSV have all.
+    A version is its number, or the beginning of its digest. Of many changes the worst are shown, with the number
+    of the others; JSON, NDJSON and CSV have all.
     """
     from checker.contract.outline import compared
     from reports import contracts, render, tables

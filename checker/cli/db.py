@@ -15,17 +15,17 @@ from checker.clock import now_ms
 if TYPE_CHECKING:
     from checker.cli.progress import Steps
 
-_WHOLE = "the file is whole"
+_WHOLE = "the file is intact"
 _DAMAGED = 2
 
 
 @click.group("db")
 def command() -> None:
-    """Look after the database file: what is in it, and keeping it small, whole and safe.
+    """Inspect the database file, keep it small, check it and back it up.
 
     \b
-    mcp-status db info                      size, rows, and how far the history is rolled
-    mcp-status db prune --raw 14d           drop old rows now; runs do so by themselves
+    mcp-status db info                      size, rows, and how far rollups reach
+    mcp-status db prune --raw 14d           drop old rows now; runs do so themselves
     mcp-status db backup /backup/history.db while runs go on
     """  # noqa: D301 # click wants the backspace itself
 
@@ -34,7 +34,7 @@ def command() -> None:
 @output_format
 @database
 def info(fmt: str, db: Path | None) -> int:
-    """Show the file, its size, the SQLite behind it, how many rows it has, and from when they are."""
+    """Show the file, its size, its SQLite version, how many rows it has, and since when."""
     from storage.info import database_info
 
     _show(database_info(database_path(db)), fmt)
@@ -42,13 +42,15 @@ def info(fmt: str, db: Path | None) -> int:
 
 
 @command.command("prune")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Take the times of its history: block.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Use the retention of its history: block."
+)
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
 @click.option("--raw", type=Duration(), help="Keep checks and probes this long; full days in UTC. [default: 30d]")
-@click.option("--hours", type=Duration(), help="Keep what each hour came to this long. [default: 35d]")
-@click.option("--days", type=Duration(), help="Keep what each day came to this long. [default: 1825d]")
+@click.option("--hours", type=Duration(), help="Keep hourly rollups this long. [default: 35d]")
+@click.option("--days", type=Duration(), help="Keep daily rollups this long. [default: 1825d]")
 @click.option("--benchmarks", type=Duration(), help="Keep load tests this long; baselines stay. [default: 365d]")
-@click.option("--max-size", type=Size(), help="Then drop more until the rows take no more. [default: 900MiB]")
+@click.option("--max-size", type=Size(), help="Then drop more until rows take less than this. [default: 900MiB]")
 @output_format
 @database
 def prune(
@@ -62,12 +64,12 @@ def prune(
     fmt: str,
     db: Path | None,
 ) -> int:
-    """Drop what is older than it is kept, and the oldest of the rest if the database is too large.
+    """Drop what is older than its retention, and the oldest of the rest if the database is too large.
 
-    Every hour and day that is dropped as rows was counted before, so reports go on from its buckets. Runs do this
-    by themselves once an hour unless the configuration says `history: {after_runs: false}`. Of a database that is
-    too large the servers that most is kept of lose first (docs/history.md). A file that is larger than --max-size
-    becomes smaller, else its free pages are used again; `mcp-status db vacuum` gives them back.
+    Rows are rolled up before they are dropped, so reports go on from hourly and daily rollups. Runs do this
+    themselves once an hour unless the configuration says `history: {after_runs: false}`. In a database that is
+    too large, the servers that take most space lose first (docs/history.md). A file larger than --max-size
+    shrinks, else its free pages are reused; `mcp-status db vacuum` gives them back.
     """
     from dataclasses import replace
 
@@ -94,10 +96,10 @@ def prune(
 @command.command("rebuild-rollups")
 @database
 def rebuild(db: Path | None) -> int:
-    """Make the hour and day buckets anew from the rows that are there.
+    """Recompute the hourly and daily rollups from the rows that are kept.
 
-    Buckets whose rows were pruned stay as they are. The result is what it was before, unless a bucket was damaged or
-    changed by hand; it can be stopped and begun again at any time.
+    Rollups whose rows were pruned stay as they are. The result is the same as before, unless a rollup was damaged or
+    changed by hand; it can be stopped and restarted at any time.
     """
     from storage.store import open_store
 
@@ -105,7 +107,7 @@ def rebuild(db: Path | None) -> int:
     _must_exist(path)
     with open_store(path) as store, _progress("rolling") as rolling:
         folded = store.roll(now_ms(), anew=True, note=rolling)
-    click.echo(f"{path}: buckets made anew from {folded} checks", err=True)
+    click.echo(f"{path}: rollups recomputed from {folded} checks", err=True)
     return 0
 
 
@@ -114,10 +116,10 @@ def rebuild(db: Path | None) -> int:
 @output_format
 @database
 def forget(server: str, fmt: str, db: Path | None) -> int:
-    """Drop SERVER with its checks, incidents and buckets: it was a mistake, or nobody wants to know of it any more.
+    """Drop SERVER with its checks, incidents and rollups: it was a mistake, or is no longer of interest.
 
-    A server that only left the configuration needs no word: it is retired by the next run, no longer on the status
-    page, and its past stays in reports. One that is still configured begins anew with its next check.
+    A server that only left the configuration need not be forgotten: the next run retires it, it leaves the status
+    page, and its past stays in reports. One that is still configured starts anew with its next check.
     """
     from storage import roster
     from storage.store import open_store
@@ -135,10 +137,10 @@ def forget(server: str, fmt: str, db: Path | None) -> int:
 @click.argument("new")
 @database
 def rename(old: str, new: str, db: Path | None) -> int:
-    """Give the server OLD the name NEW: its history goes on under it.
+    """Rename the server OLD to NEW: its history continues under the new name.
 
-    Do it when you change the name in the configuration, before the next run or after: a server NEW that is there
-    already is joined with it, unless one run checked both.
+    Do it when you change the name in the configuration, before the next run or after: a server NEW that exists
+    already is merged with it, unless one run checked both.
     """
     from storage import roster
     from storage.store import open_store
@@ -155,7 +157,7 @@ def rename(old: str, new: str, db: Path | None) -> int:
 @click.option("--full", is_flag=True, help="Write the file anew; needs its size in free space, and that no run writes.")
 @database
 def vacuum(full: bool, db: Path | None) -> int:
-    """Give the free pages of the file back to the disk, a part at a time: runs wait for moments only."""
+    """Give the free pages of the file back to the disk, in small steps: runs wait only for moments."""
     from storage.upkeep import vacuumed
 
     path = database_path(db)
@@ -170,7 +172,7 @@ def vacuum(full: bool, db: Path | None) -> int:
 @click.option("--force", is_flag=True, help="Replace TARGET if it is there.")
 @database
 def backup(target: Path, force: bool, db: Path | None) -> int:
-    """Copy the database to TARGET while runs go on; the copy is whole, or is not there."""
+    """Copy the database to TARGET while runs go on; the copy is complete, or is not there."""
     from storage.upkeep import backed_up
 
     path = database_path(db)
@@ -182,11 +184,11 @@ def backup(target: Path, force: bool, db: Path | None) -> int:
 
 
 @command.command("check")
-@click.option("--quick", is_flag=True, help="Leave out whether indexes and rows agree.")
+@click.option("--quick", is_flag=True, help="Skip the comparison of indexes with rows.")
 @output_format
 @database
 def check(quick: bool, fmt: str, db: Path | None) -> int:
-    """Look through the file for damage; exit code 0 if it is whole, 2 if not."""
+    """Look for damage in the file; exit code 0 if it is intact, 2 if not."""
     from reports import render
     from storage.upkeep import faults
 

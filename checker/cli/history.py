@@ -14,7 +14,9 @@ from checker.cli.options import Duration, database, database_path, output_format
 @click.command("history")
 @click.argument("server")
 @click.option("--since", type=Duration(), help="Only checks of the last 24h, 7d, ...")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="At most this many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Show at most this many."
+)
 @output_format
 @database
 def command(server: str, since: float | None, limit: int, fmt: str, db: Path | None) -> int:

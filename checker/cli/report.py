@@ -7,14 +7,14 @@ import click
 from checker.cli.lazy import LazyGroup
 
 REPORTS = {
-    "availability": ("checker.cli.report_availability", "How long servers were up, against their objectives."),
-    "latency": ("checker.cli.report_latency", "How long probes take, where the time goes, and what has changed."),
-    "trends": ("checker.cli.report_trends", "What has become slower, less available, or unlike its group."),
-    "incidents": ("checker.cli.report_incidents", "When servers were down, for how long, and why."),
-    "contract": ("checker.cli.report_contract", "What MCP servers offer differently than before."),
-    "cost": ("checker.cli.report_cost", "What tool lists cost a model, and checks the checker."),
+    "availability": ("checker.cli.report_availability", "Availability of servers, against their objectives."),
+    "latency": ("checker.cli.report_latency", "Latency of probes, where the time goes, and what changed."),
+    "trends": ("checker.cli.report_trends", "Servers that became slower, less available, or unlike their group."),
+    "incidents": ("checker.cli.report_incidents", "When servers were down, how long, and why."),
+    "contract": ("checker.cli.report_contract", "Changes in what MCP servers offer."),
+    "cost": ("checker.cli.report_cost", "The tokens of tool lists, and the resources of checks."),
     "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
-    "recommendations": ("checker.cli.report_recommendations", "Which settings to change, and why."),
+    "recommendations": ("checker.cli.report_recommendations", "Settings to change, and why."),
 }
 """Name -> where the command is, and what it answers."""
 
@@ -27,6 +27,6 @@ def command() -> None:
     mcp-status report availability --since 90d              who missed its objective, and the budget left
     mcp-status report latency --by stage                    where the time goes
     mcp-status report site public                           a status page as a folder of files
-    mcp-status report recommendations                       which settings to change, and why
-    mcp-status report recommendations --config fleet.yaml   with a look at its timeouts
+    mcp-status report recommendations                       settings to change, and why
+    mcp-status report recommendations --config fleet.yaml   compare its timeouts, too
     """  # noqa: D301 # click wants the backspace itself

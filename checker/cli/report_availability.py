@@ -33,7 +33,7 @@ class Objective(click.ParamType[float]):
     help="Judge all servers by this objective, such as 99.9, instead of their own.",
 )
 def command(asked: Asked, objective_ratio: float | None) -> None:
-    """Say how long servers were up, and which of them miss their objective.
+    """Report how long servers were up, and which of them miss their objective.
 
     \b
     availability = (healthy + degraded time) / (healthy + degraded + unhealthy time)
@@ -41,9 +41,9 @@ def command(asked: Asked, objective_ratio: float | None) -> None:
     budget left  = 1 - unhealthy time / ((1 - objective) x known time)
     burn rate    = unhealthy share of the known time in a window / (1 - objective)
 
-    A check speaks for its server until the next one, for three times the typical time between checks at most. Unknown
-    time, to which suspect checks lead, and maintenance are in neither part; they are shown beside it.
-    docs/availability.md has an example worked out.
+    A check counts for its server until the next one, for at most three times the typical interval. Unknown time, which
+    includes suspect checks, and maintenance count as neither; they are shown beside it.
+    docs/availability.md has a worked example.
 
     \b
     mcp-status report availability --group prod

@@ -10,11 +10,10 @@ from checker.cli.reporting import Asked, report_options, show
 @click.command("contract")
 @report_options(since="30d")
 def command(asked: Asked) -> None:
-    """List what MCP servers have come to offer differently, the newest change first.
+    """List changes in what MCP servers offer, the newest first.
 
-    Every change is breaking, risky or cosmetic, by the rules of docs/contracts.md. Beside them stand the tools that
-    servers have now, which versions of the protocol and of the servers run how often, and who runs an older one than
-    most.
+    Every change is breaking, risky or cosmetic, by the rules of docs/contracts.md. Also: the tools that servers
+    have now, the versions of the protocol and of the servers, and which servers run an older version than most.
 
     \b
     mcp-status report contract --since 7d

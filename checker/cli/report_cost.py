@@ -10,13 +10,13 @@ from checker.cli.reporting import Asked, report_options, show
 @click.command("cost")
 @report_options(since="7d")
 def command(asked: Asked) -> None:
-    """Say what tool lists cost the models that use them, and what checking costs.
+    """Report the tokens that tool lists take from models, and the resources that checking takes.
 
-    Context: the tools, bytes and estimated tokens (bytes / 4) of each MCP server now, how they have grown since the
+    Context: tools, bytes and estimated tokens (bytes / 4) of each MCP server now, how they have grown since the
     oldest check of the period, and a warning above 20 tools.
 
     Checking: requests, connections, sessions and bytes for each check; CPU and memory of the checker over time; how
-    regularly runs began (slip = |time between two starts - their median|); hit rates of caches and use of connections.
+    regularly runs started (slip = |time between two starts - their median|); hit rates of caches, use of connections.
 
     \b
     mcp-status report cost --since 30d

@@ -14,10 +14,10 @@ from checker.cli.reporting import Asked, report_options, show
     "--min-duration", type=Duration(), default="0s", metavar="DURATION", help="Leave out shorter incidents: 5m, 1h, ..."
 )
 def command(asked: Asked, min_duration: float) -> None:
-    """List when servers were down, the newest first: for how long, and why.
+    """List when servers were down, the newest first: how long, and why.
 
     An incident lasts from the first UNHEALTHY check of a server to the next that was up; unknown checks and those under
-    maintenance neither begin nor end one, and are no downtime. Incidents of several servers count as one fault where
+    maintenance neither start nor end one, and are not downtime. Incidents of several servers count as one fault where
     they overlap, begin within two minutes, and have the same reason or their servers the same host.
 
     \b

@@ -17,23 +17,23 @@ _ROWS = 20
     type=click.Choice(("server", "group", "kind", "stage")),
     default="server",
     show_default=True,
-    help="What a row is of; stage shows where the time goes.",
+    help="Group rows by this; stage shows where the time goes.",
 )
-@click.option("--stage", type=click.Choice(_STAGES), default="total", show_default=True, help="Only this timed step.")
+@click.option("--stage", type=click.Choice(_STAGES), default="total", show_default=True, help="Only this stage.")
 @of_kinds
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="ROWS",
-    help="At most so many rows of a list. Default: 20 in tables and HTML, else all.",
+    help="Show at most this many rows of a list. Default: 20 in tables and HTML, else all.",
 )
 @report_options(since="30d")
 def command(asked: Asked, by: str, stage: str, kinds: tuple[str, ...], top: int | None) -> None:
-    """Say how long probes take that get their answer, and how sure that is.
+    """Report the latency of answered probes, with confidence intervals.
 
     A percentile is the sample at its rank, ceil(q * n), read from summed histograms within 1%; it is insufficient
-    below 6 samples for p50, 10, 20, 100 and 1,000 for p90, p95, p99 and p99.9. Intervals are those of order
-    statistics. Failures are counted apart: a timeout only says that it would have taken longer.
+    below 6 samples for p50, 10, 20, 100 and 1,000 for p90, p95, p99 and p99.9. Confidence intervals are from
+    order statistics. Failures are counted separately: a timeout only says that it would have taken longer.
 
     The period is compared with the one of equal length before it, slot by slot (Mann-Whitney, Holm), and the newest
     full hour with the same hour of the week, once there are three earlier weeks.

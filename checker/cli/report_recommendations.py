@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command("recommendations")
 @click.option("--since", type=Duration(), default="7d", show_default=True, help="How far to look back: 24h, 7d, ...")
 @click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare timeouts in force with what probes took."
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare its timeouts with measured durations."
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
 @form
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def command(
     since: float, config: Path | None, environment: str | None, fmt: str, output: Path | None, db: Path | None
 ) -> None:
-    """Say which settings to change, each with its evidence.
+    """Recommend settings to change, each with its evidence.
 
-    What runs have measured of themselves is looked at by ten rules; docs/recommendations.md has their thresholds.
+    Ten rules look at what runs measured of themselves; docs/recommendations.md has their thresholds.
     Nothing is recommended from fewer than three finished runs.
 
     \b

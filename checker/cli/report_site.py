@@ -23,9 +23,7 @@ _LARGE = 50
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag.")
 @click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server.")
-@click.option(
-    "--url", metavar="URL", help="Where DIR will be found, for the links of the feed: https://status.example/"
-)
+@click.option("--url", metavar="URL", help="Public address of DIR, for links in the feed: https://status.example/")
 @database
 def command(
     folder: Path,
@@ -36,16 +34,16 @@ def command(
     url: str | None,
     db: Path | None,
 ) -> None:
-    """Write a status page into DIR, or renew the one in it.
+    """Write a status page into DIR, or update the one there.
 
     Static files with relative links only, to be served by anything or opened as they are: an overview, a page for each
     server (availability, latency, incidents, reasons, contract), badges (badges/NAME.svg, badges/NAME-uptime-30d.svg),
     JSON (index.json, servers/NAME.json) and a feed (feed.xml). Names, groups, tags and reasons of servers are shown;
     their addresses and the details of failures are not.
 
-    Availability is the time up over the time up or down; what nobody knows of and maintenance count as neither.
+    Availability is the time up over the time up or down; unknown time and maintenance count as neither.
 
-    Each file is replaced in one step; pages of servers that are gone are removed, and nothing else in DIR is touched.
+    Each file is replaced in one step; pages of retired servers are removed, and nothing else in DIR is touched.
 
     \b
     mcp-status report site /var/www/status

@@ -15,15 +15,15 @@ from checker.cli.reporting import Asked, of_kinds, report_options, show
     default=20,
     show_default=True,
     metavar="ROWS",
-    help="At most so many rows of a list.",
+    help="Show at most this many rows of a list.",
 )
 @report_options(since="30d")
 def command(asked: Asked, kinds: tuple[str, ...], top: int) -> None:
-    """Say what has become slower, less available, or different from its group.
+    """Report servers that became slower, less available, or unlike their group.
 
-    Trends are looked for in the median and the p95 of each slot (an hour up to three days, else a day): slopes by
-    Theil-Sen with Sen's interval and Mann-Kendall's p, changes of level by a scan over normal scores, all corrected
-    for the number of series. A slot counts from 6 answers for p50 and 20 for p95, a series from 8 slots.
+    Trends are found in the median and the p95 of each slot (an hour up to three days, else a day): slopes by Theil-Sen
+    with Sen's interval and Mann-Kendall's p, changes of level by a scan over normal scores, all corrected for the
+    number of series. A slot counts from 6 answers for p50 and 20 for p95, a series from 8 slots.
 
     \b
     mcp-status report trends --since 90d

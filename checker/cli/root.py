@@ -15,13 +15,13 @@ from checker.version import VERSION
 COMMANDS = {
     "check": ("checker.cli.check", "Check servers once and store the results."),
     "history": ("checker.cli.history", "Show the past checks of one server."),
-    "sql": ("checker.cli.sql", "Ask the history a question in SQL; reading only."),
-    "contract": ("checker.cli.contract", "Show what an MCP server offers, and how that has changed."),
-    "config": ("checker.cli.config", "Validate, import or describe a configuration."),
+    "sql": ("checker.cli.sql", "Query the history in SQL, read-only."),
+    "contract": ("checker.cli.contract", "Show what an MCP server offers, and how that changed."),
+    "config": ("checker.cli.config", "Validate or import a configuration, or print its schema."),
     "cache": ("checker.cli.cache", "Show or clear what is kept between runs."),
     "report": ("checker.cli.report", "Availability, latency, trends, incidents, contracts, cost; a status page."),
     "bench": ("checker.cli.bench", "Load tests: what load servers can take, and whether that has changed."),
-    "db": ("checker.cli.db", "Say what is in the database file; prune, back up and check it."),
+    "db": ("checker.cli.db", "Inspect, prune, back up and check the database file."),
 }
 """Name -> where the command is, and what it does."""
 _USAGE = 3
@@ -38,13 +38,13 @@ _PIPE_CLOSED = 141
 )
 @click.version_option(VERSION, prog_name="mcp-status")
 def group() -> None:
-    """Check the health of MCP servers and REST services, and keep the history in SQLite.
+    """Check the health of MCP servers and REST services, test them under load, and keep the history in SQLite.
 
     \b
     mcp-status check --mcp http://127.0.0.1:8000/mcp      one server, no config
     mcp-status check fleet.yaml --tag prod                a fleet
-    mcp-status history search                             what became of one server
-    mcp-status sql "select * from latest_status"          any question
+    mcp-status history search                             past checks of one server
+    mcp-status sql "select * from latest_status"          any query
     mcp-status bench quick http://127.0.0.1:8000/health   a load test
     """  # noqa: D301 # click wants the backspace itself
 

@@ -34,7 +34,7 @@ _GRACE_S = 0.5
     help="Configuration with saved queries.",
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
-@click.option("--list", "listing", is_flag=True, help="List the queries that @NAME asks, built-in and saved.")
+@click.option("--list", "listing", is_flag=True, help="List the named queries, built-in and saved.")
 @click.option(
     "--schema",
     is_flag=False,
@@ -64,19 +64,19 @@ def command(
     fmt: str,
     db: Path | None,
 ) -> int:
-    """Ask the history a question in SQL. Only reading is possible.
+    """Query the history in SQL. Only reading is possible.
 
     QUERY is a statement of SQLite's SQL, or @NAME for one that is built in or saved in the configuration under
     queries. The views are latest_status, check_history, probe_history, probe_errors, run_history and more; --schema
     describes them.
 
-    A --param is bound, never pasted into the statement: a number where it is written like one, else text; '5' is text.
+    A --param is bound, never pasted into the statement: as a number if it looks like one, else as text; '5' is text.
 
     \b
     mcp-status sql "select * from latest_status where status <> 'HEALTHY'"
     mcp-status sql @failures --param days=7
-    mcp-status sql --list                                        what can be asked by name
-    mcp-status sql --schema probe_history                        what can be asked for
+    mcp-status sql --list                                        the named queries
+    mcp-status sql --schema probe_history                        columns of a view
     mcp-status sql "select * from probe_history where server = :s" --param s=search --format csv
     """  # noqa: D301 # click wants the backspace itself
     from checker.cli import sql_catalog

@@ -112,7 +112,7 @@ def read(path: Path) -> Document:
         if loader is not None:
             loader.dispose()
     if not isinstance(values, dict):
-        raise ConfigError(f'{path}: not a mapping; a config begins with keys such as "servers:"')
+        raise ConfigError(f'{path}: not a mapping; a configuration begins with keys such as "servers:"')
     return Document(path, values, document.lines)
 
 
@@ -163,11 +163,11 @@ def _entries(
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            problems.append(Problem(place, "a list or a mapping stands where a key should be", line))
+            problems.append(Problem(place, "a list or a mapping where a key should be", line))
         elif key.tag != _TEXT and key.tag != _MERGE:
             problems.append(Problem(place, f'the key "{key.value}" is not text; put quotes around it', line))
         elif key.value in entries:
-            problems.append(Problem((*place, key.value), f"the key stands twice (again in line {line})"))
+            problems.append(Problem((*place, key.value), f"duplicate key (again in line {line})"))
         else:
             where = (*place, key.value)
             document.lines[where] = line
@@ -193,7 +193,7 @@ def _settle(node: yaml.Node) -> str | None:
     if node.tag == f"{_TAG}value":  # a lone "=", for which the loader has no constructor
         node.tag = _TEXT
     if node.tag not in _PLAIN:
-        return "a YAML tag has no use here; put quotes around text that begins with !"
+        return "YAML tags are not supported here; put quotes around text that begins with !"
     if node.tag == f"{_TAG}timestamp" or (node.tag in (f"{_TAG}int", f"{_TAG}float") and ":" in node.value):
         node.tag = _TEXT
     elif node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_NUMBER:

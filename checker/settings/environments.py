@@ -67,7 +67,7 @@ def _faults(base: Mapping[str, Any], place: Place, above: Mapping[str, Any], fil
             laid = merged(spelled_out(entries[name]), spelled_out(change))
             reader.server(laid, Source((*place, "servers", name), laid, problems))
         elif change is not None:
-            said = "write what is different about the server, indented below"
+            said = "write what differs for the server, indented below"
             problems.append(Problem((*place, "servers", name), said))
     return problems
 

@@ -141,7 +141,7 @@ class _Loader:
             if server is None:
                 continue
             if server.name in servers:
-                source.complain(("name",), f'"{server.name}" is the name of another server too; names are unique')
+                source.complain(("name",), f'"{server.name}" is used by another server too; names must be unique')
             servers[server.name] = server
         return tuple(servers.values())
 

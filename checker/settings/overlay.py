@@ -102,7 +102,7 @@ def _servers(document: Document, servers: Any, changes: Any, place: Place) -> tu
             said = unknown_key(name, list(index_of)).replace("unknown key", "no server of this name")
             problems.append(Problem((*place, name), said))
         elif change is not None and not isinstance(change, Mapping):
-            problems.append(Problem((*place, name), "write what is different about the server, indented below"))
+            problems.append(Problem((*place, name), "write what differs for the server, indented below"))
         elif change:
             listed[index_of[name]] = merged(spelled_out(listed[index_of[name]]), spelled_out(change))
     if problems:

@@ -155,7 +155,7 @@ def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[s
         if kind in KINDS and kind not in given:
             source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
     if not sum(entry.weights.get(kind, 1.0) for kind in probes):
-        source.complain(("weights",), "every probe of this server weighs 0; give one of them more")
+        source.complain(("weights",), "every probe of this server has weight 0; give one of them more")
 
 
 def _windows_are_valid(entry: ServerEntry, source: Source) -> bool:
@@ -172,5 +172,5 @@ def _weights_are_valid(entry: ServerEntry, source: Source) -> bool:
         if kind not in KINDS:
             source.complain(("weights", kind), unknown_key(kind, list(KINDS)))
         elif weight < 0:
-            source.complain(("weights", kind), f"{weight:g} is no weight; write 0 or more")
+            source.complain(("weights", kind), f"{weight:g} is not a weight; write 0 or more")
     return len(source.problems) == before

@@ -27,7 +27,7 @@ def expand(value: Any, environ: Mapping[str, str], place: Place, problems: list[
         named = _NAME.fullmatch(match[2]) if match[3] else None
         if named is None:
             # What follows may be a secret that only looks like a variable: it is not shown.
-            problems.append(Problem(place, '"${…" is no variable; write ${NAME}, or $${ for the text itself'))
+            problems.append(Problem(place, '"${…" is not a variable; write ${NAME}, or $${ for the text itself'))
             return ""
         found = environ.get(named[1], named[2])
         if found is None:

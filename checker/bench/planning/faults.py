@@ -26,9 +26,9 @@ def plan_faults(plan: Plan) -> Iterator[Fault]:
     parts = {"scenarios": plan.scenarios or None, "suite": plan.suite, "stress": plan.stress}
     played = [key for key, part in parts.items() if part is not None]
     if not played:
-        yield (), "nothing to play; add scenarios:, suite: or stress:"
+        yield (), "nothing to run; add scenarios:, suite: or stress:"
     for key in played[1:]:
-        yield (key,), f"stands beside {played[0]}:; a plan is one of the two"
+        yield (key,), f"cannot be combined with {played[0]}:; a plan has one of the two"
     if len(played) != 1:
         return
     for name, scenario in plan.scenarios.items():
@@ -55,7 +55,7 @@ def threshold_faults(plan: Plan, threshold: Threshold) -> Iterator[Fault]:
     if threshold.over is not None and threshold.over < 1:
         yield ("over",), "a window is at least as long as what is counted together; write 1s or more"
     if threshold.abort and not (found.operator.is_upper or found.operator.is_lower):
-        yield ("abort",), f"what is not over cannot be known to be {found.operator}; write < <= > or >=, or no abort"
+        yield ("abort",), f"needs < <= > or >=; {found.operator} cannot be judged before the end"
     wrong = list(_selector_faults(plan, found))
     yield from wrong
     longest = _longest_measured_s(plan, found)
@@ -102,10 +102,10 @@ def _scenario_faults(scenario: Scenario, servers: Sequence[Server]) -> Iterator[
         yield ("think_time",), "only users think; remove it, or write model: closed"
     if scenario.model is Model.CLOSED:
         if scenario.arrivals is not Arrivals.EVEN:
-            yield ("arrivals",), "users come back when they are answered; remove it, or write model: open"
+            yield ("arrivals",), "the closed model has no arrivals; remove it, or write model: open"
         for number, stage in enumerate(scenario.stages):
             if stage.target != int(stage.target):
-                yield ("stages", number, "target"), f"{stage.target:g} users are none; write a whole number"
+                yield ("stages", number, "target"), f"{stage.target:g} is not a number of users; write a whole number"
     yield from _timeout_faults(scenario.timeout)
 
 
@@ -180,7 +180,7 @@ def _stress_faults(stress: Stress, plan: Plan) -> Iterator[Fault]:
     if stress.level_duration < 1:
         yield ("level_duration",), "too short to be measured; write 1s or more"
     if stress.model is Model.CLOSED and stress.start < 1:
-        yield ("start",), "fewer than one user is none; write 1 or more"
+        yield ("start",), "fewer than one user; write 1 or more"
     if stress.model is Model.OPEN and stress.maximum > plan.limits.max_rate:
         text = (
             f"{stress.maximum:g}/s is above limits.max_rate ({plan.limits.max_rate:g}/s); lower it, or raise the limit"

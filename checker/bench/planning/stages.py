@@ -72,7 +72,7 @@ def stage_faults(stages: Sequence[Stage]) -> Iterator[Fault]:
         if stage.name and not is_name(stage.name):
             yield (number, "name"), NAME_REMEDY
         elif stage.name and stage.name in names:
-            yield (number, "name"), f'"{stage.name}" is the name of another stage too; names are unique in a scenario'
+            yield (number, "name"), f'"{stage.name}" is used by another stage too; names must be unique in a scenario'
         names.add(stage.name)
         before = stage.target
 

@@ -148,7 +148,7 @@ def parsed(metric: str, expression: str) -> Condition:
     found, where = parsed_metric(metric)
     match = _EXPRESSION.fullmatch(expression)
     if match is None:
-        raise ValueError(f'"{_short(expression)}" is no condition; {_EXAMPLES[_family(found)]}')
+        raise ValueError(f'"{_short(expression)}" is not a condition; {_EXAMPLES[_family(found)]}')
     aggregate, operator = Aggregate(match["name"] or "p"), Operator(match["operator"])
     if aggregate not in _AGGREGATES[_family(found)]:
         known = ", ".join("p(N)" if one is Aggregate.QUANTILE else one for one in _AGGREGATES[_family(found)])
@@ -157,7 +157,9 @@ def parsed(metric: str, expression: str) -> Condition:
     if aggregate is Aggregate.QUANTILE:
         quantile = round(float(match["percent"]) / 100, 12)
         if not 0 < quantile <= 1:
-            raise ValueError(f"p({match['percent']}) is no percentile; write more than 0 and up to 100, such as p(95)")
+            raise ValueError(
+                f"p({match['percent']}) is not a percentile; write more than 0 and up to 100, such as p(95)"
+            )
     return Condition(
         metric=found,
         aggregate=aggregate,
@@ -172,7 +174,9 @@ def parsed_metric(text: str) -> tuple[Metric, dict[str, str]]:
     """The metric and the selectors behind it; raises ValueError, whose text says what to write."""
     match = _METRIC.fullmatch(text)
     if match is None:
-        raise ValueError(f'"{_short(text)}" is no metric; write one such as failed, or failed{{scenario:a,stage:peak}}')
+        raise ValueError(
+            f'"{_short(text)}" is not a metric; write one such as failed, or failed{{scenario:a,stage:peak}}'
+        )
     name = ALIASES.get(match["name"], match["name"])
     if name not in list(Metric):
         close = get_close_matches(name, [*Metric, *ALIASES], n=1)

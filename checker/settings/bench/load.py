@@ -72,7 +72,7 @@ def stored_plan(source: Mapping[str, Any], environ: Mapping[str, str] = os.envir
     values = {key: value for key, value in source.items() if key != LEFT_OUT}
     reader = _PlanReader(Document(Path(name), values, {}), environ)
     left_out = ", ".join(map(str, source.get(LEFT_OUT, ())))
-    said = (f"played without what is not stored: {left_out}",) if left_out else ()
+    said = (f"run without what is not stored: {left_out}",) if left_out else ()
     return reader.plan(lambda: reader.listed(None), said, stored=source)
 
 
@@ -191,7 +191,7 @@ class _PlanReader:
             source = self._whole.below("servers", index)
             server = reader.server(values, source)
             if server is not None and server.name in servers:
-                source.complain(("name",), f'"{server.name}" is the name of another server too; names are unique')
+                source.complain(("name",), f'"{server.name}" is used by another server too; names must be unique')
             if server is not None:
                 servers[server.name] = server
         return Listed(tuple(servers.values()), self._document.values["servers"])

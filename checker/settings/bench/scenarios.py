@@ -65,13 +65,13 @@ def _level(entry: ScenarioEntry, values: Mapping[str, Any], source: Source) -> f
     if entry.stages:
         for key in (*LEVELS, *AROUND):
             if values.get(key) is not None:
-                source.complain((key,), "stands beside stages:, which say the same; keep one of them")
+                source.complain((key,), "cannot be combined with stages:, which say the same; keep one of them")
         return None
     if not given:
         source.complain((), "no load; add rate: or users: with duration:, or stages:")
         return None
     if len(given) > 1:
-        source.complain(("users",), "stands beside rate:; a load is either a rate (open) or users (closed)")
+        source.complain(("users",), "cannot be combined with rate:; a load is either a rate (open) or users (closed)")
         return None
     if not entry.duration:
         source.complain(("duration",), "missing; add how long the level is measured, such as 30s")

@@ -45,7 +45,7 @@ def plan_schema() -> dict[str, Any]:
             "scenarios": {
                 "type": "object",
                 "minProperties": 1,
-                "description": "Name of a scenario -> what it does; all are played side by side.",
+                "description": "Name of a scenario -> what it does; all run side by side.",
                 "additionalProperties": scenario,
             },
             **blocks,

@@ -161,8 +161,8 @@ def _verdict(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> str:
     moved = sum(bool(one.changes) for one in trends)
     if not moved and _blind(trends):
         return (
-            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not be seen in most of {len(trends)} statistics "
-            f"of {len(runs)} runs."
+            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not have been detected in most of "
+            f"{len(trends)} statistics of {len(runs)} runs."
         )
     if not moved:
         return f"Steady: no change of level in {len(trends)} statistics of {len(runs)} runs."
@@ -209,7 +209,9 @@ def _newest(trends: Sequence[OverRuns]) -> Section:
         Column("lowest", "Lowest", Kind.NUMBER),
         Column("highest", "Highest", Kind.NUMBER),
         Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run, relative."),
-        Column("smallest_change", "Smallest", Kind.RATIO, words="Change of level that would probably be seen."),
+        Column(
+            "smallest_change", "Smallest", Kind.RATIO, words="Smallest change of level that would probably be detected."
+        ),
         Column("changes", "Changes", Kind.COUNT, words="Of level; insufficient below ten runs."),
     ]
     table = []
