@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -288,6 +288,8 @@ class Observation:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     mcp: McpFacts | None = None
+    figures: dict[str, int | float | str | None] = field(default_factory=dict)
+    """What else was measured, by the fields of `checker.model.ProbeResult`."""
     snapshot: ContractSnapshot | None = None
     remember: dict[str, str] = field(default_factory=dict)
     """Cache category -> value to keep for this endpoint."""
@@ -344,6 +346,17 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionWarning:
+    """Something odd about the options of a probe, which are valid."""
+
+    key: str
+    """Below the kind's block."""
+    text: str
+    of_many: str
+    """What servers have of which there are more than are named."""
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """What a kind of probe does: its options, how to make one attempt, and how to judge what came back.
 
@@ -362,3 +375,11 @@ class Probe:
     """Why a server is UNHEALTHY whose reply our own code stumbles over: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
     """Contradictions in the options: the keys below the kind's block, and what to say about them."""
+    example: str = "https://localhost/"
+    """An address that is valid, under which defaults are looked through."""
+    not_inherited: Callable[[Mapping[str, Any]], Collection[str]] = lambda own: ()
+    """The keys of the defaults that are not for an entry that gives these keys and values."""
+    libraries: Callable[[Any], Iterator[str]] = lambda options: iter(())
+    """Modules that an attempt with these options takes: a worker imports them before its first check."""
+    warnings: Callable[[Any], Iterator[OptionWarning]] = lambda options: iter(())
+    """What is odd about options that are valid."""

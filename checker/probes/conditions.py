@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -42,6 +42,14 @@ class JsonCondition:
     """Whether the path must match at all; false demands that it does not."""
     otherwise: Otherwise = "unhealthy"
     """Status when the condition does not hold."""
+
+
+def libraries(json: Iterable[JsonCondition], *patterns: Any) -> Iterator[str]:
+    """The modules that these conditions take; patterns are what there is of regular expressions."""
+    if json:
+        yield "checker.probes.jsonpaths"
+    if json or any(patterns):
+        yield "checker.probes.patterns"
 
 
 def status_accepted(status: int, accepted: Iterable[int | str]) -> bool:

@@ -7,16 +7,18 @@ from importlib import import_module
 from typing import Any
 
 from checker.model import Server
-from checker.probes.mcp.options import McpOptions
-from checker.probes.rest import RestOptions
-
-_SIGNING = ("authlib.oauth2.auth", "authlib.oauth2.rfc7523", "joserfc.jwk")
-"""With what the keys and signatures of `joserfc.jwk` load in their turn."""
+from checker.probes import probe_of
 
 
 def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
     """Names of the modules that the checks of these servers take, beside what a worker has loaded anyway."""
-    return tuple(sorted({name for server in servers for one in server.probes.values() for name in _needed(one)}))
+    needed = {
+        name
+        for server in servers
+        for kind, options in server.probes.items()
+        for name in (*probe_of(kind).libraries(options), *_of_every_kind(options))
+    }
+    return tuple(sorted(needed))
 
 
 def load(names: Iterable[str]) -> None:
@@ -25,21 +27,6 @@ def load(names: Iterable[str]) -> None:
         import_module(name)
 
 
-def _needed(options: Any) -> Iterator[str]:
-    if isinstance(options, McpOptions):
-        yield from ("checker.probes.mcp.dialects", "checker.probes.mcp.large")
+def _of_every_kind(options: Any) -> Iterator[str]:
     if not options.tls.verify:
         yield "cryptography.x509"
-    if getattr(options, "oauth", None) is not None:
-        yield from _SIGNING
-    for expect in _expected(options):
-        if expect.json:
-            yield "checker.probes.jsonpaths"
-        if expect.json or any(getattr(expect, name, None) for name in ("headers", "body_regex", "text_regex")):
-            yield "checker.probes.patterns"
-
-
-def _expected(options: Any) -> list[Any]:
-    if isinstance(options, RestOptions):
-        return [options.expect]
-    return [call.expect for call in options.calls] if isinstance(options, McpOptions) else []

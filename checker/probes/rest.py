@@ -165,6 +165,11 @@ def faults(options: RestOptions) -> Iterator[Fault]:
             yield ("expect", f"json[{place}]"), fault
 
 
+def libraries(options: RestOptions) -> Iterator[str]:
+    """What the conditions take."""
+    yield from conditions.libraries(options.expect.json, options.expect.headers, options.expect.body_regex)
+
+
 PROBE = Probe(
     options=RestOptions,
     address=http_address,
@@ -172,4 +177,5 @@ PROBE = Probe(
     judge=judge,
     unusable=Reason.HTTP_MALFORMED,
     faults=faults,
+    libraries=libraries,
 )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from checker.kinds import KINDS, kinds_in_words
 from checker.limits import Keep, keep_faults
 from checker.model import Server
-from checker.probes.oauth.faults import withheld
+from checker.probes import probe_of
 from checker.settings import original
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.choice import selected_environment
@@ -106,7 +106,7 @@ class _Loader:
             benchmarking=benchmarking,
             path=str(self._document.path),
             environment=self._environment,
-            warnings=(*original.warnings(in_file, servers), *_withheld(servers)),
+            warnings=(*original.warnings(in_file, servers), *_warnings(servers)),
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:
@@ -150,13 +150,14 @@ class _Loader:
             raise self._document.refuse(self._problems)
 
 
-def _withheld(servers: Sequence[Server]) -> Iterator[str]:
-    """A line for each of the first servers whose credentials are sent to nobody, and one for the rest."""
-    said = [
-        f"{server.name}.mcp.oauth: {text}"
-        for server in servers
-        if "mcp" in server.probes and (oauth := server.probes["mcp"].oauth) is not None and (text := withheld(oauth))
-    ]
-    yield from said[:_MOST_WARNED]
-    if len(said) > _MOST_WARNED:
-        yield f"and {len(said) - _MOST_WARNED} more servers with oauth: without an issuer"
+def _warnings(servers: Sequence[Server]) -> Iterator[str]:
+    """What is odd about the options of probes: a line for each of the first servers, and one for the others."""
+    said: dict[str, list[str]] = {}
+    for server in servers:
+        for kind, options in server.probes.items():
+            for warning in probe_of(kind).warnings(options):
+                said.setdefault(warning.of_many, []).append(f"{server.name}.{kind}.{warning.key}: {warning.text}")
+    for of_many, lines in said.items():
+        yield from lines[:_MOST_WARNED]
+        if len(lines) > _MOST_WARNED:
+            yield f"and {len(lines) - _MOST_WARNED} more servers with {of_many}"

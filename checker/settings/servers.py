@@ -9,7 +9,6 @@ from checker.kinds import KINDS, kinds_in_words
 from checker.maintenance import faults
 from checker.model import Server
 from checker.probes import probe_of
-from checker.probes.mcp.faults import ONLY_HTTP
 from checker.records import constructor, replaced
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
@@ -63,7 +62,7 @@ class ServerReader:
                 continue
             before, probe = len(source.problems), probe_of(kind)
             laid = merged(of_every_probe, with_files(probe.options, block, below, self._files))
-            options = validated(probe.options, {"url": "https://localhost/", **laid}, below)
+            options = validated(probe.options, {"url": probe.example, **laid}, below)
             if options is not None:
                 for keys, text in probe.faults(options):
                     below.complain(keys, text)
@@ -105,21 +104,22 @@ class ServerReader:
         if not isinstance(given, Mapping):
             below.complain((), "write an address, or keys such as url: indented below")
             return None
-        own = with_files(probe_of(kind).options, given, below, self._files)
+        probe = probe_of(kind)
+        own = with_files(probe.options, given, below, self._files)
         defaults = self._probes[kind]
         _tell_forgotten(own.get("expect"), defaults.get("expect"), below)
         if plain := str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
-        if "command" in own:  # what is meant for the servers that are reached over HTTP
-            defaults = {key: value for key, value in defaults.items() if key not in ONLY_HTTP}
+        if others := probe.not_inherited(own):
+            defaults = {key: value for key, value in defaults.items() if key not in others}
         if own.keys() == {"url"} and isinstance(own["url"], str) and (known := self._unaddressed.get((kind, plain))):
             options = replaced(known, url=own["url"])  # validating all of it again would take most of the time
         else:
-            options = validated(probe_of(kind).options, merged(defaults, own), below)
+            options = validated(probe.options, merged(defaults, own), below)
             if own.keys() == {"url"}:
                 self._unaddressed[kind, plain] = options
         if options is not None:
-            for keys, text in probe_of(kind).faults(options):
+            for keys, text in probe.faults(options):
                 below.complain(
                     keys,
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,

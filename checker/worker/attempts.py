@@ -275,7 +275,12 @@ def _result(
         stderr_tail=masking(stderr_tail) if stderr_tail else stderr_tail,
         mcp=_masked_facts(seen.mcp, masking),
         remarks=_remarks(seen, masking) if seen.remarks else (),
+        **_masked_figures(seen.figures, masking),
     )
+
+
+def _masked_figures(figures: Mapping[str, Any], masking: Masking) -> dict[str, Any]:
+    return {name: masking(value) if isinstance(value, str) else value for name, value in figures.items()}
 
 
 def _remarks(seen: Observation, masking: Masking) -> tuple[Remark, ...]:

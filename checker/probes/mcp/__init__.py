@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from time import perf_counter
+from typing import Any
 
 from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
-from checker.probes.base import COMMANDS, Address, Complaint, Observation, Probe, ProbeFailure, Transport
+from checker.probes import conditions
+from checker.probes.base import COMMANDS, Address, Complaint, Observation, OptionWarning, Probe, ProbeFailure, Transport
 from checker.probes.http import http_address
 from checker.probes.mcp import contracts, eras
-from checker.probes.mcp.faults import faults
+from checker.probes.mcp.faults import ONLY_HTTP, faults
 from checker.probes.mcp.http_sse import HttpSse
 from checker.probes.mcp.lists import Offer
 from checker.probes.mcp.options import McpOptions
@@ -18,6 +20,7 @@ from checker.probes.mcp.shown import shown_command
 from checker.probes.mcp.stdio import Stdio
 from checker.probes.mcp.streamable import StreamableHttp
 from checker.probes.oauth.bearer import Bearer
+from checker.probes.oauth.faults import withheld
 from checker.records import replaced
 
 ERA = "mcp_era"
@@ -25,6 +28,8 @@ ERA = "mcp_era"
 TRANSPORT = "mcp_transport"
 """Cache category: the transport an endpoint was reached over last."""
 
+_SIGNING = ("authlib.oauth2.auth", "authlib.oauth2.rfc7523", "joserfc.jwk")
+"""With what the keys and signatures of `joserfc.jwk` load in their turn."""
 _OTHER_TRANSPORT = (400, 404, 405)
 _NOT_SSE_ANY_MORE = {Reason.HTTP_STATUS, Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY, Reason.MCP_INVALID_RESULT}
 
@@ -121,6 +126,26 @@ def address(options: McpOptions) -> Address:
     )
 
 
+def not_inherited(own: Mapping[str, Any]) -> Collection[str]:
+    """A server that is started takes no defaults that are meant for those over HTTP."""
+    return ONLY_HTTP if "command" in own else ()
+
+
+def libraries(options: McpOptions) -> Iterator[str]:
+    """What the dialects of schemas, large messages, the signatures of OAuth and the conditions on calls take."""
+    yield from ("checker.probes.mcp.dialects", "checker.probes.mcp.large")
+    if options.oauth is not None:
+        yield from _SIGNING
+    for call in options.calls:
+        yield from conditions.libraries(call.expect.json, call.expect.text_regex)
+
+
+def warnings(options: McpOptions) -> Iterator[OptionWarning]:
+    """Credentials that are sent to nobody."""
+    if options.oauth is not None and (text := withheld(options.oauth)):
+        yield OptionWarning("oauth", text, "oauth: without an issuer")
+
+
 PROBE = Probe(
     options=McpOptions,
     address=address,
@@ -128,4 +153,7 @@ PROBE = Probe(
     judge=judge,
     unusable=Reason.MCP_INVALID_RESULT,
     faults=faults,
+    not_inherited=not_inherited,
+    libraries=libraries,
+    warnings=warnings,
 )
