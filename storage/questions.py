@@ -10,6 +10,17 @@ from collections.abc import Mapping
 from checker.queries import Query
 from storage.bench.questions import BENCH_QUESTIONS
 
+_TIMED = """with timed as (
+  select server, kind, duration_ms,
+         row_number() over (partition by server, kind order by duration_ms) as place,
+         count(*) over (partition by server, kind) as probes
+  from probe_history
+  where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
+    and not suspect and not maintenance and server like :server
+    and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
+)"""
+"""Probes that got their answer, each with its place among those of its server and kind by duration."""
+
 QUESTIONS: Mapping[str, Query] = {
     "failing": Query(
         description="What is failing now, and why? What was checked too long ago is not known now: @unchecked has it.",
@@ -91,36 +102,20 @@ order by kind
     "medians": Query(
         description="Which servers are slowest by the median of the probes that got their answer? Refusals are none.",
         params={"days": 1, "server": "%"},
-        sql="""
-with timed as (
-  select server, kind, duration_ms,
-         row_number() over (partition by server, kind order by duration_ms) as place,
-         count(*) over (partition by server, kind) as probes
-  from probe_history
-  where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
-    and not suspect and not maintenance and server like :server
-    and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
-)
+        sql=f"""
+{_TIMED}
 select server, kind, probes, round(avg(duration_ms), 3) as median_ms
 from timed
 where place in ((probes + 1) / 2, probes / 2 + 1)
 group by server, kind, probes
 order by median_ms desc, server
-""",
+""",  # noqa: S608 # our words
     ),
     "percentiles": Query(
         description="What are p50, p95 and p99 of each server? Null below 72 and 368 probes: too few to tell.",
         params={"days": 1, "server": "%"},
-        sql="""
-with timed as (
-  select server, kind, duration_ms,
-         row_number() over (partition by server, kind order by duration_ms) as place,
-         count(*) over (partition by server, kind) as probes
-  from probe_history
-  where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
-    and not suspect and not maintenance and server like :server
-    and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
-)
+        sql=f"""
+{_TIMED}
 select server, kind, probes,
        max(case when place = (50 * probes + 99) / 100 then duration_ms end) as p50_ms,
        max(case when place = (95 * probes + 99) / 100 and probes >= 72 then duration_ms end) as p95_ms,
@@ -129,7 +124,7 @@ select server, kind, probes,
 from timed
 group by server, kind, probes
 order by p95_ms desc, longest_ms desc
-""",
+""",  # noqa: S608 # our words
     ),
     "reasons": Query(
         description="Which reasons does each group fail for?",

@@ -8,7 +8,7 @@ import numpy as np
 
 from checker.bench.results import BenchRun, Series
 from checker.bench.summary import Summary
-from reports.bench.percentiles import LABELS, QUANTILES
+from reports.percentiles import QUANTILES, interval_columns
 from reports.report import Column, Kind, Section, Table
 from reports.show import duration
 from storage.rollups.histogram import GROWTH
@@ -65,11 +65,7 @@ def section(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section | Non
         Column("n", "n", Kind.COUNT, words="Good operations and those that never completed."),
         Column("dropped", "Never sent", Kind.COUNT),
         Column("censored", "Timed out", Kind.COUNT),
-        *(
-            Column(f"{name}_{end}_ms", f"{LABELS[name]} {word}", Kind.DURATION)
-            for name, _ in QUANTILES
-            for end, word in (("low", "from"), ("high", "to"))
-        ),
+        *interval_columns()[1:],
     ]
     return Section(
         "bounds",

@@ -13,13 +13,14 @@ from reports.bench import percentiles, tables
 from reports.bench.bounds import bounds_ms, endless
 from reports.bench.client import client
 from reports.bench.outcome import LoadTestOutcome
-from reports.bench.percentiles import MEASURES, QUANTILES
+from reports.bench.percentiles import MEASURES
 from reports.bench.reproduce import command
 from reports.bench.rules import RunFacts, recommendations
 from reports.bench.timeline import Timeline
 from reports.bench.verdict import verdict_of
 from reports.bench.widen import widened
 from reports.documents import iso
+from reports.percentiles import QUANTILES
 from reports.report import Insufficient
 
 SCHEMA = "https://mcp-status-check.invalid/bench.schema.json"

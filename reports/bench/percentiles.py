@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from checker.bench.summary import HistogramName, Summary
+from reports.percentiles import LABELS, QUANTILES
 from reports.report import Column, Insufficient, Kind
 from reports.stats.intervals import fewest, ranks_of_many
 
-QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
-"""Name -> ratio; the value is the sample at the nearest rank."""
-LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 MEASURES: dict[HistogramName, tuple[str, str]] = {
     "response": ("response", "From scheduled to done, of good answers: what an outside caller waits."),
     "service": ("service", "From sent to done, of good answers: what the server took."),
@@ -82,7 +80,7 @@ def columns() -> list[Column]:
 
 
 def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
-    """Under `interval_columns`: n, and both ends of the 95% interval of each quantile, infinite where it is open."""
+    """n, and both ends of the 95% interval of each quantile, infinite where it is open: under `interval_columns`."""
     n = samples(summary, histogram)
     if n == 0:
         return [0, *[None] * (2 * len(QUANTILES))]
@@ -96,15 +94,3 @@ def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
         found.append(min(least_us / 1000, most) if first >= 1 else -math.inf)
         found.append(min(most_us / 1000, most) if last >= 1 else math.inf)
     return found
-
-
-def interval_columns() -> list[Column]:
-    """What `ends` gives."""
-    return [
-        Column("n", "n", Kind.COUNT),
-        *(
-            Column(f"{name}_{end}_ms", f"{LABELS[name]} {word}", Kind.DURATION)
-            for name, _ in QUANTILES
-            for end, word in (("low", "from"), ("high", "to"))
-        ),
-    ]

@@ -9,9 +9,10 @@ from checker.bench.results import BenchState
 from checker.bench.summary import Summary
 from checker.plain_text import label_value
 from reports.bench.outcome import LoadTestOutcome
-from reports.bench.percentiles import QUANTILES, quantile_cell, samples
+from reports.bench.percentiles import quantile_cell, samples
 from reports.bench.tables import series_summaries
 from reports.bench.verdict import threshold_words
+from reports.percentiles import QUANTILES
 
 _Sample = tuple[dict[str, str], float]
 _PREFIX = "mcp_status_bench"

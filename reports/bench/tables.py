@@ -19,6 +19,7 @@ from checker.bench.summary import (
 from reports.bench import percentiles
 from reports.bench.outcome import LoadTestOutcome
 from reports.bench.percentiles import MEASURES, quantile_cell
+from reports.percentiles import interval_columns
 from reports.report import Column, Kind, Section, Table
 from reports.ticks import clock
 
@@ -259,7 +260,7 @@ def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Ite
     yield Section(
         "intervals",
         "Confidence intervals of the percentiles",
-        Table([*named, *percentiles.interval_columns()], intervals),
+        Table([*named, *interval_columns()], intervals),
         "95% confidence intervals by order statistics; an end is open where no sample is extreme enough: p99 has an "
         "upper end from 368 samples on, p99.9 from 3,688. They hold for independent samples; requests of one run are "
         "not quite independent.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic_ns
@@ -13,7 +12,7 @@ import gevent
 from gevent.queue import SimpleQueue
 
 from checker.bench.news import REFUSED, RESENT
-from checker.bench.worker.target import Target, TargetOrder
+from checker.bench.worker.target import OpenedConnections, Target, TargetOrder
 from checker.judge import judge
 from checker.kinds import KIND_OF
 from checker.model import Reason, Status
@@ -25,7 +24,6 @@ from checker.worker.transport.trace import Trace
 
 log = logging.getLogger(__name__)
 _END_S = 2.0
-_RECENT_S = 60
 
 
 class AttemptTarget:
@@ -41,7 +39,7 @@ class AttemptTarget:
         self._jobs: SimpleQueue[Any] = SimpleQueue()
         self._idle = 0
         self._callers: list[gevent.Greenlet[..., None]] = []
-        self._opened: Counter[int] = Counter()
+        self._opened = OpenedConnections()
 
     def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
         """Hand the operation to a greenlet that is free, or to a new one."""
@@ -59,10 +57,7 @@ class AttemptTarget:
 
     def opened_recently(self) -> int:
         """Connections opened in the last minute."""
-        since = monotonic_ns() // 1_000_000_000 - _RECENT_S
-        for second in [one for one in self._opened if one < since]:
-            del self._opened[second]
-        return self._opened.total()
+        return self._opened.recently()
 
     def close(self) -> None:
         """End what the callers keep, within moments."""
@@ -89,7 +84,7 @@ class AttemptTarget:
         first_ns = round(trace.answered_at * 1e9)
         self.notes.samples.extend((key, code, intended_ns, sent_ns, first_ns, done_ns, trace.received_bytes))
         if trace.connections_opened:
-            self._opened[done_ns // 1_000_000_000] += trace.connections_opened
+            self._opened.note(done_ns, trace.connections_opened)
         stages_us = trace.stages_us()
         for name, taken_us in stages_us.items():
             if taken_us:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Sequence
 from http.client import HTTPException
 from ipaddress import ip_address
@@ -22,7 +21,7 @@ from checker.bench.worker.secure import (
     SecureReadingConnection,
     SecureUnreadConnection,
 )
-from checker.bench.worker.target import Load, Target, TargetOrder
+from checker.bench.worker.target import Load, OpenedConnections, Target, TargetOrder
 from checker.model import Reason
 from checker.probes import rest
 from checker.probes.base import Observation, ProbeFailure, Request
@@ -33,7 +32,6 @@ from checker.worker.transport.client import USER_AGENT
 from checker.worker.transport.http1 import parsed, request_bytes, whole_reply
 from checker.worker.transport.tls import TlsContexts
 
-_RECENT_S = 60
 _SECURED: dict[type[Connection], type[Connection]] = {
     Connection: SecureConnection,
     HeadConnection: SecureHeadConnection,
@@ -75,7 +73,7 @@ class RestTarget:
         """Status -> code, of those that have come."""
         self._options, self._notes, self._load = options, notes, load
         self._most, self._timeout_ns = most, round(timeout_s * 1e9)
-        self._opened: Counter[int] = Counter()
+        self._opened = OpenedConnections()
         kind = ReadingConnection if self.looks_inside else Connection
         if options.method == "HEAD":
             kind = HeadConnection
@@ -99,7 +97,7 @@ class RestTarget:
         if is_open:
             connection.send()
         else:
-            self._opened[connection.sent_ns // 1_000_000_000] += 1
+            self._opened.note(connection.sent_ns)
             connection.open()
         return True
 
@@ -116,10 +114,7 @@ class RestTarget:
 
     def opened_recently(self) -> int:
         """Connections opened in the last minute."""
-        since = monotonic_ns() // 1_000_000_000 - _RECENT_S
-        for second in [one for one in self._opened if one < since]:
-            del self._opened[second]
-        return self._opened.total()
+        return self._opened.recently()
 
     def close(self) -> None:
         """Close all connections."""
@@ -164,7 +159,7 @@ class RestTarget:
         for name in ("key", "intended_ns", "code", "user", "sent_ns", "hop"):
             setattr(other, name, getattr(connection, name))
         self.busy.add(other)
-        self._opened[monotonic_ns() // 1_000_000_000] += 1
+        self._opened.note(monotonic_ns())
         other.open()
 
     def note_phase(self, name: str, connection: Connection, nanoseconds: int) -> None:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any, Protocol
 
 from checker.bench.orders import Part
 from checker.bench.worker.notes import Notes
 from checker.worker.deadlines import Deadlines
 from checker.worker.transport.client import Shared
+
+_RECENT_S = 60
+
+
+class OpenedConnections:
+    """How many connections were opened lately: their ports are not free yet."""
+
+    def __init__(self) -> None:
+        self._by_second: Counter[int] = Counter()
+
+    def note(self, at_ns: int, number: int = 1) -> None:
+        """So many were opened at this moment."""
+        self._by_second[at_ns // 1_000_000_000] += number
+
+    def recently(self) -> int:
+        """Those of the last minute."""
+        since = monotonic_ns() // 1_000_000_000 - _RECENT_S
+        for second in [one for one in self._by_second if one < since]:
+            del self._by_second[second]
+        return self._by_second.total()
 
 
 class Load(Protocol):
