@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from checker.errors import WorkerStartError
+from checker.messages import Hello
 from checker.orphans import kill_session
-from checker.wire import PROTOCOL, Frames, frame
+from checker.wire import PROTOCOL, Frames, frame, reader
+
+Message = TypeVar("Message")
 
 _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
@@ -53,11 +56,14 @@ def start_process(module: str, descriptors: Collection[int]) -> subprocess.Popen
     )
 
 
-class Child:
+class Child(Generic[Message]):
     """One worker process, whichever module it runs; used by one thread."""
 
-    def __init__(self, module: str = "checker.worker", descriptors: Collection[int] = ()) -> None:
-        """Start it; it keeps these ``descriptors`` open under their numbers."""
+    def __init__(
+        self, decode: Callable[[bytes], Message], module: str = "checker.worker", descriptors: Collection[int] = ()
+    ) -> None:
+        """Start it; it keeps these ``descriptors`` open under their numbers, and ``decode`` reads what it says."""
+        self._decode = decode
         self._process = start_process(module, descriptors)
         assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
         assert self._process.stdout is not None  # noqa: S101 # it is a PIPE
@@ -81,39 +87,46 @@ class Child:
         """Wait for the worker's greeting; raises WorkerStartError where it does not come or does not fit."""
         try:
             while True:
-                for message in self.receive(0.1, _START_S):
-                    if message["op"] == "hello" and message["protocol"] == PROTOCOL:
-                        return
-                    raise WorkerStartError("the worker is of another version than this program; reinstall it")
+                for body in self._bodies(0.1, _START_S):
+                    if not _is_of_this_version(body):
+                        raise WorkerStartError("the worker is of another version than this program; reinstall it")
+                    return
         except Silent:
             raise WorkerStartError(f"a worker did not start within {_START_S:g} s") from None
         except ChildLost:
             code = self._process.wait()
             raise WorkerStartError(f"a worker ended with code {code} as it started; its message is above") from None
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Any) -> None:
         """Put a message on its way; `receive` does the writing."""
         if not self._unsent:
             self._selector.register(self._in, selectors.EVENT_WRITE)
-        self._unsent += frame(dict(message))
+        self._unsent += frame(message)
 
-    def receive(self, wait_s: float, silence_s: float) -> list[dict[str, Any]]:
+    def receive(self, wait_s: float, silence_s: float) -> list[Message]:
         """Messages that came within ``wait_s``; raises ChildLost, also after ``silence_s`` without any."""
-        messages: list[dict[str, Any]] = []
+        bodies = self._bodies(wait_s, silence_s)
+        try:
+            return [self._decode(body) for body in bodies]
+        except ValueError as error:
+            raise ChildLost(str(error)) from None
+
+    def _bodies(self, wait_s: float, silence_s: float) -> list[bytes]:
+        bodies: list[bytes] = []
         for key, _ in self._selector.select(wait_s):
             if key.fd == self._in:
                 self._write()
             else:
-                messages += self._read()
+                bodies += self._read()
         now, since = time.monotonic(), self._looked_at
         self._looked_at = now
-        if messages:
+        if bodies:
             self._silent_s, self._had_waited_s = 0.0, None
         else:
             self._silent_s += min(now - since, wait_s + _LATE_S)
             if self.silent_s > silence_s:
                 raise Silent(f"silent for {silence_s:g} s")
-        return messages
+        return bodies
 
     @property
     def silent_s(self) -> float:
@@ -163,7 +176,7 @@ class Child:
         if not self._unsent:
             self._selector.unregister(self._in)
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[bytes]:
         try:
             piece = os.read(self._out, _READ_BYTES)
         except BlockingIOError:
@@ -176,6 +189,13 @@ class Child:
             return list(self._frames.feed(piece))
         except ValueError as error:
             raise ChildLost(str(error)) from None
+
+
+def _is_of_this_version(greeting: bytes) -> bool:
+    try:
+        return bool(reader(Hello)(greeting).protocol == PROTOCOL)
+    except ValueError:
+        return False
 
 
 def _widen(pipe: int) -> None:

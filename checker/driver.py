@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from checker.begun import BegunTasks
 from checker.child import Child, ChildLost
@@ -15,8 +16,9 @@ from checker.dealing import Shards
 from checker.errors import WorkerStartError
 from checker.limits import Limits
 from checker.measures import ResourceAlert, WorkerReport
+from checker.messages import Bye, Drop, FromWorker, Gate, Run, Start, Stop, Task
 from checker.model import Batch, Server
-from checker.plain import from_plain, to_plain
+from checker.wire import reader
 
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
@@ -40,8 +42,7 @@ _HARD = 2
 _MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerOptions:
+class RunnerOptions(Struct, frozen=True, kw_only=True):
     """What every worker of a run is told."""
 
     limits: Limits
@@ -75,7 +76,7 @@ class Driver:
 
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
         self._shards, self._sink, self._options = shards, sink, options
-        self._child: Child | None = None
+        self._child: Child[FromWorker] | None = None
         self._begun: BegunTasks | None = None
         self._said_open, self._said_given_up = True, False
         self._draining = ""
@@ -98,15 +99,14 @@ class Driver:
         if self._child is not None:
             return
         begun = BegunTasks()
-        child = Child(descriptors=[begun.descriptor])
+        child = Child[FromWorker](reader(FromWorker), descriptors=[begun.descriptor])
         try:
             child.greet()
         except WorkerStartError:
             child.end(within_s=0)
             begun.close()
             raise
-        limits, needed = to_plain(self._options.limits), self._shards.libraries
-        child.send({"op": "limits", "limits": limits, "libraries": needed, "begun": begun.descriptor})
+        child.send(Start(self._options.limits, self._shards.libraries, begun.descriptor))
         log.info("worker %d started", child.pid)
         self._child, self._begun = child, begun
         self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""
@@ -127,13 +127,12 @@ class Driver:
             self.say_stop(cancel=True)
         self._say_whether_to_wait(child)
         for message in child.receive(TICK_S, _STOP_S if self.said_stop else self.patience_s):
-            if message["op"] == "batch":
-                self._pass_on(message["batch"])
-            elif message["op"] == "report":
-                report = from_plain(WorkerReport, message["report"])
-                self._cpu_heard_s = report.worker.cpu_ms / 1000
-                self._options.report(report)
-            elif message["op"] == "bye":
+            if isinstance(message, Batch):
+                self._pass_on(message)
+            elif isinstance(message, WorkerReport):
+                self._cpu_heard_s = message.worker.cpu_ms / 1000
+                self._options.report(message)
+            elif isinstance(message, Bye):
                 if self._draining:
                     raise ChildLost(self._draining)
                 self._discard(within_s=1.0)
@@ -143,7 +142,7 @@ class Driver:
 
     def say_stop(self, cancel: bool) -> None:
         """Let the worker end; with ``cancel`` it gives up what is under way."""
-        self._worker().send({"op": "stop", "cancel": cancel})
+        self._worker().send(Stop(cancel))
         self.said_stop = True
 
     def lost(self, how: ChildLost) -> tuple[str, list[Dealt], list[Dealt]]:
@@ -171,9 +170,9 @@ class Driver:
         try:
             while time.monotonic() < until and not self._shards.aborted:
                 for message in child.receive(TICK_S, _END_S):
-                    if message["op"] == "report":
-                        self._options.report(from_plain(WorkerReport, message["report"]))
-                    elif message["op"] == "bye":
+                    if isinstance(message, WorkerReport):
+                        self._options.report(message)
+                    elif isinstance(message, Bye):
                         return self._discard(within_s=1.0)
         except ChildLost:
             pass
@@ -187,40 +186,47 @@ class Driver:
             ResourceAlert(at_ms=at_ms, resource=resource, level=level, value=value, threshold=threshold, detail=detail)
         )
 
-    def _worker(self) -> Child:
+    def _worker(self) -> Child[FromWorker]:
         assert self._child is not None  # noqa: S101 # callers start it before
         return self._child
 
     def _send(self, tasks: Iterable[Dealt]) -> None:
         child, begun = self._worker(), self._begun
         assert begun is not None  # noqa: S101 # it comes with the worker
-        plain = []
+        sent = []
         for dealt in tasks:
             server, number = dealt.server, begun.number()
             self.unanswered[server.name] = dealt._replace(number=number)
-            remembered, skipped = self._options.remembered(server), self._options.skipped(server)
-            plain.append([to_plain(server), remembered, skipped, dealt.tries, dealt.share, number])
-        if plain:
-            log.debug("worker %d: %d servers dealt", child.pid, len(plain))
-            child.send({"op": "run", "servers": plain})
+            sent.append(
+                Task(
+                    server=server,
+                    memory=self._options.remembered(server),
+                    skip=self._options.skipped(server),
+                    tries=dealt.tries,
+                    share=dealt.share,
+                    number=number,
+                )
+            )
+        if sent:
+            log.debug("worker %d: %d servers dealt", child.pid, len(sent))
+            child.send(Run(tuple(sent)))
 
-    def _pass_on(self, plain: Any) -> None:
-        batch = from_plain(Batch, plain)
+    def _pass_on(self, batch: Batch) -> None:
         self._sink(batch)
         self.answered += len(batch.checks)
         for check in batch.checks:
             self.unanswered.pop(check.server, None)
 
-    def _say_whether_to_wait(self, child: Child) -> None:
+    def _say_whether_to_wait(self, child: Child[FromWorker]) -> None:
         """Tell the worker of the gate, and of what it is to give up, once each."""
         if (open_ := self._shards.gate_open) != self._said_open:
-            child.send({"op": "gate", "open": open_})
+            child.send(Gate(open_))
             self._said_open = open_
         if self._shards.given_up is not None and not self._said_given_up:
-            child.send({"op": "drop", "detail": self._shards.given_up})
+            child.send(Drop(self._shards.given_up))
             self._said_given_up = True
 
-    def _look_at(self, child: Child) -> None:
+    def _look_at(self, child: Child[FromWorker]) -> None:
         """Raise ChildLost for a worker that spins without a word or takes far too much memory; replace one before."""
         if (now := time.monotonic()) - self._looked_at < _LOOK_S or self.said_stop:
             return
@@ -238,7 +244,7 @@ class Driver:
         if not self._draining:
             self._draining = f"took {what}, and did not end what was under way within {_DRAIN_S:g} s"
             self.tell("worker_memory", "hard", f"worker {child.pid} has {what}: another takes its place", used, limit)
-            child.send({"op": "stop", "cancel": True, "within_s": _DRAIN_S})
+            child.send(Stop(cancel=True, within_s=_DRAIN_S))
 
     def _discard(self, within_s: float = 0) -> None:
         if self._child is not None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from checker.units import STRICT, Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
+from msgspec import field
+
+from checker.structs import Options, Record
+from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
 
 _DAY_S = 86400.0
 _LEAST_WORKER_BYTES = 128 * 1024**2
 _LEAST_BYTES = 16 * 1024**2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolLimits:
+class PoolLimits(Options, frozen=True, kw_only=True):
     """Connections of one probe kind."""
-
-    __pydantic_config__ = STRICT
 
     max_connections: Count = 2000
     """Connections open at once over all workers."""
@@ -29,11 +28,8 @@ class PoolLimits:
     """What an attempt does that finds max_connections open and none idle: wait for one, or open one more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheLimits:
+class CacheLimits(Options, frozen=True, kw_only=True):
     """One category of the cache."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether anything is kept."""
@@ -43,11 +39,8 @@ class CacheLimits:
     """Most entries; the one that was not used for longest goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigLimits(CacheLimits):
+class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
     """Validated configurations."""
-
-    __pydantic_config__ = STRICT
 
     ttl: Seconds = 30 * 86400.0
     """How long an entry is good, as long as nothing that it was made of changes."""
@@ -55,21 +48,15 @@ class ConfigLimits(CacheLimits):
     """Most entries; the one that was not used for longest goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultLimits(CacheLimits):
+class ResultLimits(CacheLimits, frozen=True, kw_only=True):
     """Results of checks."""
-
-    __pydantic_config__ = STRICT
 
     size: Count = 100_000
     """Most entries; the one that was not used for longest goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsLimits:
+class DnsLimits(Options, frozen=True, kw_only=True):
     """Addresses of host names."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether anything is kept; hosts that are asked for at the same time share one lookup either way."""
@@ -83,11 +70,8 @@ class DnsLimits:
     """Most entries; the one that was not used for longest goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caches:
+class Caches(Options, frozen=True, kw_only=True):
     """What is kept between checks and between runs."""
-
-    __pydantic_config__ = STRICT
 
     config: ConfigLimits = ConfigLimits()
     """Validated configurations: an unchanged file is not parsed again."""
@@ -107,11 +91,8 @@ def _worker_memory(size: int) -> int:
     return size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceCaps:
+class ResourceCaps(Options, frozen=True, kw_only=True):
     """What may be used while new checks are begun; above a limit they wait."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether resources are looked at."""
@@ -147,11 +128,8 @@ class ResourceCaps:
     """A result taken while its worker was this late is marked suspect."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alerts:
+class Alerts(Options, frozen=True, kw_only=True):
     """What a run tells of itself: each of these once in a run, on standard error and in resource_alerts."""
-
-    __pydantic_config__ = STRICT
 
     response_time: Seconds | None = None
     """Checks take longer than this in the mean."""
@@ -172,11 +150,8 @@ MEASURES: tuple[Measure, ...] = ("workers", "pools", "caches", "resources")
 """What a run may keep of what it measured of itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Options, frozen=True, kw_only=True):
     """How the checks of a run are spread over time."""
-
-    __pydantic_config__ = STRICT
 
     adaptive: bool = True
     """Begin with few checks at once, add more while the workers keep up; off allows run.concurrency at once."""
@@ -192,11 +167,8 @@ class Pace:
     """Results are stored after this time, or when 100 are there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class Keep(Options, frozen=True, kw_only=True):
     """How long the history is kept, and how large it may become."""
-
-    __pydantic_config__ = STRICT
 
     raw: Seconds = 30 * 86400.0
     """Every check and probe; full days in UTC."""
@@ -231,8 +203,7 @@ def part(whole: int, worker: int, workers: int) -> int:
     return whole // workers + (worker < whole % workers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Record, frozen=True, kw_only=True):
     """What one worker is told: limits of the run, of which it takes its part, but for ``concurrency``."""
 
     concurrency: int

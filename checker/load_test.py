@@ -7,9 +7,11 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.client_bound import Saturation

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from checker.units import STRICT
+from checker.structs import Options
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LONGEST_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaintenanceWindow:
+class MaintenanceWindow(Options, frozen=True, kw_only=True):
     """A time once, with ``start`` and ``end``, or again and again, with ``at`` and ``lasts``."""
-
-    __pydantic_config__ = STRICT
 
     start: str | None = None
     """Start of a window that is once, such as 2026-12-01T22:00Z."""

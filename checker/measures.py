@@ -1,4 +1,4 @@
-"""What a run measures of itself: connections, caches, workers, and the machine's resources; standard library only.
+"""What a run measures of itself: connections, caches, workers, and the machine's resources.
 
 A worker counts from its start and says where it stands; the parent adds its workers up. A field added here becomes a
 column of the table of the same name in storage/schema.py, which needs a migration step, and of its view.
@@ -7,14 +7,15 @@ column of the table of the same name in storage/schema.py, which needs a migrati
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from checker.limits import MEASURES, Measure
+from checker.structs import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolMeasures:
+class PoolMeasures(Record, frozen=True, kw_only=True):
     """The connections of one probe kind."""
 
     kind: str
@@ -39,8 +40,7 @@ class PoolMeasures:
     program_wait_us: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheMeasures:
+class CacheMeasures(Record, frozen=True, kw_only=True):
     """One cache category."""
 
     category: str
@@ -51,8 +51,7 @@ class CacheMeasures:
     entries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerMeasures:
+class WorkerMeasures(Record, frozen=True, kw_only=True):
     """One worker process."""
 
     worker: int
@@ -68,8 +67,7 @@ class WorkerMeasures:
     ports_at_busiest_origin: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceMeasures:
+class ResourceMeasures(Record, frozen=True, kw_only=True):
     """What the checker and the machine used, and what the limits did about it."""
 
     samples: int = 0
@@ -86,8 +84,7 @@ class ResourceMeasures:
     dropped: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceAlert:
+class ResourceAlert(Record, frozen=True, kw_only=True):
     """A resource that passed one of its thresholds, or a worker that was lost."""
 
     at_ms: int
@@ -99,8 +96,7 @@ class ResourceAlert:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerReport:
+class WorkerReport(Record, frozen=True, kw_only=True, tag=True):
     """Where a worker stands."""
 
     worker: WorkerMeasures
@@ -108,8 +104,7 @@ class WorkerReport:
     caches: tuple[CacheMeasures, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMeasures:
+class RunMeasures(Record, frozen=True, kw_only=True):
     """Everything a run measured of itself."""
 
     workers: tuple[WorkerMeasures, ...] = ()
@@ -138,7 +133,7 @@ def summed(measures: Iterable[Measures]) -> tuple[Measures, ...]:
     """One record for each kind or category: numbers added up, of those called ``longest`` the largest."""
     found: dict[str, Any] = {}
     for one in measures:
-        name, *counted = (field.name for field in fields(one))
+        name, *counted = type(one).__struct_fields__
         key = getattr(one, name)
         if key not in found:
             found[key] = one

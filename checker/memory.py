@@ -7,10 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from checker.model import CacheEntry
-from checker.records import constructor
 from checker.secrets.parts import path_secrets
-
-_entry = constructor(CacheEntry)
 
 KEEP_MS = 24 * 3600 * 1000
 """A day: an endpoint that is upgraded to another era is asked again by then, even if the old one still works."""
@@ -51,6 +48,6 @@ def command_key(program: str, args: tuple[str, ...], cwd: str | None) -> str:
 
 def entry(category: str, key: str, value: str, now_ms: int, until_ms: int | None = None) -> CacheEntry:
     """The cache entry that keeps a value about an endpoint, for a day where no end is given."""
-    return _entry(
+    return CacheEntry(
         category=category, key=key, value=value, created_at_ms=now_ms, expires_at_ms=until_ms or now_ms + KEEP_MS
     )

@@ -1,4 +1,4 @@
-"""The records and enums every part of the project speaks in; standard library only.
+"""The records and enums every part of the project speaks in; standard library and msgspec only.
 
 Times are Unix milliseconds in UTC (``_at_ms``), durations are whole microseconds (``_us``), sizes are bytes.
 """
@@ -6,11 +6,13 @@ Times are Unix milliseconds in UTC (``_at_ms``), durations are whole microsecond
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
+
+from msgspec import field
 
 from checker.maintenance import MaintenanceWindow
+from checker.structs import Options, Record
 
 
 class Status(StrEnum):
@@ -99,8 +101,7 @@ class RemarkName(StrEnum):
     """A result stretches the schema of the protocol in a way that every client takes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class Remark(Record, frozen=True, kw_only=True):
     """Something odd, beside the reason: it says what to look at, and whoever wants may let it count."""
 
     name: RemarkName
@@ -129,11 +130,8 @@ class RunState(StrEnum):
     """The process that ran it is gone without having said how it ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Combination:
+class Combination(Options, frozen=True, kw_only=True):
     """How the statuses of a server's probes become the status of its check."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     one_bad: Status = Status.DEGRADED
     """Some probes are UNHEALTHY and some are not."""
@@ -143,8 +141,7 @@ class Combination:
     """No probe could tell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Options, frozen=True, kw_only=True):
     """One entry of the config: an MCP endpoint, a REST health endpoint, or both."""
 
     name: str
@@ -166,8 +163,7 @@ class Server:
     """Probes of the server at the same time; None is all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McpFacts:
+class McpFacts(Record, frozen=True, kw_only=True):
     """What an MCP server said of itself."""
 
     era: str | None = None
@@ -193,8 +189,7 @@ class McpFacts:
     """Estimate of the tokens a model reads for the tool list: a quarter of its bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeResult:
+class ProbeResult(Record, frozen=True, kw_only=True):
     """One probe of one server: the verdict and the facts behind it."""
 
     kind: str
@@ -237,8 +232,7 @@ class ProbeResult:
     mcp: McpFacts | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(Record, frozen=True, kw_only=True):
     """All probes of one server in one run, and what they come to."""
 
     server: str
@@ -258,8 +252,7 @@ class CheckResult:
     probes: tuple[ProbeResult, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheEntry:
+class CacheEntry(Record, frozen=True, kw_only=True):
     """One remembered fact, kept in SQLite between runs and handed to workers with their servers."""
 
     category: str
@@ -269,8 +262,7 @@ class CacheEntry:
     expires_at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractSnapshot:
+class ContractSnapshot(Record, frozen=True, kw_only=True):
     """The contract behind a digest: what an MCP server offers, as text."""
 
     digest: str
@@ -278,8 +270,7 @@ class ContractSnapshot:
     """Canonical JSON text: lists sorted by name, keys sorted, no spaces."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
+class Doubt(Record, frozen=True, kw_only=True):
     """A failure behind which the checker's own network seems to be: the run as a whole shows whether it is."""
 
     server: str
@@ -289,8 +280,7 @@ class Doubt:
     """A `checker.probes.base.OwnFault`, which the worker has looked into."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Record, frozen=True, kw_only=True, tag=True):
     """What a worker hands back at a time."""
 
     checks: tuple[CheckResult, ...] = ()
@@ -302,8 +292,7 @@ class Batch:
     """Seconds (Unix time) in which the worker connected to hosts other than its own machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
+class RunInfo(Record, frozen=True, kw_only=True):
     """What is known of a run before its first check."""
 
     started_at_ms: int

@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from math import inf
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from checker.addresses import Scope, in_numbers, scope
 from checker.judge import combine

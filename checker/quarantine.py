@@ -12,7 +12,8 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from checker.child import ChildLost
 from checker.dealing import Shards

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+
+from msgspec import field
 
 from checker.errors import UsageError
+from checker.structs import Options
 
 Value = str | int | float | None
 """What a parameter can be bound to."""
@@ -24,11 +25,8 @@ _DECIMAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?")
 _LARGEST = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Options, frozen=True, kw_only=True):
     """A saved query."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "use_attribute_docstrings": True}
 
     sql: str
     """One reading statement; parameters are written :name."""

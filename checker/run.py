@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from checker.accounts import Accounts
 from checker.alarms import Alarms
@@ -52,8 +55,7 @@ Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
 """Checks done, checks in all, how many have which status so far, and what checks wait for, if they do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
+class RunRequest(Struct, frozen=True, kw_only=True):
     """What to check and how."""
 
     servers: Sequence[Server]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os import cpu_count
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from checker.kinds import KINDS
 from checker.limits import Caches, Limits, PoolLimits

@@ -6,7 +6,7 @@ whose answer cannot be kept, which is told without what its server said.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from checker.clock import now_ms
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status

@@ -11,9 +11,6 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-STRICT: Any = {"extra": "forbid", "use_attribute_docstrings": True}
-"""What an options class sets as ``__pydantic_config__``: unknown keys are errors, docstrings reach the schema."""
-
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)")

@@ -1,37 +1,103 @@
-"""Length-prefixed msgpack frames, written and read by both sides of the process boundary; no gevent in here."""
+"""Length-prefixed msgpack frames of records, written and read by both sides of the process boundary; no gevent here."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
 
-import msgpack
+import msgspec
 
-PROTOCOL = 8
+Message = TypeVar("Message")
+
+PROTOCOL = 9
 """Raised with every change of a frame or of a record that crosses."""
 _HEAD = struct.Struct(">I")
 _MOST_BYTES = 64 * 1024 * 1024
 _LARGE_NUMBER = 1
 
 
-def frame(message: dict[str, Any]) -> bytes:
-    """The message as bytes for a pipe; raises ValueError above 64 MiB."""
-    body: bytes = msgpack.packb(message, use_bin_type=True, default=_large)
+def frame(message: Any) -> bytes:
+    """The message as bytes for a pipe; raises ValueError above 64 MiB, and for text that is no Unicode."""
+    body = packed(message)
     if len(body) > _MOST_BYTES:
         raise ValueError(f"a frame of {len(body)} bytes is too large")
     return _HEAD.pack(len(body)) + body
 
 
-def _large(value: Any) -> msgpack.ExtType:
-    """A whole number of more than 64 bits, such as one that the configuration compares with; raises TypeError else."""
-    if isinstance(value, int):
-        return msgpack.ExtType(_LARGE_NUMBER, str(value).encode())
+def packed(value: Any) -> bytes:
+    """Records, and whatever msgpack knows, as bytes; raises TypeError or ValueError for anything else."""
+    try:
+        return _ENCODER.encode(value)
+    except OverflowError:
+        plain = msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_as_usual)
+        return _ENCODER.encode(_with_large_numbers(plain))
+
+
+@lru_cache(maxsize=64)
+def reader(kind: Any) -> Callable[[bytes], Any]:
+    """What reads values of a type that `packed` has packed; it raises ValueError where they do not fit the type."""
+    decode = msgspec.msgpack.Decoder(kind, dec_hook=_of_text, ext_hook=_large_number).decode
+
+    def read(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except msgspec.ValidationError:  # perhaps of a large number: the type does not say that it may be one
+            return rebuilt(kind, _untyped(body))
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ValueError(f"not a message of ours: {error}") from None
+
+    return read
+
+
+def rebuilt(kind: type[Message], plain: Any) -> Message:
+    """The record of what was read without its type; raises ValueError where it does not fit."""
+    try:
+        return msgspec.convert(plain, kind, dec_hook=_of_text)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not a message of ours: {error}") from None
+
+
+def _untyped(body: bytes) -> Any:
+    try:
+        return msgspec.msgpack.decode(body, ext_hook=_large_number)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"not a message of ours: {error}") from None
+
+
+def _as_usual(value: Any) -> Any:
+    if isinstance(value, str):  # such as a Secret
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} cannot be put into a frame")
 
 
-def _small(code: int, data: bytes) -> Any:
-    return int(data) if code == _LARGE_NUMBER else msgpack.ExtType(code, data)
+def _of_text(kind: Any, text: Any) -> Any:
+    if issubclass(kind, str) and isinstance(text, str):
+        return kind(text)
+    raise TypeError(f"{kind.__name__} is text")
+
+
+def _with_large_numbers(plain: Any) -> Any:
+    """The same with whole numbers of more than 64 bits as msgpack can carry them: the configuration may name some."""
+    if isinstance(plain, int) and not -(2**63) <= plain < 2**64:
+        return msgspec.msgpack.Ext(_LARGE_NUMBER, str(plain).encode())
+    if isinstance(plain, list | tuple):
+        return [_with_large_numbers(item) for item in plain]
+    if isinstance(plain, dict):
+        return {key: _with_large_numbers(item) for key, item in plain.items()}
+    return plain
+
+
+def _large_number(code: int, data: memoryview) -> Any:
+    if code == _LARGE_NUMBER:
+        return int(bytes(data))
+    raise ValueError(f"no extension {code} is ours")
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_as_usual)
 
 
 class Frames:
@@ -40,8 +106,8 @@ class Frames:
     def __init__(self) -> None:
         self._pending = bytearray()
 
-    def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
-        """The messages that this piece completes; raises ValueError for bytes that are no frames."""
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The bodies of the frames that this piece completes; raises ValueError for bytes that are no frames."""
         self._pending += piece
         while len(self._pending) >= _HEAD.size:
             (length,) = _HEAD.unpack_from(self._pending)
@@ -50,13 +116,14 @@ class Frames:
             end = _HEAD.size + length
             if len(self._pending) < end:
                 return
-            message = msgpack.unpackb(self._pending[_HEAD.size : end], ext_hook=_small)
+            body = bytes(self._pending[_HEAD.size : end])
             del self._pending[:end]
-            yield message
+            yield body
 
 
-def messages(read: Callable[[int], bytes]) -> Iterator[dict[str, Any]]:
-    """Messages from ``read(most_bytes)`` until it gives nothing."""
+def messages(read: Callable[[int], bytes], decode: Callable[[bytes], Message]) -> Iterator[Message]:
+    """Messages, as ``decode`` has them, from ``read(most_bytes)`` until it gives nothing."""
     frames = Frames()
     while piece := read(1 << 20):
-        yield from frames.feed(piece)
+        for body in frames.feed(piece):
+            yield decode(body)

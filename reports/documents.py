@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from msgspec.structs import asdict
 
 from checker.kinds import STAGES
 from checker.model import ProbeResult, Remark, Status
@@ -118,7 +118,7 @@ def probe_document(probe: ProbeResult) -> dict[str, Any]:
         "mcp": None,
     }
     if probe.mcp is not None:
-        facts = {field.name: getattr(probe.mcp, field.name) for field in fields(probe.mcp)}
+        facts = asdict(probe.mcp)
         if probe.mcp.capabilities is not None:
             facts["capabilities"] = orjson.loads(probe.mcp.capabilities)
         document["mcp"] = facts

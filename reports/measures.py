@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from checker.measures import CacheMeasures, PoolMeasures, ResourceMeasures, RunMeasures, WorkerMeasures
 from reports.documents import iso
@@ -24,11 +25,14 @@ def measure_lines(measures: RunMeasures) -> Iterator[str]:
 
 def measures_document(measures: RunMeasures) -> dict[str, Any]:
     """The measures with the names of their columns; times as text."""
-    document = asdict(measures)
-    document["alerts"] = [{"at": iso(alert["at_ms"]), **alert} for alert in document["alerts"]]
-    for alert in document["alerts"]:
-        del alert["at_ms"]
-    return document
+    alerts = map(asdict, measures.alerts)
+    return {
+        "workers": tuple(map(asdict, measures.workers)),
+        "pools": tuple(map(asdict, measures.pools)),
+        "caches": tuple(map(asdict, measures.caches)),
+        "resources": None if measures.resources is None else asdict(measures.resources),
+        "alerts": [{"at": iso(alert.pop("at_ms")), **alert} for alert in alerts],
+    }
 
 
 def _worker(worker: WorkerMeasures) -> str:

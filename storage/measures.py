@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, select
@@ -25,7 +24,7 @@ def measures_of(connection: Connection, run_id: int) -> RunMeasures:
 
     def records(table: Table, kind: type[Record]) -> tuple[Record, ...]:
         of_kind: Any = kind
-        columns = [table.c[field.name] for field in fields(of_kind)]
+        columns = [table.c[name] for name in of_kind.__struct_fields__]
         found = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
         return tuple(kind(**row._mapping) for row in connection.execute(found))
 

@@ -38,7 +38,7 @@ from storage.tables import (
 _WAIT_S = 10.0
 _GRADES = ("breaking", "risky", "cosmetic")
 _STAGES = tuple((stage, f"{stage}_us") for stage in STAGES)
-_PROBE_FIELDS = tuple(field.name for field in fields(ProbeResult) if field.name not in ("stages_us", "mcp", "remarks"))
+_PROBE_FIELDS = tuple(name for name in ProbeResult.__struct_fields__ if name not in ("stages_us", "mcp", "remarks"))
 
 
 @dataclass(frozen=True, slots=True)

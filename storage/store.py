@@ -7,12 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec.structs import asdict
 from sqlalchemy import Connection, Engine, Table, delete, select, update
 
 from checker.breaker import Circuit
@@ -52,9 +52,9 @@ from storage.upkeep import give_back
 _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """What a value raises that the database has no room for: text with lone surrogates, numbers beyond 64 bits."""
 log = logging.getLogger(__name__)
-_CHECK_FIELDS = tuple(field.name for field in fields(CheckResult) if field.name not in ("server", "probes"))
+_CHECK_FIELDS = tuple(name for name in CheckResult.__struct_fields__ if name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(
-    field.name for field in fields(ProbeResult) if field.name not in ("stages_us", "mcp", "url", "remarks")
+    name for name in ProbeResult.__struct_fields__ if name not in ("stages_us", "mcp", "url", "remarks")
 )
 _NAMED_AT_ONCE = 500
 _STAGE_COLUMNS = {stage: f"{stage}_us" for stage in STAGES}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
+from msgspec.structs import fields
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -213,14 +213,13 @@ run_cached = Table(
 def _measures(name: str, kind: Any, *keys: str) -> Table:
     """A table of a run's own measures: a column for each field of the record."""
     columns = [
-        Column(field.name, _TYPES[str(field.type)], nullable=False, primary_key=field.name in keys)
-        for field in fields(kind)
+        Column(field.name, _TYPES[field.type], nullable=False, primary_key=field.name in keys) for field in fields(kind)
     ]
     run = Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True)
     return Table(name, metadata, run, *columns, sqlite_with_rowid=False)
 
 
-_TYPES: dict[str, Any] = {"int": Integer, "float": Float, "str": Text}
+_TYPES: dict[type, Any] = {int: Integer, float: Float, str: Text}
 
 run_pools = _measures("run_pools", PoolMeasures, "kind")
 run_caches = _measures("run_caches", CacheMeasures, "category")
@@ -356,4 +355,4 @@ schema_migrations = Table(
     Column("applied_at", Text, nullable=False),
 )
 
-FACTS = tuple(field.name for field in fields(McpFacts))
+FACTS = McpFacts.__struct_fields__

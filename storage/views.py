@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from checker.kinds import STAGES, kinds_in_words
@@ -141,14 +140,14 @@ _MEASURED = {
 def _measured(name: str, row: str, kind: Any, table: str) -> View:
     """A view of a run's own measures: their fields, durations in milliseconds, and when the run began."""
     columns = [("run_id", "m.run_id", "the run"), ("run_started_at", _time("r.started_at_ms"), "its start")]
-    for field in fields(kind):
-        column, words = f"m.{field.name}", _MEASURED[field.name]
-        if field.name.endswith("_us"):
-            columns.append((f"{field.name[:-3]}_ms", _ms(column), f"{words}, in milliseconds"))
-        elif field.name == "at_ms":
+    for field in kind.__struct_fields__:
+        column, words = f"m.{field}", _MEASURED[field]
+        if field.endswith("_us"):
+            columns.append((f"{field[:-3]}_ms", _ms(column), f"{words}, in milliseconds"))
+        elif field == "at_ms":
             columns.append(("at", _time(column), words))
         else:
-            columns.append((field.name, column, words))
+            columns.append((field, column, words))
     return View(name, row, tuple(columns), f"from {table} m join runs r on r.id = m.run_id")
 
 

@@ -9,10 +9,11 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from checker.bench.plan import Model, Scenario
 from checker.bench.player import Cell

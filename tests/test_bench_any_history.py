@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import orjson
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from bench_runs import Faults, load_run, stress_run, suite_run
 from checker.bench.judging.saturation import judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from bench_histories import AT_MS, Judged, histogram, played, slot, threshold, trusting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.errors import UsageError
@@ -152,7 +153,7 @@ def test_quantile_is_given_only_where_blocks_have_answers_enough_for_it() -> Non
     table = report_of(found, QUICK).sections[0].table
     assert table is not None
     assert Insufficient(100, 368) in [row[-2] for row in table.rows]
-    longer = replace(QUICK, block_s=50.0)
+    longer = changed(QUICK, block_s=50.0)
     assert all(row.comparison for row in compared(played(rate=10), played(rate=10), longer).rows)
 
 

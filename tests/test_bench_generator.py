@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from checker.bench.calibrate import calibrated, echo_server
 from checker.bench.generator import WIND_DOWN_S, Crew, Generator

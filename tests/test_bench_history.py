@@ -6,13 +6,13 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_histories import AT_MS, played
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from checker.bench.results import BenchState
 from checker.cli.root import group

@@ -9,12 +9,12 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from bench_histories import played as never_played
 from bench_histories import slot
+from msgspec.structs import replace
 
 from checker.bench.plan import Scenario
 from checker.bench.player import Cell

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 
 from checker.bench.plan import LoadLimits, Model, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
 from checker.bench.planning.faults import all_faults
@@ -106,7 +107,7 @@ def test_comments_of_shipped_plans_say_the_defaults_as_they_are() -> None:
     stress = yaml.safe_load((ROOT / "config" / "bench-stress.yaml").read_text())["stress"]
     plan = load_plan(ROOT / "config" / "bench-stress.yaml", environ={})
     assert plan.stress is not None
-    usual = {one.name: one.default for one in fields(Stress) if one.default is not MISSING}
+    usual = {one.name: one.default for one in fields(Stress) if one.default is not NODEFAULT}
     assert {key: getattr(plan.stress, key) for key in stress if key != "servers"} == {
         key: usual[key] for key in stress if key != "servers"
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import replace as changed
 from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench_runs import FAILED, STAGES, Faults, bench_report, load_run, stress_run, suite_run, threshold, usl_run
 from checker.bench.client_bound import NO_LIMIT, BoundSpan, Saturation, WithinNoise
@@ -345,7 +346,7 @@ def test_cell_of_fewer_than_five_blocks_has_no_interval() -> None:
 
 def test_comparison_and_trend_are_taken_in_with_their_notes() -> None:
     compared = comparison(WORSE)
-    report = bench_report(runs()["good"], NO_LIMIT, compared, replace(compared, verdict="No change in 12 runs."))
+    report = bench_report(runs()["good"], NO_LIMIT, compared, changed(compared, verdict="No change in 12 runs."))
     assert section(report, "comparison_compared").text == "Worse: p95 of search +40 ms."
     assert section(report, "trend_compared").text == "No change in 12 runs."
     assert report.notes.count("The kernels differ.") == 1

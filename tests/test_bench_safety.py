@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from checker.bench.arrivals import LevelSpan
 from checker.bench.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import fields, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from bench_histories import AT_MS, histogram, played, slot, threshold, worker_second
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from checker.bench.merge import merged
 from checker.bench.player import Second
@@ -76,12 +77,12 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def of_type(kind: type[Any], /, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Any record of this kind: a strategy for each field by its type, unless it is given."""
-    words = {
-        **{"int": COUNTS, "float": RATIOS, "str": WORDS, "bool": st.booleans(), "bytes": HISTOGRAMS},
-        **{"int | None": st.none() | COUNTS, "float | None": st.none() | RATIOS},
-        "Mapping[str, int]": st.dictionaries(WORDS, COUNTS, max_size=3),
+    known: dict[Any, st.SearchStrategy[Any]] = {
+        **{int: COUNTS, float: RATIOS, str: WORDS, bool: st.booleans(), bytes: HISTOGRAMS},
+        **{int | None: st.none() | COUNTS, float | None: st.none() | RATIOS},
+        Mapping[str, int]: st.dictionaries(WORDS, COUNTS, max_size=3),
     }
-    by_type = {one.name: words[str(one.type)] for one in fields(kind) if one.name not in given}
+    by_type = {one.name: known[one.type] for one in fields(kind) if one.name not in given}
     return st.builds(kind, **by_type, **given)
 
 
@@ -168,7 +169,7 @@ def test_every_field_of_a_record_has_a_column() -> None:
 def test_killed_run_keeps_what_it_had_and_is_shown_as_unfinished(path: Path) -> None:
     program = """
 import os, signal, sys
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from bench_histories import played, slot, worker_second
 from checker.bench.player import Second

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_histories import AT_MS, ENVIRONMENT, Judged, played, trusting
+from msgspec.structs import replace
 
 from checker.bench.results import BenchRun, BenchState, plan_digest
 from checker.errors import UsageError

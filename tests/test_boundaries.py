@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from msgspec.structs import replace
 from proxies import Proxy
 
 from checker.errors import ConfigError

@@ -6,7 +6,8 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.breaker import BreakerState, Circuit, after, rules, skips, whole
@@ -170,7 +172,7 @@ def test_detail_says_why_and_until_when() -> None:
     said = "not called: 5 failures in a row, the last one connect_refused; tried again from 2026-11-23T12:00:31Z"
     assert skips({"mcp": circuit}, BOTH, AT_MS) == {"mcp": said}
     once = "not called: the last call failed: connect_refused; tried again from 2026-11-23T12:00:31Z"
-    assert skips({"mcp": replace(circuit, failures=1)}, BOTH, AT_MS) == {"mcp": once}
+    assert skips({"mcp": changed(circuit, failures=1)}, BOTH, AT_MS) == {"mcp": once}
 
 
 @pytest.mark.parametrize("states", list(product(BreakerState, BreakerState)))

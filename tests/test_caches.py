@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.limits import CacheLimits
@@ -338,8 +338,8 @@ def types_of(value: Any) -> Any:
         return type(value), [types_of(item) for item in value]
     if isinstance(value, dict):
         return type(value), {key: types_of(item) for key, item in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return type(value), {name: types_of(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "__struct_fields__"):
+        return type(value), {name: types_of(getattr(value, name)) for name in value.__struct_fields__}
     return type(value)
 
 

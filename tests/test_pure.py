@@ -1,21 +1,20 @@
-"""The pure parts, by their invariants: wire, plain records, events, judging, sharding."""
+"""The pure parts, by their invariants: events, judging, sharding."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from builders import batch, check, facts, probe, server
+from builders import probe, server
 from checker.judge import combine, judge
 from checker.memory import endpoint_key
-from checker.model import Batch, Combination, McpFacts, Priority, Reason, Server, Status
-from checker.plain import from_plain, to_plain
+from checker.model import Combination, Priority, Reason, Server, Status
 from checker.probes import probe_of
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.http import shown_url
@@ -24,12 +23,10 @@ from checker.probes.mcp.jsonrpc import find_reply
 from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import Retry, Tls
-from checker.probes.rest import Expect, RestOptions
+from checker.probes.rest import RestOptions
 from checker.probes.text import excerpt
-from checker.records import constructor, replaced
 from checker.sharding import shards
 from checker.units import Secret
-from checker.wire import Frames, frame
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(max_size=5),
@@ -41,43 +38,6 @@ json_values = st.recursive(
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     return [data[start:end] for start, end in itertools.pairwise(edges)]
-
-
-@given(
-    st.lists(st.dictionaries(st.text(max_size=3), json_values, max_size=3), max_size=4), st.lists(st.integers(0, 500))
-)
-def test_frames_come_out_as_they_went_in_however_the_pipe_cuts_them(messages: list[Any], cuts: list[int]) -> None:
-    frames = Frames()
-    found = [message for piece in pieces(b"".join(map(frame, messages)), cuts) for message in frames.feed(piece)]
-    assert found == messages
-
-
-def test_bytes_that_are_no_frame_are_refused() -> None:
-    with pytest.raises(ValueError, match="not a frame"):
-        list(Frames().feed(b"Traceback (most recent call last)"))
-
-
-@pytest.mark.parametrize(
-    "record",
-    [batch(check(), check("b", probes=())), batch(check(reason=Reason.SLOW, status=Status.DEGRADED)), Batch()],
-)
-def test_records_survive_being_made_plain(record: Batch) -> None:
-    import msgpack
-
-    assert from_plain(Batch, msgpack.unpackb(msgpack.packb(to_plain(record)))) == record
-
-
-@pytest.mark.parametrize("plain", [[1, 2], [None] * 15], ids=["too few", "too many"])
-def test_record_of_another_version_is_refused(plain: list[int | None]) -> None:
-    with pytest.raises(TypeError, match=r"build_McpFacts\(\)"):
-        from_plain(McpFacts, plain)
-
-
-def test_records_and_mappings_at_their_defaults_cross_as_nothing() -> None:
-    options = RestOptions(url="http://h/", headers={}, expect=Expect(status=("200-299",)))
-    plain = dict(zip((field.name for field in fields(options)), to_plain(options), strict=True))
-    assert {plain[name] for name in ("retry", "headers", "tls", "expect")} == {None}
-    assert from_plain(RestOptions, to_plain(options)) == options
 
 
 _line = st.binary(max_size=8).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
@@ -232,36 +192,6 @@ def test_addresses_are_shown_without_secrets() -> None:
     assert endpoint_key("http://h/mcp") == "http://h/mcp"
     assert "abc" not in endpoint_key("http://h/mcp?key=abc")
     assert endpoint_key("http://me:abc@h/") != endpoint_key("http://me:abd@h/")
-
-
-@given(st.builds(RestOptions, url=st.text(), timeout=st.floats(0, 60), method=st.sampled_from(["GET", "POST"])))
-def test_replaced_record_is_what_the_standard_library_gives(options: RestOptions) -> None:
-    assert replaced(options, url="http://h/") == replace(options, url="http://h/")
-    assert replaced(options) == options
-
-
-def test_names_of_a_server_survive_the_wire() -> None:
-    one = server("s", weights={"mcp": 2.0}, combine=Combination(one_bad=Status.UNHEALTHY))
-    plain = to_plain(one)
-    assert replace(from_plain(Server, plain), probes=one.probes) == one
-    assert facts() == from_plain(type(facts()), to_plain(facts()))
-
-
-@pytest.mark.parametrize("record", [probe(), probe("mcp"), check(), facts(), server(), RestOptions(url="http://h/")])
-def test_fast_constructor_builds_what_the_class_builds(record: Any) -> None:
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    built = constructor(type(record))(**values)
-    assert (built, hash(type(built))) == (record, hash(type(record)))
-    with pytest.raises(FrozenInstanceError):
-        setattr(built, next(iter(values)), None)
-
-
-def test_fast_constructor_fills_in_defaults_and_misses_what_is_required() -> None:
-    assert constructor(McpFacts)(era="session") == McpFacts(era="session")
-    assert constructor(RestOptions)(url="http://h/") == RestOptions(url="http://h/")
-    for call in ({}, {"url": "http://h/", "colour": "red"}):
-        with pytest.raises(TypeError):
-            constructor(RestOptions)(**call)  # type: ignore[arg-type]
 
 
 @given(

@@ -7,11 +7,11 @@ import os
 import random
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.measures import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -108,8 +107,7 @@ def test_text_option_that_says_nothing_is_found_and_counts_as_a_secret() -> None
     assert list(declared_secrets(options)) == ["q7Z-notes"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undeclared(Endpoint):
+class Undeclared(Endpoint, frozen=True, kw_only=True):
     """A kind whose author forgot something."""
 
     note: str = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import fields, replace
 
 from checker.errors import ConfigError
 from checker.limits import Alerts, Caches, Limits
@@ -18,6 +18,7 @@ from checker.settings.overlay import merged
 from checker.settings.performance import PerformanceOptimization
 from checker.settings.shapes import RunOptions, Settings
 from checker.settings.validate import Source, validated
+from checker.structs import Options
 
 LEGACY = Path(__file__).resolve().parent.parent / "config" / "legacy.yaml"
 
@@ -30,7 +31,9 @@ def loaded(tmp_path: Path, environment: str | None = None, **blocks: Any) -> Set
 
 
 def keys_of(kind: Any) -> dict[str, Any]:
-    return {field.name: keys_of(field.default) if is_dataclass(field.default) else None for field in fields(kind)}
+    return {
+        field.name: keys_of(field.default) if isinstance(field.default, Options) else None for field in fields(kind)
+    }
 
 
 def test_shipped_file_has_every_key() -> None:

@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from builders import AT_MS, batch, check, facts, probe, run_info, server
 from checker.errors import QueryError, StorageBusy, StorageError, UsageError

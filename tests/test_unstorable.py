@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from builders import run_info
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, Reason, Server, Status
-from checker.plain import to_plain
 from checker.probes.rest import RestOptions
 from checker.wire import frame
 from checker.worker.attempts import STUMBLED, _stumbled
@@ -36,7 +35,7 @@ def test_what_no_frame_can_carry_keeps_no_other_result_back(odd: str) -> None:
     sent: list[Batch] = []
 
     def emit(batch: Batch) -> None:
-        frame({"op": "batch", "batch": to_plain(batch)})
+        frame(batch)
         sent.append(batch)
 
     finished = [Finished(check(name, ODD[odd] if name == "s2" else "fine"), ()) for name in NAMES]

@@ -20,7 +20,6 @@ import yaml
 
 from checker.limits import Limits
 from checker.model import Batch, Server
-from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
 from checker.runner import RunnerOptions, Shards, run_shards
 from checker.sharding import Shard
@@ -224,12 +223,3 @@ def test_full_pipe_does_not_stop_the_hub() -> None:
         run_shards(shards, sink, RunnerOptions(limits=Limits(concurrency=10, per_origin=10)))
     assert len(found) == 3000
     assert max(found) < 1_000_000
-
-
-def test_probe_options_survive_the_wire() -> None:
-    from checker.plain import from_plain, to_plain
-    from checker.probes.rest import Expect, JsonCondition
-
-    options = RestOptions(url="http://a/", bearer=None, expect=Expect(json=(JsonCondition(path="$.a", equals=1),)))
-    assert from_plain(RestOptions, to_plain(options)) == options
-    assert from_plain(McpOptions, to_plain(McpOptions(url="http://a/"))) == McpOptions(url="http://a/")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from math import sqrt
 from random import Random
 
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class LevelSpan:
+from checker.structs import Record
+
+
+class LevelSpan(Record, frozen=True):
     """A stretch of time in which the level moves in a straight line."""
 
     from_s: float

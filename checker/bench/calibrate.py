@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from checker.bench.generator import Generator
 from checker.bench.orders import ECHO

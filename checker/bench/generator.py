@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from msgspec.structs import replace
+
 from checker.bench.arrivals import LevelSpan, level_at
-from checker.bench.orders import ECHO, Part, Position
+from checker.bench.orders import ECHO, Begin, FromWorker, Health, News, Part, Play, Played, Position, Replan
 from checker.bench.plan import LoadLimits, Scenario, StageKind
 from checker.bench.planning.targets import targets
 from checker.bench.planning.timetable import timetable
@@ -25,8 +27,9 @@ from checker.bench.results import BenchRun, StageSpan, WorkerSecond
 from checker.bench.tally import Names
 from checker.child import Child, ChildLost
 from checker.errors import UsageError
+from checker.messages import Bye
 from checker.model import Server
-from checker.plain import to_plain
+from checker.wire import reader
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class Generator:
 
     def __init__(self, crew: Crew, recording: Recording, watchers: Sequence[Watcher] = ()) -> None:
         self._crew, self._recording, self._watchers = crew, recording, watchers
-        self._children: list[Child] = []
+        self._children: list[Child[FromWorker]] = []
         self._epoch_ns = 0
         self._plays = 0
         self._names = Names()
@@ -92,10 +95,11 @@ class Generator:
 
     def __enter__(self) -> Generator:
         try:
-            self._children = [Child("checker.bench.worker") for _ in range(self._crew.workers)]
+            decode = reader(FromWorker)
+            self._children = [Child(decode, "checker.bench.worker") for _ in range(self._crew.workers)]
             for number, child in enumerate(self._children):
                 child.greet()
-                child.send(self._position(number))
+                child.send(self._first_told(number))
         except BaseException:
             self._end(0)
             raise
@@ -176,15 +180,8 @@ class Generator:
         self._plays += 1
         longest_s = max(scenario.timeout for scenario in scenarios.values())
         self._play = _Play(self._plays, spans, set(range(len(self._children))), longest_s)
-        message = {
-            "op": "play",
-            "number": self._plays,
-            "epoch_ns": self._epoch_ns,
-            "parts": [to_plain(part) for part in parts],
-            "spans": _plain_spans(spans),
-        }
         for child in self._children:
-            child.send(message)
+            child.send(Play(self._plays, self._epoch_ns, tuple(parts), spans))
         return tuple(stages)
 
     def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
@@ -215,12 +212,12 @@ class Generator:
             self.stop(f"worker {number} was lost ({lost}): what it had under way is missing")
             return
         for message in messages:
-            if message["op"] == "news":
+            if isinstance(message, News):
                 recording.tally.take(number, message)
-            elif message["op"] == "health":
-                self.cpu_s[number] = message["cpu_s"]
+            elif isinstance(message, Health):
+                self.cpu_s[number] = message.cpu_s
                 health.append(recording.tally.health(number, message))
-            elif message["op"] == "played" and message["number"] == self._play.number:
+            elif isinstance(message, Played) and message.number == self._play.number:
                 self._play.open.discard(number)
 
     def _tell(self, recording: Recording, watchers: Sequence[Watcher], health: list[WorkerSecond]) -> None:
@@ -272,13 +269,13 @@ class Generator:
             )
             play.spans[name] = [_span(stage, recording.stage(stage))]
         for number in play.open:
-            self._children[number].send({"op": "replan", "spans": _plain_spans(play.spans)})
+            self._children[number].send(Replan(play.spans))
 
     def _servers_for(self, scenario: Scenario) -> list[Server]:
         found = targets(self._crew.servers, scenario.operation, scenario.servers)
         return [server for server in found if scenario.servers or server.name != ECHO]
 
-    def _position(self, number: int) -> dict[str, Any]:
+    def _first_told(self, number: int) -> Begin:
         crew = self._crew
         position = Position(
             worker=number,
@@ -289,21 +286,16 @@ class Generator:
             seed=crew.seed,
             log_level=crew.log_level,
         )
-        return {
-            "op": "position",
-            "position": to_plain(position),
-            "servers": [to_plain(server) for server in crew.servers],
-            "addresses": {host: list(known) for host, known in crew.addresses.items()},
-        }
+        return Begin(position, crew.servers, crew.addresses)
 
     def _end(self, within_s: float) -> None:
         for child in self._children:
-            child.send({"op": "bye"})
+            child.send(Bye())
         until = time.monotonic() + within_s
         for child in self._children:
             try:
                 while time.monotonic() < until:
-                    if any(message["op"] == "bye" for message in child.receive(_WAIT_S, _SILENCE_S)):
+                    if any(isinstance(message, Bye) for message in child.receive(_WAIT_S, _SILENCE_S)):
                         break
             except ChildLost:
                 pass
@@ -327,10 +319,3 @@ def _of_cell(cell: Cell | None) -> dict[str, Any]:
 
 def _span(stage: StageSpan, number: int) -> LevelSpan:
     return LevelSpan(stage.from_s, stage.until_s, stage.start_level, stage.end_level, number)
-
-
-def _plain_spans(spans: Mapping[str, Sequence[LevelSpan]]) -> dict[str, list[list[Any]]]:
-    return {
-        name: [[span.from_s, span.until_s, span.start, span.end, span.stage] for span in own]
-        for name, own in spans.items()
-    }

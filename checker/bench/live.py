@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from checker.bench.judging.client import Room, signs
 from checker.bench.player import Second
@@ -75,8 +76,7 @@ class ClientNow:
     """Seconds of the run in which it was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(Struct, frozen=True, kw_only=True):
     """A run at one moment."""
 
     name: str

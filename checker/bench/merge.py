@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from msgspec.structs import fields
 
 from checker.bench.results import Slot
 from storage.rollups.histogram import Cells
 
 _KEY = ("at_s", "stage", "series")
 _LARGEST = ("max_us",)
-_FIELDS = {field.name: str(field.type) for field in fields(Slot) if field.name not in _KEY}
+_FIELDS = {field.name: field.type for field in fields(Slot) if field.name not in _KEY}
 
 
 def merged(slots: Iterable[Slot]) -> tuple[Slot, ...]:
@@ -27,16 +27,16 @@ def merged(slots: Iterable[Slot]) -> tuple[Slot, ...]:
 
 def _together(slots: Sequence[Slot]) -> Slot:
     first = slots[0]
-    values = {name: _joined(name, words, [getattr(one, name) for one in slots]) for name, words in _FIELDS.items()}
+    values = {name: _joined(name, kind, [getattr(one, name) for one in slots]) for name, kind in _FIELDS.items()}
     return Slot(series=first.series, stage=first.stage, at_s=first.at_s, **values)
 
 
-def _joined(name: str, words: str, values: list[Any]) -> Any:
+def _joined(name: str, kind: Any, values: list[Any]) -> Any:
     if name in _LARGEST:
         return max(values)
-    if words == "int":
+    if kind is int:
         return sum(values)
-    if words == "bytes":
+    if kind is bytes:
         there = [blob for blob in values if blob]
         if len(there) < 2:
             return there[0] if there else b""

@@ -1,19 +1,23 @@
-"""What the parent tells its workers: who they are, what to play, when."""
+"""What the parent of a load test and its workers say to each other: who they are, what to play, what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
+from msgspec import field
+
+from checker.bench.arrivals import LevelSpan
 from checker.bench.plan import Arrivals, Model, Operation
+from checker.messages import Bye
+from checker.model import Server
+from checker.structs import Record
 
 ECHO = "(echo)"
 """The server that the client itself is measured against: it takes part where it is named, and no limit holds for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(Record, frozen=True, kw_only=True):
     """One worker among others."""
 
     worker: int
@@ -28,8 +32,7 @@ class Position:
     log_level: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Record, frozen=True, kw_only=True):
     """One scenario to play; every worker takes its share."""
 
     name: str
@@ -46,3 +49,69 @@ class Part:
     """Server -> number of its series."""
     tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Begin(Record, frozen=True, tag=True):
+    """What a worker is told first."""
+
+    position: Position
+    servers: tuple[Server, ...]
+    addresses: Mapping[str, tuple[str, ...]]
+    """Host -> the addresses that are allowed: nothing else is connected to."""
+
+
+class Play(Record, frozen=True, tag=True):
+    """Scenarios to play side by side."""
+
+    number: int
+    epoch_ns: int
+    parts: tuple[Part, ...]
+    spans: Mapping[str, Sequence[LevelSpan]]
+    """Scenario -> its stretches, in seconds from the epoch."""
+
+
+class Replan(Record, frozen=True, tag=True):
+    """What is left of the play goes otherwise."""
+
+    spans: Mapping[str, Sequence[LevelSpan]]
+
+
+class News(Record, frozen=True, tag=True, kw_only=True):
+    """What has happened, as rows of 64-bit numbers (`checker.bench.news`)."""
+
+    samples: bytes
+    arrivals: bytes
+    phases: bytes
+    stretches: bytes
+    """Nanoseconds for which the loop did not look for anything new, one after the other."""
+    new_reasons: tuple[str, ...]
+    new_phases: tuple[str, ...]
+    """Names that this worker numbers next."""
+
+
+class Health(Record, frozen=True, tag=True, kw_only=True):
+    """What a worker says of itself after about a second (`checker.bench.results.WorkerSecond`)."""
+
+    at_ns: int
+    """Start of the time, of `time.monotonic_ns`."""
+    cpu_ratio: float
+    busy_ratio: float
+    cpu_s: float
+    """Since it was started."""
+    gc_us: int
+    in_flight: int
+    backlog: int
+    ports: int
+    descriptors: int
+    memory_bytes: int
+    starved_us: int
+
+
+class Played(Record, frozen=True, tag=True):
+    """A play is over."""
+
+    number: int
+
+
+FromParent: TypeAlias = Begin | Play | Replan | Bye
+FromWorker: TypeAlias = News | Health | Played | Bye

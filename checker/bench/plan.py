@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from msgspec import field
+
 from checker.kinds import OPERATIONS
 from checker.model import Server
-from checker.units import STRICT, Count, PositiveNumber, Seconds, Within
+from checker.structs import Options
+from checker.units import Count, PositiveNumber, Seconds, Within
 
 Level = Annotated[float, Within(ge=0)]
 """Arrivals per second, or users; 0 for none."""
@@ -63,11 +65,8 @@ class StageKind(StrEnum):
         return self in (StageKind.RAMP_UP, StageKind.RAMP_DOWN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Options, frozen=True, kw_only=True):
     """A stretch of time and the level at its end, as k6 spells it."""
-
-    __pydantic_config__ = STRICT
 
     duration: Seconds
     """How long it takes."""
@@ -80,11 +79,8 @@ class Stage:
     """What reports call it; by default its kind and number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class Scenario(Options, frozen=True, kw_only=True):
     """One operation over some servers, in stages."""
-
-    __pydantic_config__ = STRICT
 
     operation: Operation
     """What one arrival does."""
@@ -110,11 +106,8 @@ class Scenario:
     """mcp_call: its arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
+class Threshold(Options, frozen=True, kw_only=True):
     """A condition on a metric, in k6's spelling, that decides whether the run passes."""
-
-    __pydantic_config__ = STRICT
 
     metric: str
     """response_time, service_time, first_byte, late, failed, timeouts, refused, resent, offered, achieved, ok; with
@@ -129,11 +122,8 @@ class Threshold:
     """No abort before this much time has passed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadLimits:
+class LoadLimits(Options, frozen=True, kw_only=True):
     """What a run never goes beyond, whatever its stages say."""
-
-    __pydantic_config__ = STRICT
 
     max_rate: PositiveNumber = 50_000.0
     """Operations per second over everything."""
@@ -149,11 +139,8 @@ class LoadLimits:
     """The window."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class Suite(Options, frozen=True, kw_only=True):
     """A grid of concurrent users and server counts, each cell measured in several blocks, in interleaved order."""
-
-    __pydantic_config__ = STRICT
 
     operation: Operation = "rest"
     """What every user does."""
@@ -179,11 +166,8 @@ class Suite:
     """mcp_call: its arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stress:
+class Stress(Options, frozen=True, kw_only=True):
     """Load that is raised until the objective breaks, then narrowed down between the last good and first bad level."""
-
-    __pydantic_config__ = STRICT
 
     operation: Operation = "rest"
     """What every arrival does."""
@@ -217,11 +201,8 @@ class Stress:
     """mcp_call: its arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Options, frozen=True, kw_only=True):
     """Which files a run leaves behind, besides what is stored."""
-
-    __pydantic_config__ = STRICT
 
     directory: str | None = None
     """Folder of the files, from where the command is called; without it none are written but those that it asks for."""
@@ -235,8 +216,7 @@ class Output:
     """Whether it says what to change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Options, frozen=True, kw_only=True):
     """One load test: scenarios side by side, or a suite, or a stress test."""
 
     name: str

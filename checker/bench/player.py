@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from checker.bench.plan import Scenario
 from checker.bench.results import BenchRun, Slot, WorkerSecond
 
@@ -19,8 +21,7 @@ class Cell:
     block: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Second:
+class Second(Struct, frozen=True, kw_only=True):
     """News of a run, about once a second."""
 
     run: BenchRun

@@ -7,9 +7,12 @@ Times of a run are offsets from its epoch, the moment at which its first stage b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import field
+
+from checker.structs import Record
 
 
 class BenchKind(StrEnum):
@@ -35,8 +38,7 @@ class BenchState(StrEnum):
     """By a threshold, a storm of refusals, or a limit; the notes say which."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class Series(Record, frozen=True, kw_only=True):
     """What is measured apart: an operation of a scenario at a server."""
 
     scenario: str
@@ -48,8 +50,7 @@ class Series:
     """As it may be shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpan:
+class StageSpan(Record, frozen=True, kw_only=True):
     """A stage as it was run."""
 
     scenario: str
@@ -70,8 +71,7 @@ class StageSpan:
     """Of a suite: the cell, and which of its blocks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(Record, frozen=True, kw_only=True):
     """One series in one stage and one slot of time. All slots of a key may be added together.
 
     A sample belongs to the slot in which it was intended to begin: what is late shows where it was due. Only
@@ -120,8 +120,7 @@ class Slot:
     """Stage of the operation (dns, connect, tls, wait, transfer, initialize, list, ...) -> time of all ok ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSecond:
+class WorkerSecond(Record, frozen=True, kw_only=True):
     """What a worker said of itself after one second."""
 
     worker: int
@@ -151,8 +150,7 @@ class WorkerSecond:
     """Time for which it was ready to run and others had the CPU; 0 where the system does not say it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class Calibration(Record, frozen=True, kw_only=True):
     """What the client itself can do and adds, measured against an echo on loopback just before."""
 
     operation: str
@@ -166,8 +164,7 @@ class Calibration:
     """Response times at a low rate: nothing shorter can be told from the client's own noise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdResult:
+class ThresholdResult(Record, frozen=True, kw_only=True):
     """A threshold and what became of it."""
 
     metric: str
@@ -182,8 +179,7 @@ class ThresholdResult:
     """When it was broken first, for windows and aborts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelResult:
+class LevelResult(Record, frozen=True, kw_only=True):
     """One level of a stress test, judged."""
 
     stage: int
@@ -200,8 +196,7 @@ class LevelResult:
     """The client was the limit: it says nothing of the server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
+class Capacity(Record, frozen=True, kw_only=True):
     """What a stress test found."""
 
     last_good: float | None
@@ -216,8 +211,7 @@ class Capacity:
     """Universal scalability law, closed model: lambda, sigma, kappa, r_squared, peak_users, peak_per_s."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRun:
+class BenchRun(Record, frozen=True, kw_only=True):
     """A load test, whole."""
 
     id: int | None
@@ -271,8 +265,7 @@ class Told(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Record, frozen=True):
     """A threshold of a run whose client was late, or noisier than the threshold is strict."""
 
     told: Told
@@ -283,8 +276,7 @@ class Claim:
     """What the client did to it; goes on from "though" and "because"; empty where it did nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Affected:
+class Affected(Record, frozen=True):
     """A percentile of the response time that would be another one without the client's lateness."""
 
     series: int
@@ -298,8 +290,7 @@ class Affected:
     """Whether it may have been longer, too: the server did not get the load."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Record, frozen=True):
     """All of a run."""
 
     thresholds: tuple[Claim, ...] = ()

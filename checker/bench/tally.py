@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from checker.bench.news import (
     STAGES,
     WAITED,
 )
+from checker.bench.orders import Health, News
 from checker.bench.results import Slot, WorkerSecond
 from storage.rollups.histogram import Cells, Integers
 
@@ -46,7 +47,7 @@ class Numbered:
         self._known = known
         self._of_worker: dict[int, list[int]] = {}
 
-    def learn(self, worker: int, new: list[str]) -> None:
+    def learn(self, worker: int, new: Sequence[str]) -> None:
         """The worker numbers these next."""
         own = self._of_worker.setdefault(worker, list(range(len(self._known))))
         for name in new:
@@ -75,11 +76,11 @@ class Tally:
         self.exchanges: Collection[int] = ()
         """Series whose phases follow from their samples."""
 
-    def take(self, worker: int, message: Mapping[str, Any]) -> None:
-        """Take a frame of news."""
-        self._reasons.learn(worker, message["new_reasons"])
-        self._phases.learn(worker, message["new_phases"])
-        samples = _rows(message["samples"], SAMPLE)
+    def take(self, worker: int, news: News) -> None:
+        """Take what has happened in a worker."""
+        self._reasons.learn(worker, news.new_reasons)
+        self._phases.learn(worker, news.new_phases)
+        samples = _rows(news.samples, SAMPLE)
         if len(samples):
             samples = samples.copy()
             code = samples[:, _CODE]
@@ -89,33 +90,33 @@ class Tally:
             reason = self._reasons.shared(worker, code >> SHIFT)
             samples[:, _CODE] = reason << SHIFT | code & (REFUSED | RESENT)
             self._samples.append(samples)
-        self._arrivals.append(_rows(message["arrivals"], ARRIVAL))
-        phases = _rows(message["phases"], PHASE)
+        self._arrivals.append(_rows(news.arrivals, ARRIVAL))
+        phases = _rows(news.phases, PHASE)
         if len(phases):
             phases = phases.copy()
             phases[:, 2] = self._phases.shared(worker, phases[:, 2])
             self._phase_rows.append(phases)
-        self._stretches_ns.setdefault(worker, []).append(np.frombuffer(message["stretches"], np.int64))
+        self._stretches_ns.setdefault(worker, []).append(np.frombuffer(news.stretches, np.int64))
 
-    def health(self, worker: int, message: Mapping[str, Any]) -> WorkerSecond:
+    def health(self, worker: int, health: Health) -> WorkerSecond:
         """A worker's second, with how late its operations and its loop were in it."""
         late = _joined(self._late_ns.pop(worker, []))
         stretches = _joined(self._stretches_ns.pop(worker, []))
         return WorkerSecond(
             worker=worker,
-            at_s=max(0, round((message["at_ns"] - self._epoch_ns) / _SECOND_NS)),
-            cpu_ratio=message["cpu_ratio"],
-            busy_ratio=message["busy_ratio"],
+            at_s=max(0, round((health.at_ns - self._epoch_ns) / _SECOND_NS)),
+            cpu_ratio=health.cpu_ratio,
+            busy_ratio=health.busy_ratio,
             lag_p99_us=_p99_us(stretches),
             lag_max_us=int(stretches.max(initial=0)) // 1000,
             late_p99_us=_p99_us(late),
-            gc_us=message["gc_us"],
-            in_flight=message["in_flight"],
-            backlog=message["backlog"],
-            descriptors=message["descriptors"],
-            ports=message["ports"],
-            memory_bytes=message["memory_bytes"],
-            starved_us=message["starved_us"],
+            gc_us=health.gc_us,
+            in_flight=health.in_flight,
+            backlog=health.backlog,
+            descriptors=health.descriptors,
+            ports=health.ports,
+            memory_bytes=health.memory_bytes,
+            starved_us=health.starved_us,
         )
 
     def slots(self) -> list[Slot]:

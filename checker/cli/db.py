@@ -71,7 +71,7 @@ def prune(
     too large, the servers that take most space lose first (docs/history.md). A file larger than --max-size
     shrinks, else its free pages are reused; `mcp-status db vacuum` gives them back.
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from checker.limits import Keep
     from storage.store import open_store

@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from checker.records import constructor
+from checker.structs import Record
 
 KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate", "prompts": "name"}
 """List of a contract -> the member that names its items."""
@@ -23,8 +22,7 @@ _BYTES_PER_TOKEN = 4
 _DEEPEST = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
+class Contract(Record, frozen=True, kw_only=True):
     """The canonical text of a contract, and its size."""
 
     digest: str
@@ -43,9 +41,6 @@ class Contract:
     """Estimate of the tokens a model reads for the tool list: its bytes divided by 4, rounded up."""
 
 
-_contract = constructor(Contract)
-
-
 def canonical(document: Mapping[str, Any]) -> Contract:
     """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out.
 
@@ -57,7 +52,7 @@ def canonical(document: Mapping[str, Any]) -> Contract:
             ordered[member] = _sorted([_steady(member, item) for item in items], key)
     text = with_sets_sorted(dumps(ordered))
     tools = with_sets_sorted(dumps(ordered["tools"])) if isinstance(ordered.get("tools"), list) else None
-    return _contract(
+    return Contract(
         digest=hashlib.sha256(text).hexdigest(),
         text=text.decode(),
         tools_digest=None if tools is None else hashlib.sha256(tools).hexdigest(),

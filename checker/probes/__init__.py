@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from checker.kinds import KINDS
 from checker.model import Server
-from checker.plain import from_plain, reader
 from checker.probes.base import Probe
+from checker.wire import rebuilt
 
 
 @cache
@@ -20,9 +19,9 @@ def probe_of(kind: str) -> Probe:
     return probe
 
 
-def _options_from_plain(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {kind: from_plain(probe_of(kind).options, options) for kind, options in plain.items()}
-
-
-server_from_plain = reader(Server, probes=_options_from_plain)
-"""The server that `checker.plain.to_plain` made plain, with the options of each of its probes."""
+def with_options(server: Server) -> Server:
+    """The server that was just unpacked, the options of its probes now as their kinds have them; ValueError if not."""
+    probes = cast("dict[str, Any]", server.probes)  # nobody else has it yet
+    for kind, plain in probes.items():
+        probes[kind] = rebuilt(probe_of(kind).options, plain)
+    return server

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from socket import socket
 from typing import Any, Protocol
 
+from msgspec import Struct, field
+
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.heavy import LARGE_VALUES, values_in
 from checker.probes.json_text import values_outside_texts
 from checker.probes.options import Endpoint
-from checker.records import constructor
+from checker.structs import Record
 
 _USUAL_TOTAL_BYTES = 64 * 1024 * 1024
 _BODIES = 4
@@ -41,8 +43,7 @@ class ProbeFailure(Exception):
         self.reason, self.detail, self.stage, self.own = reason, detail, stage, own
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Record, frozen=True):
     """One HTTP exchange to make."""
 
     method: str
@@ -53,10 +54,6 @@ class Request:
     """The address came from a server, not from the config: `checker.addresses.named_by` says where it may lead."""
     private_allowed: bool = False
     """The config lets a server name private addresses here."""
-
-
-new_request = constructor(Request)
-"""A request, built fast."""
 
 
 class Budget:
@@ -132,8 +129,7 @@ class Reply(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Record, frozen=True, kw_only=True):
     """A program to start and to speak to over its standard input and output."""
 
     program: str
@@ -267,8 +263,7 @@ class Transport(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, kw_only=True):
     """The facts of one attempt, filled in while it goes on, so that a failure keeps what was seen before it."""
 
     failure: ProbeFailure | None = None
@@ -319,8 +314,7 @@ class Observation:
         self.remarks.setdefault(name, detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Record, frozen=True):
     """A condition that does not hold, and how bad that is."""
 
     status: Status
@@ -333,8 +327,7 @@ COMMANDS = ("command",)
 """The lane that all started programs share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Record, frozen=True):
     """Where a probe goes: as it is remembered, shown, and limited."""
 
     key: str

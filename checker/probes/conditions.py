@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from checker.contract.canonical import dumps
 from checker.model import Reason, Status
-from checker.plain import to_plain
 from checker.probes import heavy
 from checker.probes.base import Complaint
 from checker.probes.http import each_field
 from checker.probes.text import excerpt
-from checker.units import GIVEN, STRICT, Holds, Public
+from checker.structs import Options
+from checker.units import GIVEN, Holds, Public
+from checker.wire import rebuilt
 
 Otherwise = Literal["degraded", "unhealthy"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonCondition:
+class JsonCondition(Options, frozen=True, kw_only=True):
     """A demand on one value of a JSON body; every test that is given must hold."""
-
-    __pydantic_config__ = STRICT
 
     path: Public
     """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
@@ -111,8 +108,8 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
 
     wanted = tuple(wanted)
     if heavy.is_elsewhere() and _may_take_long(body, wanted):
-        said = heavy.do("judge_json", [body, [to_plain(one) for one in wanted]], len(body))
-        return [Complaint(Status(status), Reason(reason), detail, stage) for status, reason, detail, stage in said]
+        said = heavy.do("judge_json", [body, wanted], len(body))
+        return [rebuilt(Complaint, one) for one in said]
     try:
         document = with_whole_numbers(loads(body), body)
     except TooManyValues as error:

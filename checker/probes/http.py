@@ -6,12 +6,13 @@ import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+
+from msgspec.structs import replace
 
 from checker.memory import endpoint_key
 from checker.model import Reason

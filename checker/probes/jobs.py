@@ -1,16 +1,15 @@
-"""The large work that can be done elsewhere: functions of what servers sent, which take and give plain data only."""
+"""The large work that can be done elsewhere: functions of what servers sent, on records and plain data alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from checker.contract.canonical import KEYS
 from checker.model import Reason
-from checker.plain import from_plain
 from checker.probes import conditions
 from checker.probes.base import Complaint
 from checker.probes.conditions import JsonCondition
@@ -20,6 +19,7 @@ from checker.probes.mcp.calls import unmet
 from checker.probes.mcp.masked import masked_canonical
 from checker.probes.mcp.options import Call
 from checker.probes.text import excerpt
+from checker.wire import rebuilt
 
 _KEPT_BYTES = 64 * 1024
 _KEPT_TEXT = 1024 * 1024
@@ -35,9 +35,9 @@ def find(pattern: str, text: str | bytes) -> bool:
     return conditions.found_in(pattern, text)
 
 
-def judge_json(body: bytes, wanted: Sequence[Any]) -> list[Any]:
+def judge_json(body: bytes, wanted: Sequence[Any]) -> list[Complaint]:
     """The complaints about a JSON body."""
-    return _plain(conditions.json_unmet(body, [from_plain(JsonCondition, one) for one in wanted]))
+    return conditions.json_unmet(body, [rebuilt(JsonCondition, one) for one in wanted])
 
 
 def skim(text: bytes) -> dict[str, Any]:
@@ -60,14 +60,14 @@ def judge_offer(head: bytes, lists: dict[str, list[Part]], expected: Sequence[st
     """The contract of an offer, its text only if its digest is not the known one, and complaints about its tools."""
     document = orjson.loads(head)
     document |= {member: _items(member, parts) for member, parts in lists.items()}
-    found = [] if "tools" not in document else _plain(tools.complaints(document["tools"], tuple(expected)))
+    found = [] if "tools" not in document else tools.complaints(document["tools"], tuple(expected))
     try:
         contract = masked_canonical(document)
     except ValueError as error:
         return {"fault": str(error), "complaints": found}
     if contract.digest == known:
         contract = replace(contract, text="")
-    return {"contract": asdict(contract), "complaints": found}
+    return {"contract": contract, "complaints": found}
 
 
 def tools_named(parts: list[Part], names: Sequence[str]) -> dict[str, bytes]:
@@ -79,9 +79,9 @@ def tools_named(parts: list[Part], names: Sequence[str]) -> dict[str, bytes]:
     return found
 
 
-def judge_call(part: Part, call: Any, duration_us: int) -> list[Any]:
+def judge_call(part: Part, call: Any, duration_us: int) -> list[Complaint]:
     """The complaints about the result of a call."""
-    return _plain(unmet(from_plain(Call, call), _message(part)["result"], duration_us))
+    return list(unmet(rebuilt(Call, call), _message(part)["result"], duration_us))
 
 
 JOBS: dict[str, Callable[..., Any]] = {
@@ -92,10 +92,6 @@ JOBS: dict[str, Callable[..., Any]] = {
     "tools_named": tools_named,
     "judge_call": judge_call,
 }
-
-
-def _plain(complaints: Iterable[Complaint]) -> list[Any]:
-    return [[one.status, one.reason, one.detail, one.stage] for one in complaints]
 
 
 def _message(part: Part) -> Any:

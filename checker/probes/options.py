@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from checker.units import STRICT, Bytes, Count, Holds, Public, Seconds, Secret
+from msgspec import field
+
+from checker.structs import Options
+from checker.units import Bytes, Count, Holds, Public, Seconds, Secret
 
 AuthVerdict = Literal["healthy", "degraded", "unhealthy"]
 RemarkVerdict = Literal["healthy", "degraded"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Options, frozen=True, kw_only=True):
     """How often a failed attempt is repeated, and how long to wait before it."""
-
-    __pydantic_config__ = STRICT
 
     max_attempts: int = 1
     """Attempts in all; 1 means no retry."""
@@ -30,11 +29,8 @@ class Retry:
     """Each wait is drawn from the computed one plus or minus this share of it (0 to 1)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Options, frozen=True, kw_only=True):
     """When a probe that keeps failing is not made for a while, and what it takes until it counts as well again."""
-
-    __pydantic_config__ = STRICT
 
     failures: Count
     """Failures in a row that open it; a probe with all its retries is one."""
@@ -44,11 +40,8 @@ class Breaker:
     """Trials in a row, one in each run, that must succeed to close it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(Options, frozen=True, kw_only=True):
     """How an https connection is verified."""
-
-    __pydantic_config__ = STRICT
 
     verify: bool = True
     """Check the certificate and its host name. Off is shown in every report."""
@@ -62,11 +55,8 @@ class Tls:
     """Host name to ask for and to verify, where it is not the one in the URL."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basic:
+class Basic(Options, frozen=True, kw_only=True):
     """User and password sent as ``Authorization: Basic``."""
-
-    __pydantic_config__ = STRICT
 
     username: Annotated[str, Holds.PERHAPS]
     """User name."""
@@ -76,11 +66,8 @@ class Basic:
     """File that holds the password."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
+class ApiKey(Options, frozen=True, kw_only=True):
     """A key sent in a header of its own."""
-
-    __pydantic_config__ = STRICT
 
     header: Public = "X-API-Key"
     """Name of the header."""
@@ -90,11 +77,8 @@ class ApiKey:
     """File that holds the key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Options, frozen=True, kw_only=True):
     """What every HTTP probe is told: where, with which credentials, and within which limits."""
-
-    __pydantic_config__ = STRICT
 
     url: Annotated[str, Holds.ADDRESS]
     """http or https address of the endpoint."""

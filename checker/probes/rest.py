@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from msgspec import field
+from msgspec.structs import replace
 
 from checker.model import Reason, Status
 from checker.probes import conditions
-from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, Transport, new_request
+from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, Transport
 from checker.probes.charsets import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
@@ -26,14 +28,12 @@ from checker.probes.http import (
 )
 from checker.probes.options import Endpoint
 from checker.probes.text import excerpt
-from checker.units import STRICT, Public, Seconds, Secret
+from checker.structs import Options
+from checker.units import Public, Seconds, Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expect:
+class Expect(Options, frozen=True, kw_only=True):
     """What a healthy reply looks like."""
-
-    __pydantic_config__ = STRICT
 
     status: tuple[int | Public, ...] = ("200-299",)
     """Accepted HTTP status codes and ranges, such as ``200`` or ``200-299``."""
@@ -41,19 +41,14 @@ class Expect:
     """Conditions on a JSON body."""
     body_regex: Public | None = None
     """Regular expression that must be found in the body."""
-    headers: Mapping[str, Public] = field(
-        default_factory=dict, hash=False
-    )  # pydantic copies what has no hash, each time
+    headers: Mapping[str, Public] = field(default_factory=dict)
     """Header name -> regular expression that must be found in its value."""
     max_latency: Seconds | None = None
     """A slower reply is UNHEALTHY."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestOptions(Endpoint):
+class RestOptions(Endpoint, frozen=True, kw_only=True):
     """A REST health endpoint."""
-
-    __pydantic_config__ = STRICT
 
     timeout: Seconds = 10.0
     """Wall-clock deadline of one attempt, from name lookup to the last byte."""
@@ -76,7 +71,7 @@ def attempt(options: RestOptions, transport: Transport, seen: Observation, memor
     body = options.body.encode() if options.body is not None else None
     if body is not None and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = "application/json"
-    request = new_request(options.method, bare_url(options.url), headers, body)
+    request = Request(options.method, bare_url(options.url), headers, body)
     cookies: Cookies | None = None
     while True:
         reply = transport.send(request if cookies is None else _with(cookies, request))

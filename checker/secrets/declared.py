@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import quote_plus
+
+from msgspec.structs import fields
 
 from checker.secrets.parts import (
     address_secrets,
@@ -26,6 +27,7 @@ from checker.secrets.parts import (
 )
 from checker.secrets.plain_values import is_plain, is_prose, is_public_header
 from checker.sensitive import texts_of_program
+from checker.structs import is_options
 from checker.units import Holds, Secret
 
 _PAIRS = (("username", "password"), ("client_id", "client_secret"))
@@ -52,12 +54,12 @@ def undeclared(kind: Any) -> tuple[str, ...]:
     """The text fields of an options class, and of those in it, that do not say whether they are secret."""
     found: list[str] = []
     hints = get_type_hints(kind, include_extras=True)
-    for field in fields(kind):
-        reads, inner = _what(hints[field.name])
+    for name in kind.__struct_fields__:
+        reads, inner = _what(hints[name])
         if inner is not None:
-            found += [f"{field.name}.{name}" for name in undeclared(inner)]
+            found += [f"{name}.{below}" for below in undeclared(inner)]
         elif reads is _unsaid:
-            found.append(field.name)
+            found.append(name)
     return tuple(found)
 
 
@@ -98,7 +100,7 @@ def _what(hint: Any) -> tuple[_Read | None, Any]:
         return _each(read or declared_secrets, named=origin is not tuple), None
     if hint is Any:
         return _unsaid, None
-    if is_dataclass(hint):
+    if is_options(hint):
         return None, hint
     if isinstance(hint, type) and issubclass(hint, Secret):
         return secrets_of, None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
-from checker.units import STRICT, Count, Seconds
+from msgspec import field
+
+from checker.structs import Options
+from checker.units import Count, Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkDefaults:
+class BenchmarkDefaults(Options, frozen=True, kw_only=True):
     """How long a benchmark runs."""
-
-    __pydantic_config__ = STRICT
 
     duration_seconds: Seconds = 60.0
     """Time that is measured."""
@@ -25,11 +24,8 @@ class BenchmarkDefaults:
     """How often it is repeated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegacyScenario:
+class LegacyScenario(Options, frozen=True, kw_only=True):
     """One load scenario."""
-
-    __pydantic_config__ = STRICT
 
     concurrent_users: Count
     """Checks at once."""
@@ -39,11 +35,8 @@ class LegacyScenario:
     """Time in which the users arrive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charts:
+class Charts(Options, frozen=True, kw_only=True):
     """Charts of a benchmark's report."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether there are any."""
@@ -51,11 +44,8 @@ class Charts:
     """Files to write."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkReports:
+class BenchmarkReports(Options, frozen=True, kw_only=True):
     """What a benchmark's report holds."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether there is one."""
@@ -65,11 +55,8 @@ class BenchmarkReports:
     """Whether it says what to change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkOutput:
+class BenchmarkOutput(Options, frozen=True, kw_only=True):
     """Where a benchmark's results go."""
-
-    __pydantic_config__ = STRICT
 
     directory: str = "benchmark_results"
     """Folder of the files."""
@@ -81,11 +68,8 @@ class BenchmarkOutput:
     """The report."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmarking:
+class Benchmarking(Options, frozen=True, kw_only=True):
     """The benchmark block of a legacy configuration."""
-
-    __pydantic_config__ = STRICT
 
     defaults: BenchmarkDefaults = BenchmarkDefaults()
     """How long a benchmark runs."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from checker.settings.overlay import FILE_SUFFIX, merged
 from checker.settings.validate import Source, option_types
+from checker.structs import is_options
 
 _FOLDER = "cwd"
 """The one option that names a folder; it need not be there before the program starts in it."""
@@ -94,9 +94,9 @@ def _file_options(kind: Any) -> tuple[tuple[tuple[str, ...], str | None], ...]:
     """The keys of every option that names a file, with the option that holds what is read from it, if there is one."""
     found: list[tuple[tuple[str, ...], str | None]] = []
     types = option_types(kind)
-    for name in (field.name for field in fields(kind)):
+    for name in kind.__struct_fields__:
         if name.endswith(FILE_SUFFIX):
             found.append(((name,), name.removesuffix(FILE_SUFFIX) if name.removesuffix(FILE_SUFFIX) in types else None))
-        elif is_dataclass(types[name]):
+        elif is_options(types[name]):
             found += [((name, *keys), secret) for keys, secret in _file_options(types[name])]
     return tuple(found)

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
+from msgspec.structs import replace
+
 from checker.limits import Measure
 from checker.model import Server
 from checker.probes.options import Retry
-from checker.records import replaced
 from checker.settings.overlay import merged, picked
 from checker.settings.performance import Caching, ConnectionPools, Metric, PerformanceOptimization, ResourceLimits
 
@@ -225,7 +226,7 @@ def of_one_server(performance: PerformanceOptimization, servers: Sequence[Server
     if not most:
         return tuple(servers)
     return tuple(
-        replaced(server, at_once=most[server.name]) if server.name in most and server.at_once is None else server
+        replace(server, at_once=most[server.name]) if server.name in most and server.at_once is None else server
         for server in servers
     )
 

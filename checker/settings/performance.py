@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from checker.units import STRICT, Checked, Count, PositiveNumber, Seconds, Within
+from msgspec import field
+
+from checker.structs import Options
+from checker.units import Checked, Count, PositiveNumber, Seconds, Within
 
 
 def _time_limit(seconds: float) -> float:
@@ -23,11 +25,8 @@ Share = Annotated[float, Within(ge=0, le=1)]
 """0 to 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindPool:
+class KindPool(Options, frozen=True, kw_only=True):
     """Connection pool of one probe kind."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether connections are kept; without a pool each exchange has its own (run.pools.<kind>.keepalive: 0)."""
@@ -37,11 +36,8 @@ class KindPool:
     """Acts as run.pools.<kind>.per_origin; the smaller of it and the block's own does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionPools:
+class ConnectionPools(Options, frozen=True, kw_only=True):
     """Connection pools."""
-
-    __pydantic_config__ = STRICT
 
     max_connections: Count = 100
     """Acts as run.max_connections: a total over both kinds, beside the kinds' own."""
@@ -61,11 +57,8 @@ class ConnectionPools:
     """Connections of REST probes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceThresholds:
+class ResourceThresholds(Options, frozen=True, kw_only=True):
     """Share of a limit from which on there is a warning."""
-
-    __pydantic_config__ = STRICT
 
     memory_warning_percent: Percent = 80.0
     """Of max_memory_usage_mb; acts as run.limits.memory_warning."""
@@ -75,11 +68,8 @@ class ResourceThresholds:
     """Of max_queue_size; acts as run.limits.queue_warning."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceLimits:
+class ResourceLimits(Options, frozen=True, kw_only=True):
     """Limits on what the checker itself uses."""
-
-    __pydantic_config__ = STRICT
 
     max_concurrent_checks: Count = 50
     """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
@@ -97,11 +87,8 @@ class ResourceLimits:
     """When there is a warning."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheTtl:
+class CacheTtl(Options, frozen=True, kw_only=True):
     """How long entries of each category live: run.caches.<category>.ttl."""
-
-    __pydantic_config__ = STRICT
 
     config_cache: Seconds = 300.0
     """Configurations."""
@@ -113,11 +100,8 @@ class CacheTtl:
     """Results of checks; acts as run.max_age, too: a server whose result is younger is not checked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheCategory:
+class CacheCategory(Options, frozen=True, kw_only=True):
     """One category of the cache: run.caches.<category>."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether anything is kept."""
@@ -125,11 +109,8 @@ class CacheCategory:
     """Most entries; acts as size."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheCategories:
+class CacheCategories(Options, frozen=True, kw_only=True):
     """The categories of the cache."""
-
-    __pydantic_config__ = STRICT
 
     config: CacheCategory = CacheCategory(max_size=100)
     """Configurations."""
@@ -141,11 +122,8 @@ class CacheCategories:
     """Results of checks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caching:
+class Caching(Options, frozen=True, kw_only=True):
     """The cache."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether anything is kept."""
@@ -159,11 +137,8 @@ class Caching:
     """Limits by category."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchProcessing:
+class BatchProcessing(Options, frozen=True, kw_only=True):
     """Batches of checks."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether checks are dealt in batches; without, one at a time (run.pace.batch_size: 1)."""
@@ -179,11 +154,8 @@ class BatchProcessing:
     """With max_batch_size it acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionTimeouts:
+class ExecutionTimeouts(Options, frozen=True, kw_only=True):
     """Time limits of checks and batches."""
-
-    __pydantic_config__ = STRICT
 
     health_check: TimeLimit = 30.0
     """Acts as timeout of every probe."""
@@ -191,11 +163,8 @@ class ExecutionTimeouts:
     """No use here: every probe has its own timeout."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRetry:
+class ExecutionRetry(Options, frozen=True, kw_only=True):
     """Acts as retry of every probe."""
-
-    __pydantic_config__ = STRICT
 
     max_attempts: Count = 3
     """Attempts in all."""
@@ -205,11 +174,8 @@ class ExecutionRetry:
     """No wait is longer than this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConcurrentExecution:
+class ConcurrentExecution(Options, frozen=True, kw_only=True):
     """Checks at once."""
-
-    __pydantic_config__ = STRICT
 
     default_max_concurrent: Count = 20
     """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
@@ -221,11 +187,8 @@ class ConcurrentExecution:
     """Repetition of failed attempts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertThresholds:
+class AlertThresholds(Options, frozen=True, kw_only=True):
     """When there is an alert; they act as run.alerts."""
-
-    __pydantic_config__ = STRICT
 
     high_response_time: Annotated[float, Within(ge=0)] = 5000.0
     """Mean of a run in milliseconds."""
@@ -239,11 +202,8 @@ class AlertThresholds:
     """Of all cores."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonitoringAlerts:
+class MonitoringAlerts(Options, frozen=True, kw_only=True):
     """Alerts on the checker's own metrics."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether there are any."""
@@ -264,11 +224,8 @@ _METRICS: tuple[Metric, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Monitoring:
+class Monitoring(Options, frozen=True, kw_only=True):
     """Collection of the checker's own metrics."""
-
-    __pydantic_config__ = STRICT
 
     enabled: bool = True
     """Whether metrics are collected; off keeps none (run.measures: []) and alerts of none."""
@@ -284,11 +241,8 @@ class Monitoring:
     """Alerts on them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerformanceOptimization:
+class PerformanceOptimization(Options, frozen=True, kw_only=True):
     """The performance block of a legacy configuration."""
-
-    __pydantic_config__ = STRICT
 
     connection_pools: ConnectionPools = ConnectionPools()
     """Connections."""

@@ -12,17 +12,17 @@ import gc
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec.structs import replace
 
-from checker.plain import reader, to_plain
 from checker.settings.choice import selected_environment
 from checker.version import VERSION
-from checker.wire import PROTOCOL
+from checker.wire import PROTOCOL, packed, reader
 
 if TYPE_CHECKING:
     from checker.settings.shapes import Settings
@@ -91,10 +91,10 @@ def loaded(
 
 
 def seal(settings: Settings, made_of: Ingredients) -> str | None:
-    """The text to keep; None for settings that hold what JSON cannot, such as a variable that is not UTF-8."""
+    """The text to keep; None for settings that hold what is no text, such as a variable that is not UTF-8."""
     try:
         names = orjson.dumps([sorted(made_of.variables), sorted(made_of.files)])
-        content = orjson.dumps(to_plain(settings))
+        content = packed(settings)
         cipher = _cipher(made_of)
     except (TypeError, UnicodeEncodeError):
         return None
@@ -113,7 +113,7 @@ def opened(text: str, path: Path, environment: str | None, environ: Mapping[str,
         content = _cipher(made_of).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], names)
     except (ValueError, TypeError, OSError, zlib.error, _invalid_tag()):
         return None
-    return replace(_settings(orjson.loads(zlib.decompress(content))), path=str(path))
+    return replace(_settings(zlib.decompress(content)), path=str(path))
 
 
 def _now(
@@ -135,14 +135,17 @@ def _now(
     )
 
 
-def _settings(plain: Any) -> Settings:
-    from checker.probes import server_from_plain
+def _settings(content: bytes) -> Settings:
+    from checker.probes import with_options
     from checker.settings.shapes import Settings
 
     enabled = gc.isenabled()
     gc.disable()  # as in `load`: a large configuration is a million small objects
     try:
-        return reader(Settings, servers=lambda servers: tuple(map(server_from_plain, servers)))(plain)
+        settings: Settings = reader(Settings)(content)
+        for server in settings.servers:
+            with_options(server)
+        return settings
     finally:
         if enabled:
             gc.enable()

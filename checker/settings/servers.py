@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from checker.kinds import KINDS, kinds_in_words
 from checker.maintenance import faults
 from checker.model import Server
 from checker.probes import probe_of
-from checker.records import constructor, replaced
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
 
-_INHERITED = tuple(name for name in ServerEntry.__dataclass_fields__ if name != "name")
+_INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
 _OF_PROBES = "remarks"
 """The key that is written once for all probes of a server, and kept by each of them."""
-_OF_SERVER = tuple(name for name in ServerEntry.__dataclass_fields__ if name != _OF_PROBES)
-_KNOWN = dict.fromkeys((*ServerEntry.__dataclass_fields__, *KINDS))
+_OF_SERVER = tuple(name for name in ServerEntry.__struct_fields__ if name != _OF_PROBES)
+_KNOWN = dict.fromkeys((*ServerEntry.__struct_fields__, *KINDS))
 _LONGEST_NAME = 200
 _MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
 """Conditions of which null is a value: none."""
-_server = constructor(Server)
 
 
 class ServerReader:
@@ -79,7 +79,7 @@ class ServerReader:
         for key in given:
             if key not in _KNOWN:
                 source.complain((key,), unknown_key(key, list(_KNOWN)))
-        own = {key: given[key] for key in ServerEntry.__dataclass_fields__ if key in given}
+        own = {key: given[key] for key in ServerEntry.__struct_fields__ if key in given}
         entry = self._entry_of(own, source)
         if entry is not None and _OF_PROBES in own:
             given |= _with_own_remarks(given, entry.remarks)
@@ -90,11 +90,11 @@ class ServerReader:
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
-        return _server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
+        return Server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
 
     def _entry_of(self, own: Mapping[str, Any], source: Source) -> ServerEntry | None:
         if own.keys() == {"name"} and isinstance(own["name"], str):
-            return replaced(self._unnamed, name=own["name"])
+            return replace(self._unnamed, name=own["name"])
         return validated(ServerEntry, merged(self._entry, own), source)
 
     def _probe(self, kind: str, given: Any, source: Source) -> Any:
@@ -113,7 +113,7 @@ class ServerReader:
         if others := probe.not_inherited(own):
             defaults = {key: value for key, value in defaults.items() if key not in others}
         if own.keys() == {"url"} and isinstance(own["url"], str) and (known := self._unaddressed.get((kind, plain))):
-            options = replaced(known, url=own["url"])  # validating all of it again would take most of the time
+            options = replace(known, url=own["url"])  # validating all of it again would take most of the time
         else:
             options = validated(probe.options, merged(defaults, own), below)
             if own.keys() == {"url"}:

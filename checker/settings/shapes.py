@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated
+
+from msgspec import field
 
 from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps
 from checker.maintenance import MaintenanceWindow
@@ -13,7 +14,8 @@ from checker.own_network import canary
 from checker.probes.options import RemarkVerdict
 from checker.settings.benchmarking import Benchmarking
 from checker.settings.performance import PerformanceOptimization
-from checker.units import STRICT, Checked, Count, Objective, Seconds, Secret
+from checker.structs import Options
+from checker.units import Checked, Count, Objective, Seconds, Secret
 
 TOP_KEYS = (
     "servers",
@@ -35,11 +37,8 @@ def _objective_window(seconds: float) -> float:
     return seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerEntry:
+class ServerEntry(Options, frozen=True, kw_only=True):
     """One server: a name, at least one probe, and where it belongs."""
-
-    __pydantic_config__ = STRICT
 
     name: str
     """Unique name; it is the key of the history."""
@@ -83,11 +82,8 @@ def _token_key(key: str) -> str:
     return key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Options, frozen=True, kw_only=True):
     """How a run is made."""
-
-    __pydantic_config__ = STRICT
 
     workers: Count | None = None
     """Worker processes; by default one per core, fewer for a small fleet."""
@@ -124,8 +120,7 @@ class RunOptions:
     """A worker that says nothing for this long is replaced."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Options, frozen=True, kw_only=True):
     """A configuration, validated: everything a run needs to know."""
 
     servers: tuple[Server, ...]

@@ -6,16 +6,16 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from checker.records import constructor
 from checker.secrets.plain_values import SECRET_NAME
 from checker.settings.document import Place, Problem
+from checker.structs import is_options
 
 Options = TypeVar("Options")
 _SECRET_KEYS = {"headers", "body", "value", "env", "args", "arguments", "proxy"}
@@ -56,7 +56,7 @@ class Source:
                 raw = raw[key]
             except (LookupError, TypeError):
                 raw = None
-        return _source((*self.place, *keys), raw, self.problems)
+        return Source((*self.place, *keys), raw, self.problems)
 
     def shown(self, where: Place) -> str:
         """The value as it stands in the file, short; a secret's is not shown."""
@@ -80,9 +80,6 @@ class Source:
 def _is_secret(key: str) -> bool:
     """Whether an option's name says that its value is secret; that of a file is none."""
     return not key.endswith("_file") and key not in _PUBLIC_KEYS and SECRET_NAME.search(key) is not None
-
-
-_source = constructor(Source)
 
 
 @lru_cache(maxsize=64)
@@ -116,7 +113,7 @@ def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
         if isinstance(value, bool) or not _finite(value):
             yield where
     elif isinstance(value, dict):
-        if is_dataclass(kind):
+        if is_options(kind):
             hints = _with_numbers(cast(Any, kind))
             for key, item in value.items():
                 if key in hints:
@@ -194,7 +191,7 @@ def known_keys(kind: Any, where: Place) -> list[str]:
     """The keys that an options class has at a place inside it; none where keys are free."""
     for step in where:
         kind = _bare(kind)
-        if is_dataclass(kind):
+        if is_options(kind):
             kind = option_types(cast(Any, kind)).get(str(step))
         elif get_origin(kind) is tuple:
             kind = get_args(kind)[0]
@@ -203,7 +200,7 @@ def known_keys(kind: Any, where: Place) -> list[str]:
         else:
             return []
     kind = _bare(kind)
-    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    return list(kind.__struct_fields__) if is_options(kind) else []
 
 
 @lru_cache(maxsize=64)

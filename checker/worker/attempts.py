@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gevent
+from msgspec.structs import replace
 
 from checker import memory as remembered
 from checker.backoff import backoff_s
@@ -18,7 +18,6 @@ from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, R
 from checker.probes import probe_of
 from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
 from checker.probes.text import excerpt
-from checker.records import constructor
 from checker.secrets.current import Masking, begin
 from checker.worker.deadlines import DeadlinePassed, Deadlines
 from checker.worker.lanes import Lane
@@ -41,7 +40,6 @@ _SAYS_WHY = {
 """Failures of a started program of which its own words tell the cause."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
-_probe_result = constructor(ProbeResult)
 
 
 class ProbeOutcome(NamedTuple):
@@ -109,7 +107,7 @@ def probe(
 
 def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
     """What comes of a probe that its open circuit breaker leaves out: nobody is called."""
-    result = _probe_result(
+    result = ProbeResult(
         kind=kind,
         status=Status.UNHEALTHY,
         reason=Reason.CIRCUIT_OPEN,
@@ -127,7 +125,7 @@ def broken(kind: str, options: Any, error: Exception) -> ProbeOutcome:
     """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
     begin(options)
     log.error("%s probe of %s", kind, probe_of(kind).address(options).shown, exc_info=error)
-    result = _probe_result(
+    result = ProbeResult(
         kind=kind,
         status=Status.UNKNOWN,
         reason=Reason.INTERNAL_ERROR,
@@ -249,7 +247,7 @@ def _result(
     stderr_tail: str | None,
     masking: Masking,
 ) -> ProbeResult:
-    return _probe_result(
+    return ProbeResult(
         kind=kind,
         status=verdict.status,
         reason=verdict.reason,

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gevent
+from msgspec.structs import replace
 
 from checker.judge import combine
 from checker.kinds import KINDS
 from checker.limits import Limits, Pace, PoolLimits
 from checker.measures import CacheMeasures, PoolMeasures
-from checker.model import CheckResult, Server
-from checker.probes import probe_of, server_from_plain
+from checker.messages import Task
+from checker.model import CheckResult
+from checker.probes import probe_of
 from checker.probes.base import COMMANDS
-from checker.records import constructor
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
 from checker.worker.deadlines import Deadlines
 from checker.worker.lanes import Lane, Places
@@ -30,33 +30,6 @@ from checker.worker.transport.plain import PlainHttp
 from checker.worker.transport.pools import Ceiling, Pools
 from checker.worker.transport.processes import Processes
 from checker.worker.transport.surroundings import Surroundings
-
-_check_result = constructor(CheckResult)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A server to check, with what is remembered of its endpoints."""
-
-    server: Server
-    memory: Mapping[str, Mapping[str, str]]
-    """Probe kind -> cache category -> value."""
-    tries: int = 1
-    share: int = 1
-    """Over how many workers the servers of its origin are spread."""
-    skip: Mapping[str, str] = field(default_factory=dict)
-    """Probe kind -> why its circuit breaker leaves it out."""
-    number: int = 0
-    """Under which the parent is told that it has begun."""
-
-
-def task(plain: Sequence[Any]) -> Task:
-    """The task that the parent made plain."""
-    server, memory, skip, tries, share, number = plain
-    return _task(server=server_from_plain(server), memory=memory, tries=tries, share=share, skip=skip, number=number)
-
-
-_task = constructor(Task)
 
 for _kind in KINDS:
     probe_of(_kind)  # as the worker starts: imported by the first check it would be in that one's time
@@ -104,7 +77,7 @@ class Checker:
             outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
         results = tuple([outcome.result for outcome in outcomes])
         verdict, score = combine(results, server.weights, server.combine)
-        check = _check_result(
+        check = CheckResult(
             server=server.name,
             status=verdict.status,
             reason=verdict.reason,

@@ -13,10 +13,11 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 
+from checker.messages import Job, JobDone
 from checker.orphans import die_with
 from checker.probes.heavy import TooMuch
 from checker.secrets.current import current
-from checker.wire import Frames, frame
+from checker.wire import Frames, frame, reader
 from checker.worker.deadlines import DeadlinePassed
 
 CPU_S = 2.0
@@ -65,7 +66,7 @@ class _Judge:
     def run(self, job: str, args: list[Any], cpu_s: float) -> Any:
         """The job's value; raises TooMuch."""
         try:
-            message = frame({"job": job, "args": args, "cpu_s": cpu_s, "secrets": current().secrets()})
+            message = frame(Job(job, tuple(args), cpu_s, tuple(current().secrets())))
         except ValueError:
             raise TooMuch("is more than can be judged") from None
         fresh, asked_at = True, perf_counter()
@@ -87,9 +88,9 @@ class _Judge:
             raise
         if answer is None:
             raise TooMuch("made the process end that was judging it")
-        if "fault" in answer:
-            raise TooMuch(answer["fault"])
-        return answer["value"]
+        if answer.fault is not None:
+            raise TooMuch(answer.fault)
+        return answer.value
 
     def drop(self) -> int:
         """Kill the process, if there is one; its exit code."""
@@ -102,7 +103,7 @@ class _Judge:
         code: int = process.wait()
         return code
 
-    def _ask(self, message: bytes) -> dict[str, Any] | None:
+    def _ask(self, message: bytes) -> JobDone | None:
         """The answer; None where the process ended instead."""
         try:
             if self._process is None:
@@ -115,13 +116,14 @@ class _Judge:
             self.drop()
             raise
 
-    def _exchange(self, message: bytes) -> dict[str, Any] | None:
+    def _exchange(self, message: bytes) -> JobDone | None:
         view = memoryview(message)
         while view:
             view = view[nb_write(self._in, view) :]
         frames = Frames()
         while piece := nb_read(self._out, _READ_BYTES):
-            for answer in frames.feed(piece):
+            for body in frames.feed(piece):
+                answer: JobDone = reader(JobDone)(body)
                 return answer
         return None
 

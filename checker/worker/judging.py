@@ -12,12 +12,12 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
 
+from checker.messages import Job, JobDone
 from checker.peak import peak_memory_bytes
 from checker.probes.jobs import JOBS
 from checker.secrets.current import Masking, go_on
-from checker.wire import frame, messages
+from checker.wire import frame, messages, reader
 
 MEMORY_BYTES = 1024**3
 """Address space of the process."""
@@ -34,9 +34,9 @@ def serve() -> int:
     with suppress(ValueError, OSError):  # a system may allow less than it says
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for message in messages(lambda most: os.read(read_fd, most)):
-        answer = frame(_answer(message))
-        view = memoryview(answer)
+    job: Job
+    for job in messages(lambda most: os.read(read_fd, most), reader(Job)):
+        view = memoryview(frame(_answer(job)))
         while view:
             view = view[os.write(write_fd, view) :]
         if peak_memory_bytes() > _GROWN_BYTES:
@@ -44,16 +44,16 @@ def serve() -> int:
     return 0
 
 
-def _answer(message: dict[str, Any]) -> dict[str, Any]:
-    signal.setitimer(signal.ITIMER_PROF, message["cpu_s"])  # SIGPROF ends the process, whatever it is doing
-    go_on(Masking(*message["secrets"]))  # a server may have repeated them in what is judged
+def _answer(job: Job) -> JobDone:
+    signal.setitimer(signal.ITIMER_PROF, job.cpu_s)  # SIGPROF ends the process, whatever it is doing
+    go_on(Masking(*job.secrets))  # a server may have repeated them in what is judged
     try:
-        return {"value": JOBS[message["job"]](*message["args"])}
+        return JobDone(JOBS[job.name](*job.args))
     except MemoryError:
-        return {"fault": f"takes more than {MEMORY_BYTES // 1024**2} MiB of memory to be judged"}
+        return JobDone(fault=f"takes more than {MEMORY_BYTES // 1024**2} MiB of memory to be judged")
     except Exception as error:
-        log.exception("job %s", message["job"])
-        return {"fault": f"cannot be judged: {type(error).__name__}"}
+        log.exception("job %s", job.name)
+        return JobDone(fault=f"cannot be judged: {type(error).__name__}")
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 

@@ -14,19 +14,20 @@ from typing import Any
 import gevent
 import gevent.event
 import gevent.pool
+from msgspec.structs import replace
 
 from checker.begun import MOST
 from checker.limits import Limits
 from checker.measures import WorkerMeasures, WorkerReport
+from checker.messages import Task
 from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
 from checker.peak import peak_memory_bytes
 from checker.probes.base import Background
 from checker.probes.heavy import do_elsewhere
 from checker.probes.text import excerpt
-from checker.records import replaced
 from checker.unanswered import bare, unanswered
 from checker.worker.background import Later
-from checker.worker.checks import Checker, Finished, Task
+from checker.worker.checks import Checker, Finished
 from checker.worker.concurrency import Concurrency
 from checker.worker.judges import Judges
 from checker.worker.lag import LagMeter
@@ -200,7 +201,7 @@ class Loop:
                 self._note(finished.check)
                 if lag.saturated_since(began) or any(outcome.is_suspect for outcome in finished.outcomes):
                     self._suspect += 1
-                    finished = finished._replace(check=replaced(finished.check, suspect=True))
+                    finished = finished._replace(check=replace(finished.check, suspect=True))
                 self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
                 nothing_else = self._at_work == 1 and not tasks
                 if len(self._finished) >= _FLUSH_CHECKS or nothing_else:

@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,12 +19,11 @@ from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 
 from checker.begun import shared_with_parent
-from checker.limits import Limits
-from checker.plain import from_plain, to_plain
+from checker.messages import Beat, Bye, Drop, FromParent, Gate, Hello, Run, Start, Stop
 from checker.plain_stream import log_to_stderr
+from checker.probes import with_options
 from checker.probes.libraries import load
-from checker.wire import PROTOCOL, frame, messages
-from checker.worker.checks import task
+from checker.wire import PROTOCOL, frame, messages, reader
 from checker.worker.loop import Loop
 
 PARENT_GONE = 3
@@ -60,9 +58,9 @@ class Pipes:
         received: bytes = nb_read(self._read_fd, most)
         return received
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Any) -> None:
         """Write one frame, letting other greenlets run while the pipe is full."""
-        view = memoryview(frame(dict(message)))
+        view = memoryview(frame(message))
         with self._writing:
             while view:
                 view = view[nb_write(self._write_fd, view) :]
@@ -73,31 +71,33 @@ def serve() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says stop
     raise_descriptor_limit()
     pipes = Pipes()
-    loop = Loop(lambda batch: pipes.send({"op": "batch", "batch": to_plain(batch)}))
+    loop = Loop(pipes.send)
     beat = gevent.spawn(_beat, pipes, loop)
     gevent.signal_handler(signal.SIGTERM, _terminated, loop)
     try:
-        pipes.send({"op": "hello", "pid": os.getpid(), "protocol": PROTOCOL})
-        for message in messages(pipes.read):
-            if message["op"] == "run":
-                loop.add([task(plain) for plain in message["servers"]])
-            elif message["op"] == "limits":
-                load(message["libraries"])
-                limits = from_plain(Limits, message["limits"])
-                log_to_stderr(limits.log_level)
-                loop.start(limits, shared_with_parent(message["begun"]))
+        pipes.send(Hello(os.getpid(), PROTOCOL))
+        message: FromParent
+        for message in messages(pipes.read, reader(FromParent)):
+            if isinstance(message, Run):
+                for task in message.tasks:
+                    with_options(task.server)
+                loop.add(message.tasks)
+            elif isinstance(message, Start):
+                load(message.libraries)
+                log_to_stderr(message.limits.log_level)
+                loop.start(message.limits, shared_with_parent(message.begun))
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)
-            elif message["op"] == "gate":
-                loop.gate(message["open"])
-            elif message["op"] == "drop":
-                loop.drop(message["detail"])
-            elif message["op"] == "stop":
-                loop.stop(cancel=message["cancel"], within_s=message.get("within_s", 0))
-                loop.let_go(_GRACE_WHEN_STOPPED_S if message["cancel"] else _GRACE_AT_END_S)
+            elif isinstance(message, Gate):
+                loop.gate(message.is_open)
+            elif isinstance(message, Drop):
+                loop.drop(message.detail)
+            elif isinstance(message, Stop):
+                loop.stop(cancel=message.cancel, within_s=message.within_s)
+                loop.let_go(_GRACE_WHEN_STOPPED_S if message.cancel else _GRACE_AT_END_S)
                 loop.kill_programs()
-                pipes.send({"op": "report", "report": to_plain(loop.report())})
-                pipes.send({"op": "bye"})
+                pipes.send(loop.report())
+                pipes.send(Bye())
                 return 0
         _leave(loop, PARENT_GONE)
     except (BrokenPipeError, ConnectionResetError):
@@ -112,7 +112,7 @@ def _beat(pipes: Pipes, loop: Loop) -> None:
     try:
         while True:
             gevent.sleep(_BEAT_S)
-            pipes.send({"op": "report", "report": to_plain(loop.report())} if loop.started else {"op": "beat"})
+            pipes.send(loop.report() if loop.started else Beat())
     except OSError:  # the parent is gone, which the end of standard input tells as well
         return
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
+from msgspec.structs import asdict
+
 from checker.bench.client_bound import Saturation
-from checker.bench.results import BenchRun, StageSpan
+from checker.bench.results import BenchRun, Capacity, StageSpan
 from checker.bench.summary import Summary, measured, of_stage
 from reports import render, show
 from reports.bench import percentiles, tables
@@ -62,7 +63,7 @@ def document(outcome: LoadTestOutcome) -> dict[str, Any]:
         ],
         "stages": [{**_stage(span), "figures": figures(of_stage(run, at))} for at, span in enumerate(run.stages)],
         "over_time": _over_time(widened(run)),
-        "capacity": None if run.capacity is None else asdict(run.capacity),
+        "capacity": None if run.capacity is None else _capacity(run.capacity),
         "client": _client(run, outcome.saturation),
         "recommendations": [asdict(one) for one in advice],
         "comparison": None if outcome.comparison is None else show.document(outcome.comparison),
@@ -135,6 +136,10 @@ def _run(run: BenchRun) -> dict[str, Any]:
         "environment": dict(run.environment),
         "command": command(run) or None,
     }
+
+
+def _capacity(capacity: Capacity) -> dict[str, Any]:
+    return {**asdict(capacity), "levels": [asdict(one) for one in capacity.levels]}
 
 
 def _stage(span: StageSpan) -> dict[str, Any]:

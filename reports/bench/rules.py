@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 
 from checker.bench.client_bound import BoundSpan
 from checker.bench.results import BenchRun, Series
@@ -60,8 +61,7 @@ _MENDED = {
 """Reason, without its code -> what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
+class Recommendation(Struct, frozen=True, kw_only=True):
     """Something to do."""
 
     severity: Literal["worth doing", "consider"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from checker.bench.results import BenchRun, Slot
 from storage.rollups.histogram import Cells, Integers
@@ -19,7 +19,7 @@ _KEY = ("series", "stage", "at_s")
 _HISTOGRAMS = ("response", "service", "first_byte", "late", "failed_response")
 _MAPPINGS = ("reasons", "phases_us")
 _COUNTS = tuple(
-    one.name for one in fields(Slot) if one.name not in (*_KEY, *_HISTOGRAMS, *_MAPPINGS) and one.name != "max_us"
+    name for name in Slot.__struct_fields__ if name not in (*_KEY, *_HISTOGRAMS, *_MAPPINGS) and name != "max_us"
 )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, delete, insert, update
 
 from checker.bench.merge import merged
@@ -117,7 +117,7 @@ def _row(run: BenchRun) -> dict[str, Any]:
     """The columns of the run's own row."""
     return {
         **dict(zip(RUN.names, RUN.values(run), strict=True)),
-        "calibrations": orjson.dumps(run.calibrations).decode(),
+        "calibrations": orjson.dumps([asdict(one) for one in run.calibrations]).decode(),
         "capacity": _capacity(run.capacity),
         "notes": orjson.dumps(run.notes).decode(),
     }

@@ -6,9 +6,9 @@ measured are whole microseconds, and wall-clock times milliseconds.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Literal
 
+from msgspec.structs import fields
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Table, Text
 
 from checker.bench.results import (
@@ -29,7 +29,7 @@ RUN = Layout.of(
 )
 SERIES, STAGES, SLOTS = Layout.of(Series), Layout.of(StageSpan), Layout.of(Slot)
 HEALTH, THRESHOLDS, LEVELS = Layout.of(WorkerSecond), Layout.of(ThresholdResult), Layout.of(LevelResult)
-CAPACITY_FIELDS = tuple(field.name for field in fields(Capacity) if field.name != "levels")
+CAPACITY_FIELDS = tuple(name for name in Capacity.__struct_fields__ if name != "levels")
 
 bench_runs = Table(
     "bench_runs",
@@ -74,7 +74,7 @@ bench_failures = _part(
 ALL = -1
 """In the place of a series: all of them; in the place of a stage: all that are measured."""
 COUNTS = tuple(
-    field.name for field in fields(Slot) if field.type == "int" and field.name not in ("series", "stage", "at_s")
+    field.name for field in fields(Slot) if field.type is int and field.name not in ("series", "stage", "at_s")
 )
 RATES = ("offered_per_s", "achieved_per_s", "ok_per_s", "failed_ratio")
 TIMED: tuple[Literal["response", "service", "first_byte", "late"], ...] = ("response", "service", "first_byte", "late")

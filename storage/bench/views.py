@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from checker.bench.results import WorkerSecond
 from checker.kinds import OPERATIONS, in_words
 from storage.bench.tables import ALL, COUNTS, QUANTILES, TIMED
@@ -186,9 +184,9 @@ BENCH_VIEWS = (
             *_RUN,
             ("at_s", "h.at_s", "start of the second, from the start of the load test"),
             *(
-                _timed(one.name, f"h.{one.name}", _HEALTH_WORDS[one.name])
-                for one in fields(WorkerSecond)
-                if one.name != "at_s"
+                _timed(name, f"h.{name}", _HEALTH_WORDS[name])
+                for name in WorkerSecond.__struct_fields__
+                if name != "at_s"
             ),
         ),
         "from bench_health h join bench_runs r on r.id = h.run_id",

@@ -8,8 +8,11 @@ Pure: verdicts in, levels out. Every server that is good up to some level and ba
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _DIGITS = 12
 """More than any level is written with."""
@@ -46,8 +49,7 @@ class Step:
     purpose: Purpose
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(Struct, frozen=True, kw_only=True):
     """A search as far as it has come."""
 
     start: float

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
 
 import gevent
 from gevent.queue import SimpleQueue
+from msgspec.structs import replace
 
 from checker.bench.news import REFUSED, RESENT
 from checker.bench.worker.target import OpenedConnections, Target, TargetOrder

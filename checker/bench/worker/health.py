@@ -6,17 +6,17 @@ import gc
 import os
 import resource
 from time import monotonic_ns
-from typing import Any
 
 import gevent
 
+from checker.bench.orders import Health
 from checker.bench.worker.notes import Notes
 
 _PAGE_BYTES = resource.getpagesize()
 _BUSY_ENOUGH_NS = 1000
 
 
-class Health:
+class HealthMeter:
     """Watches the loop from its own callbacks: it wakes up, works, and looks for what is new again."""
 
     def __init__(self, notes: Notes) -> None:
@@ -31,28 +31,27 @@ class Health:
             watcher.start(callback)
         gc.callbacks.append(self._collecting)
 
-    def second(self, in_flight: int, backlog: int, ports: int) -> dict[str, Any]:
-        """The time since the last call, as a message."""
+    def second(self, in_flight: int, backlog: int, ports: int) -> Health:
+        """The time since the last call."""
         now_ns = monotonic_ns()
         elapsed_s = max(1e-3, (now_ns - self._at_ns) / 1e9)
         cpu_s, starved_ns = _cpu_s(), _starved_ns()
-        message = {
-            "op": "health",
-            "at_ns": self._at_ns,
-            "cpu_ratio": round((cpu_s - self._cpu_s) / elapsed_s, 4),
-            "busy_ratio": round(min(1.0, self._busy_ns / 1e9 / elapsed_s), 4),
-            "cpu_s": cpu_s,
-            "gc_us": self._gc_ns // 1000,
-            "in_flight": in_flight,
-            "backlog": backlog,
-            "ports": ports,
-            "descriptors": _descriptors(),
-            "memory_bytes": _memory_bytes(),
-            "starved_us": (starved_ns - self._starved_ns) // 1000,
-        }
+        health = Health(
+            at_ns=self._at_ns,
+            cpu_ratio=round((cpu_s - self._cpu_s) / elapsed_s, 4),
+            busy_ratio=round(min(1.0, self._busy_ns / 1e9 / elapsed_s), 4),
+            cpu_s=cpu_s,
+            gc_us=self._gc_ns // 1000,
+            in_flight=in_flight,
+            backlog=backlog,
+            ports=ports,
+            descriptors=_descriptors(),
+            memory_bytes=_memory_bytes(),
+            starved_us=(starved_ns - self._starved_ns) // 1000,
+        )
         self._cpu_s, self._at_ns, self._busy_ns, self._gc_ns = cpu_s, now_ns, 0, 0
         self._starved_ns = starved_ns
-        return message
+        return health
 
     def _wakes(self) -> None:
         self._awake_ns = monotonic_ns()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 from checker.bench.news import PHASES, REASONS, SHIFT
+from checker.bench.orders import News
 
 
 class Notes:
@@ -32,19 +32,23 @@ class Notes:
         """The number of a phase."""
         return self._number(self._phases, "phases", name)
 
-    def taken(self) -> dict[str, Any] | None:
-        """What there is, as a message; None where there is nothing. Arrays stay the same objects: others hold them."""
+    def taken(self) -> News | None:
+        """What there is; None where there is nothing. Arrays stay the same objects: others hold them."""
         if not (self.samples or self.arrivals or self.stretches):
             return None
-        message: dict[str, Any] = {"op": "news"}
-        for name in ("samples", "arrivals", "phases", "stretches"):
-            rows: array[int] = getattr(self, name)
-            message[name] = rows.tobytes()
+        news = News(
+            samples=self.samples.tobytes(),
+            arrivals=self.arrivals.tobytes(),
+            phases=self.phases.tobytes(),
+            stretches=self.stretches.tobytes(),
+            new_reasons=tuple(self._new["reasons"]),
+            new_phases=tuple(self._new["phases"]),
+        )
+        for rows in (self.samples, self.arrivals, self.phases, self.stretches):
             del rows[:]
-        for name, new in self._new.items():
-            message[f"new_{name}"] = list(new)
-            new.clear()
-        return message
+        for names in self._new.values():
+            names.clear()
+        return news
 
     def _number(self, known: dict[str, int], kind: str, name: str) -> int:
         number = known.get(name)

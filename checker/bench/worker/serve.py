@@ -6,21 +6,19 @@ import gc
 import os
 import signal
 from time import monotonic
-from typing import Any
 
 import gevent
 import gevent.event
 
-from checker.bench.arrivals import LevelSpan
-from checker.bench.orders import Part, Position
-from checker.bench.worker.health import Health
+from checker.bench.orders import Begin, FromParent, Play, Played, Replan
+from checker.bench.worker.health import HealthMeter
 from checker.bench.worker.notes import Notes
 from checker.bench.worker.stage import StagePlayer
-from checker.plain import from_plain
+from checker.messages import Bye, Hello
 from checker.plain_stream import log_to_stderr
-from checker.probes import server_from_plain
+from checker.probes import with_options
 from checker.secrets.current import know
-from checker.wire import PROTOCOL, messages
+from checker.wire import PROTOCOL, messages, reader
 from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
 
 _LOOK_S = 0.02
@@ -37,47 +35,46 @@ def serve() -> int:
     pipes, notes = Pipes(), Notes()
     work: _Work | None = None
     try:
-        pipes.send({"op": "hello", "pid": os.getpid(), "protocol": PROTOCOL})
-        for message in messages(pipes.read):
-            if message["op"] == "position":
+        pipes.send(Hello(os.getpid(), PROTOCOL))
+        message: FromParent
+        for message in messages(pipes.read, reader(FromParent)):
+            if isinstance(message, Begin):
                 work = _Work(pipes, notes, message)
-            elif work is None or message["op"] == "bye":
+            elif work is None or isinstance(message, Bye):
                 break
-            elif message["op"] == "play":
+            elif isinstance(message, Play):
                 work.play(message)
-            elif message["op"] == "replan":
-                work.stage.replan(_spans(message["spans"]))
+            elif isinstance(message, Replan):
+                work.stage.replan(message.spans)
         else:
             return _gone(work)
     except (BrokenPipeError, ConnectionResetError):
         return _gone(work)
     if work is not None:
         work.end()
-        pipes.send({"op": "bye"})
+        pipes.send(Bye())
     return 0
 
 
 class _Work:
     """What goes on in a worker that knows its place."""
 
-    def __init__(self, pipes: Pipes, notes: Notes, message: dict[str, Any]) -> None:
-        position = from_plain(Position, message["position"])
-        log_to_stderr(position.log_level)
-        servers = {server.name: server for server in map(server_from_plain, message["servers"])}
+    def __init__(self, pipes: Pipes, notes: Notes, told: Begin) -> None:
+        log_to_stderr(told.position.log_level)
+        servers = {server.name: with_options(server) for server in told.servers}
         know(options for server in servers.values() for options in server.probes.values())
-        self.stage = StagePlayer(position, servers, message["addresses"], notes)
+        self.stage = StagePlayer(told.position, servers, told.addresses, notes)
         self._number: int | None = None
         gc.collect()
         gc.freeze()  # what was imported stays
         gc.set_threshold(*_COLLECT)
-        self._pipes, self._notes, self._health = pipes, notes, Health(notes)
+        self._pipes, self._notes, self._health = pipes, notes, HealthMeter(notes)
         self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._tell_health)]
 
-    def play(self, message: dict[str, Any]) -> None:
+    def play(self, play: Play) -> None:
         """Begin a play."""
-        self._number = message["number"]
-        parts = [from_plain(Part, plain) for plain in message["parts"]]
-        self.stage.play(parts, _spans(message["spans"]), message["epoch_ns"])
+        self._number = play.number
+        self.stage.play(play.parts, play.spans, play.epoch_ns)
 
     def end(self) -> None:
         """Close everything."""
@@ -93,14 +90,14 @@ class _Work:
             told_at = monotonic()
             while True:
                 gevent.sleep(_LOOK_S)
-                over = self._number is not None and self.stage.look()
+                over = (number := self._number) is not None and self.stage.look()
                 if over or len(self._notes.samples) >= _TELL_NUMBERS or monotonic() - told_at >= _TELL_S:
                     told_at = monotonic()
                     self._send_news()
-                if over:
+                if over and number is not None:
                     self.stage.clear()
                     self._send_news()
-                    self._pipes.send({"op": "played", "number": self._number})
+                    self._pipes.send(Played(number))
                     self._number = None
         except OSError:  # the parent is gone, which the end of standard input tells as well
             return
@@ -116,10 +113,6 @@ class _Work:
     def _send_news(self) -> None:
         if (news := self._notes.taken()) is not None:
             self._pipes.send(news)
-
-
-def _spans(plain: dict[str, list[list[Any]]]) -> dict[str, list[LevelSpan]]:
-    return {name: [LevelSpan(*span) for span in spans] for name, spans in plain.items()}
 
 
 def _gone(work: _Work | None) -> int:

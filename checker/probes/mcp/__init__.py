@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
+from msgspec.structs import replace
+
 from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes import conditions
@@ -21,7 +23,6 @@ from checker.probes.mcp.stdio import Stdio
 from checker.probes.mcp.streamable import StreamableHttp
 from checker.probes.oauth.bearer import Bearer
 from checker.probes.oauth.faults import withheld
-from checker.records import replaced
 
 ERA = "mcp_era"
 """Cache category: the era an endpoint spoke last."""
@@ -62,7 +63,7 @@ def _note(options: McpOptions, offer: Offer, seen: Observation, memory: Mapping[
             Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, "the server announces no tools", "list")
         )
     if listed is None and "tools" in options.lists:
-        seen.mcp = replaced(seen.mcp, tool_count=0)
+        seen.mcp = replace(seen.mcp, tool_count=0)
 
 
 def _by_transport(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from checker.model import Reason, RemarkName, Status
@@ -11,7 +10,7 @@ from checker.probes.base import Complaint, Observation, ProbeFailure, Reply, Tra
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers, find_reply, is_request, spelled
 from checker.probes.mcp.options import McpOptions
 from checker.probes.text import excerpt
-from checker.records import constructor
+from checker.structs import Record
 from checker.version import VERSION
 
 CLIENT_INFO = {"name": "mcp-status-check", "version": VERSION}
@@ -24,8 +23,7 @@ _MOST_STRAYS = 10_000
 """Lines or events that are no messages, one after the other without a reply: who sends more will not come to one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Record, frozen=True):
     """What came back for one message; the status is 200 where messages do not travel over HTTP."""
 
     status: int
@@ -47,10 +45,6 @@ class Answer:
             )
         said = f": {self.text}" if self.text else ""
         return ProbeFailure(Reason.HTTP_STATUS, f"HTTP {self.status} to {method}{said}")
-
-
-new_answer = constructor(Answer)
-"""An answer, built fast."""
 
 
 class Channel(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from checker.contract.canonical import Contract
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation
 from checker.probes.mcp import large, tools
 from checker.probes.mcp.lists import Offer
 from checker.probes.mcp.masked import masked_canonical
-from checker.records import replaced
 
 CONTRACT_DIGEST = "mcp_contract_digest"
 """Cache category: the digest of the contract that an endpoint had last."""
@@ -32,7 +33,7 @@ def note(
     if contract is None:
         return facts
     digest = contract.digest if offer.complete else None
-    facts = replaced(
+    facts = replace(
         facts,
         tool_count=contract.tool_count,
         resource_count=contract.resource_count,

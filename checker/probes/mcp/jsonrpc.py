@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from checker.model import Reason
 from checker.probes import heavy
 from checker.probes.base import ProbeFailure
 from checker.probes.json_text import TooDeep, TooManyValues, loads
 from checker.probes.text import excerpt
-from checker.records import constructor
+from checker.structs import Record
 
 
-@dataclass(frozen=True, slots=True)
-class RpcError:
+class RpcError(Record, frozen=True):
     """The error member of a reply."""
 
     code: int
@@ -29,8 +28,7 @@ class RpcError:
         return f"{self.code} {excerpt(self.message)}"
 
 
-@dataclass(frozen=True, slots=True)
-class RpcReply:
+class RpcReply(Record, frozen=True):
     """A reply to one request: exactly one of the first two is set."""
 
     result: Mapping[str, Any] | None = None
@@ -41,7 +39,6 @@ class RpcReply:
     """For what one of the official clients refuses the message, and which."""
 
 
-_reply = constructor(RpcReply)
 _USUAL_MEMBERS = 3
 
 
@@ -116,9 +113,9 @@ def find_reply(message: Any, request_id: int) -> RpcReply | None:
     if not isinstance(message["result"], dict):
         raise _broken("result is not an object")
     if len(message) == _USUAL_MEMBERS and type(message["id"]) is int:
-        return _reply(result=message["result"])
+        return RpcReply(result=message["result"])
     others = sorted(name for name in message if name not in ("jsonrpc", "id", "result"))
-    return _reply(
+    return RpcReply(
         result=message["result"],
         odd="" if type(message["id"]) is int else f"its id is {_shown(message['id'], 40)}, a text",
         refused=f"{excerpt(others[0], 40)} beside its result (TypeScript SDK refuses it)" if others else "",
@@ -145,7 +142,7 @@ def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
     code, text = error.get("code"), error.get("message")
     if not isinstance(code, int) or isinstance(code, bool) or not isinstance(text, str):
         raise _broken(f"error without a numeric code and a message: {_shown(error, 80)}")
-    return _reply(error=RpcError(code, text, error.get("data")))
+    return RpcReply(error=RpcError(code, text, error.get("data")))
 
 
 def _shown(value: Any, limit: int) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from checker.contract.canonical import Contract, dumps
 from checker.model import Reason, Status
-from checker.plain import to_plain
 from checker.probes import heavy
 from checker.probes.base import Complaint, ProbeFailure
 from checker.probes.mcp.options import Call
+from checker.wire import rebuilt
 
 
 class LargeResult(dict[str, Any]):
@@ -77,7 +78,7 @@ def judge_offer(
     if "fault" in said:
         fault = f"what the server offers is {said['fault']}"
         return None, [*found, Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, fault, "list")]
-    return Contract(**said["contract"]), found
+    return rebuilt(Contract, said["contract"]), found
 
 
 def tools_named(pages: Pages, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -89,13 +90,13 @@ def tools_named(pages: Pages, names: Iterable[str]) -> dict[str, Mapping[str, An
 
 def judge_call(call: Call, result: LargeResult, duration_us: int) -> list[Complaint]:
     """What the result of a call does not meet."""
-    plain, length = to_plain(replace(call, arguments={})), len(result.part[0])
-    return complaints(_done("judge_call", [result.part, plain, duration_us], length, f"an answer of {length} bytes"))
+    expected, length = replace(call, arguments={}), len(result.part[0])
+    return complaints(_done("judge_call", [result.part, expected, duration_us], length, f"an answer of {length} bytes"))
 
 
 def complaints(plain: Iterable[Any]) -> list[Complaint]:
-    """Complaints that were made plain."""
-    return [Complaint(Status(status), Reason(reason), detail, stage) for status, reason, detail, stage in plain]
+    """Complaints as a job gave them."""
+    return [rebuilt(Complaint, one) for one in plain]
 
 
 def _parts(member: str, value: list[Any] | Pages) -> Iterator[tuple[bytes, int | None]]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
+
+from msgspec import field
 
 from checker.probes.conditions import JsonCondition
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import Endpoint
-from checker.units import STRICT, Bytes, Holds, Public, Seconds, Secret
+from checker.structs import Options
+from checker.units import Bytes, Holds, Public, Seconds, Secret
 
 Listing = Literal["tools", "resources", "resource_templates", "prompts"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallExpect:
+class CallExpect(Options, frozen=True, kw_only=True):
     """What a healthy answer to a named call looks like."""
-
-    __pydantic_config__ = STRICT
 
     is_error: bool = False
     """Whether a tool is to report an error of its own (``isError``)."""
@@ -32,11 +31,8 @@ class CallExpect:
     """A slower answer is DEGRADED."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Options, frozen=True, kw_only=True):
     """One thing to ask of the server in every check: a tool to call, a resource to read or a prompt to get."""
-
-    __pydantic_config__ = STRICT
 
     tool: Public | None = None
     """Name of the tool to call."""
@@ -50,11 +46,8 @@ class Call:
     """What makes the answer a healthy one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McpOptions(Endpoint):
+class McpOptions(Endpoint, frozen=True, kw_only=True):
     """An MCP server: an address to speak to, or a command to start."""
-
-    __pydantic_config__ = STRICT
 
     url: Annotated[str, Holds.ADDRESS] = ""
     """http or https address of the endpoint; or give ``command``."""

@@ -14,12 +14,10 @@ from checker.probes.mcp.facts import capabilities_text, instructions_text, serve
 from checker.probes.mcp.lists import Offer, read_lists
 from checker.probes.mcp.shapes import INITIALIZE, refusals, refused
 from checker.probes.text import excerpt
-from checker.records import constructor
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _OLDEST = "2024-10-07"
 """A draft that one of the official clients still speaks."""
-_facts = constructor(McpFacts)
 _METHOD_UNKNOWN = -32601
 _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
@@ -104,7 +102,7 @@ class Session:
             if not isinstance(version, str) or not isinstance(capabilities, dict):
                 raise _failure(complaints)
             name, server_version = server_identity(result.get("serverInfo"))
-            self._seen.mcp = _facts(
+            self._seen.mcp = McpFacts(
                 era="session",
                 transport=self._channel.name,
                 protocol_version=excerpt(version, 40),

@@ -11,10 +11,8 @@ from checker.probes.mcp.calls import make_calls
 from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
 from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
 from checker.probes.mcp.lists import Offer, read_lists
-from checker.records import constructor
 
 VERSION = "2026-07-28"
-_facts = constructor(McpFacts)
 _META = "io.modelcontextprotocol/"
 _UNSUPPORTED_VERSION = -32022
 _NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
@@ -58,7 +56,7 @@ def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any])
     meta = discovered.get("_meta")
     info = meta.get(_META + "serverInfo") if isinstance(meta, dict) else None
     name, version = server_identity(info if info is not None else discovered.get("serverInfo"))
-    channel.seen.mcp = _facts(
+    channel.seen.mcp = McpFacts(
         era="sessionless",
         transport=channel.name,
         protocol_version=VERSION,

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from checker.model import Reason, RemarkName
-from checker.probes.base import Observation, ProbeFailure, Reply, Transport, new_request
+from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
-from checker.probes.mcp.channel import Answer, IncomingMessages, new_answer, note_oddness, refused_once
+from checker.probes.mcp.channel import Answer, IncomingMessages, note_oddness, refused_once
 from checker.probes.mcp.events import media_type, messages_of, others
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
@@ -68,11 +68,11 @@ class StreamableHttp:
         reply.release()
         if 200 <= reply.status < 300 and reply.status != 202:
             self.seen.remark(RemarkName.NOTIFICATION_ANSWERED, f"HTTP {reply.status} to {method}, expected 202")
-        return new_answer(reply.status, reply.headers, text=text)
+        return Answer(reply.status, reply.headers, text=text)
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
         """Send DELETE and give the HTTP status."""
-        reply = transport.send(new_request("DELETE", self._url, {**self._all_headers(transport), **headers}))
+        reply = transport.send(Request("DELETE", self._url, {**self._all_headers(transport), **headers}))
         reply.release()
         return reply.status
 
@@ -100,7 +100,7 @@ class StreamableHttp:
     def _post_once(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
         """POST the body; a 307 or 308 within the origin is followed once and remembered for the attempt."""
         own = self._all_headers(transport)
-        request = new_request("POST", self._url, {**own, **headers}, body)
+        request = Request("POST", self._url, {**own, **headers}, body)
         reply = transport.send(request)
         self._take_cookies(reply)
         if reply.status in (307, 308) and (location := reply.headers.get("location")):
@@ -141,7 +141,7 @@ class StreamableHttp:
             self.seen.remark(RemarkName.STATUS_CODE, f"HTTP {status} with a proper reply to {method}")
         if kind not in (_JSON, _EVENTS):
             refused_once(self.seen, f"content type {excerpt(kind, 60)!r} of a proper reply (TypeScript SDK refuses it)")
-        return new_answer(200, reply.headers, found.result, found.error)
+        return Answer(200, reply.headers, found.result, found.error)
 
     def _from_stream(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
@@ -168,7 +168,7 @@ class StreamableHttp:
             transport.wait((stream.retry_ms or 0) / 1000)
             resume = {"Accept": _EVENTS, "Last-Event-ID": stream.last_id}
             own = {name: value for name, value in self._all_headers(transport).items() if name != "Content-Type"}
-            reply = transport.send(new_request("GET", self._url, {**own, **headers, **resume}))
+            reply = transport.send(Request("GET", self._url, {**own, **headers, **resume}))
             if reply.status != 200 or media_type(reply) != _EVENTS:
                 reply.release()
                 break
@@ -180,7 +180,7 @@ class StreamableHttp:
 
         def post(later: Transport) -> None:
             with suppress(ProbeFailure):
-                later.send(new_request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
+                later.send(Request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
 
         transport.in_background(post)
 
@@ -200,4 +200,4 @@ class StreamableHttp:
         is_error = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
         if refused is not None and not (is_error and refused.reason is not Reason.HTTP_STATUS):
             raise refused
-        return new_answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
+        return Answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from checker.units import STRICT, Holds, Public, Secret
+from checker.structs import Options
+from checker.units import Holds, Public, Secret
 
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OAuth:
+class OAuth(Options, frozen=True, kw_only=True):
     """Client credentials: who this checker is to the authorization server, and what it asks for."""
-
-    __pydantic_config__ = STRICT
 
     client_id: Public
     """Identifier that the authorization server gave this client."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -209,7 +209,7 @@ class _PlanReader:
         return Listed(settings.servers, entries)
 
     def _head(self) -> PlanEntry:
-        known = [*(one.name for one in fields(PlanEntry)), *BLOCKS]
+        known = [*PlanEntry.__struct_fields__, *BLOCKS]
         head: dict[str, Any] = {}
         for key, value in self._values.items():
             if key in _FROM_COMMAND_LINE:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import asdict, fields
+
 from checker.bench.plan import Arrivals, LoadLimits, Model, Operation, Output, Plan, Scenario, Threshold
 from checker.bench.planning.faults import all_faults
 from checker.bench.planning.stages import shorthand
@@ -91,11 +93,11 @@ def quick_plan(
     if conditions:
         document["thresholds"] = _as_written(conditions)
     if limits is not None and limits != LoadLimits():
-        usual = LoadLimits()
-        names = LoadLimits.__dataclass_fields__
-        document["limits"] = {one: getattr(limits, one) for one in names if getattr(limits, one) != getattr(usual, one)}
+        usual = asdict(LoadLimits())
+        document["limits"] = {key: value for key, value in asdict(limits).items() if value != usual[key]}
     head = {"workers": workers, "seed": seed, "calibrate": calibrate}
-    document |= {key: value for key, value in head.items() if value != Plan.__dataclass_fields__[key].default}
+    defaults = {field.name: field.default for field in fields(Plan)}
+    document |= {key: value for key, value in head.items() if value != defaults[key]}
     plan = Plan(
         name=name or server.name,
         servers=(server,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from checker.bench.plan import Model, Scenario
@@ -37,7 +36,7 @@ def _scenario(values: Any, source: Source) -> Scenario | None:
         source.complain(("stages", *keys), text)
     if len(source.problems) > before:
         return None
-    same = {one.name: getattr(entry, one.name) for one in fields(Scenario)}
+    same = {name: getattr(entry, name) for name in Scenario.__struct_fields__}
     if level is None:
         return Scenario(**{**same, "stages": settled(entry.stages)})
     around = {name: getattr(entry, name) for name in AROUND}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from checker.bench.plan import Scenario
-from checker.units import STRICT, Count, PositiveNumber, Seconds
+from checker.structs import Options
+from checker.units import Count, PositiveNumber, Seconds
 
 BLOCKS = ("servers", "defaults", "scenarios", "suite", "stress", "thresholds", "limits", "output")
 """The keys at the top that are read on their own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanEntry:
+class PlanEntry(Options, frozen=True, kw_only=True):
     """What a plan says at its top besides its blocks."""
-
-    __pydantic_config__ = STRICT
 
     name: str = ""
     """What runs of it are listed and compared under; by default the file's name."""
@@ -27,11 +23,8 @@ class PlanEntry:
     """Whether the client is measured against a loopback echo first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScenarioEntry(Scenario):
+class ScenarioEntry(Scenario, frozen=True, kw_only=True):
     """One operation over some servers: at one level for some time, or in stages."""
-
-    __pydantic_config__ = STRICT
 
     rate: PositiveNumber | None = None
     """Arrivals per second over all servers, held for ``duration``; instead of stages."""
@@ -49,11 +42,8 @@ class ScenarioEntry(Scenario):
     """With rate or users: time after that in which nothing is sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdEntry:
+class ThresholdEntry(Options, frozen=True, kw_only=True):
     """A condition with more to it than its expression."""
-
-    __pydantic_config__ = STRICT
 
     expression: str
     """Such as ``p(95)<500`` (times are milliseconds) or ``rate<0.01``; also spelled ``threshold``, as in k6."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
 from typing import Any
+
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 
 from checker.model import Server
 from checker.probes import probe_of
@@ -83,8 +85,8 @@ def _left_out(server: Server, entry: Any) -> Iterator[str]:
         if _shown_address(url) != _shown_variables(url):
             yield f"{kind}.url (user info, query values or fragment)"
         for one in fields(probe_of(kind).options):
-            default = one.default if one.default is not MISSING else None
-            default = one.default_factory() if one.default_factory is not MISSING else default
+            default = one.default if one.default is not NODEFAULT else None
+            default = one.default_factory() if one.default_factory is not NODEFAULT else default
             if one.name not in _NOT_MISSED and getattr(options, one.name) != default:
                 yield f"{kind}.{one.name}"
 

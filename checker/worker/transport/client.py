@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from socket import socket
 from time import perf_counter
 from typing import Any, Protocol
 
 import gevent
+from msgspec.structs import replace
 from urllib3.exceptions import HTTPError, LocationParseError
 
 from checker.addresses import CONFIGURED, AddressPolicy, Scope, named_by

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import replace
 from time import monotonic, time
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from checker.model import Reason

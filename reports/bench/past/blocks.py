@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from zlib import crc32
 
 import numpy as np
+from msgspec.structs import replace
 
 from checker.bench.plan import Model
 from checker.bench.results import BenchRun, Slot

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.bench.client_bound import Saturation
 from checker.bench.results import BenchRun, BenchState
@@ -22,8 +25,7 @@ ENOUGH_RUNS = 7
 Judge = Callable[[BenchRun], Saturation]
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One side of a comparison: a run, or several as one pool."""
 
     label: str
