@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Scope(IntEnum):
@@ -239,3 +242,12 @@ def names_guarded(host: str) -> bool:
 def is_metadata_name(host: str) -> bool:
     """Whether a host is called as the metadata service of a cloud is."""
     return host.strip().lower().rstrip(".") in METADATA_NAMES
+
+
+def canary(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or of an http or https address; raises ValueError for anything else."""
+    parts = urlsplit(text if "://" in text else f"tcp://{text}")
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    if not parts.hostname or port is None or parts.scheme not in ("tcp", *_DEFAULT_PORTS):
+        raise ValueError("write host:port or an http or https address")
+    return parts.hostname, port

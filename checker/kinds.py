@@ -41,7 +41,7 @@ class LoadOperation:
 
     name: str
     words: str
-    module: str = "checker.bench.worker.attempts"
+    module: str = "checker.loadtest.worker.attempts"
     """The module whose ``target`` plays it; this one makes a whole attempt of the probe."""
     per_worker: float = 1000.0
     """So many a second are no trouble for one worker."""
@@ -71,8 +71,8 @@ class ProbeKind:
     operations: tuple[LoadOperation, ...] = ()
     """What load tests may do with it."""
     echo: Mapping[str, str] = field(default_factory=dict)
-    """Its options at the echo server (`checker.bench.echo`), against which the client of a load test is measured, with
-    the path alone as address; none where the echo does not speak it."""
+    """Its options at the echo server (`checker.loadtest.echo`), against which a load test measures its client, with
+    the path alone as address; none where the echo server does not speak it."""
 
 
 _HTTP_STAGES = (
@@ -83,7 +83,7 @@ _HTTP_STAGES = (
     ProbeStage("transfer", "first to last byte (REST)"),
 )
 
-_MCP_LOAD = "checker.bench.worker.mcp"
+_MCP_LOAD = "checker.loadtest.worker.mcp"
 _MCP = ProbeKind(
     name="mcp",
     label="MCP",
@@ -127,7 +127,7 @@ _REST = ProbeKind(
         LoadOperation(
             "rest",
             "One request to the server's REST address.",
-            "checker.bench.worker.rest",
+            "checker.loadtest.worker.rest",
             per_worker=10_000.0,
             is_exchange=True,
             goes_through_proxy=False,

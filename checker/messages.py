@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from checker.limits import Limits
-from checker.measures import WorkerReport
+from checker.metrics import WorkerReport
 from checker.model import Batch, Server
 from checker.structs import Record
 
@@ -43,7 +43,7 @@ class Start(Record, frozen=True, tag=True):
     libraries: tuple[str, ...]
     """To load before the first check."""
     begun: int
-    """The descriptor of `checker.begun`."""
+    """The descriptor of `checker.processes.begun_tasks`."""
 
 
 class Run(Record, frozen=True, tag=True):

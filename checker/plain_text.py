@@ -5,8 +5,8 @@ controls, letters that change the direction of writing, invisible letters, marku
 each sink; what cannot be shown is written as Python and JSON write it (``\x1b``, ``\u202e``), so that a reader sees
 that it is there. Text of any language, and emoji, stay as they are.
 
-The sinks apply these functions themselves, so that nobody has to remember them: `checker.plain_stream` what is printed,
-`reports.terminal` tables and colours, `reports.render` JSON and CSV, `reports.templating` HTML and XML.
+The sinks apply these functions themselves, so that nobody has to remember them: `checker.standard_streams` what is
+printed, `reports.terminal` tables and colours, `reports.render` JSON and CSV, `reports.templating` HTML and XML.
 """
 
 from __future__ import annotations

@@ -4,20 +4,137 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.availability_columns import BURNS, CHECKS, GROUPS, REMARKS, REPAIRS, SERVERS
-from reports.burning import LENGTHS_MS, alert, burn_by_length, cannot_page
-from reports.objectives import section
-from reports.repairs import by_server, most
-from reports.report import Insufficient, Level, ObjectiveRatio, Report, Section, Table
+from checker.stats.intervals import FEWEST_INCIDENTS
+from checker.stats.slo import FEWEST_SAMPLES, MINUTE_MS
+from reports.incidents import by_server, most
+from reports.objectives import (
+    LENGTHS_MS,
+    Standing,
+    alert,
+    burn_by_length,
+    cannot_page,
+    combined,
+    label,
+    section,
+    standings,
+)
+from reports.report import Chart, Column, Insufficient, Kind, Level, Line, ObjectiveRatio, Report, Section, Shape, Table
 from reports.show import duration, objective, per_cent
-from reports.standing import Standing, combined, standings
-from reports.state_charts import state_charts
-from reports.stats.intervals import FEWEST_INCIDENTS
-from reports.stats.slo import FEWEST_SAMPLES, MINUTE_MS
 from storage.past import Past
-from storage.remarks import newest_remarks
-from storage.rollups.outcomes import STATES
+from storage.rollups.marks import DAY_MS, STATES
 from storage.rollups.read import Period
+
+_SERVER = Column("server", "server")
+_MEASURED = (
+    Column("availability_ratio", "availability", Kind.RATIO, words="Up share of the known time."),
+    Column("objective_ratio", "objective", Kind.RATIO, words="Of the server, or given with --objective."),
+    Column(
+        "budget_left_ratio",
+        "budget left",
+        Kind.RATIO,
+        words="What is left of the allowed downtime; below 0 the objective is missed.",
+    ),
+    Column("budget_left_min", "left", Kind.NUMBER, "min", "What is left of it, in minutes of downtime."),
+    Column("unhealthy_ms", "down", Kind.DURATION, words="Time in the state unhealthy."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which nothing is known; not counted."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Time under maintenance; not counted."),
+    Column("coverage_ratio", "coverage", Kind.RATIO, words="Known share of the time since the server's first check."),
+)
+_INCIDENTS = Column("incidents", "incidents", Kind.COUNT, words="That began in the period.")
+_REASONS_COLUMN = Column("reasons", "reasons", Kind.LIST, words="Of its incidents, those with the most downtime.")
+
+SERVERS = (
+    _SERVER,
+    Column("group", "group"),
+    *_MEASURED,
+    Column("alert", "alert", words="page or ticket, where a burn rule fires now."),
+    _INCIDENTS,
+    _REASONS_COLUMN,
+)
+GROUPS = (
+    Column("group", "group"),
+    Column("servers", "servers", Kind.COUNT),
+    *_MEASURED,
+    _INCIDENTS,
+    _REASONS_COLUMN,
+)
+CHECKS = (
+    _SERVER,
+    Column("good_ratio", "good checks", Kind.RATIO, words="Healthy or degraded, of those that could tell."),
+    Column("good_low_ratio", "at least", Kind.RATIO, words="Lower end of its 95% interval, from incidents."),
+    Column("good_high_ratio", "at most", Kind.RATIO, words="Upper end of it."),
+    Column("healthy", "healthy", Kind.COUNT),
+    Column("degraded", "degraded", Kind.COUNT),
+    Column("unhealthy", "unhealthy", Kind.COUNT),
+    Column("unknown", "unknown", Kind.COUNT),
+    Column("maintenance", "maintenance", Kind.COUNT),
+    Column("suspect", "suspect", Kind.COUNT, words="Taken by a worker that was late; its time is unknown time."),
+    Column("healthy_ms", "time healthy", Kind.DURATION),
+    Column("degraded_ms", "time degraded", Kind.DURATION),
+)
+BURNS = (
+    _SERVER,
+    Column("alert", "alert", words="page or ticket, where a rule fires."),
+    Column("interval_ms", "every", Kind.DURATION, words="How far apart its checks are, typically."),
+    *(Column(f"burn_{label(length)}", f"burn {label(length)}", Kind.NUMBER) for length in LENGTHS_MS),
+)
+REPAIRS = (
+    _SERVER,
+    _INCIDENTS,
+    Column("unresolved", "open", Kind.COUNT, words="Incidents that are going on."),
+    Column("mttr_ms", "MTTR", Kind.DURATION, words="Mean time to repair: mean length of the repaired incidents."),
+    Column("mtbf_ms", "MTBF", Kind.DURATION, words="Mean time between failures: up time for each incident."),
+    Column("longest_ms", "longest", Kind.DURATION, words="Longest incident that touches the period."),
+)
+REMARKS = (
+    _SERVER,
+    Column("kind", "kind"),
+    Column("remark", "remark"),
+    Column("detail", "detail", wide=True),
+    Column("checked_at", "checked", Kind.TIME),
+)
+
+MOST_LINES = 60
+"""Servers in a chart: the worst."""
+
+
+def state_charts(past: Past, period: Period, servers: Sequence[Standing]) -> list[Chart]:
+    """The availability in each slot: of groups, where there are several, and of the first of these servers."""
+    word = "hour" if period.slot_ms < DAY_MS else "day"
+    x = [slot * period.slot_ms for slot in period.slots]
+    charts = []
+    groups = {server.id: server.group for server in past.servers}
+    names = sorted(set(groups.values()))
+    if len(names) > 1:
+        times = past.group_times(groups, period)
+        lines = [
+            Line(name or "no group", [_ratio(*times.get((name, slot), (0, 0))) for slot in period.slots])
+            for name in names
+        ]
+        charts.append(Chart(f"Groups by {word}", Shape.STATES, x, lines, "availability"))
+    if servers:
+        lines = _server_lines(past, period, [one.name for one in servers[:MOST_LINES]])
+        charts.append(Chart(f"Servers by {word}, the worst first", Shape.STATES, x, lines, "availability"))
+    return charts
+
+
+def _server_lines(past: Past, period: Period, names: Sequence[str]) -> list[Line]:
+    ids = {server.id: server.name for server in past.servers if server.name in set(names)}
+    found = past.rollups_of(list(ids)).outcomes(period)
+    values: dict[str, list[float | None]] = {name: [None] * len(period.slots) for name in names}
+    times_ms = zip(
+        found.buckets.series.tolist(), found.buckets.slot.tolist(), found.buckets.numbers[:, 6:9].tolist(), strict=True
+    )
+    for series, slot, (healthy_ms, degraded_ms, unhealthy_ms) in times_ms:
+        if (name := ids.get(found.series[series].server_id)) is not None:
+            values[name][slot - period.slots[0]] = _ratio(healthy_ms + degraded_ms, unhealthy_ms)
+    return [Line(name, values[name]) for name in names]
+
+
+def _ratio(up_ms: int, down_ms: int) -> float | None:
+    """The up share; None where nothing is known."""
+    return up_ms / (up_ms + down_ms) if up_ms + down_ms else None
+
 
 _NAMED = 3
 _REASONS = 2
@@ -192,7 +309,7 @@ def _remarks_section(past: Past) -> list[Section]:
     names = {server.id: server.name for server in past.servers}
     rows = [
         [names[one.server_id], one.kind, str(one.remark.name), one.remark.detail, one.at_ms]
-        for one in newest_remarks(past.connection)
+        for one in past.newest_remarks()
         if one.server_id in names
     ]
     return [Section("remarks", "Remarks", Table(REMARKS, rows), _REMARK_TEXT)] if rows else []

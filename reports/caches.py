@@ -9,7 +9,7 @@ from reports.documents import iso
 from reports.show import rounded
 from reports.tables import spelled_duration
 from reports.terminal import TerminalTable, Text
-from storage.cached import CategoryRow, EntryRow
+from storage.cache import CategoryRow, EntryRow
 
 STATS_COLUMNS = (
     "category",

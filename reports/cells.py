@@ -25,7 +25,7 @@ MOST_NUMBERS = 1200
 """Numbers in the table behind a chart; a longer one would outweigh the page."""
 
 
-def rows(table: Table, most: int | None = None) -> Iterator[Markup]:
+def table_rows(table: Table, most: int | None = None) -> Iterator[Markup]:
     """Each row as markup, up to ``most``; the first cell heads its row."""
     written = [_writer(column, place == 0) for place, column in enumerate(table.columns)]
     for row in table.rows[:most]:

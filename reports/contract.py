@@ -1,16 +1,67 @@
-"""The contract report: what MCP servers have come to offer differently, over the fleet, and who runs what."""
+"""The contract report: what MCP servers have come to offer differently, and which versions run how often."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from checker.contract.change import Grade
+from checker.contract.grades import Grade
 from reports.report import Column, Kind, Level, Report, Section, Table
-from reports.spread import Share, lagging, spread
-from storage.drift import ServerFacts, Version, newest_facts, newest_versions, versions_not_kept, versions_since
+from storage.contract_changes import (
+    ServerFacts,
+    Version,
+)
 from storage.past import Past
 from storage.rollups.read import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A version of something and who runs it."""
+
+    of: str
+    version: str
+    servers: tuple[str, ...]
+    ratio: float
+    """Of the servers that run any version of it."""
+    behind: bool
+    """Older than the version that more than half of them run."""
+
+
+def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
+    """Each version of each thing, from server -> (thing, version); things in order, the most frequent version first."""
+    found = []
+    for thing in sorted({of for of, _ in running.values()}):
+        versions = {server: version for server, (of, version) in running.items() if of == thing}
+        counts = Counter(versions.values())
+        usual = next((version for version, number in counts.items() if 2 * number > len(versions)), None)
+        for version, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            found.append(
+                Share(
+                    of=thing,
+                    version=version,
+                    servers=tuple(sorted(server for server, its in versions.items() if its == version)),
+                    ratio=number / len(versions),
+                    behind=usual is not None and order(version) < order(usual),
+                )
+            )
+    return found
+
+
+def lagging(shares: Iterable[Share]) -> list[str]:
+    """The servers that are behind in any of these."""
+    return sorted({server for one in shares if one.behind for server in one.servers})
+
+
+def order(version: str) -> tuple[tuple[int, ...], bool]:
+    """What sorts versions by age: their numbers; before the release what is marked as coming before it (1.2.0-rc1)."""
+    release, mark, _ = re.sub(r"^v", "", version).partition("-")
+    if re.fullmatch(r"\d{4}", release):  # a date, as the versions of the protocol are
+        return tuple(map(int, re.findall(r"\d+", version))), True
+    return tuple(map(int, re.findall(r"\d+", release))), not mark
+
 
 MOST_NAMED = 20
 """Servers that a version names."""
@@ -54,10 +105,10 @@ SOFTWARE = (Column("software", "software"), Column("software_version", "version"
 def build(past: Past, period: Period, selection: str = "") -> Report:
     """The report."""
     ids = [server.id for server in past.servers]
-    versions = versions_since(past.connection, ids, period.since_ms)
+    versions = past.versions_since(ids, period.since_ms)
     drifted = [one for one in versions if one.version > 1]
-    newest = newest_versions(past.connection, ids)
-    facts = newest_facts(past.connection, ids, period.since_ms)
+    newest = past.newest_versions(ids)
+    facts = past.newest_facts(ids, period.since_ms)
     names = {server.id: server.name for server in past.servers}
     protocols = spread(
         {names[one]: ("", said.protocol_version) for one, said in facts.items() if said.protocol_version}
@@ -72,7 +123,7 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
     known = set(facts) | set(newest)
     rows, more = _changes(past, drifted)
     notes = [] if facts or not known else ["no raw row of this time tells tools and versions any more"]
-    gone, of_servers = versions_not_kept(past.connection, ids)
+    gone, of_servers = past.versions_not_kept(ids)
     if gone:
         notes.append(
             f"{gone:,} versions of {of_servers} server{'' if of_servers == 1 else 's'} that changed very often are not "

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from checker.kinds import STAGES
 from checker.model import ProbeResult, Remark, Status
-from storage.queries import CheckRow, ContractRow, RunRow
+from storage.history import CheckRow, ContractRow, RunRow
 
 _PLAIN = (
     "failed_stage",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports import cells, strips
-from reports.pictures import Picture
+from reports import cells, svg
 from reports.report import Chart, Level, Report, Section, Shape, Table
+from reports.svg import Picture
 from reports.templating import render
 
 MOST_BYTES = 2_000_000
@@ -40,7 +40,7 @@ class _Figure:
 
     chart: Chart
     picture: Picture
-    strips: Sequence[_Strip] = ()
+    svg: Sequence[_Strip] = ()
     legend: Sequence[tuple[Markup, str]] = ()
     numbers: Table | None = None
 
@@ -99,7 +99,7 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
             numbers = cells.numbers_of(chart) if most_rows is None else None
             figures.append(_Figure(chart, found[id(chart)], numbers=numbers))
     table = section.table
-    rows = [] if table is None else list(cells.rows(table, most_rows))
+    rows = [] if table is None else list(cells.table_rows(table, most_rows))
     return _SectionPart(
         section=section,
         figures=figures,
@@ -114,9 +114,9 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
 def _states(chart: Chart) -> _Figure:
     """A row of cells for each line."""
     shown = [
-        _Strip(line.label, strips.strip(line.values, line.label, chart.threshold), line.said)
+        _Strip(line.label, svg.strip(line.values, line.label, chart.threshold), line.said)
         for line in chart.lines[:MOST_STRIPS]
     ]
     left_out = len(chart.lines) - len(shown)
     note = f"{left_out} of {len(chart.lines)} rows are left out of the picture." if left_out else ""
-    return _Figure(chart, Picture(note=note), shown, strips.legend(chart.threshold))
+    return _Figure(chart, Picture(note=note), shown, svg.legend(chart.threshold))

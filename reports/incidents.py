@@ -1,35 +1,233 @@
-"""The incidents report: when servers were down, for how long and why, which of it was one fault, and who flaps."""
+"""The incidents report: when servers were down, for how long and why, what was one fault, and who flaps."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reports.causes import clusters
-from reports.flaps import Flapping, flapping_servers
-from reports.incident_columns import CAUSES, FLAPPING, INCIDENTS, REASONS, SERVERS
-from reports.repairs import (
-    by_server,
-    down_times,
-    is_down,
-    lasted_ms,
-    maintenance_ms,
-    most,
-    reasons_of,
-    repair_of,
-    unknown_ms,
-)
-from reports.report import Chart, Level, Line, Report, Section, Shape, Table
+from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
+from checker.stats.slo import DAY_MS, Repair, repair
+from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
 from reports.show import duration, when
-from reports.stats.slo import DAY_MS
-from storage.outages import details_of, hosts_of
 from storage.past import Past, ServerRow
-from storage.rollups.outcomes import Outcome
+from storage.rollups.marks import Outcome
 from storage.rollups.read import Incident, Last, Period
-from storage.rollups.sums import outcome_sums
+
+_SERVER, _GROUP = Column("server", "server"), Column("group", "group")
+_REASON = Column("reason", "reason", words="Of the check that began it.")
+_COUNT = Column("incidents", "incidents", Kind.COUNT)
+
+INCIDENTS = (
+    _SERVER,
+    _GROUP,
+    Column("started_at", "start", Kind.TIME),
+    Column("ended_at", "end", Kind.TIME, words="Empty where no check has ended it."),
+    Column(
+        "state",
+        "until",
+        words="over; now while the server is known to be down; maintenance; retired where it left the configuration; "
+        "unknown where no check speaks for it any more.",
+    ),
+    Column("unknown_since", "unknown since", Kind.TIME, words="Where the server is not known to be down now."),
+    Column("duration_ms", "duration", Kind.DURATION, words="As far as it is known, while it has no end."),
+    Column("down_ms", "down", Kind.DURATION, words="Of that, known to be down."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Of that, not known."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Of that, under maintenance."),
+    _REASON,
+    Column(
+        "cause_servers", "together", Kind.COUNT, words="How many servers failed by the same fault, this one with it."
+    ),
+    Column("detail", "detail", words="What the check said that began it, while its raw row is kept."),
+)
+CAUSES = (
+    Column("started_at", "start", Kind.TIME, words="Of the first incident."),
+    Column("ended_at", "end", Kind.TIME, words="Of the last one; empty while one has none."),
+    Column("servers", "servers", Kind.COUNT),
+    _COUNT,
+    Column("reasons", "reasons", Kind.LIST, words="The most frequent first."),
+    Column("hosts", "hosts", Kind.LIST, words="That several of the servers have in common."),
+    Column("names", "names", Kind.LIST, words="The first twenty."),
+)
+SERVERS = (
+    _SERVER,
+    _GROUP,
+    Column("incidents", "incidents", Kind.COUNT, words="That began in the period."),
+    Column("unresolved", "open", Kind.COUNT, words="That no check has ended."),
+    Column("down_ms", "down", Kind.DURATION, words="Known to be down, in the period."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Not known, of the time of its incidents."),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Under maintenance, of the time of its incidents."),
+    Column("mttr_ms", "MTTR", Kind.DURATION, words="Mean time to repair: mean length of the repaired incidents."),
+    Column("mtbf_ms", "MTBF", Kind.DURATION, words="Mean time between failures: up time for each incident."),
+    Column("longest_ms", "longest", Kind.DURATION),
+)
+REASONS = (
+    _REASON,
+    _COUNT,
+    Column("servers", "servers", Kind.COUNT),
+    Column("down_ms", "down", Kind.DURATION),
+    Column("down_ratio", "share", Kind.RATIO, words="Of the downtime of all servers together."),
+)
+FLAPPING = (
+    _SERVER,
+    _GROUP,
+    Column("flap_ratio", "changes", Kind.RATIO, words="Weighted share of state changes in the newest checks."),
+    Column("checks", "checks", Kind.COUNT, words="Checks that it is computed from: 21 or, for a new server, fewer."),
+    Column("since", "since", Kind.TIME, words="When the first of them began."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """A server whose results change too often."""
+
+    server: ServerRow
+    flap_ratio: float
+    """Weighted share of changes, 0 to 1."""
+    checks: int
+    """That it was reckoned from."""
+    since_ms: int
+    """When the first of them began."""
+
+
+def flapping_servers(past: Past, start_ratio: float = START_RATIO) -> Sequence[Flapping]:
+    """Those above the ratio, the worst first. What says nothing of the server is taken as the result before it."""
+    ids = [server.id for server in past.servers]
+    checks = past.newest_checks(ids, RESULTS)
+    if not len(checks.server):
+        return []
+    opens = np.diff(checks.server, prepend=-1) > 0
+    firsts = np.flatnonzero(opens)
+    row = np.cumsum(opens) - 1
+    counts = np.diff(np.append(firsts, len(row)))
+    # The newest result is in the last column; what is missing before the first says nothing.
+    column = np.arange(len(row)) - firsts[row] + RESULTS - counts[row]
+    statuses = np.full((len(firsts), RESULTS), int(Outcome.UNKNOWN))
+    statuses[row, column] = np.minimum(checks.outcome, Outcome.UNKNOWN)
+    ratios = flap_ratio(statuses, int(Outcome.UNKNOWN)).tolist()
+    by_id = {server.id: server for server in past.servers}
+    found = [
+        Flapping(by_id[int(checks.server[first])], ratio, int(count), int(checks.at_ms[first]))
+        for first, count, ratio in zip(firsts.tolist(), counts.tolist(), ratios, strict=True)
+        if ratio > start_ratio
+    ]
+    return sorted(found, key=lambda one: (-one.flap_ratio, one.server.name))
+
+
+TOGETHER_MS = 120_000
+"""Incidents with one cause begin within two minutes of each other."""
+
+
+def clusters(incidents: Sequence[Incident], hosts: Mapping[int, Collection[str]]) -> list[list[Incident]]:
+    """Every incident in exactly one cluster, by start.
+
+    Two are in the same one if they overlap, begin within two minutes, and have the same reason or their servers a host
+    in common; and so on from each to the next.
+    """
+    ordered = sorted(incidents, key=lambda one: (one.started_at_ms, one.server_id))
+    parent = list(range(len(ordered)))
+    recent: dict[Hashable, deque[int]] = {}
+    for number, one in enumerate(ordered):
+        for key in _keys(one, hosts):
+            # Ends fall from left to right: where the leftmost is over, all are; those to its right are with it already.
+            candidates = recent.setdefault(key, deque())
+            while candidates and one.started_at_ms - ordered[candidates[0]].started_at_ms > TOGETHER_MS:
+                candidates.popleft()
+            if candidates and _end(ordered[candidates[0]]) > one.started_at_ms:
+                parent[_root(parent, number)] = _root(parent, candidates[0])
+            while candidates and _end(ordered[candidates[-1]]) <= _end(one):
+                candidates.pop()
+            candidates.append(number)
+    found: dict[int, list[Incident]] = {}
+    for number, one in enumerate(ordered):
+        found.setdefault(_root(parent, number), []).append(one)
+    return list(found.values())
+
+
+def _keys(one: Incident, hosts: Mapping[int, Collection[str]]) -> Iterable[Hashable]:
+    """What another incident may have in common with it."""
+    if one.reason is not None:
+        yield "reason", one.reason
+    for host in hosts.get(one.server_id, ()):
+        yield "host", host
+
+
+def _end(one: Incident) -> float:
+    return math.inf if one.ended_at_ms is None else one.ended_at_ms
+
+
+def _root(parent: list[int], number: int) -> int:
+    while parent[number] != number:
+        parent[number] = parent[parent[number]]
+        number = parent[number]
+    return number
+
+
+def by_server(incidents: Iterable[Incident]) -> dict[int, list[Incident]]:
+    """The incidents of each server that has any, in their order."""
+    found: dict[int, list[Incident]] = defaultdict(list)
+    for one in incidents:
+        found[one.server_id].append(one)
+    return found
+
+
+def repair_of(incidents: Sequence[Incident], period: Period, up_ms: float) -> Repair:
+    """How often the servers of these incidents failed in the period, of which they were up so long in all."""
+    spans = [(one.started_at_ms, one.ended_at_ms) for one in incidents]
+    found = repair(spans, period.since_ms, period.until_ms, up_ms)
+    return replace(found, longest_ms=max((lasted_ms(one) for one in incidents), default=None))
+
+
+def is_down(one: Incident, now_ms: int) -> bool:
+    """Whether the newest word of its server is that it is down."""
+    return one.ended_at_ms is None and one.down_until_ms >= now_ms
+
+
+def lasted_ms(one: Incident) -> int:
+    """How long the incident lasted or, where no check has ended it, is known to have lasted."""
+    return (one.down_until_ms if one.ended_at_ms is None else one.ended_at_ms) - one.started_at_ms
+
+
+def maintenance_ms(one: Incident) -> int:
+    """How much of that was maintenance."""
+    return min(one.maintenance_ms, lasted_ms(one) - one.down_ms)
+
+
+def unknown_ms(one: Incident) -> int:
+    """In how much of that nothing was known of the server."""
+    return lasted_ms(one) - one.down_ms - maintenance_ms(one)
+
+
+def down_times(incidents: Iterable[Incident], period: Period, down_ms: Mapping[int, int]) -> dict[Incident, int]:
+    """For how much of the period servers were known to be down, by incident.
+
+    ``incidents`` are all that lie in the period, ``down_ms`` is what it comes to for each server by id: what is left of
+    it belongs to the incident that began before the period.
+    """
+    found: dict[Incident, int] = {}
+    for server, theirs in by_server(incidents).items():
+        within = {one: one.down_ms for one in theirs if one.started_at_ms >= period.since_ms}
+        found |= {one: max(0, down_ms.get(server, 0) - sum(within.values())) for one in theirs}
+        found |= within
+    return found
+
+
+def reasons_of(incidents: Iterable[Incident], down_ms: Mapping[Incident, int]) -> dict[str, int]:
+    """Reasons of incidents, each with the time that servers were down for it."""
+    found: dict[str, int] = {}
+    for one in incidents:
+        reason = one.reason or "unknown"
+        found[reason] = found.get(reason, 0) + down_ms[one]
+    return found
+
+
+def most(counts: Mapping[str, float], number: int) -> list[str]:
+    """The keys with the largest values, the largest first."""
+    return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]]
+
 
 MOST_DETAILS = 200
 """The newest incidents whose raw row is looked up."""
@@ -88,9 +286,9 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     everything = past.rollups.incidents(period.since_ms, period.until_ms)
     kept = [one for one in everything if lasted_ms(one) >= min_duration_ms]
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
-    hosts = hosts_of(past.connection)
+    hosts = past.hosts_of()
     servers = {server.id: server for server in past.servers}
-    sums = outcome_sums(past.connection, past.rollups, list(servers), period)
+    sums = past.outcome_sums(list(servers), period)
     up_ms = dict(zip(servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
     down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
     seen = _SeenIncidents(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
@@ -155,7 +353,7 @@ def _level(seen: _SeenIncidents, checked: bool) -> Level:
 
 
 def _incidents(seen: _SeenIncidents) -> list[list[object]]:
-    details = details_of(seen.past.connection, seen.incidents[:MOST_DETAILS])
+    details = seen.past.details_of(seen.incidents[:MOST_DETAILS])
     size = {one: _servers_of(cause) for cause in seen.causes for one in cause}
     return [
         [

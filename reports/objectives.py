@@ -1,15 +1,321 @@
-"""Each objective over the time that it is promised for, and how long its error budget lasts."""
+"""Availability against objectives: up-time of a period, error budgets, and how fast they burn now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from checker.stats.intervals import FEWEST_INCIDENTS, Interval, outages
+from checker.stats.slo import (
+    BURN_RULES,
+    DEFAULT_WINDOW_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    BudgetWindow,
+    Burn,
+    ErrorBudget,
+    Exhaustion,
+    Repair,
+    Severity,
+    availability,
+    burns,
+    error_budget,
+    exhaustion,
+    rules_for,
+    short_window_ms,
+)
+from reports.incidents import by_server, down_times, reasons_of, repair_of
 from reports.report import Column, Kind, ObjectiveRatio, Section, Table
-from reports.stats.slo import DEFAULT_WINDOW_MS, MINUTE_MS, Exhaustion, availability, error_budget, exhaustion
-from storage.past import Past
+from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS
-from storage.rollups.read import Period
-from storage.rollups.sums import outcome_sums
+from storage.rollups.marks import Outcome
+from storage.rollups.newest_rows import spans_of
+from storage.rollups.raw_rows import Checks
+from storage.rollups.read import Incident, Period
+
+LENGTHS_MS = tuple(sorted({length for rule in BURN_RULES for length in (rule.long_ms, rule.short_ms)}))
+"""Of all windows that the rules look at."""
+_RAW_UP_TO_MS = HOUR_MS
+"""Shorter windows, and this one, are read from raw rows; longer ones begin at a full hour."""
+_NEWEST = 24
+"""Checks that are looked at where they are far apart: those of a short window, and some that tell how far."""
+_UP_MS = slice(6, 8)
+_DOWN_MS = 8
+
+
+def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Burn, ...]]:
+    """The rules that fit how far apart checks are, applied to the servers that have an objective, by id."""
+    servers = list(objectives)
+    if not servers:
+        return {}
+    newest = past.rollups.newest()
+    intervals_ms = [newest[server].interval_ms or 0 if server in newest else 0 for server in servers]
+    windows: list[dict[int, BudgetWindow]] = [{} for _ in servers]
+    for length_ms in LENGTHS_MS:
+        if length_ms > _RAW_UP_TO_MS:
+            for place, window in enumerate(_rolled(past, servers, length_ms)):
+                windows[place][length_ms] = window
+    lengths = [_lengths(interval_ms) for interval_ms in intervals_ms]
+    for place, is_steady in enumerate(_steady(past, servers, windows)):
+        if is_steady:
+            windows[place] |= {length_ms: BudgetWindow(length_ms, 0, 0, 0) for length_ms in lengths[place]}
+    for slow in (False, True):
+        places = [
+            place
+            for place, wanted in enumerate(lengths)
+            if not windows[place].keys() >= set(wanted) and (max(wanted) > _RAW_UP_TO_MS) is slow
+        ]
+        if places:
+            ids = [servers[place] for place in places]
+            checks = (
+                past.newest_checks(ids, _NEWEST)
+                if slow
+                else past.checks_since(ids, past.now_ms - _RAW_UP_TO_MS, past.now_ms + 1)
+            )
+            read = _raw(checks, ids, [lengths[place] for place in places], past.now_ms)
+            for place, found in zip(places, read, strict=True):
+                windows[place] |= found
+    promised = {one.id: one.objective_window_ms or DEFAULT_WINDOW_MS for one in past.servers}
+    return {
+        server: burns(windows[place], objectives[server], rules_for(promised[server]), interval_ms=intervals_ms[place])
+        for place, server in enumerate(servers)
+    }
+
+
+def cannot_page(interval_ms: float) -> bool:
+    """Whether checks are too far apart for any rule that pages."""
+    paging = (rule for rule in BURN_RULES if rule.severity is Severity.PAGE)
+    return all(short_window_ms(rule, interval_ms) is None for rule in paging)
+
+
+def alert(found: Sequence[Burn]) -> Severity | None:
+    """The worst severity of the rules that fire."""
+    firing = {one.rule.severity for one in found if one.fires}
+    return Severity.PAGE if Severity.PAGE in firing else Severity.TICKET if firing else None
+
+
+def burn_by_length(found: Sequence[Burn]) -> dict[int, float | None]:
+    """Length of a window in milliseconds -> its burn rate."""
+    rates: dict[int, float | None] = dict.fromkeys(LENGTHS_MS)
+    rates |= {one.rule.short_ms: one.short_burn for one in found}
+    return rates | {one.rule.long_ms: one.long_burn for one in found}
+
+
+def label(length_ms: int) -> str:
+    """The length of a window in a name: 5m, 6h, 3d."""
+    for size_ms, unit in ((24 * HOUR_MS, "d"), (HOUR_MS, "h")):
+        if length_ms % size_ms == 0:
+            return f"{length_ms // size_ms}{unit}"
+    return f"{length_ms // MINUTE_MS}m"
+
+
+def _hours(now_ms: int, length_ms: int) -> Period:
+    return Period((now_ms - length_ms) // HOUR_MS * HOUR_MS, now_ms, HOUR_MS)
+
+
+def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[BudgetWindow]:
+    sums = past.outcome_sums(servers, _hours(past.now_ms, length_ms))
+    known = sums[:, : Outcome.UNKNOWN].sum(axis=1)
+    columns = (sums[:, _UP_MS].sum(axis=1), sums[:, _DOWN_MS], known, sums[:, Outcome.UNHEALTHY])
+    return [BudgetWindow(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _steady(past: Past, servers: Sequence[int], windows: Sequence[Mapping[int, BudgetWindow]]) -> list[bool]:
+    """Which servers failed in none of these windows and were up in every moment of the last hour.
+
+    Their short windows need no look at raw rows.
+    """
+    period = _hours(past.now_ms, _RAW_UP_TO_MS)
+    sums = past.outcome_sums(servers, period)
+    up_ms = sums[:, _UP_MS].sum(axis=1).tolist()
+    return [
+        of_server >= period.until_ms - period.since_ms
+        and not any(window.down_ms or window.bad_samples for window in found.values())
+        for of_server, found in zip(up_ms, windows, strict=True)
+    ]
+
+
+def _lengths(interval_ms: int) -> list[int]:
+    """The windows that are read from raw rows, for checks so far apart."""
+    found = {short_ms for rule in BURN_RULES if (short_ms := short_window_ms(rule, interval_ms)) is not None}
+    found |= {rule.long_ms for rule in BURN_RULES}
+    return sorted(length for length in found if length <= _RAW_UP_TO_MS or length not in LENGTHS_MS)
+
+
+def _raw(
+    checks: Checks, servers: Sequence[int], lengths: Sequence[Sequence[int]], now_ms: int
+) -> list[dict[int, BudgetWindow]]:
+    """The windows of these lengths, one list for each of the servers, up to now."""
+    start, end, state = spans_of(checks, now_ms)
+    known = checks.outcome <= Outcome.UNHEALTHY
+    found: list[dict[int, BudgetWindow]] = []
+    for server, wanted in zip(servers, lengths, strict=True):
+        rows = slice(*np.searchsorted(checks.server, (server, server + 1)).tolist())
+        up, down = state[rows] <= Outcome.DEGRADED, state[rows] == Outcome.UNHEALTHY
+        of_server: dict[int, BudgetWindow] = {}
+        for length_ms in wanted:
+            since_ms = now_ms - length_ms
+            spent_ms = np.maximum(0, end[rows] - np.maximum(start[rows], since_ms))
+            samples = known[rows] & (checks.at_ms[rows] >= since_ms) & (checks.at_ms[rows] <= now_ms)
+            counts = (spent_ms[up].sum(), spent_ms[down].sum(), samples.sum(), (samples & down).sum())
+            of_server[length_ms] = BudgetWindow(*(int(one) for one in counts))
+        found.append(of_server)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A server, a group or all servers in a period."""
+
+    name: str
+    group: str
+    servers: int
+    numbers: Mapping[str, int]
+    """The columns `storage.rollups.buckets.NUMBERS`: counts by outcome, milliseconds in each state, changes."""
+    watched_ms: int
+    """Of the period: since the first check of each server that there ever was, until it left its configuration."""
+    objective_ratio: float | None
+    repair: Repair
+    reasons: Mapping[str, int]
+    """Why it was down, each with the milliseconds of the incidents that it began."""
+    burns: tuple[Burn, ...] = ()
+    down_spans_ms: tuple[int, ...] = ()
+    """How long it was known to be down in the period by each incident."""
+    interval_ms: int | None = None
+    """How far apart checks of a server are, typically; None where that is not known."""
+
+    @property
+    def up_ms(self) -> int:
+        """Healthy or degraded."""
+        return self.numbers["healthy_ms"] + self.numbers["degraded_ms"]
+
+    @property
+    def known_ms(self) -> int:
+        """Up or down."""
+        return self.up_ms + self.numbers["unhealthy_ms"]
+
+    @property
+    def availability_ratio(self) -> float | None:
+        """The up share of the known time; None where nothing is known."""
+        return availability(self.up_ms, self.numbers["unhealthy_ms"])
+
+    @property
+    def coverage_ratio(self) -> float | None:
+        """The known share of the time that it was watched."""
+        return self.known_ms / self.watched_ms if self.watched_ms else None
+
+    @property
+    def good_checks(self) -> int:
+        """Those that found it healthy or degraded."""
+        return self.numbers["healthy"] + self.numbers["degraded"]
+
+    @property
+    def known_checks(self) -> int:
+        """Those that could tell."""
+        return self.good_checks + self.numbers["unhealthy"]
+
+    @property
+    def good_interval(self) -> Interval | None:
+        """The 95% interval of the share of good checks, from incidents; None of one or two."""
+        if not self.known_checks or 0 < self.incidents < FEWEST_INCIDENTS:
+            return None
+        bad = outages(self.known_checks - self.good_checks, self.known_checks, self.down_spans_ms)
+        return Interval(1 - bad.high, 1 - bad.low)
+
+    @property
+    def incidents(self) -> int:
+        """That lasted for some of the period."""
+        return sum(span > 0 for span in self.down_spans_ms)
+
+    @property
+    def budget(self) -> ErrorBudget | None:
+        """The error budget of the known time; None without an objective or without known time."""
+        if self.objective_ratio is None or not self.known_ms:
+            return None
+        return error_budget(self.up_ms, self.numbers["unhealthy_ms"], self.objective_ratio)
+
+    @property
+    def misses(self) -> bool:
+        """Whether it was up for less than its objective."""
+        ratio = self.availability_ratio
+        return ratio is not None and self.objective_ratio is not None and ratio < self.objective_ratio
+
+
+def standings(
+    past: Past, period: Period, incidents: Sequence[Incident], objective_ratio: float | None = None
+) -> list[Standing]:
+    """Each server of the past that was checked in the period; ``objective_ratio`` stands in for their own."""
+    sums = past.outcome_sums([server.id for server in past.servers], period)
+    rows = np.flatnonzero(sums.any(axis=1)).tolist()
+    seen = [past.servers[row] for row in rows]
+    numbers = {
+        server.id: dict(zip(NUMBERS, sums[row].tolist(), strict=True)) for row, server in zip(rows, seen, strict=True)
+    }
+    objectives = {server.id: ratio for server in seen if (ratio := _objective(server, objective_ratio)) is not None}
+    newest = past.rollups.newest()
+    intervals_ms = {server: last.interval_ms for server, last in newest.items() if last.interval_ms is not None}
+    burning = burns_of(past, objectives)
+    first_ms = past.first_seen([server.id for server in seen])
+    down = down_times(incidents, period, {server: of["unhealthy_ms"] for server, of in numbers.items()})
+    of_server = by_server(incidents)
+    found = []
+    for server in seen:
+        own, theirs = numbers[server.id], of_server.get(server.id, ())
+        until_ms = period.until_ms
+        if server.retired_at_ms is not None:  # its last check speaks on all the same
+            until_ms = min(until_ms, max(server.retired_at_ms, newest[server.id].until_ms))
+        said_ms = sum(own[f"{state}_ms"] for state in ("healthy", "degraded", "unhealthy", "maintenance"))
+        watched_ms = max(said_ms, until_ms - max(first_ms.get(server.id, 0), period.since_ms))
+        own["unknown_ms"] = watched_ms - said_ms  # where no check speaks nothing is known either
+        found.append(
+            Standing(
+                name=server.name,
+                group=server.group,
+                servers=1,
+                numbers=own,
+                watched_ms=watched_ms,
+                objective_ratio=objectives.get(server.id),
+                repair=repair_of(theirs, period, own["healthy_ms"] + own["degraded_ms"]),
+                reasons=reasons_of(theirs, down),
+                burns=burning.get(server.id, ()),
+                down_spans_ms=tuple(down[one] for one in theirs),
+                interval_ms=intervals_ms.get(server.id),
+            )
+        )
+    return found
+
+
+def combined(name: str, members: Sequence[Standing], incidents: Sequence[Incident], period: Period) -> Standing:
+    """Some servers as one: times and counts added up; an objective where all have the same."""
+    numbers = {column: sum(one.numbers[column] for one in members) for column in NUMBERS}
+    objectives = {one.objective_ratio for one in members}
+    return Standing(
+        name=name,
+        group=name,
+        servers=len(members),
+        numbers=numbers,
+        watched_ms=sum(one.watched_ms for one in members),
+        objective_ratio=objectives.pop() if len(objectives) == 1 else None,
+        repair=repair_of(incidents, period, numbers["healthy_ms"] + numbers["degraded_ms"]),
+        reasons=_summed(one.reasons for one in members),
+        down_spans_ms=tuple(span_ms for one in members for span_ms in one.down_spans_ms),
+    )
+
+
+def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The reasons of all parts, added up."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for reason, down_ms in part.items():
+            found[reason] = found.get(reason, 0) + down_ms
+    return found
+
+
+def _objective(server: ServerRow, instead: float | None) -> float | None:
+    return server.objective_ratio if instead is None else instead
+
 
 _LATE = 10
 """What a budget is used up by of late: in the last tenth of its window."""
@@ -61,7 +367,7 @@ def _first(lasts: Exhaustion) -> float:
 
 def _times(past: Past, servers: list[int], length_ms: int) -> list[tuple[float, float]]:
     """Up and down time of each server in the newest so many milliseconds, from a full hour or day on."""
-    sums = outcome_sums(past.connection, past.rollups, servers, Period.of(past.now_ms - length_ms, past.now_ms))
+    sums = past.outcome_sums(servers, Period.of(past.now_ms - length_ms, past.now_ms))
     at = {name: place for place, name in enumerate(NUMBERS)}
     up = sums[:, at["healthy_ms"]] + sums[:, at["degraded_ms"]]
     return list(zip(up.tolist(), sums[:, at["unhealthy_ms"]].tolist(), strict=True))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from checker.stats import Floats
+from checker.stats.intervals import fewest, ranks_of_many
 from reports.report import Column, Insufficient, Kind
-from reports.stats import Floats
-from reports.stats.intervals import fewest, ranks_of_many
-from storage.rollups.packed import Sums
+from storage.rollups.buckets import Sums
 
 QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
 """Name -> ratio; the value is the sample at the nearest rank."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import report as report_model
-from reports.advice import FEWEST_RUNS, AdviceFacts, SettingRecommendation
 from reports.documents import iso
-from reports.rules import RULES
+from reports.recommendation_rules import FEWEST_RUNS, RULES, AdviceFacts, SettingRecommendation
 from reports.terminal import TerminalTable, Text
 from storage.evidence import Evidence
 

@@ -10,7 +10,7 @@ from typing import Any
 from checker.model import ProbeResult
 from reports.documents import counts, iso
 from reports.terminal import TerminalTable, Text, console
-from storage.queries import CheckRow, ContractRow, RunRow
+from storage.history import CheckRow, ContractRow, RunRow
 
 __all__ = ["console"]
 

@@ -15,7 +15,7 @@ from checker.plain_text import markup
 from checker.version import VERSION
 from reports.palette import DARK, LIGHT, variables
 from reports.show import duration, objective, per_cent, when
-from reports.strips import gaps
+from reports.svg import gaps
 
 
 def render(template: str, **values: Any) -> str:

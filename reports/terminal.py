@@ -17,7 +17,7 @@ from rich.console import Group
 from rich.segment import Segment
 
 from checker import plain_text
-from checker.plain_stream import behind
+from checker.standard_streams import behind
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -19,8 +19,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from checker.contract.canonical import dumps, with_sets_sorted
-from checker.contract.change import Change, Grade
-from checker.contract.changes import worst
+from checker.contract.grades import Change, Grade, worst
 from checker.contract.outline import compared, is_outline, outline
 from checker.contract.volatile import KINDS, settled
 from checker.model import ContractSnapshot

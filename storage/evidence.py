@@ -8,9 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, case, func, select
 
-from checker.measures import RunMeasures
-from storage.measures import measures_of
-from storage.queries import reading
+from checker.metrics import RunMeasures
+from storage.history import measures_of, reading
 from storage.sqlite import errors_of
 from storage.tables import checks, probes, runs, servers
 

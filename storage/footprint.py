@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from storage.rollups.recent import last_run_before
+from storage.rollups.newest_rows import last_run_before
 from storage.tables import runs
 
 MOST_RUNS = 20_000

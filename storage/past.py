@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 from sqlalchemy import Connection, select
 
 from checker.errors import StorageError, UsageError
-from storage.queries import reading
+from checker.stats.histogram import Integers
+from storage import contract_changes, footprint, history, remarks
+from storage.history import Newest, OfferRow, reading
+from storage.remarks import Remarked
+from storage.rollups import newest_rows, read, sums
 from storage.rollups.marks import HOUR_MS
-from storage.rollups.read import Rollups
+from storage.rollups.raw_rows import Checks
+from storage.rollups.read import Period, Rollups
 from storage.sqlite import errors_of
 from storage.store import open_store
 from storage.tables import rollup_state, servers
@@ -46,8 +51,88 @@ class Past:
     servers: tuple[ServerRow, ...]
     """Those that were selected, by name."""
     rollups: Rollups
-    connection: Connection
-    """For other modules of this package."""
+    """Their buckets."""
+    _connection: Connection
+
+    def of(self, servers: tuple[ServerRow, ...]) -> Past:
+        """The past of some of these servers alone."""
+        return replace(self, servers=servers, rollups=self.rollups_of([one.id for one in servers]))
+
+    def rollups_of(self, servers: Sequence[int]) -> Rollups:
+        """The buckets of some servers."""
+        return Rollups(self._connection, self.now_ms, servers)
+
+    def outcome_sums(self, servers: Sequence[int], period: Period) -> Integers:
+        """See `sums.outcome_sums`."""
+        return sums.outcome_sums(self._connection, self.rollups, servers, period)
+
+    def group_times(self, groups: Mapping[int, str], period: Period) -> dict[tuple[str, int], tuple[int, int]]:
+        """See `sums.group_times`."""
+        return sums.group_times(self._connection, self.rollups, groups, period)
+
+    def newest_checks(self, servers: Sequence[int] | None, number: int) -> Checks:
+        """See `newest_rows.newest_checks`."""
+        return newest_rows.newest_checks(self._connection, servers, number)
+
+    def checks_since(self, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
+        """See `newest_rows.checks_since`."""
+        return newest_rows.checks_since(self._connection, servers, since_ms, until_ms)
+
+    def first_seen(self, servers: Sequence[int] | None) -> dict[int, int]:
+        """See `newest_rows.first_seen`."""
+        return newest_rows.first_seen(self._connection, servers)
+
+    def last_checks(self) -> dict[int, Newest]:
+        """See `history.newest_checks`."""
+        return history.newest_checks(self._connection)
+
+    def newest_offers(self, found: dict[int, Newest]) -> dict[int, OfferRow]:
+        """See `history.newest_offers`."""
+        return history.newest_offers(self._connection, found)
+
+    def newest_remarks(self) -> list[Remarked]:
+        """See `remarks.newest_remarks`."""
+        return remarks.newest_remarks(self._connection)
+
+    def hosts_of(self) -> dict[int, frozenset[str]]:
+        """See `read.hosts_of`."""
+        return read.hosts_of(self._connection)
+
+    def details_of(self, incidents: Sequence[read.Incident]) -> dict[read.Incident, str]:
+        """See `read.details_of`."""
+        return read.details_of(self._connection, incidents)
+
+    def versions_since(self, servers: Sequence[int], since_ms: int) -> list[contract_changes.Version]:
+        """See `contract_changes.versions_since`."""
+        return contract_changes.versions_since(self._connection, servers, since_ms)
+
+    def newest_versions(self, servers: Sequence[int]) -> dict[int, int]:
+        """See `contract_changes.newest_versions`."""
+        return contract_changes.newest_versions(self._connection, servers)
+
+    def versions_not_kept(self, servers: Sequence[int]) -> tuple[int, int]:
+        """See `contract_changes.versions_not_kept`."""
+        return contract_changes.versions_not_kept(self._connection, servers)
+
+    def newest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
+        """See `contract_changes.newest_facts`."""
+        return contract_changes.newest_facts(self._connection, servers, since_ms)
+
+    def oldest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
+        """See `contract_changes.oldest_facts`."""
+        return contract_changes.oldest_facts(self._connection, servers, since_ms)
+
+    def footprint_since(self, since_ms: int, slot_ms: int, most_runs: int = footprint.MOST_RUNS) -> footprint.Footprint:
+        """See `footprint.footprint_since`."""
+        return footprint.footprint_since(self._connection, since_ms, slot_ms, most_runs)
+
+    def probe_costs(self, servers: Sequence[int], since_ms: int) -> list[footprint.ProbeCost]:
+        """See `footprint.probe_costs`."""
+        return footprint.probe_costs(self._connection, servers, since_ms)
+
+    def schedules_since(self, since_ms: int) -> list[footprint.Schedule]:
+        """See `footprint.schedules_since`."""
+        return footprint.schedules_since(self._connection, since_ms)
 
 
 @contextmanager

@@ -1,4 +1,9 @@
-"""What is dropped from the history, and when: raw rows and buckets by full days, runs left empty, load tests."""
+"""Retention: what is dropped from the history and when, by age, by size, and of servers with far too much.
+
+A server that offers something else at every check, or whose every failure tells a long story, must not cost others
+their history. What it loses are old versions of its contract, and the texts and facts of its old probes; its checks,
+with their statuses, reasons and times, stay as long as those of everybody.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,160 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from checker.limits import Keep
-from storage import heaviest
-from storage.bench import prune as bench_prune
+from checker.loadtest.results import BenchState
+from storage.contracts import FEWEST_VERSIONS, drop_versions
+from storage.loadtests.tables import PARTS, bench_baselines, bench_runs
 from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
-from storage.tables import rollup_marks, rollup_state, runs
+from storage.tables import rollup_marks, rollup_state, runs, servers
+
+
+def steps_of_load_tests(connection: Connection, before_ms: int) -> list[Callable[..., None]]:
+    """What `storage.retention` does about runs that began before this time: a step for each."""
+    return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, before_ms, 0)]
+
+
+def oldest_steps(connection: Connection) -> list[Callable[..., None]]:
+    """What it does where the file is still too large: drop the oldest run."""
+    return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, None, 0)[:1]]
+
+
+def drop(connection: Connection, run_id: int) -> None:
+    """Delete a run with all its parts."""
+    for table in PARTS:
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+    connection.execute(delete(bench_runs).where(bench_runs.c.id == run_id))
+
+
+def old_benchmarks(connection: Connection, before_ms: int | None, keep_last: int) -> list[int]:
+    """The runs that began before this time, all that have ended where it is None; the oldest first.
+
+    Without baselines and the newest ``keep_last`` of each name.
+    """
+    place = func.row_number().over(partition_by=bench_runs.c.name, order_by=bench_runs.c.id.desc()).label("place")
+    ranked = select(bench_runs.c.id, bench_runs.c.started_at_ms, bench_runs.c.state, place).subquery()
+    found = select(ranked.c.id).where(
+        ranked.c.place > keep_last,
+        ranked.c.id.not_in(select(bench_baselines.c.run_id)),
+        ranked.c.state != BenchState.RUNNING if before_ms is None else ranked.c.started_at_ms < before_ms,
+    )
+    return list(connection.scalars(found.order_by(ranked.c.id)))
+
+
+def _drop_counted(connection: Connection, pruned: Pruned, run_id: int) -> None:
+    drop(connection, run_id)
+    pruned.add(bench_runs.name, 1)
+
+
+SHARE_BYTES = 256 * 1024
+"""What old versions of a server's contract, or the texts of its probes, may take before others lose anything."""
+NEWEST_RUNS = 100
+"""The texts of the newest probes of a server stay: they are what somebody looks for."""
+
+_SAMPLE = 200
+_MANY_BYTES = 256
+"""Of texts in a probe, from which on those of a server are added up; the detail of a failure takes half of that."""
+_OLD_VERSIONS = text(
+    """select v.server_id, v.version, length(v.changes) + coalesce(c.document_bytes, 0) as bytes
+    from contract_versions v left join contracts c on c.digest = v.digest
+    where v.version > 1 and v.version <= (
+        select max(n.version) from contract_versions n where n.server_id = v.server_id) - :newest
+    order by v.server_id, v.version"""
+)
+_TEXTS = "length(coalesce(p.detail, '')) + length(coalesce(p.stderr_tail, '')) + length(coalesce(p.remarks, ''))"
+_FACTS = "length(coalesce(f.capabilities, '')) + length(coalesce(f.server_name, '')) + 300"
+_SAMPLED = text(
+    f"""select sum({_TEXTS}), count(*) from (
+        select * from probes where server_id = :server order by run_id desc limit {_SAMPLE}) p"""  # noqa: S608 # our words
+)
+_SAMPLED_FACTS = text(
+    f"""select sum({_FACTS}) from mcp_facts f where f.id in (
+        select mcp_facts_id from (
+            select mcp_facts_id from probes where server_id = :server order by run_id desc limit {_SAMPLE}))"""  # noqa: S608
+)
+_BEFORE = f"""coalesce((select run_id from checks where server_id = :server
+    order by run_id desc limit 1 offset {NEWEST_RUNS}), -1)"""  # noqa: S608
+_OLD_TEXTS = text(
+    f"""select coalesce(sum({_TEXTS}), 0) from probes p
+    where p.server_id = :server and p.run_id <= {_BEFORE}"""  # noqa: S608
+)
+_OLD_FACTS = text(
+    f"""select coalesce(sum({_FACTS}), 0) from mcp_facts f where f.id in (
+        select p.mcp_facts_id from probes p where p.server_id = :server and p.run_id <= {_BEFORE})"""  # noqa: S608
+)
+_STRIP = text(
+    f"""update probes set detail = null, stderr_tail = null, remarks = null, mcp_facts_id = null
+    where server_id = :server and run_id <= {_BEFORE}
+    and (detail is not null or stderr_tail is not null or remarks is not null or mcp_facts_id is not null)"""  # noqa: S608
+)
+_STRIP_CHECKS = text(
+    f"update checks set detail = null where server_id = :server and detail is not null and run_id <= {_BEFORE}"  # noqa: S608
+)
+_UNUSED_FACTS = text(
+    "delete from mcp_facts where id not in (select mcp_facts_id from probes where mcp_facts_id is not null)"
+)
+
+
+def steps_of_heaviest(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+    """What to drop of whom, the heaviest first, until so many bytes are free; empty where nobody stands out."""
+    return _contract_steps(connection, excess_bytes) or _text_steps(connection, excess_bytes)
+
+
+def _contract_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+    """Old versions of contracts: of each server the first and the newest stay."""
+    old: dict[int, list[tuple[int, int]]] = {}
+    for server_id, version, size in connection.execute(_OLD_VERSIONS, {"newest": FEWEST_VERSIONS - 1}):
+        old.setdefault(server_id, []).append((version, size))
+    found: list[Callable[..., None]] = []
+    for server_id, held in sorted(old.items(), key=lambda one: -sum(size for _, size in one[1])):
+        left = sum(size for _, size in held)
+        dropped = []
+        for version, size in held:
+            if excess_bytes <= 0 or left <= SHARE_BYTES:
+                break
+            dropped.append(version)
+            left -= size
+            excess_bytes -= size
+        if dropped:
+            found.append(partial(_drop_versions, server_id=server_id, versions=dropped))
+    return found
+
+
+def _text_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+    """Texts and facts of old probes, of servers whose newest ones are long."""
+    sizes = {one: size for one in connection.scalars(select(servers.c.id)).all() if (size := _texts(connection, one))}
+    found: list[Callable[..., None]] = []
+    for server_id, size in sorted(sizes.items(), key=lambda one: -one[1]):
+        if excess_bytes <= 0:
+            break
+        found.append(partial(_strip, server_id=server_id))
+        excess_bytes -= size
+    return found
+
+
+def _texts(connection: Connection, server_id: int) -> int:
+    """About how many bytes the texts of a server's old probes take; 0 where they are as those of any server."""
+    of = {"server": server_id}
+    said, probes = connection.execute(_SAMPLED, of).one()
+    if not probes or (said + (connection.scalar(_SAMPLED_FACTS, of) or 0)) / probes < _MANY_BYTES:
+        return 0
+    size = sum(int(connection.scalar(query, of) or 0) for query in (_OLD_TEXTS, _OLD_FACTS))
+    return size if size > SHARE_BYTES else 0
+
+
+def _drop_versions(connection: Connection, pruned: Pruned, server_id: int, versions: list[int]) -> None:
+    pruned.add("contract_versions", drop_versions(connection, server_id, versions))
+
+
+def _strip(connection: Connection, pruned: Pruned, server_id: int) -> None:
+    """The checks of the server keep what was counted of them; that their texts are gone is counted here."""
+    of = {"server": server_id}
+    pruned.add("texts", connection.execute(_STRIP, of).rowcount)
+    connection.execute(_STRIP_CHECKS, of)
+    connection.execute(_UNUSED_FACTS)
+
 
 Step = Callable[..., None]
 """A part of the work: called with a connection, inside a transaction, and the count of what went."""
@@ -56,7 +208,7 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
         *_bucket_steps(connection, "day_outcomes", days),
         *_bucket_steps(connection, "day_latency", days),
         partial(_drop_incidents, before_ms=days * DAY_MS),
-        *bench_prune.steps(connection, now_ms - round(keep.benchmarks * 1000)),
+        *steps_of_load_tests(connection, now_ms - round(keep.benchmarks * 1000)),
     ]
 
 
@@ -102,7 +254,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
     excess_bytes = used_bytes(connection) - most_bytes
     if excess_bytes <= 0:
         return []
-    if found := heaviest.steps(connection, excess_bytes):
+    if found := steps_of_heaviest(connection, excess_bytes):
         return found
     today_ms = now_ms // DAY_MS * DAY_MS
     oldest_ms = marks(connection).raw_from_ms
@@ -114,7 +266,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
             return found
     oldest = connection.scalar(text("select min(slot) from hour_latency"))
     if oldest is None or oldest >= (now_ms - DETAIL_HOURS_MS) // HOUR_MS:
-        return bench_prune.oldest_steps(connection)
+        return oldest_steps(connection)
     next_slot = (oldest // DAY_HOURS + 1) * DAY_HOURS
     return [
         *_bucket_steps(connection, "hour_outcomes", next_slot),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, delete, func, select, text, update
@@ -16,9 +16,6 @@ from storage import tables
 from storage.retention import Pruned, drop_unused
 from storage.rollups.marks import DAY_MS, marks
 from storage.tables import series, servers
-
-if TYPE_CHECKING:
-    from storage.store import Store
 
 _OF_SERIES = (tables.hour_outcomes, tables.day_outcomes, tables.hour_latency, tables.day_latency)
 _OF_SERVERS = (
@@ -78,40 +75,38 @@ def retire(connection: Connection, info: RunInfo, configured: Collection[str]) -
             connection.execute(update(servers).where(some).values(retired_at_ms=at_ms))
 
 
-def forget(store: Store, name: str) -> dict[str, int]:
+def forget(connection: Connection, name: str) -> dict[str, int]:
     """Drop a server and all that is kept of it; how many rows went, by table.
 
     Load tests stay: they are runs of their own. Raises UsageError where there is no such server.
     """
     pruned = Pruned()
-    with store.transaction() as connection:
-        number = _number(connection, name)
-        of_series = select(series.c.id).where(series.c.server_id == number)
-        for table in _OF_SERIES:
-            pruned.add(table.name, connection.execute(delete(table).where(table.c.series_id.in_(of_series))).rowcount)
-        for table in _OF_SERVERS:
-            pruned.add(table.name, connection.execute(delete(table).where(table.c.server_id == number)).rowcount)
-        pruned.add("servers", connection.execute(delete(servers).where(servers.c.id == number)).rowcount)
-        drop_unused(connection, pruned)
+    number = _number(connection, name)
+    of_series = select(series.c.id).where(series.c.server_id == number)
+    for table in _OF_SERIES:
+        pruned.add(table.name, connection.execute(delete(table).where(table.c.series_id.in_(of_series))).rowcount)
+    for table in _OF_SERVERS:
+        pruned.add(table.name, connection.execute(delete(table).where(table.c.server_id == number)).rowcount)
+    pruned.add("servers", connection.execute(delete(servers).where(servers.c.id == number)).rowcount)
+    drop_unused(connection, pruned)
     return pruned.rows
 
 
-def rename(store: Store, old: str, new: str) -> None:
+def rename(connection: Connection, old: str, new: str) -> None:
     """Give a server another name, under which its history goes on.
 
     A server that has the new name already is joined with it: that is what a name changed in the configuration leaves
     behind. Raises UsageError where there is no server of the old name, or where a run checked both.
     """
-    with store.transaction() as connection:
-        number = _number(connection, old)
-        other = connection.scalar(select(servers.c.id).where(servers.c.name == new))
-        if other == number:
-            raise UsageError(f"{old!r} is its name already")
-        if other is not None:
-            _join(connection, number, int(other), old, new)
-        else:
-            connection.execute(update(servers).where(servers.c.id == number).values(retired_at_ms=None))
-        connection.execute(update(servers).where(servers.c.id == number).values(name=new))
+    number = _number(connection, old)
+    other = connection.scalar(select(servers.c.id).where(servers.c.name == new))
+    if other == number:
+        raise UsageError(f"{old!r} is its name already")
+    if other is not None:
+        _join(connection, number, int(other), old, new)
+    else:
+        connection.execute(update(servers).where(servers.c.id == number).values(retired_at_ms=None))
+    connection.execute(update(servers).where(servers.c.id == number).values(name=new))
 
 
 def _join(connection: Connection, number: int, other: int, old: str, new: str) -> None:
@@ -120,7 +115,7 @@ def _join(connection: Connection, number: int, other: int, old: str, new: str) -
     both = "select c.run_id from checks c join checks o on o.run_id = c.run_id and o.server_id = :other"
     if (run := connection.scalar(text(f"{both} where c.server_id = :number limit 1"), values)) is not None:
         raise UsageError(f"{old!r} and {new!r} were both checked in run {run}: they are two servers")
-    from storage.rollups.recent import first_seen  # numpy takes long to import, and names are seldom taken
+    from storage.rollups.newest_rows import first_seen  # numpy takes long to import, and names are seldom taken
     from storage.rollups.states import set_back
 
     begins_ms = first_seen(connection, [other]).get(other)

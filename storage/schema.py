@@ -1,8 +1,8 @@
 """The version of a database, and the steps that bring an older one up to date.
 
-A new column takes a field in checker/model.py or checker/measures.py, a column in storage/tables.py, and a step at
-the end of `MIGRATIONS`; one of load tests only the field in checker/bench/results.py and the step. Released steps are
-never edited.
+A new column takes a field in checker/model.py or checker/metrics.py, a column in storage/tables.py, and a step at
+the end of `MIGRATIONS`; one of load tests only the field in checker/loadtest/results.py and the step. Released
+steps are never edited.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Questions in the user's own SQL: reading only, one statement, within limits.
+"""Questions in the user's own SQL: reading only, one statement, within limits, errors with their remedy.
 
 The statement runs in a thread of its own, so that whoever waits for it can stop waiting at any moment: at the end of
 its time, and on Ctrl-C. SQLite itself notices an interruption only between its steps, and one step may be long.
@@ -6,21 +6,190 @@ its time, and on Ctrl-C. SQLite itself notices an interruption only between its 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from checker.errors import QueryError
-from checker.queries import Value
+from checker.saved_query import Value
 from storage.driver import driver
-from storage.guard import MOST_ROW_BYTES, guard
-from storage.query_errors import explained, too_large
 from storage.sqlite import errors_of, reading_connection
+from storage.views import VIEWS
+
+MOST_MEMORY_BYTES = 128 * 1024**2
+"""Of SQLite, for everything: sorting and temporary tables go to files above a few megabytes, values do not."""
+
+MOST_ROW_BYTES = 64 * 1024**2
+"""Of the values in one row together: on its way to the screen a value is copied and converted several times."""
+_CACHE_KIB = 8 * 1024
+"""What a sort takes before it goes to a file, too; a library may come with many times as much."""
+_LONGEST_STATEMENT_BYTES = 1024**2
+_STOP_EVERY_STEPS = 100_000
+
+_READING_PRAGMAS = {
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "foreign_key_list",
+    "integrity_check",
+    "quick_check",
+    "user_version",
+    "application_id",
+    "data_version",
+    "encoding",
+    "page_count",
+    "page_size",
+    "freelist_count",
+    "journal_mode",
+    "auto_vacuum",
+    "compile_options",
+    "collation_list",
+    "database_list",
+    "function_list",
+    "module_list",
+    "pragma_list",
+}
+_OF_A_TABLE = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+"""Of these the argument names a table or an index; any other argument would set something."""
+
+
+def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> None:
+    """Let the connection only read, and not take all memory; what it refuses to do is added to ``refused``.
+
+    The limit on memory holds for SQLite in the whole process and cannot be lifted again. ``stopped`` is asked now and
+    then while a statement runs, and ends it.
+    """
+    connection.execute(f"pragma hard_heap_limit = {MOST_MEMORY_BYTES}")
+    connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
+    _limit(connection)
+    _declare_table_functions(connection)
+    connection.set_authorizer(lambda *request: _authorize(refused, *request))
+    connection.set_progress_handler(stopped, _STOP_EVERY_STEPS)
+
+
+def _limit(connection: Any) -> None:
+    """Bound single values and statements where the driver can."""
+    binding = driver()
+    if hasattr(connection, "setlimit"):  # pysqlite3 0.6.1 cannot; memory in whole is bounded there, too
+        connection.setlimit(binding.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
+        connection.setlimit(binding.SQLITE_LIMIT_SQL_LENGTH, _LONGEST_STATEMENT_BYTES)
+        connection.setlimit(binding.SQLITE_LIMIT_ATTACHED, 0)
+
+
+def _declare_table_functions(connection: Any) -> None:
+    """Use them once: an older SQLite (3.40) asks the authorizer for leave to make a table when they are first used."""
+    for name in ("json_each", "json_tree", *(f"pragma_{pragma}" for pragma in _READING_PRAGMAS)):
+        with suppress(driver().Error):  # a library may lack some of them
+            connection.execute(f"explain select 1 from {name}").close()  # noqa: S608 # names from this file
+
+
+def _authorize(refused: list[str], action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """SQLite asks this of every part of a statement before it runs."""
+    binding = driver()
+    if action in (binding.SQLITE_SELECT, binding.SQLITE_READ, binding.SQLITE_RECURSIVE):
+        return int(binding.SQLITE_OK)
+    if action == binding.SQLITE_FUNCTION and second != "load_extension":
+        return int(binding.SQLITE_OK)
+    if action == binding.SQLITE_PRAGMA and first in _READING_PRAGMAS and (second is None or first in _OF_A_TABLE):
+        return int(binding.SQLITE_OK)
+    named = {
+        binding.SQLITE_PRAGMA: f"pragma {first}",
+        binding.SQLITE_FUNCTION: str(second),
+        binding.SQLITE_ATTACH: "attach",
+    }
+    refused.append(named.get(action, ""))
+    return int(binding.SQLITE_DENY)
+
+
+_NO_COLUMN = re.compile(r"no such column: (?:.*\.)?(.+)", re.DOTALL)
+_NO_TABLE = re.compile(r"no such table: (?:.*\.)?(.+)", re.DOTALL)
+_PRIMARY_CODE = 0xFF
+_FUNCTIONS = '`mcp-status sql "select distinct name from pragma_function_list"`'
+
+
+def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryError | None:
+    """The error of a statement as ours; None for what is no fault of the statement, such as a damaged file."""
+    binding = driver()
+    said = str(error)
+    if refused:
+        what = f" ({refused[0]})" if refused[0] else ""
+        return QueryError(f"only reading is allowed here; this statement would do more{what}")
+    code = int(getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
+    if isinstance(error, MemoryError) or code in (binding.SQLITE_NOMEM, binding.SQLITE_TOOBIG):
+        return too_large()
+    if isinstance(error, binding.DataError) and "too big" in said:
+        return QueryError("the query is longer than 1 MiB; shorten it")
+    if "one statement" in said:
+        return QueryError("one statement at a time, please")
+    if code not in (0, binding.SQLITE_ERROR):
+        return None
+    if match := _NO_TABLE.fullmatch(said):
+        return QueryError(said + _views_like(match[1]))
+    if match := _NO_COLUMN.fullmatch(said):
+        return QueryError(said + _columns_like(match[1], query))
+    if said == "incomplete input":
+        return QueryError("the query ends too early; close its quotes and brackets")
+    if match := re.fullmatch(r"ambiguous column name: (.+)", said):
+        return QueryError(f"{said}; several of the views have it: write view.{match[1].rpartition('.')[2]}")
+    if said.startswith("no such function"):
+        return QueryError(f"{said}; {_FUNCTIONS} lists them")
+    if said.endswith("syntax error"):
+        return QueryError(f"{said}; `mcp-status sql --list` has queries to begin with")
+    return QueryError(said)
+
+
+def too_large() -> QueryError:
+    """The error of a value or a row that would take too much memory."""
+    row, whole = MOST_ROW_BYTES // 1024**2, MOST_MEMORY_BYTES // 1024**2
+    return QueryError(
+        f"the query makes a value or a row that is too large, or sorts too many (a row may have {row} MiB, SQLite use "
+        f"{whole} MiB); ask for a part of it, such as substr(column, 1, 1000), fewer servers or less time"
+    )
+
+
+def _views_like(name: str) -> str:
+    names = [view.name for view in VIEWS]
+    close = get_close_matches(name, names, n=1, cutoff=0.7)
+    meant = f"; did you mean {close[0]}? The views are " if close else "; the views are "
+    return meant + ", ".join(names)
+
+
+def _columns_like(name: str, query: str) -> str:
+    """Where a column of this name is, or those that are spelled like it; first of the views that the query reads."""
+    read = [view for view in VIEWS if re.search(rf"\b{view.name}\b", query)]
+    for views in (read, VIEWS):
+        homes: dict[str, list[str]] = {}
+        for view in views:
+            for column, _, _ in view.columns:
+                homes.setdefault(column, []).append(view.name)
+        if name in homes and not (views is read and read):
+            return f"; {name} is a column of {', '.join(homes[name])}"
+        close = [one for one in _alike(name, list(homes)) if one != name]
+        if close:
+            return "; did you mean " + " or ".join(f"{one} of {_first(homes[one])}" for one in close) + "?"
+    return f"; `mcp-status sql --schema{f' {read[0].name}' if read else ''}` lists the columns"
+
+
+def _alike(name: str, known: list[str]) -> list[str]:
+    """Columns spelled like it, and those that begin with it or end with it: duration means duration_ms."""
+    low = name.lower()
+    parts = [one for one in known if low and (one.startswith(f"{low}_") or one.endswith(f"_{low}"))]
+    return list(dict.fromkeys([*parts, *get_close_matches(low, known, n=3, cutoff=0.7)]))[:3]
+
+
+def _first(views: list[str]) -> str:
+    return ", ".join(views[:3]) + (" and others" if len(views) > 3 else "")
+
 
 Row = tuple[Any, ...]
 

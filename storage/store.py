@@ -19,7 +19,7 @@ from checker.breaker import Circuit
 from checker.errors import StorageError
 from checker.kinds import STAGES
 from checker.limits import Keep
-from checker.measures import RunMeasures
+from checker.metrics import RunMeasures
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server
 from checker.plain_text import storable
 from checker.unanswered import bare
@@ -29,6 +29,7 @@ from storage.contracts import Seen, Versions, keep_contracts
 from storage.remarks import remarks_text
 from storage.retention import Pruned
 from storage.rollups import marks
+from storage.rollups.late_rows import note_written
 from storage.rows import insert_new, insert_or_update
 from storage.schema import migrate
 from storage.sqlite import errors_of, writing_engine
@@ -157,7 +158,7 @@ class Store:
                 for place, probe in enumerate(check.probes)
             ]
             insert_new(connection, probes, probe_rows)
-            marks.note_written(connection, run_id, {row["server_id"]: row["started_at_ms"] for row in rows})
+            note_written(connection, run_id, {row["server_id"]: row["started_at_ms"] for row in rows})
             keep_contracts(connection, batch.contracts)
             self._note_contracts(connection, run_id, batch)
             cache.keep(connection, batch.cache_entries)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from checker.kinds import STAGES
-from checker.measures import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
+from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import McpFacts
 
 metadata = MetaData()
@@ -276,7 +276,7 @@ def _outcomes(name: str) -> Table:
 
 
 def _latency(name: str) -> Table:
-    """Buckets of durations of probes that got their answer, each with its histogram (storage/rollups/histogram.py)."""
+    """Buckets of durations of probes that got their answer, each with its histogram (checker/stats/histogram.py)."""
     return Table(
         name,
         metadata,
@@ -331,7 +331,7 @@ rollup_state = Table(
 
 ``last_`` is of the newest rolled check, ``base_`` of the newest one that was pruned: when it was, its outcome, the last
 outcome that said something of the server, the parts of the incident that was open then, and how far apart checks were
-(a JSON list, storage/rollups/rhythm.py). ``hold_ms`` is how long the newest rolled check speaks.
+(a JSON list, storage/rollups/fold.py). ``hold_ms`` is how long the newest rolled check speaks.
 """
 
 rollup_marks = Table(

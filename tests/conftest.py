@@ -15,14 +15,15 @@ import pytest
 
 from checker.limits import Limits
 from checker.model import Batch, CheckResult, Server
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and the server modules live here
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "support"), str(HERE)]  # importlib mode leaves them out
 
-import commands
-from real_servers import SERVERS, NotInstalled, running
-from worker_template import forked_workers
+import commands  # noqa: E402 # found only now
+from real_servers import SERVERS, NotInstalled, running  # noqa: E402
+from worker_template import forked_workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from bench_runs import Faults, load_run, stress_run, suite_run
-from checker.bench.judging.saturation import judge
-from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity
 from checker.cli.root import group
 from checker.errors import CheckerError
-from storage.bench.recording import RecordingWriter
+from checker.loadtest.judging.saturation import judge
+from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 _SHORT = (("warm_up", 1, 40.0, 40.0), ("hold", 4, 100.0, 100.0))

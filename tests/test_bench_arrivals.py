@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.bench.arrivals import LevelSpan, even, level_at, poisson
+from checker.loadtest.arrivals import LevelSpan, even, level_at, poisson
 
 LEVELS = st.floats(0, 500)
 

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from test_bench_saturation import during, run, slot
 
 from bench_runs import threshold
-from checker.bench.judging.saturation import judge
-from checker.bench.results import Calibration
-from reports.bench.outcome import LoadTestOutcome
-from reports.bench.rules import _client_advice
-from reports.bench.verdict import verdict_of
+from checker.loadtest.judging.saturation import judge
+from checker.loadtest.results import Calibration
+from reports.loadtests.outcome import LoadTestOutcome
+from reports.loadtests.recommendations import _client_advice
+from reports.loadtests.verdict import verdict_of
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
         running.kill()
         running.wait()
         asked = len(server.requests)
-    from storage.bench.read import bench_run
+    from storage.loadtests.read import bench_run
 
     run = bench_run(database, 1)
     assert run.state == "running"

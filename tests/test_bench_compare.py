@@ -15,18 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.bench.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.errors import UsageError
+from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
+from checker.stats.compare import CandidateOutcome
+from checker.stats.histogram import Cells
 from reports import show
-from reports.bench.past.blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
-from reports.bench.past.compare import BenchComparison, Effects, compare_sides, compared_rows
-from reports.bench.past.compared import markdown, report_of
-from reports.bench.past.sides import Side, sides
+from reports.loadtests.blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
+from reports.loadtests.compare import BenchComparison, Effects, compare_sides, compared_rows
+from reports.loadtests.comparison_report import markdown, report_of
+from reports.loadtests.sides import Side, sides
 from reports.report import Insufficient, Level
-from reports.stats.compare import CandidateOutcome
-from storage.bench.keep import set_baseline
-from storage.bench.recording import RecordingWriter
-from storage.rollups.histogram import Cells
+from storage.loadtests.read import set_baseline
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 QUICK = Effects(response_ms=0.1)

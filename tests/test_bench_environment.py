@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from checker.bench.planning import environment as environment_module
-from checker.bench.planning.environment import commit, environment, usable_cores
+from checker.loadtest.planning import environment as environment_module
+from checker.loadtest.planning.environment import commit, environment, usable_cores
 
 
 @pytest.fixture

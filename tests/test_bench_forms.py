@@ -17,16 +17,15 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from bench_runs import FAILED, Faults, load_run, stress_run, suite_run, threshold, usl_run
-from checker.bench.client_bound import BoundSpan, Saturation
-from checker.bench.results import BenchRun
-from checker.bench.summary import measured, of_stage
 from checker.errors import UsageError
+from checker.loadtest.client_bound import BoundSpan, Saturation
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import measured, of_stage
 from conftest import ROOT
-from reports.bench.document import document
-from reports.bench.forms import FILES, FORMS, write_folder
-from reports.bench.hgrm import spectrum
-from reports.bench.markdown import MOST_LINES
-from reports.bench.outcome import LoadTestOutcome
+from reports.loadtests.document import document
+from reports.loadtests.exports import MOST_LINES, spectrum
+from reports.loadtests.forms import FILES, FORMS, write_folder
+from reports.loadtests.outcome import LoadTestOutcome
 from reports.report import Column, Kind, Level, Report, Section, Table
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "bench.schema.json").read_text()))

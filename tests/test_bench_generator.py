@@ -11,14 +11,14 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from checker.bench.calibrate import calibrated, echo_server
-from checker.bench.generator import WIND_DOWN_S, Crew, Generator
-from checker.bench.guards import Storm, Total
-from checker.bench.orders import ECHO
-from checker.bench.plan import LoadLimits, Scenario, Stage, StageKind
-from checker.bench.player import Second, Watcher
-from checker.bench.recording import Recording, without_unplayed
-from checker.bench.results import BenchRun
+from checker.loadtest.calibrate import calibrated, echo_server
+from checker.loadtest.generator import WIND_DOWN_S, Crew, Generator
+from checker.loadtest.load_generator import Second, Watcher
+from checker.loadtest.messages import ECHO
+from checker.loadtest.plan import LoadLimits, Scenario, Stage, StageKind
+from checker.loadtest.recording import Recording, without_unplayed
+from checker.loadtest.results import BenchRun
+from checker.loadtest.run import Storm, Total
 from checker.model import Server
 from loads import blank, hold, of, played, rest, users
 from servers import RestServer, Scripted
@@ -29,7 +29,7 @@ FREEZE_S = 2.0
 @pytest.fixture(scope="module")
 def frozen() -> BenchRun:
     """What is measured of a server that stands still for two seconds of four: its process is stopped."""
-    from checker.orphans import children_of
+    from checker.processes.orphans import children_of
 
     before = set(children_of(os.getpid()))
     with echo_server() as server:
@@ -128,7 +128,7 @@ def _ended(server: Server, scenario: Scenario, watchers: list[Watcher]) -> Bench
 
 
 def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
-    from checker.orphans import children_of
+    from checker.processes.orphans import children_of
 
     with RestServer() as server:
         before = set(children_of(os.getpid()))
@@ -147,7 +147,7 @@ def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
 
 
 def test_workers_are_gone_when_the_run_is_over() -> None:
-    from checker.orphans import children_of
+    from checker.processes.orphans import children_of
 
     before = set(children_of(os.getpid()))
     with RestServer() as server:

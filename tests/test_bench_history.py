@@ -14,11 +14,11 @@ from bench_histories import AT_MS, played
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from checker.bench.results import BenchState
 from checker.cli.root import group
 from checker.errors import UsageError
-from storage.bench.list import bench_baselines_of, bench_list
-from storage.bench.recording import RecordingWriter
+from checker.loadtest.results import BenchState
+from storage.loadtests.read import bench_baselines_of, bench_list
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[str]]

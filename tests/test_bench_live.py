@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.console import Console
 
-from checker.bench.live import Live, Moment
-from checker.bench.player import Second
-from checker.bench.results import (
+from checker.cli.bench_live import clock, live_view, milliseconds, picture, sparkline
+from checker.loadtest.live import Live, Moment
+from checker.loadtest.load_generator import Second
+from checker.loadtest.results import (
     BenchKind,
     BenchRun,
     BenchState,
@@ -32,10 +33,7 @@ from checker.bench.results import (
     ThresholdResult,
     WorkerSecond,
 )
-from checker.cli.bench_live import live_view
-from checker.cli.bench_picture import picture, sparkline
-from checker.cli.bench_words import clock, milliseconds
-from storage.rollups.histogram import Cells
+from checker.stats.histogram import Cells
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "bench-judgement.md"
 

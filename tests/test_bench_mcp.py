@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from checker.bench.results import BenchRun
-from checker.bench.summary import Summary
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import Summary
 from loads import hold, mcp, of, played
 from servers import McpServer
 

@@ -16,9 +16,9 @@ from bench_histories import played as never_played
 from bench_histories import slot
 from msgspec.structs import replace
 
-from checker.bench.plan import Scenario
-from checker.bench.player import Cell
-from checker.bench.results import BenchRun, Series, StageSpan
+from checker.loadtest.load_generator import Cell
+from checker.loadtest.plan import Scenario
+from checker.loadtest.results import BenchRun, Series, StageSpan
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "scripts"))

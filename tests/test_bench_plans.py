@@ -18,15 +18,14 @@ from jsonschema import Draft202012Validator
 from msgspec import NODEFAULT
 from msgspec.structs import fields
 
-from checker.bench.plan import LoadLimits, Model, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
-from checker.bench.planning.faults import all_faults
-from checker.bench.planning.levels import lines
-from checker.bench.planning.stages import settled, shorthand, stage_faults
 from checker.errors import ConfigError, UsageError
-from checker.settings.bench.load import load_plan, stored_plan
-from checker.settings.bench.quick import quick_plan
-from checker.settings.bench.schema import plan_schema
-from checker.settings.bench.shapes import ScenarioEntry, ThresholdEntry
+from checker.loadtest.plan import LoadLimits, Model, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
+from checker.loadtest.planning.faults import all_faults
+from checker.loadtest.planning.stages import lines, settled, shorthand, stage_faults
+from checker.settings.loadtests.load import load_plan, stored_plan
+from checker.settings.loadtests.quick import quick_plan
+from checker.settings.loadtests.shapes import ScenarioEntry, ThresholdEntry
+from checker.settings.schema import plan_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 INVALID = Path(__file__).parent / "data" / "invalid_plans"
@@ -419,7 +418,7 @@ def test_operation_goes_by_the_address_where_none_is_named(path: str, operation:
 def test_address_alone_needs_neither_the_reader_nor_the_validator() -> None:
     code = f"""
 import sys
-from checker.settings.bench.quick import quick_plan
+from checker.settings.loadtests.quick import quick_plan
 plan = quick_plan({URL!r}, thresholds=["p(95)<500"])
 print([name for name in ("yaml", "pydantic", "numpy") if name in sys.modules])
 """

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from checker.bench.plan import LoadLimits
-from checker.bench.results import BenchRun
-from checker.bench.summary import Summary, measured
+from checker.loadtest.plan import LoadLimits
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import Summary, measured
 from checker.probes.conditions import JsonCondition
 from checker.probes.options import Tls
 from checker.probes.rest import Expect

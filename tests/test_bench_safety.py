@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.bench.arrivals import LevelSpan
-from checker.bench.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
-from checker.bench.planning.levels import ends_s, lines, longest_measured_s, peak
-from checker.bench.planning.safety import address_fault, approved, looked_up, plain_address
-from checker.bench.planning.stages import shorthand
 from checker.errors import UsageError
+from checker.loadtest.arrivals import LevelSpan
+from checker.loadtest.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress, Suite, Threshold
+from checker.loadtest.planning.safety import address_fault, approved, looked_up, plain_address
+from checker.loadtest.planning.stages import ends_s, lines, longest_measured_s, peak, shorthand
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.options import OAuth

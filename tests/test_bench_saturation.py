@@ -11,20 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.bench.client_bound import Cause
-from checker.bench.judging.client import Room
-from checker.bench.judging.saturation import judge
-from checker.bench.results import (
-    BenchKind,
-    BenchRun,
-    BenchState,
-    Calibration,
-    Series,
-    Slot,
-    StageSpan,
-    WorkerSecond,
-)
-from storage.rollups.histogram import Cells
+from checker.loadtest.client_bound import Cause
+from checker.loadtest.judging.client import Room
+from checker.loadtest.judging.saturation import judge
+from checker.loadtest.results import BenchKind, BenchRun, BenchState, Calibration, Series, Slot, StageSpan, WorkerSecond
+from checker.stats.histogram import Cells
 
 QUIET = WorkerSecond(
     worker=0,

@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
-from checker.bench.merge import merged
-from checker.bench.player import Second
-from checker.bench.results import (
+from checker.errors import UsageError
+from checker.limits import Keep
+from checker.loadtest.load_generator import Second
+from checker.loadtest.results import (
     BenchKind,
     BenchRun,
     BenchState,
@@ -35,19 +36,22 @@ from checker.bench.results import (
     ThresholdResult,
     WorkerSecond,
 )
-from checker.bench.summary import measured, of_stage
-from checker.errors import UsageError
-from checker.limits import Keep
+from checker.loadtest.summary import measured, merged, of_stage
 from checker.model import Reason
-from storage.bench import tables as bench_tables
-from storage.bench.keep import delete_benchmarks, prune_benchmarks, remove_baseline, set_baseline
-from storage.bench.list import bench_baselines_of, bench_list
-from storage.bench.read import bench_run
-from storage.bench.recording import RecordingWriter
-from storage.info import database_info
+from storage.loadtests import tables as bench_tables
+from storage.loadtests.read import (
+    bench_baselines_of,
+    bench_list,
+    bench_run,
+    delete_benchmarks,
+    prune_benchmarks,
+    remove_baseline,
+    set_baseline,
+)
+from storage.loadtests.write import RecordingWriter
 from storage.sql import ask
 from storage.store import open_store
-from storage.upkeep import faults
+from storage.upkeep import database_info, faults
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY_MS = 86_400_000
@@ -172,9 +176,9 @@ import os, signal, sys
 from msgspec.structs import replace
 from pathlib import Path
 from bench_histories import played, slot, worker_second
-from checker.bench.player import Second
-from checker.bench.results import BenchState
-from storage.bench.recording import RecordingWriter
+from checker.loadtest.load_generator import Second
+from checker.loadtest.results import BenchState
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 run = replace(played(seconds=1), state=BenchState.RUNNING, finished_at_ms=None, slots=(), health=(), stages=())

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench_player import QueuePlayer, QueueServer
-from checker.bench.judging.knee import knee
-from checker.bench.judging.monotone import better_under_more_load
-from checker.bench.judging.search import LevelVerdict, Purpose, Search, Step
-from checker.bench.judging.stress import StressResult, find_capacity
-from checker.bench.judging.usl import fit
-from checker.bench.plan import LoadLimits, Model, Plan, StageKind, Stress
-from checker.bench.results import LevelResult
+from checker.loadtest.judging.search import LevelVerdict, Purpose, Search, Step, knee
+from checker.loadtest.judging.stress import StressResult, better_under_more_load, find_capacity
+from checker.loadtest.plan import LoadLimits, Model, Plan, StageKind, Stress
+from checker.loadtest.results import LevelResult
+from checker.stats.scalability import fit
 
 STRESS = Stress(start=20, factor=2.0, maximum=2000, level_duration=4, precision=0.1, p99=0.1, recovery=10)
 

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench_player import QueuePlayer, QueueServer
-from checker.bench.judging.cells import cells
-from checker.bench.judging.suite import play_suite, shuffled, usable_servers
-from checker.bench.medians import median, modified_z
-from checker.bench.plan import Model, Plan, StageKind, Suite
-from checker.bench.results import BenchKind
+from checker.loadtest.judging.suite import cells, play_suite, shuffled, usable_servers
+from checker.loadtest.plan import Model, Plan, StageKind, Suite
+from checker.loadtest.results import BenchKind
 from checker.model import Server
-from reports.stats import intervals, robust
+from checker.stats import intervals, robust
+from checker.stats.robust import median_of_blocks, modified_z_of
 
 SERVERS = tuple(Server(name=f"s{at}", probes={"rest": None, **({"mcp": None} if at else {})}) for at in range(3))
 SUITE = Suite(concurrent_users=(1, 2), server_counts=(1, 3), blocks=5, max_blocks=7, block_duration=2, warm_up=1)
@@ -52,7 +51,7 @@ def order(player: QueuePlayer) -> list[tuple[int, int, int]]:
 @settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=60))
 def test_interval_of_the_median_is_that_of_the_reports(values: list[float]) -> None:
-    ours, theirs = median(values), intervals.quantile(values, 0.5)
+    ours, theirs = median_of_blocks(values), intervals.quantile(values, 0.5)
     assert (ours.low, ours.high) == (theirs.low, theirs.high)
     assert ours.low is None or ours.low <= ours.value
     assert ours.high is None or ours.value <= ours.high
@@ -61,14 +60,14 @@ def test_interval_of_the_median_is_that_of_the_reports(values: list[float]) -> N
 @settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=20))
 def test_modified_z_is_that_of_the_reports(values: list[float]) -> None:
-    assert [modified_z(values, at) for at in range(len(values))] == pytest.approx(
+    assert [modified_z_of(values, at) for at in range(len(values))] == pytest.approx(
         robust.modified_z(values).tolist(), rel=1e-6, abs=1e-9
     )
 
 
 def test_five_values_have_no_interval_of_95_per_cent_and_six_have() -> None:
-    assert (median([1, 2, 3, 4, 5]).low, median([1, 2, 3, 4, 5]).high) == (None, None)
-    assert (median([1, 2, 3, 4, 5, 6]).low, median([1, 2, 3, 4, 5, 6]).high) == (1, 6)
+    assert (median_of_blocks([1, 2, 3, 4, 5]).low, median_of_blocks([1, 2, 3, 4, 5]).high) == (None, None)
+    assert (median_of_blocks([1, 2, 3, 4, 5, 6]).low, median_of_blocks([1, 2, 3, 4, 5, 6]).high) == (1, 6)
 
 
 # The order

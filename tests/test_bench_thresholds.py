@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.bench.plan import Threshold
-from checker.bench.player import Second
-from checker.bench.results import BenchKind, BenchRun, BenchState, Series, Slot, StageSpan, ThresholdResult
-from checker.bench.thresholds.early import SETTLE_S
-from checker.bench.thresholds.grammar import ALIASES, Aggregate, Condition, Metric, Operator, parsed, parsed_metric
-from checker.bench.thresholds.watch import Watch
-from checker.bench.thresholds.windows import whole_value, windows
-from storage.rollups.histogram import Cells
+from checker.loadtest.load_generator import Second
+from checker.loadtest.plan import Threshold
+from checker.loadtest.results import BenchKind, BenchRun, BenchState, Series, Slot, StageSpan, ThresholdResult
+from checker.loadtest.thresholds.grammar import ALIASES, Aggregate, Condition, Metric, Operator, parsed, parsed_metric
+from checker.loadtest.thresholds.watch import SETTLE_S, Watch
+from checker.loadtest.thresholds.windows import whole_value, windows
+from checker.stats.histogram import Cells
 
 MS = 1000
 

@@ -9,14 +9,14 @@ import pytest
 from bench_histories import AT_MS, ENVIRONMENT, Judged, played, trusting
 from msgspec.structs import replace
 
-from checker.bench.results import BenchRun, BenchState, plan_digest
 from checker.errors import UsageError
+from checker.loadtest.results import BenchRun, BenchState, plan_digest
 from reports import show
-from reports.bench.past.series import runs_of
-from reports.bench.past.trend import build
 from reports.html import page
+from reports.loadtests.sides import runs_of
+from reports.loadtests.trend import build
 from reports.report import Level, Report
-from storage.bench.recording import RecordingWriter
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 HOUR_MS = 3_600_000

@@ -30,7 +30,7 @@ WAYS = ("fast", "urllib3")
 @pytest.fixture(scope="module", params=WAYS)
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What `boundary_program.py` found in a process that is patched as a worker is."""
-    program = Path(__file__).parent / "boundary_program.py"
+    program = Path(__file__).parent / "support" / "boundary_program.py"
     done = subprocess.run(
         [sys.executable, program, request.param], capture_output=True, text=True, timeout=100, check=False
     )

@@ -116,7 +116,7 @@ def test_of_many_versions_the_first_and_the_newest_stay(tmp_path: Path) -> None:
     kept = [version for (version,) in rows(path, "select version from contract_versions order by version")]
     assert kept == [1, *range(versions - contracts.MOST_VERSIONS + 2, versions + 1)]
     assert rows(path, "select count(*) from contracts") == [(len(kept),)]
-    from storage.info import database_info
+    from storage.upkeep import database_info
 
     facts = database_info(path)
     assert (facts["contract_versions_not_kept"], facts["rows_contract_versions"]) == (40, contracts.MOST_VERSIONS)
@@ -242,7 +242,7 @@ def test_what_is_printed_of_many_changes_is_short_and_says_how_many_more(
 
 def test_one_server_does_not_fill_the_table_of_a_run() -> None:
     from reports.tables import MOST_OF_A_SERVER, changes_left_out, changes_table
-    from storage.queries import ContractRow
+    from storage.history import ContractRow
 
     def row(server: str, count: int) -> ContractRow:
         change = {"kind": "tool_removed", "grade": "breaking", "item": "tool a", "detail": "no longer listed"}

@@ -17,19 +17,19 @@ from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.limits import CacheLimits
-from checker.memory import named_host
 from checker.model import CacheEntry, CheckResult, Combination, Reason, RunState, Server, Status
 from checker.probes.http import origin
 from checker.probes.options import Basic
 from checker.probes.rest import RestOptions
-from checker.reuse import ResultsCache, result_key
+from checker.remembered import named_host
+from checker.run.caches import ResultsCache, result_key
+from checker.settings.cached import cache_key, loaded, opened, seal
 from checker.settings.load import load
-from checker.settings.sealed import cache_key, loaded, opened, seal
 from checker.units import Secret
 from checker.worker.tokens import TokenStore
-from storage.cached import cache_list, cache_stats
+from storage.cache import cache_list, cache_stats
 from storage.driver import cache_entry
-from storage.queries import open_history
+from storage.history import open_history
 from storage.sql import ask
 from storage.store import Store, open_store
 
@@ -212,7 +212,7 @@ def test_cached_check_is_read_back_with_its_run_and_age_and_is_no_sample(path: P
 
 
 def test_statistics_add_up_the_newest_runs(path: Path) -> None:
-    from checker.measures import CacheMeasures, RunMeasures
+    from checker.metrics import CacheMeasures, RunMeasures
 
     with open_store(path) as store:
         for hits in (100, 3, 1):
@@ -455,7 +455,7 @@ def test_spoiled_text_opens_nothing(fleet: Path, spoil: Any) -> None:
 
 def test_another_version_of_the_program_reads_the_file_anew(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = sealed_text(fleet)
-    monkeypatch.setattr("checker.settings.sealed.VERSION", "0.0.0")
+    monkeypatch.setattr("checker.settings.cached.VERSION", "0.0.0")
     assert opened(text, fleet, None, SECRETS) is None
 
 
@@ -487,8 +487,8 @@ def test_opening_imports_neither_the_reader_nor_the_validator(fleet: Path, tmp_p
     code = f"""
 import sys
 from pathlib import Path
-from checker.settings.choice import select
-from checker.settings.sealed import opened
+from checker.settings.selection import select
+from checker.settings.cached import opened
 found = opened(Path({str(tmp_path / "sealed")!r}).read_text(), Path({str(fleet)!r}), None)
 print(len(select(found.servers)), [name for name in ("yaml", "pydantic", "pydantic_core") if name in sys.modules])
 """

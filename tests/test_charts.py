@@ -13,12 +13,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reports import strips
+from reports import svg
 from reports.charts import MOST_BARS, MOST_GREY, files, pictures
 from reports.palette import COLOURED, DARK, LIGHT, SERIES
-from reports.pictures import Picture
 from reports.report import Chart, Line, Look, Mark, Scale, Shape, Span
-from reports.site.plot import plot
+from reports.svg import Picture, plot
 from reports.ticks import clock, clock_ticks, short, time_ticks, value_ticks
 from sample_reports import HOSTILE, HOUR_MS, times
 
@@ -215,7 +214,7 @@ def test_numbers_are_short(value: float, words: str) -> None:
 
 
 def test_strip_tells_states_by_height_as_well_as_by_colour() -> None:
-    markup = strips.strip([1.0, 1.0, 0.995, 0.95, 0.2, None], "search", 0.99)
+    markup = svg.strip([1.0, 1.0, 0.995, 0.95, 0.2, None], "search", 0.99)
     shapes = {one.get("class"): one.get("d") for one in ElementTree.fromstring(markup).iter() if one.get("class")}
     assert shapes.pop("strip") is None
     assert shapes == {
@@ -229,7 +228,7 @@ def test_strip_tells_states_by_height_as_well_as_by_colour() -> None:
 
 
 def test_strip_of_a_quiet_server_is_one_run() -> None:
-    assert len(strips.strip([1.0] * 90, None)) < 200
+    assert len(svg.strip([1.0] * 90, None)) < 200
 
 
 def test_plot_breaks_at_gaps_and_says_no_data() -> None:

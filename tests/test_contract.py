@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from builders import batch, check, facts, probe, run_info, server
 from checker.contract.canonical import canonical
-from checker.contract.changes import Change, Grade, diff, worst
+from checker.contract.changes import diff
+from checker.contract.grades import Change, Grade, worst
 from checker.model import ContractSnapshot
-from storage.queries import open_history
+from storage.history import open_history
 from storage.store import open_store
 
 BREAKING, RISKY, COSMETIC = Grade.BREAKING, Grade.RISKY, Grade.COSMETIC

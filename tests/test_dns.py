@@ -20,7 +20,7 @@ import gevent
 import pytest
 
 from checker.limits import Caches, DnsLimits
-from checker.measures import CacheMeasures
+from checker.metrics import CacheMeasures
 from checker.probes.base import ProbeFailure
 from checker.worker.transport import dns
 from checker.worker.transport.dns import DnsCache

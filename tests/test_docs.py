@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from checker.settings.load import load
-from checker.settings.queries import saved_queries
+from checker.settings.saved_queries import saved_queries
 from histories import told_history
-from storage.questions import QUESTIONS
+from storage.named_queries import QUESTIONS
 from storage.sql import ask
 
 ROOT = Path(__file__).resolve().parent.parent

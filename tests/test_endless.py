@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from checker.measures import WorkerMeasures, WorkerReport
+from checker.metrics import WorkerMeasures, WorkerReport
 from checker.model import CheckResult, Server
 from checker.probes.base import Budget, ProbeFailure
 from checker.probes.mcp.options import McpOptions

@@ -18,10 +18,11 @@ import yaml
 
 from checker.kinds import KINDS
 from checker.limits import Limits
+from checker.messages import Task
 from checker.model import CheckResult
-from checker.worker.checks import Checker, Task
-from checker.worker.deadlines import Deadlines
-from checker.worker.lag import LagMeter
+from checker.worker.checks import Checker
+from checker.worker.concurrency import LagMeter
+from checker.worker.greenlets import Deadlines
 from fleets import Fleet, checked, rest_fleet
 from servers import RestServer
 

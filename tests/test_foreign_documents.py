@@ -21,7 +21,7 @@ from test_sensitive import TOKENS
 from checker.errors import ConfigError, UsageError
 from checker.importers import read
 from checker.importers.trust import Leave, Wishes, own_file
-from checker.importers.write import merged_config
+from checker.settings.import_file import merged_config
 from checker.settings.imported import imported_settings
 from checker.settings.load import load
 from conftest import ROOT

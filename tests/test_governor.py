@@ -21,13 +21,11 @@ import pytest
 import yaml
 
 from builders import server
-from checker.accounts import Accounts
-from checker.dealing import Shards
-from checker.governor import Governor
 from checker.limits import ResourceCaps
-from checker.measures import WorkerMeasures, WorkerReport
+from checker.metrics import Accounts, WorkerMeasures, WorkerReport
 from checker.model import Batch
-from checker.sharding import Shard
+from checker.run.governor import Governor
+from checker.run.queue import Shard, Shards
 from fleets import Fleet
 from servers import RestServer, Scripted
 from worker_template import FRESH

@@ -19,7 +19,7 @@ from test_http1 import zstd
 
 from checker.errors import ConfigError
 from checker.model import Server
-from checker.probes.charsets import as_utf8, json_as_utf8
+from checker.probes.bodies import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition, json_unmet
 from checker.probes.cookies import Cookies
 from checker.probes.rest import Expect, RestOptions

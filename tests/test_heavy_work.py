@@ -21,11 +21,11 @@ from checker.probes import heavy, jobs
 from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, CallExpect, McpOptions
 from checker.probes.rest import Expect, RestOptions
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 from checker.units import Bytes
-from checker.worker.deadlines import DeadlinePassed, Deadlines
-from checker.worker.judges import Judges
+from checker.worker.greenlets import DeadlinePassed, Deadlines
+from checker.worker.large_work import Judges
 from conftest import check_all
 from servers import McpServer, RestServer, Scripted, tool
 

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.model import RunState
-from storage.queries import reading
-from storage.rollups.buckets import LatencyBuckets
-from storage.rollups.histogram import BINS, GROWTH, LAST_BIN, LONGEST_US, Cells, Integers
+from checker.stats.histogram import BINS, GROWTH, LAST_BIN, LONGEST_US, Cells, Integers
+from storage.history import reading
+from storage.rollups.buckets import LatencyBuckets, joined_packed, packed
 from storage.rollups.marks import DAY_MS, HOUR_MS
-from storage.rollups.packed import joined_packed, packed
 from storage.rollups.read import Period, Rollups
 from storage.store import Store, open_store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checker.probes.host_check import host_refusal
+from checker.probes.http import host_refusal
 
 HERE = "http://127.0.0.1:8931/mcp"
 REFUSALS = {

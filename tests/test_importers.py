@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 
 from checker.errors import ConfigError, UsageError
 from checker.importers import Imported, fetch, read
-from checker.importers.imported import LONGEST_NAME
+from checker.importers.entries import LONGEST_NAME, needed
 from checker.importers.trust import Leave
-from checker.importers.variables import needed
-from checker.importers.write import chosen, merged_config
+from checker.settings.import_file import chosen, merged_config
 from checker.settings.imported import imported_settings
 from checker.settings.load import load
 from servers import RestServer, Scripted

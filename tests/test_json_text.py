@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from checker.model import Reason
 from checker.probes.base import Budget, ProbeFailure
+from checker.probes.bodies import MOST_VALUES, TooManyValues, loads
 from checker.probes.conditions import JsonCondition, json_unmet
-from checker.probes.json_text import MOST_VALUES, TooManyValues, loads
 from checker.probes.mcp.jsonrpc import parse
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(), lambda one: st.lists(one))

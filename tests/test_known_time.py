@@ -21,11 +21,11 @@ import builders
 from builders import AT_MS
 from checker.model import Status
 from reports import availability, incidents
+from reports.objectives import standings
 from reports.show import per_cent, records, rounded
-from reports.standing import standings
-from storage.rollups.fold import Outcomes, States, fold_checks
-from storage.rollups.rhythm import LEAST_HOLD_MS, MOST_HOLD_MS, Rhythm, holds
-from storage.rollups.samples import Checks, Outcome
+from storage.rollups.fold import LEAST_HOLD_MS, MOST_HOLD_MS, Outcomes, Rhythm, States, fold_checks, holds
+from storage.rollups.marks import Outcome
+from storage.rollups.raw_rows import Checks
 from storage.store import open_store
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

@@ -18,7 +18,7 @@ from reports import show
 from reports.latency import build
 from reports.report import Insufficient, Level, Report
 from reports.subjects import By
-from storage.queries import reading
+from storage.history import reading
 
 WITHIN = 0.01
 

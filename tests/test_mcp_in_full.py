@@ -12,8 +12,8 @@ from checker.model import Batch, ProbeResult, Server
 from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, CallExpect, McpOptions
 from checker.probes.options import ApiKey, Basic, Retry
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 from checker.units import Secret
 from conftest import check_all
 from servers import McpServer, tool

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from builders import batch, check, run_info, server
 from checker.errors import StorageError
-from storage.queries import open_history
+from storage.history import open_history
 from storage.schema import MIGRATIONS, NEWEST, migrate
 from storage.sqlite import writing_engine
 from storage.store import open_store

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from builders import AT_MS, batch, check, probe, server
+from checker.addresses import canary
 from checker.model import Doubt, Reason, Status
-from checker.own_network import OwnNetwork, canary
+from checker.run.own_network import OwnNetwork
 from servers_faults import closed_port
 
 AT_S = AT_MS // 1000
-PROGRAM = Path(__file__).with_name("own_network_program.py")
+PROGRAM = Path(__file__).parent / "support" / "own_network_program.py"
 
 
 def failed(name: str, reason: Reason = Reason.CONNECT_FAILED, url: str = "http://shop.example/health") -> object:

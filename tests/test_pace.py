@@ -16,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checker.limits import Limits, Pace
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
-from checker.worker.concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency
-from checker.worker.lag import LagMeter
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
+from checker.worker.concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency, LagMeter
 from conftest import workers_of
 from fleets import Checked, Fleet, checked, rest_fleet
 from servers import RestServer, Scripted

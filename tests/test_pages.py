@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from bench_runs import Faults, bench_report, load_run
-from checker.bench.client_bound import BoundSpan, Saturation
+from checker.loadtest.client_bound import BoundSpan, Saturation
 from conftest import ROOT, missing
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT

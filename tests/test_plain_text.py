@@ -28,11 +28,11 @@ import builders
 from checker import plain_text
 from checker.cli import root
 from checker.model import Batch, ContractSnapshot, Reason, RunState, Status
-from checker.plain_stream import LogLines, PlainStream
+from checker.standard_streams import LogLines, PlainStream
 from documents_parsed import parsed
 from reports import terminal
 from reports.report import Chart, Line, Shape
-from storage.bench.recording import RecordingWriter
+from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
 NASTY = (

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from builders import probe, server
 from checker.judge import combine, judge
-from checker.memory import endpoint_key
 from checker.model import Combination, Priority, Reason, Server, Status
 from checker.probes import probe_of
 from checker.probes.base import Observation, ProbeFailure
@@ -24,8 +23,9 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import Retry, Tls
 from checker.probes.rest import RestOptions
-from checker.probes.text import excerpt
-from checker.sharding import shards
+from checker.remembered import endpoint_key
+from checker.run.queue import shards
+from checker.secrets.shown import excerpt
 from checker.units import Secret
 
 json_values = st.recursive(
@@ -173,7 +173,7 @@ def test_every_failure_has_a_status(reason: Reason) -> None:
 
 @given(st.integers(1, 12), st.floats(0, 1), st.floats(0, 1))
 def test_backoff_grows_to_its_limit_and_keeps_within_its_jitter(failures: int, drawn: float, jitter: float) -> None:
-    from checker.backoff import backoff_s
+    from checker.worker.attempts import backoff_s
 
     retry = Retry(initial_backoff=0.1, backoff_factor=2.0, max_backoff=5.0, jitter=jitter)
     middle = min(0.1 * 2.0 ** (failures - 1), 5.0)
@@ -201,11 +201,11 @@ def test_addresses_are_shown_without_secrets() -> None:
     st.booleans(),
 )
 def test_usual_address_has_no_fault_that_taking_it_apart_would_find(url: str, verified: bool) -> None:
-    from checker.probes import faults
+    from checker.probes import option_faults
 
     options = RestOptions(url=url, tls=Tls(verify=verified))
-    quick = list(faults.endpoint_faults(options))
+    quick = list(option_faults.endpoint_faults(options))
     unusual = re.compile("(?!)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faults, "_USUAL_URL", unusual)
-        assert quick == list(faults.endpoint_faults(options))
+        patch.setattr(option_faults, "_USUAL_URL", unusual)
+        assert quick == list(option_faults.endpoint_faults(options))

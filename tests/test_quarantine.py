@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from checker.limits import Limits
-from checker.measures import ResourceAlert
+from checker.metrics import ResourceAlert
 from checker.model import Batch, CheckResult, Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 from conftest import ROOT, workers_of
 from poison import PoisonServer
 

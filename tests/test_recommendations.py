@@ -14,17 +14,10 @@ import pytest
 from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
-from checker.measures import (
-    CacheMeasures,
-    PoolMeasures,
-    ResourceAlert,
-    ResourceMeasures,
-    RunMeasures,
-    WorkerMeasures,
-)
+from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
 from checker.model import CheckResult, Reason, RunState, Status
 from reports.recommendations import SettingsReport, recommend, recommendations_table
-from reports.tables import console
+from reports.terminal import console
 from storage.evidence import evidence_since
 from storage.store import open_store
 

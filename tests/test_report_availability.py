@@ -21,13 +21,12 @@ from pasts import HOUR_MS, MINUTE_MS, past_of, write_past
 
 from builders import AT_MS
 from reports.availability import build
-from reports.burning import alert, burn_by_length, burns_of
+from reports.objectives import alert, burn_by_length, burns_of
 from reports.report import Level, Report
 from reports.show import document
 from storage.rollups.buckets import NUMBERS
 from storage.rollups.marks import DAY_MS
 from storage.rollups.read import Period
-from storage.rollups.sums import group_times, outcome_sums
 
 ROOT = Path(__file__).resolve().parent.parent
 Status = Callable[..., subprocess.CompletedProcess[Any]]
@@ -198,8 +197,8 @@ def test_sums_of_the_database_are_those_of_the_buckets(
             wanted = np.zeros((len(ids), len(NUMBERS)), np.int64)
             places = [ids.index(found.series[one].server_id) for one in found.buckets.series.tolist()]
             np.add.at(wanted, places, found.buckets.numbers)
-            sums = outcome_sums(past.connection, past.rollups, ids, period)
-            times = group_times(past.connection, past.rollups, dict.fromkeys(ids, "shop"), period)
+            sums = past.outcome_sums(ids, period)
+            times = past.group_times(dict.fromkeys(ids, "shop"), period)
         assert sums.tolist() == wanted.tolist()
         by_slot = dict.fromkeys(found.buckets.slot.tolist(), (0, 0))
         for slot, numbers in zip(found.buckets.slot.tolist(), found.buckets.numbers.tolist(), strict=True):

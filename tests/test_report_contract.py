@@ -15,10 +15,9 @@ from pasts import MINUTE_MS, past_of
 from builders import AT_MS, check, facts, probe, run_info, server
 from checker.model import Batch, ContractSnapshot, RunState
 from histories import told_history
-from reports.contract import build
+from reports.contract import build, order, spread
 from reports.report import Level, Report
 from reports.show import document
-from reports.spread import order, spread
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]

@@ -13,14 +13,13 @@ import pytest
 from pasts import MINUTE_MS, past_of
 
 from builders import AT_MS, batch, check, facts, probe, run_info, server
-from checker.measures import CacheMeasures, PoolMeasures, ResourceMeasures, RunMeasures, WorkerMeasures
+from checker.metrics import CacheMeasures, PoolMeasures, ResourceMeasures, RunMeasures, WorkerMeasures
 from checker.model import RunState
 from histories import told_history
-from reports.checking_cost import punctuality
-from reports.cost import build
+from reports.cost import build, punctuality
 from reports.report import Insufficient, Level, Report
 from reports.show import document
-from storage.footprint import Schedule, footprint_since
+from storage.footprint import Schedule
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]
@@ -130,8 +129,8 @@ def test_runs_that_did_not_begin_are_missed() -> None:
 def test_of_many_runs_every_nth_tells_the_same_rates(tmp_path: Path) -> None:
     now_ms = written(tmp_path / "h.db", runs=12)
     with past_of(tmp_path / "h.db", now_ms) as (past, period):
-        every = footprint_since(past.connection, period.since_ms, period.slot_ms)
-        third = footprint_since(past.connection, period.since_ms, period.slot_ms, most_runs=4)
+        every = past.footprint_since(period.since_ms, period.slot_ms)
+        third = past.footprint_since(period.since_ms, period.slot_ms, most_runs=4)
     assert (every.step, third.step) == (1, 3)
     assert (every.workers[0].runs, third.workers[0].runs) == (12, 4)
     assert every.workers[0].checks == 3 * third.workers[0].checks
@@ -140,7 +139,7 @@ def test_of_many_runs_every_nth_tells_the_same_rates(tmp_path: Path) -> None:
 def test_runs_before_the_period_are_not_in_it(tmp_path: Path) -> None:
     written(tmp_path / "h.db")
     with past_of(tmp_path / "h.db", AT_MS + 10 * MINUTE_MS) as (past, _):
-        found = footprint_since(past.connection, AT_MS + 7 * MINUTE_MS, MINUTE_MS)
+        found = past.footprint_since(AT_MS + 7 * MINUTE_MS, MINUTE_MS)
     assert [one.slot - AT_MS // MINUTE_MS for one in found.workers] == [7, 8, 9]
 
 

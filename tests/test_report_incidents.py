@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 from pasts import MINUTE_MS, past_of, write_past
 
 from checker.model import Reason
-from reports.causes import TOGETHER_MS, clusters
-from reports.flaps import flapping_servers
-from reports.incidents import build
+from checker.stats.flapping import flap_ratio
+from reports.incidents import TOGETHER_MS, build, clusters, flapping_servers
 from reports.report import Level, Report
 from reports.show import document
-from reports.stats.flapping import flap_ratio
 from storage.rollups.read import Incident
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]

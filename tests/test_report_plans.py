@@ -24,14 +24,14 @@ def plans_of(build: Any, path: Path, now_ms: int, back_ms: int) -> list[str]:
     plans = []
     with past_of(path, now_ms, now_ms - back_ms) as (past, period):
 
-        @event.listens_for(past.connection.engine, "before_cursor_execute")
+        @event.listens_for(past._connection.engine, "before_cursor_execute")
         def _note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             asked.append((statement, parameters))
 
         build(past, period)
-        event.remove(past.connection.engine, "before_cursor_execute", _note)
+        event.remove(past._connection.engine, "before_cursor_execute", _note)
         for statement, parameters in asked:
-            plans += past.connection.exec_driver_sql(f"explain query plan {statement}", parameters).all()
+            plans += past._connection.exec_driver_sql(f"explain query plan {statement}", parameters).all()
     return [row[-1] for row in plans]
 
 

@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from checker.model import CheckResult, ProbeResult, Server
+from checker.probes.conditions import JsonCondition
 from checker.probes.options import Retry, Tls
-from checker.probes.rest import Expect, JsonCondition, RestOptions
+from checker.probes.rest import Expect, RestOptions
 from conftest import check_all
 from servers import RestServer, Scripted
 from servers_faults import MODES, FaultServer, certificates, closed_port

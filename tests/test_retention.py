@@ -19,7 +19,7 @@ from rollup_histories import DAY_MS, HOUR_MS, THOROUGH, buckets, write_random, w
 
 import builders
 from checker.limits import Keep
-from storage.queries import reading
+from storage.history import reading
 from storage.rollups.read import Period, Rollups
 from storage.store import open_store
 from storage.upkeep import backed_up, faults, vacuumed

@@ -22,7 +22,7 @@ from rollup_histories import DAY_MS, HOUR_MS, THOROUGH, buckets, forget_buckets,
 
 import builders
 from checker.model import Reason, Status
-from storage.queries import reading
+from storage.history import reading
 from storage.rollups.read import Period, Rollups
 from storage.store import open_store
 

@@ -87,9 +87,10 @@ def test_renamed_server_goes_on_with_its_history(tmp_path: Path) -> None:
                 if hour % 7 == 0:
                     store.roll(START_MS + hour * HOUR_MS + MINUTE_MS)
             if names[0] != names[1]:
-                roster.rename(store, "a", "b")
-                with pytest.raises(UsageError, match="no server 'a'"):
-                    roster.rename(store, "a", "c")
+                with store.transaction() as connection:
+                    roster.rename(connection, "a", "b")
+                with pytest.raises(UsageError, match="no server 'a'"), store.transaction() as connection:
+                    roster.rename(connection, "a", "c")
             store.roll(START_MS + 70 * HOUR_MS)
         found = buckets(path)
         states = [row[1:] for row in found.pop("states")]
@@ -101,8 +102,9 @@ def test_servers_that_one_run_checked_are_two(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with open_store(path) as store:
         run(store, START_MS, ["a", "b"], ["a", "b"])
-        with pytest.raises(UsageError, match="'a' and 'b' were both checked in run 1"):
-            roster.rename(store, "a", "b")
+        both = "'a' and 'b' were both checked in run 1"
+        with pytest.raises(UsageError, match=both), store.transaction() as connection:
+            roster.rename(connection, "a", "b")
     assert one(path, "select count(*) from check_history") == 2
 
 
@@ -113,9 +115,10 @@ def test_forgotten_server_leaves_nothing_behind(tmp_path: Path) -> None:
             at_ms = START_MS + hour * HOUR_MS
             write_run(store, ["a", "b"], at_ms, [_check(name, at_ms, hour == 5) for name in ("a", "b")])
         store.roll(START_MS + 40 * HOUR_MS)
-        with pytest.raises(UsageError, match="no server 'aa'; did you mean 'a'"):
-            roster.forget(store, "aa")
-        gone = roster.forget(store, "a")
+        with pytest.raises(UsageError, match="no server 'aa'; did you mean 'a'"), store.transaction() as connection:
+            roster.forget(connection, "aa")
+        with store.transaction() as connection:
+            gone = roster.forget(connection, "a")
         store.roll(START_MS + 50 * HOUR_MS, anew=True)
     assert (gone["checks"], gone["probes"], gone["incidents"]) == (30, 30, 1)
     with closing(sqlite3.connect(path)) as connection:

@@ -13,21 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import AT_MS, batch, check, run_info, server
-from checker.accounts import Accounts
-from checker.alarms import Alarms
-from checker.dealing import Shards
-from checker.governor import Governor
 from checker.limits import Alerts, Limits, PoolLimits, ResourceCaps, part
-from checker.measures import PoolMeasures, ResourceAlert, RunMeasures
+from checker.metrics import Accounts, PoolMeasures, ResourceAlert, RunMeasures
 from checker.model import CacheEntry, Priority, RunState, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
-from checker.quarantine import Quarantine
-from checker.runner import RunnerOptions
-from checker.sharding import PROGRAMS, Shard, shards
+from checker.run.governor import Alarms, Governor
+from checker.run.queue import PROGRAMS, Shard, Shards, shards
+from checker.run.workers import Quarantine, RunnerOptions
 from fleets import Fleet
 from servers import RestServer, Scripted
-from storage.measures import measures_of
+from storage.history import measures_of
 from storage.store import open_store
 
 

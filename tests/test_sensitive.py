@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.looks import is_plain, looks_random
-from checker.sensitive import (
-    MARK,
+from checker.secrets.looks import MARK, is_plain, looks_random
+from checker.secrets.sensitive import (
     SecretPart,
     in_arguments,
     in_environment,

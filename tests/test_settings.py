@@ -18,10 +18,10 @@ from jsonschema import Draft202012Validator
 
 from checker.errors import ConfigError, UsageError
 from checker.settings.adhoc import adhoc
-from checker.settings.choice import select
 from checker.settings.load import load
 from checker.settings.overlay import merged
 from checker.settings.schema import json_schema
+from checker.settings.selection import select
 from checker.units import parse_duration, parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -377,7 +377,7 @@ def test_address_on_the_command_line_needs_neither_the_reader_nor_the_validator(
     code = """
 import sys
 from checker.settings.adhoc import adhoc
-from checker.settings.choice import select
+from checker.settings.selection import select
 from checker.settings.shapes import Settings
 found = Settings(servers=(adhoc({"stdio": "run 'a b'", "rest": "http://h/"}),))
 print(select(found.servers)[0].probes["mcp"].args, [name for name in ("yaml", "pydantic") if name in sys.modules])

@@ -11,11 +11,10 @@ from msgspec.structs import fields, replace
 
 from checker.errors import ConfigError
 from checker.limits import Alerts, Caches, Limits
-from checker.settings.bench.original import plan_of_block
-from checker.settings.benchmarking import Benchmarking
+from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
 from checker.settings.load import load
+from checker.settings.loadtests.legacy import plan_of_block
 from checker.settings.overlay import merged
-from checker.settings.performance import PerformanceOptimization
 from checker.settings.shapes import RunOptions, Settings
 from checker.settings.validate import Source, validated
 from checker.structs import Options

@@ -19,10 +19,9 @@ from builders import AT_MS
 from checker.errors import UsageError
 from conftest import ROOT
 from documents_parsed import outside, texts, valid_page
-from reports.site.badges import badge, uptime_badge
+from reports.site.documents import badge, uptime_badge
 from reports.site.facts import FEWEST_FOR_P95
-from reports.site.files import LIST, site_folder
-from reports.site.slugs import slugs
+from reports.site.files import LIST, site_folder, slugs
 from reports.site.write import write_site
 from sample_reports import HOSTILE
 from site_histories import EVERY_MS, RUNS, write_fleet

@@ -21,17 +21,15 @@ from hypothesis import strategies as st
 
 from builders import batch, check, run_info, server
 from checker.errors import ConfigError, QueryError, StorageError, UsageError
-from checker.queries import Query, bound, parameters, parse_value
-from checker.settings.queries import saved_queries
+from checker.saved_query import Query, bound, parameters, parse_value
+from checker.settings.saved_queries import saved_queries
 from histories import RUNS, told_history
-from reports.answers import distinct, lines, table_rows
-from storage.catalog import KEYS, described
+from reports.render import distinct, lines, table_rows
 from storage.driver import driver
-from storage.guard import MOST_MEMORY_BYTES
-from storage.questions import QUESTIONS
-from storage.sql import ask
+from storage.named_queries import QUESTIONS
+from storage.sql import MOST_MEMORY_BYTES, ask
 from storage.store import open_store
-from storage.views import VIEWS
+from storage.views import KEYS, VIEWS, described
 
 ROOT = Path(__file__).resolve().parent.parent
 Status = Callable[..., subprocess.CompletedProcess[str]]

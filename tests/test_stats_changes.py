@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.stats import Floats
-from reports.stats.changes import changes
+from checker.stats import Floats
+from checker.stats.changes import changes
 
 NOISES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "normal": lambda random, n: random.normal(100, 10, n),

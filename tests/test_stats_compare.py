@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.bootstrap import median_difference
-from reports.stats.compare import (
+from checker.stats.compare import (
     MOST_MORE_BLOCKS,
     CandidateOutcome,
     Rules,
     compare,
     compare_all,
     holm,
+    median_difference,
 )
-from reports.stats.mann_whitney import mann_whitney, mann_whitney_apart, smallest_p_value
+from checker.stats.ranks import mann_whitney, mann_whitney_apart, smallest_p_value
 
 SAMPLES = st.lists(st.integers(0, 30).map(float), min_size=1, max_size=30)
 DISTINCT = st.lists(st.integers(-99, 99).map(float), min_size=2, max_size=10, unique=True)

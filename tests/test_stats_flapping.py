@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.flapping import RESULTS, WEIGHTS, flap_ratio
+from checker.stats.flapping import RESULTS, WEIGHTS, flap_ratio
 
 HISTORIES = st.lists(st.integers(0, 3), max_size=60)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.intervals import Interval, Ranks, enough, fewest, quantile, quantile_ranks, wilson
+from checker.stats.intervals import Interval, Ranks, enough, fewest, quantile, quantile_ranks, wilson
 
 RATIOS = st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 SHARES = st.floats(0.01, 0.99)

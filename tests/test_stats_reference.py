@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.stats.bootstrap import median_difference
-from reports.stats.changes import changes
-from reports.stats.discovery import discoveries, discoveries_of
-from reports.stats.intervals import outages, quantile_ranks, ranks_of_many, student_95, wilson
-from reports.stats.levels import level_p_values
-from reports.stats.mann_whitney import mann_whitney
-from reports.stats.ranks import ranking
-from reports.stats.robust import modified_z
-from reports.stats.runs import Runs, told
-from reports.stats.screen import erfc, kendall_rows, mann_whitney_rows, slope_rows
-from reports.stats.slope import trend
+from checker.stats.changes import changes, level_p_values
+from checker.stats.compare import Runs, median_difference, told
+from checker.stats.intervals import outages, quantile_ranks, ranks_of_many, student_95, wilson
+from checker.stats.many_tests import discoveries, discoveries_of, erfc, kendall_rows, mann_whitney_rows, slope_rows
+from checker.stats.ranks import mann_whitney, ranking
+from checker.stats.robust import modified_z
+from checker.stats.slope import trend
 
 
 def samples(seed: int, n: int, ties: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.robust import median, modified_z, outliers
+from checker.stats.robust import median, modified_z, outliers
 
 WHOLE = st.lists(st.integers(-1000, 1000).map(float), min_size=1, max_size=60)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.compare import Rules, compare_all, holm
-from reports.stats.intervals import quantile_ranks, ranks_of_many
-from reports.stats.mann_whitney import mann_whitney
-from reports.stats.screen import erfc, kendall_rows, mann_whitney_rows, slope_rows
-from reports.stats.slope import FEWEST_POINTS, trend
+from checker.stats.compare import Rules, compare_all, holm
+from checker.stats.intervals import quantile_ranks, ranks_of_many
+from checker.stats.many_tests import erfc, kendall_rows, mann_whitney_rows, slope_rows
+from checker.stats.ranks import mann_whitney
+from checker.stats.slope import FEWEST_SLOPE_POINTS, trend
 
 VALUE = st.one_of(st.integers(0, 20).map(float), st.floats(0, 1000), st.just(math.nan))
 
@@ -32,7 +32,7 @@ def test_kendall_and_slopes_of_rows_are_those_of_trend(
     for row, p_value, slope in zip(values, p_values.tolist(), slopes.tolist(), strict=True):
         one = trend(np.arange(len(row)), row)
         if one is None:
-            assert np.sum(~np.isnan(row)) < FEWEST_POINTS
+            assert np.sum(~np.isnan(row)) < FEWEST_SLOPE_POINTS
             assert math.isnan(p_value)
         else:
             assert (p_value, slope) == (pytest.approx(one.p_value), pytest.approx(one.slope))

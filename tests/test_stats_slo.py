@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.stats.slo import (
+from checker.stats.slo import (
     BURN_RULES,
     DAY_MS,
     DEFAULT_WINDOW_MS,

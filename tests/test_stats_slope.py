@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reports.stats.slope import MOST_POINTS, Trend, trend
+from checker.stats.slope import MOST_POINTS, Trend, trend
 
 POINTS = st.lists(st.tuples(st.integers(-500, 500), st.integers(-500, 500)), min_size=8, max_size=40)
 """Whole numbers, so that moving and scaling them is exact and ties stay ties."""

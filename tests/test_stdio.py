@@ -18,8 +18,8 @@ import pytest
 from checker.limits import Limits
 from checker.model import Batch, CheckResult, ProbeResult, Server
 from checker.probes.mcp.options import Call, McpOptions
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 from checker.units import Secret
 from conftest import ROOT, check_all, missing, workers_of
 from real_servers import STDIO, NotInstalled, stdio_command

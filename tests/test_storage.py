@@ -37,7 +37,7 @@ from checker.model import (
 )
 from storage import tables
 from storage.driver import default_path, driver
-from storage.queries import open_history
+from storage.history import open_history
 from storage.sql import ask
 from storage.sqlite import wal_is_safe
 from storage.store import open_store

@@ -12,11 +12,9 @@ import pytest
 
 from builders import AT_MS
 from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, fleet
-from reports import trend_lists as lists
+from reports import trends as lists
 from reports.report import Level, Report
-from reports.rhythms import usual
-from reports.trend_series import OfServer, PercentileSeries, Steady
-from reports.trend_tests import examine
+from reports.trend_tests import OfServer, PercentileSeries, Steady, examine, usual
 from reports.trends import build
 from storage.rollups.read import Period
 
@@ -129,7 +127,7 @@ def test_a_fleet_in_which_nothing_happens_is_quiet(seed: int) -> None:
     down = np.random.default_rng(seed).exponential(60_000, (300, DAYS))
     steady = Steady([f"s{row}" for row in range(300)], up - down, down, up, up)
     tests = examine(PERIOD, quiet, steady)
-    assert lists.slopes(PERIOD, tests, 20).servers == []
+    assert lists.slope_list(PERIOD, tests, 20).servers == []
     assert lists.changes_of_level(PERIOD, tests, 20).servers == []
     assert lists.availability(steady, tests, 20).servers == []
 
@@ -140,7 +138,7 @@ def test_three_of_three_hundred_are_found_among_noise() -> None:
     values[42] *= np.linspace(1, 1.6, DAYS)
     values[200, 83:] *= 2
     tests = examine(PERIOD, [metric(values)])
-    found = {*lists.slopes(PERIOD, tests, 20).servers, *lists.changes_of_level(PERIOD, tests, 20).servers}
+    found = {*lists.slope_list(PERIOD, tests, 20).servers, *lists.changes_of_level(PERIOD, tests, 20).servers}
     assert found == {"s7", "s42", "s200"}
 
 

@@ -16,12 +16,11 @@ from msgspec.structs import fields, replace
 
 from builders import batch, check, facts, probe, server
 from checker import messages as run_messages
-from checker.bench import orders as load_messages
-from checker.bench.results import BenchRun, Capacity
-from checker.child import Child, ChildLost
 from checker.errors import WorkerStartError
 from checker.kinds import KINDS
 from checker.limits import Limits
+from checker.loadtest import messages as load_messages
+from checker.loadtest.results import BenchRun, Capacity
 from checker.messages import Beat, Hello, Job, JobDone, Run, Task
 from checker.model import Batch, Combination, Doubt, Priority, Reason, Server, Status
 from checker.probes import probe_of, with_options
@@ -30,6 +29,7 @@ from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, McpOptions
 from checker.probes.options import Tls
 from checker.probes.rest import Expect, RestOptions
+from checker.processes.child import Child, ChildLost
 from checker.units import Secret
 from checker.wire import PROTOCOL, Frames, frame, messages, packed, reader, rebuilt
 

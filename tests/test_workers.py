@@ -21,8 +21,8 @@ import yaml
 from checker.limits import Limits
 from checker.model import Batch, Server
 from checker.probes.rest import RestOptions
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 from conftest import workers_of
 from servers import McpServer, RestServer, Scripted
 

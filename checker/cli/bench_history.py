@@ -28,8 +28,8 @@ _CANNOT_TELL = 1
 @database
 def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int:
     """List the load tests, the newest first; unfinished ones keep their results so far."""
-    from reports.bench.past.lines import lines_table
-    from storage.bench.list import bench_list
+    from reports.loadtests.lists import lines_table
+    from storage.loadtests.read import bench_list
 
     _print(lines_table(bench_list(database_path(db), name=name, limit=limit)), fmt, "no load test yet")
     return 0
@@ -86,11 +86,11 @@ def compare_command(
     mcp-status bench compare release last --format markdown
     mcp-status bench compare window:5 12 --effect 10
     """  # noqa: D301 # click wants the backspace itself
-    from checker.bench.judging.saturation import judge
-    from reports.bench.past.compare import Effects, compare_sides
-    from reports.bench.past.compared import MOST_ROWS, markdown, report_of
-    from reports.bench.past.sides import sides
-    from reports.stats.compare import CandidateOutcome
+    from checker.loadtest.judging.saturation import judge
+    from checker.stats.compare import CandidateOutcome
+    from reports.loadtests.compare import Effects, compare_sides
+    from reports.loadtests.comparison_report import MOST_ROWS, markdown, report_of
+    from reports.loadtests.sides import sides
 
     path = database_path(db)
     effects = Effects(ratio=effect / 100, response_ms=effect_ms, alpha=alpha, block_s=block)
@@ -122,9 +122,9 @@ def trend_command(
     Runs that did not finish, or in which the load generator was the limit, are left out; changes of the environment are
     marked.
     """
-    from checker.bench.judging.saturation import judge
-    from reports.bench.past.series import runs_of
-    from reports.bench.past.trend import build, without_runs
+    from checker.loadtest.judging.saturation import judge
+    from reports.loadtests.sides import runs_of
+    from reports.loadtests.trend import build, without_runs
 
     path = database_path(db)
     found = runs_of(path, name, runs, judge, all_plans=all_plans)
@@ -145,9 +145,9 @@ def baseline_command() -> None:
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Make RUN, a number or `last`, the baseline NAME, in place of the run that had the name."""
-    from checker.bench.judging.saturation import judge
-    from reports.bench.past.sides import sole, unfit
-    from storage.bench.keep import set_baseline
+    from checker.loadtest.judging.saturation import judge
+    from reports.loadtests.sides import sole, unfit
+    from storage.loadtests.read import set_baseline
     from storage.store import open_store
 
     path = database_path(db)
@@ -165,8 +165,8 @@ def baseline_set(name: str, run: str, db: Path | None) -> int:
 @database
 def baseline_list(fmt: str, db: Path | None) -> int:
     """List the baselines."""
-    from reports.bench.past.lines import baselines_table
-    from storage.bench.list import bench_baselines_of
+    from reports.loadtests.lists import baselines_table
+    from storage.loadtests.read import bench_baselines_of
 
     _print(baselines_table(bench_baselines_of(database_path(db))), fmt, "no baseline yet")
     return 0
@@ -177,7 +177,7 @@ def baseline_list(fmt: str, db: Path | None) -> int:
 @database
 def baseline_remove(name: str, db: Path | None) -> int:
     """Remove the baseline NAME; its load test stays."""
-    from storage.bench.keep import remove_baseline
+    from storage.loadtests.read import remove_baseline
     from storage.store import open_store
 
     path = _existing(db)
@@ -203,7 +203,7 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
     mcp-status bench delete 12 13
     mcp-status bench delete --older-than 90d --keep-last 20
     """  # noqa: D301 # click wants the backspace itself
-    from storage.bench.keep import delete_benchmarks, prune_benchmarks
+    from storage.loadtests.read import delete_benchmarks, prune_benchmarks
     from storage.store import open_store
 
     by_age = older_than is not None or keep_last is not None
@@ -243,7 +243,7 @@ def _put(text: str, output: Path | None) -> None:
 
 def _print(table: Any, fmt: str, nothing: str) -> None:
     """A table as asked; for people a word where it is empty."""
-    from reports.bench.past.lines import printed
+    from reports.loadtests.lists import printed
 
     if fmt == "table" and not table.rows:
         click.echo(nothing)

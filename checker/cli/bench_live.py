@@ -1,23 +1,367 @@
-"""What is seen of a load test while it goes on: a picture on a terminal, lines elsewhere, or JSON for machines.
+"""The display of a load test under way: a picture on a terminal, lines elsewhere, JSON lines for machines.
 
-Each is told of every second (`checker.bench.player.Watcher`) and neither ends the run nor holds it up, whatever happens
-to its output: a view whose pipe is closed, or not read for minutes, is not shown any more.
+Each is told of every second (`checker.loadtest.load_generator.Watcher`); neither ends the run nor holds it up,
+whatever happens to its output: a view whose pipe is closed, or not read for minutes, is not shown any more.
 """
 
 from __future__ import annotations
 
+import queue
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, cast
 
-from checker.bench.live import Live, Moment
-from checker.bench.player import Second, Watcher
-from checker.cli.background_writer import BackgroundWriter, Unread, background
-from checker.cli.bench_json_lines import json_line
-from checker.cli.bench_picture import picture
-from checker.cli.bench_words import plain_line
-from reports.terminal import Console, live
+import orjson
+
+from checker.loadtest.live import RECENT_S, ClientNow, Live, Moment, Rates, StageNow, Times
+from checker.loadtest.load_generator import Second, Watcher
+from checker.loadtest.results import ThresholdResult
+from checker.plain_text import json_text
+from reports.terminal import Console, Group, Text, live
+
+_REASONS = 3
+
+
+def plain_line(moment: Moment) -> str:
+    """A moment in one line; rates and times are those of the last seconds."""
+    parts = [f"{moment.at_s:6.0f} s", stages_words(moment.stages) or moment.note, rates_words(moment.recent)]
+    parts.append(times_words(moment.recent_times))
+    parts.append(f"errors {moment.failed:,}" + (f" ({reasons_words(moment.reasons)})" if moment.reasons else ""))
+    if moment.client is not None and moment.client.bound:
+        parts.append(f"client-bound: {moment.client.bound}")
+    return "  ".join(part for part in parts if part)
+
+
+def stages_words(stages: tuple[StageNow, ...]) -> str:
+    """The stages under way, each with its level."""
+    several = len({stage.scenario for stage in stages}) > 1
+    return ", ".join(
+        " ".join(filter(None, (stage.scenario if several else "", *stage_words(stage)))) for stage in stages
+    )
+
+
+def stage_words(stage: StageNow) -> tuple[str, str]:
+    """Name and level of a stage; the name is empty where it says the level and nothing else."""
+    name, level = stage.name or stage.kind, level_words(stage)
+    return ("" if name == level else name), level
+
+
+def level_words(stage: StageNow) -> str:
+    """200/s or 20 users."""
+    return f"{number(stage.level)}{stage.unit}"
+
+
+def rates_words(rates: Rates) -> str:
+    """The three rates."""
+    return f"offered {number(rates.offered)}/s achieved {number(rates.achieved)}/s ok {number(rates.ok)}/s"
+
+
+def times_words(times: Times) -> str:
+    """The three percentiles."""
+    return f"p50 {milliseconds(times.p50_ms)} p95 {milliseconds(times.p95_ms)} p99 {milliseconds(times.p99_ms)}"
+
+
+def reasons_words(reasons: Mapping[str, int]) -> str:
+    """The most frequent reasons, and how many more kinds there are."""
+    shown = ", ".join(f"{reason} {count:,}" for reason, count in list(reasons.items())[:_REASONS])
+    return f"{shown}, {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else shown
+
+
+def number(value: float) -> str:
+    """Three digits, and all that are before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits and a unit; a dash where there is no value."""
+    if value is None:
+        return "-"
+    if value >= 10_000:
+        return f"{value / 1000:.3g} s"
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def clock(seconds: float) -> str:
+    """0:42, or 1:02:03."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+_LABEL = 10
+_COLUMN = 9
+_BAR = 20
+_STAGES = 4
+_WIDE = 80
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def picture(moment: Moment, width: int, unicode: bool) -> Group:
+    """The lines: what is played, rates, times, errors, the client, thresholds."""
+    lines = list(_lines(moment, width, unicode))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis" if unicode else "crop")
+    return Group(*lines)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The newest values as so many bars at most, the highest of them full."""
+    shown = values[-width:] if width > 0 else ()
+    highest = max(shown, default=0.0)
+    top = len(_SPARKS) - 1
+    return "".join(_SPARKS[round(top * value / highest) if highest > 0 else 0] for value in shown)
+
+
+def _lines(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
+    yield _head(moment)
+    yield from _stages(moment, width, unicode)
+    yield from _rates(moment, width, unicode)
+    yield _line("latency", "".join(f"{name:>{_COLUMN}}" for name in ("p50", "p95", "p99", "max")), "dim")
+    yield _times(f"  last {RECENT_S:g} s", moment.recent_times)
+    yield _times("  run", moment.run_times)
+    errors = f"{moment.failed:,}  {reasons_words(moment.reasons)}" if moment.failed else "none"
+    yield _line("errors", errors, "red" if moment.failed else "")
+    if moment.client is not None:
+        yield from _client(moment.client, width)
+    for result in moment.thresholds:
+        yield _threshold(result)
+
+
+def _head(moment: Moment) -> Text:
+    line = Text(no_wrap=True)
+    line.append(moment.name, "bold")
+    line.append(f"  {moment.kind}  ", "dim")
+    line.append(f"{clock(moment.at_s)} of {clock(moment.until_s)}")
+    line.append(f"  {clock(moment.until_s - moment.at_s)} left")
+    if moment.note:
+        line.append(f"  {moment.note}", "yellow")
+    return line
+
+
+def _stages(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
+    full, rest = ("━", "╌") if unicode else ("#", "-")
+    several = len({stage.scenario for stage in moment.stages}) > 1
+    for stage in moment.stages[:_STAGES]:
+        bar = min(_BAR, max(5, width - 50))
+        done = round(bar * stage.progress_ratio)
+        line = _label("stage")
+        line.append(full * done, "green" if stage.measured else "cyan")
+        line.append(rest * (bar - done), "dim")
+        line.append(f" {stage.progress_ratio:4.0%}")
+        name, level = stage_words(stage)
+        line.append(f"  {level}", "bold")
+        if name:
+            line.append(f"  {name}")
+        if several:
+            line.append(f"  {stage.scenario}", "dim")
+        if not stage.measured:
+            line.append("  not measured", "dim")
+        yield line
+    if len(moment.stages) > _STAGES:
+        yield _line("", f"and {len(moment.stages) - _STAGES} more stages", "dim")
+
+
+def _rates(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
+    rates = moment.now
+    yield _line("per second", "".join(f"{name:>{_COLUMN}}" for name in ("offered", "achieved", "ok", "failed")), "dim")
+    line = _label("")
+    for value, style in (
+        (rates.offered, ""),
+        (rates.achieved, ""),
+        (rates.ok, "green"),
+        (rates.failed, "red" if rates.failed else ""),
+    ):
+        line.append(f"{number(value):>{_COLUMN}}", style)
+    if unicode:
+        line.append(f"  {sparkline(moment.history, min(40, width - line.cell_len - 3))}", "cyan")
+    yield line
+
+
+def _times(label: str, times: Times) -> Text:
+    values = (times.p50_ms, times.p95_ms, times.p99_ms, times.max_ms)
+    return _line(label, "".join(f"{milliseconds(value):>{_COLUMN}}" for value in values))
+
+
+def _client(client: ClientNow, width: int) -> Iterator[Text]:
+    style = "red" if client.bound else ""
+    line = _label("client")
+    line.append(f"CPU {100 * client.cpu_ratio:.0f}%  lag {milliseconds(client.lag_p99_ms)}", style)
+    line.append(f"  late {milliseconds(client.late_p99_ms)}", style)
+    if width < _WIDE:
+        yield line
+        line = _label("")
+    else:
+        line.append("  ")
+    line.append(f"in flight {client.in_flight:,}")
+    line.append(f"  waiting {client.backlog:,}", "yellow" if client.backlog else "")
+    yield line
+    # Its own line, and words: colour alone does not reach everybody.
+    if client.bound:
+        yield _line("", f"CLIENT-BOUND: {client.bound}", "bold red")
+    elif client.bound_s:
+        yield _line("", f"client-bound for {client.bound_s} s until now", "yellow")
+
+
+def _threshold(result: ThresholdResult) -> Text:
+    value = "no samples yet" if result.value is None else f"now {number(result.value)}"
+    line = _label("threshold")
+    line.append("ok      " if result.passed else "BROKEN  ", "green" if result.passed else "bold red")
+    line.append(f"{result.metric} {result.expression}  {value}")
+    return line
+
+
+def _label(label: str) -> Text:
+    # Appended, because the style of a whole text also lies under what is appended later.
+    return Text(no_wrap=True).append(f"{label:<{_LABEL}} ", "dim")
+
+
+def _line(label: str, words: str, style: str = "") -> Text:
+    line = _label(label)
+    line.append(words, style)
+    return line
+
+
+def json_line(moment: Moment) -> str:
+    """The line, without its end."""
+    client = moment.client
+    document = {
+        "name": moment.name,
+        "at_s": round(moment.at_s, 3),
+        "until_s": round(moment.until_s, 3),
+        "stages": [
+            {
+                "scenario": stage.scenario,
+                "stage": stage.name,
+                "kind": stage.kind,
+                "measured": stage.measured,
+                "progress_ratio": round(stage.progress_ratio, 4),
+                "level": round(stage.level, 3),
+                "unit": stage.unit.strip(),
+            }
+            for stage in moment.stages
+        ],
+        "offered_per_s": round(moment.now.offered, 3),
+        "achieved_per_s": round(moment.now.achieved, 3),
+        "ok_per_s": round(moment.now.ok, 3),
+        "failed_per_s": round(moment.now.failed, 3),
+        "response": _times_document(moment.news),
+        "run_response": _times_document(moment.run_times),
+        "ok": moment.ok,
+        "failed": moment.failed,
+        "reasons": moment.new_reasons,
+        "client": None
+        if client is None
+        else {
+            "workers": client.workers,
+            "cpu_ratio": round(client.cpu_ratio, 4),
+            "lag_p99_ms": client.lag_p99_ms,
+            "late_p99_ms": client.late_p99_ms,
+            "in_flight": client.in_flight,
+            "backlog": client.backlog,
+            "bound": client.bound or None,
+            "bound_s": client.bound_s,
+        },
+        "thresholds": [
+            {"metric": one.metric, "expression": one.expression, "value": one.value, "passed": one.passed}
+            for one in moment.thresholds
+        ],
+        "note": moment.note or None,
+    }
+    return json_text(orjson.dumps(document).decode())
+
+
+def _times_document(times: Times) -> dict[str, float | int | None]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return {
+        "samples": times.samples,
+        "p50_ms": rounded(times.p50_ms),
+        "p95_ms": rounded(times.p95_ms),
+        "p99_ms": rounded(times.p99_ms),
+        "max_ms": rounded(times.max_ms),
+    }
+
+
+_WAITING = 300
+"""Texts that may wait to be written: five minutes of one a second."""
+_LAST_S = 2.0
+
+
+class Unread(Exception):
+    """Nobody reads what is written any more, or not nearly as fast as it comes.
+
+    No OSError on purpose: rich ends the process on a BrokenPipeError.
+    """
+
+
+class BackgroundWriter:
+    """What writing needs of a text stream; a pipe that is full, or a terminal that is held, holds up nobody."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._texts: queue.Queue[str | None] = queue.Queue(_WAITING)
+        self._failed = False
+        self._thread = threading.Thread(target=self._write, name="background-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def encoding(self) -> str:
+        """As of the stream."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """As of the stream."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As of the stream; raises OSError where it has none."""
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Have the text written; raises `Unread` where that failed before, or too much is waiting."""
+        if self._failed:
+            raise Unread
+        try:
+            self._texts.put_nowait(text)
+        except queue.Full:
+            self._failed = True
+            raise Unread from None
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: each text is flushed when it is written."""
+
+    def close(self) -> None:
+        """Wait for what is still to be written, two seconds at most; the stream stays open."""
+        try:
+            self._texts.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(_LAST_S)
+
+    def _write(self) -> None:
+        while (text := self._texts.get()) is not None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):  # a closed pipe, a closed stream, a character that it cannot encode
+                self._failed = True
+                return
+
+
+@contextmanager
+def background(stream: IO[str]) -> Iterator[BackgroundWriter]:
+    """A writer to the stream, closed at the end."""
+    writer = BackgroundWriter(stream)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
 
 EVERY_S = 5.0
 """Between two plain lines."""

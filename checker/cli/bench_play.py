@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from checker.cli.bench_output import Wanted, check_output, deliver, output_options
+from checker.cli.bench_report import Wanted, check_output, deliver, output_options
 from checker.cli.options import Decorated, Duration, database, database_path
 from checker.errors import UsageError
 from checker.kinds import OPERATIONS, in_words
-from checker.plain_stream import log_to_stderr
+from checker.standard_streams import log_to_stderr
 
 if TYPE_CHECKING:
-    from checker.bench.plan import Operation, Plan
-    from checker.load_test import LoadEnd
+    from checker.loadtest.plan import Operation, Plan
+    from checker.loadtest.run import LoadEnd
 
 THRESHOLDS_FAILED = 99
 _INVALID = 3
@@ -50,9 +50,9 @@ class PlayOptions:
 
     def __call__(self, plan: Plan) -> int:
         """Play the plan, show, store and report it; the exit code."""
-        from checker.bench.results import BenchState
         from checker.cli.bench_live import live_view
-        from checker.load_test import LoadRequest, load_test
+        from checker.loadtest.results import BenchState
+        from checker.loadtest.run import LoadRequest, load_test
         from checker.secrets.current import know
 
         level = {0: logging.CRITICAL, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
@@ -174,7 +174,7 @@ def run_command(
     mcp-status bench run plan.yaml --output-dir results --also html --also junit
     mcp-status bench run config.yaml --scenario heavy_load
     """  # noqa: D301 # click wants the backspace itself
-    from checker.settings.bench.load import load_plan
+    from checker.settings.loadtests.load import load_plan
 
     return play(load_plan(plan, environment, scenarios=scenarios, suite=suite))
 
@@ -242,7 +242,7 @@ def quick_command(
     mcp-status bench quick http://127.0.0.1:8000/health --users 20 -d 1m
     mcp-status bench quick http://127.0.0.1:8000/mcp --operation mcp_list --rate 50
     """  # noqa: D301 # click wants the backspace itself
-    from checker.settings.bench.quick import quick_plan
+    from checker.settings.loadtests.quick import quick_plan
 
     return play(
         quick_plan(
@@ -274,8 +274,8 @@ def rerun_command(run: str, play: PlayOptions) -> int:
 
     Secrets are not stored: they are read from the plan's variables again, and missing ones are reported.
     """
-    from checker.settings.bench.load import stored_plan
-    from reports.bench.past.sides import sole
+    from checker.settings.loadtests.load import stored_plan
+    from reports.loadtests.sides import sole
 
     found = sole(play.database, run)
     return play(replace(stored_plan(found.plan, name=found.name), seed=found.seed))

@@ -50,7 +50,7 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
     was used after its expiry because the lookup failed. The same numbers, run by run, are in the view cache_history.
     """
     from reports import caches, render, tables
-    from storage.cached import cache_stats
+    from storage.cache import cache_stats
 
     at_ms = now_ms()
     rows = cache_stats(database_path(db), runs, at_ms)
@@ -77,7 +77,7 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
     digest of the server's name and options, its value the run that checked it.
     """
     from reports import caches, render, tables
-    from storage.cached import cache_list
+    from storage.cache import cache_list
 
     at_ms = now_ms()
     found = cache_list(database_path(db), category, limit + 1, expired_before_ms=at_ms if expired else None)
@@ -107,7 +107,7 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     oauth_issuer to trust another authorization server than the one that was pinned on first use.
     """
     from reports import render, tables
-    from storage.cached import known_categories
+    from storage.cache import known_categories
     from storage.store import open_store
 
     path = database_path(db)

@@ -2,26 +2,91 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.configuration import for_good
 from checker.cli.options import Decorated, Duration, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
 from checker.kinds import FLAGS, flags_in_words
-from checker.plain_stream import log_to_stderr
+from checker.standard_streams import log_to_stderr
 
 if TYPE_CHECKING:
-    from checker.caching import ConfigUse
-    from checker.measures import RunMeasures
+    from checker.importers.trust import Leave, Wishes
+    from checker.metrics import RunMeasures
+    from checker.run.caches import ConfigUse
     from checker.settings.shapes import Settings
-    from storage.queries import CheckRow, ContractRow, RunRow
+    from storage.history import CheckRow, ContractRow, RunRow
+
+
+@contextmanager
+def for_good() -> Iterator[None]:
+    """What is made inside stays until the program ends: the collector of cycles never goes through it.
+
+    A fleet of ten thousand servers is a million objects; collections took a third of a run's time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def configured(path: Path, environment: str | None, database: Path) -> tuple[Settings, ConfigUse | None]:
+    """The settings, and how they were come to; raises ConfigError.
+
+    The second is None for a file that cannot be kept, such as a pipe.
+    """
+    from checker.run.caches import CONFIG, ConfigUse
+    from checker.settings import cached
+    from storage.driver import cache_entry
+
+    key = cached.cache_key(path, environment)
+    kept = cache_entry(database, CONFIG, key, now_ms())
+    if kept is not None and (settings := cached.opened(kept, path, environment)) is not None:
+        return settings, ConfigUse(key, None)
+    settings, made_of = cached.loaded(path, environment)
+    if made_of is None:
+        return settings, None
+    return settings, ConfigUse(key, lambda: cached.seal(settings, made_of))
+
+
+_MOST_SHOWN = 100
+_MOST_CHARACTERS = 10_000
+"""What nobody would look through is not asked about."""
+
+
+def leave(commands: bool, variables: Sequence[str]) -> Leave:
+    """What the options allow; what they do not is asked, where there is a terminal to ask on."""
+    from checker.importers.trust import Leave
+
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    return Leave(commands, frozenset(variables), _asked if terminal else None)
+
+
+def _asked(wishes: Wishes) -> bool:
+    lines = (*wishes.commands, *wishes.variables)
+    if len(lines) > _MOST_SHOWN or sum(map(len, lines)) > _MOST_CHARACTERS:
+        click.echo("more than can be looked through here; look at the file with config import", err=True)
+        return False
+    if wishes.commands:
+        click.echo("The file would start:", err=True)
+    for line in wishes.commands:
+        click.echo(f"  {line}", err=True)
+    if wishes.variables:
+        click.echo("Values of these environment variables would go:", err=True)
+    for line in wishes.variables:
+        click.echo(f"  {line}", err=True)
+    return click.confirm("Is that all right?", default=False, err=True)
+
 
 _EXIT_CODES = {"UNHEALTHY": 2, "UNKNOWN": 3, "DEGRADED": 1}
 _FAILS_ON = {
@@ -123,11 +188,11 @@ def command(
     mcp-status check fleet.yaml --fail-on-drift breaking
     mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
-    from checker import run
-    from checker.alarms import LEVEL
     from checker.cli.progress import progress_bar, step_bar
+    from checker.run import run
+    from checker.run.governor import LEVEL
     from checker.secrets.current import know
-    from checker.settings.choice import select
+    from checker.settings.selection import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
     log_to_stderr(log_level)
@@ -170,7 +235,7 @@ def command(
     with progress_bar(not quiet) as progress:
         end = run.check(request, progress)
 
-    from storage.queries import open_history  # not before: importing SQLAlchemy would hold up the workers' start
+    from storage.history import open_history  # not before: importing SQLAlchemy would hold up the workers' start
 
     with open_history(path) as history:
         stored, statuses = history.run(end.run_id), history.statuses_of_run(end.run_id)
@@ -184,7 +249,7 @@ def command(
         if alert.level == LEVEL:
             click.echo(f"mcp-status: {alert.level}: {alert.detail}", err=True)
     if verbose:
-        from reports.measures import measure_lines
+        from reports.run_metrics import measure_lines
 
         for line in measure_lines(measures):
             click.echo(line, err=True)
@@ -219,7 +284,7 @@ def _settings(
     timeout: float | None,
     database: Path,
 ) -> tuple[Settings, ConfigUse | None]:
-    from checker.cli.configuration import configured
+    pass  # REGROUP
     from checker.settings.shapes import Settings
 
     given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
@@ -234,7 +299,7 @@ def _settings(
     if timeout is not None:
         raise UsageError(f"--timeout goes with {flags_in_words('and')}; a config has its own timeouts")
     if source is not None:
-        from checker.cli.consent import leave
+        pass  # REGROUP
         from checker.settings.imported import imported_settings
 
         return imported_settings(source, leave=leave(*allowed)), None
@@ -248,7 +313,7 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
     from reports import documents, render, tables
 
     if fmt == "json":
-        from reports.measures import measures_document
+        from reports.run_metrics import measures_document
 
         document = {
             "run": documents.run_document(run, checks),

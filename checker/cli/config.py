@@ -64,7 +64,7 @@ def import_(source: str, output: Path | None, merge: Path | None, only: tuple[st
     mcp-status config validate fleet.yaml                          are all variables set?
     """  # noqa: D301 # click wants the backspace itself, which a raw docstring does not have
     from checker.importers import read
-    from checker.importers.write import chosen, existing_text, merged_config, write
+    from checker.settings.import_file import chosen, existing_text, merged_config, write
 
     in_place = merge is not None and output is not None and output.resolve() == merge.resolve()
     if output is not None and output.exists() and not force and not in_place:

@@ -13,7 +13,7 @@ from checker.cli.options import database, database_path, output_format
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
-    from storage.queries import ContractRow
+    from storage.history import ContractRow
 
 
 class _ShowByDefault(click.Group):
@@ -54,25 +54,25 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
     Long lists are cut, with the number of rows left out; JSON, NDJSON and CSV have all that is kept.
     """
-    from reports import contracts, documents, render, tables
-    from storage.queries import open_history
+    from reports import contract_tables, documents, render, tables
+    from storage.history import open_history
 
     with open_history(database_path(db)) as history:
         versions = history.contracts_of_server(server)
     if fmt != "table":
         listed = [documents.contract_document(row) for row in versions]
         document = {"server": server, "contract": versions[-1].document if versions else None, "versions": listed}
-        rows = map(contracts.version_row, versions)
-        sys.stdout.writelines(render.answer(fmt, document, listed, contracts.VERSION_COLUMNS, rows))
+        rows = map(contract_tables.version_row, versions)
+        sys.stdout.writelines(render.answer(fmt, document, listed, contract_tables.VERSION_COLUMNS, rows))
     elif versions:
         console = tables.console(sys.stdout)
-        click.echo(contracts.offer_title(versions[-1]))
-        for line in contracts.kept_words(versions):
+        click.echo(contract_tables.offer_title(versions[-1]))
+        for line in contract_tables.kept_words(versions):
             click.echo(line)
-        most = None if everything else contracts.MOST_ROWS
-        console.print(contracts.offer_table(versions[-1], most))
-        _say_more(contracts.offered(versions[-1]), most, ["contract", "show", server])
-        console.print(contracts.versions_table(versions, most))
+        most = None if everything else contract_tables.MOST_ROWS
+        console.print(contract_tables.offer_table(versions[-1], most))
+        _say_more(contract_tables.offered(versions[-1]), most, ["contract", "show", server])
+        console.print(contract_tables.versions_table(versions, most))
         _say_more(len(versions), most, ["contract", "show", server])
     else:
         click.echo("no contract yet: no MCP check of this server has read what it offers")
@@ -92,8 +92,8 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
     of the others; JSON, NDJSON and CSV have all.
     """
     from checker.contract.outline import compared
-    from reports import contracts, render, tables
-    from storage.queries import open_history
+    from reports import contract_tables, render, tables
+    from storage.history import open_history
 
     path = database_path(db)
     with open_history(path) as history:
@@ -105,14 +105,14 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
             raise UsageError(f"{server}: version {one.version} is known by its digest alone; its contract is not kept")
     changes = compared(before.document, after.document)
     if fmt != "table":
-        records, rows = map(contracts.change_document, changes), map(contracts.change_row, changes)
-        document = contracts.diff_document(before, after, changes)
-        sys.stdout.writelines(render.answer(fmt, document, records, contracts.CHANGE_COLUMNS, rows))
+        records, rows = map(contract_tables.change_document, changes), map(contract_tables.change_row, changes)
+        document = contract_tables.diff_document(before, after, changes)
+        sys.stdout.writelines(render.answer(fmt, document, records, contract_tables.CHANGE_COLUMNS, rows))
     elif changes:
-        most = None if everything else contracts.MOST_ROWS
-        tables.console(sys.stdout).print(contracts.changes_table(changes[:most]))
+        most = None if everything else contract_tables.MOST_ROWS
+        tables.console(sys.stdout).print(contract_tables.changes_table(changes[:most]))
         _say_more(len(changes), most, ["contract", "diff", server, str(before.version), str(after.version)])
-        click.echo(f"version {before.version} to {after.version}: {contracts.summary(changes)}")
+        click.echo(f"version {before.version} to {after.version}: {contract_tables.summary(changes)}")
     else:
         click.echo(f"version {before.version} to {after.version}: nothing has changed")
 

@@ -35,7 +35,7 @@ def command() -> None:
 @database
 def info(fmt: str, db: Path | None) -> int:
     """Show the file, its size, its SQLite version, how many rows it has, and since when."""
-    from storage.info import database_info
+    from storage.upkeep import database_info
 
     _show(database_info(database_path(db)), fmt)
     return 0
@@ -126,8 +126,8 @@ def forget(server: str, fmt: str, db: Path | None) -> int:
 
     path = database_path(db)
     _must_exist(path)
-    with open_store(path) as store:
-        gone = roster.forget(store, server)
+    with open_store(path) as store, store.transaction() as connection:
+        gone = roster.forget(connection, server)
     _show({f"rows_of_{table}": number for table, number in gone.items()}, fmt)
     return 0
 
@@ -147,8 +147,8 @@ def rename(old: str, new: str, db: Path | None) -> int:
 
     path = database_path(db)
     _must_exist(path)
-    with open_store(path) as store:
-        roster.rename(store, old, new)
+    with open_store(path) as store, store.transaction() as connection:
+        roster.rename(connection, old, new)
     click.echo(f"{path}: {old} is {new} now", err=True)
     return 0
 

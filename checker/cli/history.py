@@ -27,7 +27,7 @@ def command(server: str, since: float | None, limit: int, fmt: str, db: Path | N
     mcp-status history search --format csv --limit 1000
     """  # noqa: D301 # click wants the backspace itself
     from reports import documents, render, tables
-    from storage.queries import open_history
+    from storage.history import open_history
 
     path = database_path(db)
     since_ms = 0 if since is None else round((time.time() - since) * 1000)

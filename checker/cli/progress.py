@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from checker.model import Status
-from checker.run import Progress
+from checker.run.run import Progress
 
 Steps = Callable[[int, int], None]
 """Steps done, steps in all."""

@@ -9,7 +9,7 @@ import click
 
 from checker.cli.lazy import LazyGroup
 from checker.errors import CheckerError
-from checker.plain_stream import plain_streams
+from checker.standard_streams import plain_streams
 from checker.version import VERSION
 
 COMMANDS = {

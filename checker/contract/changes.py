@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from checker.contract.canonical import KEYS, dumps
-from checker.contract.change import Change, Grade, same, worst
+from checker.contract.grades import Change, Grade, same, worst
 from checker.contract.schemas import input_changes, output_changes
 
 __all__ = ["Change", "Grade", "diff", "worst"]

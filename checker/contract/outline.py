@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checker.contract.canonical import KEYS, dumps
-from checker.contract.change import Change, Grade
 from checker.contract.changes import diff
+from checker.contract.grades import Change, Grade
 
 OUTLINE = "outline"
 """Member of an outline that no contract has: ``bytes`` of the contract, and for each list its ``count`` and digest."""

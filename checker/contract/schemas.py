@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checker.contract.canonical import dumps
-from checker.contract.change import Grade, distinct, same
+from checker.contract.grades import Grade, distinct, same
 
 Found = tuple[str, Grade, str]
 """Kind, grade and detail of a change."""

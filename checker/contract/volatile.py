@@ -12,9 +12,9 @@ from itertools import combinations
 from typing import Any
 
 from checker.contract.canonical import KEYS, dumps
-from checker.contract.change import Change, Grade, same
 from checker.contract.changes import WORDS, Left, items, short
-from checker.looks import looks_random
+from checker.contract.grades import Change, Grade, same
+from checker.secrets.looks import looks_random
 
 DEFAULT, ORDER, TEXT = "volatile_default", "volatile_order", "volatile_text"
 KINDS = (DEFAULT, ORDER, TEXT)

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from checker.errors import ConfigError
-from checker.importers.imported import Imported
+from checker.importers.entries import Imported
 
 __all__ = ["Imported", "read"]
 
@@ -17,10 +17,10 @@ def read(source: str, *, prefix: str = "") -> Imported:
     Every name begins with ``prefix``. Raises ConfigError, whose message is fit to be shown.
     """
     from checker.importers import fetch
+    from checker.importers.entries import Origin, ServerNames
     from checker.importers.formats import converted, is_toml
-    from checker.importers.imported import Origin, ServerNames
     from checker.importers.listing import first_page
-    from checker.importers.parse import parsed
+    from checker.importers.values import parsed
 
     if fetch.is_address(source):
         url = first_page(source)

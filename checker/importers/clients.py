@@ -1,4 +1,4 @@
-"""Servers as MCP clients list them, by name under ``mcpServers`` or ``servers``, as entries of our configuration."""
+"""Servers as MCP clients list them, in JSON under ``mcpServers`` or ``servers`` or in Codex's ``config.toml``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from checker.errors import ConfigError
-from checker.importers import look
-from checker.importers.imported import MOST_SERVERS, Entry, Imported, Origin, ServerNames, Unusable, one_line
-from checker.importers.variables import REFERENCE, Placeholders, escaped
+from checker.importers import values
+from checker.importers.entries import (
+    MOST_SERVERS,
+    REFERENCE,
+    Entry,
+    Imported,
+    Origin,
+    Placeholders,
+    ServerNames,
+    Unusable,
+    escaped,
+    is_name,
+    one_line,
+    reference,
+)
 
 _LEAST_TIMEOUT_MS = 500
 _MOST_TIMEOUT_MS = 3650 * 86_400_000
@@ -55,7 +67,7 @@ def servers(
         try:
             if not isinstance(block, dict):
                 raise Unusable("not a server; write command: or url: in braces")
-            if look.flag(block, "disabled") or block.get("enabled") is False:
+            if values.flag(block, "disabled") or block.get("enabled") is False:
                 raise Unusable("disabled in the file")
             entries.append({"name": escaped(name), "mcp": convert(block, client, said)})
         except Unusable as why:
@@ -67,15 +79,15 @@ def servers(
 def options(block: Mapping[str, Any], client: ClientFormat, notes: list[str]) -> Entry:
     """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
     block = _spelled_usually(block)
-    kind = look.transport(look.text(block, "type") or look.text(block, "transport"))
-    address = look.text(block, "httpUrl") or look.text(block, "url") or look.text(block, "serverUrl")
-    command = look.text(block, "command")
+    kind = values.transport(values.text(block, "type") or values.text(block, "transport"))
+    address = values.text(block, "httpUrl") or values.text(block, "url") or values.text(block, "serverUrl")
+    command = values.text(block, "command")
     if command and address and kind in (None, "stdio"):
         notes.append("both a command and an address; the command is taken")
     if command and kind in (None, "stdio"):
         found = _command(command, block, client.placeholders, notes)
     elif address and kind != "stdio":
-        kind = kind or ("streamable-http" if look.text(block, "httpUrl") else client.url_means)
+        kind = kind or ("streamable-http" if values.text(block, "httpUrl") else client.url_means)
         found = _address(address, kind, block, client.placeholders, notes)
     else:
         raise Unusable("no command" if kind == "stdio" else "neither a command nor an address")
@@ -93,7 +105,7 @@ def _spelled_usually(block: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(found.get("transport"), dict):  # it may hold address, headers and timeout
         found = {**found.pop("transport"), **found}
     if isinstance(command := found.get("command"), list):
-        found["command"], found["args"] = (command or [None])[0], [*command[1:], *look.texts(found, "args")]
+        found["command"], found["args"] = (command or [None])[0], [*command[1:], *values.texts(found, "args")]
     elif isinstance(command, dict):
         del found["command"]
         found |= {key: command[key] for key in ("args", "env") if key in command} | {"command": command.get("path")}
@@ -112,11 +124,11 @@ def _command(command: str, block: Mapping[str, Any], placeholders: Placeholders,
         return placeholders.translated(text, notes)
 
     found: Entry = {"command": ours(command)}
-    if args := look.texts(block, "args"):
+    if args := values.texts(block, "args"):
         found["args"] = [ours(one) for one in args]
-    if env := look.environment(look.texts_by_name(block, "env")):
+    if env := values.environment(values.texts_by_name(block, "env")):
         found["env"] = {name: ours(value) for name, value in env.items()}
-    if cwd := look.text(block, "cwd"):
+    if cwd := values.text(block, "cwd"):
         found["cwd"] = _folder(ours(cwd), placeholders.folder)
     return _with_own(found, found.get("env", {}))
 
@@ -152,10 +164,10 @@ def _folder(cwd: str, folder: Path | None) -> str:
 def _address(
     url: str, kind: str | None, block: Mapping[str, Any], placeholders: Placeholders, notes: list[str]
 ) -> Entry:
-    found: Entry = {"url": look.address(placeholders.translated(url, notes))}
+    found: Entry = {"url": values.address(placeholders.translated(url, notes))}
     if kind:
         found["transport"] = kind
-    headers = look.headers(look.texts_by_name(block, "headers"))
+    headers = values.headers(values.texts_by_name(block, "headers"))
     if headers:
         found["headers"] = {name: placeholders.translated(value, notes) for name, value in headers.items()}
     auth = block.get("auth")
@@ -166,10 +178,10 @@ def _address(
         found["bearer"] = token
     elif auth:
         notes.append("auth is not imported; add bearer: or oauth: to the server")
-    env = look.environment(look.texts_by_name(block, "env"))
+    env = values.environment(values.texts_by_name(block, "env"))
     found = _with_own(found, {name: placeholders.translated(value, notes) for name, value in env.items()})
-    look.address(found["url"])
-    look.headers(found.get("headers", {}))
+    values.address(found["url"])
+    values.headers(found.get("headers", {}))
     return found
 
 
@@ -183,3 +195,36 @@ def _timeout(timeout_ms: Any, notes: list[str]) -> str | None:
         return None
     whole_ms = round(timeout_ms)
     return f"{whole_ms // 1000}s" if whole_ms % 1000 == 0 else f"{whole_ms}ms"
+
+
+_OWN = ("bearer_token_env_var", "http_headers", "env_http_headers", "env_vars", "headers")
+
+
+def codex_options(block: Mapping[str, Any], client: ClientFormat, notes: list[str]) -> Entry:
+    """The options of the ``mcp:`` block; raises Unusable, adds to the notes."""
+    if block.get("headers"):
+        notes.append("headers is no key of Codex and is ignored; http_headers is")
+    shared = {key: value for key, value in block.items() if key not in _OWN}
+    found = options({**shared, "headers": block.get("http_headers")}, client, notes)
+    if "command" in found:
+        passed_on = {name: reference(_known(name)) for name in values.texts(block, "env_vars")}
+        if env := {**passed_on, **found.get("env", {})}:
+            found["env"] = env
+        return found
+    named = {
+        header: reference(_known(name)) for header, name in values.texts_by_name(block, "env_http_headers").items()
+    }
+    if headers := {**found.get("headers", {}), **values.headers(named)}:
+        found["headers"] = headers
+    token = values.text(block, "bearer_token_env_var")
+    if token and "authorization" in map(str.lower, headers):
+        notes.append("bearer_token_env_var is ignored: an Authorization header is set as well")
+    elif token:
+        found["bearer"] = reference(_known(token))
+    return found
+
+
+def _known(name: str) -> str:
+    if not is_name(name):
+        raise Unusable("a name of an environment variable is not valid")
+    return name

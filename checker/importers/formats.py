@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from checker.errors import ConfigError
-from checker.importers.clients import ClientFormat, options, servers
-from checker.importers.codex import codex_options
-from checker.importers.imported import Imported, Origin, ServerNames
-from checker.importers.inputs import Naming
+from checker.importers.clients import ClientFormat, codex_options, options, servers
+from checker.importers.entries import Imported, Origin, Placeholders, ServerNames
 from checker.importers.listing import listing
-from checker.importers.registry import server
-from checker.importers.variables import Placeholders
+from checker.importers.registry import Naming, server
 
 _GEMINI = "settings.json"
 

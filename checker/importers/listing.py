@@ -10,10 +10,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from checker.errors import ConfigError
 from checker.importers import fetch
-from checker.importers.imported import MOST_SERVERS, Entry, Imported, Origin, ServerNames
-from checker.importers.inputs import Naming
-from checker.importers.parse import parsed
-from checker.importers.registry import server
+from checker.importers.entries import MOST_SERVERS, Entry, Imported, Origin, ServerNames
+from checker.importers.registry import Naming, server
+from checker.importers.values import parsed
 
 MOST_PAGES = 200
 """Pages of a listing that are read, at most."""

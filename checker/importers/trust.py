@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from checker.importers.imported import Entry, name_of, one_line
-from checker.importers.variables import REFERENCE
-from checker.looks import MARK, looks_random
-from checker.sensitive import SecretPart, in_arguments, in_environment, in_url, is_secret_name
+from checker.importers.entries import REFERENCE, Entry, name_of, one_line
+from checker.secrets.looks import MARK, looks_random
+from checker.secrets.sensitive import SecretPart, in_arguments, in_environment, in_url, is_secret_name
 
 _APPLICATIONS = (".config", "Library/Application Support", "AppData/Roaming")
 _OF_APPLICATIONS = (

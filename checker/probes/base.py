@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
+from checker.probes.bodies import values_outside_texts
 from checker.probes.heavy import LARGE_VALUES, values_in
-from checker.probes.json_text import values_outside_texts
 from checker.probes.options import Endpoint
 from checker.structs import Record
 

@@ -12,7 +12,7 @@ from checker.model import Reason, Status
 from checker.probes import heavy
 from checker.probes.base import Complaint
 from checker.probes.http import each_field
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 from checker.structs import Options
 from checker.units import GIVEN, Holds, Public
 from checker.wire import rebuilt
@@ -104,7 +104,7 @@ def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
 
 def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
-    from checker.probes.json_text import TooDeep, TooManyValues, loads, with_whole_numbers
+    from checker.probes.bodies import TooDeep, TooManyValues, loads, with_whole_numbers
 
     wanted = tuple(wanted)
     if heavy.is_elsewhere() and _may_take_long(body, wanted):

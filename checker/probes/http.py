@@ -1,4 +1,4 @@
-"""What both HTTP probes share: address, credentials, redirects, and the headers that explain a refusal."""
+"""HTTP rules that both probes share: address, credentials, redirects, challenges, and refusals explained."""
 
 from __future__ import annotations
 
@@ -14,14 +14,105 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 
-from checker.memory import endpoint_key
 from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
-from checker.probes.challenges import challenge, says_expired, token_has_expired
-from checker.probes.host_check import host_refusal
-from checker.probes.text import excerpt
+from checker.remembered import endpoint_key
 from checker.secrets.parts import path_secrets
 from checker.secrets.redactor import MASK
+from checker.secrets.shown import excerpt
+
+_PARAMETER = re.compile(r'([A-Za-z0-9_-]{1,64})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_LONGEST = 8192
+
+
+def challenge(header: str | None) -> dict[str, str]:
+    """The parameters of a challenge by their names in lower case; of several challenges those of the first win."""
+    found: dict[str, str] = {}
+    for name, quoted, bare in _PARAMETER.findall((header or "")[:_LONGEST]):
+        found.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted else bare)
+    return found
+
+
+def says_expired(text: str) -> bool:
+    """Whether a text says that credentials have expired, and not only that they may have, among other faults."""
+    words = text.lower()
+    return "expired" in words and not re.search(r"invalid|\bor\b|malformed|revoked", words)
+
+
+def token_has_expired(token: str | None, now_s: float) -> bool:
+    """Whether a token is a JWT whose ``exp`` (RFC 7519 section 4.1.4) has passed; False for what is none."""
+    import orjson
+
+    parts = (token or "").split(".")
+    if len(parts) != 3:
+        return False
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims["exp"]) < now_s
+    except (ValueError, TypeError, LookupError):
+        return False
+
+
+_REFUSALS = (400, 403, 421)
+"""421 is RFC 9110 section 15.5.20; the others are what SDKs, frameworks and development servers answer."""
+_BY_HOST = re.compile(
+    r"\b(?:invalid|bad|disallowed|forbidden|unknown|untrusted|unexpected|blocked|illegal)\b[\s\w'\"-]{0,20}"
+    r"\b(?:http_)?hosts?(?:name)?\b(?! (?:key|certificate))"
+    r"|\b(?:http_)?host(?:name)?\b[^\n]{0,80}\b(?:(?:is |was )?not (?:allowed|permitted|trusted|recogni[sz]ed|valid)|"
+    r"mismatch|rejected|denied|forbidden)\b"
+    r"|\bonly (?:allowed|permitted|available|accessible) (?:at|on|from|via|through|as) \S"
+    r"|\ballowed[_ -]?hosts?\b|\bdns[ -]?rebinding\b",
+    re.IGNORECASE,
+)
+_BY_ORIGIN = re.compile(r"\borigin\b(?! server)", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\bonly (?:allowed|permitted|available|accessible) (?:at|on|from|via|through|as) (?:https?://)?"
+    r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,200}[A-Za-z0-9])?)(?::(\d{1,5}))?(?![\w.-])"
+)
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|::1|localhost", re.IGNORECASE)
+
+
+def host_refusal(
+    url: str, status: int, said: str, challenged: bool, own_host: str | None = None
+) -> ProbeFailure | None:
+    """The failure of a server that refuses the Host it was sent; None for any other refusal.
+
+    ``said`` is the start of the body without secrets, ``challenged`` whether the reply asks for credentials, which is
+    then what it is about. ``own_host`` is the Host header of the configuration, where there is one.
+    """
+    if status not in _REFUSALS or challenged:
+        return None
+    by_host = _BY_HOST.search(said) is not None
+    if not by_host and (status != 421 or _BY_ORIGIN.search(said)):
+        return None
+    host = own_host or urlsplit(url).netloc.rpartition("@")[2]
+    quoted = f": {said[:120]}" if said else ""
+    return ProbeFailure(
+        Reason.HTTP_STATUS,
+        f"HTTP {status}: refuses the Host header {host}, a check against DNS rebinding{quoted}; {_remedy(url, said)}",
+    )
+
+
+def _remedy(url: str, said: str) -> str:
+    """The address that would do, as far as that is known, or what to change."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    named = _NAMED.search(said)
+    if named and named[1].lower() != host and _is_host(named[1]):
+        name = named[1].lower()
+    elif _LOOPBACK.fullmatch(host):
+        name = "127.0.0.1" if host == "localhost" else "localhost"
+    else:
+        return f"call it by the name that it expects, or add {host} to its allowed hosts"
+    port = f":{parts.port}" if parts.port else ""
+    known = urlunsplit((parts.scheme, f"{name}{port}", parts.path, "", ""))
+    return f"{known} may do, or add {host} to its allowed hosts"
+
+
+def _is_host(text: str) -> bool:
+    """Whether a word of the server's is a name or an address that a user may try."""
+    return text.lower() == "localhost" or "." in text
+
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _GO_ALONG = {"user-agent", "accept"}

@@ -12,13 +12,13 @@ from checker.contract.canonical import KEYS
 from checker.model import Reason
 from checker.probes import conditions
 from checker.probes.base import Complaint
+from checker.probes.bodies import TooDeep, TooManyValues, loads
 from checker.probes.conditions import JsonCondition
-from checker.probes.json_text import TooDeep, TooManyValues, loads
-from checker.probes.mcp import tools
+from checker.probes.mcp import offer
 from checker.probes.mcp.calls import unmet
-from checker.probes.mcp.masked import masked_canonical
+from checker.probes.mcp.offer import masked_canonical
 from checker.probes.mcp.options import Call
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 from checker.wire import rebuilt
 
 _KEPT_BYTES = 64 * 1024
@@ -60,7 +60,7 @@ def judge_offer(head: bytes, lists: dict[str, list[Part]], expected: Sequence[st
     """The contract of an offer, its text only if its digest is not the known one, and complaints about its tools."""
     document = orjson.loads(head)
     document |= {member: _items(member, parts) for member, parts in lists.items()}
-    found = [] if "tools" not in document else tools.complaints(document["tools"], tuple(expected))
+    found = [] if "tools" not in document else offer.tool_complaints(document["tools"], tuple(expected))
     try:
         contract = masked_canonical(document)
     except ValueError as error:

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from checker.model import Reason, Status
 from checker.probes import conditions
 from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, Transport
-from checker.probes.charsets import as_utf8, json_as_utf8
+from checker.probes.bodies import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
-from checker.probes.faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.heavy import TooMuch
 from checker.probes.http import (
     bare_url,
@@ -26,8 +25,9 @@ from checker.probes.http import (
     redirected,
     refusal,
 )
+from checker.probes.option_faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.options import Endpoint
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 from checker.structs import Options
 from checker.units import Public, Seconds, Secret
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from checker.secrets.plain_values import SHORTEST, is_flag, is_plain, is_prose
-from checker.sensitive import in_url
+from checker.secrets.sensitive import in_url
 
 _SCHEME = re.compile(r"(?:basic|bearer|digest|token|apikey|api-key|key|negotiate|dpop)\s+", re.IGNORECASE)
 _SPLIT = re.compile(r"[;,&\s]+")

@@ -1,22 +1,319 @@
-"""Servers without a file: addresses from the command line."""
+"""Servers without a file: addresses and commands from the command line, and the names they are given."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from checker.errors import ConfigError, UsageError
 from checker.kinds import FLAGS, KINDS
 from checker.model import Server
 from checker.probes import probe_of
-from checker.settings.naming import name_of_address, name_of_command
+from checker.probes.http import shown_endpoint
+from checker.probes.mcp.options import shown_words
+from checker.secrets.sensitive import in_arguments
+
+_LONGEST = 60
+_DEEPEST = 5
+"""Launchers that start launchers."""
+_PLAIN_PATH = re.compile(r"/?|/(?:mcp|sse|health|healthz|livez|readyz|ping|status|up)/?")
+_FILE = re.compile(r"\.(?:py|pyz|[cm]?[jt]sx?|rb|php|jar|dll|sh|exe|go|pl|lua|R)\Z")
+_BARE = re.compile(r"[\w@%+=:,./~-]+")
+"""Words that need no quotes in a name."""
+_MOUNT = re.compile(r"(?:[A-Za-z]:|~|\.{1,2})?/[\w./-]{0,200}:/[\w./-]{0,200}(?::[a-z,]{1,20})?", re.ASCII)
+"""Two paths, of which none is a password."""
+_BINARIES = frozenset(("bin", ".bin", "sbin", "Scripts"))
+_SHELLS = frozenset(("sh", "bash", "zsh", "dash", "ksh", "ash", "fish"))
+_PASS_ON = frozenset(
+    ("sudo", "doas", "nice", "ionice", "nohup", "setsid", "time", "timeout", "stdbuf", "xvfb-run", "exec")
+)
+"""Programs that run the rest of their words."""
+_PASSED_ON_TAKES = frozenset(("-u", "-g", "-n", "-c", "-k", "-s", "-o", "-e", "-i", "--adjustment", "--signal"))
+_PACKAGES: dict[tuple[str, ...], str] = {
+    # the words that start a package's program: their options that take a value
+    ("npx",): "-p --package -c --call --registry --prefix --cache -w --workspace --node-options",
+    ("npm", "exec"): "-p --package -c --call --registry --prefix --cache -w --workspace",
+    ("npm", "x"): "-p --package -c --call --registry --prefix --cache",
+    ("pnpx",): "--package --registry",
+    ("pnpm", "dlx"): "--package --registry",
+    ("pnpm", "exec"): "--filter --dir",
+    ("yarn", "dlx"): "-p --package",
+    ("bunx",): "-p --package",
+    ("bun", "x"): "-p --package",
+    ("bun", "run"): "--cwd -r --preload --env-file",
+    ("bun",): "--cwd -r --preload --env-file",
+    ("deno", "run"): "-c --config --import-map --env-file -L --log-level",
+    ("uvx",): "--from --with --with-editable --with-requirements -p --python --index --index-url --default-index "
+    "-i --extra-index-url -f --find-links -c --constraints --env-file --directory --project --refresh-package",
+    (
+        "uv",
+        "tool",
+        "run",
+    ): "--from --with --with-editable -p --python --index --index-url --env-file --directory --project",
+    (
+        "uv",
+        "run",
+    ): "--with --with-editable --with-requirements -p --python --extra --group --env-file --directory --project "
+    "--package --index --index-url",
+    ("pipx", "run"): "--spec --python --index-url --pip-args",
+    ("poetry", "run"): "-C --directory -P --project",
+    ("pipenv", "run"): "",
+    ("go", "run"): "-C -tags -ldflags -mod",
+    ("cargo", "run"): "--bin --manifest-path -p --package --features --profile",
+    ("dotnet", "run"): "--project -c --configuration -f --framework --launch-profile",
+    ("dotnet",): "",
+    ("java",): "-cp -classpath --class-path -p --module-path",
+    ("node",): "-r --require --import --loader --experimental-loader --env-file -C --conditions",
+    ("tsx",): "-r --require --import --tsconfig",
+    ("ts-node",): "-r --require -P --project",
+    ("ruby",): "-I -r -C",
+    ("perl",): "-I -M",
+    ("php",): "-c -d",
+    ("fastmcp", "run"): "-t --transport --host -p --port --with --python --project",
+    ("mcp", "run"): "-t --transport",
+}
+_CONTAINER_SWITCHES_TEXT = """
+-i -t -it -ti -d -q -P --rm --init --interactive --tty --detach --privileged --read-only --publish-all --quiet
+--no-healthcheck --sig-proxy --oom-kill-disable
+"""
+_CONTAINER_SWITCHES = frozenset(_CONTAINER_SWITCHES_TEXT.split())
+_SILENT_TEXT = """
+-y --yes -q --quiet -u -i -t -it -ti --rm --interactive --tty --init --prefer-offline --no-install
+"""
+_SILENT = frozenset(_SILENT_TEXT.split())
+"""Switches of launchers that change nothing about what is started."""
+
+
+def name_of_command(program: str, args: Sequence[str]) -> str:
+    """The name of a server that this command starts: the package, module, file or image, and its arguments.
+
+    ``npx -y @scope/server /data`` is ``@scope/server /data``. What does not fit, or may be a secret, is left out; six
+    digits of a digest of what was left out, with secrets masked, keep apart what would be called the same.
+    """
+    found = _named(program, tuple(args), _DEEPEST)
+    left_out = list(found.left_out)
+    full = found.what if len(found.what) <= _LONGEST else f"…{found.what[1 - _LONGEST :]}"
+    left_out += [found.what] if full != found.what else []
+    for word, told in zip(_shown(found.args), _told(found.args), strict=True):
+        shown = word.partition("?")[0] if "://" in word else word
+        shown = shown if _BARE.fullmatch(shown) else shlex.quote(shown)
+        fits = "***" not in shown and len(full) + len(shown) < _LONGEST
+        full += f" {shown}" if fits else ""
+        left_out += [told] if not fits or shown.strip("'") != word else []
+    if not left_out:
+        return full
+    digest = hashlib.sha256("\0".join(left_out).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{full} #{digest[:6]}"
+
+
+def name_of_address(url: str) -> str:
+    """Host and port, and the path where it is more than where such servers usually are."""
+    parts = urlsplit(shown_endpoint(url))
+    path = "" if _PLAIN_PATH.fullmatch(parts.path) else parts.path.rstrip("/")
+    return parts.netloc.rpartition("@")[2] + path
+
+
+@dataclass(slots=True)
+class _Named:
+    what: str
+    args: tuple[str, ...] = ()
+    left_out: list[str] = field(default_factory=list)
+    """Words, fit to be shown, that tell this server from others but are not in its name."""
+
+
+def _named(program: str, args: tuple[str, ...], depth: int) -> _Named:
+    tool = PurePath(program).name.removesuffix(".exe").removesuffix(".cmd")
+    if depth:
+        if tool == "env":
+            return _of_env(args, depth) or _Named(tool, args)
+        if tool in _SHELLS or (tool == "cmd" and args[:1] in (("/c",), ("/C",))):
+            return _of_shell(tool, args, depth)
+        if tool in _PASS_ON:
+            return _passed_on(tool, args, depth)
+        if re.fullmatch(r"(?:python|pypy|pythonw)[\d.]*|py", tool):
+            return _of_python(tool, args)
+        if tool in ("docker", "podman", "nerdctl") and "run" in args[:2]:
+            return _of_container(args[args.index("run") + 1 :]) or _Named(tool, args)
+        if tool == "uv" and args and args[0].startswith("-"):  # its own options may stand before its command
+            before, rest = _options(args, frozenset(_PACKAGES["uv", "run"].split()))
+            found = _named(program, rest, depth - 1)
+            found.left_out += _telling(before)
+            return found
+        for words in ((tool, *args[:2]), (tool, *args[:1]), (tool,)):
+            if (takes := _PACKAGES.get(words)) is not None:
+                return _of_launcher(tool, args[len(words) - 1 :], frozenset(takes.split()), depth) or _Named(tool, args)
+    return _Named(_place(program) if os.sep in program and not _is_binary(program) else tool, args)
+
+
+def _of_launcher(tool: str, args: tuple[str, ...], takes: frozenset[str], depth: int) -> _Named | None:
+    options, rest = _options(args, takes)
+    call = next((options[at + 1] for at, one in enumerate(options[:-1]) if one in ("-c", "--call")), None)
+    if not rest and tool in ("npx", "npm") and call is not None:
+        return _of_shell(tool, ("-c", call), depth)
+    if tool == "java" and (jar := [one for one in args if one.endswith(".jar")]):
+        at = args.index(jar[0])
+        return _Named(_place(jar[0]), args[at + 1 :], _telling(args[:at], {"-jar"}))
+    if not rest:
+        named = next(
+            (options[at + 1] for at, one in enumerate(options[:-1]) if one in ("--project", "--package")), None
+        )
+        return None if named is None else _Named(_package(named), (), _telling(options))
+    what, *after = rest
+    if tool == "uv" and what and not _FILE.search(what):  # uv run python …, uv run mcp run …
+        found = _named(what, tuple(after), depth - 1)
+        found.left_out += _telling(options)
+        return found
+    is_file = bool(_FILE.search(what)) or tool in ("node", "deno", "dotnet", "ruby", "perl", "php", "tsx", "ts-node")
+    return _Named(_place(what) if is_file else _package(what), tuple(after), _telling(options))
+
+
+def _of_python(tool: str, args: tuple[str, ...]) -> _Named:
+    options, rest = [], list(args)
+    while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c", "-"):
+        options.append(rest.pop(0))
+        if options[-1] in ("-X", "-W") and rest:
+            options.append(rest.pop(0))
+    left_out = _telling(options, {"-I", "-E", "-S", "-s", "-B", "-X", "-W"})
+    if len(rest) >= 2 and rest[0] == "-m":
+        return _Named(rest[1], tuple(rest[2:]), left_out)
+    if len(rest) >= 2 and rest[0] == "-c":
+        return _Named(f"{tool} -c", (), [*left_out, *_told(rest[1:])])
+    if rest:
+        return _Named(_place(rest[0]), tuple(rest[1:]), left_out)
+    return _Named(tool, args)
+
+
+def _of_env(args: tuple[str, ...], depth: int) -> _Named | None:
+    rest, before = list(args), list[str]()
+    while rest:
+        word = rest[0]
+        if word in ("-S", "--split-string") and len(rest) > 1:
+            return _split(" ".join(rest[1:]), before, depth)
+        if word in ("-u", "--unset", "-C", "--chdir") and len(rest) > 1:
+            before += [rest.pop(0), rest.pop(0)]
+        elif word.startswith("-") or re.match(r"[A-Za-z_]\w*=", word):
+            before.append(rest.pop(0))
+        else:
+            found = _named(rest[0], tuple(rest[1:]), depth - 1)
+            found.left_out += _telling(tuple(before))
+            return found
+    return None
+
+
+def _of_shell(tool: str, args: tuple[str, ...], depth: int) -> _Named:
+    """What a shell is told to run: its last command, with what comes before that."""
+    for at, word in enumerate(args[:-1]):
+        if re.fullmatch(r"-[a-z]*c|/[cC]", word):
+            inner = " ".join(args[at + 1 :]) if word in ("/c", "/C") else args[at + 1]
+            return _split(inner, [], depth) or _Named(f"{tool} -c", (), _told(args))
+    if args and not args[0].startswith("-"):
+        return _Named(_place(args[0]), args[1:])
+    return _Named(tool, args)
+
+
+def _split(command: str, before: list[str], depth: int) -> _Named | None:
+    try:
+        lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|")
+        lexer.whitespace_split = True
+        words = list(lexer)
+    except ValueError:
+        return None
+    ends = [at for at, word in enumerate(words) if set(word) <= set(";&|")]
+    if ends and ends[-1] == len(words) - 1:  # "run it;"
+        words.pop()
+        ends.pop()
+    start = ends[-1] + 1 if ends else 0
+    before, words = [*before, *words[:start]], words[start:]
+    while words and (words[0] == "exec" or re.match(r"[A-Za-z_]\w*=", words[0])):
+        before += [] if words[0] == "exec" else [words[0]]
+        words.pop(0)
+    if not words:
+        return None
+    found = _named(words[0], tuple(words[1:]), depth - 1)
+    found.left_out += _telling(tuple(before))
+    return found
+
+
+def _passed_on(tool: str, args: tuple[str, ...], depth: int) -> _Named:
+    _, rest = _options(args, _PASSED_ON_TAKES)
+    if tool == "timeout" and rest:
+        rest = rest[1:]
+    if not rest:
+        return _Named(tool, args)
+    return _named(rest[0], rest[1:], depth - 1)
+
+
+def _of_container(args: tuple[str, ...]) -> _Named | None:
+    rest, options = list(args), list[str]()
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        options.append(option)
+        if "=" not in option and option not in _CONTAINER_SWITCHES and rest:
+            options.append(rest.pop(0))
+    return _Named(rest[0], tuple(rest[1:]), _telling(tuple(options))) if rest else None
+
+
+def _options(args: tuple[str, ...], takes: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A launcher's own options, and what it starts with its arguments."""
+    at = 0
+    while at < len(args) and args[at].startswith("-"):
+        if args[at] == "--":
+            return args[:at], args[at + 1 :]
+        at += 2 if args[at] in takes else 1
+    return args[:at], args[at:]
+
+
+def _telling(words: Sequence[str], silent: set[str] | None = None) -> list[str]:
+    """Of words that are not in the name those that tell a server from others."""
+    return _told([one for one in words if one not in _SILENT and one not in (silent or ())])
+
+
+def _told(args: Sequence[str]) -> list[str]:
+    """Words for a digest: a mask for what is a secret, and only for that, or what differs would be told as the same."""
+    told: list[str] = []
+    for one, parts in zip(args, in_arguments(args), strict=True):
+        for part in () if _MOUNT.fullmatch(one) else sorted(parts, key=lambda part: part.start, reverse=True):
+            one = f"{one[: part.start]}***{one[part.end :]}"
+        told.append(one)
+    return told
+
+
+def _shown(args: Sequence[str]) -> list[str]:
+    return shown_words("x", tuple(args))[1:]
+
+
+def _package(spec: str) -> str:
+    """A package's name without its version: a newer one is the same server."""
+    if "://" in spec or spec.startswith((".", "/", "~")):
+        return _shown([spec])[0]
+    return re.sub(r"(?<=[\w\])])(?:@|==|>=|~=|<=).*\Z", "", spec)
+
+
+def _is_binary(program: str) -> bool:
+    return PurePath(program).parent.name in _BINARIES
+
+
+def _place(path: str) -> str:
+    """A file by its whole path, for a relative one may be another file tomorrow; the home folder is ``~``."""
+    if "://" in path:
+        return _shown([path])[0]
+    absolute = Path(os.path.abspath(Path(path).expanduser()))
+    whole = str(absolute) if absolute.exists() else path
+    home = str(Path.home())
+    return f"~{whole[len(home) :]}" if home != os.sep and whole.startswith(home + os.sep) else whole
 
 
 def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
     """One server from what the command line gives: addresses and commands by the options of `checker.kinds.FLAGS`.
 
-    It is named after the first address or what the command starts (`checker.settings.naming`). Raises ConfigError.
+    It is named after the first address or what the command starts (`checker.settings.adhoc`). Raises ConfigError.
     """
     probes: dict[str, Any] = {}
     for option, given in addresses.items():

@@ -13,18 +13,17 @@ import yaml
 from checker.addresses import names_guarded
 from checker.errors import ConfigError, UsageError
 from checker.importers import read
+from checker.importers.entries import Entry, name_of, needed, one_line
 from checker.importers.fetch import is_address, shown
-from checker.importers.imported import Entry, name_of, one_line
 from checker.importers.trust import NOTHING, Leave, Wishes, command_line, own_file, used, variable_line
-from checker.importers.variables import needed
 from checker.model import Server
 from checker.probes.http import origin
 from checker.settings.document import Problem, dotted
 from checker.settings.files import Files
+from checker.settings.overlay import expand
 from checker.settings.servers import ServerReader
 from checker.settings.shapes import Settings
 from checker.settings.validate import Source
-from checker.settings.variables import expand
 
 _MOST_DEPTH = 50
 _MOST_PROBLEMS = 10

@@ -1,4 +1,4 @@
-"""A configuration file into Settings, in steps: read, lay over, fill in, validate, and look for contradictions."""
+"""A configuration file into Settings, in steps: read, lay over, fill in, validate, look for contradictions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,90 @@ from checker.kinds import KINDS, kinds_in_words
 from checker.limits import Keep, keep_faults
 from checker.model import Server
 from checker.probes import probe_of
-from checker.settings import original
-from checker.settings.benchmarking import Benchmarking
-from checker.settings.choice import selected_environment
-from checker.settings.document import Document, Problem, read
-from checker.settings.environments import faults_of_others
+from checker.settings import legacy
+from checker.settings.document import Document, Place, Problem, read
 from checker.settings.files import Files, with_files
-from checker.settings.overlay import merged, with_environment
-from checker.settings.performance import PerformanceOptimization
-from checker.settings.queries import read_queries
+from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
+from checker.settings.overlay import FILE_SUFFIX, expand, merged, spelled_out, with_environment
+from checker.settings.saved_queries import read_queries
+from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
 from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, RunOptions, Settings
 from checker.settings.validate import Source, unknown_key, validated
-from checker.settings.variables import expand
+
+_BLOCKS: dict[str, Any] = {
+    "performance_optimization": PerformanceOptimization,
+    "benchmarking": Benchmarking,
+    "run": RunOptions,
+    "history": Keep,
+}
+_FOLDER = "cwd"
+
+
+def faults_of_others(document: Document, selected: str | None) -> Iterator[Problem]:
+    """Unknown keys and wrong values of the environments that are not selected.
+
+    What stands in a variable or in a file is not looked at: it may be there only where the environment is used.
+    """
+    environments = document.values.get("environments")
+    for name, above in environments.items() if isinstance(environments, Mapping) else ():
+        if name == selected or not isinstance(above, Mapping):
+            continue
+        for problem in _faults(document.values, ("environments", name), above, Files(document.path.parent)):
+            # what the file itself says wrongly is told when the file is read; what is missing here may stand there
+            if _stands(document, problem.place):
+                yield problem
+
+
+def _faults(base: Mapping[str, Any], place: Place, above: Mapping[str, Any], files: Files) -> list[Problem]:
+    """All problems of the file with this environment laid over it; the places are those of the environment."""
+    problems: list[Problem] = []
+    whole = Source(place, above, problems)
+    for key, kind in _BLOCKS.items():
+        if key in above:
+            laid = merged(base.get(key) or {}, above[key] if above[key] is not None else {})
+            validated(kind, laid, Source((*place, key), laid, problems))
+            pools = laid.get("pools") if key == "run" and isinstance(laid, Mapping) else None
+            unknown = (kind for kind in pools or () if kind not in KINDS)
+            problems += [Problem((*place, key, "pools", one), unknown_key(one, list(KINDS))) for one in unknown]
+    read_queries(above.get("queries"), whole.below("queries"))
+    reader, defaults = ServerReader(files), merged(base.get("defaults") or {}, above.get("defaults") or {})
+    reader.read_defaults(defaults, Source((*place, "defaults"), defaults, problems), {})
+    changes, listed = above.get("servers"), base.get("servers")
+    if not isinstance(changes, Mapping) or not isinstance(listed, list):
+        return problems
+    entries = {str(one.get("name")): one for one in listed if isinstance(one, Mapping)}
+    for name, change in changes.items():
+        if name not in entries:
+            said = unknown_key(name, list(entries)).replace("unknown key", "no server of this name")
+            problems.append(Problem((*place, "servers", name), said))
+        elif isinstance(change, Mapping):
+            laid = merged(spelled_out(entries[name]), spelled_out(change))
+            reader.server(laid, Source((*place, "servers", name), laid, problems))
+        elif change is not None:
+            said = "write what differs for the server, indented below"
+            problems.append(Problem((*place, "servers", name), said))
+    return problems
+
+
+def _stands(document: Document, place: Place) -> bool:
+    """Whether the environment itself says what is complained of, in plain words."""
+    if place[-1] == "url" and isinstance(_at(document.values, place[:-1]), str):
+        place = place[:-1]  # an address alone
+    if place not in document.lines or str(place[-1]).endswith(FILE_SUFFIX) or place[-1] == _FOLDER:
+        return False
+    value = _at(document.values, place)
+    return not (isinstance(value, str) and "$" in value)
+
+
+def _at(values: Any, place: Place) -> Any:
+    for step in place:
+        try:
+            values = values[step]
+        except (LookupError, TypeError):
+            return None
+    return values
+
 
 Block = TypeVar("Block")
 _MOST_WARNED = 10
@@ -83,7 +154,7 @@ class _Loader:
         in_file = self._values.get("performance_optimization")
         in_file = in_file if isinstance(in_file, Mapping) else {}
         run = self._run(performance)
-        history = self._block("history", Keep, original.history_defaults(in_file, performance))
+        history = self._block("history", Keep, legacy.history_defaults(in_file, performance))
         for key, text in keep_faults(history):
             self._whole.complain(("history", key), text)
         for kind in run.pools:
@@ -91,11 +162,11 @@ class _Loader:
                 self._whole.complain(("run", "pools", kind), unknown_key(kind, list(KINDS)))
         reader = ServerReader(self._files)
         defaults = self._values.get("defaults")
-        from_original = original.probe_defaults(in_file, performance)
+        from_original = legacy.probe_defaults(in_file, performance)
         if isinstance(defaults, Mapping):
-            defaults = original.defaults_over(defaults, *self._document.layers, performance)
+            defaults = legacy.defaults_over(defaults, *self._document.layers, performance)
         reader.read_defaults({} if defaults is None else defaults, self._whole.below("defaults"), from_original)
-        servers = original.of_one_server(performance, self._servers(reader))
+        servers = legacy.of_one_server(performance, self._servers(reader))
         read_queries(self._values.get("queries"), self._whole.below("queries"))
         self._stop_on_problems()
         return Settings(
@@ -106,7 +177,7 @@ class _Loader:
             benchmarking=benchmarking,
             path=str(self._document.path),
             environment=self._environment,
-            warnings=(*original.warnings(in_file, servers), *_warnings(servers)),
+            warnings=(*legacy.warnings(in_file, servers), *_warnings(servers)),
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:
@@ -126,7 +197,7 @@ class _Loader:
         if not isinstance(given, Mapping):
             return validated(RunOptions, given, source) or RunOptions()
         given = with_files(RunOptions, given, source, self._files)
-        laid = original.run_options(*self._document.layers, given, performance)
+        laid = legacy.run_options(*self._document.layers, given, performance)
         return validated(RunOptions, laid, source) or RunOptions()
 
     def _servers(self, reader: ServerReader) -> tuple[Server, ...]:

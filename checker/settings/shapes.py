@@ -7,13 +7,12 @@ from typing import Annotated
 
 from msgspec import field
 
+from checker.addresses import canary
 from checker.limits import MEASURES, Alerts, Caches, Keep, Measure, Pace, PoolLimits, ResourceCaps
 from checker.maintenance import MaintenanceWindow
 from checker.model import Combination, Priority, Server
-from checker.own_network import canary
 from checker.probes.options import RemarkVerdict
-from checker.settings.benchmarking import Benchmarking
-from checker.settings.performance import PerformanceOptimization
+from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
 from checker.structs import Options
 from checker.units import Checked, Count, Objective, Seconds, Secret
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from checker.patching import patch
+from checker.processes.patching import patch
 
 patch("checker.worker")
 

@@ -1,4 +1,4 @@
-"""One probe: attempts under a wall-clock deadline until one settles it, and the result with its facts."""
+"""One probe: attempts with backoff under a wall-clock deadline, until one settles it, and its result."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from typing import Any, NamedTuple
 import gevent
 from msgspec.structs import replace
 
-from checker import memory as remembered
-from checker.backoff import backoff_s
+from checker import remembered
 from checker.clock import now_ms
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
 from checker.probes import probe_of
 from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
-from checker.probes.text import excerpt
+from checker.probes.options import Retry
 from checker.secrets.current import Masking, begin
-from checker.worker.deadlines import DeadlinePassed, Deadlines
-from checker.worker.lanes import Lane
+from checker.secrets.shown import excerpt
+from checker.worker.greenlets import DeadlinePassed, Deadlines
+from checker.worker.origin_limits import Lane
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
+
+
+def backoff_s(retry: Retry, failures: int, drawn: float) -> float:
+    """Seconds to wait after that many failures; ``drawn`` (0 to 1) places the wait within its jitter."""
+    wait = min(retry.initial_backoff * retry.backoff_factor ** (failures - 1), retry.max_backoff)
+    return wait * (1 + retry.jitter * (2 * drawn - 1))
+
 
 STUMBLED = "the checker could not make sense of what the server sent"
 """Begins the detail of a failure whose cause is an exception that nobody foresaw; the log has its traceback."""

@@ -14,22 +14,22 @@ from msgspec.structs import replace
 from checker.judge import combine
 from checker.kinds import KINDS
 from checker.limits import Limits, Pace, PoolLimits
-from checker.measures import CacheMeasures, PoolMeasures
 from checker.messages import Task
+from checker.metrics import CacheMeasures, PoolMeasures
 from checker.model import CheckResult
 from checker.probes import probe_of
 from checker.probes.base import COMMANDS
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
-from checker.worker.deadlines import Deadlines
-from checker.worker.lanes import Lane, Places
+from checker.worker.greenlets import Deadlines
+from checker.worker.origin_limits import Lane, Places
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
 from checker.worker.transport.dns import DnsCache
-from checker.worker.transport.plain import PlainHttp
+from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Ceiling, Pools
-from checker.worker.transport.processes import Processes
-from checker.worker.transport.surroundings import Surroundings
+from checker.worker.transport.programs import Processes
+from checker.worker.transport.urllib3_exchange import PlainHttp
 
 for _kind in KINDS:
     probe_of(_kind)  # as the worker starts: imported by the first check it would be in that one's time

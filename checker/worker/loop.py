@@ -16,22 +16,21 @@ import gevent.event
 import gevent.pool
 from msgspec.structs import replace
 
-from checker.begun import MOST
 from checker.limits import Limits
-from checker.measures import WorkerMeasures, WorkerReport
 from checker.messages import Task
+from checker.metrics import WorkerMeasures, WorkerReport
 from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
-from checker.peak import peak_memory_bytes
 from checker.probes.base import Background
 from checker.probes.heavy import do_elsewhere
-from checker.probes.text import excerpt
+from checker.processes.begun_tasks import MOST
+from checker.secrets.shown import excerpt
 from checker.unanswered import bare, unanswered
 from checker.worker.background import Later
 from checker.worker.checks import Checker, Finished
-from checker.worker.concurrency import Concurrency
-from checker.worker.judges import Judges
-from checker.worker.lag import LagMeter
-from checker.worker.turns import breathe
+from checker.worker.concurrency import Concurrency, LagMeter
+from checker.worker.greenlets import breathe
+from checker.worker.large_work import Judges
+from checker.worker.large_work_process import peak_memory_bytes
 
 log = logging.getLogger(__name__)
 

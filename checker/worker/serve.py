@@ -18,11 +18,11 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 
-from checker.begun import shared_with_parent
 from checker.messages import Beat, Bye, Drop, FromParent, Gate, Hello, Run, Start, Stop
-from checker.plain_stream import log_to_stderr
 from checker.probes import with_options
 from checker.probes.libraries import load
+from checker.processes.begun_tasks import shared_with_parent
+from checker.standard_streams import log_to_stderr
 from checker.wire import PROTOCOL, frame, messages, reader
 from checker.worker.loop import Loop
 

@@ -10,7 +10,7 @@ from typing import Any
 from gevent.lock import BoundedSemaphore
 
 from checker.limits import CacheLimits
-from checker.measures import CacheMeasures
+from checker.metrics import CacheMeasures
 
 _EARLY_S = 30.0
 """A token is renewed this long before it expires, or in the last fifth of a short life."""

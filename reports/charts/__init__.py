@@ -18,12 +18,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
-from reports.charts.heat import heat
-from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, lines, stack
+from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, heat, lines, stack
+from reports.charts.slim import slim
 from reports.palette import LIGHT
-from reports.pictures import LegendEntry, Picture, summary
 from reports.report import Chart, Shape
-from reports.slim import slim
+from reports.svg import LegendEntry, Picture, summary
 
 __all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]
 

@@ -14,8 +14,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.palette import LIGHT
-from reports.pictures import LegendEntry
 from reports.report import Chart, Look, Scale, Shape
+from reports.svg import LegendEntry
 from reports.ticks import clock_ticks, short, time_ticks
 
 Numbers = npt.NDArray[np.float64]

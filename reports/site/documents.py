@@ -1,17 +1,122 @@
-"""The JSON files of a site: the overview, and all of each server."""
+"""The files of a site for programs: JSON of the overview and of each server, badges, the feed of incidents."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import lru_cache
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import orjson
+from markupsafe import Markup
 
-from checker.plain_text import json_text
+from checker.plain_text import json_text, markup
+from checker.version import VERSION
 from reports.documents import iso
-from reports.show import rounded
+from reports.palette import LIGHT
+from reports.show import duration, per_cent, rounded, when
 from reports.site.facts import Happening, Latencies, Site, Subject, Values
+
+_NARROW, _WIDE = frozenset("fijlrt.,:;|!'()[]{}/- "), frozenset("mwMW%@&")
+_SIDES = 12
+_MOST_LETTERS = 40
+
+
+def badge(label: str, value: str, level: str) -> Markup:
+    """A badge; ``level`` is good, warning, bad or unknown, and the value says the same in words."""
+    label, value = _cut(label), _cut(value)
+    left, right = (round(sum(map(_width, words))) + _SIDES for words in (label, value))
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {value}">'
+        "<title>{label}: {value}</title>"
+        '<clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>'
+        '<g clip-path="url(#r)"><path fill="#444b54" d="M0 0h{left}v20H0z"/>'
+        '<path fill="{colour}" d="M{left} 0h{right}v20H{left}z"/></g>'
+        '<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">'
+        '<text x="{label_x}" y="14" textLength="{label_width}">{label}</text>'
+        '<text x="{value_x}" y="14" textLength="{value_width}">{value}</text></g></svg>\n'
+    ).format(
+        width=left + right,
+        left=left,
+        right=right,
+        label=label,
+        value=value,
+        colour=LIGHT[level],
+        label_x=left / 2,
+        value_x=left + right / 2,
+        label_width=left - _SIDES,
+        value_width=right - _SIDES,
+    )
+
+
+def uptime_badge(ratio: float | None, objective_ratio: float | None) -> Markup:
+    """The availability of 30 days: good where it keeps the objective, 99% where there is none."""
+    if ratio is None:
+        return badge("uptime 30d", "unknown", "unknown")
+    level = "good" if ratio >= (objective_ratio or 0.99) else "warning" if ratio >= 0.9 else "bad"
+    return badge("uptime 30d", per_cent(ratio, objective_ratio), level)
+
+
+def _width(letter: str) -> float:
+    """About what a letter takes of 11 px Verdana; the text is set to the sum, whatever the font."""
+    if not letter.isascii():
+        return 11.0
+    if letter in _NARROW:
+        return 4.6
+    return 10.5 if letter in _WIDE else 7.8 if letter.isupper() else 6.9
+
+
+def _cut(words: str) -> str:
+    plain = markup(words)
+    return plain if len(plain) <= _MOST_LETTERS else f"{plain[: _MOST_LETTERS - 1]}…"
+
+
+MOST_ITEMS = 100
+_NOWHERE = "about:blank"
+"""A channel must have an address (RSS 2.0): of one that nobody has told us this is the honest one."""
+
+
+def feed(site: Site, happened: Sequence[Happening], address: str | None) -> str:
+    """The feed; links lead to pages below the address, which ends with a slash, and are left out without one."""
+    rss = Element("rss", version="2.0")
+    channel = SubElement(rss, "channel")
+    _add(channel, "title", f"{site.title}: incidents")
+    _add(channel, "link", address or _NOWHERE)
+    _add(channel, "description", site.verdict)
+    _add(channel, "language", "en")
+    _add(channel, "lastBuildDate", _date(site.now_ms))
+    _add(channel, "generator", f"mcp-status-check {VERSION}")
+    for one in happened[:MOST_ITEMS]:
+        item = SubElement(channel, "item")
+        name, reason = one.server.name, one.reason or "no reason known"
+        if one.ended_at_ms is None and one.unknown_since_ms is not None:
+            title, ended = f"{name} was down: {reason}", f"unknown since {when(one.unknown_since_ms)} UTC"
+        elif one.ended_at_ms is None:
+            title, ended = f"{name} is down: {reason}", "it is still down"
+        else:
+            title = f"{name} was down for {duration(one.lasted_ms)}"
+            ended = f"up again at {when(one.ended_at_ms)} UTC"
+        _add(item, "title", title)
+        _add(item, "description", f"Down since {when(one.started_at_ms)} UTC ({reason}); {ended}.")
+        if address is not None:
+            _add(item, "link", f"{address}servers/{one.slug}.html")
+        guid = SubElement(item, "guid", isPermaLink="false")
+        told = f"{name}\n{one.started_at_ms}\n{one.ended_at_ms}"
+        guid.text = f"urn:sha256:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        _add(item, "pubDate", _date(one.ended_at_ms or one.started_at_ms))
+    indent(rss, space="")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(rss, encoding="unicode")}\n'
+
+
+def _add(parent: Element, name: str, text: str) -> None:
+    SubElement(parent, name).text = markup(text)
+
+
+def _date(at_ms: int) -> str:
+    return format_datetime(datetime.fromtimestamp(at_ms // 1000, UTC))
 
 
 def overview(site: Site) -> str:

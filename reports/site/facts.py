@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,15 @@ import orjson
 
 from checker.kinds import KINDS
 from checker.plain_text import markup
-from reports.repairs import is_down, lasted_ms
+from reports.incidents import is_down, lasted_ms
 from reports.report import Level
-from reports.site.slugs import slugs
-from storage.newest import Newest, OfferRow, newest_checks, newest_offers
+from reports.site.files import slugs
+from storage.history import Newest, OfferRow
 from storage.past import Past, ServerRow
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
-from storage.rollups.marks import DAY_MS, HOUR_MS
-from storage.rollups.outcomes import Outcome
-from storage.rollups.percentiles import PercentileBuckets
-from storage.rollups.read import BucketSeries, FoundBuckets, Last, Period, Rollups
+from storage.rollups.marks import DAY_MS, HOUR_MS, Outcome
+from storage.rollups.partial import PercentileBuckets
+from storage.rollups.read import BucketSeries, FoundBuckets, Last, Period
 
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float | None]
@@ -137,7 +136,7 @@ def gather(past: Past, title: str) -> Site:
     """What there is to say of these servers up to now; those that left their configuration are left out."""
     there = tuple(one for one in past.servers if one.retired_at_ms is None)
     if there and len(there) < len(past.servers):
-        past = replace(past, servers=there, rollups=Rollups(past.connection, past.now_ms, [one.id for one in there]))
+        past = past.of(there)
     hours = Period((past.now_ms // HOUR_MS - 23) * HOUR_MS, past.now_ms, HOUR_MS)
     days = Period((past.now_ms // DAY_MS - DAYS + 1) * DAY_MS, past.now_ms, DAY_MS)
     place = {server.id: number for number, server in enumerate(past.servers)}
@@ -146,8 +145,8 @@ def gather(past: Past, title: str) -> Site:
     windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
     hourly, daily = (_latencies(past.rollups.percentiles(one, list(KINDS)), one, place) for one in (hours, days))
     reasons = _reasons(by_day, days, place)
-    newest, lasts = newest_checks(past.connection), past.rollups.newest()
-    offers = newest_offers(past.connection, newest)
+    newest, lasts = past.last_checks(), past.rollups.newest()
+    offers = past.newest_offers(newest)
     slug = slugs([server.name for server in past.servers])
     happened = _happenings(past, days, slug)
     subjects = [

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from reports import strips
+from reports import svg
 from reports.html import WORDS
-from reports.pictures import Picture
 from reports.report import Line
 from reports.site import documents
-from reports.site.badges import badge, uptime_badge
+from reports.site.documents import badge, feed, uptime_badge
 from reports.site.facts import STATES, WINDOWS, Happening, Latencies, Site, Subject, UptimeWindow, gather
-from reports.site.feed import feed
 from reports.site.files import site_folder
-from reports.site.plot import plot
+from reports.svg import Picture, plot
 from reports.templating import render
 from storage.past import Past
 
@@ -90,7 +88,7 @@ def _index(site: Site, happened: Sequence[Happening]) -> str:
         recent=[one for one in happened if not one.is_open][:MOST_RECENT],
         strip=_strip,
         cell_counts=[cells for _, _, cells in WINDOWS],
-        legend=strips.legend(),
+        legend=svg.legend(),
         windows=[window.name for window in site.subjects[0].windows],
         shown=DEFAULT_WINDOW,
     )
@@ -109,7 +107,7 @@ def _page(site: Site, one: Subject) -> str:
         one=one,
         strip=_strip,
         cell_counts=[cells for _, _, cells in WINDOWS],
-        legend=strips.legend(one.server.objective_ratio),
+        legend=svg.legend(one.server.objective_ratio),
         pictures=[
             ("Last 24 hours, by hour", _picture(site.hours, one.hourly, "latency by hour")),
             ("Last 90 days, by day", _picture(site.days, one.daily, "latency by day")),
@@ -130,4 +128,4 @@ def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> 
 
 
 def _strip(window: UptimeWindow, one: Subject, aloud: bool) -> Markup:
-    return strips.strip(window.cells, window.name if aloud else None, one.server.objective_ratio)
+    return svg.strip(window.cells, window.name if aloud else None, one.server.objective_ratio)

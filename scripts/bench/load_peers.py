@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checker.bench.plan import Arrivals, LoadLimits, Model, Scenario, Stage, StageKind
-from checker.bench.results import BenchRun
-from checker.bench.summary import measured
+from checker.loadtest.plan import Arrivals, LoadLimits, Model, Scenario, Stage, StageKind
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import measured
 from loads import of, played, rest
 from real_servers import Component, NotInstalled, folder_of, install
 from servers_faults import closed_port

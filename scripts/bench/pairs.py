@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from checker.bench.plan import Scenario, Stage, StageKind
-from checker.bench.player import Player
-from checker.bench.results import BenchRun
-from reports.bench.past.compare import Effects, compare_sides
-from reports.bench.past.sides import Side
-from reports.stats.compare import CandidateOutcome
+from checker.loadtest.load_generator import Player
+from checker.loadtest.plan import Scenario, Stage, StageKind
+from checker.loadtest.results import BenchRun
+from checker.stats.compare import CandidateOutcome
+from reports.loadtests.compare import Effects, compare_sides
+from reports.loadtests.sides import Side
 
 PLAIN, SAME, SLOW = "plain", "same", "slow"
 ARMS = (PLAIN, SAME, SLOW)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from history.fleet import DAY_MS, REASONS, Server
 
-from storage.rollups.samples import CHECK, STAGES, Checks, Outcome, Probes
+from storage.rollups.marks import CHECK, STAGES, Outcome
+from storage.rollups.raw_rows import Checks, Probes
 
 KINDS = ("mcp", "rest")
 PARTS = {

@@ -16,10 +16,10 @@ from checker.model import McpFacts, RunInfo, RunState
 from checker.model import Server as Checked
 from storage import tables
 from storage.retention import DETAIL_HOURS_MS
+from storage.rollups.fold import Rhythm
 from storage.rollups.marks import DAY_HOURS, HOUR_MS
-from storage.rollups.rhythm import Rhythm
+from storage.rollups.raw_rows import Checks, Probes
 from storage.rollups.roll import fold_rows
-from storage.rollups.samples import Checks, Probes
 from storage.rollups.states import save_states, states_of
 from storage.rows import insert_rows
 from storage.sqlite import writing_engine

@@ -7,13 +7,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from reports.stats.bootstrap import median_difference
-from reports.stats.compare import Rules
-from reports.stats.intervals import FEWEST_INCIDENTS, outages, ranks_of_many, wilson
-from reports.stats.runs import LevelDifference, Runs, compared, told
-from reports.stats.slope import trend
+from checker.stats.compare import LevelDifference, Rules, Runs, compared, median_difference, told
+from checker.stats.histogram import Cells
+from checker.stats.intervals import FEWEST_INCIDENTS, outages, ranks_of_many, wilson
+from checker.stats.slope import trend
 from simulated.figures import COVERAGE, Figure
-from storage.rollups.histogram import Cells
 
 
 def percentiles(scale: float) -> Iterator[Figure]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reports.bench.past.blocks import Blocks, Key, Statistic
-from reports.bench.past.by_run import compared_runs
-from reports.bench.past.compare import Effects
-from reports.bench.past.trend import followed
-from reports.stats.compare import CandidateOutcome
+from checker.stats.compare import CandidateOutcome
+from reports.loadtests.blocks import Blocks, Key, Statistic
+from reports.loadtests.compare import Effects, compared_runs
+from reports.loadtests.trend import followed
 from simulated.figures import FALSE_ALARMS, Figure
 
 _KEY = Key("s", "rest", "one")

@@ -6,14 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reports import latency_before as before
-from reports.rhythms import usual
-from reports.stats.compare import CandidateOutcome
-from reports.stats.screen import mann_whitney_rows
-from reports.trend_series import OfServer, PercentileSeries, Steady
-from reports.trend_tests import ALPHA, LEAST_AVAILABILITY_RATIO, Tested, examine
+from checker.stats.compare import CandidateOutcome
+from checker.stats.histogram import GROWTH
+from checker.stats.many_tests import mann_whitney_rows
+from reports import latency_change as before
+from reports.trend_tests import (
+    ALPHA,
+    LEAST_AVAILABILITY_RATIO,
+    OfServer,
+    PercentileSeries,
+    Steady,
+    Tested,
+    examine,
+    usual,
+)
 from simulated.figures import FALSE_ALARMS, POWER, Figure
-from storage.rollups.histogram import GROWTH
 from storage.rollups.read import Period
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -1,13 +1,37 @@
-"""How far the history is rolled, what is left to do, and what a row means that comes late; without numpy."""
+"""The watermark of the rollup: how far it is, what is left, rows that come late, what a row counts as."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from sqlalchemy import Connection, func, select, text, update
 
+from checker.kinds import STAGES as _STAGES
 from storage.tables import rollup_marks, rollup_state, runs
+
+
+class Outcome(IntEnum):
+    """What a check or a probe counts as; up to UNHEALTHY it says something of the server."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    UNHEALTHY = 2
+    UNKNOWN = 3
+    MAINTENANCE = 4
+    """Whatever it said, the server was under maintenance."""
+    SUSPECT = 5
+    """Its worker was too late to be trusted with time."""
+
+
+TOTAL = "total"
+STAGES: tuple[str, ...] = (TOTAL, *_STAGES)
+"""The timed parts of a probe: all of it first, then its stages."""
+CHECK = "check"
+"""The kind of the buckets of whole checks."""
+STATES = tuple(one.name.lower() for one in Outcome)
+"""The columns of counts; those of times are the same with _ms, without the last."""
 
 HOUR_MS = 3_600_000
 DAY_HOURS = 24
@@ -87,29 +111,6 @@ def advance_first_run(connection: Connection, now_ms: int) -> None:
     )
     newest = min(one for one in candidates if one is not None)
     connection.execute(update(rollup_marks).values(first_run_id=max(at_least, newest)))
-
-
-def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
-    """Take account of rows that were just written: server id -> when its check began.
-
-    A row that is late for its bucket sets its server back to that day, to be rolled again from raw rows. One that is
-    older than what raw rows are kept of is left out of the buckets.
-    """
-    if not written:
-        return
-    mark = marks(connection)
-    if run_id < mark.first_run_id:
-        connection.execute(update(rollup_marks).values(first_run_id=run_id))
-    if min(written.values()) >= (connection.scalar(select(func.max(rollup_state.c.rolled_until_ms))) or 0):
-        return
-    found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms)
-    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(written))))
-    until = {row.server_id: row.rolled_until_ms for row in rows}
-    from storage.rollups.states import set_back  # numpy takes long to import, and rows are seldom late
-
-    for server, at_ms in written.items():
-        if mark.raw_from_ms <= at_ms < until.get(server, 0):
-            set_back(connection, [server], at_ms // DAY_MS * DAY_MS)
 
 
 def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:

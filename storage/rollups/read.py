@@ -5,41 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Table, case, func, or_, select
+from sqlalchemy import Connection, Select, Table, case, func, or_, select, text
 
+from checker.stats.histogram import Integers
 from storage.rollups.buckets import (
     LatencyBuckets,
     OutcomeBuckets,
+    PackedBuckets,
+    SeriesOf,
     joined_latencies,
     joined_outcomes,
+    joined_packed,
+    latency_buckets,
     latency_columns,
     no_latencies,
+    outcome_buckets,
     outcome_columns,
+    packed,
+    packed_columns,
     read_latencies,
     read_outcomes,
+    read_packed,
 )
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, Spell, States, fold_checks, fold_probes
-from storage.rollups.histogram import Integers
-from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
-from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
-from storage.rollups.packed import PackedBuckets, joined_packed, packed, packed_columns, read_packed
-from storage.rollups.percentiles import PercentileBuckets, percentile_columns, percentiles_of, read_percentiles
-from storage.rollups.reasons import ReasonBuckets, joined_reasons, read_reasons, reason_columns, reasons_of
-from storage.rollups.samples import CHECK, TOTAL, Checks, Outcome, probes_of, unrolled_checks
-from storage.rollups.standing import StandingBuckets, joined_standing, read_standing, standing_columns, standing_of
-from storage.rollups.states import states_of
-from storage.tables import (
-    day_latency,
-    day_outcomes,
-    hour_latency,
-    hour_outcomes,
-    incidents,
-    rollup_state,
-    series,
+from storage.rollups.marks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
+from storage.rollups.partial import (
+    PercentileBuckets,
+    ReasonBuckets,
+    StandingBuckets,
+    joined_reasons,
+    joined_standing,
+    percentile_columns,
+    percentiles_of,
+    read_percentiles,
+    read_reasons,
+    read_standing,
+    reason_columns,
+    reasons_of,
+    standing_columns,
+    standing_of,
 )
+from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
+from storage.rollups.states import states_of
+from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer time is read by full days."""
@@ -399,3 +411,36 @@ def _continued(rolled: Sequence[Incident], spells: Sequence[Spell]) -> list[Inci
             before = found[number]
             found[number] = Incident(one.server, before.started_at_ms, one.ended_at_ms, before.reason, *parts)
     return sorted(found, key=lambda one: (one.server_id, one.started_at_ms))
+
+
+_URLS = """select t.id, u.url from servers t
+    cross join probes p on p.server_id = t.id and p.run_id = (
+        select c.run_id from checks c where c.server_id = t.id order by c.started_at_ms desc, c.run_id desc limit 1)
+    join urls u on u.id = p.url_id"""
+# A cross join keeps the order: SQLite would read all probes and look for the server of each.
+_DETAIL = text(
+    "select detail from checks where server_id = :server and started_at_ms = :at_ms and status = 'UNHEALTHY' "
+    "order by run_id desc limit 1"
+)
+
+
+def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[Incident, str]:
+    """What the check said that began each of these incidents, where its raw row is still there.
+
+    A look-up for each: ask for some hundred.
+    """
+    found = {}
+    for one in incidents:
+        values = {"server": one.server_id, "at_ms": one.started_at_ms}
+        if detail := connection.scalar(_DETAIL, values):
+            found[one] = detail
+    return found
+
+
+def hosts_of(connection: Connection) -> dict[int, frozenset[str]]:
+    """Server id -> the hosts, with their ports, that its newest probes went to."""
+    found: dict[int, set[str]] = {}
+    for server, url in connection.execute(text(_URLS)):
+        if host := urlsplit(url).netloc:
+            found.setdefault(server, set()).add(host)
+    return {server: frozenset(hosts) for server, hosts in found.items()}

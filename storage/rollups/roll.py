@@ -15,25 +15,20 @@ from sqlalchemy import Connection, insert, select, update
 from storage.rollups.buckets import (
     LATENCY_COLUMNS,
     OUTCOME_COLUMNS,
+    SeriesOf,
+    latency_buckets,
     latency_columns,
+    outcome_buckets,
     outcome_columns,
     read_latencies,
     read_outcomes,
 )
 from storage.rollups.fold import Keys, Spell, States, fold_checks, fold_probes
-from storage.rollups.keys import SeriesOf, latency_buckets, outcome_buckets
-from storage.rollups.marks import DAY_HOURS, DAY_MS, marks
-from storage.rollups.samples import STAGES, Checks, Probes, probes_of, unrolled_checks
+from storage.rollups.marks import DAY_HOURS, DAY_MS, STAGES, marks
+from storage.rollups.raw_rows import Checks, Probes, probes_of, unrolled_checks
 from storage.rollups.states import save_states, set_back, states_of
 from storage.rows import insert_rows
-from storage.tables import (
-    day_latency,
-    day_outcomes,
-    hour_latency,
-    hour_outcomes,
-    incidents,
-    series,
-)
+from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, series
 
 
 def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:

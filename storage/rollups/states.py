@@ -10,10 +10,9 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from storage.rollups.fold import States, fold_checks
+from storage.rollups.fold import States, fold_checks, rhythm_of
 from storage.rollups.marks import DAY_HOURS, HOUR_MS, marks
-from storage.rollups.rhythm import rhythm_of
-from storage.rollups.samples import checks_between
+from storage.rollups.raw_rows import checks_between
 from storage.tables import (
     checks,
     day_latency,

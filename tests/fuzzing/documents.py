@@ -11,9 +11,9 @@ from pathlib import Path
 from checker.contract.canonical import canonical
 from checker.contract.changes import diff
 from checker.errors import CheckerError, ConfigError
+from checker.importers.entries import Origin, ServerNames
 from checker.importers.formats import converted
-from checker.importers.imported import Origin, ServerNames
-from checker.importers.parse import parsed
+from checker.importers.values import parsed
 from checker.settings.load import load
 from storage.sql import ask
 

@@ -65,7 +65,7 @@ TARGETS: dict[str, Target] = {
     "reply": Target("fuzzing.servers:reply", ("checker.worker.transport", "checker.probes.mcp")),
     "challenges": Target(
         "fuzzing.servers:challenges",
-        ("checker.probes.challenges",),
+        ("checker.probes.http",),
         (b"Bearer ", b'="', b'\\"', b"scope=", b",", b"expired"),
     ),
     "metadata": Target(
@@ -109,7 +109,7 @@ TARGETS: dict[str, Target] = {
     ),
     "question": Target(
         "fuzzing.documents:question",
-        ("storage.sql", "storage.guard", "storage.query_errors"),
+        ("storage.sql", "storage.sql", "storage.sql"),
         (
             b"select ",
             b" from ",

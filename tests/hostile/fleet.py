@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    _TESTS = Path(__file__).resolve().parent.parent
+    sys.path[:0] = [str(_TESTS), str(_TESTS / "support")]
 
 from hostile import http, messages
 from hostile.kinds import KINDS, Hostile

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    _TESTS = Path(__file__).resolve().parent.parent
+    sys.path[:0] = [str(_TESTS), str(_TESTS / "support")]
 
 from hostile.messages import INITIALIZE, TOOL_LISTS, good, said_to
 

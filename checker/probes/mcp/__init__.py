@@ -8,21 +8,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from checker.memory import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes import conditions
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, OptionWarning, Probe, ProbeFailure, Transport
 from checker.probes.http import http_address
-from checker.probes.mcp import contracts, eras
-from checker.probes.mcp.faults import ONLY_HTTP, faults
+from checker.probes.mcp import eras
+from checker.probes.mcp import offer as contracts
 from checker.probes.mcp.http_sse import HttpSse
 from checker.probes.mcp.lists import Offer
-from checker.probes.mcp.options import McpOptions
-from checker.probes.mcp.shown import shown_command
+from checker.probes.mcp.option_faults import ONLY_HTTP, faults
+from checker.probes.mcp.options import McpOptions, shown_command
 from checker.probes.mcp.stdio import Stdio
 from checker.probes.mcp.streamable import StreamableHttp
 from checker.probes.oauth.bearer import Bearer
-from checker.probes.oauth.faults import withheld
+from checker.probes.oauth.token import withheld
+from checker.remembered import command_key
 
 ERA = "mcp_era"
 """Cache category: the era an endpoint spoke last."""
@@ -134,7 +134,7 @@ def not_inherited(own: Mapping[str, Any]) -> Collection[str]:
 
 def libraries(options: McpOptions) -> Iterator[str]:
     """What the dialects of schemas, large messages, the signatures of OAuth and the conditions on calls take."""
-    yield from ("checker.probes.mcp.dialects", "checker.probes.mcp.large")
+    yield from ("checker.probes.mcp.dialects", "checker.probes.mcp.large_messages")
     if options.oauth is not None:
         yield from _SIGNING
     for call in options.calls:

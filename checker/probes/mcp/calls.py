@@ -9,21 +9,21 @@ from typing import Any
 from checker.model import Reason, Status
 from checker.probes.base import Complaint, Observation, Transport
 from checker.probes.conditions import found_in, json_unmet_in, too_slow
-from checker.probes.faults import Fault, jsonpath_fault, regex_fault
 from checker.probes.heavy import TooMuch
-from checker.probes.mcp import large
+from checker.probes.mcp import large_messages
 from checker.probes.mcp.channel import Answer
 from checker.probes.mcp.lists import Ask, Offer
 from checker.probes.mcp.options import Call
 from checker.probes.mcp.param_headers import header_fault, header_value, param_headers
-from checker.probes.text import excerpt
+from checker.probes.option_faults import Fault, jsonpath_fault, regex_fault
+from checker.secrets.shown import excerpt
 
 
 def make_calls(transport: Transport, ask: Ask, calls: tuple[Call, ...], offer: Offer, seen: Observation) -> None:
     """Make each call in turn and complain of what its answer does not meet; raises ProbeFailure where one breaks."""
     listed = offer.lists.get("tools", [])
-    if isinstance(listed, large.Pages):
-        tools = large.tools_named(listed, [call.tool for call in calls if call.tool is not None])
+    if isinstance(listed, large_messages.Pages):
+        tools = large_messages.tools_named(listed, [call.tool for call in calls if call.tool is not None])
     else:
         tools = {str(tool.get("name")): tool for tool in listed}
     with transport.timed("call"):
@@ -62,8 +62,8 @@ def _complaints(ask: Ask, call: Call, tools: Mapping[str, Mapping[str, Any]]) ->
     if answer.result is None:
         refused = answer.refused(what)
         return [_complaint(refused.reason, refused.detail)]
-    if isinstance(answer.result, large.LargeResult):
-        return [_named(one, what) for one in large.judge_call(call, answer.result, duration_us)]
+    if isinstance(answer.result, large_messages.LargeResult):
+        return [_named(one, what) for one in large_messages.judge_call(call, answer.result, duration_us)]
     try:
         return [_named(one, what) for one in unmet(call, answer.result, duration_us)]
     except TooMuch as much:

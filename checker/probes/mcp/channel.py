@@ -9,7 +9,7 @@ from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure, Reply, Transport
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers, find_reply, is_request, spelled
 from checker.probes.mcp.options import McpOptions
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 from checker.structs import Record
 from checker.version import VERSION
 

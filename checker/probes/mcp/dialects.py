@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 
 MOST_LEVELS = 100
 """How deep a schema may be nested to be judged; the validator recurses, and schemas in use have less than 30."""

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from checker.model import Reason
 from checker.probes import heavy
 from checker.probes.base import ProbeFailure
-from checker.probes.json_text import TooDeep, TooManyValues, loads
-from checker.probes.text import excerpt
+from checker.probes.bodies import TooDeep, TooManyValues, loads
+from checker.secrets.shown import excerpt
 from checker.structs import Record
 
 
@@ -71,10 +71,10 @@ def answer_body(request: Mapping[str, Any]) -> bytes:
 def parse(text: bytes) -> Any:
     """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it.
 
-    Results in a message that is too large to be read beside others are `checker.probes.mcp.large.LargeResult`.
+    Results in a message that is too large to be read beside others are `checker.probes.mcp.large_messages.LargeResult`.
     """
     if heavy.is_large(text) and heavy.is_elsewhere():
-        from checker.probes.mcp.large import parse_large
+        from checker.probes.mcp.large_messages import parse_large
 
         return parse_large(text)
     try:

@@ -13,10 +13,10 @@ from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure
 from checker.probes.heavy import LARGE_BYTES, is_elsewhere
 from checker.probes.mcp.channel import Answer
-from checker.probes.mcp.large import Items, LargeResult, Pages
+from checker.probes.mcp.large_messages import Items, LargeResult, Pages
 from checker.probes.mcp.options import Listing, McpOptions
 from checker.probes.mcp.shapes import OTHERS, PAGE, refusals, refused
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 
 Ask = Callable[[str, Mapping[str, Any], Mapping[str, str]], Answer]
 """Method, parameters and further HTTP headers -> the answer."""
@@ -173,7 +173,7 @@ def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] 
 
 
 def _refused(page: Mapping[str, Any], kind: _List) -> list[Complaint]:
-    """What clients refuse of a page; the items of tools are judged with all of them (`checker.probes.mcp.tools`)."""
+    """What clients refuse of a page; the items of tools are judged with all of them (`checker.probes.mcp.offer`)."""
     found = list(refusals(page, PAGE, ""))
     if kind.member in OTHERS and isinstance(items := page.get(kind.member), list):
         for place, item in enumerate(items):

@@ -10,10 +10,16 @@ from checker.model import McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
 from checker.probes.mcp.calls import make_calls
 from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
-from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
 from checker.probes.mcp.lists import Offer, read_lists
-from checker.probes.mcp.shapes import INITIALIZE, refusals, refused
-from checker.probes.text import excerpt
+from checker.probes.mcp.shapes import (
+    INITIALIZE,
+    capabilities_text,
+    instructions_text,
+    refusals,
+    refused,
+    server_identity,
+)
+from checker.secrets.shown import excerpt
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _OLDEST = "2024-10-07"

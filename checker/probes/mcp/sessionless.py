@@ -9,8 +9,8 @@ from checker.model import McpFacts, Reason
 from checker.probes.base import ProbeFailure, Transport
 from checker.probes.mcp.calls import make_calls
 from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
-from checker.probes.mcp.facts import capabilities_text, instructions_text, server_identity
 from checker.probes.mcp.lists import Offer, read_lists
+from checker.probes.mcp.shapes import capabilities_text, instructions_text, server_identity
 
 VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"

@@ -1,4 +1,4 @@
-"""What the official clients take and refuse of a result: the types of its members, as far as they look at them (pure).
+"""Results as the official clients accept and refuse them, and what a server says of itself.
 
 Found out by running them: `tests/test_referees.py` holds every statement here against the Python and the TypeScript
 SDK. What both refuse breaks the server for everybody; null where a member may be absent breaks it for one of them.
@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from checker.model import Reason, Status
 from checker.probes.base import Complaint
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 
 PYTHON, TYPESCRIPT, TYPESCRIPT_1 = "Python SDK", "TypeScript SDK", "TypeScript SDK 1.x"
 _BOTH = (PYTHON, TYPESCRIPT)
@@ -225,3 +227,27 @@ OTHERS: Mapping[str, ValueShape] = {
     ),
 }
 """Member of a list's result -> an item of it, of the lists other than that of tools."""
+
+
+def server_identity(info: Any) -> tuple[str | None, str | None]:
+    """Name and version of an Implementation object; None for what is not text."""
+    if not isinstance(info, dict):
+        return None, None
+    name, version = info.get("name"), info.get("version")
+    return (
+        excerpt(name, 200) if isinstance(name, str) else None,
+        excerpt(version, 100) if isinstance(version, str) else None,
+    )
+
+
+def capabilities_text(capabilities: Mapping[str, Any]) -> str:
+    """The capabilities as canonical JSON text; a size nobody announces in earnest is cut to the names."""
+    text = orjson.dumps(capabilities, option=orjson.OPT_SORT_KEYS)
+    if len(text) > 10_000:
+        text = orjson.dumps({name: {} for name in sorted(capabilities)[:100]})
+    return text.decode()
+
+
+def instructions_text(instructions: Any) -> str | None:
+    """The instructions, if they are text; what nobody writes in earnest is cut."""
+    return instructions[:100_000] if isinstance(instructions, str) else None

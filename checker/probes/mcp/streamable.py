@@ -11,12 +11,11 @@ from checker.probes.base import Observation, ProbeFailure, Reply, Request, Trans
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
 from checker.probes.mcp.channel import Answer, IncomingMessages, note_oddness, refused_once
-from checker.probes.mcp.events import media_type, messages_of, others
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
-from checker.probes.mcp.sse import EventStream
+from checker.probes.mcp.sse import EventStream, media_type, messages_of, others
 from checker.probes.oauth.bearer import Bearer
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 
 _MOST_RESUMED = 5
 _EVENTS = "text/event-stream"

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
+from checker.probes.bodies import loads
 from checker.probes.http import bare_url, origin, shown_url
-from checker.probes.json_text import loads
 from checker.probes.oauth.issuers import is_same_issuer, named_issuers, token_endpoint_fault, trusted_issuer
 from checker.probes.oauth.options import OAuth
-from checker.probes.text import excerpt
+from checker.secrets.shown import excerpt
 
 _PROTECTED = "oauth-protected-resource"
 _SERVER = ("oauth-authorization-server", "openid-configuration")

@@ -1,4 +1,4 @@
-"""The token request of OAuth 2.1 client credentials (RFC 6749 section 4.4), signed by Authlib, and its answer."""
+"""The token request of OAuth 2.1 client credentials (RFC 6749 section 4.4), its answer, and faults of its options."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request, Transport
-from checker.probes.challenges import says_expired
-from checker.probes.http import shown_url
-from checker.probes.json_text import loads
+from checker.probes.bodies import loads
+from checker.probes.http import origin, says_expired, shown_url
 from checker.probes.oauth.discovery import TokenSource
-from checker.probes.oauth.issuers import is_same_issuer
+from checker.probes.oauth.issuers import is_same_issuer, issuer_fault
 from checker.probes.oauth.options import Method, OAuth
-from checker.probes.text import excerpt
 from checker.secrets.current import acquire
+from checker.secrets.shown import excerpt
 
 _USUAL_LIFE_S = 300.0
 """How long a token is kept whose end the authorization server does not name."""
@@ -174,3 +173,47 @@ def _refused(where: str, status: int, answer: dict[str, Any], secrets: Iterable[
     if error in ("server_error", "temporarily_unavailable") or status == 429:
         return ProbeFailure(Reason.AUTH_SERVER, said)
     return ProbeFailure(Reason.AUTH_REJECTED, said)
+
+
+Fault = tuple[tuple[str, ...], str]
+
+
+def oauth_faults(options: OAuth) -> Iterator[Fault]:
+    """What is contradictory in the options, below the ``oauth`` block."""
+    if not options.client_id:
+        yield ("client_id",), "write the identifier that the authorization server gave"
+    if (options.client_secret is None) == (options.private_key is None):
+        yield ("client_secret",), "give one of client_secret and private_key (or their _file)"
+    if options.method == "private_key_jwt" and options.private_key is None:
+        yield ("method",), "private_key_jwt needs private_key or private_key_file"
+    elif options.method not in (None, "private_key_jwt") and options.client_secret is None:
+        yield ("method",), f"{options.method} needs client_secret or client_secret_file"
+    if options.private_key is not None:
+        try:
+            signing_key(options)
+        except ValueError as error:
+            yield ("private_key",), f"the key (not shown) is {error}; check it, and algorithm"
+    if options.issuer is not None and (fault := issuer_fault(options.issuer)):
+        yield ("issuer",), f"{fault}; write it like https://host/path, as its metadata names itself"
+    if options.token_url is not None and not _is_address(options.token_url):
+        yield ("token_url",), "not a valid address; write it like https://host/path"
+    if options.trust_on_first_use and (options.issuer or options.token_url):
+        yield ("trust_on_first_use",), "issuer or token_url names whom to trust already; remove it"
+
+
+def withheld(options: OAuth) -> str:
+    """What to warn of where the options do not say whom to trust with credentials; empty where they do."""
+    if options.issuer or options.token_url or options.trust_on_first_use:
+        return ""
+    return (
+        "credentials will be sent to an authorization server at the server's own origin alone: for any other, add "
+        "issuer: (or token_url:), or trust_on_first_use: true (docs/mcp.md)"
+    )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        return False
+    return scheme in ("http", "https") and bool(host)

@@ -19,7 +19,7 @@ import orjson
 from gevent.event import AsyncResult
 
 from checker.limits import DnsLimits
-from checker.measures import CacheMeasures
+from checker.metrics import CacheMeasures
 from checker.model import CacheEntry, Reason
 from checker.probes.base import OwnFault, ProbeFailure
 

@@ -15,8 +15,8 @@ from checker.model import Batch, Server, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Tls
 from checker.probes.rest import RestOptions
-from checker.runner import RunnerOptions, Shards, run_shards
-from checker.sharding import Shard
+from checker.run.queue import Shard, Shards
+from checker.run.workers import RunnerOptions, run_shards
 
 
 def servers(order: Order) -> Iterator[Server]:

@@ -1,0 +1,186 @@
+"""Entries of our configuration as importers give them: notes on the rest, placeholders as variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from checker.plain_text import shortened
+
+Entry = dict[str, Any]
+"""A server as it stands in the ``servers:`` list of a configuration, before variables are filled in."""
+
+LONGEST_NAME = 200
+MOST_SERVERS = 50_000
+"""Of one document or listing; the official registry has a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Servers that were read."""
+
+    entries: tuple[Entry, ...]
+    """Server entries in the order of the file; names are unique, and a ``$`` of the file is written ``$$``."""
+    notes: tuple[str, ...] = ()
+    """One line each: what was left out or changed, and why. Values are never shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a document was found."""
+
+    shown: str
+    """Path or address as it may be printed: without credentials and query values."""
+    file: Path | None
+    """Absolute path; None for an address."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The project's folder: that of the file, or the one above a ``.vscode`` or ``.cursor`` folder."""
+        if self.file is None:
+            return None
+        return self.file.parent.parent if self.file.parent.name in (".vscode", ".cursor") else self.file.parent
+
+
+class Unusable(ValueError):
+    """A server that cannot be imported; the message says why, and becomes a note."""
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """The text with line breaks and what else a terminal would act on written as escapes, and cut."""
+    return shortened(text, most)
+
+
+def name_of(entry: Entry) -> str:
+    """The name of an entry as people know it, without the doubled ``$``."""
+    return str(entry["name"]).replace("$$", "$")
+
+
+class ServerNames:
+    """Gives each server a name that no other one has, and that a configuration accepts."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._taken: dict[str, int] = {}
+
+    def unique(self, wanted: str) -> str:
+        """The name, made printable and cut where it must be, with `` (2)`` where it is taken."""
+        printable = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in self._prefix + wanted)
+        base = printable.strip()[:LONGEST_NAME].strip() or "server"
+        name, number = base, self._taken.get(base, 0) + 1
+        while number > 1 and name in self._taken:
+            ending = f" ({number})"
+            name = base[: LONGEST_NAME - len(ending)].strip() + ending
+            number += name in self._taken
+        self._taken[base] = number
+        self._taken.setdefault(name, 1)
+        return name
+
+
+_PLACEHOLDER = re.compile(r"\$(?:\{([^{}]*)(\}?)|([A-Za-z_][A-Za-z0-9_]*))?")
+_WORDS = re.compile(r"[A-Za-z]{1,20}(?::[A-Za-z]{1,20})?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WITH_DEFAULT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-.*)?", re.DOTALL)
+REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})")
+"""A variable of our configuration, its name and its default; or ``$$``, which is none."""
+_SET_EVERYWHERE = {
+    *("PATH", "HOME", "USER", "USERNAME", "LOGNAME", "SHELL", "PWD", "HOST", "HOSTNAME", "LANG", "TERM", "TMP", "TEMP"),
+    *("TMPDIR", "EDITOR", "DISPLAY", "MAIL", "PAGER"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholders:
+    """The placeholders that a program fills in, and what they stand for in a file."""
+
+    folder: Path | None = None
+    """What ``${workspaceFolder}`` is; None where there is no folder."""
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    """Id of an input that VS Code asks for -> its default."""
+    bare: bool = False
+    """Whether ``$NAME`` is a variable."""
+    enabled: bool = True
+    """Whether the program fills in anything at all."""
+
+    def translated(self, text: str, notes: list[str]) -> str:
+        """The text with our variables; every other ``$`` is doubled. Raises Unusable; adds to the notes."""
+        if not self.enabled:
+            return escaped(text)
+
+        def ours(match: re.Match[str]) -> str:
+            body, closing, bare = match.groups()
+            if body is not None and closing:
+                return self._braced(body, notes)
+            return reference(bare) if bare and self.bare else escaped(match[0])
+
+        return _PLACEHOLDER.sub(ours, text)
+
+    def _braced(self, body: str, notes: list[str]) -> str:
+        kind, colon, name = body.partition(":")
+        if kind == "env" and _NAME.fullmatch(name):
+            return reference(name)
+        if kind == "input" and colon:
+            notes.append(f'the input "{name}" is read from the variable {variable_name(name)}')
+            return reference(variable_name(name), self.inputs.get(name))
+        if body in ("workspaceFolder", "workspaceFolderBasename"):
+            if self.folder is None:
+                raise Unusable(f"${{{body}}} has no meaning at an address; save the file in its project")
+            return escaped(str(self.folder) if body == "workspaceFolder" else self.folder.name)
+        if body == "userHome":
+            if self.folder is None:  # whoever answers at the address would learn what the user is called
+                raise Unusable("${userHome} has no meaning at an address; save the file in its project")
+            return escaped(os.path.expanduser("~"))
+        if body in ("pathSeparator", "/"):
+            return "/"
+        if _WITH_DEFAULT.fullmatch(body):
+            return f"${{{body}}}"
+        shown = f"${{{body}}}" if _WORDS.fullmatch(body) else "a ${…} in it"  # which may be a secret by accident
+        notes.append(f"{shown} is no variable that is known here; it is taken as text")
+        return escaped(f"${{{body}}}")
+
+
+def escaped(text: str) -> str:
+    """The text as a configuration has to write it for nothing in it to be a variable."""
+    return text.replace("$", "$$")
+
+
+def reference(name: str, default: str | None = None) -> str:
+    """``${NAME}`` or ``${NAME:-default}``; a default that cannot be written that way is left out."""
+    return f"${{{name}}}" if default is None or "}" in default else f"${{{name}:-{default}}}"
+
+
+def variable_name(*words: str) -> str:
+    """The words as the name of an environment variable: ``GITHUB_API_KEY`` for ``github`` and ``apiKey``.
+
+    A word that the following one begins with is not written twice; what every system has set gets another name.
+    """
+    snake: list[str] = []
+    for word in words:
+        apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word)
+        snake.append(re.sub(r"[^A-Za-z0-9]+", "_", apart).strip("_").upper())
+    following = [*snake[1:], ""]
+    kept = [one for one, after in zip(snake, following, strict=True) if one and not f"{after}_".startswith(f"{one}_")]
+    name = "_".join(kept) or "VALUE"
+    if name in _SET_EVERYWHERE:
+        return f"MCP_{name}"
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def needed(value: Any) -> tuple[str, ...]:
+    """The variables without a default in an entry, each once."""
+    if isinstance(value, dict):
+        return tuple(dict.fromkeys(name for item in value.values() for name in needed(item)))
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(name for item in value for name in needed(item)))
+    if not isinstance(value, str):
+        return ()
+    return tuple(dict.fromkeys(match[1] for match in REFERENCE.finditer(value) if match[1] and match[2] is None))
+
+
+def is_name(text: str) -> bool:
+    """Whether our configuration takes the text for the name of a variable."""
+    return _NAME.fullmatch(text) is not None

@@ -1,0 +1,67 @@
+"""What plays a load test, as those see it who decide what is played next and those who watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import Struct
+
+from checker.loadtest.plan import Scenario
+from checker.loadtest.results import BenchRun, Slot, WorkerSecond
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Of a suite: what a block belongs to."""
+
+    users: int
+    servers: int
+    block: int
+
+
+class Second(Struct, frozen=True, kw_only=True):
+    """News of a run, about once a second."""
+
+    run: BenchRun
+    """The run as far as it has come, without slots and health: series and stages are those that indexes refer to."""
+    at_s: float
+    """Now, in seconds from the epoch."""
+    until_s: float
+    """When what is being played ends, as far as it is known."""
+    stages: tuple[int, ...]
+    """Indexes of the stages that are under way."""
+    slots: Sequence[Slot]
+    """What is new, each slot to be added to what came before under its key."""
+    health: Sequence[WorkerSecond]
+    note: str = ""
+    """What is happening besides: calibrating, waiting for late answers, ramping down."""
+
+
+class Watcher(Protocol):
+    """Who is told of every second."""
+
+    def __call__(self, second: Second) -> str | None:
+        """Take the news; a text ends the run, which ramps down: the reason, for the run's notes."""
+        ...
+
+
+class Player(Protocol):
+    """The workers of a load test, ready to play."""
+
+    def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:
+        """Play the scenarios side by side to the end of the last one, and wait for what is still on its way.
+
+        Gives the indexes of their stages in the run. Once `stopped` says why, nothing is played any more.
+        """
+        ...
+
+    def so_far(self) -> BenchRun:
+        """Everything measured until now."""
+        ...
+
+    @property
+    def stopped(self) -> str:
+        """Why the run is to end early: interrupted, a threshold, a storm of refusals, a limit. Empty if it is not."""
+        ...

@@ -1,0 +1,141 @@
+"""Messages between a load test's parent and its workers: what to run and when, and what has happened.
+
+A sample is not binned where it is taken: that would hold the worker's loop for milliseconds, and be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from msgspec import field
+
+from checker.loadtest.arrivals import LevelSpan
+from checker.loadtest.plan import Arrivals, Model, Operation
+from checker.messages import Bye
+from checker.model import Server
+from checker.structs import Record
+
+ECHO = "(echo)"
+"""The server that the client itself is measured against: it takes part where it is named, and no limit holds for it."""
+
+
+class Position(Record, frozen=True, kw_only=True):
+    """One worker among others."""
+
+    worker: int
+    workers: int
+    max_connections: int
+    """At once to one host, over all workers."""
+    max_rate: float
+    """Operations per second, over all workers."""
+    per_host: float | None
+    """The same to one host; None for no further limit."""
+    seed: int
+    log_level: int = 50
+
+
+class Part(Record, frozen=True, kw_only=True):
+    """One scenario to play; every worker takes its share."""
+
+    name: str
+    operation: Operation
+    model: Model
+    arrivals: Arrivals
+    think_s: float
+    timeout_s: float
+    max_in_flight: int
+    """Over all workers."""
+    servers: tuple[str, ...]
+    """In the order in which they take turns."""
+    series: Mapping[str, int]
+    """Server -> number of its series."""
+    tool: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Begin(Record, frozen=True, tag=True):
+    """What a worker is told first."""
+
+    position: Position
+    servers: tuple[Server, ...]
+    addresses: Mapping[str, tuple[str, ...]]
+    """Host -> the addresses that are allowed: nothing else is connected to."""
+
+
+class Play(Record, frozen=True, tag=True):
+    """Scenarios to play side by side."""
+
+    number: int
+    epoch_ns: int
+    parts: tuple[Part, ...]
+    spans: Mapping[str, Sequence[LevelSpan]]
+    """Scenario -> its stretches, in seconds from the epoch."""
+
+
+class Replan(Record, frozen=True, tag=True):
+    """What is left of the play goes otherwise."""
+
+    spans: Mapping[str, Sequence[LevelSpan]]
+
+
+class News(Record, frozen=True, tag=True, kw_only=True):
+    """What has happened, as rows of 64-bit numbers (`checker.loadtest.messages`)."""
+
+    samples: bytes
+    arrivals: bytes
+    phases: bytes
+    stretches: bytes
+    """Nanoseconds for which the loop did not look for anything new, one after the other."""
+    new_reasons: tuple[str, ...]
+    new_phases: tuple[str, ...]
+    """Names that this worker numbers next."""
+
+
+class Health(Record, frozen=True, tag=True, kw_only=True):
+    """What a worker says of itself after about a second (`checker.loadtest.results.WorkerSecond`)."""
+
+    at_ns: int
+    """Start of the time, of `time.monotonic_ns`."""
+    cpu_ratio: float
+    busy_ratio: float
+    cpu_s: float
+    """Since it was started."""
+    gc_us: int
+    in_flight: int
+    backlog: int
+    ports: int
+    descriptors: int
+    memory_bytes: int
+    starved_us: int
+
+
+class Played(Record, frozen=True, tag=True):
+    """A play is over."""
+
+    number: int
+
+
+FromParent: TypeAlias = Begin | Play | Replan | Bye
+FromWorker: TypeAlias = News | Health | Played | Bye
+
+STAGES = 100_000
+"""A key is ``series * STAGES + stage``, so that one number says what a sample belongs to."""
+SAMPLE = 7
+"""Numbers of a sample: key, code, intended, sent, first byte, done, received bytes. Times are nanoseconds of
+`time.monotonic_ns`, which all processes of a machine share."""
+ARRIVAL = 2
+"""Numbers of an arrival: key, intended."""
+PHASE = 4
+"""Numbers of a phase: key, intended, name (an index into `PHASES` and what the worker names after it), nanoseconds."""
+REFUSED, WAITED, RESENT, SHIFT = 1, 2, 4, 3
+"""A code has three flags, and above them the reason: an index into `REASONS` and what the worker names after them."""
+
+OK = ""
+DROPPED = "dropped"
+"""Never sent: the run was over while it waited for a free place."""
+REASONS = (OK, DROPPED)
+PHASES = ("connect", "tls")
+"""What is named from the beginning; a worker tells further names before it uses their numbers."""
+CENSORED = frozenset({"send_timeout", "first_byte_timeout", "deadline", "connect_timeout"})
+"""Reasons that are timeouts: the time is the limit, not what it would have taken."""

@@ -1,0 +1,315 @@
+"""One load test as its steps: safety, workers, calibration, scenarios run, verdicts, the run stored."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from checker.clock import now_ms
+from checker.errors import StorageBusy, StorageError
+from checker.kinds import OPERATIONS
+from checker.loadtest.calibrate import calibrated, echo_server
+from checker.loadtest.client_bound import Saturation
+from checker.loadtest.generator import Crew, Generator
+from checker.loadtest.judging.saturation import judge
+from checker.loadtest.judging.stress import find_capacity
+from checker.loadtest.judging.suite import play_suite
+from checker.loadtest.load_generator import Second, Watcher
+from checker.loadtest.plan import LoadLimits, Model, Operation, Plan
+from checker.loadtest.planning.environment import environment, usable_cores
+from checker.loadtest.planning.safety import approved
+from checker.loadtest.planning.stages import ends_s
+from checker.loadtest.recording import Recording, without_unplayed
+from checker.loadtest.results import (
+    BenchKind,
+    BenchRun,
+    BenchState,
+    Calibration,
+    Capacity,
+    Slot,
+    WorkerSecond,
+    plan_digest,
+)
+from checker.loadtest.thresholds.watch import Watch
+from checker.processes.interrupts import Interrupts
+from checker.version import VERSION
+
+if TYPE_CHECKING:
+    from storage.loadtests.write import RecordingWriter as Stored
+
+
+_FEWEST_REPLIES = 20
+"""In the window: a few refusals are no storm."""
+
+
+class Storm:
+    """A `Watcher` of servers that say it is too much, by 429, 503 or Retry-After."""
+
+    def __init__(self, limits: LoadLimits) -> None:
+        self._limits = limits
+        self._refused: Counter[int] = Counter()
+        self._replies: Counter[int] = Counter()
+
+    def __call__(self, second: Second) -> str | None:
+        """The reason to end the run, once most replies of the window are refusals."""
+        for slot in second.slots:
+            self._refused[slot.at_s] += slot.refused
+            self._replies[slot.at_s] += slot.ok + slot.failed
+        since = second.at_s - self._limits.refusals_over
+        for at_s in [one for one in self._replies if one < since - 1]:
+            del self._refused[at_s], self._replies[at_s]
+        refused, replies = self._refused.total(), self._replies.total()
+        if replies < _FEWEST_REPLIES or refused < self._limits.refusals * replies:
+            return None
+        return (
+            f"{refused} of the last {replies} replies were 429, 503 or asked to come back later (Retry-After): "
+            "the servers refuse the load; lower the rate, or raise limits.refusals"
+        )
+
+
+class Total:
+    """Implements `checker.loadtest.load_generator.Watcher`: no more operations than the plan allows."""
+
+    def __init__(self, limits: LoadLimits) -> None:
+        self._most, self._offered = limits.max_total, 0
+
+    def __call__(self, second: Second) -> str | None:
+        """The reason to end the run, once there were as many as allowed."""
+        self._offered += sum(slot.offered for slot in second.slots)
+        if self._offered < self._most:
+            return None
+        return f"{self._offered} operations were begun and limits.max_total is {self._most}"
+
+
+log = logging.getLogger(__name__)
+
+"""Operations per second above which one worker more is started, where there is a core for it."""
+_MOST_SLOTS = 40_000
+"""Series times seconds above which slots are ten seconds wide."""
+_HOUR_S = 3600.0
+_WAIT_S = 0.2
+"""For another process that writes to the database, while there is load."""
+_LONGEST_WAIT_S = 60.0
+"""The same when the load is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What to play, and where to keep it."""
+
+    plan: Plan
+    database: Path | None = None
+    """None keeps nothing."""
+    watchers: Sequence[Watcher] = ()
+    """Told of every second; see `checker.loadtest.load_generator.Watcher`."""
+    log_level: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEnd:
+    """What came of it."""
+
+    run: BenchRun
+    saturation: Saturation
+    signal: int | None = None
+    """The signal that interrupted it."""
+    unstored: str = ""
+    """Why it could not be stored, where it was to be."""
+
+
+def load_test(request: LoadRequest) -> LoadEnd:
+    """Play the plan and give what was measured; stored, where there is a database.
+
+    On Ctrl-C the load goes down within two seconds and the run is kept as far as it came; a second one does not wait.
+    Raises UsageError for a plan that may not be played, WorkerStartError and StorageError.
+    """
+    plan = request.plan
+    addresses = approved(plan)
+    blank = _blank(plan)
+    with ExitStack() as stack:
+        servers = plan.servers
+        if plan.calibrate:
+            servers = (*servers, stack.enter_context(echo_server()))
+        crew = Crew(
+            servers=servers,
+            addresses=addresses,
+            workers=blank.workers,
+            limits=plan.limits,
+            seed=plan.seed,
+            log_level=request.log_level,
+        )
+        recording, watch = Recording(blank), Watch(plan.thresholds)
+        keep = _RunWriter(request, blank)
+        watchers: tuple[Watcher, ...] = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
+        generator = stack.enter_context(Generator(crew, recording, watchers))
+        with Interrupts(lambda: generator.stop("interrupted"), generator.abort) as interrupts:
+            if plan.calibrate:
+                _say(request.watchers, blank, "calibrating")
+                recording.calibrations = calibrated(generator, blank, _operations(plan))
+            capacity, notes = _play(generator, plan)
+        run = _finished(recording, generator, capacity, notes, watch, interrupts.received is not None)
+        saturation = judge(run)
+        stored, unstored = keep.finish(run, saturation, 0.0 if generator.aborted else _LONGEST_WAIT_S)
+        return LoadEnd(stored, saturation, interrupts.received, unstored)
+
+
+def _play(generator: Generator, plan: Plan) -> tuple[Capacity | None, tuple[str, ...]]:
+    """Play whatever the plan has; what a stress test found, and notes."""
+    if plan.stress is not None:
+        found = find_capacity(generator, plan)
+        return found.capacity, found.notes
+    if plan.suite is not None:
+        return None, play_suite(generator, plan).notes
+    generator.play(plan.scenarios)
+    return None, ()
+
+
+def _finished(
+    recording: Recording,
+    generator: Generator,
+    capacity: Capacity | None,
+    notes: tuple[str, ...],
+    watch: Watch,
+    interrupted: bool,
+) -> BenchRun:
+    """The run when everything has been played."""
+    state = BenchState.FINISHED
+    if generator.stopped:
+        state = BenchState.INTERRUPTED if interrupted else BenchState.ABORTED
+        notes = (*notes, f"ended early: {generator.stopped}")
+    run = replace(
+        without_unplayed(recording.run()),
+        state=state,
+        finished_at_ms=now_ms(),
+        capacity=capacity,
+        notes=notes,
+    )
+    return replace(run, thresholds=watch.results(run))
+
+
+class _RunWriter:
+    """The run in the database: as it goes on, and whole at its end. A watcher.
+
+    A database that another process is writing to, or that fails, does not stop the load: the news wait, and what cannot
+    be stored at the end is told with the run.
+    """
+
+    def __init__(self, request: LoadRequest, blank: BenchRun) -> None:
+        self._path, self._stack = request.database, ExitStack()
+        self._stored: Stored | None = None
+        self._slots: list[Slot] = []
+        self._health: list[WorkerSecond] = []
+        if self._path is not None:
+            from storage.loadtests.write import RecordingWriter as Stored
+            from storage.store import open_store
+
+            with open_store(self._path):
+                pass  # whoever writes now is waited for before the load, and never in it
+            self._stored = Stored(self._stack.enter_context(open_store(self._path, wait_s=_WAIT_S)), blank)
+
+    def __call__(self, second: Second) -> None:
+        """Store the news, with those that could not be stored before."""
+        if self._stored is None:
+            return
+        self._slots += second.slots
+        self._health += second.health
+        try:
+            self._stored.append(second.run, self._slots, self._health)
+        except StorageError as error:
+            log.warning("not stored yet: %s", error)
+            return
+        self._slots, self._health = [], []
+
+    def finish(self, run: BenchRun, saturation: Saturation, wait_s: float) -> tuple[BenchRun, str]:
+        """Store all of it: the run with its number, or why it could not be stored."""
+        if self._stored is None:
+            return run, ""
+        until = time.monotonic() + wait_s
+        with self._stack:
+            while True:
+                try:
+                    return self._stored.finish(
+                        run, saturation.reason if saturation.invalid or saturation.unfit else ""
+                    ), ""
+                except StorageBusy as error:
+                    if time.monotonic() > until:
+                        return run, str(error)
+                    time.sleep(_WAIT_S)
+                except StorageError as error:
+                    return run, str(error)
+
+
+def _blank(plan: Plan) -> BenchRun:
+    """The run before anything has been played."""
+    kind = BenchKind.STRESS if plan.stress else BenchKind.SUITE if plan.suite else BenchKind.LOAD
+    return BenchRun(
+        id=None,
+        name=plan.name,
+        kind=kind,
+        state=BenchState.RUNNING,
+        started_at_ms=now_ms(),
+        finished_at_ms=None,
+        checker_version=VERSION,
+        plan=plan.source,
+        plan_digest=plan_digest(plan.source),
+        seed=plan.seed,
+        workers=plan.workers or _workers_for(plan),
+        slot_s=_slot_s(plan),
+        environment=environment(),
+        series=(),
+        stages=(),
+        slots=(),
+        health=(),
+    )
+
+
+def _workers_for(plan: Plan) -> int:
+    """One, and more where the planned rate needs them and there are cores left for the servers and the parent."""
+    spare = max(1, int(usable_cores()) - 1)
+    needed = 0.0
+    for scenario in plan.scenarios.values():
+        highest = max((stage.target for stage in scenario.stages), default=0.0)
+        per_worker = OPERATIONS[scenario.operation].per_worker
+        needed += 0.0 if scenario.model is Model.CLOSED else highest / per_worker
+    if plan.stress is not None and plan.stress.model is Model.OPEN:
+        per_worker = OPERATIONS[plan.stress.operation].per_worker
+        needed = min(plan.stress.maximum, plan.limits.max_rate) / per_worker
+    return max(1, min(spare, math.ceil(needed)))
+
+
+def _slot_s(plan: Plan) -> int:
+    """1, or 10 where a run is long or has so many series that a second of each is too much to keep."""
+    seconds = max(map(ends_s, plan.scenarios.values()), default=0.0)
+    series = sum(len(scenario.servers) or len(plan.servers) for scenario in plan.scenarios.values())
+    return 10 if seconds > _HOUR_S or seconds * series > _MOST_SLOTS else 1
+
+
+def _operations(plan: Plan) -> list[Operation]:
+    """What is to be played, each once."""
+    every = [scenario.operation for scenario in plan.scenarios.values()]
+    every += [one.operation for one in (plan.suite, plan.stress) if one is not None]
+    return list(dict.fromkeys(every))
+
+
+def _say(watchers: Sequence[Watcher], blank: BenchRun, note: str) -> None:
+    """Tell of what happens before the first stage."""
+    for watcher in watchers:
+        watcher(Second(run=blank, at_s=0.0, until_s=0.0, stages=(), slots=(), health=(), note=note))
+
+
+def calibration() -> tuple[Calibration, ...]:
+    """What one worker can do here, REST and MCP; raises WorkerStartError."""
+    blank = _blank(Plan(name="calibration", servers=(), workers=1))
+    with echo_server() as server:
+        crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
+        with Generator(crew, Recording(blank)) as generator:
+            return calibrated(generator, blank, ("rest", "mcp_ping"))

@@ -1,0 +1,12 @@
+"""Entry of a process that makes load: patch, then serve the frames on standard input until they end."""
+
+import sys
+
+from checker.processes.patching import patch
+
+patch("checker.loadtest.worker")
+
+from checker.loadtest.worker.serve import serve  # noqa: E402 # everything else has to come after the patch
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -1,0 +1,136 @@
+"""The target of a load and what it tells: what has happened since the parent was told last."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any, Protocol
+
+from checker.loadtest.messages import PHASES, REASONS, SHIFT, News, Part
+from checker.worker.greenlets import Deadlines
+from checker.worker.transport.client import Shared
+
+
+class Notes:
+    """Rows that targets and loads extend. They are bytes already: to make them so at the end would hold up the loop."""
+
+    def __init__(self) -> None:
+        self.samples = array("q")
+        """Rows of `checker.loadtest.messages.SAMPLE` numbers."""
+        self.arrivals = array("q")
+        """Rows of `checker.loadtest.messages.ARRIVAL` numbers."""
+        self.phases = array("q")
+        """Rows of `checker.loadtest.messages.PHASE` numbers."""
+        self.stretches = array("q")
+        """Nanoseconds for which the loop did not look for anything new, one after the other."""
+        self._reasons = {name: at for at, name in enumerate(REASONS)}
+        self._phases = {name: at for at, name in enumerate(PHASES)}
+        self._new: dict[str, list[str]] = {"reasons": [], "phases": []}
+
+    def code(self, reason: str) -> int:
+        """The code of a reason, without flags."""
+        return self._number(self._reasons, "reasons", reason) << SHIFT
+
+    def phase(self, name: str) -> int:
+        """The number of a phase."""
+        return self._number(self._phases, "phases", name)
+
+    def taken(self) -> News | None:
+        """What there is; None where there is nothing. Arrays stay the same objects: others hold them."""
+        if not (self.samples or self.arrivals or self.stretches):
+            return None
+        news = News(
+            samples=self.samples.tobytes(),
+            arrivals=self.arrivals.tobytes(),
+            phases=self.phases.tobytes(),
+            stretches=self.stretches.tobytes(),
+            new_reasons=tuple(self._new["reasons"]),
+            new_phases=tuple(self._new["phases"]),
+        )
+        for rows in (self.samples, self.arrivals, self.phases, self.stretches):
+            del rows[:]
+        for names in self._new.values():
+            names.clear()
+        return news
+
+    def _number(self, known: dict[str, int], kind: str, name: str) -> int:
+        number = known.get(name)
+        if number is None:
+            number = known[name] = len(known)
+            self._new[kind].append(name)
+        return number
+
+
+_RECENT_S = 60
+
+
+class OpenedConnections:
+    """How many connections were opened lately: their ports are not free yet."""
+
+    def __init__(self) -> None:
+        self._by_second: Counter[int] = Counter()
+
+    def note(self, at_ns: int, number: int = 1) -> None:
+        """So many were opened at this moment."""
+        self._by_second[at_ns // 1_000_000_000] += number
+
+    def recently(self) -> int:
+        """Those of the last minute."""
+        since = monotonic_ns() // 1_000_000_000 - _RECENT_S
+        for second in [one for one in self._by_second if one < since]:
+            del self._by_second[second]
+        return self._by_second.total()
+
+
+class Load(Protocol):
+    """Who begins operations."""
+
+    def ended(self, user: int) -> None:
+        """An operation that was begun is over, and its place is free."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOrder:
+    """What the ``target`` function of an operation's module makes a target of (`checker.kinds.LoadOperation`)."""
+
+    part: Part
+    series: int
+    options: Any
+    """Of the probe of the operation's kind."""
+    addresses: Callable[[], Sequence[str]]
+    """Those that may be connected to."""
+    most: int
+    """Connections, or operations under way, at most."""
+    shared: Shared
+    deadlines: Deadlines
+    notes: Notes
+    load: Load
+
+
+class Target(Protocol):
+    """One operation at one server: a series."""
+
+    series: int
+
+    def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
+        """Begin an operation; False where no connection is free and no further one allowed.
+
+        Never ends it before returning. ``waited`` is 0 or `WAITED`; ``user`` is told at the end.
+        """
+        ...
+
+    def expire(self, now_ns: int) -> None:
+        """End operations that have taken too long; called every few hundredths of a second."""
+        ...
+
+    def opened_recently(self) -> int:
+        """Connections opened in the last minute."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is under way, without a sample, and close everything."""
+        ...

@@ -1,0 +1,160 @@
+"""The caches of a run: results that stand in for new checks, the configuration, sizes and hit counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from checker.limits import CacheLimits, Caches
+from checker.metrics import CacheMeasures
+from checker.model import Batch, CacheEntry, CheckResult, Server
+from checker.version import VERSION
+from checker.wire import packed
+
+if TYPE_CHECKING:
+    from storage.store import Store
+
+
+CATEGORY = "results"
+
+
+def result_key(server: Server) -> str | None:
+    """SHA-256 over everything that decides about the server's result: name, options with secrets, and this version.
+
+    None for options that are no text, such as a variable that is not UTF-8: those are always checked.
+    """
+    try:
+        whole = packed([VERSION, server.name, server.probes, server.weights, server.combine])
+    except (TypeError, UnicodeEncodeError):
+        return None
+    return hashlib.sha256(whole).hexdigest()
+
+
+class ResultsCache:
+    """The keys of a run's servers, each made once."""
+
+    def __init__(self, servers: Sequence[Server], limits: CacheLimits) -> None:
+        self._servers: Mapping[str, Server] = {server.name: server for server in servers}
+        self._keys: dict[str, str | None] = {}
+        self.enabled = limits.enabled
+        self._ttl_ms = round(limits.ttl * 1000)
+
+    def keys(self) -> dict[str, str]:
+        """Key -> server, for all servers that have one."""
+        return {key: name for name in self._servers if (key := self._key(name)) is not None}
+
+    def entries(self, run_id: int, checks: Iterable[CheckResult]) -> tuple[CacheEntry, ...]:
+        """One entry for each check: its run, for as long as the limits say; none where nothing is to be kept."""
+        if not self.enabled:
+            return ()
+        return tuple(
+            CacheEntry(
+                category=CATEGORY,
+                key=key,
+                value=str(run_id),
+                created_at_ms=check.started_at_ms,
+                expires_at_ms=check.started_at_ms + self._ttl_ms,
+            )
+            for check in checks
+            if (key := self._key(check.server)) is not None
+        )
+
+    def _key(self, name: str) -> str | None:
+        if name not in self._keys:
+            self._keys[name] = result_key(self._servers[name])
+        return self._keys[name]
+
+
+CONFIG = "config"
+RESULTS = "results"
+_ENTRIES_AT_ONCE = 2000
+"""Keys are spread over the whole table: a few at a time touch as many of its pages as many do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigUse:
+    """How the run came to its configuration."""
+
+    key: str
+    """Its key in the cache category `CONFIG`."""
+    seal: Callable[[], str | None] | None
+    """Makes the value to keep, or None for a configuration that cannot be kept; absent where it was in the cache."""
+
+
+class RunCaches:
+    """One run's side of the caches that live in the database."""
+
+    def __init__(
+        self, servers: Sequence[Server], limits: Caches, max_age_s: float | None, config: ConfigUse | None
+    ) -> None:
+        self._results = ResultsCache(servers, limits.results)
+        self._limits, self._max_age_s = limits, max_age_s
+        self._config = config if limits.config.enabled else None
+        self._waiting: list[CacheEntry] = []
+        self._hits, self._misses = 0, 0
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Category -> most entries."""
+        limits = self._limits
+        return {
+            CONFIG: limits.config.size,
+            "auth_tokens": limits.auth_tokens.size,
+            "dns": limits.dns.size,
+            RESULTS: limits.results.size,
+        }
+
+    def take(self, store: Store, now_ms: int) -> dict[str, int]:
+        """Server -> the run whose result of it is young enough, for the servers that need no check; often none."""
+        if self._max_age_s is None or not self._limits.results.enabled:
+            return {}
+        keys = self._results.keys()
+        taken = store.young_results(keys, now_ms - round(self._max_age_s * 1000), now_ms)
+        self._hits, self._misses = len(taken), len(keys) - len(taken)
+        return taken
+
+    def with_results(self, run_id: int, batch: Batch) -> Batch:
+        """The batch, with entries for the results of its checks and of earlier ones once there are many of them."""
+        self._waiting += self._results.entries(run_id, batch.checks)
+        if len(self._waiting) < _ENTRIES_AT_ONCE:
+            return batch
+        return replace(batch, cache_entries=(*batch.cache_entries, *self._taken_over()))
+
+    def keep_results(self, store: Store, run_id: int) -> None:
+        """Write the entries that still wait."""
+        if self._waiting:
+            store.write(run_id, Batch(cache_entries=self._taken_over()))
+
+    def _taken_over(self) -> tuple[CacheEntry, ...]:
+        entries = tuple(sorted(self._waiting, key=lambda entry: entry.key))
+        self._waiting.clear()
+        return entries
+
+    def keep_config(self, store: Store, run_id: int, now_ms: int) -> None:
+        """Keep the configuration, or note that it was used; takes a while, so let the workers be busy meanwhile."""
+        if self._config is None:
+            return
+        if self._config.seal is None:
+            store.note_use(CONFIG, self._config.key, now_ms)
+        elif value := self._config.seal():
+            until_ms = now_ms + round(self._limits.config.ttl * 1000)
+            entry = CacheEntry(
+                category=CONFIG, key=self._config.key, value=value, created_at_ms=now_ms, expires_at_ms=until_ms
+            )
+            store.write(run_id, Batch(cache_entries=(entry,)))
+
+    def measures(self, store: Store, evicted: Mapping[str, int]) -> Iterator[CacheMeasures]:
+        """What was counted here: lookups of results and of the configuration, and what had to go by category."""
+        if self._config is not None:
+            hit = self._config.seal is None
+            yield CacheMeasures(category=CONFIG, hits=int(hit), misses=int(not hit), entries=store.cache_size(CONFIG))
+        if self._limits.results.enabled:
+            yield CacheMeasures(
+                category=RESULTS, hits=self._hits, misses=self._misses, entries=store.cache_size(RESULTS)
+            )
+        for category, number in evicted.items():
+            yield CacheMeasures(category=category, evicted=number)

@@ -1,0 +1,430 @@
+"""Resource limits of a run: processes and machine measured, checks held back, alerts sent once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import psutil
+from msgspec.structs import replace
+
+from checker.clock import now_ms
+from checker.limits import Alerts, ResourceCaps
+from checker.metrics import Accounts, ResourceAlert, ResourceMeasures
+from checker.model import Batch, CheckResult, Reason, Server, Status
+from checker.run.queue import Shards
+from checker.unanswered import unanswered
+
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class Meter:
+    """Takes samples; CPU is what was used since the sample before, so that the first one has none."""
+
+    def __init__(self) -> None:
+        self._self = psutil.Process()
+        self._cores = os.cpu_count() or 1
+        self._cpu_s: dict[int, float] = {}
+        self._at = time.monotonic()
+        psutil.cpu_percent(None)
+        self._own_cpu_percent([self._self, *self._self.children(recursive=True)])
+
+    def sample(self, workers: Collection[int], ports: int) -> dict[str, float]:
+        """Resource -> value: percent, but bytes for ``memory``.
+
+        ``workers`` are the ids of the worker processes; ``ports`` is how many ports their connections to the busiest
+        origin take.
+        """
+        own = [self._self, *self._self.children(recursive=True)]
+        found = {
+            "cpu": self._own_cpu_percent(own),
+            "memory": sum(_memory_bytes(process) for process in own),
+            "machine_cpu": psutil.cpu_percent(None),
+            "machine_memory": psutil.virtual_memory().percent,
+        }
+        descriptors = [share for pid in workers if (share := _descriptors_percent(pid)) is not None]
+        if descriptors:
+            found["descriptors"] = max(descriptors)
+        with suppress(OSError, ValueError):  # not Linux
+            first, last = map(int, _PORT_RANGE.read_text().split())
+            found["ports"] = 100.0 * ports / max(1, last - first + 1)
+        return found
+
+    def _own_cpu_percent(self, processes: list[psutil.Process]) -> float:
+        """CPU of these processes since the last time, in percent of all cores."""
+        now, used_s = time.monotonic(), {}
+        for process in processes:
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                used_s[process.pid] = times.user + times.system
+        spent_s = sum(seconds - self._cpu_s.get(pid, 0.0) for pid, seconds in used_s.items())
+        elapsed_s = max(1e-3, now - self._at)
+        self._cpu_s, self._at = used_s, now
+        return 100.0 * max(0.0, spent_s) / elapsed_s / self._cores
+
+
+def memory_of(pid: int) -> int:
+    """Resident memory of a process in bytes; 0 when it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that a process has used; 0 when it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _memory_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it has ended meanwhile
+        return 0
+
+
+def _descriptors_percent(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        most, _ = process.rlimit(psutil.RLIMIT_NOFILE)
+        return 100.0 * process.num_fds() / most if most > 0 else None
+    except (psutil.Error, AttributeError, OSError):  # ended, or a system without these
+        return None
+
+
+log = logging.getLogger(__name__)
+
+LEVEL = "alert"
+"""What these are called in `ResourceAlert.level`."""
+_MIB = 1024 * 1024
+
+
+class Alarms:
+    """Adds up the checks of one run and compares; resources are looked at by the governor, from its own thread."""
+
+    def __init__(self, limits: Alerts) -> None:
+        self.limits = limits
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
+        self._checks = self._judged = self._failed = self._spent_us = 0
+        self._first_us, self._last_us = inf, 0.0
+
+    @property
+    def of_resources(self) -> bool:
+        """Whether memory or CPU are to be looked at."""
+        return self.limits.memory is not None or self.limits.cpu_percent is not None
+
+    def add(self, checks: Iterable[CheckResult]) -> None:
+        """Count checks that have ended; what could not be known of a server counts as a check and not as judged."""
+        for check in checks:
+            self._checks += 1
+            start_us = check.started_at_ms * 1000
+            self._first_us = min(self._first_us, start_us)
+            self._last_us = max(self._last_us, start_us + check.duration_us)
+            if check.status is Status.UNKNOWN:
+                continue
+            self._judged += 1
+            self._failed += check.status is Status.UNHEALTHY
+            self._spent_us += check.duration_us
+
+    def look_at_checks(self) -> Iterator[ResourceAlert]:
+        """What has passed a threshold over the whole run until now."""
+        limits = self.limits
+        if self._judged:
+            mean_s, share = self._spent_us / self._judged / 1e6, self._failed / self._judged
+            if limits.response_time is not None and mean_s > limits.response_time:
+                said = f"the mean response time is {mean_s * 1000:.0f} ms over {self._judged} checks"
+                yield from self._tell("response_time", mean_s * 1000, limits.response_time * 1000, said, " ms")
+            if limits.error_rate is not None and share > limits.error_rate:
+                said = f"the error rate is {share:.1%}: {self._failed} of {self._judged} checks are UNHEALTHY"
+                yield from self._tell("error_rate", share, limits.error_rate, said)
+        elapsed_s = (self._last_us - self._first_us) / 1e6  # from the first that began to the last that ended
+        if self._checks and limits.throughput is not None:
+            rate = self._checks / max(elapsed_s, 1e-3)
+            if rate < limits.throughput:
+                said = f"the throughput is {rate:.3g}/s: {self._checks} checks in {elapsed_s:.1f} s"
+                yield from self._tell("throughput", rate, limits.throughput, said, "/s")
+
+    def look_at_resources(self, memory_bytes: float, cpu_percent: float) -> Iterator[ResourceAlert]:
+        """What the checker's own processes use above a threshold; ``cpu_percent`` is of all cores."""
+        limits, cpu_percent = self.limits, min(100.0, cpu_percent)  # time is taken in steps, and may seem to be more
+        if limits.memory is not None and memory_bytes > limits.memory:
+            said = f"memory of the checker is at {memory_bytes / _MIB:.0f} MiB"
+            yield from self._tell("memory", memory_bytes / _MIB, limits.memory / _MIB, said, " MiB")
+        if limits.cpu_percent is not None and cpu_percent > limits.cpu_percent:
+            said = f"CPU of the checker is at {cpu_percent:.0f}%"
+            yield from self._tell("cpu_percent", cpu_percent, limits.cpu_percent, said, "%")
+
+    def _tell(self, option: str, value: float, mark: float, said: str, unit: str = "") -> Iterator[ResourceAlert]:
+        with self._telling:
+            if option in self._told:
+                return
+            self._told.add(option)
+        detail = f"{said}; run.alerts.{option} is {mark:.3g}{unit}"
+        log.warning("%s: %s", LEVEL, detail)
+        yield ResourceAlert(
+            at_ms=now_ms(),
+            resource=option.removesuffix("_percent"),
+            level=LEVEL,
+            value=round(value, 3),
+            threshold=round(mark, 3),
+            detail=detail,
+        )
+
+
+_BACK = 0.95
+"""A level is left below this share of its threshold, so that a value at the threshold does not come and go."""
+_FIRST_LOOK_S = 0.2
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceThreshold:
+    """A resource, where its limit comes from, and how its values are written."""
+
+    resource: str
+    option: str
+    words: str
+    measure: str
+    """Where the highest value is kept in ResourceMeasures."""
+    in_bytes: bool = False
+    own_warning: str = ""
+    """The option with a threshold of its own for warnings, where there is one."""
+
+    def limit(self, limits: ResourceCaps) -> float | None:
+        """The limit in force."""
+        value: float | None = getattr(limits, self.option)
+        return value
+
+    def marks(self, limits: ResourceCaps) -> dict[str, tuple[float, str]]:
+        """Level -> the value at which it begins, and the option that says so; the highest level first."""
+        limit, found = self.limit(limits), {}
+        if limit is not None:
+            found["hard"] = limit, self.option
+        own: float | None = getattr(limits, self.own_warning) if self.own_warning else None
+        if own is not None:
+            found["warning"] = own, self.own_warning
+        elif limit is not None:
+            found["warning"] = limit * limits.warn_at_percent / 100, self.option
+        return found
+
+    def shown(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{value / _MIB:.0f} MiB" if self.in_bytes else f"{value:.0f}%"
+
+
+THRESHOLDS = (
+    ResourceThreshold(
+        "cpu", "cpu_percent", "CPU of the checker", "most_cpu_percent", own_warning="cpu_warning_percent"
+    ),
+    ResourceThreshold("memory", "memory", "memory of the checker", "most_memory_bytes", True, "memory_warning"),
+    ResourceThreshold("machine_cpu", "machine_cpu_percent", "CPU of the machine", "most_machine_cpu_percent"),
+    ResourceThreshold(
+        "machine_memory", "machine_memory_percent", "memory of the machine", "most_machine_memory_percent"
+    ),
+    ResourceThreshold("descriptors", "descriptors_percent", "file descriptors of a worker", "most_descriptors_percent"),
+    ResourceThreshold("ports", "ports_percent", "ports for connections to one origin", "most_ports_percent"),
+)
+
+
+class Governor:
+    """A thread that looks at the resources, closes and opens the gate, and answers for what waits too long.
+
+    ``sink`` takes the results of servers that are given up.
+    """
+
+    def __init__(
+        self,
+        limits: ResourceCaps,
+        shards: Shards,
+        accounts: Accounts,
+        sink: Callable[[Batch], None],
+        alarms: Alarms | None = None,
+    ) -> None:
+        self._limits, self._shards, self._accounts, self._sink = limits, shards, accounts, sink
+        self._alarms = alarms or Alarms(Alerts())
+        self._looks = limits.enabled or self._alarms.of_resources
+        self._ended = threading.Event()
+        self._looked = threading.Event()
+        self._answering = threading.Lock()
+        self._levels: dict[str, str] = {}
+        self._measures = ResourceMeasures()
+        self._alerts: list[ResourceAlert] = []
+        self._closed_at: float | None = None
+        self.waits_for: str | None = None
+        """Why checks wait right now."""
+        self._thread = threading.Thread(target=self._govern, name="governor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, if the limits say so."""
+        if self._looks:
+            self._thread.start()
+        else:
+            self._looked.set()
+
+    def wait_for_first_look(self) -> None:
+        """Return when it is known whether checks may begin."""
+        self._looked.wait()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being answered here at this moment."""
+        if self._answering.acquire(blocking=False):
+            self._answering.release()
+            return True
+        return False
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def measured(self) -> tuple[ResourceMeasures | None, tuple[ResourceAlert, ...]]:
+        """What was seen and done until now."""
+        if not self._looks:
+            return None, ()
+        closed_ms = 0 if self._closed_at is None else round((time.monotonic() - self._closed_at) * 1000)
+        return self._with_closed(closed_ms), tuple(self._alerts)
+
+    def _govern(self) -> None:
+        try:
+            pass  # REGROUP  # takes a moment to import, as workers take to start
+
+            meter = Meter()
+            limits, alarms = self._limits, self._alarms
+            of_cpu = (
+                limits.cpu_percent,
+                limits.machine_cpu_percent,
+                limits.cpu_warning_percent,
+                alarms.limits.cpu_percent,
+            )
+            wait_s = _FIRST_LOOK_S if any(limit is not None for limit in of_cpu) else 0.0
+            while not self._ended.wait(wait_s):
+                values = meter.sample(self._accounts.workers, self._accounts.ports_at_busiest_origin)
+                self._look(values)
+                for alert in alarms.look_at_resources(values["memory"], values["cpu"]):
+                    self._accounts.note(alert)
+                self._looked.set()
+                wait_s = min(limits.interval, alarms.limits.interval) if alarms.of_resources else limits.interval
+        except Exception:  # without its governor a run goes on
+            log.exception("resources can no longer be looked at")
+            self._shards.open_gate(True)
+        finally:
+            self._looked.set()
+
+    def _look(self, values: dict[str, float]) -> None:
+        """Note the values, enter and leave levels, and act on what is above its limit."""
+        most = {
+            one.measure: max(values[one.resource], getattr(self._measures, one.measure))
+            for one in THRESHOLDS
+            if one.resource in values
+        }
+        most["most_memory_bytes"] = int(most["most_memory_bytes"])
+        self._measures = replace(self._measures, samples=self._measures.samples + 1, **most)
+        if not self._limits.enabled:
+            return
+        self._look_at_queue()
+        above = [
+            self._described(one, values[one.resource], "hard")
+            for one in THRESHOLDS
+            if one.resource in values and self._level(one, values[one.resource]) == "hard"
+        ]
+        if above:
+            self._close(above[0])
+        elif self._closed_at is not None:
+            self._open()
+
+    def _level(self, one: ResourceThreshold, value: float) -> str:
+        """The level that the value is at, with an alert where it has just come to it."""
+        marks = one.marks(self._limits)
+        if not marks:
+            return ""
+        before = self._levels.get(one.resource, "")
+        level = ""
+        for name, (mark, _) in marks.items():
+            was_there = before == "hard" or before == name
+            if value >= (mark * _BACK if was_there else mark):
+                level = name
+                break
+        self._levels[one.resource] = level
+        if level and level != before and before != "hard":
+            self._tell(one.resource, level, value, marks[level][0], self._described(one, value, level))
+        return level
+
+    def _look_at_queue(self) -> None:
+        """Warn where many wait: of the queue's own threshold, or of the size it may have while nothing begins."""
+        limits, waiting = self._limits, self._shards.waiting
+        mark, option = limits.queue_warning, "queue_warning"
+        if mark is None and self._closed_at is not None:
+            mark, option = round(limits.queue_size * limits.warn_at_percent / 100), "queue_size"
+        level = "warning" if mark is not None and waiting >= mark else ""
+        if mark is not None and level and level != self._levels.get("queue"):
+            said = f"{waiting} servers wait to be checked, run.limits.{option} is {getattr(limits, option)}"
+            self._tell("queue", level, waiting, mark, said)
+        self._levels["queue"] = level
+
+    def _tell(self, resource: str, level: str, value: float, mark: float, detail: str) -> None:
+        if level == "warning":
+            self._measures = replace(self._measures, warnings=self._measures.warnings + 1)
+        log.warning("%s: %s", level, detail)
+        alert = ResourceAlert(
+            at_ms=now_ms(),
+            resource=resource,
+            level=level,
+            value=round(value, 1),
+            threshold=round(mark, 1),
+            detail=detail,
+        )
+        self._alerts.append(alert)
+
+    def _described(self, one: ResourceThreshold, value: float, level: str) -> str:
+        marks = one.marks(self._limits)
+        option = marks[level][1]
+        threshold = one.limit(self._limits) if option == one.option else marks[level][0]
+        return f"{one.words} at {one.shown(value)}, run.limits.{option} is {one.shown(threshold or 0.0)}"
+
+    def _close(self, why: str) -> None:
+        """Let nothing begin; give up what is above the size of the queue, or has waited for too long."""
+        now = time.monotonic()
+        if self._closed_at is None:
+            self._closed_at = now
+            self._shards.open_gate(False)
+            log.warning("checks wait: %s", why)
+        self.waits_for = why
+        with self._answering:
+            waiting = self._shards.waiting
+            self._measures = replace(self._measures, most_waiting=max(self._measures.most_waiting, waiting))
+            if now - self._closed_at >= self._limits.queue_wait:
+                waited = f"not checked: nothing could be begun for {self._limits.queue_wait:g} s; {why}"
+                self._answer(self._shards.drop(keep=0), waited)
+                self._shards.given_up = waited
+            else:
+                size = self._limits.queue_size
+                self._answer(self._shards.drop(keep=size), f"not checked: more than {size} servers waited; {why}")
+
+    def _open(self) -> None:
+        closed_ms = round((time.monotonic() - (self._closed_at or 0.0)) * 1000)
+        self._measures, self._closed_at, self.waits_for = self._with_closed(closed_ms), None, None
+        self._shards.open_gate(True)
+        log.warning("checks begin again after %.1f s", closed_ms / 1000)
+
+    def _with_closed(self, closed_ms: int) -> ResourceMeasures:
+        measures = self._measures
+        longest_ms = max(measures.longest_wait_ms, closed_ms)
+        return replace(measures, closed_ms=measures.closed_ms + closed_ms, longest_wait_ms=longest_ms)
+
+    def _answer(self, servers: list[Server], detail: str) -> None:
+        self._measures = replace(self._measures, dropped=self._measures.dropped + len(servers))
+        for start in range(0, len(servers), _BATCH):
+            some = servers[start : start + _BATCH]
+            self._sink(Batch(checks=tuple(unanswered(server, Reason.RESOURCE_LIMIT, detail) for server in some)))

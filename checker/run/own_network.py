@@ -1,0 +1,156 @@
+"""Failures that the checker's own network may be behind: held back until the run shows whether it was.
+
+Workers look into what is local (`checker.worker.transport.own_network`); here is what the run as a whole shows. A
+route that a server seems to lack is lacking where no other host was reached at that time. Canaries, addresses that a
+configuration names because they are always up, decide beside them: where none can be reached, no failure to connect
+says anything about a server. No server has a hand in any of it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from math import inf
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from checker.addresses import Scope, canary, in_numbers, scope
+from checker.judge import combine
+from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
+
+_CONNECTING = {Reason.DNS, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED}
+"""What a link that is down looks like, where canaries are asked."""
+_BEFORE_S, _AFTER_S = 1, 2
+"""A host that was reached so long before a failure, or after it, shows that there was a way out."""
+_HELD_S = _AFTER_S + 3
+"""Until then everybody has told which hosts were reached at that time, on a busy machine as well."""
+_CANARY_WITHIN_S = 2.0
+_LOOK_AGAIN_S = 5.0
+_WHY = {
+    "route": "this machine has no route to the world",
+    "resolver": "no name server of this machine answers",
+    "clock": "the clock of this machine is wrong",
+    "canaries": "no canary can be reached",
+}
+
+
+class OwnNetwork:
+    """Takes out of batches what is to be decided at the end of the run."""
+
+    def __init__(self, servers: Sequence[Server], canaries: Sequence[str] = ()) -> None:
+        self._servers = {server.name: server for server in servers}
+        self._canaries = [canary(text) for text in canaries]
+        self._held: list[tuple[CheckResult, Mapping[str, str], Future[bool] | None]] = []
+        """A check, what its worker found behind which probe's failure, and whether a canary could be reached."""
+        self._reached: set[int] = set()
+        self._look: Future[bool] | None = None
+        self._looked_at_s = 0.0
+        self._looking: ThreadPoolExecutor | None = None
+
+    def without_doubtful(self, batch: Batch) -> Batch:
+        """The batch without what has to wait."""
+        self._reached.update(batch.reached_s)
+        found: dict[str, dict[str, str]] = {}
+        for doubt in batch.doubts:
+            found.setdefault(doubt.server, {})[doubt.kind] = doubt.own_fault
+        if not found and not self._canaries:
+            return batch
+        kept = []
+        for check in batch.checks:
+            faults = found.get(check.server, {})
+            if faults or (self._canaries and any(map(_may_be_the_link, check.probes))):
+                self._held.append((check, faults, self._canary_is_there()))
+            else:
+                kept.append(check)
+        return replace(batch, checks=tuple(kept)) if len(kept) < len(batch.checks) else batch
+
+    def settled(self, now_s: float) -> tuple[CheckResult, ...]:
+        """What has waited long enough for other hosts to be reached, each check with its verdict.
+
+        Call it now and then, for a run that is killed loses what is held; and with `inf` when everything has come.
+        """
+        due_s = now_s - _HELD_S
+        held, self._held = self._held, []
+        checks = []
+        for check, faults, look in held:
+            if _ended_at_s(check) < due_s and (look is None or look.done() or due_s == inf):
+                checks.append(self._judged(check, faults, look))
+            else:
+                self._held.append((check, faults, look))
+        if due_s == inf and self._looking is not None:
+            self._looking.shutdown(wait=False)
+        return tuple(checks)
+
+    def _judged(self, check: CheckResult, faults: Mapping[str, str], look: Future[bool] | None) -> CheckResult:
+        at_s = _ended_at_s(check)
+        probes = tuple(self._probe(probe, faults.get(probe.kind), look, at_s) for probe in check.probes)
+        if probes == check.probes:
+            return check
+        server = self._servers[check.server]
+        verdict, score = combine(probes, server.weights, server.combine)
+        return replace(
+            check, probes=probes, status=verdict.status, reason=verdict.reason, detail=verdict.detail, score=score
+        )
+
+    def _probe(self, probe: ProbeResult, fault: str | None, look: Future[bool] | None, at_s: int) -> ProbeResult:
+        why = self._why(probe, fault, look, at_s)
+        if why is None:
+            return probe
+        detail = f"{_WHY[why]}: {probe.detail}"
+        return replace(probe, status=Status.UNKNOWN, reason=Reason.OWN_NETWORK, detail=detail, score=None)
+
+    def _why(self, probe: ProbeResult, fault: str | None, look: Future[bool] | None, at_s: int) -> str | None:
+        """What of the own network was behind the failure at that second; None where it was the server."""
+        if fault in ("resolver", "clock"):
+            return fault
+        others_were_reached = any(at in self._reached for at in range(at_s - _BEFORE_S, at_s + _AFTER_S + 1))
+        if others_were_reached or (look is not None and look.result()):
+            return None
+        if fault is not None:
+            return fault
+        return "canaries" if look is not None and _may_be_the_link(probe) else None
+
+    def _canary_is_there(self) -> Future[bool] | None:
+        """Whether a canary can be reached about now; None where there are none."""
+        if not self._canaries:
+            return None
+        now_s = time.monotonic()
+        if self._look is None or now_s - self._looked_at_s > _LOOK_AGAIN_S:
+            self._looking = self._looking or ThreadPoolExecutor(1, thread_name_prefix="canaries")
+            self._look, self._looked_at_s = self._looking.submit(_any_reached, self._canaries), now_s
+        return self._look
+
+
+def _ended_at_s(check: CheckResult) -> int:
+    return (check.started_at_ms + check.duration_us // 1000) // 1000
+
+
+def _any_reached(canaries: Sequence[tuple[str, int]]) -> bool:
+    """Whether one of the canaries takes a connection, or refuses one: both come from there."""
+    with ThreadPoolExecutor(len(canaries)) as asking:
+        return any(asking.map(_is_reached, canaries))
+
+
+def _is_reached(place: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(place, _CANARY_WITHIN_S).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _may_be_the_link(probe: ProbeResult) -> bool:
+    """Whether it failed to connect to a host other than this machine."""
+    if probe.reason not in _CONNECTING or probe.status is not Status.UNHEALTHY:
+        return False
+    host = ""
+    with suppress(ValueError):
+        host = urlsplit(probe.url or "").hostname or ""
+    numbers = in_numbers(host)
+    return host not in ("", "localhost") and (numbers is None or scope(numbers) is not Scope.LOOPBACK)

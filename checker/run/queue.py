@@ -1,0 +1,218 @@
+"""The queue of a run: servers into shards by priority and origin, handed out while the gate is open."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from checker.model import Priority, Server
+from checker.probes import probe_of
+from checker.probes.base import COMMANDS
+from checker.probes.libraries import libraries
+
+LARGEST = 50
+"""Servers in a shard, unless the options say otherwise."""
+PROGRAMS = "programs"
+"""What the programs of stdio servers are called among the probe kinds that have a limit."""
+_SHARDS_PER_WORKER = 8
+_TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
+"""Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
+
+_Lane = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Servers that are dealt to a worker at a time."""
+
+    servers: tuple[Server, ...]
+    home: int | None = None
+    """Shards with the same one go to the same worker: they share an origin, and with it open connections."""
+    share: int = 1
+    """Over how many workers their origins are spread: each takes that part of the limits of an origin."""
+
+
+def shards(
+    servers: Sequence[Server],
+    workers: int,
+    largest: int = LARGEST,
+    widths: Mapping[str, int] | None = None,
+    by_priority: bool = True,
+) -> list[Shard]:
+    """All servers in shards of at most ``largest``, in the order to deal them; each server is in exactly one.
+
+    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers and none
+    of them trusts an authorization server on first use: two workers might each trust another one. ``widths`` says how
+    many attempts of a probe kind, or programs (`PROGRAMS`), there may be at once at an origin: what is less than one
+    for each worker stays on one. A small fleet makes small shards, so that every worker gets some. Without
+    ``by_priority`` all are of one.
+    """
+    if not servers:
+        return []
+    most = max(1, min(largest, -(-len(servers) // (workers * _SHARDS_PER_WORKER))))
+    fair = -(-len(servers) // workers)
+    made: dict[Priority, list[Shard]] = {priority: [] for priority in Priority}
+    small: dict[Priority, list[Server]] = {priority: [] for priority in Priority}
+    narrow = {kind for kind, width in (widths or {}).items() if width < workers}
+    for home, group in enumerate(_sharing_origins(servers, PROGRAMS in narrow)):
+        of_priority = {
+            priority: [one for one in group if (one.priority if by_priority else Priority.NORMAL) is priority]
+            for priority in Priority
+        }
+        apart = len(group) > fair and not any(_trusts_on_first_use(one) or _is_narrow(one, narrow) for one in group)
+        alone = len(group) <= most and len(group) in map(len, of_priority.values())
+        for priority, members in of_priority.items():
+            if alone:
+                waiting = small[priority]
+                if len(waiting) + len(members) > most:
+                    made[priority].append(Shard(tuple(waiting)))
+                    waiting.clear()
+                waiting += members
+                continue
+            for start in range(0, len(members), most):
+                piece = tuple(members[start : start + most])
+                made[priority].append(Shard(piece, None, workers) if apart else Shard(piece, home))
+    for priority, waiting in small.items():
+        if waiting:
+            made[priority].append(Shard(tuple(waiting)))
+    turns = [
+        (place * turn, rank, shard)
+        for rank, (priority, turn) in enumerate(_TURNS.items())
+        for place, shard in enumerate(made[priority], 1)
+    ]
+    return [*made[Priority.CRITICAL], *(shard for *_, shard in sorted(turns, key=lambda one: one[:2]))]
+
+
+def _trusts_on_first_use(server: Server) -> bool:
+    return any(
+        (oauth := getattr(options, "oauth", None)) is not None and oauth.trust_on_first_use
+        for options in server.probes.values()
+    )
+
+
+def _is_narrow(server: Server, narrow: set[str]) -> bool:
+    """Whether fewer than one attempt for each worker may be at an origin of this server's."""
+    return bool(narrow) and any(
+        (PROGRAMS if probe_of(kind).address(options).lane == COMMANDS else kind) in narrow
+        for kind, options in server.probes.items()
+    )
+
+
+def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterator[list[Server]]:
+    """Servers in groups: two that have an origin in common, directly or over others, are in the same one."""
+    leader: dict[_Lane, _Lane] = {}
+
+    def leader_of(lane: _Lane) -> _Lane:
+        while leader.setdefault(lane, lane) != lane:
+            leader[lane] = lane = leader[leader[lane]]
+        return lane
+
+    lanes = [[_lane(server, kind, programs_together) for kind in server.probes] for server in servers]
+    for first, *others in lanes:
+        for other in others:
+            leader[leader_of(other)] = leader_of(first)
+    groups: dict[_Lane, list[Server]] = {}
+    for server, (first, *_) in zip(servers, lanes, strict=True):
+        groups.setdefault(leader_of(first), []).append(server)
+    yield from groups.values()
+
+
+def _lane(server: Server, kind: str, programs_together: bool) -> _Lane:
+    """What the attempts of this probe share a limit with: an origin; commands seldom have one to keep together."""
+    lane = probe_of(kind).address(server.probes[kind]).lane
+    return (*lane, server.name) if lane == COMMANDS and not programs_together else lane
+
+
+class Shards:
+    """The bounded queue of what is still to be dealt; used by the threads of all runners and by the governor."""
+
+    def __init__(self, shards: Iterable[Shard], runners: int = 1) -> None:
+        self._waiting = deque(shards)
+        self._fair = -(-sum(len(shard.servers) for shard in self._waiting) // runners)
+        self._homes: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._closed, self._aborted = threading.Event(), threading.Event()
+        self._gate = threading.Event()
+        self._gate.set()
+        self.libraries = libraries(server for shard in self._waiting for server in shard.servers)
+        """What every worker is to load before it begins a check (`checker.probes.libraries`)."""
+        self.given_up: str | None = None
+        """Why workers are to give up what they have not begun; None while they are not."""
+
+    def take(self, held: int, runner: int = 0) -> Shard | None:
+        """The next shard for a runner that holds so many servers already.
+
+        None when there is none, when dealing has stopped, while the gate is closed, and for a runner that holds its
+        fair share: the others may still be starting. Shards of one home go to the runner that had the first of them.
+        """
+        if self._closed.is_set() or not self._gate.is_set() or held >= self._fair:
+            return None
+        with self._lock:
+            for place, shard in enumerate(self._waiting):
+                if shard.home is None or self._homes.setdefault(shard.home, runner) == runner:
+                    del self._waiting[place]
+                    return shard
+        return None
+
+    def leave(self, runner: int) -> None:
+        """Let the others have what was kept for a runner that takes no more."""
+        with self._lock:
+            self._homes = {home: keeper for home, keeper in self._homes.items() if keeper != runner}
+
+    @property
+    def waiting(self) -> int:
+        """Servers that are still to be dealt."""
+        with self._lock:
+            return sum(len(shard.servers) for shard in self._waiting)
+
+    @property
+    def gate_open(self) -> bool:
+        """Whether checks may be begun."""
+        return self._gate.is_set()
+
+    def open_gate(self, open_: bool) -> None:
+        """Let checks be begun, or let them wait."""
+        if open_:
+            self._gate.set()
+        else:
+            self._gate.clear()
+
+    @property
+    def held_back(self) -> bool:
+        """Whether there is something to deal that only the gate holds back: no runner may go home."""
+        return not self._gate.is_set() and not self._closed.is_set() and bool(self._waiting)
+
+    def drop(self, keep: int) -> list[Server]:
+        """Take out what waits above that number, from the end of the order: the lowest priority."""
+        dropped: list[Server] = []
+        with self._lock:
+            left = sum(len(shard.servers) for shard in self._waiting)
+            while left > keep:
+                shard = self._waiting.pop()
+                stay = max(0, len(shard.servers) - (left - keep))
+                dropped += shard.servers[stay:]
+                left -= len(shard.servers) - stay
+                if stay:
+                    self._waiting.append(Shard(shard.servers[:stay], shard.home, shard.share))
+        return dropped
+
+    def stop(self) -> None:
+        """Deal no more; what is under way is given up."""
+        self._closed.set()
+
+    def abort(self) -> None:
+        """Deal no more, and do not wait for workers to end what they have open."""
+        self._closed.set()
+        self._aborted.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether dealing has stopped before its end."""
+        return self._closed.is_set()
+
+    @property
+    def aborted(self) -> bool:
+        """Whether workers are to be killed."""
+        return self._aborted.is_set()

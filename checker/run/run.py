@@ -1,0 +1,407 @@
+"""One run as its steps: servers into shards, shards to workers, batches into the store, the run closed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from os import cpu_count, getpid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from checker.breaker import rules, skips
+from checker.clock import now_ms
+from checker.kinds import KINDS
+from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace, PoolLimits, ResourceCaps, part
+from checker.maintenance import MaintenanceWindow, in_maintenance
+from checker.metrics import Accounts
+from checker.model import Batch, RunInfo, RunState, Server, Status
+from checker.probes import probe_of
+from checker.probes.base import Address
+from checker.processes.interrupts import Interrupts
+from checker.remembered import DNS, named_host
+from checker.run.caches import ConfigUse, RunCaches
+from checker.run.governor import Alarms, Governor
+from checker.run.own_network import OwnNetwork
+from checker.run.queue import PROGRAMS, Shards, shards
+from checker.run.workers import Memory, RunnerOptions, run_shards
+from checker.unanswered import worker_lost
+from checker.units import Secret
+from checker.version import VERSION
+
+if TYPE_CHECKING:
+    from storage.store import Store
+
+
+_SERVERS_PER_WORKER = 50
+
+
+def limits_of(request: RunRequest, workers: int) -> Limits:
+    """What so many workers may do together."""
+    return Limits(
+        concurrency=request.concurrency,
+        per_origin=request.per_origin,
+        max_connections=request.max_connections,
+        processes=request.processes,
+        log_level=request.log_level,
+        token_key=request.token_key,
+        workers=workers,
+        pools={kind: request.pools.get(kind, PoolLimits()) for kind in KINDS},
+        caches=_within(request.caches),
+        pace=request.pace,
+        lag=request.limits.lag,
+    )
+
+
+def _within(caches: Caches) -> Caches:
+    """The caches, of which none may have more entries than all together."""
+    most = caches.size
+    if most is None:
+        return caches
+    tokens, dns = caches.auth_tokens, caches.dns
+    return replace(
+        caches,
+        auth_tokens=replace(tokens, size=min(most, tokens.size)),
+        dns=replace(dns, size=min(most, dns.size)),
+    )
+
+
+def workers_of(request: RunRequest) -> int:
+    """How many workers: no more than can have a part of every limit of the run that is shared out over all of them."""
+    if not request.servers:
+        return 0
+    wanted = request.workers or _workers_for(len(request.servers))
+    kinds = {kind for server in request.servers for kind in server.probes}
+    most = [request.concurrency, *([] if request.max_connections is None else [request.max_connections])]
+    most += [pool.max_connections for kind, pool in request.pools.items() if kind in kinds and pool.when_full == "wait"]
+    return min(wanted, *most)
+
+
+def _workers_for(servers: int) -> int:
+    """One worker per core, but none for fewer than 50 servers: starting one takes longer than checking those."""
+    return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
+
+
+log = logging.getLogger(__name__)
+
+_MOST_BATCHES_WAITING = 64
+_MOST_AT_ONCE = 8
+"""Batches in one transaction."""
+_TICK_S = 0.1
+
+Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
+"""Checks done, checks in all, how many have which status so far, and what checks wait for, if they do."""
+
+
+class RunRequest(Struct, frozen=True, kw_only=True):
+    """What to check and how."""
+
+    servers: Sequence[Server]
+    database: Path
+    workers: int | None = None
+    """None takes one per core, fewer for a small fleet."""
+    concurrency: int = 500
+    """Checks at once over all workers."""
+    per_origin: int = 30
+    """Attempts at once at one origin over all workers, for each probe kind."""
+    max_connections: int | None = None
+    """Connections open at once over all workers and probe kinds; None is no limit beside those of the kinds."""
+    processes: int = 8
+    """Programs of stdio servers at once over all workers."""
+    token_key: Secret | None = None
+    """What access tokens are encrypted with in the database; None keeps them in memory."""
+    pace: Pace = field(default_factory=Pace)
+    pools: Mapping[str, PoolLimits] = field(default_factory=dict)
+    """Probe kind -> limits of its connections."""
+    caches: Caches = field(default_factory=Caches)
+    max_age_s: float | None = None
+    """A server whose last result is younger than this is not checked again; None checks every server."""
+    config: ConfigUse | None = None
+    """How the configuration was come to, where it is one that may be kept."""
+    limits: ResourceCaps = field(default_factory=ResourceCaps)
+    alerts: Alerts = field(default_factory=Alerts)
+    measures: Sequence[Measure] = MEASURES
+    """What is kept of what the run measures of itself."""
+    canaries: Sequence[str] = ()
+    """Addresses that are always up: where none can be reached, a failure to connect is the checker's own."""
+    heartbeat_timeout_s: float = 15.0
+    keep: Keep = field(default_factory=Keep)
+    """How long the history is kept."""
+    config_path: str | None = None
+    environment: str | None = None
+    configured: Sequence[str] = ()
+    """Names of all servers of the configuration, checked or not; none where the servers come from elsewhere."""
+    log_level: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How the run went."""
+
+    run_id: int
+    state: RunState
+    signal: int | None
+    """The signal that interrupted it."""
+
+
+def check(request: RunRequest, progress: Progress) -> RunEnd:
+    """Check every server once and store the results; raises StorageError and WorkerStartError.
+
+    On Ctrl-C what is done is kept and the run is marked interrupted; a second one does not wait for sessions to
+    be closed. If storing fails the run is marked failed, as far as the database still takes it.
+    """
+    # where results may be taken, how many workers are needed is known only once the database was asked
+    crew = _WorkerThreads(request) if request.max_age_s is None else None
+    progress(0, len(request.servers), {}, None)
+    try:
+        from storage.store import open_store  # takes as long to import as a worker to start, so both at once
+
+        with open_store(request.database) as store:
+            caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
+            taken = caches.take(store, now_ms())
+            fresh = [server for server in request.servers if server.name not in taken]
+            crew = crew or _WorkerThreads(replace(request, servers=fresh))
+            log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
+            run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers, request.configured)
+            store.write_cached(run_id, taken)
+            state = RunState.FAILED
+            try:
+                with Interrupts(crew.stop, crew.abort) as interrupts:
+                    crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
+                    caches.keep_config(store, run_id, now_ms())
+                    _store_results(store, run_id, crew, caches, request.canaries, len(fresh), progress)
+                state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
+                if state is RunState.FINISHED:
+                    _fill_gaps(store, run_id, caches, fresh)
+                caches.keep_results(store, run_id)
+            finally:
+                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.caches.size)
+                for measures in caches.measures(store, evicted):
+                    crew.accounts.add_cache(measures)
+                store.write_measures(run_id, crew.accounts.measures().only(request.measures))
+                if request.keep.measures is not None:
+                    store.drop_measures(now_ms() - round(request.keep.measures * 1000))
+            return RunEnd(run_id, state, interrupts.received)
+    finally:
+        if crew is not None:
+            crew.abort()
+
+
+class _WorkerThreads:
+    """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.servers = request.servers
+        self.workers = workers_of(request)
+        workers = max(1, self.workers)
+        limits = limits_of(request, workers)
+        self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
+        widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
+        pace = request.pace
+        self._shards = Shards(shards(request.servers, workers, pace.batch_size, widths, pace.by_priority), workers)
+        self._begin, self._given_up = threading.Event(), threading.Event()
+        self._remembered: Mapping[str, Memory] = {}
+        self._skipped: Mapping[str, Mapping[str, str]] = {}
+        self.accounts = Accounts()
+        self.alarms = Alarms(request.alerts)
+        self.governor = Governor(request.limits, self._shards, self.accounts, self._put, self.alarms)
+        self.accounts.resources = self.governor.measured
+        options = RunnerOptions(
+            limits=limits,
+            heartbeat_timeout_s=request.heartbeat_timeout_s,
+            worker_memory_bytes=request.limits.worker_memory if request.limits.enabled else None,
+            remembered=lambda server: self._remembered.get(server.name, {}),
+            skipped=lambda server: self._skipped.get(server.name, {}),
+            report=self.accounts.take,
+            alert=self.accounts.note,
+        )
+        executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._futures: list[Future[None]] = []
+        for number in range(self.workers):
+            own_limits = replace(limits, worker=number, concurrency=part(request.concurrency, number, workers))
+            own = replace(options, limits=own_limits)
+            self._futures.append(executor.submit(run_shards, self._shards, self._put, own, self._begin))
+        executor.shutdown(wait=False)
+        if self.workers:
+            self.governor.start()
+
+    def begin(self, remembered: Mapping[str, Memory], skipped: Mapping[str, Mapping[str, str]]) -> None:
+        """Deal, now that there is a run to store results in; ``skipped`` are the probes that are not made, with why."""
+        self._remembered, self._skipped = remembered, skipped
+        if self.workers:
+            self.governor.wait_for_first_look()
+        self._begin.set()
+
+    @property
+    def done(self) -> bool:
+        """Whether every worker has ended and every batch was taken."""
+        return all(future.done() for future in self._futures) and self.governor.settled and self.batches.empty()
+
+    def raise_failure(self) -> None:
+        """Raise what ended a driver, if something did."""
+        for future in self._futures:
+            future.result()
+
+    def note_alarms(self) -> None:
+        """Keep which thresholds the checks until now have passed."""
+        for alert in self.alarms.look_at_checks():
+            self.accounts.note(alert)
+
+    def stop(self) -> None:
+        """Deal no more and give up what is under way."""
+        self._shards.stop()
+
+    def abort(self) -> None:
+        """Stop, and do not wait for anything."""
+        self.governor.end()
+        self._shards.abort()
+        self._given_up.set()
+        self._begin.set()
+
+    def take(self) -> Batch:
+        """What has come, as one batch: a transaction costs as much as the rows of a few. Raises queue.Empty."""
+        taken = [self.batches.get(timeout=_TICK_S)]
+        with suppress(queue.Empty):
+            while len(taken) < _MOST_AT_ONCE:
+                taken.append(self.batches.get_nowait())
+        if len(taken) == 1:
+            return taken[0]
+        return Batch(
+            checks=tuple(check for batch in taken for check in batch.checks),
+            cache_entries=tuple(entry for batch in taken for entry in batch.cache_entries),
+            contracts=tuple(contract for batch in taken for contract in batch.contracts),
+            doubts=tuple(doubt for batch in taken for doubt in batch.doubts),
+            reached_s=tuple(second for batch in taken for second in batch.reached_s),
+        )
+
+    def _put(self, batch: Batch) -> None:
+        while not self._given_up.is_set():
+            try:
+                return self.batches.put(batch, timeout=_TICK_S)
+            except queue.Full:
+                continue
+
+
+def _store_results(
+    store: Store,
+    run_id: int,
+    crew: _WorkerThreads,
+    caches: RunCaches,
+    canaries: Sequence[str],
+    total: int,
+    progress: Progress,
+) -> None:
+    """Write batches as they come; this thread is the only one that touches the database."""
+    counts: dict[Status, int] = dict.fromkeys(Status, 0)
+    windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
+    own_network = OwnNetwork(crew.servers, canaries)
+    alarms = crew.alarms
+
+    def keep(batch: Batch) -> None:
+        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
+        alarms.add(batch.checks)
+        for result in batch.checks:
+            counts[result.status] += 1
+        progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+
+    def keep_settled(now_s: float) -> None:
+        if settled := own_network.settled(now_s):
+            keep(Batch(checks=settled))
+
+    progress(0, total, counts, None)
+    look_at_s = time.monotonic() + alarms.limits.interval
+    while not crew.done:
+        keep_settled(now_ms() / 1000)
+        if time.monotonic() >= look_at_s:
+            crew.note_alarms()
+            look_at_s = time.monotonic() + alarms.limits.interval
+        try:
+            keep(own_network.without_doubtful(crew.take()))
+        except queue.Empty:
+            progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+    keep_settled(math.inf)
+    crew.note_alarms()
+    crew.raise_failure()
+
+
+def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
+    """The batch with the checks marked whose server is under maintenance."""
+    if not windows:
+        return batch
+    checks = (
+        replace(check, maintenance=True)
+        if in_maintenance(windows.get(check.server, ()), check.started_at_ms)
+        else check
+        for check in batch.checks
+    )
+    return replace(batch, checks=tuple(checks))
+
+
+def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
+    """Answer for servers that have no row although the run is over: no server may be missing."""
+    missing = set(store.missing(run_id, [server.name for server in servers]))
+    lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
+    if lost:
+        store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
+
+
+def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
+    """Close the hours that are over, and drop what is older than it is kept: for the time after a run.
+
+    ``note`` is told how many servers of how many are done. Raises StorageError and StorageBusy.
+    """
+    from storage.store import open_store
+
+    with open_store(database) as store:
+        if store.roll(now_ms(), note=note) and keep.after_runs:
+            store.prune(keep, now_ms())
+
+
+def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
+    """What earlier runs have remembered of the servers' endpoints and, with ``dns``, of their hosts, by server."""
+    addresses = {
+        server.name: {kind: probe_of(kind).address(options) for kind, options in server.probes.items()}
+        for server in servers
+    }
+    distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
+    hosts = {address: host for address in distinct if dns and (host := named_host(address.lane))}
+    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, now_ms())
+
+    def memory(address: Address) -> Mapping[str, str]:
+        known = by_key.get(address.key, {})
+        found = by_key.get(hosts.get(address, ""), {}).get(DNS)
+        return known if found is None else {**known, DNS: found}
+
+    return {name: {kind: memory(address) for kind, address in by_kind.items()} for name, by_kind in addresses.items()}
+
+
+def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:
+    """What open circuit breakers leave out of this run: server -> probe kind -> why."""
+    circuits, at_ms = store.circuits(), now_ms()
+    failed = (server for server in servers if server.name in circuits)
+    return {server.name: skips(circuits[server.name], rules(server), at_ms) for server in failed}
+
+
+def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
+    return RunInfo(
+        started_at_ms=now_ms(),
+        servers_expected=fresh,
+        servers_cached=len(request.servers) - fresh,
+        workers=workers,
+        concurrency=request.concurrency,
+        config_path=request.config_path,
+        environment=request.environment,
+        checker_version=VERSION,
+        host=socket.gethostname(),
+        pid=getpid(),
+    )

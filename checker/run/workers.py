@@ -1,0 +1,526 @@
+"""Workers as the parent drives them: fed with shards, replaced when lost, suspects retried apart.
+
+A group of suspects has a worker to itself. Whoever is answered there is cleared. When that worker is lost too, the
+group is split, so that one server among n costs about log n workers; groups run side by side. A worker that was not
+lost takes the next group, because starting one costs more than what is tried in it. A server that was alone in two
+workers which were lost, the second of them new, is what ended them.
+
+A server is answered once. When a worker is lost, those servers that only waited in it go on in a new one; those that
+were under way may have been the cause, and are tried again apart (`checker.run.workers`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from checker.clock import now_ms
+from checker.errors import WorkerStartError
+from checker.limits import Limits
+from checker.messages import Bye, Drop, FromWorker, Gate, Run, Start, Stop, Task
+from checker.metrics import ResourceAlert, WorkerReport
+from checker.model import Batch, Server
+from checker.processes.begun_tasks import BegunTasks
+from checker.processes.child import Child, ChildLost
+from checker.run.queue import Shards
+from checker.unanswered import at_fault, worker_lost
+from checker.wire import reader
+
+Sink = Callable[[Batch], None]
+Memory = Mapping[str, Mapping[str, str]]
+"""Probe kind -> cache category -> what is remembered of the server's endpoint."""
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+_STOP_S = 3.0
+_END_S = 8.0
+_ENDING_S = 1.0
+"""How long a worker that closed its pipe may take to be gone, so that it is known how it ended."""
+_BEATS_S = 2.0
+"""A worker says something once a second; after this silence it is looked at what it does with its time."""
+_WEDGED_CPU_S = 3.0
+"""CPU time since its last report: a loop that turns says something long before."""
+_LOOK_S = 0.25
+_DRAIN_S = 3.0
+_HARD = 2
+"""A worker is killed at so many times the memory at which it is replaced."""
+_MIB = 1024 * 1024
+
+
+class RunnerOptions(Struct, frozen=True, kw_only=True):
+    """What every worker of a run is told."""
+
+    limits: Limits
+    heartbeat_timeout_s: float = 15.0
+    worker_memory_bytes: int | None = None
+    """Resident memory from which on a worker is replaced."""
+    remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
+    skipped: Callable[[Server], Mapping[str, str]] = field(default=lambda _server: {})
+    """Gives the probe kinds that are not to be made, with why."""
+    report: Callable[[WorkerReport], None] = field(default=lambda _report: None)
+    """Takes what a worker says of itself: about once a second, and when it ends."""
+    alert: Callable[[ResourceAlert], None] = field(default=lambda _alert: None)
+    """Takes what is to be told of workers that were lost or replaced; called from any thread."""
+
+
+class Dealt(NamedTuple):
+    """A server that was given to a worker."""
+
+    server: Server
+    share: int
+    tries: int = 1
+    number: int = 0
+    """Under which its worker tells that it has begun."""
+
+
+class Driver:
+    """One worker at a time, and what it has not answered; used by one thread.
+
+    Whatever says so raises ChildLost when the worker is lost: then `lost` tells who may have been the cause.
+    """
+
+    def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+        self._shards, self._sink, self._options = shards, sink, options
+        self._child: Child[FromWorker] | None = None
+        self._begun: BegunTasks | None = None
+        self._said_open, self._said_given_up = True, False
+        self._draining = ""
+        self._looked_at = 0.0
+        self._cpu_heard_s = 0.0
+        self.patience_s = options.heartbeat_timeout_s
+        """After how long a silence the worker counts as lost."""
+        self.unanswered: dict[str, Dealt] = {}
+        self.answered = 0
+        """How many results this worker has given."""
+        self.said_stop = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether the worker is about to be replaced: it begins nothing more."""
+        return bool(self._draining)
+
+    def start(self) -> None:
+        """Start a worker, if there is none, and deal it what is unanswered; raises WorkerStartError."""
+        if self._child is not None:
+            return
+        begun = BegunTasks()
+        child = Child[FromWorker](reader(FromWorker), descriptors=[begun.descriptor])
+        try:
+            child.greet()
+        except WorkerStartError:
+            child.end(within_s=0)
+            begun.close()
+            raise
+        child.send(Start(self._options.limits, self._shards.libraries, begun.descriptor))
+        log.info("worker %d started", child.pid)
+        self._child, self._begun = child, begun
+        self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""
+        self._cpu_heard_s, self.answered = 0.0, 0
+        self._send(self.unanswered.values())
+
+    def deal(self, tasks: Iterable[Dealt]) -> None:
+        """Give the worker more to do; without one they are dealt as it starts."""
+        fresh = {dealt.server.name: dealt for dealt in tasks}
+        self.unanswered |= fresh
+        if self._child is not None:
+            self._send(fresh.values())
+
+    def listen(self) -> None:
+        """Pass on what the worker has; say stop to it once dealing has stopped. Raises ChildLost."""
+        child = self._worker()
+        if self._shards.stopped and not self.said_stop:
+            self.say_stop(cancel=True)
+        self._say_whether_to_wait(child)
+        for message in child.receive(TICK_S, _STOP_S if self.said_stop else self.patience_s):
+            if isinstance(message, Batch):
+                self._pass_on(message)
+            elif isinstance(message, WorkerReport):
+                self._cpu_heard_s = message.worker.cpu_ms / 1000
+                self._options.report(message)
+            elif isinstance(message, Bye):
+                if self._draining:
+                    raise ChildLost(self._draining)
+                self._discard(within_s=1.0)
+                self.unanswered.clear()
+                return
+        self._look_at(child)
+
+    def say_stop(self, cancel: bool) -> None:
+        """Let the worker end; with ``cancel`` it gives up what is under way."""
+        self._worker().send(Stop(cancel))
+        self.said_stop = True
+
+    def lost(self, how: ChildLost) -> tuple[str, list[Dealt], list[Dealt]]:
+        """Bury the worker; why it was lost, what was under way in it, and what only waited. Nothing is unanswered now.
+
+        What was done and not handed over counts as under way.
+        """
+        child, begun = self._worker(), self._begun
+        assert begun is not None  # noqa: S101 # it comes with the worker
+        child.end(within_s=_ENDING_S if str(how) == "ended" else 0)
+        why = child.how_it_ended if str(how) == "ended" else str(how)
+        suspects = [dealt for dealt in self.unanswered.values() if begun.has_begun(dealt.number)]
+        waiting = [dealt for dealt in self.unanswered.values() if not begun.has_begun(dealt.number)]
+        self.unanswered, self._draining = {}, ""
+        self._discard()
+        return why, suspects, waiting
+
+    def end(self) -> None:
+        """Let the worker finish what it has open, then see it gone."""
+        if (child := self._child) is None:
+            return
+        if not self.said_stop:
+            self.say_stop(cancel=bool(self.unanswered))
+        until = time.monotonic() + _END_S
+        try:
+            while time.monotonic() < until and not self._shards.aborted:
+                for message in child.receive(TICK_S, _END_S):
+                    if isinstance(message, WorkerReport):
+                        self._options.report(message)
+                    elif isinstance(message, Bye):
+                        return self._discard(within_s=1.0)
+        except ChildLost:
+            pass
+        self._discard(within_s=0 if self._shards.aborted else 1.0)
+
+    def tell(self, resource: str, level: str, detail: str, value: float = 0.0, threshold: float = 0.0) -> None:
+        """Log what happened to the worker, and keep it with the run."""
+        log.warning("%s", detail)
+        at_ms = now_ms()
+        self._options.alert(
+            ResourceAlert(at_ms=at_ms, resource=resource, level=level, value=value, threshold=threshold, detail=detail)
+        )
+
+    def _worker(self) -> Child[FromWorker]:
+        assert self._child is not None  # noqa: S101 # callers start it before
+        return self._child
+
+    def _send(self, tasks: Iterable[Dealt]) -> None:
+        child, begun = self._worker(), self._begun
+        assert begun is not None  # noqa: S101 # it comes with the worker
+        sent = []
+        for dealt in tasks:
+            server, number = dealt.server, begun.number()
+            self.unanswered[server.name] = dealt._replace(number=number)
+            sent.append(
+                Task(
+                    server=server,
+                    memory=self._options.remembered(server),
+                    skip=self._options.skipped(server),
+                    tries=dealt.tries,
+                    share=dealt.share,
+                    number=number,
+                )
+            )
+        if sent:
+            log.debug("worker %d: %d servers dealt", child.pid, len(sent))
+            child.send(Run(tuple(sent)))
+
+    def _pass_on(self, batch: Batch) -> None:
+        self._sink(batch)
+        self.answered += len(batch.checks)
+        for check in batch.checks:
+            self.unanswered.pop(check.server, None)
+
+    def _say_whether_to_wait(self, child: Child[FromWorker]) -> None:
+        """Tell the worker of the gate, and of what it is to give up, once each."""
+        if (open_ := self._shards.gate_open) != self._said_open:
+            child.send(Gate(open_))
+            self._said_open = open_
+        if self._shards.given_up is not None and not self._said_given_up:
+            child.send(Drop(self._shards.given_up))
+            self._said_given_up = True
+
+    def _look_at(self, child: Child[FromWorker]) -> None:
+        """Raise ChildLost for a worker that spins without a word or takes far too much memory; replace one before."""
+        if (now := time.monotonic()) - self._looked_at < _LOOK_S or self.said_stop:
+            return
+        self._looked_at = now
+        from checker.run.governor import cpu_of, memory_of  # takes a moment to import, as workers take to start
+
+        if child.silent_s > _BEATS_S and (spent_s := cpu_of(child.pid) - self._cpu_heard_s) > _WEDGED_CPU_S:
+            raise ChildLost(f"busy without a word for {child.silent_s:.0f} s, in which it used {spent_s:.0f} s of CPU")
+        limit = self._options.worker_memory_bytes
+        if limit is None or (used := memory_of(child.pid)) <= limit:
+            return
+        what = f"{used / _MIB:.0f} MiB, run.limits.worker_memory is {limit / _MIB:.0f} MiB"
+        if used > _HARD * limit:
+            raise ChildLost(f"took {what}")
+        if not self._draining:
+            self._draining = f"took {what}, and did not end what was under way within {_DRAIN_S:g} s"
+            self.tell("worker_memory", "hard", f"worker {child.pid} has {what}: another takes its place", used, limit)
+            child.send(Stop(cancel=True, within_s=_DRAIN_S))
+
+    def _discard(self, within_s: float = 0) -> None:
+        if self._child is not None:
+            self._child.end(within_s)
+            log.info("worker %d ended", self._child.pid)
+            self._child = None
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
+
+
+_PARTS = 4
+"""Into how many a group is split, and how many groups have a worker at the same time."""
+_ALONE_TWICE = 2
+_SILENCE_S = 5.0
+"""A group's worker is lost after so long a silence: where that was a mistake, the group is only split for nothing."""
+_TICK_S = 0.1
+
+
+class Quarantine:
+    """The groups of suspects of one runner, each driven by a thread of its own."""
+
+    def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+        self._shards, self._sink = shards, sink
+        self.needs_all = _cannot_be_shared(options.limits)
+        """Whether a limit is so low that nothing may go on beside: then the groups have their turns one by one."""
+        self._at_once = 1 if self.needs_all else _PARTS
+        self._options = options if self.needs_all else replace(options, limits=_part_of(options.limits))
+        self._threads: ThreadPoolExecutor | None = None
+        self._idle: list[Driver] = []
+        self._open, self._change = 0, threading.Condition()
+
+    def take(self, suspects: Sequence[Dealt]) -> None:
+        """Try these apart, in as many groups as may run side by side."""
+        tried_again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        for group in _split(tried_again):
+            self._try(group)
+
+    def wait(self) -> None:
+        """Return when every suspect is answered, or dealing has stopped; nothing can be tried after it."""
+        self.settle()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def settle(self) -> None:
+        """Return when every suspect is answered, or dealing has stopped."""
+        with self._change:
+            while self._open:
+                self._change.wait(_TICK_S)
+
+    def _try(self, group: Sequence[Dealt], lost_alone: int = 0) -> None:
+        with self._change:
+            self._open += 1
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="quarantine")
+        self._threads.submit(self._run, group, lost_alone)
+
+    def _run(self, group: Sequence[Dealt], lost_alone: int) -> None:
+        try:
+            self._drive(group, lost_alone)
+        except Exception:  # whoever has no row at the end of the run gets one there
+            log.exception("quarantine of %d servers", len(group))
+        finally:
+            with self._change:
+                self._open -= 1
+                idle: list[Driver] = []
+                if not self._open:
+                    idle, self._idle = self._idle, idle
+                self._change.notify_all()
+            for driver in idle:
+                driver.end()
+
+    def _drive(self, group: Sequence[Dealt], lost_alone: int) -> None:
+        if self._shards.stopped:
+            return
+        alone = len(group) == 1
+        driver = self._worker_for(fresh=lost_alone > 0)
+        patience_s = self._options.heartbeat_timeout_s
+        driver.patience_s = patience_s if alone else min(_SILENCE_S, patience_s)
+        kept = False
+        driver.deal(group)
+        try:
+            driver.start()
+            while driver.unanswered and not self._shards.aborted:
+                driver.listen()
+            kept = not (self._shards.stopped or driver.draining)
+        except WorkerStartError as error:
+            lost = tuple(
+                worker_lost(dealt.server, f"no other could be started: {error}", dealt.tries) for dealt in group
+            )
+            self._sink(Batch(checks=lost))
+        except ChildLost as how:
+            stopping, progress = driver.said_stop, driver.answered > 0
+            why, suspects, waiting = driver.lost(how)
+            if stopping or not (suspects or waiting):  # all of them are answered
+                return
+            driver.tell(
+                "worker", "lost", f"a worker in quarantine was lost with {len(group)} servers: {why}", len(group)
+            )
+            if alone:
+                self._again_or_answered(group[0], lost_alone + 1, why, begun=bool(suspects))
+            elif suspects or progress:
+                self._narrow(suspects, waiting)
+            else:  # lost before anything was begun: in smaller groups, so that this comes to an end
+                self._narrow(waiting, [])
+        finally:
+            if kept:
+                with self._change:
+                    self._idle.append(driver)
+            else:
+                driver.end()
+
+    def _worker_for(self, fresh: bool) -> Driver:
+        """One that has nobody, and where it is to be ``fresh`` never had: what was there before may end it only now."""
+        with self._change:
+            if self._idle and not fresh:
+                return self._idle.pop()
+        return Driver(self._shards, self._sink, self._options)
+
+    def _narrow(self, suspects: Sequence[Dealt], waiting: Sequence[Dealt]) -> None:
+        """What had not begun this time is still not cleared, but one step less suspect."""
+        again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        for group in (*_split(again), waiting):
+            if group:
+                self._try(group)
+
+    def _again_or_answered(self, dealt: Dealt, lost_alone: int, why: str, begun: bool) -> None:
+        """Once more alone; the second time it is answered, as the culprit only if its check had begun."""
+        if lost_alone < _ALONE_TWICE:
+            self._try([dealt._replace(tries=dealt.tries + 1)], lost_alone)
+        elif begun:
+            detail = f"checking this server alone ended the worker twice: {why}"
+            self._sink(Batch(checks=(at_fault(dealt.server, detail, dealt.tries),)))
+        else:
+            self._sink(Batch(checks=(worker_lost(dealt.server, why, dealt.tries),)))
+
+
+def _split(suspects: Sequence[Dealt]) -> list[Sequence[Dealt]]:
+    size = -(-len(suspects) // _PARTS) or 1
+    return [suspects[start : start + size] for start in range(0, len(suspects), size)]
+
+
+def _cannot_be_shared(limits: Limits) -> bool:
+    """Whether a limit of this worker is too low for each group beside it to have a part of it."""
+    whole = [limits.attempts_at_origin(kind) for kind in limits.pools] or [limits.per_origin]
+    most = [pool.max_connections for pool in limits.pools.values() if pool.when_full == "wait"]
+    most += [] if limits.max_connections is None else [limits.max_connections]
+    return min(limits.concurrency, *whole, *(limit // limits.workers for limit in most)) < _PARTS
+
+
+def _part_of(limits: Limits) -> Limits:
+    """What each of the groups may do, so that all of them together keep to what one worker may."""
+    pools = {
+        kind: replace(
+            pool,
+            max_connections=max(1, pool.max_connections // _PARTS),
+            per_origin=max(1, limits.attempts_at_origin(kind) // _PARTS),
+        )
+        for kind, pool in limits.pools.items()
+    }
+    total = limits.max_connections
+    return replace(
+        limits,
+        concurrency=max(1, limits.concurrency // _PARTS),
+        per_origin=max(1, limits.per_origin // _PARTS),
+        processes=max(1, limits.processes // _PARTS),
+        max_connections=None if total is None else max(1, total // _PARTS),
+        pools=pools,
+    )
+
+
+_STARTS_IN_A_ROW = 3
+_LOST_FOR_NOTHING = 3
+"""Workers lost in a row that had begun and answered nothing: what ends them is no server."""
+
+
+def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:
+    """Check servers until there are no more shards; returns when this worker's process has ended.
+
+    The worker is started at once; nothing is dealt before ``begin``, if there is one, is set. Raises
+    WorkerStartError where no worker can be started.
+    """
+    runner = _Runner(shards, sink, options)
+    try:
+        if begin is not None:
+            runner.warm_up()
+            begin.wait()
+        runner.run()
+    finally:
+        shards.leave(options.limits.worker)
+        runner.end()
+
+
+class _Runner:
+    def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
+        self._shards, self._sink, self._options = shards, sink, options
+        self._driver = Driver(shards, sink, options)
+        self._quarantine = Quarantine(shards, sink, options)
+        self._for_nothing = 0
+
+    def warm_up(self) -> None:
+        """Start the worker before there is anything for it to do; a failure is told by `run`."""
+        with suppress(WorkerStartError):
+            self._driver.start()
+
+    def run(self) -> None:
+        """Deal and listen until everything taken is answered or in quarantine."""
+        driver, failures = self._driver, 0
+        while (
+            self._refill() or driver.unanswered or driver.draining or self._shards.held_back
+        ) and not self._shards.aborted:
+            try:
+                driver.start()
+                failures = 0
+                driver.listen()
+            except WorkerStartError as error:
+                failures += 1
+                if failures == _STARTS_IN_A_ROW:
+                    self._give_up(list(driver.unanswered.values()), f"no other could be started: {error}")
+                    raise
+            except ChildLost as how:
+                stopping, drained, progress = driver.said_stop, driver.draining, driver.answered > 0
+                why, suspects, waiting = driver.lost(how)
+                if stopping:
+                    return
+                if suspects or not drained:
+                    what = f"{len(suspects)} servers under way, {len(waiting)} waiting"
+                    driver.tell("worker", "lost", f"a worker was lost with {what}: {why}", len(suspects))
+                self._go_on(why, suspects, waiting, progress or bool(suspects))
+
+    def end(self) -> None:
+        """Let the worker finish what it has open and see it gone, and with it those in quarantine."""
+        self._driver.end()
+        self._quarantine.wait()
+
+    def _refill(self) -> bool:
+        """Take shards while the worker could soon begin their servers; whether any was taken."""
+        taken = False
+        most = 2 * self._options.limits.concurrency  # the worker never runs dry while its results are on their way
+        number, driver = self._options.limits.worker, self._driver
+        while (
+            not driver.draining
+            and (held := len(driver.unanswered)) < most
+            and (shard := self._shards.take(held, number))
+        ):
+            driver.deal(Dealt(server, shard.share) for server in shard.servers)
+            taken = True
+        return taken
+
+    def _go_on(self, why: str, suspects: list[Dealt], waiting: list[Dealt], made_progress: bool) -> None:
+        """Suspects apart from here on, the others in a new worker as if nothing had happened."""
+        self._for_nothing = 0 if made_progress else self._for_nothing + 1
+        if self._for_nothing == _LOST_FOR_NOTHING:
+            self._for_nothing = 0
+            return self._give_up(waiting, why)
+        self._driver.deal(waiting)
+        if suspects:
+            self._quarantine.take(suspects)
+            if self._quarantine.needs_all:
+                self._quarantine.settle()
+
+    def _give_up(self, tasks: list[Dealt], why: str) -> None:
+        self._driver.unanswered = {}
+        if tasks:
+            self._sink(Batch(checks=tuple(worker_lost(dealt.server, why, dealt.tries) for dealt in tasks)))

@@ -1,0 +1,388 @@
+"""Changes of level in a series: where they are, how large, and whether there are any.
+
+The statistic is that of circular binary segmentation (Olshen et al., Biostatistics 5, 2004) on normal scores: of all
+stretches of the series, the one whose scores differ most from those of the rest, in standard deviations. A stretch that
+touches an end is a step, one between the ends a rise with a return. Scores go by rank, which makes them proof against
+heavy tails, and makes the distribution without a change the same for every series of one length that has no ties: that
+is drawn once. Plain ranks would miss a change five points before the end of ninety, however large.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from checker.stats import Floats
+from checker.stats.ranks import mann_whitney, mann_whitney_apart, ranking, smallest_p_value
+
+_DRAWN = 4_000_000  # stretches looked at for one distribution: about 30 ms
+_FEWEST_PERMUTATIONS = 499
+_MOST_PERMUTATIONS = 9999
+_CHUNK = 250_000  # stretches at once: more than the processor's cache holds is slower
+_SCREEN = 5.0  # how many times alpha a p-value may be that is worth permutations of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The stretch [start, stop) that differs most from the rest, and how likely that is without any change."""
+
+    start: int
+    stop: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretches:
+    """All stretches whose length, and that of what they leave on either side, is at least the shortest, or 0."""
+
+    starts: npt.NDArray[np.intp]
+    stops: npt.NDArray[np.intp]
+    weights: Floats
+
+
+def scan(values: Floats, shortest: int, alpha: float, seed: int = 0) -> Stretch | None:
+    """The strongest stretch if its p-value is at most ``alpha``, else None; also None where all values are equal.
+
+    ``values`` have no NaN; there are at least twice ``shortest``.
+    """
+    n = int(values.size)
+    stretches = _stretches(n, shortest)
+    ranked = ranking(values)
+    if stretches.weights.size == 0 or ranked.tie_sizes.size == 1:
+        return None
+    standard = _scores(ranked.ranks)
+    strengths = _strengths(standard[np.newaxis, :], stretches)[0]
+    best = int(np.argmax(strengths))
+    strength = float(strengths[best])
+    p_value = _p_value(strength, _without_change(_rung(n), shortest, seed))
+    if ranked.has_ties and p_value <= alpha * _SCREEN:
+        p_value = _p_value(strength, _permuted(standard, stretches, seed))
+    if p_value > alpha:
+        return None
+    return Stretch(int(stretches.starts[best]), int(stretches.stops[best]), p_value)
+
+
+def scan_rows(values: Floats, shortest: int, seed: int = 0) -> list[Stretch]:
+    """The strongest stretch of each row of a matrix without NaN and, but for rows of one value, without ties.
+
+    Gives a p-value of 1 where there is no stretch.
+    """
+    rows, n = values.shape
+    stretches = _stretches(n, shortest) if n >= 2 * shortest else None
+    if stretches is None or stretches.weights.size == 0:
+        return [Stretch(0, n, 1.0)] * rows
+    drawn = _without_change(_rung(n), shortest, seed)
+    standard = _scores(np.arange(1.0, n + 1))[values.argsort(axis=1).argsort(axis=1)]
+    many = max(1, _CHUNK // stretches.weights.size)
+    best = np.empty(rows, dtype=np.intp)
+    strengths = np.empty(rows)
+    for low in range(0, rows, many):
+        found = _strengths(standard[low : low + many], stretches)
+        best[low : low + many] = found.argmax(axis=1)
+        strengths[low : low + many] = found.max(axis=1)
+    return [
+        Stretch(int(stretches.starts[at]), int(stretches.stops[at]), _p_value(strength, drawn))
+        for at, strength in zip(best.tolist(), strengths.tolist(), strict=True)
+    ]
+
+
+def _scores(ranks: Floats) -> Floats:
+    """Normal scores (van der Waerden) with mean 0 and variance 1."""
+    scores = _normal(ranks.size)[np.rint(2 * ranks).astype(np.intp)]
+    scores = scores - scores.mean()
+    return np.asarray(scores / np.sqrt(np.mean(scores**2)), dtype=np.float64)
+
+
+@lru_cache(maxsize=128)
+def _normal(n: int) -> Floats:
+    """The score of each half rank; the first two places stand for no rank."""
+    normal = NormalDist()
+    return np.array([0.0, 0.0, *(normal.inv_cdf(half / (2 * (n + 1))) for half in range(2, 2 * n + 1))])
+
+
+def _strengths(standard: Floats, stretches: _Stretches) -> Floats:
+    """For rows of standardised scores the standard deviations that each stretch is from the rest."""
+    sums = np.zeros((standard.shape[0], standard.shape[1] + 1))
+    np.cumsum(standard, axis=1, out=sums[:, 1:])
+    found = sums[:, stretches.stops]
+    found -= sums[:, stretches.starts]
+    np.abs(found, out=found)
+    found *= stretches.weights
+    return found
+
+
+def _p_value(strength: float, drawn: Floats) -> float:
+    """The share of draws at least as strong, the series itself counted as one of them; never 0."""
+    at_least = drawn.size - int(np.searchsorted(drawn, strength * (1 - 1e-12), side="left"))
+    return (at_least + 1) / (drawn.size + 1)
+
+
+def _rung(n: int) -> int:
+    """The next length that a distribution is drawn for: longer by 6% at most, which makes p-values a little larger."""
+    step = max(1, n // 16)
+    return -(-n // step) * step
+
+
+@lru_cache(maxsize=128)
+def _without_change(n: int, shortest: int, seed: int) -> Floats:
+    """The largest strengths of series of ``n`` ranks in random order, ascending."""
+    return _permuted(_scores(np.arange(1.0, n + 1)), _stretches(n, shortest), seed)
+
+
+def fewest_draws(n: int, shortest: int) -> int:
+    """How many permutations stand behind the p-values of series of ``n`` values: none is smaller than 1 of them."""
+    return _permutations(_stretches(_rung(n), shortest).weights.size) + 1
+
+
+def _permutations(stretches: int) -> int:
+    return min(_MOST_PERMUTATIONS, max(_FEWEST_PERMUTATIONS, _DRAWN // max(1, stretches)))
+
+
+def _permuted(standard: Floats, stretches: _Stretches, seed: int) -> Floats:
+    size = stretches.weights.size
+    permutations = _permutations(size)
+    random = np.random.default_rng(seed)
+    drawn = np.empty(permutations)
+    rows = max(1, _CHUNK // size)
+    for first in range(0, permutations, rows):
+        many = min(rows, permutations - first)
+        shuffled = random.permuted(np.broadcast_to(standard, (many, standard.size)), axis=1)
+        drawn[first : first + many] = _strengths(shuffled, stretches).max(axis=1)
+    drawn.sort()
+    return drawn
+
+
+@lru_cache(maxsize=128)
+def _stretches(n: int, shortest: int) -> _Stretches:
+    bounds = np.concatenate(([0], np.arange(shortest, n - shortest + 1), [n]))
+    left, right = np.triu_indices(bounds.size, 1)
+    starts, stops = bounds[left], bounds[right]
+    lengths = stops - starts
+    # A step is found twice, as what is before and as what is after it: the first will do.
+    kept = (lengths >= shortest) & (lengths < n) & ~((stops == n) & (starts >= shortest))
+    starts, stops, lengths = starts[kept], stops[kept], lengths[kept].astype(np.float64)
+    # The variance of a sum of `length` standardised scores drawn without replacement.
+    weights = 1.0 / np.sqrt(lengths * (n - lengths) / (n - 1))
+    return _Stretches(starts.astype(np.intp), stops.astype(np.intp), weights)
+
+
+FEWEST_POINTS = 10
+"""Shorter series have no change points."""
+
+MOST_POINTS = 400
+"""Of a longer piece every so many points are scanned; the place of a change is still sought among all."""
+
+
+SHORTEST = 5
+"""Points between two changes, and before the first and after the last: five against five can be significant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """A change of level; the levels are medians from the change before to this one, and from this one to the next."""
+
+    index: int
+    """Of the first point after the change, in the series as it was given."""
+    before: float
+    after: float
+    ratio: float | None
+    """``after`` / ``before``; None where ``before`` is 0."""
+    p_value: float
+    """Of the scan that found the change, by permutation; about 0.0001 to 0.002 is the least it can be."""
+
+
+def changes(
+    values: npt.ArrayLike,
+    alpha: float = 0.01,
+    least_change_ratio: float = 0.1,
+    least_change: float = 0.0,
+    shortest: int = SHORTEST,
+    seed: int = 0,
+) -> tuple[ChangePoint, ...]:
+    """The changes of level in a series in time order, each kept only if it is large enough.
+
+    Large enough is ``least_change_ratio`` of the level before and ``least_change`` in the unit of the series. NaN are
+    gaps. The same series and seed give the same result. Successive points are taken as independent: where they are
+    not (one check each minute), slow waves look like changes, so give it medians of hours or days.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    places = np.flatnonzero(~np.isnan(given))
+    series = given[places]
+    if series.size < max(FEWEST_POINTS, 2 * shortest):
+        return ()
+    found = _divided(series, 0, alpha, shortest, seed)
+    kept = _kept(series, found, alpha, least_change_ratio, least_change)
+    return tuple(
+        ChangePoint(int(places[cut]), before, after, after / before if before else None, found[cut])
+        for cut, before, after in _levels(series, kept)
+    )
+
+
+def _divided(series: Floats, offset: int, alpha: float, shortest: int, seed: int) -> dict[int, float]:
+    """Cut -> p-value for a piece that starts at ``offset``: those of its strongest stretch and of what that leaves."""
+    n = int(series.size)
+    if n < 2 * shortest:
+        return {}
+    step = -(-n // MOST_POINTS)
+    stretch = scan(series[::step], shortest, alpha, seed)
+    if stretch is None:
+        return {}
+    cuts = [cut * step for cut in (stretch.start, stretch.stop) if 0 < cut * step < n]
+    cuts = _placed(series, cuts, shortest)
+    found = {offset + cut: stretch.p_value for cut in cuts}
+    for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
+        found |= _divided(series[start:stop], offset + start, alpha, shortest, seed)
+    return found
+
+
+def _placed(series: Floats, cuts: list[int], shortest: int) -> list[int]:
+    """The cuts moved to where each point is nearest to the median of its own side.
+
+    The scan says that there is a change, but scores do not say well where, if one side is much the longer.
+    """
+    placed = list(cuts)
+    for _ in range(2):
+        for at, cut in enumerate(placed):
+            start = placed[at - 1] if at else 0
+            stop = placed[at + 1] if at + 1 < len(placed) else int(series.size)
+            before, after = _median(series[start:cut]), _median(series[cut:stop])
+            nearer = np.abs(series[start:stop] - before) - np.abs(series[start:stop] - after)
+            costs = np.cumsum(nearer)[shortest - 1 : stop - start - shortest]
+            placed[at] = start + shortest + int(np.argmin(costs))
+    return placed
+
+
+def _kept(series: Floats, found: dict[int, float], alpha: float, ratio: float, least: float) -> list[int]:
+    """The cuts that are changes between the pieces next to them; the weakest goes first and its pieces are joined."""
+    cuts = sorted(found)
+    while cuts:
+        pieces = np.split(series, cuts)
+        doubts = [_doubt(before, after, alpha, ratio, least) for before, after in pairwise(pieces)]
+        worst = int(np.argmax(doubts))
+        if doubts[worst] <= 1.0:
+            break
+        del cuts[worst]
+    return cuts
+
+
+def _doubt(before: Floats, after: Floats, alpha: float, ratio: float, least: float) -> float:
+    """Above 1 if two neighbouring pieces differ by too little, or by what chance does; the more, the larger."""
+    level, change = float(np.median(before)), abs(float(np.median(after) - np.median(before)))
+    needed = max(ratio * abs(level), least)
+    if change == 0.0:
+        return float("inf")
+    return max(needed / change, mann_whitney(before, after).p_value / alpha)
+
+
+def _levels(series: Floats, cuts: list[int]) -> list[tuple[int, float, float]]:
+    levels = [float(np.median(piece)) for piece in np.split(series, cuts)]
+    return [(cut, before, after) for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)]
+
+
+def _median(values: Floats) -> float:
+    """What np.median gives, which takes several times longer for short series."""
+    ordered = np.sort(values)
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
+
+
+POWER = 0.8
+"""The chance with which the smallest change that is stated would have been seen."""
+_WORTH_MORE_PERMUTATIONS = 0.01
+"""P-values of the scan that may be smaller than permutations can tell."""
+_MORE = 1.3
+"""For what the reckoning leaves out: deviations are only estimates, and the place of a change is one too (measured)."""
+_RANKS_KEEP = 0.977
+"""Of the strength of a test by means that one by ranks has, squared: 3 / pi is 0.955."""
+
+
+def level_p_values(values: Floats, shortest: int = SHORTEST, seed: int = 0) -> Floats:
+    """For each row of a matrix the chance that its strongest change of level is one by chance; NaN below ten points.
+
+    By permutation; where that says no more than "less than one in so many", by Mann-Whitney over the two sides, times
+    the places where they could part. NaN are gaps. Equal values are put in an order by chance: in the order of time
+    they would look like a rise.
+    """
+    random = np.random.default_rng(seed)
+    found = np.full(len(values), np.nan)
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1)
+    for n in np.unique(counts[counts >= max(FEWEST_POINTS, 2 * shortest)]).tolist():
+        rows = np.flatnonzero(counts == n)
+        series = values[rows][known[rows]].reshape(-1, n)
+        series = np.lexsort((random.random(series.shape), series), axis=1).argsort(axis=1).astype(np.float64)
+        for row, one, stretch in zip(rows.tolist(), series, scan_rows(series, shortest, seed), strict=True):
+            found[row] = min(stretch.p_value, _beyond(one, stretch, shortest))
+    return found
+
+
+def _beyond(series: Floats, stretch: Stretch, shortest: int) -> float:
+    """The p-value of a stretch by Mann-Whitney, times the stretches that there are; 1 where permutations will do."""
+    if stretch.p_value > _WORTH_MORE_PERMUTATIONS:
+        return 1.0
+    n = series.size
+    inside = series[stretch.start : stretch.stop]
+    outside = np.concatenate((series[: stretch.start], series[stretch.stop :]))
+    if inside.max() < outside.min() or outside.max() < inside.min():
+        p_value = smallest_p_value(inside.size, outside.size)
+    else:
+        p_value = mann_whitney_apart(inside, outside).p_value
+    is_step = stretch.start == 0 or stretch.stop == n
+    places = n - 2 * shortest + 1
+    return min(1.0, p_value * (places if is_step else max(1, places * (places - 1) // 2)))
+
+
+def noise(logs: Floats) -> Floats:
+    """The standard deviation of each row about its level, which may change: from the steps between neighbours.
+
+    Of logarithms it is relative. NaN are gaps; NaN where there are fewer than two values.
+    """
+    found = np.full(len(logs), np.nan)
+    for row, values in enumerate(logs):
+        kept = values[~np.isnan(values)]
+        if kept.size > 1:
+            found[row] = _spread(np.diff(kept))
+    return found
+
+
+def _spread(steps: Floats) -> float:
+    """From the median of the sizes of steps; from their mean where most of them are 0."""
+    sizes = np.abs(steps)
+    return float(np.median(sizes) / 0.6745 or np.sqrt(np.pi / 2) * np.mean(sizes)) / math.sqrt(2)
+
+
+def smallest_step(deviations: Floats, before: int, after: int, p_value: float, *, sought: bool) -> Floats:
+    """The smallest change of level that would be seen four times in five, relative, for each standard deviation.
+
+    Of series of ``before`` and ``after`` values whose logarithms deviate by so much from their level, where a test is
+    believed up to ``p_value``. Infinite where no change could be seen at all. ``sought`` if the place of the change is
+    looked for, so that chance has more places to look like one.
+    """
+    n = before + after
+    least = smallest_p_value(before, after) if min(before, after) else 1.0
+    if sought:
+        places = max(1, n - 2 * SHORTEST + 1)
+        # Permutations find the least p-value of one place, or as little as they are many.
+        least = min(least * places, max(least, 1 / fewest_draws(n, SHORTEST)))
+    if least >= p_value:
+        return np.full(np.shape(deviations), np.inf)
+    normal = NormalDist()
+    wanted = p_value / math.sqrt(max(1, n - 2 * SHORTEST + 1)) if sought else p_value
+    reach = -normal.inv_cdf(wanted / 2) + normal.inv_cdf(POWER)
+    sizes = reach * math.sqrt(1 / before + 1 / after) / _RANKS_KEEP
+    # Ranks say the most where the two sides do not overlap: that needs a gap between the extremes of both.
+    apart = _gap(before, after)
+    near = min(1.0, math.log(p_value / least) / math.log(100))
+    needed = near * sizes + (1 - near) * max(sizes, apart)
+    return np.expm1(_MORE * needed * np.asarray(deviations, dtype=np.float64))
+
+
+def _gap(before: int, after: int) -> float:
+    """Standard deviations between two normal samples that do not overlap four times in five, about."""
+    normal = NormalDist()
+    return normal.inv_cdf(1 - 0.4 / (before + 1)) + normal.inv_cdf(1 - 0.4 / (after + 1)) + 0.4

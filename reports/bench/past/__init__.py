@@ -1,1 +1,0 @@
-"""Several load tests together: compared block by block, and followed over time."""

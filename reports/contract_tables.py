@@ -1,0 +1,126 @@
+"""What MCP servers offer, and what has changed in it: tables and documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from checker.contract.canonical import KEYS
+from checker.contract.grades import Change, Grade
+from checker.contract.outline import is_outline
+from checker.plain_text import shortened
+from reports.documents import iso
+from reports.tables import grade_text
+from reports.terminal import TerminalTable, Text
+from storage.history import ContractRow
+
+_WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
+
+MOST_ROWS = 50
+"""Of a table, unless all are asked for."""
+VERSION_COLUMNS = ("version", "seen_at", "run_id", "grade", "changes", "digest")
+CHANGE_COLUMNS = ("grade", "kind", "item", "detail")
+
+
+def offer_title(row: ContractRow) -> str:
+    """Who offers it."""
+    server = row.document.get("server") or {}
+    named = " ".join(str(server[part]) for part in ("name", "version") if server.get(part))
+    protocol = row.document.get("protocolVersion")
+    return f"{row.server}: {named or 'no name'}, protocol {protocol}, version {row.version} of its contract"
+
+
+def kept_words(versions: Sequence[ContractRow]) -> Iterator[str]:
+    """What is not kept of a server's contract, and why."""
+    newest = versions[-1]
+    if newest.document and is_outline(newest.document):
+        size = (newest.contract_bytes or 0) / 1e6
+        yield f"contract of {size:.1f} MB: kept as digest and outline only, which say what has changed but not how"
+    elif not newest.document:
+        yield "contract known by its digest alone: it is not kept"
+    if (gone := newest.version - len(versions)) > 0:
+        yield (
+            f"changed {newest.version - 1:,} times: versions kept: the first and the latest {len(versions) - 1:,}; "
+            f"{gone:,} between them are not"
+        )
+
+
+def offered(row: ContractRow) -> int:
+    """How many things a server offers, as far as they are kept by name."""
+    return sum(len(items) for member in KEYS if isinstance(items := row.document.get(member), list))
+
+
+def offer_table(row: ContractRow, most: int | None = None) -> TerminalTable:
+    """One line for each thing that a server offers, for so many at most."""
+    document = row.document
+    table = TerminalTable()
+    for name in ("kind", "name"):
+        table.add_column(name, no_wrap=name == "kind")
+    table.add_column("description", overflow="fold")
+    listed = [(member, item) for member in KEYS if isinstance(document.get(member), list) for item in document[member]]
+    for member, item in listed[:most]:
+        if isinstance(item, dict):
+            said = " ".join(str(item.get("description") or "")[:1000].split())
+            shown = said if len(said) <= 100 else said[:99] + "…"
+            table.add_row(_WORDS[member], shortened(str(item.get(KEYS[member])), 200), shown)
+    return table
+
+
+def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> TerminalTable:
+    """One line a version, the newest first, for so many at most."""
+    table = TerminalTable(title="versions")
+    for name in ("version", "seen at", "run", "grade", "changes", "digest"):
+        table.add_column(name, justify="right" if name in ("version", "run") else "left")
+    for row in list(reversed(versions))[:most]:
+        kinds = Counter(change["kind"] for change in row.changes)
+        told = ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in kinds.items())
+        if more := sum(row.change_counts.values()) - len(row.changes):
+            told += f", {more:,} more"
+        table.add_row(
+            str(row.version), iso(row.seen_at_ms), str(row.run_id), grade_text(row.grade), Text(told), row.digest[:12]
+        )
+    return table
+
+
+def version_row(row: ContractRow) -> tuple[Any, ...]:
+    """A version under `VERSION_COLUMNS`."""
+    return row.version, iso(row.seen_at_ms), row.run_id, row.grade, sum(row.change_counts.values()), row.digest
+
+
+def changes_table(changes: Sequence[Change]) -> TerminalTable:
+    """One line a change."""
+    table = TerminalTable()
+    for name in ("grade", "change", "item"):
+        table.add_column(name, no_wrap=name != "item")
+    table.add_column("what", overflow="fold")
+    for change in changes:
+        table.add_row(grade_text(change.grade), Text(change.kind), Text(change.item), Text(change.detail))
+    return table
+
+
+def change_document(change: Change) -> dict[str, Any]:
+    """A change."""
+    return asdict(change)
+
+
+def change_row(change: Change) -> tuple[Any, ...]:
+    """A change under `CHANGE_COLUMNS`."""
+    return change.grade.value, change.kind, change.item, change.detail
+
+
+def diff_document(before: ContractRow, after: ContractRow, changes: Sequence[Change]) -> dict[str, Any]:
+    """What changed from one version to another."""
+    return {
+        "server": before.server,
+        "from": {"version": before.version, "digest": before.digest, "seen_at": iso(before.seen_at_ms)},
+        "to": {"version": after.version, "digest": after.digest, "seen_at": iso(after.seen_at_ms)},
+        "changes": [change_document(change) for change in changes],
+    }
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """How many changes of which grade."""
+    counted = Counter(change.grade for change in changes)
+    return ", ".join(f"{counted[grade]} {grade}" for grade in Grade if counted[grade])

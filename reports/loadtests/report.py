@@ -1,0 +1,192 @@
+"""The report of a load test as one `Report`, which every form of output is made of, and its short form."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import measured
+from reports.loadtests import capacity, client, latency, percentiles, rates, reproduce, tables
+from reports.loadtests import latency as distribution
+from reports.loadtests.outcome import LoadTestOutcome
+from reports.loadtests.recommendations import Recommendation, RunFacts, recommendations
+from reports.loadtests.reproduce import command
+from reports.loadtests.tables import suite
+from reports.loadtests.timeline import widened
+from reports.loadtests.verdict import reached_s, title_of, verdict_of
+from reports.report import Column, Report, Section, Table
+from reports.show import LEVELS, duration, number, per_cent, sections_text
+from reports.terminal import Text, console
+from reports.ticks import clock
+
+
+def report_of(outcome: LoadTestOutcome) -> Report:
+    """The report of a run with what was judged of it."""
+    outcome = replace(outcome, run=widened(outcome.run))
+    run, verdict = outcome.run, verdict_of(outcome)
+    until_ms = run.finished_at_ms or run.started_at_ms + round(1000 * reached_s(run))
+    return Report(
+        name="bench",
+        title=title_of(run),
+        verdict=verdict.line,
+        level=verdict.level,
+        since_ms=run.started_at_ms,
+        until_ms=until_ms,
+        sections=list(_wanted(outcome)),
+        servers=len({series.server for series in run.series}),
+        facts=_facts(run),
+        notes=_notes(outcome),
+        sign=verdict.sign,
+    )
+
+
+def _wanted(outcome: LoadTestOutcome) -> Iterator[Section]:
+    """The sections, without what is not to be shown."""
+    for section in _sections(outcome):
+        if section.name != "recommendations" or outcome.recommendations:
+            yield section if outcome.charts else replace(section, charts=())
+
+
+def _sections(outcome: LoadTestOutcome) -> Iterator[Section]:
+    run, bound = outcome.run, client.bound_spans(outcome.saturation)
+    every, whole = tables.series_summaries(run), measured(run)
+    yield tables.thresholds(outcome)
+    yield tables.summary(run, every)
+    yield tables.latency(run, every)
+    if run.capacity is not None:
+        yield capacity.capacity(run, run.capacity)
+    grid = suite(outcome)
+    if grid is not None:
+        yield grid
+    yield tables.stages(run, outcome.saturation.stages)
+    yield distribution.bands(run, whole)
+    yield distribution.spectrum(run)
+    yield latency.over_time(run, bound, every)
+    yield latency.heat(run, bound)
+    yield rates.rates(run, bound)
+    by_load = capacity.latency_by_load(run) if grid is None else None
+    if by_load is not None:
+        yield by_load
+    yield rates.errors(run, bound)
+    yield rates.phases(run, whole)
+    yield from _client_sections(outcome)
+    yield from tables.percentile_tables(run, every)
+    bounded = percentiles.section(run, every)
+    if bounded is not None:
+        yield bounded
+    yield from _taken_in(outcome.comparison, "comparison", "Comparison")
+    yield from _taken_in(outcome.trend, "trend", "Trend")
+    yield _recommended(recommendations(RunFacts(outcome=outcome, every=every, whole=whole)))
+    yield reproduce.reproduction(run)
+    yield reproduce.plan(run)
+
+
+def _client_sections(outcome: LoadTestOutcome) -> Iterator[Section]:
+    yield client.client(outcome.run, outcome.saturation)
+    if outcome.saturation.spans:
+        yield client.bound_table(outcome.saturation)
+    if outcome.saturation.claims.numbers:
+        yield client.affected(outcome.run, outcome.saturation)
+    if outcome.run.calibrations:
+        yield client.calibration(outcome.run)
+
+
+def _taken_in(report: Report | None, name: str, title: str) -> Iterator[Section]:
+    """The sections of another report, the first with its verdict."""
+    for place, section in enumerate(report.sections if report is not None else ()):
+        assert report is not None  # noqa: S101 # for the type checker
+        text = f"{report.verdict} {section.text}".strip() if place == 0 else section.text
+        yield replace(section, name=f"{name}_{section.name}", title=f"{title}: {section.title}", text=text)
+
+
+def _recommended(found: Sequence[Recommendation]) -> Section:
+    names = ("severity", "subject", "suggestion", "evidence")
+    columns = [Column(name, name.capitalize(), wide=name in names[2:]) for name in names]
+    rows = [[getattr(one, name) for name in names] for one in found]
+    text = "" if rows else "Nothing to recommend."
+    return Section("recommendations", "Recommendations", Table(columns, rows) if rows else None, text)
+
+
+def _facts(run: BenchRun) -> list[tuple[str, str]]:
+    whole = measured(run)
+    facts = [
+        ("Duration", clock(reached_s(run))),
+        ("Operations", f"{whole.offered:,}"),
+        ("Offered", f"{number(whole.offered_per_s)} /s"),
+        ("Achieved", f"{number(whole.achieved_per_s)} /s"),
+        ("Failed", per_cent(whole.failed_ratio)),
+        ("Workers", str(run.workers)),
+        ("Seed", str(run.seed)),
+    ]
+    return [*facts, *(capacity.capacity_facts(run, run.capacity) if run.capacity is not None else [])]
+
+
+def _notes(outcome: LoadTestOutcome) -> tuple[str, ...]:
+    run = outcome.run
+    notes = list(run.notes)
+    if any(series.model == "closed" for series in run.series):
+        notes.append(f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.")
+    if said := percentiles.note(tables.series_summaries(run)):
+        notes.append(said)
+    if outcome.saturation.reason and not outcome.saturation.invalid:
+        notes.append(outcome.saturation.reason)
+    if said := client.affected_note(run, outcome.saturation):
+        notes.append(said)
+    for one in outcome.saturation.noise:
+        series, value, noise = run.series[one.series], duration(one.value_us / 1000), duration(one.noise_us / 1000)
+        named = f"{one.percentile} of {series.server} {series.operation}"
+        notes.append(f"{named}, {value}, is within the load generator's own noise, {noise}: the server may be faster.")
+    if outcome.comparison is not None:
+        notes += outcome.comparison.notes
+    if outcome.trend is not None:
+        notes += outcome.trend.notes
+    return tuple(dict.fromkeys(notes))
+
+
+_SHOWN = (
+    "thresholds",
+    "summary",
+    "latency",
+    "capacity",
+    "suite",
+    "errors",
+    "client_bound",
+    "client_added",
+    "recommendations",
+)
+_MOST_STAGES = 20
+_OF_STAGES = (
+    *("stage", "scenario", "from", "offered_per_s", "achieved_per_s", "failed_ratio"),
+    *("response_p50_ms", "response_p95_ms", "response_p99_ms", "response_max_ms"),
+)
+
+
+def text(outcome: LoadTestOutcome) -> str:
+    """Verdict, facts, and the sections that decide."""
+    report = report_of(outcome)
+    stream = io.StringIO()
+    out = console(stream)
+    out.print(Text(report.verdict, style=LEVELS[report.level]))
+    out.print(f"{report.title}: {', '.join(f'{word.lower()} {value}' for word, value in report.facts)}")
+    sections = [_narrowed(one) for one in report.sections if _is_shown(one)]
+    sections_text(replace(report, sections=sections), out)
+    if again := command(outcome.run):
+        out.print(f"again: {again}")
+    return stream.getvalue()
+
+
+def _is_shown(section: Section) -> bool:
+    if section.name == "stages":
+        return section.table is not None and len(section.table.rows) <= _MOST_STAGES
+    return section.name in _SHOWN or section.name.startswith("comparison_")
+
+
+def _narrowed(section: Section) -> Section:
+    """The section with as many columns as a terminal has room for."""
+    if section.name != "stages" or section.table is None:
+        return section
+    kept = [at for at, column in enumerate(section.table.columns) if column.name in _OF_STAGES]
+    columns = [section.table.columns[at] for at in kept]
+    return replace(section, table=Table(columns, [[row[at] for at in kept] for row in section.table.rows]))

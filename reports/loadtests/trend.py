@@ -1,0 +1,319 @@
+"""How load tests of one plan have gone over time: a point for each run and series, and where the level changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from checker.loadtest.results import BenchRun
+from checker.loadtest.summary import BLOCK_S
+from checker.stats.changes import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
+from checker.stats.many_tests import discoveries
+from reports.loadtests.blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
+from reports.loadtests.reproduce import differences
+from reports.loadtests.sides import RunsOverTime
+from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
+from reports.show import number, per_cent
+
+_LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
+"""The least change in the unit of the statistic; 1 ms for times."""
+_LEAST_RATIO = 0.05
+_ALPHA = 0.05
+"""Of all statistics that are followed together (false discoveries)."""
+_LARGE_RATIO = 0.5
+_MOST_CHARTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class OverRuns:
+    """A statistic of a series over the runs."""
+
+    key: Key
+    statistic: Statistic
+    points: Sequence[float]
+    """The median of each run's blocks; NaN where it has none."""
+    changes: tuple[ChangePoint, ...]
+
+    @property
+    def known(self) -> int:
+        """How many runs have a value."""
+        return sum(not math.isnan(one) for one in self.points)
+
+    @property
+    def came_back(self) -> bool:
+        """Whether its level changed, and is what it was first."""
+        if not self.changes:
+            return False
+        first, last = self.changes[0].before, self.changes[-1].after
+        return abs(last - first) < max(_LEAST_RATIO * abs(first), _LEAST.get(self.statistic, 1.0))
+
+    @property
+    def worse(self) -> bool:
+        """Whether its newest level is worse than its first one."""
+        if not self.changes or self.came_back:
+            return False
+        up = self.changes[-1].after > self.changes[0].before
+        return up != (self.statistic is Statistic.OK_RATE)
+
+    @property
+    def between_runs(self) -> float:
+        """Standard deviation from run to run about the level, relative; NaN where that says nothing."""
+        values = np.array(self.points)
+        if self.statistic is Statistic.FAILED or np.nanmin(values) <= 0:
+            return math.nan
+        return float(noise(np.log(values)[np.newaxis, :])[0])
+
+
+def build(
+    runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float = BLOCK_S, *, brief: bool = False
+) -> Report:
+    """The report on these runs, of which there must be one; ``left_out`` says which others there were, and why not.
+
+    `without_runs` is the report where there is none.
+
+    A ``brief`` one leaves out the points of every run.
+
+    A change of level is told from ten runs on, five of them on either side; it must be 5% and 1 ms, or one in a
+    hundred for failures.
+    """
+    ordered = sorted(runs, key=lambda run: (run.started_at_ms, run.id or 0))
+    trends = _trends(ordered, block_s)
+    moved = [one for one in trends if one.changes]
+    marks = _environment_marks(ordered)
+    return Report(
+        name="bench_trend",
+        title=f"Load tests {ordered[-1].name!r} over time",
+        verdict=_verdict(ordered, trends),
+        level=_level(ordered, trends),
+        since_ms=ordered[0].started_at_ms,
+        until_ms=ordered[-1].started_at_ms,
+        sections=[
+            _newest(trends),
+            _changes(ordered, moved),
+            *([] if brief else [_points(ordered, trends, marks)]),
+            _environments(marks),
+        ],
+        servers=len({one.server for run in ordered for one in run.series}),
+        facts=(("runs", str(len(ordered))), ("block", f"{block_s:g} s")),
+        notes=tuple(left_out),
+        until_now=False,
+    )
+
+
+def without_runs(found: RunsOverTime) -> Report:
+    """The report where no run is fit for a trend: why each was left out."""
+    columns = [Column("why", "Left out", wide=True)]
+    return Report(
+        name="bench_trend",
+        title=f"Load tests {found.name!r} over time",
+        verdict=f"Cannot tell: none of the load tests {found.name} can be followed over time.",
+        level=Level.UNKNOWN,
+        since_ms=found.since_ms,
+        until_ms=found.until_ms,
+        sections=[Section("left_out", "Left out", Table(columns, [[why] for why in found.left_out]))],
+        servers=0,
+        until_now=False,
+    )
+
+
+def _trends(runs: Sequence[BenchRun], block_s: float) -> list[OverRuns]:
+    return followed([blocks_of(run, block_s=block_s) for run in runs])
+
+
+def followed(blocks: Sequence[Mapping[Key, Blocks]]) -> list[OverRuns]:
+    """Each statistic of each series over the runs that these are, the oldest first."""
+    keys = list(dict.fromkeys(key for one in blocks for key in one))
+    series = []
+    for key in keys:
+        for statistic in Statistic:
+            points = [
+                _median(one[key].values[statistic]) if key in one and statistic in one[key].values else math.nan
+                for one in blocks
+            ]
+            if not all(map(math.isnan, points)):
+                series.append((key, statistic, points))
+    if not series:  # nothing was answered in any of the runs
+        return []
+    tested = discoveries(level_p_values(np.array([points for *_, points in series])))
+    found = []
+    for (key, statistic, points), p_value in zip(series, tested.tolist(), strict=True):
+        least = _LEAST.get(statistic, 1.0)
+        told = p_value <= _ALPHA and max(points) > min(points)
+        levels = changes(points, least_change_ratio=_LEAST_RATIO, least_change=least) if told else ()
+        found.append(OverRuns(key, statistic, points, levels))
+    return found
+
+
+def _median(values: np.typing.NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _verdict(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> str:
+    if len(runs) < FEWEST_POINTS:
+        return f"Insufficient: {len(runs)} of {FEWEST_POINTS} runs that changes of level need."
+    worse = [one for one in trends if one.worse]
+    moved = sum(bool(one.changes) for one in trends)
+    if not moved and _blind(trends):
+        return (
+            f"Cannot tell: a change of {per_cent(_LARGE_RATIO)} could not have been detected in most of "
+            f"{len(trends)} statistics of {len(runs)} runs."
+        )
+    if not moved:
+        return f"Steady: no change of level in {len(trends)} statistics of {len(runs)} runs."
+    if not worse:
+        return (
+            f"{moved} of {len(trends)} statistics changed their level in {len(runs)} runs, none for the worse lately."
+        )
+    most = max(worse, key=lambda one: abs(math.log((one.changes[-1].ratio or 1) or 1)))
+    last = most.changes[-1]
+    said = (
+        f"{most.statistic.label} of {most.key.label} went from {_said(most, last.before)} to {_said(most, last.after)}"
+    )
+    return f"{len(worse)} of {len(trends)} statistics became worse: {said} at load test {runs[last.index].id}."
+
+
+def _said(trend: OverRuns, value: float) -> str:
+    if trend.statistic is Statistic.FAILED:
+        return per_cent(value)
+    return f"{number(value)} ms" if trend.statistic in QUANTILES else number(value)
+
+
+def _level(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> Level:
+    if len(runs) < FEWEST_POINTS:
+        return Level.UNKNOWN
+    if any(one.worse for one in trends):
+        return Level.WARNING
+    return Level.UNKNOWN if _blind(trends) and not any(one.changes for one in trends) else Level.GOOD
+
+
+def _blind(trends: Sequence[OverRuns]) -> bool:
+    """Whether not even a large change could be seen in most of the series whose spread is known."""
+    known = [one for one in trends if not math.isnan(one.between_runs)]
+    unseen = [one for one in known if not _smallest(one, len(trends)) <= _LARGE_RATIO]
+    return len(unseen) > len(known) / 2
+
+
+def _newest(trends: Sequence[OverRuns]) -> Section:
+    keys = {one.key for one in trends}
+    columns = [
+        *key_columns(keys),
+        Column("runs", "Runs", Kind.COUNT),
+        Column("newest", "Newest", Kind.NUMBER, words="Median of the blocks of the newest run that has any."),
+        Column("median", "Median", Kind.NUMBER, words="Of the runs."),
+        Column("lowest", "Lowest", Kind.NUMBER),
+        Column("highest", "Highest", Kind.NUMBER),
+        Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run, relative."),
+        Column(
+            "smallest_change", "Smallest", Kind.RATIO, words="Smallest change of level that would probably be detected."
+        ),
+        Column("changes", "Changes", Kind.COUNT, words="Of level; insufficient below ten runs."),
+    ]
+    table = []
+    for one in trends:
+        known = [value for value in one.points if not math.isnan(value)]
+        told = len(one.changes) if one.known >= FEWEST_POINTS else Insufficient(one.known, FEWEST_POINTS)
+        table.append(
+            [
+                *key_cells(one.key, one.statistic, keys),
+                one.known,
+                known[-1],
+                float(np.median(known)),
+                min(known),
+                max(known),
+                _known(one.between_runs),
+                _known(_smallest(one, len(trends))),
+                told,
+            ]
+        )
+    return Section("series", "Series", Table(columns, table), "A point is the median of the blocks of a run.")
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _smallest(one: OverRuns, tested: int) -> float:
+    """The smallest change of level, half of the runs before and half after, that would be seen four times in five."""
+    if one.known < FEWEST_POINTS or math.isnan(one.between_runs):
+        return math.nan
+    half = one.known // 2
+    steps = smallest_step(np.array([one.between_runs]), half, one.known - half, _ALPHA / tested, sought=True)
+    return max(_LEAST_RATIO, float(steps[0]))
+
+
+def _changes(runs: Sequence[BenchRun], moved: Sequence[OverRuns]) -> Section:
+    keys = {one.key for one in moved}
+    columns = [
+        *key_columns(keys),
+        Column("benchmark_id", "From run", Kind.COUNT, words="The first run of the new level."),
+        Column("started_at", "Started", Kind.TIME),
+        Column("before", "Before", Kind.NUMBER, words="Median of the runs since the change before."),
+        Column("after", "After", Kind.NUMBER),
+        Column("ratio", "Ratio", Kind.NUMBER),
+        Column("environment", "Environment then", words="What else changed between these two runs."),
+    ]
+    table = [
+        [
+            *key_cells(one.key, one.statistic, keys),
+            runs[change.index].id,
+            runs[change.index].started_at_ms,
+            change.before,
+            change.after,
+            change.ratio,
+            ", ".join(differences(runs[change.index - 1], runs[change.index])) or None,
+        ]
+        for one in moved
+        for change in one.changes
+    ]
+    return Section("changes", "Changes of level", Table(columns, table))
+
+
+def _points(runs: Sequence[BenchRun], trends: Sequence[OverRuns], marks: Sequence[tuple[BenchRun, str]]) -> Section:
+    keys = {one.key for one in trends}
+    columns = [
+        Column("benchmark_id", "Run", Kind.COUNT),
+        Column("started_at", "Started", Kind.TIME),
+        *key_columns(keys),
+        Column("value", "Value", Kind.NUMBER),
+    ]
+    table = [
+        [run.id, run.started_at_ms, *key_cells(one.key, one.statistic, keys), value]
+        for one in trends
+        for run, value in zip(runs, one.points, strict=True)
+        if not math.isnan(value)
+    ]
+    at_ms = [run.started_at_ms for run in runs]
+    by_key: dict[Key, list[OverRuns]] = {}
+    for one in trends:
+        if one.statistic in QUANTILES:
+            by_key.setdefault(one.key, []).append(one)
+    environments = [Mark(float(run.started_at_ms), "environment") for run, _ in marks]
+    charts = []
+    for key, mine in list(by_key.items())[:_MOST_CHARTS]:
+        lines = [Line(one.statistic.label, [None if math.isnan(v) else v for v in one.points]) for one in mine]
+        levels = [
+            Mark(float(at_ms[change.index]), f"{one.statistic.label} changed") for one in mine for change in one.changes
+        ]
+        charts.append(Chart(key.label, Shape.LINES, at_ms, lines, unit="ms", marks=[*environments, *levels]))
+    return Section("points", "Over time", Table(columns, table), charts=charts)
+
+
+def _environment_marks(runs: Sequence[BenchRun]) -> list[tuple[BenchRun, str]]:
+    """The runs whose environment is not that of the run before, and how."""
+    found = [(run, ", ".join(differences(before, run))) for before, run in pairwise(runs)]
+    return [(run, words) for run, words in found if words]
+
+
+def _environments(marks: Sequence[tuple[BenchRun, str]]) -> Section:
+    columns = [
+        Column("benchmark_id", "From run", Kind.COUNT),
+        Column("started_at", "Started", Kind.TIME),
+        Column("differs", "Differs", words="What differs from the run before, then and now."),
+    ]
+    table = [[run.id, run.started_at_ms, words] for run, words in marks]
+    return Section("environment", "Where the environment changed", Table(columns, table))

@@ -1,0 +1,204 @@
+"""Small pictures as hand-written SVG, where a chart library is too slow, and what is said beside a picture."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from markupsafe import Markup, escape
+
+from reports.palette import series
+from reports.report import Chart, Line
+from reports.show import objective, per_cent
+from reports.ticks import short, time_ticks, value_ticks
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """What a line of a picture stands for."""
+
+    label: str
+    colour: str
+    """Name in the palette."""
+    dashes: str = ""
+    """As SVG has them; empty for a solid line; area, pale or hatch for a ground."""
+    opacity: float | None = None
+    """Of an area."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn chart; without markup there was nothing to draw."""
+
+    markup: str = ""
+    """Safe to put in a page as it is."""
+    keys: Sequence[LegendEntry] = ()
+    marks: Sequence[str] = ()
+    """What the numbered marks are, from 1."""
+    note: str = ""
+    """What was left out."""
+
+
+def summary(chart: Chart) -> str:
+    """The picture in words, for who cannot see it."""
+    found = [value for line in chart.lines for value in line.values if value is not None]
+    lines = f"{len(chart.lines)} line{'' if len(chart.lines) == 1 else 's'}"
+    if not found:
+        return f"{chart.title}: no data"
+    unit = chart.unit if chart.unit == "%" else f" {chart.unit}".rstrip()
+    return f"{chart.title}: {lines}, values from {min(found):.4g} to {max(found):.4g}{unit}"
+
+
+CELL_HEIGHT = 12
+"""A cell is one wide: strips are stretched to the room there is."""
+KEPT_FROM_RATIO = 0.99
+"""Where no objective says another."""
+WARNING_FROM_RATIO = 0.9
+MOST_GAPS = 130
+"""Cells from which on they are drawn without gaps, which would be wider than they."""
+_TOPS = {"all": 0, "kept": 0, "part": 3, "low": 6, "none": 10}
+"""Where each kind of cell begins: it can be told without its colour."""
+
+
+def gaps(lengths: Collection[int]) -> Markup:
+    """What a page has once that shows strips of so many cells: the gaps between them, as wide in every strip."""
+    paths = "".join(
+        f'<path id="gaps-{length}" class="gaps" d="{_upright(length)}"/>'
+        for length in sorted(set(lengths))
+        if 1 < length < MOST_GAPS
+    )
+    svg = '<svg class="defs" width="0" height="0" aria-hidden="true"><defs>{}</defs></svg>' if paths else "{}"
+    return Markup(svg).format(Markup(paths))  # noqa: S704 # numbers of ours
+
+
+def strip(values: Sequence[float | None], name: str | None, objective_ratio: float | None = None) -> Markup:
+    """A cell for each ratio, 0 to 1; None is not known.
+
+    ``name`` is read aloud, with the numbers; without one nothing is, as where the numbers stand beside it.
+    """
+    kinds = [_kind(value, objective_ratio or KEPT_FROM_RATIO) for value in values]
+    runs: dict[str, list[str]] = {}
+    place = 0
+    for kind, cells in itertools.groupby(kinds):
+        after, top = place + len(list(cells)), _TOPS[kind]
+        runs.setdefault(kind, []).append(f"M{place} {top}H{after}V{CELL_HEIGHT}H{place}z")
+        place = after
+    paths = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in runs.items())
+    if 1 < place < MOST_GAPS:
+        paths += f'<use href="#gaps-{place}"/>'
+    said = Markup('aria-hidden="true"')
+    if name is not None:
+        said = Markup('role="img" aria-label="{}"').format(f"{name}: {in_words(values, objective_ratio)}")
+    return Markup('<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" {}>{}</svg>').format(
+        place,
+        CELL_HEIGHT,
+        said,
+        Markup(paths),  # noqa: S704 # numbers and our own words
+    )
+
+
+def in_words(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
+    """The cells for who cannot see them: how many are known, the mean of these and the worst."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "nothing known"
+    unknown = f", {len(values) - len(known)} not known" if len(known) < len(values) else ""
+    mean, lowest = (per_cent(ratio, objective_ratio) for ratio in (fsum(known) / len(known), min(known)))
+    return f"{len(values)} cells{unknown}, mean {mean}, lowest {lowest}"
+
+
+def legend(objective_ratio: float | None = None) -> list[tuple[Markup, str]]:
+    """The kinds of cells, drawn, and what they mean."""
+    words = {
+        "all": "100%",
+        "kept": f"from {objective(objective_ratio or KEPT_FROM_RATIO)}",
+        "part": f"from {per_cent(WARNING_FROM_RATIO)}",
+        "low": "less",
+        "none": "not known",
+    }
+    swatch = Markup(
+        '<svg class="swatch" viewBox="0 0 8 12" aria-hidden="true"><path class="{}" d="M0 {}h8V12h-8z"/></svg>'
+    )
+    return [(swatch.format(kind, top), words[kind]) for kind, top in _TOPS.items()]
+
+
+def _upright(length: int) -> str:
+    return "".join(f"M{place} 0V{CELL_HEIGHT}" for place in range(1, length))
+
+
+def _kind(value: float | None, kept_from: float) -> str:
+    if value is None:
+        return "none"
+    if value >= 1:
+        return "all"
+    if value >= kept_from:
+        return "kept"
+    return "part" if value >= WARNING_FROM_RATIO else "low"
+
+
+WIDTH, HEIGHT = 760, 200
+_LEFT, _RIGHT, _TOP, _BELOW = 52, 24, 22, 34
+_LINE = 13
+
+
+def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Picture:
+    """The lines from zero up, with gaps where there is no value and dots where one stands alone."""
+    known = [value for line in lines for value in line.values if value is not None]
+    if not known:
+        return Picture()
+    top = max(known) * 1.06 or 1.0
+    low, high = x_ms[0], x_ms[-1]
+    across = (WIDTH - _LEFT - _RIGHT) / (high - low or 1)
+    down = (HEIGHT - _TOP - _BELOW) / top
+    parts = [*_grid(top, down, unit), *_times(low, high, across)]
+    keys: list[LegendEntry] = []
+    for number, line in reversed(list(enumerate(lines))):
+        colour, _ = series(number // 2)
+        dashes = "3 3" if number % 2 else ""
+        places = [
+            None if value is None else f"{_LEFT + (at - low) * across:.4g} {HEIGHT - _BELOW - value * down:.4g}"
+            for at, value in zip(x_ms, line.values, strict=True)
+        ]
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        parts.append(
+            f'<path d="{_path(places)}" fill="none" stroke="var(--{colour})" stroke-width="1.6"'
+            f' stroke-linecap="round"{dashed}/>'
+        )
+        keys.insert(0, LegendEntry(line.label, colour, dashes))
+    said = f"{name}: {min(known):.4g} to {max(known):.4g} {unit}"
+    opening = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>')
+    body = Markup("".join(parts))  # noqa: S704 # numbers, and words escaped below
+    return Picture(opening.format(WIDTH, HEIGHT, said, said) + body + Markup("</svg>"), keys)
+
+
+def _path(places: Sequence[str | None]) -> str:
+    """Through the places; a place alone is a line of no length, which its round ends make a dot."""
+    parts, pen = [], False
+    for number, place in enumerate(places):
+        if place is not None:
+            alone = not pen and (number + 1 == len(places) or places[number + 1] is None)
+            parts.append(f"{'L' if pen else 'M'}{place}{'h.1' if alone else ''}")
+        pen = place is not None
+    return "".join(parts)
+
+
+def _grid(top: float, down: float, unit: str) -> list[str]:
+    parts = [f'<text x="{_LEFT}" y="12" fill="var(--dim)">{escape(unit)}</text>']
+    for value in value_ticks(0, top):
+        y = HEIGHT - _BELOW - value * down
+        parts.append(f'<path d="M{_LEFT} {y:.4g}H{WIDTH - _RIGHT}" stroke="var(--rule)"/>')
+        parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.4g}" text-anchor="end" fill="var(--dim)">{short(value)}</text>')
+    return parts
+
+
+def _times(low: int, high: int, across: float) -> list[str]:
+    parts = []
+    for at, words in time_ticks(low, high):
+        x = _LEFT + (at - low) * across
+        parts.append(f'<path d="M{x:.4g} {_TOP}V{HEIGHT - _BELOW}" stroke="var(--rule)"/>')
+        for place, word in enumerate(words.split("\n")):
+            y = HEIGHT - _BELOW + 16 + _LINE * place
+            parts.append(f'<text x="{x:.4g}" y="{y}" text-anchor="middle" fill="var(--dim)">{word}</text>')
+    return parts

@@ -1,0 +1,101 @@
+"""How contracts of MCP servers changed in a period, and what the servers say of themselves now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from storage.rollups.newest_rows import last_run_before
+from storage.tables import contract_versions
+
+_LOOKED_AT = 1000
+"""Probes of a server, of any kind, that are looked through for one that got so far as to learn the facts."""
+_FACTS = f"""select t.id, f.era, f.protocol_version, f.server_name, f.server_version, f.tool_count,
+    f.tools_bytes, f.tools_tokens from servers t join mcp_facts f on f.id = (
+        select l.mcp_facts_id from (
+            select p.mcp_facts_id, p.run_id from probes p
+            where p.server_id = t.id and p.run_id > :after order by p.run_id {{way}}
+            limit {_LOOKED_AT}) l
+        where l.mcp_facts_id is not null order by l.run_id {{way}} limit 1)
+    where t.id in :servers"""  # noqa: S608 # our names
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a server's contract."""
+
+    server_id: int
+    version: int
+    run_id: int
+    seen_at_ms: int
+    grade: str | None
+    """The worst of the changes; None for the first version and for changes that do not count."""
+    changes: Sequence[dict[str, Any]]
+    """Against the version before, each with kind, grade, item and detail; the worst 200."""
+    breaking: int
+    """How many changes there are of this grade, as of the others."""
+    risky: int
+    cosmetic: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What an MCP server said of itself in a probe."""
+
+    era: str | None
+    protocol_version: str | None
+    server_name: str | None
+    server_version: str | None
+    tool_count: int | None
+    tools_bytes: int | None
+    tools_tokens: int | None
+
+
+def versions_since(connection: Connection, servers: Sequence[int], since_ms: int) -> list[Version]:
+    """The versions of these servers that were first seen in this time, the newest first."""
+    columns = [contract_versions.c[field.name] for field in fields(Version)]
+    found = select(*columns).where(
+        contract_versions.c.server_id.in_(servers), contract_versions.c.seen_at_ms >= since_ms
+    )
+    newest = found.order_by(
+        contract_versions.c.seen_at_ms.desc(), contract_versions.c.server_id, contract_versions.c.version.desc()
+    )
+    return [
+        Version(server_id, version, run_id, seen_at_ms, grade, orjson.loads(changes), *counts)
+        for server_id, version, run_id, seen_at_ms, grade, changes, *counts in connection.execute(newest).all()
+    ]
+
+
+def newest_versions(connection: Connection, servers: Sequence[int]) -> dict[int, int]:
+    """Server id -> the number of its newest version."""
+    newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version))
+    of_these = newest.where(contract_versions.c.server_id.in_(servers)).group_by(contract_versions.c.server_id)
+    return {server: int(version) for server, version in connection.execute(of_these)}
+
+
+def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[int, int]:
+    """How many versions of these servers' contracts are not kept any more, and of how many servers."""
+    number, kept = func.max(contract_versions.c.version), func.count()
+    of_these = select((number - kept).label("gone")).where(contract_versions.c.server_id.in_(servers))
+    gone = [int(one) for one in connection.scalars(of_these.group_by(contract_versions.c.server_id)) if one]
+    return sum(gone), len(gone)
+
+
+def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
+    """Server id -> its newest facts of this time; of servers without any in their newest thousand probes, none."""
+    return _facts(connection, servers, since_ms, "desc")
+
+
+def oldest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
+    """Server id -> its oldest facts of this time; of servers without any in their first thousand probes in it, none."""
+    return _facts(connection, servers, since_ms, "asc")
+
+
+def _facts(connection: Connection, servers: Sequence[int], since_ms: int, way: str) -> dict[int, ServerFacts]:
+    query = text(_FACTS.format(way=way)).bindparams(bindparam("servers", expanding=True))
+    values = {"servers": list(servers), "after": last_run_before(connection, since_ms)}
+    return {server: ServerFacts(*row) for server, *row in connection.execute(query, values)}

@@ -1,0 +1,33 @@
+"""Rows that come after their hour was rolled up: their servers are set back, to be rolled again from raw rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, func, select, update
+
+from storage.rollups.marks import DAY_MS, marks
+from storage.tables import rollup_marks, rollup_state
+
+
+def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
+    """Take account of rows that were just written: server id -> when its check began.
+
+    A row that is late for its bucket sets its server back to that day, to be rolled again from raw rows. One that is
+    older than what raw rows are kept of is left out of the buckets.
+    """
+    if not written:
+        return
+    mark = marks(connection)
+    if run_id < mark.first_run_id:
+        connection.execute(update(rollup_marks).values(first_run_id=run_id))
+    if min(written.values()) >= (connection.scalar(select(func.max(rollup_state.c.rolled_until_ms))) or 0):
+        return
+    found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms)
+    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(written))))
+    until = {row.server_id: row.rolled_until_ms for row in rows}
+    from storage.rollups.states import set_back  # numpy takes long to import, and rows are seldom late
+
+    for server, at_ms in written.items():
+        if mark.raw_from_ms <= at_ms < until.get(server, 0):
+            set_back(connection, [server], at_ms // DAY_MS * DAY_MS)

@@ -1,0 +1,76 @@
+"""The newest raw checks of each server, found from the end of its rows so that no more of them are read than asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import Connection, bindparam, select, text
+
+from checker.stats.histogram import Integers
+from storage.rollups.fold import Rhythm, holds, spans
+from storage.rollups.marks import DAY_MS, HOUR_MS
+from storage.rollups.raw_rows import CHECK_ROW, Checks, read_checks
+from storage.tables import runs
+
+_BEFORE = 16
+"""Checks that tell how far apart they are (`storage.rollups.fold`), some of them close to each other."""
+_SINCE = f"""select {CHECK_ROW} from servers t cross join checks c on c.server_id = t.id
+    and c.started_at_ms >= coalesce((select e.started_at_ms from checks e where e.server_id = t.id
+        and e.started_at_ms < :since_ms order by e.started_at_ms desc limit 1 offset {_BEFORE - 1}), 0)
+    where (:every or t.id in :servers) and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+_NEWEST = f"""select {CHECK_ROW} from servers t cross join checks c on c.server_id = t.id
+    and c.started_at_ms >= coalesce((select e.started_at_ms from checks e where e.server_id = t.id
+        order by e.started_at_ms desc limit 1 offset :before), 0)
+    where (:every or t.id in :servers)"""  # noqa: S608 # our names
+_FIRST_SEEN = """select t.id, (select min(c.started_at_ms) from checks c where c.server_id = t.id),
+        (select min(o.slot) from hour_outcomes o where o.series_id = x.id),
+        (select min(o.slot) from day_outcomes o where o.series_id = x.id)
+    from servers t left join series x on x.server_id = t.id and x.kind = 'check' and x.stage = 'total'
+    where (:every or t.id in :servers)"""
+
+
+def checks_since(connection: Connection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
+    """The checks of these servers, or of all, from ``since_ms`` on, and some before: they tell the state there."""
+    return read_checks(connection, _SINCE, **_of(servers), since_ms=since_ms, until_ms=until_ms)
+
+
+def newest_checks(connection: Connection, servers: Sequence[int] | None, number: int) -> Checks:
+    """The newest checks of these servers, or of all, at most ``number`` of each."""
+    return read_checks(connection, _NEWEST, **_of(servers), before=number - 1)
+
+
+def first_seen(connection: Connection, servers: Sequence[int] | None) -> dict[int, int]:
+    """When each of these servers was checked first, as far as that is kept: to its hour or day where rows are gone."""
+    query = text(_FIRST_SEEN).bindparams(bindparam("servers", expanding=True))
+    found = {}
+    for server, raw_ms, hour, day in connection.execute(query, _of(servers)):
+        slots = [(slot * size_ms, size_ms) for slot, size_ms in ((hour, HOUR_MS), (day, DAY_MS)) if slot is not None]
+        if slots:
+            begins_ms, size_ms = min(slots)
+            if len(slots) > 1 and slots[0][0] < begins_ms + size_ms:
+                begins_ms, size_ms = slots[0]  # the hour says it better than its day
+            found[server] = raw_ms if raw_ms is not None and raw_ms < begins_ms + size_ms else begins_ms
+        elif raw_ms is not None:
+            found[server] = raw_ms
+    return found
+
+
+def last_run_before(connection: Connection, at_ms: int) -> int:
+    """The newest run that began before; 0 without one. All checks since then are of it or of later ones."""
+    before = select(runs.c.id).where(runs.c.started_at_ms < at_ms).order_by(runs.c.id.desc()).limit(1)
+    return connection.scalar(before) or 0
+
+
+def spans_of(checks: Checks, until_ms: int) -> tuple[Integers, Integers, Integers]:
+    """The time that each of these checks speaks for, as from and to, and the state it says (`fold.spans`)."""
+    opens = np.diff(checks.server, prepend=-1) > 0
+    firsts = np.flatnonzero(opens).tolist()
+    hold_ms = np.zeros(len(opens), np.int64)
+    for first, end in zip(firsts, [*firsts[1:], len(opens)], strict=False):
+        hold_ms[first:end] = holds(Rhythm(), checks.at_ms[first:end].tolist())[0]
+    return spans(checks.at_ms, checks.outcome, hold_ms, np.append(opens[1:], True)[: len(opens)], until_ms)
+
+
+def _of(servers: Sequence[int] | None) -> dict[str, object]:
+    return {"every": servers is None, "servers": list(servers or [])}

@@ -1,0 +1,189 @@
+"""One part of the buckets without the rest: reasons, standing, percentiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from sqlalchemy import Connection, Select, Table
+
+from checker.stats.histogram import Integers
+from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
+from storage.rollups.marks import STATES
+from storage.rows import columns_of
+
+_NAMES = ("series_id", "slot", "count", "p50_us", "p95_us")
+
+
+@dataclass(frozen=True, slots=True)
+class PercentileBuckets:
+    """Buckets, one for each series and slot that has any; every array has one entry a bucket."""
+
+    series: Integers
+    slot: Integers
+    count: Integers
+    p50_us: Integers
+    p95_us: Integers
+
+    def plus(self, other: PercentileBuckets) -> PercentileBuckets:
+        """The buckets of both."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in PercentileBuckets.__slots__)
+        return PercentileBuckets(*(np.concatenate(pair) for pair in pairs))
+
+    def table_us(self, column: Integers, series: int, slots: range) -> npt.NDArray[np.float64]:
+        """One of the columns as a table of shape (series, slots), NaN where there is no bucket."""
+        table = np.full((series, len(slots)), np.nan)
+        table[self.series, self.slot - slots.start] = column
+        return table
+
+
+def percentile_columns(table: Table) -> list[Any]:
+    """What `read_percentiles` wants selected."""
+    return [table.c[name] for name in _NAMES]
+
+
+def read_percentiles(connection: Connection, found: Select[Any]) -> PercentileBuckets:
+    """The selected buckets."""
+    columns = columns_of(connection, found, len(_NAMES))
+    return PercentileBuckets(*(np.array(column, np.int64) for column in columns))
+
+
+def percentiles_of(buckets: LatencyBuckets) -> PercentileBuckets:
+    """Those of buckets with histograms, as the tables would keep them."""
+    p50_us, p95_us = np.rint(buckets.quantiles_us((0.5, 0.95))).astype(np.int64).T
+    return PercentileBuckets(buckets.series, buckets.slot, buckets.count, p50_us, p95_us)
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonBuckets:
+    """Buckets that have reasons; of one series and slot there can be several."""
+
+    series: Integers
+    slot: Integers
+    reasons: Sequence[str]
+    """JSON object, reason to count."""
+
+    def counts(self) -> ReasonCounts:
+        """The reasons counted: an entry for each bucket and reason."""
+        numbers: dict[str, int] = {}
+        texts: dict[str, int] = {}
+        of_bucket = np.fromiter((texts.setdefault(one, len(texts)) for one in self.reasons), np.int64)
+        entries = [
+            (text, numbers.setdefault(reason, len(numbers)), times)
+            for text, document in enumerate(map(orjson.loads, texts))
+            for reason, times in document.items()
+        ]
+        table = np.array(entries, np.int64).reshape(-1, 3)
+        sizes = np.bincount(table[:, 0], minlength=len(texts))
+        repeats = sizes[of_bucket]
+        bucket = np.repeat(np.arange(len(of_bucket)), repeats)
+        # The entries of a text lie together: those of bucket i begin where those of its text do.
+        within = np.arange(len(bucket)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        entry = (np.cumsum(sizes) - sizes)[of_bucket[bucket]] + within
+        return ReasonCounts(tuple(numbers), self.series[bucket], self.slot[bucket], table[entry, 1], table[entry, 2])
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCounts:
+    """How often what happened; every array has one entry a bucket and reason."""
+
+    names: Sequence[str]
+    series: Integers
+    slot: Integers
+    reason: Integers
+    """Position in the names."""
+    times: Integers
+
+
+def reason_columns(table: Table) -> list[Any]:
+    """What `read_reasons` wants selected."""
+    return [table.c.series_id, table.c.slot, table.c.reasons]
+
+
+def read_reasons(connection: Connection, found: Select[Any]) -> ReasonBuckets:
+    """Those of the selected buckets that have reasons."""
+    column = found.selected_columns["reasons"]
+    columns = columns_of(connection, found.where(column.is_not(None)), 3)
+    return ReasonBuckets(np.array(columns[0], np.int64), np.array(columns[1], np.int64), columns[2])
+
+
+def reasons_of(buckets: OutcomeBuckets) -> ReasonBuckets:
+    """Those of whole buckets."""
+    there = [place for place, text in enumerate(buckets.reasons) if text is not None]
+    texts = [text for text in buckets.reasons if text is not None]
+    return ReasonBuckets(buckets.series[there], buckets.slot[there], texts)
+
+
+def joined_reasons(parts: Iterable[ReasonBuckets]) -> ReasonBuckets:
+    """The buckets of all parts, one after the other."""
+    given = list(parts)
+    return ReasonBuckets(
+        np.concatenate([part.series for part in given]),
+        np.concatenate([part.slot for part in given]),
+        [text for part in given for text in part.reasons],
+    )
+
+
+_UP_MS = [NUMBERS.index(name) for name in ("healthy_ms", "degraded_ms")]
+
+
+@dataclass(frozen=True, slots=True)
+class StandingBuckets:
+    """Buckets of checks; of one series and slot there can be several. Time that is not known is in neither."""
+
+    series: Integers
+    slot: Integers
+    up_ms: Integers
+    """HEALTHY or DEGRADED."""
+    down_ms: Integers
+    checks: Integers
+    """Those that said something of the server."""
+    changes: Integers
+    """Between up and down."""
+
+    def only(self, kept: Integers) -> StandingBuckets:
+        """Some of the buckets."""
+        return StandingBuckets(*(getattr(self, name)[kept] for name in StandingBuckets.__slots__))
+
+    def table(self, column: Integers, series: int, slots: range) -> npt.NDArray[np.float64]:
+        """The sums of one of the columns, shape (series, slots)."""
+        place = self.series * len(slots) + self.slot - slots.start
+        return np.bincount(place, column, series * len(slots)).reshape(series, len(slots)).astype(np.float64)
+
+
+def standing_columns(table: Table) -> list[Any]:
+    """What `read_standing` wants selected."""
+    known = table.c.healthy + table.c.degraded + table.c.unhealthy
+    up_ms = table.c.healthy_ms + table.c.degraded_ms
+    return [table.c.series_id, table.c.slot, up_ms, table.c.unhealthy_ms, known, table.c.changes]
+
+
+def read_standing(connection: Connection, found: Select[Any]) -> StandingBuckets:
+    """The selected buckets."""
+    columns = columns_of(connection, found, len(StandingBuckets.__slots__))
+    return StandingBuckets(*(np.array(column, np.int64) for column in columns))
+
+
+def standing_of(buckets: OutcomeBuckets) -> StandingBuckets:
+    """That of whole buckets."""
+    numbers = buckets.numbers
+    return StandingBuckets(
+        series=buckets.series,
+        slot=buckets.slot,
+        up_ms=numbers[:, _UP_MS].sum(axis=1),
+        down_ms=numbers[:, NUMBERS.index("unhealthy_ms")],
+        checks=numbers[:, : STATES.index("unknown")].sum(axis=1),
+        changes=numbers[:, NUMBERS.index("changes")],
+    )
+
+
+def joined_standing(parts: Iterable[StandingBuckets]) -> StandingBuckets:
+    """The buckets of all parts, one after the other."""
+    given = list(parts)
+    return StandingBuckets(
+        *(np.concatenate([getattr(part, name) for part in given]) for name in StandingBuckets.__slots__)
+    )

@@ -1,0 +1,139 @@
+"""Raw rows that are not rolled yet, as arrays: checks with their outcome, and their probes with the times they took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, bindparam, text
+
+from checker.model import Reason
+from checker.stats.histogram import Integers
+from storage.rollups.marks import CHECK, STAGES, TOTAL, Outcome
+from storage.rows import columns_of
+
+REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
+"""Up, but not the answer that was asked for: how long it took is not the server's latency."""
+
+_MOST_NAMED = 500
+"""Servers that a query names; for more it reads all and leaves out what is not wanted."""
+CHECK_ROW = """c.server_id, c.run_id, c.started_at_ms,
+    case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
+    when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""
+_UNROLLED = f"""select {CHECK_ROW} from rollup_state t
+    cross join checks c on c.server_id = t.server_id and c.run_id >= :first_run
+    where (:every or t.server_id in :servers)
+    and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+_BETWEEN = f"""select {CHECK_ROW} from checks c
+    where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+_PROBES = """select p.server_id, p.run_id, p.kind,
+    case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
+    else 3 end, p.reason, {times}
+    from rollup_state t cross join probes p on p.server_id = t.server_id and p.run_id between :first_run and :last_run
+    where (:every or t.server_id in :servers)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Checks sorted by server and time; every array has one entry a check."""
+
+    server: Integers
+    run: Integers
+    at_ms: Integers
+    outcome: Integers
+    reason: Integers
+    """Position in ``reasons``; -1 is none."""
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Probes of checks; every array has one entry a probe."""
+
+    check: Integers
+    """Which of the checks each belongs to, by its position there."""
+    kind: Integers
+    """Position in ``kinds``."""
+    kinds: Sequence[str]
+    """CHECK, which no probe is of, and the kinds of probes."""
+    outcome: Integers
+    """As of the check where that is under maintenance or suspect, else its own."""
+    reason: Integers
+    """Position in ``reasons``; -1 is none."""
+    reasons: Sequence[str]
+    times_us: Integers
+    """Shape (probes, stages): how long each stage took; -1 where it did not happen."""
+
+
+def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first_run: int, until_ms: int) -> Checks:
+    """The checks of these servers, or of all, that are not rolled and began before ``until_ms``.
+
+    None of them is of a run before ``first_run``.
+    """
+    wanted = {"every": servers is None, "servers": list(servers or [])}
+    return read_checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
+
+
+def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
+    """All raw checks of these servers that began in this time; reads through all their rows."""
+    return read_checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
+
+
+def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
+    """The checks that a query gives, with the columns `CHECK_ROW` of ``c``; it names a list of ``servers``."""
+    columns = columns_of(connection, text(query).bindparams(bindparam("servers", expanding=True)), 5, values)
+    server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
+    order = np.lexsort((run, at_ms, server))
+    reason, reasons = _codes(columns[4], ())
+    return Checks(server[order], run[order], at_ms[order], outcome[order], reason[order], reasons)
+
+
+def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
+    """The probes of these checks, with the times of these stages."""
+    times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
+    found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
+    first_run, last_run = (int(checks.run.min()), int(checks.run.max())) if len(checks.run) else (0, -1)
+    of_servers = np.unique(checks.server).tolist()
+    every = len(of_servers) > _MOST_NAMED
+    bounds = {"first_run": first_run, "last_run": last_run}
+    values = {"every": every, "servers": [] if every else of_servers, **bounds}
+    columns = columns_of(connection, found, 5 + max(1, len(stages)), values)
+    server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
+    check, there = _positions(checks, server, run)
+    of_check = checks.outcome[check[there]]
+    kind, kinds = _codes(columns[2], (CHECK,))
+    reason, reasons = _codes(columns[4], ())
+    return Probes(
+        check=check[there],
+        kind=kind[there],
+        kinds=kinds,
+        outcome=np.where(of_check >= Outcome.MAINTENANCE, of_check, outcome[there]),
+        reason=reason[there],
+        reasons=reasons,
+        times_us=np.array(columns[5 : 5 + len(stages)], np.int64).reshape(len(stages), len(server)).T[there],
+    )
+
+
+def _positions(checks: Checks, server: Integers, run: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Where in the checks each (server, run) is, and whether it is there at all."""
+    if not len(checks.server):
+        return np.zeros(len(server), np.int64), np.zeros(len(server), bool)
+    width = int(max(checks.run.max(), run.max(initial=0))) + 1
+    keys = checks.server * width + checks.run
+    order = np.argsort(keys, kind="stable")
+    wanted = server * width + run
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    return order[place], keys[order][place] == wanted
+
+
+def _codes(values: Sequence[str | None], first: Sequence[str]) -> tuple[Integers, list[str]]:
+    """For each value its position in the list of distinct ones, which begins with ``first``; -1 for None."""
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(first)}
+    for value in set(values) - {None}:
+        numbers.setdefault(value, len(numbers))
+    names = [name for name in numbers if name is not None]
+    numbers[None] = -1
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), names
