@@ -1,6 +1,7 @@
 """Work whose length a server chooses: done elsewhere where it may take long, so that it holds up nobody else.
 
-A worker says where (`do_elsewhere`); in a process that says nothing it is done on the spot.
+A worker says where (`do_elsewhere`). In a process that says nothing there is no elsewhere (`is_elsewhere`): whoever has
+large work does it on the spot.
 """
 
 from __future__ import annotations
@@ -39,12 +40,10 @@ def do_elsewhere(run: Run | None, turn: Callable[[], None] | None = None) -> Non
 
 
 def do(job: str, args: list[Any], length: int) -> Any:
-    """The value of a job of `checker.probes.jobs`; raises TooMuch."""
-    if _Place.run is not None:
-        return _Place.run(job, args, length)
-    from checker.probes.jobs import JOBS
-
-    return JOBS[job](*args)
+    """The value of a job of `checker.probes.jobs`, done elsewhere; raises TooMuch, LookupError where there is none."""
+    if _Place.run is None:
+        raise LookupError(f"{job}: this process has nobody else to do large work")
+    return _Place.run(job, args, length)
 
 
 def breathe() -> None:
