@@ -147,7 +147,7 @@ def summed(measures: Iterable[Measures]) -> tuple[Measures, ...]:
     return tuple(found.values())
 
 
-class Accounts:
+class MetricsCollector:
     """The newest report of each worker; a worker that was lost counts with its last one."""
 
     def __init__(self) -> None:

@@ -16,12 +16,12 @@ DNS = "dns"
 """Cache category: host name -> its addresses."""
 
 
-def named_host(lane: tuple[str | int, ...]) -> str | None:
+def named_host(pool_name: tuple[str | int, ...]) -> str | None:
     """The host name of an origin (scheme, host, port), under which its addresses are remembered.
 
     None for an address in numbers, which needs no lookup, and for a lane that is no origin.
     """
-    if len(lane) != 3 or not (host := str(lane[1])):
+    if len(pool_name) != 3 or not (host := str(pool_name[1])):
         return None
     if not host[-1].isdigit() and ":" not in host:  # what most names look like, and no address
         return host

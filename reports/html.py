@@ -22,7 +22,7 @@ _FOLDED_FROM = 12
 """Rows of a table that is folded away where a picture shows the same."""
 _TALL_FROM = 40
 """Rows of a table that scrolls in a box of its own, so that what follows is not out of reach."""
-_ROOM: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (500, 12), (200, 8), (50, 4), (10, 1))
+_ROWS_AND_CHARTS: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (500, 12), (200, 8), (50, 4), (10, 1))
 """How many rows of each table and how many charts are tried, one after the other, until the page is small enough."""
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
 
@@ -63,13 +63,13 @@ def page(report: Report, images: str = "svg") -> str:
     """The whole page, under `MOST_BYTES`; ``images`` says how charts are drawn in it, as svg or png."""
     drawn = _drawn(report, images)
     counts = {len(line.values) for section in report.sections for chart in section.charts for line in chart.lines}
-    for rows, charts in _ROOM:
+    for rows, charts in _ROWS_AND_CHARTS:
         parts = [_part(section, drawn[: min(charts, MOST_CHARTS[images])], rows) for section in report.sections]
         text = render(
             "report.html.j2",
             report=report,
             parts=parts,
-            word=report.sign or WORDS[report.level],
+            word=report.headline or WORDS[report.level],
             cells=cells,
             cell_counts=counts,
         )

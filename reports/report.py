@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """How good the news is."""
+    """Verdict of a report or of one of its rows."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -216,7 +216,7 @@ class Report:
     """What else to know, as words and values: objective, slot width, samples."""
     notes: Sequence[str] = field(default_factory=tuple)
     """What the reader must keep in mind: what was left out, and why."""
-    sign: str = ""
+    headline: str = ""
     """What stands before the verdict on a page, where the word of the level says too little."""
     until_now: bool = True
     """Whether its time ends with the moment at which it was made."""

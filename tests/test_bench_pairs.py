@@ -81,9 +81,9 @@ def test_study_counts_slow_pairs_that_were_found_and_equal_ones_that_were_told_a
 
 
 def test_study_ends_where_the_player_was_stopped() -> None:
-    player = SimulatedPlayer(1.1)
-    player.stopped = "interrupted"
-    assert list(played(player, 10, DESIGN)) == []
+    load_generator = SimulatedPlayer(1.1)
+    load_generator.stopped = "interrupted"
+    assert list(played(load_generator, 10, DESIGN)) == []
 
 
 def test_slow_address_takes_so_many_times_as_long() -> None:

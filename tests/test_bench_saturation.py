@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from checker.loadtest.client_bound import Cause
-from checker.loadtest.judging.client import Room
+from checker.loadtest.judging.client import ClientLimits
 from checker.loadtest.judging.saturation import judge
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.stats.histogram import Cells
@@ -31,7 +31,7 @@ QUIET = WorkerSecond(
     ports=50,
     memory_bytes=50_000_000,
 )
-ROOM = Room(descriptors=1000, ports=28_000)
+ROOM = ClientLimits(descriptors=1000, ports=28_000)
 
 
 def blob(*values_us: int) -> bytes:

@@ -128,8 +128,10 @@ def test_levels_that_narrow_down_have_few_digits() -> None:
 # Whole tests against a model of a server
 
 
-def searched_on(server: QueueServer, stress: Stress = STRESS, **player: object) -> tuple[StressResult, QueuePlayer]:
-    playing = QueuePlayer(server, **player)  # type: ignore[arg-type]
+def searched_on(
+    server: QueueServer, stress: Stress = STRESS, **load_generator: object
+) -> tuple[StressResult, QueuePlayer]:
+    playing = QueuePlayer(server, **load_generator)  # type: ignore[arg-type]
     return find_capacity(playing, plan(stress)), playing
 
 
@@ -149,13 +151,13 @@ def test_capacity_of_a_queue_is_found_within_the_precision(
 
 
 def test_every_level_is_held_and_measured_after_a_moment_to_settle_that_is_not() -> None:
-    _, player = searched_on(QueueServer())
-    for scenario, _cell in player.plays:
+    _, load_generator = searched_on(QueueServer())
+    for scenario, _cell in load_generator.plays:
         settle, hold, *behind = scenario.stages
         assert (settle.kind, settle.duration, settle.target) == (StageKind.WARM_UP, 1.0, hold.target)
         assert (hold.kind, hold.duration) == (StageKind.HOLD, 4.0)
         assert [stage.kind for stage in behind] in ([], [StageKind.COOL_DOWN])
-    assert [len(scenario.stages) for scenario, _ in player.plays] == [2] * (len(player.plays) - 1) + [3]
+    assert [len(scenario.stages) for scenario, _ in load_generator.plays] == [2] * (len(load_generator.plays) - 1) + [3]
 
 
 def test_recovery_is_the_time_that_the_queue_takes_to_drain() -> None:
@@ -178,12 +180,12 @@ def test_a_server_that_stays_broken_has_no_recovery_and_the_notes_say_so() -> No
         broken = broken or in_flight > 200
         return 10.0 if broken else 1.0
 
-    found, player = searched_on(QueueServer(slower=slower), replace(STRESS, recovery=5, precision=0.9))
+    found, load_generator = searched_on(QueueServer(slower=slower), replace(STRESS, recovery=5, precision=0.9))
     assert found.capacity.recovery_s is None
     assert "the objective did not hold again within 5 s after 60/s" in found.notes
     assert any(note.startswith("80/s was good once and bad once (nothing succeeded;") for note in found.notes)
     assert (found.capacity.last_good, found.capacity.first_bad) == (40.0, 60.0)
-    assert [len(scenario.stages) for scenario, _ in player.plays] == [2] * 7 + [3]
+    assert [len(scenario.stages) for scenario, _ in load_generator.plays] == [2] * 7 + [3]
 
 
 def test_the_client_as_the_limit_ends_the_search_and_is_no_capacity() -> None:
@@ -207,9 +209,9 @@ def test_a_server_that_is_never_bad_has_more_than_was_tested() -> None:
 
 
 def test_the_limit_on_the_rate_is_kept() -> None:
-    player = QueuePlayer(QueueServer(places=1000))
-    find_capacity(player, plan(STRESS, LoadLimits(max_rate=100)))
-    assert max(stage.end_level for stage in player.stages) == 100
+    load_generator = QueuePlayer(QueueServer(places=1000))
+    find_capacity(load_generator, plan(STRESS, LoadLimits(max_rate=100)))
+    assert max(stage.end_level for stage in load_generator.stages) == 100
 
 
 def test_a_server_that_is_never_good_is_tried_down_to_one_a_second() -> None:
@@ -243,8 +245,8 @@ def test_a_stop_ends_the_search_without_a_verdict_on_the_level_under_way() -> No
 
 def test_places_are_enough_for_the_objective() -> None:
     stress = replace(STRESS, start=2000, maximum=2000, p99=1.0, level_duration=1)
-    _, player = searched_on(QueueServer(places=1000), stress)
-    ((scenario, _),) = player.plays[:1]
+    _, load_generator = searched_on(QueueServer(places=1000), stress)
+    ((scenario, _),) = load_generator.plays[:1]
     assert scenario.max_in_flight == 2000
 
 

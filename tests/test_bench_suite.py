@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench_player import QueuePlayer, QueueServer
-from checker.loadtest.judging.suite import cells, play_suite, shuffled, usable_servers
+from checker.loadtest.judging.suite import cells, run_suite, shuffled, usable_servers
 from checker.loadtest.plan import Model, Plan, StageKind, Suite
 from checker.loadtest.results import BenchKind
 from checker.model import Server
@@ -41,8 +41,8 @@ def noisy(**changes: Any) -> QueuePlayer:
     return QueuePlayer(server, kind=BenchKind.SUITE, **changes)
 
 
-def order(player: QueuePlayer) -> list[tuple[int, int, int]]:
-    return [(cell.block, cell.users, cell.servers) for _, cell in player.plays if cell is not None]
+def order(load_generator: QueuePlayer) -> list[tuple[int, int, int]]:
+    return [(cell.block, cell.users, cell.servers) for _, cell in load_generator.plays if cell is not None]
 
 
 # Statistics of a few blocks
@@ -85,9 +85,9 @@ def test_no_round_has_the_order_of_the_one_before(seed: int, size: int) -> None:
 
 
 def test_each_round_plays_every_cell_once() -> None:
-    player = noisy()
-    play_suite(player, plan(SUITE))
-    played = order(player)
+    load_generator = noisy()
+    run_suite(load_generator, plan(SUITE))
+    played = order(load_generator)
     assert [block for block, _, _ in played] == sorted(block for block, _, _ in played)
     assert set(Counter(played).values()) == {1}
     assert set(Counter(block for block, _, _ in played).values()) == {4}
@@ -95,17 +95,17 @@ def test_each_round_plays_every_cell_once() -> None:
 
 def test_the_same_seed_gives_the_same_order_and_another_one_another() -> None:
     players = [noisy(), noisy(), noisy()]
-    for player, seed in zip(players, (1, 1, 2), strict=True):
-        play_suite(player, plan(SUITE, seed=seed))
+    for load_generator, seed in zip(players, (1, 1, 2), strict=True):
+        run_suite(load_generator, plan(SUITE, seed=seed))
     first, again, other = map(order, players)
     assert first == again
     assert first != other
 
 
 def test_a_block_is_users_of_the_closed_model_on_the_first_servers_after_a_warm_up() -> None:
-    player = noisy()
-    play_suite(player, plan(SUITE))
-    for scenario, cell in player.plays:
+    load_generator = noisy()
+    run_suite(load_generator, plan(SUITE))
+    for scenario, cell in load_generator.plays:
         assert cell is not None
         assert scenario.model is Model.CLOSED
         assert [(stage.kind, stage.duration, stage.target) for stage in scenario.stages] == [
@@ -117,8 +117,8 @@ def test_a_block_is_users_of_the_closed_model_on_the_first_servers_after_a_warm_
 
 def test_servers_without_what_the_operation_needs_are_passed_over() -> None:
     assert usable_servers(plan(SUITE), "mcp_ping") == ("s1", "s2")
-    player = noisy()
-    found = play_suite(player, plan(replace(SUITE, operation="mcp_ping", server_counts=(1, 2, 9))))
+    load_generator = noisy()
+    found = run_suite(load_generator, plan(replace(SUITE, operation="mcp_ping", server_counts=(1, 2, 9))))
     assert {cell.servers for cell in found.cells} == {1, 2}
     assert "there are 2 servers for mcp_ping: larger counts were left out" in found.notes
 
@@ -127,8 +127,8 @@ def test_servers_without_what_the_operation_needs_are_passed_over() -> None:
 
 
 def test_steady_cells_are_done_after_six_blocks_and_say_their_interval() -> None:
-    player = steady()
-    found = play_suite(player, plan(SUITE))
+    load_generator = steady()
+    found = run_suite(load_generator, plan(SUITE))
     assert [len(cell.blocks) for cell in found.cells] == [6, 6, 6, 6]
     assert all(cell.tight and cell.p95_ms is not None and cell.p95_ms.low is not None for cell in found.cells)
     assert found.notes == ()
@@ -137,15 +137,15 @@ def test_steady_cells_are_done_after_six_blocks_and_say_their_interval() -> None
 
 
 def test_noisy_cells_are_played_to_the_most_blocks_and_said_to_be_wide() -> None:
-    found = play_suite(noisy(), plan(SUITE))
+    found = run_suite(noisy(), plan(SUITE))
     assert [len(cell.blocks) for cell in found.cells] == [7, 7, 7, 7]
     (note,) = found.notes
     assert note.startswith("after 7 blocks the interval of p95 is still wider than 5% for 1 user x 1 server")
 
 
 def test_cells_without_a_success_are_played_to_the_least_number_of_blocks() -> None:
-    player = QueuePlayer(QueueServer(service_ms=20, failing=lambda at_s: True), kind=BenchKind.SUITE)
-    found = play_suite(player, plan(SUITE))
+    load_generator = QueuePlayer(QueueServer(service_ms=20, failing=lambda at_s: True), kind=BenchKind.SUITE)
+    found = run_suite(load_generator, plan(SUITE))
     assert [len(cell.blocks) for cell in found.cells] == [5, 5, 5, 5]
     assert {cell.p95_ms for cell in found.cells} == {None}
 
@@ -154,53 +154,53 @@ def test_cells_without_a_success_are_played_to_the_least_number_of_blocks() -> N
 
 
 def test_a_budget_ends_the_suite_before_it_is_passed_and_names_what_is_missing() -> None:
-    player = noisy()
-    found = play_suite(player, plan(replace(SUITE, budget=45)))
-    assert player.stages[-1].until_s <= 45
-    assert player.now_s + 4 > 45
+    load_generator = noisy()
+    found = run_suite(load_generator, plan(replace(SUITE, budget=45)))
+    assert load_generator.stages[-1].until_s <= 45
+    assert load_generator.now_s + 4 > 45
     (cut, *_) = found.notes
     assert cut.startswith("the budget of 45 s was used up in round 3, before ")
     assert "fewer than 5 blocks, too few to compare, have 1 user x 1 server" in cut
 
 
 def test_a_stop_ends_the_suite_and_what_was_played_is_there() -> None:
-    found = play_suite(noisy(stop_after=9), plan(SUITE))
+    found = run_suite(noisy(stop_after=9), plan(SUITE))
     assert found.notes[0].startswith("stopped: interrupted in round 3, before ")
     assert sum(len(cell.blocks) for cell in found.cells) == 9
 
 
 def test_a_block_that_was_cut_short_does_not_count() -> None:
-    player = noisy(stop_after=9)
-    play_suite(player, plan(SUITE))
-    run = player.so_far()
+    load_generator = noisy(stop_after=9)
+    run_suite(load_generator, plan(SUITE))
+    run = load_generator.so_far()
     cut = (*run.stages[:-1], replace(run.stages[-1], until_s=run.stages[-1].from_s + 0.5))
     assert sum(len(cell.blocks) for cell in cells(replace(run, stages=cut))) == 8
 
 
 def test_a_slow_first_block_is_flagged_and_a_longer_warm_up_advised() -> None:
     server = QueueServer(places=4, service_ms=20, slower=lambda at_s, in_flight: 3.0 if at_s < 16 else 1.0)
-    found = play_suite(QueuePlayer(server, kind=BenchKind.SUITE), plan(SUITE))
+    found = run_suite(QueuePlayer(server, kind=BenchKind.SUITE), plan(SUITE))
     assert all(cell.first_block_slow for cell in found.cells)
     assert found.notes[0].endswith("warm_up is 1 s, make it longer")
 
 
 def test_a_slow_block_in_the_middle_is_not_a_cold_start() -> None:
     server = QueueServer(places=4, service_ms=20, slower=lambda at_s, in_flight: 3.0 if 16 <= at_s < 32 else 1.0)
-    found = play_suite(QueuePlayer(server, kind=BenchKind.SUITE), plan(SUITE))
+    found = run_suite(QueuePlayer(server, kind=BenchKind.SUITE), plan(SUITE))
     assert not any(cell.first_block_slow for cell in found.cells)
 
 
 def test_cells_at_which_the_client_is_the_limit_are_named() -> None:
     suite = replace(SUITE, concurrent_users=(1, 4), server_counts=(1,))
-    found = play_suite(steady(cpu_us=5_000.0), plan(suite))
+    found = run_suite(steady(cpu_us=5_000.0), plan(suite))
     assert [(cell.users, cell.client_bound) for cell in found.cells] == [(1, False), (4, True)]
     assert "the load generator, not the servers, was the limit in most blocks of 4 users x 1 server" in found.notes
 
 
 def test_a_few_client_bound_blocks_are_left_out_of_the_median() -> None:
-    player = steady()
-    play_suite(player, plan(replace(SUITE, concurrent_users=(1,), server_counts=(1,))))
-    run = player.so_far()
+    load_generator = steady()
+    run_suite(load_generator, plan(replace(SUITE, concurrent_users=(1,), server_counts=(1,))))
+    run = load_generator.so_far()
     block = next(stage for stage in run.stages if stage.block == 2 and stage.measured)
     health = [
         replace(second, cpu_ratio=0.99, lag_p99_us=800) if block.from_s <= second.at_s < block.until_s else second
@@ -215,4 +215,4 @@ def test_a_few_client_bound_blocks_are_left_out_of_the_median() -> None:
 @pytest.mark.parametrize(("changes", "message"), [({"suite": None}, "no suite"), ({"servers": ()}, "no server")])
 def test_a_plan_without_a_suite_or_servers_for_it_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        play_suite(steady(), replace(plan(SUITE), **changes))
+        run_suite(steady(), replace(plan(SUITE), **changes))

@@ -82,7 +82,7 @@ def result(threshold: Threshold, whole: BenchRun) -> ThresholdResult:
     return found
 
 
-def news(whole: BenchRun, at_s: float, slots: Sequence[Slot]) -> Second:
+def updates(whole: BenchRun, at_s: float, slots: Sequence[Slot]) -> Second:
     bare = replace(whole, slots=(), health=())
     return Second(run=bare, at_s=at_s, until_s=100.0, stages=(), slots=slots, health=())
 
@@ -285,10 +285,10 @@ ABORTING = Threshold(metric="failed", expression="rate<0.5", over=2.0, abort=Tru
 def test_broken_window_ends_the_run_once_workers_have_told_of_it() -> None:
     whole = run([], [stage(0, 60)])
     watch = Watch([ABORTING])
-    assert watch.take(news(whole, 2.0, [slot(0, [1], failed=1), slot(1, [1], failed=1)])) is None
-    said = watch(news(whole, 2.0 + SETTLE_S, [slot(2, [1] * 9)]))
+    assert watch.take(updates(whole, 2.0, [slot(0, [1], failed=1), slot(1, [1], failed=1)])) is None
+    said = watch(updates(whole, 2.0 + SETTLE_S, [slot(2, [1] * 9)]))
     assert said == "threshold broken: failed rate<0.5 from 0s to 2s"
-    assert watch(news(whole, 5.0, [slot(3, [], failed=9)])) is None, "the reason is given once"
+    assert watch(updates(whole, 5.0, [slot(3, [], failed=9)])) is None, "the reason is given once"
     (found,) = watch.results(run([slot(0, [1] * 9)], [stage(0, 2)]))
     assert (found.passed, found.aborted, found.at_s) == (False, True, 4.0)
 
@@ -297,25 +297,25 @@ def test_window_is_not_broken_by_answers_that_may_still_come() -> None:
     whole = run([], [stage(0, 60)])
     watch = Watch([ABORTING])
     out = slot(0, [], failed=1, offered=4)
-    assert watch(news(whole, 5.0, [out])) is None, "three are out: 1 of 4 is less than half"
-    assert watch(news(whole, 6.0, [slot(0, [], failed=1, offered=0)])) is not None
+    assert watch(updates(whole, 5.0, [out])) is None, "three are out: 1 of 4 is less than half"
+    assert watch(updates(whole, 6.0, [slot(0, [], failed=1, offered=0)])) is not None
 
 
 def test_late_answers_break_their_window_when_they_come() -> None:
     whole = run([], [stage(0, 60)])
     watch = Watch([Threshold(metric="response_time", expression="p(90)<100", over=1.0, abort=True)])
-    assert watch(news(whole, 3.0, [slot(0, [5] * 9, offered=11)])) is None
-    assert watch(news(whole, 9.0, [slot(8, [5] * 9)])) is None
+    assert watch(updates(whole, 3.0, [slot(0, [5] * 9, offered=11)])) is None
+    assert watch(updates(whole, 9.0, [slot(8, [5] * 9)])) is None
     late = slot(0, [9000, 9000], offered=0)
-    assert watch(news(whole, 10.0, [late])) == "threshold broken: response_time p(90)<100 from 0s to 1s"
+    assert watch(updates(whole, 10.0, [late])) == "threshold broken: response_time p(90)<100 from 0s to 1s"
 
 
 def test_answers_that_are_out_for_longer_than_the_limit_save_no_percentile() -> None:
     whole = run([], [stage(0, 60)])
     threshold = Threshold(metric="response_time", expression="p(50)<5000", over=1.0, abort=True)
     seen = slot(0, [10, 5500, 5600], offered=20)
-    assert Watch([threshold])(news(whole, 5.9 + SETTLE_S, [seen])) is None, "17 could still answer within 5 s"
-    assert Watch([threshold])(news(whole, 6.1 + SETTLE_S, [seen])) is not None
+    assert Watch([threshold])(updates(whole, 5.9 + SETTLE_S, [seen])) is None, "17 could still answer within 5 s"
+    assert Watch([threshold])(updates(whole, 6.1 + SETTLE_S, [seen])) is not None
 
 
 def test_counts_and_extremes_break_at_once() -> None:
@@ -323,31 +323,31 @@ def test_counts_and_extremes_break_at_once() -> None:
     seen = [slot(0, [10, 900], failed=3, offered=500)]
     for metric, expression in (("failed", "count<3"), ("response_time", "max<500"), ("response_time", "min>20")):
         watch = Watch([Threshold(metric=metric, expression=expression, abort=True)])
-        assert watch(news(whole, 3.0, seen)) is not None, expression
+        assert watch(updates(whole, 3.0, seen)) is not None, expression
 
 
 def test_count_to_be_reached_ends_no_run_that_goes_on() -> None:
     watch = Watch([Threshold(metric="ok", expression="count>100", abort=True)])
-    assert watch(news(run([], [stage(0, 60)]), 5.0, [slot(0, [1])])) is None
+    assert watch(updates(run([], [stage(0, 60)]), 5.0, [slot(0, [1])])) is None
 
 
 def test_nothing_is_ended_before_the_delay() -> None:
     whole = run([], [stage(0, 60)])
     watch = Watch([replace(ABORTING, over=None, delay=10.0)])
-    assert watch(news(whole, 9.0, [slot(0, [], failed=9)])) is None
-    assert watch(news(whole, 10.0, [])) is not None
+    assert watch(updates(whole, 9.0, [slot(0, [], failed=9)])) is None
+    assert watch(updates(whole, 10.0, [])) is not None
 
 
 def test_warm_up_ends_no_run() -> None:
     whole = run([], [stage(0, 60, measured=False)])
-    assert Watch([ABORTING])(news(whole, 9.0, [slot(0, [], failed=9)])) is None
+    assert Watch([ABORTING])(updates(whole, 9.0, [slot(0, [], failed=9)])) is None
 
 
 def test_server_that_stalls_breaks_the_achieved_rate_without_a_single_slot() -> None:
     whole = run([], [stage(0, 60)])
     watch = Watch([Threshold(metric="achieved", expression="rate>1", over=3.0, abort=True)])
-    assert watch(news(whole, 4.0, [slot(at, [1] * 5) for at in range(2)])) is None
-    assert watch(news(whole, 7.0, [])) is not None, "from 2 s to 5 s nothing was done"
+    assert watch(updates(whole, 4.0, [slot(at, [1] * 5) for at in range(2)])) is None
+    assert watch(updates(whole, 7.0, [])) is not None, "from 2 s to 5 s nothing was done"
 
 
 @settings(max_examples=150)
@@ -390,8 +390,8 @@ def test_no_run_is_ended_by_what_later_answers_mend(
             told.append((at + 1 + 20 * random.random(), len(told), slot(at, [], failed, offered=0)))
     ended = False
     for now, _, one_slot in sorted(told):
-        ended = watch(news(whole, now, [one_slot])) is not None or ended
-    ended = watch(news(whole, 60.0, [])) is not None or ended
+        ended = watch(updates(whole, now, [one_slot])) is not None or ended
+    ended = watch(updates(whole, 60.0, [])) is not None or ended
     (found,) = watch.results(whole)
     assert found.aborted == ended
     final = result(replace(threshold, abort=False), whole)

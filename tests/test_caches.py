@@ -23,7 +23,7 @@ from checker.probes.options import Basic
 from checker.probes.rest import RestOptions
 from checker.remembered import named_host
 from checker.run.caches import ResultsCache, result_key
-from checker.settings.cached import cache_key, loaded, opened, seal
+from checker.settings.cached import cache_key, encode_settings, loaded, opened
 from checker.settings.load import load
 from checker.units import Secret
 from checker.worker.tokens import TokenStore
@@ -327,7 +327,7 @@ def fleet(tmp_path: Path) -> Path:
 def sealed_text(file: Path, environment: str | None = None, environ: dict[str, str] = SECRETS) -> str:
     found, made_of = loaded(file, environment, environ)
     assert made_of is not None
-    text = seal(found, made_of)
+    text = encode_settings(found, made_of)
     assert text is not None
     return text
 
@@ -464,7 +464,7 @@ def test_variable_that_is_not_utf8_is_loaded_and_not_kept(tmp_path: Path) -> Non
     file.write_text("servers: [{name: a, tags: ['${ODD}'], rest: 'http://h/'}]")
     found, made_of = loaded(file, None, {"ODD": "\udcff"})
     assert made_of is not None
-    assert seal(found, made_of) is None
+    assert encode_settings(found, made_of) is None
 
 
 def test_pipe_is_read_once_and_not_kept(fleet: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import yaml
 
 from builders import server
 from checker.limits import ResourceCaps
-from checker.metrics import Accounts, WorkerMeasures, WorkerReport
+from checker.metrics import MetricsCollector, WorkerMeasures, WorkerReport
 from checker.model import Batch
 from checker.run.governor import Governor
 from checker.run.queue import Shard, Shards
@@ -248,7 +248,7 @@ def test_what_a_late_worker_found_is_suspect_and_not_counted(
 def governed(limits: ResourceCaps, servers: int) -> tuple[Governor, Shards, list[Batch]]:
     given_up: list[Batch] = []
     shards = Shards([Shard((server(f"s{number}"),)) for number in range(servers)])
-    return Governor(limits, shards, Accounts(), given_up.append), shards, given_up
+    return Governor(limits, shards, MetricsCollector(), given_up.append), shards, given_up
 
 
 def values(**given: float) -> dict[str, float]:
@@ -269,11 +269,11 @@ def test_level_is_left_below_its_threshold_only() -> None:
 
 
 def test_ports_come_from_what_workers_report() -> None:
-    accounts = Accounts()
+    collector = MetricsCollector()
     for pid, ports in ((1, 5), (2, 70)):
         worker = WorkerMeasures(worker=0, pid=pid, ports_at_busiest_origin=ports)
-        accounts.take(WorkerReport(worker=worker))
-    assert (accounts.ports_at_busiest_origin, accounts.workers) == (70, [1, 2])
+        collector.take(WorkerReport(worker=worker))
+    assert (collector.ports_at_busiest_origin, collector.workers) == (70, [1, 2])
 
 
 def test_dropping_keeps_the_beginning_of_the_order() -> None:

@@ -80,9 +80,9 @@ def test_shards_hold_every_server_once_and_critical_ones_first(kinds: list[tuple
         for number, (priority, host) in enumerate(kinds)
     ]
     made = shards(servers, workers)
-    dealt = [one for shard in made for one in shard.servers]
-    assert sorted(one.name for one in dealt) == sorted(one.name for one in servers)
-    critical = [one.priority is Priority.CRITICAL for one in dealt]
+    assigned = [one for shard in made for one in shard.servers]
+    assert sorted(one.name for one in assigned) == sorted(one.name for one in servers)
+    critical = [one.priority is Priority.CRITICAL for one in assigned]
     assert critical == sorted(critical, reverse=True)
     assert all(0 < len(shard.servers) <= 50 for shard in made)
     fair = -(-len(servers) // workers)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from builders import AT_MS, batch, check, run_info, server
 from checker.limits import Alerts, Limits, PoolLimits, ResourceCaps, part
-from checker.metrics import Accounts, PoolMeasures, ResourceAlert, RunMeasures
+from checker.metrics import MetricsCollector, PoolMeasures, ResourceAlert, RunMeasures
 from checker.model import CacheEntry, Priority, RunState, Status
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
@@ -220,8 +220,8 @@ def test_measures_of_old_runs_go_and_the_runs_stay(tmp_path: Path) -> None:
 
 
 def governed(limits: ResourceCaps, servers: int) -> Governor:
-    dealt = Shards([Shard((server(f"s{number}"),)) for number in range(servers)])
-    return Governor(limits, dealt, Accounts(), lambda _batch: None)
+    assigned = Shards([Shard((server(f"s{number}"),)) for number in range(servers)])
+    return Governor(limits, assigned, MetricsCollector(), lambda _batch: None)
 
 
 def warned(governor: Governor, **values: float) -> list[str]:

@@ -247,7 +247,7 @@ def json_line(moment: Moment) -> str:
         "achieved_per_s": round(moment.now.achieved, 3),
         "ok_per_s": round(moment.now.ok, 3),
         "failed_per_s": round(moment.now.failed, 3),
-        "response": _times_document(moment.news),
+        "response": _times_document(moment.updates),
         "run_response": _times_document(moment.run_times),
         "ok": moment.ok,
         "failed": moment.failed,
@@ -391,7 +391,7 @@ def live_view(
 
 
 class _Guarded:
-    """Adds up the news and shows them, until showing fails."""
+    """Adds up the updates and shows them, until showing fails."""
 
     def __init__(self, show: Callable[[Moment], None]) -> None:
         self._show, self._failed, self._live = show, False, Live()

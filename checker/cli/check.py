@@ -56,7 +56,7 @@ def configured(path: Path, environment: str | None, database: Path) -> tuple[Set
     settings, made_of = cached.loaded(path, environment)
     if made_of is None:
         return settings, None
-    return settings, ConfigUse(key, lambda: cached.seal(settings, made_of))
+    return settings, ConfigUse(key, lambda: cached.encode_settings(settings, made_of))
 
 
 _MOST_SHOWN = 100

@@ -45,7 +45,7 @@ _LATE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class GeneratorWorkers:
     """Who is to make the load, and on what."""
 
     servers: tuple[Server, ...]
@@ -78,8 +78,10 @@ class Generator:
     ``recording`` takes everything that is measured. Raises WorkerStartError where a worker cannot be started.
     """
 
-    def __init__(self, crew: Crew, recording: Recording, watchers: Sequence[Watcher] = ()) -> None:
-        self._crew, self._recording, self._watchers = crew, recording, watchers
+    def __init__(
+        self, generator_workers: GeneratorWorkers, recording: Recording, watchers: Sequence[Watcher] = ()
+    ) -> None:
+        self._generator_workers, self._recording, self._watchers = generator_workers, recording, watchers
         self._children: list[Child[FromWorker]] = []
         self._epoch_ns = 0
         self._plays = 0
@@ -94,7 +96,7 @@ class Generator:
     def __enter__(self) -> Generator:
         try:
             decode = reader(FromWorker)
-            self._children = [Child(decode, "checker.loadtest.worker") for _ in range(self._crew.workers)]
+            self._children = [Child(decode, "checker.loadtest.worker") for _ in range(self._generator_workers.workers)]
             for number, child in enumerate(self._children):
                 child.greet()
                 child.send(self._first_told(number))
@@ -183,7 +185,7 @@ class Generator:
         return tuple(stages)
 
     def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
-        """Take what workers say until the play is over, and pass on the news once a second."""
+        """Take what workers say until the play is over, and pass on an update once a second."""
         play, told_at, health = self._play, time.monotonic(), list[WorkerSecond]()
         while play.open and not self.aborted:
             for number in sorted(play.open):
@@ -270,21 +272,21 @@ class Generator:
             self._children[number].send(Replan(play.spans))
 
     def _servers_for(self, scenario: Scenario) -> list[Server]:
-        found = targets(self._crew.servers, scenario.operation, scenario.servers)
+        found = targets(self._generator_workers.servers, scenario.operation, scenario.servers)
         return [server for server in found if scenario.servers or server.name != ECHO]
 
     def _first_told(self, number: int) -> Begin:
-        crew = self._crew
+        generator_workers = self._generator_workers
         position = Position(
             worker=number,
-            workers=crew.workers,
-            max_connections=crew.limits.max_connections,
-            max_rate=crew.limits.max_rate,
-            per_host=crew.limits.per_host,
-            seed=crew.seed,
-            log_level=crew.log_level,
+            workers=generator_workers.workers,
+            max_connections=generator_workers.limits.max_connections,
+            max_rate=generator_workers.limits.max_rate,
+            per_host=generator_workers.limits.per_host,
+            seed=generator_workers.seed,
+            log_level=generator_workers.log_level,
         )
-        return Begin(position, crew.servers, crew.addresses)
+        return Begin(position, generator_workers.servers, generator_workers.addresses)
 
     def _end(self, within_s: float) -> None:
         for child in self._children:

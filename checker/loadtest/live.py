@@ -1,4 +1,4 @@
-"""What is known of a load test while it is under way: the seconds' news added up into one record at a time."""
+"""What is known of a load test while it is under way: the updates of each second added up into one record at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import Struct
 
-from checker.loadtest.judging.client import Room, signs
+from checker.loadtest.judging.client import ClientLimits, symptoms
 from checker.loadtest.load_generator import Second
 from checker.loadtest.results import BenchRun, Slot, ThresholdResult, WorkerSecond
 from checker.stats.histogram import Cells, empty
@@ -85,12 +85,12 @@ class Moment(Struct, frozen=True, kw_only=True):
     until_s: float
     stages: tuple[StageNow, ...]
     now: Rates
-    """Of the news."""
+    """Of the updates."""
     recent: Rates
     """Of the last `RECENT_S` seconds."""
     history: tuple[float, ...]
-    """What was achieved per second, news after news, the newest last."""
-    news: Times
+    """What was achieved per second, update after update, the newest last."""
+    updates: Times
     recent_times: Times
     run_times: Times
     """Of the measured stages so far."""
@@ -107,7 +107,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
+class _Updates:
     """What one second brought."""
 
     at_s: float
@@ -120,11 +120,11 @@ class _News:
 
 
 class Live:
-    """Adds up the news of one run."""
+    """Adds up the updates of one run."""
 
     def __init__(self) -> None:
         self._before_s = 0.0
-        self._recent: deque[_News] = deque()
+        self._recent: deque[_Updates] = deque()
         self._history: deque[float] = deque(maxlen=HISTORY)
         self._run_cells, self._run_max_us = empty(), 0
         self._ok = self._failed = 0
@@ -133,10 +133,12 @@ class Live:
         self._bound_s: set[int] = set()
 
     def take(self, second: Second) -> Moment:
-        """The run with this second's news."""
-        news = self._news(second)
+        """The run with this second's updates."""
+        updates = self._updates(second)
         measured = [slot for slot in second.slots if second.run.stages[slot.stage].measured]
-        self._run_cells = self._run_cells.plus(news.cells if len(measured) == len(second.slots) else _cells(measured))
+        self._run_cells = self._run_cells.plus(
+            updates.cells if len(measured) == len(second.slots) else _cells(measured)
+        )
         self._run_max_us = max(self._run_max_us, max((slot.max_us for slot in measured), default=0))
         new_reasons: Counter[str] = Counter()
         for slot in second.slots:
@@ -145,17 +147,17 @@ class Live:
             new_reasons.update(slot.reasons)
         self._reasons.update(new_reasons)
         recent_times = self._recent_times()
-        self._take_health(second.health, recent_times, Room.of_environment(second.run.environment))
+        self._take_health(second.health, recent_times, ClientLimits.of_environment(second.run.environment))
         return Moment(
             name=second.run.name,
             kind=second.run.kind,
             at_s=second.at_s,
             until_s=second.until_s,
             stages=tuple(_stage_now(second.run, at, second.at_s) for at in second.stages),
-            now=_rates((news,)),
+            now=_rates((updates,)),
             recent=_rates(self._recent),
             history=tuple(self._history),
-            news=_times(news.cells, news.max_us),
+            updates=_times(updates.cells, updates.max_us),
             recent_times=recent_times,
             run_times=_times(self._run_cells, self._run_max_us),
             ok=self._ok,
@@ -167,10 +169,10 @@ class Live:
             note=second.note,
         )
 
-    def _news(self, second: Second) -> _News:
+    def _updates(self, second: Second) -> _Updates:
         seconds = max(_SHORTEST_S, second.at_s - self._before_s)
         self._before_s = max(self._before_s, second.at_s)
-        news = _News(
+        updates = _Updates(
             at_s=second.at_s,
             seconds=seconds,
             cells=_cells(second.slots),
@@ -179,26 +181,26 @@ class Live:
             done_ok=sum(slot.done_ok for slot in second.slots),
             done_failed=sum(slot.done_failed for slot in second.slots),
         )
-        self._recent.append(news)
+        self._recent.append(updates)
         while self._recent[0].at_s <= second.at_s - RECENT_S:
             self._recent.popleft()
-        self._history.append((news.done_ok + news.done_failed) / seconds)
-        return news
+        self._history.append((updates.done_ok + updates.done_failed) / seconds)
+        return updates
 
     def _recent_times(self) -> Times:
         cells = empty()
-        for news in self._recent:
-            cells = cells.plus(news.cells)
-        return _times(cells, max(news.max_us for news in self._recent))
+        for updates in self._recent:
+            cells = cells.plus(updates.cells)
+        return _times(cells, max(updates.max_us for updates in self._recent))
 
-    def _take_health(self, health: Sequence[WorkerSecond], recent: Times, room: Room) -> None:
+    def _take_health(self, health: Sequence[WorkerSecond], recent: Times, client_limits: ClientLimits) -> None:
         if not health:
             return
         p50_us = None if recent.p50_ms is None else recent.p50_ms * 1000
         newest = {second.worker: second for second in sorted(health, key=lambda second: second.at_s)}
         bound = ""
         for second in health:
-            if found := min(signs(second, p50_us, room), key=lambda sign: sign.cause, default=None):
+            if found := min(symptoms(second, p50_us, client_limits), key=lambda symptom: symptom.cause, default=None):
                 self._bound_s.add(second.at_s)
                 bound = f"worker {second.worker} {found.what}" if newest[second.worker] is second else bound
         workers = newest.values()
@@ -230,8 +232,8 @@ def _stage_now(run: BenchRun, at: int, now_s: float) -> StageNow:
     )
 
 
-def _rates(news: Iterable[_News]) -> Rates:
-    some = list(news)
+def _rates(updates: Iterable[_Updates]) -> Rates:
+    some = list(updates)
     seconds = sum(one.seconds for one in some)
     offered, ok = sum(one.offered for one in some), sum(one.done_ok for one in some)
     failed = sum(one.done_failed for one in some)

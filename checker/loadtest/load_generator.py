@@ -43,11 +43,11 @@ class Watcher(Protocol):
     """Who is told of every second."""
 
     def __call__(self, second: Second) -> str | None:
-        """Take the news; a text ends the run, which ramps down: the reason, for the run's notes."""
+        """Take an update; a text ends the run, which ramps down: the reason, for the run's notes."""
         ...
 
 
-class Player(Protocol):
+class LoadGenerator(Protocol):
     """The workers of a load test, ready to play."""
 
     def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:

@@ -83,11 +83,11 @@ class Tally:
         self.exchanges: Collection[int] = ()
         """Series whose phases follow from their samples."""
 
-    def take(self, worker: int, news: News) -> None:
+    def take(self, worker: int, updates: News) -> None:
         """Take what has happened in a worker."""
-        self._reasons.learn(worker, news.new_reasons)
-        self._phases.learn(worker, news.new_phases)
-        samples = _rows(news.samples, SAMPLE)
+        self._reasons.learn(worker, updates.new_reasons)
+        self._phases.learn(worker, updates.new_phases)
+        samples = _rows(updates.samples, SAMPLE)
         if len(samples):
             samples = samples.copy()
             code = samples[:, _CODE]
@@ -97,13 +97,13 @@ class Tally:
             reason = self._reasons.shared(worker, code >> SHIFT)
             samples[:, _CODE] = reason << SHIFT | code & (REFUSED | RESENT)
             self._samples.append(samples)
-        self._arrivals.append(_rows(news.arrivals, ARRIVAL))
-        phases = _rows(news.phases, PHASE)
+        self._arrivals.append(_rows(updates.arrivals, ARRIVAL))
+        phases = _rows(updates.phases, PHASE)
         if len(phases):
             phases = phases.copy()
             phases[:, 2] = self._phases.shared(worker, phases[:, 2])
             self._phase_rows.append(phases)
-        self._stretches_ns.setdefault(worker, []).append(np.frombuffer(news.stretches, np.int64))
+        self._stretches_ns.setdefault(worker, []).append(np.frombuffer(updates.stretches, np.int64))
 
     def health(self, worker: int, health: Health) -> WorkerSecond:
         """A worker's second, with how late its operations and its loop were in it."""

@@ -19,10 +19,10 @@ from checker.errors import StorageBusy, StorageError
 from checker.kinds import OPERATIONS
 from checker.loadtest.calibrate import calibrated, echo_server
 from checker.loadtest.client_bound import Saturation
-from checker.loadtest.generator import Crew, Generator
+from checker.loadtest.generator import Generator, GeneratorWorkers
 from checker.loadtest.judging.saturation import judge
 from checker.loadtest.judging.stress import find_capacity
-from checker.loadtest.judging.suite import play_suite
+from checker.loadtest.judging.suite import run_suite
 from checker.loadtest.load_generator import Second, Watcher
 from checker.loadtest.plan import LoadLimits, Model, Operation, Plan
 from checker.loadtest.planning.environment import environment, usable_cores
@@ -139,7 +139,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
         servers = plan.servers
         if plan.calibrate:
             servers = (*servers, stack.enter_context(echo_server()))
-        crew = Crew(
+        generator_workers = GeneratorWorkers(
             servers=servers,
             addresses=addresses,
             workers=blank.workers,
@@ -150,7 +150,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
         recording, watch = Recording(blank), Watch(plan.thresholds)
         keep = _RunWriter(request, blank)
         watchers: tuple[Watcher, ...] = (keep, Storm(plan.limits), Total(plan.limits), watch, *request.watchers)
-        generator = stack.enter_context(Generator(crew, recording, watchers))
+        generator = stack.enter_context(Generator(generator_workers, recording, watchers))
         with Interrupts(lambda: generator.stop("interrupted"), generator.abort) as interrupts:
             if plan.calibrate:
                 _say(request.watchers, blank, "calibrating")
@@ -168,7 +168,7 @@ def _play(generator: Generator, plan: Plan) -> tuple[Capacity | None, tuple[str,
         found = find_capacity(generator, plan)
         return found.capacity, found.notes
     if plan.suite is not None:
-        return None, play_suite(generator, plan).notes
+        return None, run_suite(generator, plan).notes
     generator.play(plan.scenarios)
     return None, ()
 
@@ -199,7 +199,7 @@ def _finished(
 class _RunWriter:
     """The run in the database: as it goes on, and whole at its end. A watcher.
 
-    A database that another process is writing to, or that fails, does not stop the load: the news wait, and what cannot
+    A database that another process is writing to, or that fails, does not stop the load: the updates wait, and what cannot
     be stored at the end is told with the run.
     """
 
@@ -217,7 +217,7 @@ class _RunWriter:
             self._stored = Stored(self._stack.enter_context(open_store(self._path, wait_s=_WAIT_S)), blank)
 
     def __call__(self, second: Second) -> None:
-        """Store the news, with those that could not be stored before."""
+        """Store the update, with those that could not be stored before."""
         if self._stored is None:
             return
         self._slots += second.slots
@@ -310,6 +310,6 @@ def calibration() -> tuple[Calibration, ...]:
     """What one worker can do here, REST and MCP; raises WorkerStartError."""
     blank = _blank(Plan(name="calibration", servers=(), workers=1))
     with echo_server() as server:
-        crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-        with Generator(crew, Recording(blank)) as generator:
+        generator_workers = GeneratorWorkers(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
+        with Generator(generator_workers, Recording(blank)) as generator:
             return calibrated(generator, blank, ("rest", "mcp_ping"))

@@ -334,7 +334,7 @@ class Address(Record, frozen=True):
     """Under which facts about it are kept between runs; no secret can be read from it."""
     shown: str
     """As it may be stored and printed."""
-    lane: tuple[str | int, ...]
+    pool_name: tuple[str | int, ...]
     """What shares a limit on attempts at once: the origin of an address, or all commands together."""
 
 

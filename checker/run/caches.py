@@ -81,7 +81,7 @@ class ConfigUse:
 
     key: str
     """Its key in the cache category `CONFIG`."""
-    seal: Callable[[], str | None] | None
+    encode_settings: Callable[[], str | None] | None
     """Makes the value to keep, or None for a configuration that cannot be kept; absent where it was in the cache."""
 
 
@@ -138,9 +138,9 @@ class RunCaches:
         """Keep the configuration, or note that it was used; takes a while, so let the workers be busy meanwhile."""
         if self._config is None:
             return
-        if self._config.seal is None:
+        if self._config.encode_settings is None:
             store.note_use(CONFIG, self._config.key, now_ms)
-        elif value := self._config.seal():
+        elif value := self._config.encode_settings():
             until_ms = now_ms + round(self._limits.config.ttl * 1000)
             entry = CacheEntry(
                 category=CONFIG, key=self._config.key, value=value, created_at_ms=now_ms, expires_at_ms=until_ms
@@ -150,7 +150,7 @@ class RunCaches:
     def measures(self, store: Store, evicted: Mapping[str, int]) -> Iterator[CacheMeasures]:
         """What was counted here: lookups of results and of the configuration, and what had to go by category."""
         if self._config is not None:
-            hit = self._config.seal is None
+            hit = self._config.encode_settings is None
             yield CacheMeasures(category=CONFIG, hits=int(hit), misses=int(not hit), entries=store.cache_size(CONFIG))
         if self._limits.results.enabled:
             yield CacheMeasures(

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from checker.clock import now_ms
 from checker.limits import Alerts, ResourceCaps
-from checker.metrics import Accounts, ResourceAlert, ResourceMeasures
+from checker.metrics import MetricsCollector, ResourceAlert, ResourceMeasures
 from checker.model import Batch, CheckResult, Reason, Server, Status
 from checker.run.queue import Shards
 from checker.unanswered import unanswered
@@ -248,11 +248,11 @@ class Governor:
         self,
         limits: ResourceCaps,
         shards: Shards,
-        accounts: Accounts,
+        collector: MetricsCollector,
         sink: Callable[[Batch], None],
         alarms: Alarms | None = None,
     ) -> None:
-        self._limits, self._shards, self._accounts, self._sink = limits, shards, accounts, sink
+        self._limits, self._shards, self._collector, self._sink = limits, shards, collector, sink
         self._alarms = alarms or Alarms(Alerts())
         self._looks = limits.enabled or self._alarms.of_resources
         self._ended = threading.Event()
@@ -310,10 +310,10 @@ class Governor:
             )
             wait_s = _FIRST_LOOK_S if any(limit is not None for limit in of_cpu) else 0.0
             while not self._ended.wait(wait_s):
-                values = meter.sample(self._accounts.workers, self._accounts.ports_at_busiest_origin)
+                values = meter.sample(self._collector.workers, self._collector.ports_at_busiest_origin)
                 self._look(values)
                 for alert in alarms.look_at_resources(values["memory"], values["cpu"]):
-                    self._accounts.note(alert)
+                    self._collector.note(alert)
                 self._looked.set()
                 wait_s = min(limits.interval, alarms.limits.interval) if alarms.of_resources else limits.interval
         except Exception:  # without its governor a run goes on

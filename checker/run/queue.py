@@ -20,7 +20,7 @@ _SHARDS_PER_WORKER = 8
 _TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
 """Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
 
-_Lane = tuple[str | int, ...]
+_OriginLimit = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +95,34 @@ def _trusts_on_first_use(server: Server) -> bool:
 def _is_narrow(server: Server, narrow: set[str]) -> bool:
     """Whether fewer than one attempt for each worker may be at an origin of this server's."""
     return bool(narrow) and any(
-        (PROGRAMS if probe_of(kind).address(options).lane == COMMANDS else kind) in narrow
+        (PROGRAMS if probe_of(kind).address(options).pool_name == COMMANDS else kind) in narrow
         for kind, options in server.probes.items()
     )
 
 
 def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterator[list[Server]]:
     """Servers in groups: two that have an origin in common, directly or over others, are in the same one."""
-    leader: dict[_Lane, _Lane] = {}
+    leader: dict[_OriginLimit, _OriginLimit] = {}
 
-    def leader_of(lane: _Lane) -> _Lane:
-        while leader.setdefault(lane, lane) != lane:
-            leader[lane] = lane = leader[leader[lane]]
-        return lane
+    def leader_of(pool_name: _OriginLimit) -> _OriginLimit:
+        while leader.setdefault(pool_name, pool_name) != pool_name:
+            leader[pool_name] = pool_name = leader[leader[pool_name]]
+        return pool_name
 
-    lanes = [[_lane(server, kind, programs_together) for kind in server.probes] for server in servers]
-    for first, *others in lanes:
+    pool_names = [[_limit_of(server, kind, programs_together) for kind in server.probes] for server in servers]
+    for first, *others in pool_names:
         for other in others:
             leader[leader_of(other)] = leader_of(first)
-    groups: dict[_Lane, list[Server]] = {}
-    for server, (first, *_) in zip(servers, lanes, strict=True):
+    groups: dict[_OriginLimit, list[Server]] = {}
+    for server, (first, *_) in zip(servers, pool_names, strict=True):
         groups.setdefault(leader_of(first), []).append(server)
     yield from groups.values()
 
 
-def _lane(server: Server, kind: str, programs_together: bool) -> _Lane:
+def _limit_of(server: Server, kind: str, programs_together: bool) -> _OriginLimit:
     """What the attempts of this probe share a limit with: an origin; commands seldom have one to keep together."""
-    lane = probe_of(kind).address(server.probes[kind]).lane
-    return (*lane, server.name) if lane == COMMANDS and not programs_together else lane
+    pool_name = probe_of(kind).address(server.probes[kind]).pool_name
+    return (*pool_name, server.name) if pool_name == COMMANDS and not programs_together else pool_name
 
 
 class Shards:

@@ -24,7 +24,7 @@ from checker.clock import now_ms
 from checker.kinds import KINDS
 from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace, PoolLimits, ResourceCaps, part
 from checker.maintenance import MaintenanceWindow, in_maintenance
-from checker.metrics import Accounts
+from checker.metrics import MetricsCollector
 from checker.model import Batch, RunInfo, RunState, Server, Status
 from checker.probes import probe_of
 from checker.probes.base import Address
@@ -161,7 +161,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     be closed. If storing fails the run is marked failed, as far as the database still takes it.
     """
     # where results may be taken, how many workers are needed is known only once the database was asked
-    crew = _WorkerThreads(request) if request.max_age_s is None else None
+    run_workers = _WorkerThreads(request) if request.max_age_s is None else None
     progress(0, len(request.servers), {}, None)
     try:
         from storage.store import open_store  # takes as long to import as a worker to start, so both at once
@@ -170,16 +170,18 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
             taken = caches.take(store, now_ms())
             fresh = [server for server in request.servers if server.name not in taken]
-            crew = crew or _WorkerThreads(replace(request, servers=fresh))
-            log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), crew.workers)
-            run_id = store.begin_run(_info(request, len(fresh), crew.workers), request.servers, request.configured)
+            run_workers = run_workers or _WorkerThreads(replace(request, servers=fresh))
+            log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), run_workers.workers)
+            run_id = store.begin_run(
+                _info(request, len(fresh), run_workers.workers), request.servers, request.configured
+            )
             store.write_cached(run_id, taken)
             state = RunState.FAILED
             try:
-                with Interrupts(crew.stop, crew.abort) as interrupts:
-                    crew.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
+                with Interrupts(run_workers.stop, run_workers.abort) as interrupts:
+                    run_workers.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
-                    _store_results(store, run_id, crew, caches, request.canaries, len(fresh), progress)
+                    _store_results(store, run_id, run_workers, caches, request.canaries, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
                     _fill_gaps(store, run_id, caches, fresh)
@@ -187,14 +189,14 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             finally:
                 evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.caches.size)
                 for measures in caches.measures(store, evicted):
-                    crew.accounts.add_cache(measures)
-                store.write_measures(run_id, crew.accounts.measures().only(request.measures))
+                    run_workers.collector.add_cache(measures)
+                store.write_measures(run_id, run_workers.collector.measures().only(request.measures))
                 if request.keep.measures is not None:
                     store.drop_measures(now_ms() - round(request.keep.measures * 1000))
             return RunEnd(run_id, state, interrupts.received)
     finally:
-        if crew is not None:
-            crew.abort()
+        if run_workers is not None:
+            run_workers.abort()
 
 
 class _WorkerThreads:
@@ -212,18 +214,18 @@ class _WorkerThreads:
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         self._skipped: Mapping[str, Mapping[str, str]] = {}
-        self.accounts = Accounts()
+        self.collector = MetricsCollector()
         self.alarms = Alarms(request.alerts)
-        self.governor = Governor(request.limits, self._shards, self.accounts, self._put, self.alarms)
-        self.accounts.resources = self.governor.measured
+        self.governor = Governor(request.limits, self._shards, self.collector, self._put, self.alarms)
+        self.collector.resources = self.governor.measured
         options = RunnerOptions(
             limits=limits,
             heartbeat_timeout_s=request.heartbeat_timeout_s,
             worker_memory_bytes=request.limits.worker_memory if request.limits.enabled else None,
             remembered=lambda server: self._remembered.get(server.name, {}),
             skipped=lambda server: self._skipped.get(server.name, {}),
-            report=self.accounts.take,
-            alert=self.accounts.note,
+            report=self.collector.take,
+            alert=self.collector.note,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []
@@ -255,7 +257,7 @@ class _WorkerThreads:
     def note_alarms(self) -> None:
         """Keep which thresholds the checks until now have passed."""
         for alert in self.alarms.look_at_checks():
-            self.accounts.note(alert)
+            self.collector.note(alert)
 
     def stop(self) -> None:
         """Deal no more and give up what is under way."""
@@ -295,7 +297,7 @@ class _WorkerThreads:
 def _store_results(
     store: Store,
     run_id: int,
-    crew: _WorkerThreads,
+    run_workers: _WorkerThreads,
     caches: RunCaches,
     canaries: Sequence[str],
     total: int,
@@ -303,16 +305,16 @@ def _store_results(
 ) -> None:
     """Write batches as they come; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
-    windows = {server.name: server.maintenance for server in crew.servers if server.maintenance}
-    own_network = OwnNetwork(crew.servers, canaries)
-    alarms = crew.alarms
+    windows = {server.name: server.maintenance for server in run_workers.servers if server.maintenance}
+    own_network = OwnNetwork(run_workers.servers, canaries)
+    alarms = run_workers.alarms
 
     def keep(batch: Batch) -> None:
         store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
         alarms.add(batch.checks)
         for result in batch.checks:
             counts[result.status] += 1
-        progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+        progress(sum(counts.values()), total, counts, run_workers.governor.waits_for)
 
     def keep_settled(now_s: float) -> None:
         if settled := own_network.settled(now_s):
@@ -320,18 +322,18 @@ def _store_results(
 
     progress(0, total, counts, None)
     look_at_s = time.monotonic() + alarms.limits.interval
-    while not crew.done:
+    while not run_workers.done:
         keep_settled(now_ms() / 1000)
         if time.monotonic() >= look_at_s:
-            crew.note_alarms()
+            run_workers.note_alarms()
             look_at_s = time.monotonic() + alarms.limits.interval
         try:
-            keep(own_network.without_doubtful(crew.take()))
+            keep(own_network.without_doubtful(run_workers.take()))
         except queue.Empty:
-            progress(sum(counts.values()), total, counts, crew.governor.waits_for)
+            progress(sum(counts.values()), total, counts, run_workers.governor.waits_for)
     keep_settled(math.inf)
-    crew.note_alarms()
-    crew.raise_failure()
+    run_workers.note_alarms()
+    run_workers.raise_failure()
 
 
 def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
@@ -374,7 +376,7 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
         for server in servers
     }
     distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
-    hosts = {address: host for address in distinct if dns and (host := named_host(address.lane))}
+    hosts = {address: host for address in distinct if dns and (host := named_host(address.pool_name))}
     by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, now_ms())
 
     def memory(address: Address) -> Mapping[str, str]:

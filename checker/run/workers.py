@@ -72,7 +72,7 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     """Takes what is to be told of workers that were lost or replaced; called from any thread."""
 
 
-class Dealt(NamedTuple):
+class Assigned(NamedTuple):
     """A server that was given to a worker."""
 
     server: Server
@@ -98,7 +98,7 @@ class Driver:
         self._cpu_heard_s = 0.0
         self.patience_s = options.heartbeat_timeout_s
         """After how long a silence the worker counts as lost."""
-        self.unanswered: dict[str, Dealt] = {}
+        self.unanswered: dict[str, Assigned] = {}
         self.answered = 0
         """How many results this worker has given."""
         self.said_stop = False
@@ -127,9 +127,9 @@ class Driver:
         self._cpu_heard_s, self.answered = 0.0, 0
         self._send(self.unanswered.values())
 
-    def deal(self, tasks: Iterable[Dealt]) -> None:
+    def assign(self, tasks: Iterable[Assigned]) -> None:
         """Give the worker more to do; without one they are dealt as it starts."""
-        fresh = {dealt.server.name: dealt for dealt in tasks}
+        fresh = {assigned.server.name: assigned for assigned in tasks}
         self.unanswered |= fresh
         if self._child is not None:
             self._send(fresh.values())
@@ -159,7 +159,7 @@ class Driver:
         self._worker().send(Stop(cancel))
         self.said_stop = True
 
-    def lost(self, how: ChildLost) -> tuple[str, list[Dealt], list[Dealt]]:
+    def lost(self, how: ChildLost) -> tuple[str, list[Assigned], list[Assigned]]:
         """Bury the worker; why it was lost, what was under way in it, and what only waited. Nothing is unanswered now.
 
         What was done and not handed over counts as under way.
@@ -168,8 +168,8 @@ class Driver:
         assert begun is not None  # noqa: S101 # it comes with the worker
         child.end(within_s=_ENDING_S if str(how) == "ended" else 0)
         why = child.how_it_ended if str(how) == "ended" else str(how)
-        suspects = [dealt for dealt in self.unanswered.values() if begun.has_begun(dealt.number)]
-        waiting = [dealt for dealt in self.unanswered.values() if not begun.has_begun(dealt.number)]
+        suspects = [assigned for assigned in self.unanswered.values() if begun.has_begun(assigned.number)]
+        waiting = [assigned for assigned in self.unanswered.values() if not begun.has_begun(assigned.number)]
         self.unanswered, self._draining = {}, ""
         self._discard()
         return why, suspects, waiting
@@ -204,20 +204,20 @@ class Driver:
         assert self._child is not None  # noqa: S101 # callers start it before
         return self._child
 
-    def _send(self, tasks: Iterable[Dealt]) -> None:
+    def _send(self, tasks: Iterable[Assigned]) -> None:
         child, begun = self._worker(), self._begun
         assert begun is not None  # noqa: S101 # it comes with the worker
         sent = []
-        for dealt in tasks:
-            server, number = dealt.server, begun.number()
-            self.unanswered[server.name] = dealt._replace(number=number)
+        for assigned in tasks:
+            server, number = assigned.server, begun.number()
+            self.unanswered[server.name] = assigned._replace(number=number)
             sent.append(
                 Task(
                     server=server,
                     memory=self._options.remembered(server),
                     skip=self._options.skipped(server),
-                    tries=dealt.tries,
-                    share=dealt.share,
+                    tries=assigned.tries,
+                    share=assigned.share,
                     number=number,
                 )
             )
@@ -291,9 +291,9 @@ class Quarantine:
         self._idle: list[Driver] = []
         self._open, self._change = 0, threading.Condition()
 
-    def take(self, suspects: Sequence[Dealt]) -> None:
+    def take(self, suspects: Sequence[Assigned]) -> None:
         """Try these apart, in as many groups as may run side by side."""
-        tried_again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        tried_again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
         for group in _split(tried_again):
             self._try(group)
 
@@ -309,14 +309,14 @@ class Quarantine:
             while self._open:
                 self._change.wait(_TICK_S)
 
-    def _try(self, group: Sequence[Dealt], lost_alone: int = 0) -> None:
+    def _try(self, group: Sequence[Assigned], lost_alone: int = 0) -> None:
         with self._change:
             self._open += 1
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="quarantine")
         self._threads.submit(self._run, group, lost_alone)
 
-    def _run(self, group: Sequence[Dealt], lost_alone: int) -> None:
+    def _run(self, group: Sequence[Assigned], lost_alone: int) -> None:
         try:
             self._drive(group, lost_alone)
         except Exception:  # whoever has no row at the end of the run gets one there
@@ -331,7 +331,7 @@ class Quarantine:
             for driver in idle:
                 driver.end()
 
-    def _drive(self, group: Sequence[Dealt], lost_alone: int) -> None:
+    def _drive(self, group: Sequence[Assigned], lost_alone: int) -> None:
         if self._shards.stopped:
             return
         alone = len(group) == 1
@@ -339,7 +339,7 @@ class Quarantine:
         patience_s = self._options.heartbeat_timeout_s
         driver.patience_s = patience_s if alone else min(_SILENCE_S, patience_s)
         kept = False
-        driver.deal(group)
+        driver.assign(group)
         try:
             driver.start()
             while driver.unanswered and not self._shards.aborted:
@@ -347,7 +347,8 @@ class Quarantine:
             kept = not (self._shards.stopped or driver.draining)
         except WorkerStartError as error:
             lost = tuple(
-                worker_lost(dealt.server, f"no other could be started: {error}", dealt.tries) for dealt in group
+                worker_lost(assigned.server, f"no other could be started: {error}", assigned.tries)
+                for assigned in group
             )
             self._sink(Batch(checks=lost))
         except ChildLost as how:
@@ -378,25 +379,25 @@ class Quarantine:
                 return self._idle.pop()
         return Driver(self._shards, self._sink, self._options)
 
-    def _narrow(self, suspects: Sequence[Dealt], waiting: Sequence[Dealt]) -> None:
+    def _narrow(self, suspects: Sequence[Assigned], waiting: Sequence[Assigned]) -> None:
         """What had not begun this time is still not cleared, but one step less suspect."""
-        again = [dealt._replace(tries=dealt.tries + 1) for dealt in suspects]
+        again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
         for group in (*_split(again), waiting):
             if group:
                 self._try(group)
 
-    def _again_or_answered(self, dealt: Dealt, lost_alone: int, why: str, begun: bool) -> None:
+    def _again_or_answered(self, assigned: Assigned, lost_alone: int, why: str, begun: bool) -> None:
         """Once more alone; the second time it is answered, as the culprit only if its check had begun."""
         if lost_alone < _ALONE_TWICE:
-            self._try([dealt._replace(tries=dealt.tries + 1)], lost_alone)
+            self._try([assigned._replace(tries=assigned.tries + 1)], lost_alone)
         elif begun:
             detail = f"checking this server alone ended the worker twice: {why}"
-            self._sink(Batch(checks=(at_fault(dealt.server, detail, dealt.tries),)))
+            self._sink(Batch(checks=(at_fault(assigned.server, detail, assigned.tries),)))
         else:
-            self._sink(Batch(checks=(worker_lost(dealt.server, why, dealt.tries),)))
+            self._sink(Batch(checks=(worker_lost(assigned.server, why, assigned.tries),)))
 
 
-def _split(suspects: Sequence[Dealt]) -> list[Sequence[Dealt]]:
+def _split(suspects: Sequence[Assigned]) -> list[Sequence[Assigned]]:
     size = -(-len(suspects) // _PARTS) or 1
     return [suspects[start : start + size] for start in range(0, len(suspects), size)]
 
@@ -504,23 +505,23 @@ class _Runner:
             and (held := len(driver.unanswered)) < most
             and (shard := self._shards.take(held, number))
         ):
-            driver.deal(Dealt(server, shard.share) for server in shard.servers)
+            driver.assign(Assigned(server, shard.share) for server in shard.servers)
             taken = True
         return taken
 
-    def _go_on(self, why: str, suspects: list[Dealt], waiting: list[Dealt], made_progress: bool) -> None:
+    def _go_on(self, why: str, suspects: list[Assigned], waiting: list[Assigned], made_progress: bool) -> None:
         """Suspects apart from here on, the others in a new worker as if nothing had happened."""
         self._for_nothing = 0 if made_progress else self._for_nothing + 1
         if self._for_nothing == _LOST_FOR_NOTHING:
             self._for_nothing = 0
             return self._give_up(waiting, why)
-        self._driver.deal(waiting)
+        self._driver.assign(waiting)
         if suspects:
             self._quarantine.take(suspects)
             if self._quarantine.needs_all:
                 self._quarantine.settle()
 
-    def _give_up(self, tasks: list[Dealt], why: str) -> None:
+    def _give_up(self, tasks: list[Assigned], why: str) -> None:
         self._driver.unanswered = {}
         if tasks:
-            self._sink(Batch(checks=tuple(worker_lost(dealt.server, why, dealt.tries) for dealt in tasks)))
+            self._sink(Batch(checks=tuple(worker_lost(assigned.server, why, assigned.tries) for assigned in tasks)))

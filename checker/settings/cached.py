@@ -90,7 +90,7 @@ def loaded(
     return settings, Ingredients(str(path.absolute()), settings.environment, before, variables, files.seen)
 
 
-def seal(settings: Settings, made_of: Ingredients) -> str | None:
+def encode_settings(settings: Settings, made_of: Ingredients) -> str | None:
     """The text to keep; None for settings that hold what is no text, such as a variable that is not UTF-8."""
     try:
         names = orjson.dumps([sorted(made_of.variables), sorted(made_of.files)])
@@ -105,12 +105,12 @@ def seal(settings: Settings, made_of: Ingredients) -> str | None:
 def opened(text: str, path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> Settings | None:
     """The settings in a text that `seal` made; None where anything that they were made of is not as it was."""
     try:
-        names, sealed = (base64.b64decode(part, validate=True) for part in text.split(" "))
+        names, encoded = (base64.b64decode(part, validate=True) for part in text.split(" "))
         variables, files = orjson.loads(names)
         made_of = _now(path, selected_environment(environment, environ)[0], variables, files, environ)
         if made_of is None:
             return None
-        content = _cipher(made_of).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], names)
+        content = _cipher(made_of).decrypt(encoded[:_NONCE_BYTES], encoded[_NONCE_BYTES:], names)
     except (ValueError, TypeError, OSError, zlib.error, _invalid_tag()):
         return None
     return replace(_settings(zlib.decompress(content)), path=str(path))

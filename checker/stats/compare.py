@@ -208,10 +208,10 @@ def _verdict(
 
 def _more_blocks(found: Comparison, difference: Difference, known: int, tested: int, rules: Rules) -> int:
     """An estimate: intervals shrink, and scores grow, with the square root of the number of blocks."""
-    room = found.effect - abs(difference.value)
-    if room > 0:  # on the way to "same": the farther end must come within the effect
+    margin = found.effect - abs(difference.value)
+    if margin > 0:  # on the way to "same": the farther end must come within the effect
         reach = max(difference.high - difference.value, difference.value - difference.low)
-        needed = known * (reach / room) ** 2
+        needed = known * (reach / margin) ** 2
     else:  # on the way to significance
         alpha = rules.alpha * found.p_value / found.p_adjusted
         score, wanted = (NormalDist().inv_cdf(1 - p / 2) for p in (found.p_value, alpha))
@@ -348,9 +348,9 @@ def _more(one: LevelDifference, difference: Difference, effect: float, p_adjuste
     """About how many more runs on each side would tell: errors shrink with the square root of the runs."""
     if one.between.assumed:
         return max(1, FEWEST_FREE + 2 - one.between.runs)
-    room = effect - abs(difference.value)
-    if room > 0:
-        needed = (max(difference.high - difference.value, difference.value - difference.low) / room) ** 2
+    margin = effect - abs(difference.value)
+    if margin > 0:
+        needed = (max(difference.high - difference.value, difference.value - difference.low) / margin) ** 2
     else:
         alpha = rules.alpha * (one.p_value / p_adjusted if p_adjusted else 1.0)
         score = -float(ndtri(max(1e-300, min(0.999, one.p_value)) / 2))

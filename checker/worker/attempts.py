@@ -20,7 +20,7 @@ from checker.probes.options import Retry
 from checker.secrets.current import Masking, begin
 from checker.secrets.shown import excerpt
 from checker.worker.greenlets import DeadlinePassed, Deadlines
-from checker.worker.origin_limits import Lane
+from checker.worker.origin_limits import OriginLimit
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
 from checker.worker.transport.trace import Trace
@@ -69,20 +69,20 @@ def probe(
     address: Address,
     memory: Mapping[str, str],
     shared: Shared,
-    lane: Lane,
+    pool_name: OriginLimit,
     deadlines: Deadlines,
     draw: Callable[[], float],
 ) -> ProbeOutcome:
     """The result, and what is to be remembered of the endpoint.
 
-    ``lane`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
+    ``pool_name`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
     """
     earlier: list[Reason] = []
     budget = Budget.of(options)
     started_at_ms, spent_us = 0, 0
     masking = begin(options)
     while True:
-        with lane:
+        with pool_name:
             started_at_ms = started_at_ms or now_ms()
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
         verdict = _judged(kind, options, seen, started_at_ms, trace)

@@ -21,7 +21,7 @@ from checker.probes import probe_of
 from checker.probes.base import COMMANDS
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
 from checker.worker.greenlets import Deadlines
-from checker.worker.origin_limits import Lane, Places
+from checker.worker.origin_limits import OriginLimit, Places
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
@@ -66,7 +66,7 @@ class Checker:
             for kind, pool in pools.items()
         }
         self._limits, self._deadlines = limits, Deadlines()
-        self._lanes: dict[tuple[str | int, ...], Lane] = {}
+        self._limits_of: dict[tuple[str | int, ...], OriginLimit] = {}
 
     def check(self, task: Task) -> Finished:
         """The result of one server, with what is to be remembered; never raises for what a server does."""
@@ -107,27 +107,27 @@ class Checker:
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
         address = probe_of(kind).address(options)
-        place = address.lane
-        lane = self._lanes.get((kind, *place)) or self._new_lane(kind, place, task.share)
+        place = address.pool_name
+        pool_name = self._limits_of.get((kind, *place)) or self._new_limit(kind, place, task.share)
         memory = task.memory.get(kind, {})
         if stored := memory.get(DNS):
             self.dns.take_stored(str(place[1]), stored)
         try:
-            return probe(kind, options, address, memory, self._shared[kind], lane, self._deadlines, random.random)
+            return probe(kind, options, address, memory, self._shared[kind], pool_name, self._deadlines, random.random)
         except Exception as error:
             return broken(kind, options, error)
 
-    def _new_lane(self, kind: str, place: tuple[str | int, ...], share: int) -> Lane:
+    def _new_limit(self, kind: str, place: tuple[str | int, ...], share: int) -> OriginLimit:
         pools, limits = self._shared[kind].pools, self._limits
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
             spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were dealt
             width = limits.shared_by(spread_over, limits.processes)
-            lane = Lane(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
+            pool_name = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
         else:
             width = limits.shared_by(share, limits.attempts_at_origin(kind))
-            lane = Lane(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
-        self._lanes[(kind, *place)] = lane
-        return lane
+            pool_name = OriginLimit(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
+        self._limits_of[(kind, *place)] = pool_name
+        return pool_name
 
     def _pools(self, kind: str, limits: Limits) -> Pools:
         own = limits.pools.get(kind, PoolLimits())

@@ -66,7 +66,7 @@ class Places:
             self.free += 1
 
 
-class Lane:
+class OriginLimit:
     """Let an attempt through: ``with lane`` waits for its turn.
 
     ``width`` is how many at once; ``slots`` is what all origins of a probe kind share, ``total`` what all kinds do;

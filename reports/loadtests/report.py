@@ -38,7 +38,7 @@ def report_of(outcome: LoadTestOutcome) -> Report:
         servers=len({series.server for series in run.series}),
         facts=_facts(run),
         notes=_notes(outcome),
-        sign=verdict.sign,
+        headline=verdict.headline,
     )
 
 

@@ -24,7 +24,7 @@ class RunVerdict:
     """What stands behind the word."""
 
     @property
-    def sign(self) -> str:
+    def headline(self) -> str:
         """A word for a page, where that of the level would say something else."""
         return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
 

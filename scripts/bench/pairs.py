@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from checker.loadtest.load_generator import Player
+from checker.loadtest.load_generator import LoadGenerator
 from checker.loadtest.plan import Scenario, Stage, StageKind
 from checker.loadtest.results import BenchRun
 from checker.stats.compare import CandidateOutcome
@@ -82,13 +82,13 @@ def judged(run: BenchRun, stages: Sequence[int], design: Design) -> Verdicts:
     return Verdicts(outcomes[0], outcomes[1], *ratios)
 
 
-def played(player: Player, pairs: int, design: Design) -> Iterator[Verdicts]:
+def played(load_generator: LoadGenerator, pairs: int, design: Design) -> Iterator[Verdicts]:
     """Play the pairs one after the other; ends early where the player was stopped."""
     for _ in range(pairs):
-        stages = player.play(scenarios(design))
-        if player.stopped:
+        stages = load_generator.play(scenarios(design))
+        if load_generator.stopped:
             return
-        yield judged(player.so_far(), stages, design)
+        yield judged(load_generator.so_far(), stages, design)
 
 
 def summary(found: Sequence[Verdicts]) -> Mapping[str, int]:

@@ -132,7 +132,7 @@ class RecordingWriter:
             self._describe(connection, run)
 
     def __call__(self, second: Second) -> None:
-        """Store the news; ends nothing."""
+        """Store an update; ends nothing."""
         self.append(second.run, second.slots, second.health)
 
     def append(self, run: BenchRun, slots: Iterable[Slot], health: Sequence[WorkerSecond]) -> None:

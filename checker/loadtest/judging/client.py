@@ -24,7 +24,7 @@ NEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ClientLimits:
     """What the system allows the client; None where that is not known, and not judged."""
 
     descriptors: int | None = None
@@ -33,7 +33,7 @@ class Room:
     """Local ports, for connections to one address and port: the width of net.ipv4.ip_local_port_range."""
 
     @classmethod
-    def of_environment(cls, environment: Mapping[str, str]) -> Room:
+    def of_environment(cls, environment: Mapping[str, str]) -> ClientLimits:
         """As `checker.loadtest.planning.environment.environment` wrote it down when the run began."""
 
         def number(name: str) -> int | None:
@@ -44,7 +44,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Symptom:
     """Something of a second that is beyond its limit."""
 
     cause: Cause
@@ -59,25 +59,25 @@ def late_limit_us(p50_us: float | None) -> float:
     return max(LATE_US, LATE_RATIO * (p50_us or 0.0))
 
 
-def signs(second: WorkerSecond, p50_us: float | None, room: Room) -> Iterator[Sign]:
+def symptoms(second: WorkerSecond, p50_us: float | None, client_limits: ClientLimits) -> Iterator[Symptom]:
     """What was beyond its limit. A backlog is not: those arrivals wait for a place, by the plan and the server."""
     limit_us = late_limit_us(p50_us)
     is_strained = max(second.late_p99_us, second.lag_p99_us) > STRAINED_US
     if second.cpu_ratio > CPU_RATIO and is_strained:
-        yield Sign(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core")
+        yield Symptom(Cause.CPU, second.cpu_ratio, f"used {second.cpu_ratio:.0%} of its core")
     if second.busy_ratio > BUSY_RATIO and is_strained:
         what = f"kept its event loop busy for {second.busy_ratio:.0%} of the time"
-        yield Sign(Cause.CPU, second.busy_ratio, what)
+        yield Symptom(Cause.CPU, second.busy_ratio, what)
     if second.gc_us > max(GC_US, limit_us):
-        yield Sign(Cause.GC, second.gc_us, f"spent {_ms(second.gc_us)} of a second in the garbage collector")
-    if room.descriptors is not None and second.descriptors > NEAR * room.descriptors:
-        what = f"had {second.descriptors:,} of {room.descriptors:,} file descriptors open"
-        yield Sign(Cause.DESCRIPTORS, second.descriptors, what)
+        yield Symptom(Cause.GC, second.gc_us, f"spent {_ms(second.gc_us)} of a second in the garbage collector")
+    if client_limits.descriptors is not None and second.descriptors > NEAR * client_limits.descriptors:
+        what = f"had {second.descriptors:,} of {client_limits.descriptors:,} file descriptors open"
+        yield Symptom(Cause.DESCRIPTORS, second.descriptors, what)
     if second.lag_p99_us > limit_us:
-        yield Sign(Cause.LAG, second.lag_p99_us, f"ran its event loop {_ms(second.lag_p99_us)} late (p99)")
+        yield Symptom(Cause.LAG, second.lag_p99_us, f"ran its event loop {_ms(second.lag_p99_us)} late (p99)")
     if second.late_p99_us > limit_us:
         what = f"started requests {_ms(second.late_p99_us)} late (p99) with connections free"
-        yield Sign(Cause.LATE, second.late_p99_us, what)
+        yield Symptom(Cause.LATE, second.late_p99_us, what)
 
 
 def _ms(microseconds: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from checker.kinds import KIND_OF
 from checker.loadtest.client_bound import BoundSpan, Cause, Saturation, WithinNoise
-from checker.loadtest.judging.client import NEAR, Room, Sign, signs
+from checker.loadtest.judging.client import NEAR, ClientLimits, Symptom, symptoms
 from checker.loadtest.judging.lateness import Lateness, claims_of
 from checker.loadtest.results import BenchKind, BenchRun, Claims, Told, WorkerSecond
 from checker.loadtest.summary import measured_stages
@@ -45,7 +45,7 @@ SILENT_S = 3.0
 """A worker that says nothing of itself for so long was not running."""
 
 
-def judge(run: BenchRun, room: Room | None = None) -> Saturation:
+def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturation:
     """What the workers' seconds say about a run that is over or under way.
 
     A second is client-bound by the signs of `checker.loadtest.judging.client`, when the workers have used up the local
@@ -54,9 +54,9 @@ def judge(run: BenchRun, room: Room | None = None) -> Saturation:
     that is client-bound for more than a fifth, the load generator was the limit of the run. Of a suite or a stress
     test such stages are set apart instead, and the rest is judged. A load test is invalid only where the client's
     lateness can have changed what it claims (`checker.loadtest.judging.lateness`).
-    ``room`` is by default what the run's environment says of its machine.
+    ``client_limits`` is by default what the run's environment says of its machine.
     """
-    spans = _spans(run, Room.of_environment(run.environment) if room is None else room)
+    spans = _spans(run, ClientLimits.of_environment(run.environment) if client_limits is None else client_limits)
     stages = {
         at: _worst(spans, [(stage.from_s, stage.until_s)])
         for at, stage in enumerate(run.stages)
@@ -105,17 +105,17 @@ def _is_capacity_known(run: BenchRun) -> bool:
     return run.capacity is not None and any(not level.client_bound for level in run.capacity.levels)
 
 
-def _spans(run: BenchRun, room: Room) -> tuple[BoundSpan, ...]:
+def _spans(run: BenchRun, client_limits: ClientLimits) -> tuple[BoundSpan, ...]:
     """Every stretch, in the order of time."""
     medians = _medians_us(run)
-    found: dict[tuple[int | None, Cause], list[tuple[float, float, Sign]]] = defaultdict(list)
+    found: dict[tuple[int | None, Cause], list[tuple[float, float, Symptom]]] = defaultdict(list)
     for second in run.health:
-        for sign in signs(second, medians.get(second.at_s // run.slot_s * run.slot_s), room):
-            found[second.worker, sign.cause].append((second.at_s, second.at_s + 1.0, sign))
-    for begin, end, sign in (*_ports(run.health, room), *_held(run)):
-        found[None, sign.cause].append((begin, end, sign))
+        for symptom in symptoms(second, medians.get(second.at_s // run.slot_s * run.slot_s), client_limits):
+            found[second.worker, symptom.cause].append((second.at_s, second.at_s + 1.0, symptom))
+    for begin, end, symptom in (*_ports(run.health, client_limits), *_held(run)):
+        found[None, symptom.cause].append((begin, end, symptom))
     for worker, begin, end in _silences(run):
-        found[worker, Cause.SILENT].append((begin, end, Sign(Cause.SILENT, end - begin, "reported nothing")))
+        found[worker, Cause.SILENT].append((begin, end, Symptom(Cause.SILENT, end - begin, "reported nothing")))
     spans = [span for (worker, _), beyond in found.items() for span in _joined(worker, beyond)]
     return tuple(sorted(spans, key=lambda span: (span.from_s, span.cause, -1 if span.worker is None else span.worker)))
 
@@ -131,20 +131,20 @@ def _medians_us(run: BenchRun) -> dict[int, float]:
     return {at_s: float(np.nanmin(medians[row])) for at_s, row in starts.items()}
 
 
-def _ports(health: Iterable[WorkerSecond], room: Room) -> Iterable[tuple[float, float, Sign]]:
+def _ports(health: Iterable[WorkerSecond], client_limits: ClientLimits) -> Iterable[tuple[float, float, Symptom]]:
     """Seconds in which all workers together are near the last local port; their busiest hosts are taken as one."""
-    if room.ports is None:
+    if client_limits.ports is None:
         return
     together: dict[int, int] = defaultdict(int)
     for second in health:
         together[second.at_s] += second.ports
     for at_s, used in together.items():
-        if used > NEAR * room.ports:
-            what = f"opened {used:,} connections to one host in a minute, with {room.ports:,} local ports"
-            yield at_s, at_s + 1.0, Sign(Cause.PORTS, used, what)
+        if used > NEAR * client_limits.ports:
+            what = f"opened {used:,} connections to one host in a minute, with {client_limits.ports:,} local ports"
+            yield at_s, at_s + 1.0, Symptom(Cause.PORTS, used, what)
 
 
-def _held(run: BenchRun) -> Iterable[tuple[float, float, Sign]]:
+def _held(run: BenchRun) -> Iterable[tuple[float, float, Symptom]]:
     """Slots with a shortfall that is neither with the server nor waiting for a place: the client holds it.
 
     What is due and has not ended is in flight, or waits for a place, or is held. The workers say the most of the
@@ -165,7 +165,7 @@ def _held(run: BenchRun) -> Iterable[tuple[float, float, Sign]]:
         least = max(1.0, (1 - ACHIEVED_RATIO) * offered[at_s])
         if held > least and done[at_s] < ACHIEVED_RATIO * offered[at_s]:
             what = f"held back up to {held:,} scheduled requests"
-            yield at_s, at_s + float(run.slot_s), Sign(Cause.HELD, held, what)
+            yield at_s, at_s + float(run.slot_s), Symptom(Cause.HELD, held, what)
 
 
 def _known_places(run: BenchRun) -> dict[int, int]:
@@ -214,7 +214,7 @@ def _waits(run: BenchRun) -> tuple[BoundSpan, ...]:
         (
             float(at_s),
             at_s + 1.0,
-            Sign(Cause.WAIT, waited, f"had up to {waited:,} arrivals queued (max_in_flight reached)"),
+            Symptom(Cause.WAIT, waited, f"had up to {waited:,} arrivals queued (max_in_flight reached)"),
         )
         for at_s, waited in sorted(together.items())
         if waited
@@ -222,16 +222,16 @@ def _waits(run: BenchRun) -> tuple[BoundSpan, ...]:
     return tuple(_joined(None, waits))
 
 
-def _joined(worker: int | None, beyond: Sequence[tuple[float, float, Sign]]) -> list[BoundSpan]:
+def _joined(worker: int | None, beyond: Sequence[tuple[float, float, Symptom]]) -> list[BoundSpan]:
     """Neighbouring seconds of one cause as one span, which says the worst of them."""
-    spans: list[tuple[float, float, Sign]] = []
-    for begin, end, sign in sorted(beyond, key=lambda one: one[:2]):
+    spans: list[tuple[float, float, Symptom]] = []
+    for begin, end, symptom in sorted(beyond, key=lambda one: one[:2]):
         if spans and begin <= spans[-1][1]:
             first, last, worst = spans.pop()
-            spans.append((first, max(last, end), max(worst, sign, key=lambda one: one.value)))
+            spans.append((first, max(last, end), max(worst, symptom, key=lambda one: one.value)))
         else:
-            spans.append((begin, end, sign))
-    return [BoundSpan(begin, end, worker, sign.what, sign.cause) for begin, end, sign in spans]
+            spans.append((begin, end, symptom))
+    return [BoundSpan(begin, end, worker, symptom.what, symptom.cause) for begin, end, symptom in spans]
 
 
 def _worst(spans: Sequence[BoundSpan], times: Sequence[tuple[float, float]]) -> str:

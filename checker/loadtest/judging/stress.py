@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from checker.loadtest.client_bound import Saturation
-from checker.loadtest.judging.client import Room
+from checker.loadtest.judging.client import ClientLimits
 from checker.loadtest.judging.lateness import Lateness, without_client
 from checker.loadtest.judging.saturation import RUN_RATIO, judge
 from checker.loadtest.judging.search import Knee, LevelVerdict, Purpose, Search, knee
-from checker.loadtest.load_generator import Player
+from checker.loadtest.load_generator import LoadGenerator
 from checker.loadtest.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress
 from checker.loadtest.results import BenchRun, Capacity, LevelResult
 from checker.loadtest.summary import Summary, of_stage, summarize
@@ -225,11 +225,11 @@ class StressResult:
     """For the run's notes: why the search ended where it did, what contradicts itself, why the knee is a knee."""
 
 
-def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> StressResult:
+def find_capacity(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> StressResult:
     """Play levels of ``plan.stress``, each after a moment to settle, until the search is over or the player stopped.
 
-    ``room`` is what the system allows the client, by default what the run's environment says of it. Raises ValueError
-    for a plan without a stress test.
+    ``client_limits`` is what the system allows the client, by default what the run's environment says of it. Raises
+    ValueError for a plan without a stress test.
     """
     stress = plan.stress
     if stress is None:
@@ -251,11 +251,11 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Stres
         watched = step.purpose is Purpose.CONFIRM_BAD and stress.recovery > 0
         recovery_level = _recovery_level(search, stress) if watched else None
         scenario = scenario_of(step.level, stress, plan.limits, recovery_level)
-        settle, hold, *behind = player.play({SCENARIO: scenario}) or (None, None)
-        if player.stopped or settle is None or hold is None:
+        settle, hold, *behind = load_generator.play({SCENARIO: scenario}) or (None, None)
+        if load_generator.stopped or settle is None or hold is None:
             break
-        run = player.so_far()
-        client = judge(run, room)
+        run = load_generator.so_far()
+        client = judge(run, client_limits)
         result = judged(run, settle, hold, step.level, stress, client)
         if hold not in client.stages:
             clear.append(result)
@@ -263,7 +263,7 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Stres
         search = search.then(step, _verdict(result))
         if behind and _verdict(result) is LevelVerdict.BAD:
             recovery = recovery_s(run, behind[0], stress)
-    bend = knee(clear, noise_ms=_noise_ms(player.so_far()))
+    bend = knee(clear, noise_ms=_noise_ms(load_generator.so_far()))
     law = _law(clear) if users else None
     capacity = Capacity(
         last_good=search.last_good,
@@ -273,7 +273,7 @@ def find_capacity(player: Player, plan: Plan, room: Room | None = None) -> Stres
         levels=tuple(levels),
         usl=law.usl.figures() if law and law.usl else None,
     )
-    return StressResult(capacity, tuple(_notes(search, capacity, stress, bend, law, player.stopped)))
+    return StressResult(capacity, tuple(_notes(search, capacity, stress, bend, law, load_generator.stopped)))
 
 
 def _recovery_level(search: Search, stress: Stress) -> float | None:

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checker.loadtest.judging.client import Room
+from checker.loadtest.judging.client import ClientLimits
 from checker.loadtest.judging.saturation import judge
-from checker.loadtest.load_generator import Cell, Player
+from checker.loadtest.load_generator import Cell, LoadGenerator
 from checker.loadtest.plan import Model, Operation, Plan, Scenario, Stage, StageKind, Suite, probe_kind
 from checker.loadtest.results import BenchRun, Slot
 from checker.loadtest.summary import in_time, of_stage, summarize
@@ -59,9 +59,9 @@ class CellResult:
     """The client was the limit in more than half of the blocks. In fewer: these are left out of the medians."""
 
 
-def cells(run: BenchRun, precision: float = 0.05, room: Room | None = None) -> tuple[CellResult, ...]:
+def cells(run: BenchRun, precision: float = 0.05, client_limits: ClientLimits | None = None) -> tuple[CellResult, ...]:
     """The cells in the order of servers and users; a block that was cut short is left out."""
-    bound = judge(run, room).stages
+    bound = judge(run, client_limits).stages
     by_stage: dict[int, list[Slot]] = defaultdict(list)
     for slot in run.slots:
         by_stage[slot.stage].append(slot)
@@ -131,7 +131,7 @@ class Played:
     """For the run's notes: what was left out, and which cells are to be doubted."""
 
 
-def play_suite(player: Player, plan: Plan, room: Room | None = None) -> Played:
+def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> Played:
     """Play ``plan.suite``: rounds of all cells, each round in a random order by the plan's seed.
 
     A cell is done after its least number of blocks when the 95% interval of its median p95 is tight, for which there
@@ -147,10 +147,10 @@ def play_suite(player: Player, plan: Plan, room: Room | None = None) -> Played:
     counts = tuple(dict.fromkeys(min(count, len(names)) for count in suite.server_counts))
     grid: Grid = {(users, count): [] for count in counts for users in dict.fromkeys(suite.concurrent_users)}
     rng = random.Random(plan.seed)  # noqa: S311 # an order, and one that can be repeated
-    notes = [_play_rounds(player, suite, names, grid, rng)]
+    notes = [_play_rounds(load_generator, suite, names, grid, rng)]
     if max(suite.server_counts) > len(names):
         notes.insert(0, f"there are {len(names)} servers for {suite.operation}: larger counts were left out")
-    result = cells(player.so_far(), suite.precision, room)
+    result = cells(load_generator.so_far(), suite.precision, client_limits)
     return Played(result, (*filter(None, notes), *_doubts(result, suite)))
 
 
@@ -171,20 +171,22 @@ def shuffled(
     return order
 
 
-def _play_rounds(player: Player, suite: Suite, names: Sequence[str], grid: Grid, rng: random.Random) -> str:
+def _play_rounds(
+    load_generator: LoadGenerator, suite: Suite, names: Sequence[str], grid: Grid, rng: random.Random
+) -> str:
     """Round after round into the grid; gives why that ended early and what is missing, empty where nothing is."""
     order: list[tuple[int, int]] = []
     for block in range(1, max(suite.blocks, suite.max_blocks) + 1):
         order = shuffled(rng, [cell for cell, found in grid.items() if not _is_done(cell, found, suite)], order)
         for at, (users, count) in enumerate(order):
-            if not _has_room(player, suite):
+            if not _has_room(load_generator, suite):
                 return _cut(f"the budget of {suite.budget:,g} s was used up", block, order[at:], grid, suite)
-            played = player.play(
+            played = load_generator.play(
                 {SCENARIO: _scenario(suite, users, names[:count], block)}, Cell(users=users, servers=count, block=block)
             )
-            if player.stopped or not played:
-                return _cut(f"stopped: {player.stopped}", block, order[at:], grid, suite)
-            grid[users, count].append(_block(player, played[-1], block))
+            if load_generator.stopped or not played:
+                return _cut(f"stopped: {load_generator.stopped}", block, order[at:], grid, suite)
+            grid[users, count].append(_block(load_generator, played[-1], block))
     return ""
 
 
@@ -195,9 +197,9 @@ def _is_done(cell: tuple[int, int], found: Sequence[BlockResult], suite: Suite) 
     return result.tight or result.p95_ms is None or len(found) >= suite.max_blocks
 
 
-def _has_room(player: Player, suite: Suite) -> bool:
+def _has_room(load_generator: LoadGenerator, suite: Suite) -> bool:
     """Whether the budget has room for a block, of the length that blocks took so far, pauses included."""
-    stages = player.so_far().stages
+    stages = load_generator.so_far().stages
     planned_s = suite.warm_up + suite.block_duration
     if not stages:
         return planned_s <= suite.budget
@@ -222,9 +224,9 @@ def _scenario(suite: Suite, users: int, servers: Sequence[str], block: int) -> S
     )
 
 
-def _block(player: Player, stage: int, block: int) -> BlockResult:
+def _block(load_generator: LoadGenerator, stage: int, block: int) -> BlockResult:
     """The block just played. Whether the client was its limit is judged once, at the end."""
-    summary = of_stage(player.so_far(), stage)
+    summary = of_stage(load_generator.so_far(), stage)
     p95_us = summary.quantile_us(0.95)
     return BlockResult(
         stage=stage,

@@ -216,7 +216,7 @@ class Watch:
         """Number of a threshold -> when it ended the run."""
 
     def take(self, second: Second) -> str | None:
-        """Take the news; the reason to end the run, once."""
+        """Take an update; the reason to end the run, once."""
         reasons = []
         for number, early in self._early.items():
             early.add(second)

@@ -12,7 +12,7 @@ import gevent.event
 
 from checker.loadtest.messages import Begin, FromParent, Play, Played, Replan
 from checker.loadtest.worker.health import HealthMeter
-from checker.loadtest.worker.stage import StagePlayer
+from checker.loadtest.worker.stage import StageRunner
 from checker.loadtest.worker.target import Notes
 from checker.messages import Bye, Hello
 from checker.probes import with_options
@@ -63,7 +63,7 @@ class _Work:
         log_to_stderr(told.position.log_level)
         servers = {server.name: with_options(server) for server in told.servers}
         know(options for server in servers.values() for options in server.probes.values())
-        self.stage = StagePlayer(told.position, servers, told.addresses, notes)
+        self.stage = StageRunner(told.position, servers, told.addresses, notes)
         self._number: int | None = None
         gc.collect()
         gc.freeze()  # what was imported stays
@@ -82,7 +82,7 @@ class _Work:
             greenlet.kill()
         self.stage.clear()
         self.stage.kill_programs()
-        self._send_news()
+        self._send_updates()
 
     def _tell(self) -> None:
         """Send what has happened, and the end of a play when it has come."""
@@ -93,10 +93,10 @@ class _Work:
                 over = (number := self._number) is not None and self.stage.look()
                 if over or len(self._notes.samples) >= _TELL_NUMBERS or monotonic() - told_at >= _TELL_S:
                     told_at = monotonic()
-                    self._send_news()
+                    self._send_updates()
                 if over and number is not None:
                     self.stage.clear()
-                    self._send_news()
+                    self._send_updates()
                     self._pipes.send(Played(number))
                     self._number = None
         except OSError:  # the parent is gone, which the end of standard input tells as well
@@ -110,9 +110,9 @@ class _Work:
         except OSError:
             return
 
-    def _send_news(self) -> None:
-        if (news := self._notes.taken()) is not None:
-            self._pipes.send(news)
+    def _send_updates(self) -> None:
+        if (updates := self._notes.taken()) is not None:
+            self._pipes.send(updates)
 
 
 def _gone(work: _Work | None) -> int:

@@ -57,7 +57,7 @@ class _Now:
         return Later(work)
 
 
-class StagePlayer:
+class StageRunner:
     """Plays what it is told, one play at a time; connections and sessions last for a play."""
 
     def __init__(

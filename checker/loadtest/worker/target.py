@@ -42,7 +42,7 @@ class Notes:
         """What there is; None where there is nothing. Arrays stay the same objects: others hold them."""
         if not (self.samples or self.arrivals or self.stretches):
             return None
-        news = News(
+        updates = News(
             samples=self.samples.tobytes(),
             arrivals=self.arrivals.tobytes(),
             phases=self.phases.tobytes(),
@@ -54,7 +54,7 @@ class Notes:
             del rows[:]
         for names in self._new.values():
             names.clear()
-        return news
+        return updates
 
     def _number(self, known: dict[str, int], kind: str, name: str) -> int:
         number = known.get(name)
