@@ -199,7 +199,7 @@ def _finished(
 class _RunWriter:
     """The run in the database: as it goes on, and whole at its end. A watcher.
 
-    A database that another process is writing to, or that fails, does not stop the load: the updates wait, and what cannot
+    A database that another process is writing to, or that fails, does not stop the load: updates wait, and what cannot
     be stored at the end is told with the run.
     """
 
