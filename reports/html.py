@@ -40,7 +40,7 @@ class _Figure:
 
     chart: Chart
     picture: Picture
-    svg: Sequence[_Strip] = ()
+    strips: Sequence[_Strip] = ()
     legend: Sequence[tuple[Markup, str]] = ()
     numbers: Table | None = None
 
