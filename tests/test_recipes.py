@@ -186,9 +186,7 @@ def test_trends_and_recommendations_look_at_it(project: Project) -> None:
 def test_latency_is_told_by_its_stages(project: Project) -> None:
     rows = project.run("report", "latency", "--by", "stage", "--kind", "tcp", "--format", "csv")
     assert re.findall(r"^tcp,(\w+),", rows, re.MULTILINE) == ["total", "dns", "connect", "greeting"]
-    assert "tcp,greeting," in project.run(
-        "report", "latency", "--stage", "greeting", "--by", "stage", "--format", "csv"
-    )
+    assert "greets" in project.run("report", "latency", "--stage", "greeting", "--format", "csv")
 
 
 def test_the_site_has_it(project: Project) -> None:
