@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
-from checker.structs import Options, Record
+from checker.addresses import canary
+from checker.structs import Options
 from checker.units import Bytes, Checked, Count, Percent, PositiveNumber, Seconds, Secret, Within
 
 _DAY_S = 86400.0
@@ -203,35 +204,80 @@ def part(whole: int, worker: int, workers: int) -> int:
     return whole // workers + (worker < whole % workers)
 
 
-class Limits(Record, frozen=True, kw_only=True):
-    """What one worker is told: limits of the run, of which it takes its part, but for ``concurrency``."""
+def _heartbeat_timeout(seconds: float) -> float:
+    if seconds < 3:
+        raise ValueError("workers speak once a second; write 3s or more")
+    return seconds
 
-    concurrency: int
-    """Checks in this worker."""
-    per_origin: int
-    """Attempts at one scheme, host and port, for each probe kind on its own."""
-    processes: int = 8
-    """Programs of stdio servers."""
-    max_connections: int | None = None
-    """Connections of all kinds."""
-    log_level: int = 50
-    """As in the logging module; workers write to standard error."""
-    token_key: Secret | None = None
-    """What access tokens are encrypted with before they are handed back to be stored; None keeps them here."""
-    worker: int = 0
-    """The worker's number, from 0."""
-    workers: int = 1
+
+def _canary(text: str) -> str:
+    canary(text)
+    return text
+
+
+def _token_key(key: str) -> str:
+    if len(key) < 32:
+        raise ValueError("too short to be safe; write 32 characters or more, such as `openssl rand -base64 32` prints")
+    return key
+
+
+class RunOptions(Options, frozen=True, kw_only=True):
+    """How a run is made."""
+
+    workers: Count | None = None
+    """Worker processes; by default one per core, fewer for a small fleet."""
+    concurrency: Count = 500
+    """Checks at once over all workers."""
+    per_origin: Count = 30
+    """Attempts at once at one scheme, host and port, for each probe kind on its own."""
+    max_connections: Count | None = None
+    """Connections open at once over all workers and probe kinds; by default each kind has its own limit only."""
+    processes: Count = 8
+    """Programs of stdio servers at once over all workers."""
+    token_key: Annotated[Secret, Checked(_token_key)] | None = None
+    """Encrypts access tokens, so that they may be kept in the database between runs; without it they are not kept."""
+    token_key_file: str | None = None
+    """File that holds the key."""
+    pace: Pace = field(default_factory=Pace)
+    """How the checks are spread over time."""
     pools: Mapping[str, PoolLimits] = field(default_factory=dict)
-    """Probe kind -> its connections."""
-    caches: Caches = Caches()
-    pace: Pace = Pace()
-    lag: float = 0.25
-    """Seconds of lateness from which on results are suspect."""
+    """Probe kind -> limits of its connections."""
+    caches: Caches = field(default_factory=Caches)
+    """What is kept between checks and between runs."""
+    max_age: Seconds | None = None
+    """A server whose last result is younger than this is not checked again; by default every server is."""
+    limits: ResourceCaps = field(default_factory=ResourceCaps)
+    """What may be used while new checks are begun."""
+    alerts: Alerts = field(default_factory=Alerts)
+    """When a run tells that it was slow, that much failed, or that it needed much itself."""
+    measures: tuple[Measure, ...] = MEASURES
+    """What is kept of what the run measured of itself."""
+    canaries: tuple[Annotated[str, Checked(_canary)], ...] = ()
+    """Addresses (``host:port`` or http) that are always up, such as a name server and a gateway. Where none of them can
+    be reached, failing to connect says nothing about a server: UNKNOWN, own_network."""
+    heartbeat_timeout: Annotated[Seconds, Checked(_heartbeat_timeout)] = 15.0
+    """A worker that says nothing for this long is replaced."""
 
     def attempts_at_origin(self, kind: str) -> int:
         """Attempts of a probe kind at one origin in the whole run."""
         own = self.pools.get(kind)
         return self.per_origin if own is None or own.per_origin is None else own.per_origin
+
+    @property
+    def worker_memory(self) -> int | None:
+        """Resident memory from which on a worker is replaced; None where nothing is watched."""
+        return self.limits.worker_memory if self.limits.enabled else None
+
+
+class Limits(RunOptions, frozen=True, kw_only=True):
+    """What one worker is told: the options of the run, whose limits it takes its part of, but for ``concurrency``."""
+
+    workers: int = 1
+    """So many share the limits."""
+    worker: int = 0
+    """The worker's number, from 0."""
+    log_level: int = 50
+    """As in the logging module; workers write to standard error."""
 
     def shared_by(self, spread_over: int, whole: int) -> int:
         """The part of this worker of what is spread over all of them, or the whole of what it has to itself."""

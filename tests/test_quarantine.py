@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from checker.limits import Limits
+from checker.limits import Limits, ResourceCaps
 from checker.metrics import ResourceAlert
 from checker.model import Batch, CheckResult, Server
 from checker.probes.mcp.options import McpOptions
@@ -63,9 +63,9 @@ def checked(
     batches: list[Batch] = []
     alerts: list[ResourceAlert] = []
     shards = Shards([Shard(tuple(servers[start : start + 50])) for start in range(0, len(servers), 50)])
-    limits = Limits(concurrency=concurrency, per_origin=concurrency)
-    values: dict[str, Any] = {"heartbeat_timeout_s": 3.0, **options}
-    run_shards(shards, batches.append, RunnerOptions(limits=limits, alert=alerts.append, **values))
+    values: dict[str, Any] = {"heartbeat_timeout": 3.0, **options}
+    limits = Limits(concurrency=concurrency, per_origin=concurrency, **values)
+    run_shards(shards, batches.append, RunnerOptions(limits=limits, alert=alerts.append))
     found = [check for batch in batches for check in batch.checks]
     assert sorted(check.server for check in found) == sorted(server.name for server in servers)
     return {check.server: check for check in found}, alerts
@@ -92,8 +92,8 @@ def test_one_poisonous_server_is_blamed_and_the_others_are_healthy(how: signal.S
     with PoisonServer(delay_s=0.05) as server:
         results, alerts = checked(
             fleet(server, poison, count),
-            worker_memory_bytes=256 * 1024**2,
-            heartbeat_timeout_s=3.0 if how is STOP else 60.0,
+            limits=ResourceCaps(worker_memory=256 * 1024**2),
+            heartbeat_timeout=3.0 if how is STOP else 60.0,
         )
     told_apart(results, poison)
     assert {alert.resource for alert in alerts} <= {"worker", "worker_memory"}
@@ -156,7 +156,7 @@ def test_run_that_is_stopped_while_suspects_are_tried_ends_soon() -> None:
     with PoisonServer(delay_s=0.05) as server:
         servers = fleet(server, {4: int(STOP)}, 20)
         shards, batches = Shards([Shard(tuple(servers))]), list[Batch]()
-        options = RunnerOptions(limits=Limits(concurrency=40, per_origin=40), heartbeat_timeout_s=3.0)
+        options = RunnerOptions(limits=Limits(concurrency=40, per_origin=40, heartbeat_timeout=3.0))
         thread = threading.Thread(target=run_shards, args=(shards, batches.append, options))
         thread.start()
         path, until = f"/{int(STOP)}/s004", time.monotonic() + 30
@@ -173,7 +173,9 @@ def test_worker_that_fills_up_is_replaced_before_anything_is_lost() -> None:
     """Three times it holds on to 150 MB for good: no server is to blame, and each is asked once."""
     full = {5: int(GROW), 25: int(GROW), 45: int(GROW)}
     with PoisonServer(delay_s=0.3, times=1) as server:
-        results, alerts = checked(fleet(server, full, 60), concurrency=4, worker_memory_bytes=160 * 1024**2)
+        results, alerts = checked(
+            fleet(server, full, 60), concurrency=4, limits=ResourceCaps(worker_memory=160 * 1024**2)
+        )
         assert set(server.asked.values()) == {1}
     told_apart(results, {})
     assert {check.tries for check in results.values()} == {1}

@@ -48,7 +48,7 @@ class Run:
     def __init__(self, servers: list[Server], **options: Any) -> None:
         self.batches: list[Batch] = []
         self.shards = Shards([Shard(tuple(servers[start : start + 20])) for start in range(0, len(servers), 20)])
-        self.options = RunnerOptions(limits=Limits(concurrency=20, per_origin=20), **options)
+        self.options = RunnerOptions(limits=Limits(concurrency=20, per_origin=20, **options))
         self.thread = threading.Thread(target=lambda: run_shards(self.shards, self.batches.append, self.options))
         self.thread.start()
 
@@ -79,7 +79,7 @@ def test_killed_worker_is_replaced_and_its_servers_are_checked_again(how: signal
 
 def test_silent_worker_is_replaced() -> None:
     with RestServer({"/slow": Scripted(delay_s=0.2)}) as server:
-        run = Run(slow_fleet(server.url("/slow"), 100), heartbeat_timeout_s=3.0)
+        run = Run(slow_fleet(server.url("/slow"), 100), heartbeat_timeout=3.0)
         wait_for(lambda: run.batches)
         run.worker().send_signal(signal.SIGSTOP)
         run.thread.join(60)

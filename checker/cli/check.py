@@ -188,6 +188,8 @@ def command(
     mcp-status check fleet.yaml --fail-on-drift breaking
     mcp-status check fleet.yaml --max-age 60s
     """  # noqa: D301 # click wants the backspace itself
+    from msgspec.structs import replace
+
     from checker.cli.progress import progress_bar, step_bar
     from checker.run import run
     from checker.run.governor import LEVEL
@@ -205,32 +207,20 @@ def command(
     if not quiet:
         for warning in settings.warnings:
             click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
+    given = {"workers": workers, "concurrency": concurrency, "max_age": max_age}
+    options = replace(settings.run, **{name: value for name, value in given.items() if value is not None})
     request = run.RunRequest(
         servers=select(settings.servers, tags=tags, groups=groups, names=names),
         database=path,
-        workers=workers or settings.run.workers,
-        concurrency=concurrency or settings.run.concurrency,
-        per_origin=settings.run.per_origin,
-        max_connections=settings.run.max_connections,
-        processes=settings.run.processes,
-        token_key=settings.run.token_key,
-        pace=settings.run.pace,
-        pools=settings.run.pools,
-        caches=settings.run.caches,
-        max_age_s=settings.run.max_age if max_age is None else max_age,
+        options=options,
         config=config_use,
-        limits=settings.run.limits,
-        alerts=settings.run.alerts,
-        measures=settings.run.measures,
         keep=settings.history,
-        canaries=settings.run.canaries,
-        heartbeat_timeout_s=settings.run.heartbeat_timeout,
         config_path=settings.path,
         environment=settings.environment,
         configured=[one.name for one in settings.servers] if config is not None and config.is_file() else (),
         log_level=log_level,
     )
-    if request.max_age_s and not request.caches.results.enabled and not quiet:
+    if options.max_age and not options.caches.results.enabled and not quiet:
         click.echo("mcp-status: run.caches.results is not enabled: --max-age has no results to take", err=True)
     with progress_bar(not quiet) as progress:
         end = run.check(request, progress)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from checker.breaker import rules, skips
 from checker.clock import now_ms
 from checker.kinds import KINDS
-from checker.limits import MEASURES, Alerts, Caches, Keep, Limits, Measure, Pace, PoolLimits, ResourceCaps, part
+from checker.limits import Caches, Keep, Limits, PoolLimits, RunOptions, part
 from checker.maintenance import MaintenanceWindow, in_maintenance
 from checker.metrics import MetricsCollector
 from checker.model import Batch, RunInfo, RunState, Server, Status
@@ -36,7 +36,6 @@ from checker.run.own_network import OwnNetwork
 from checker.run.queue import PROGRAMS, Shards, shards
 from checker.run.workers import Memory, RunnerOptions, run_shards
 from checker.unanswered import worker_lost
-from checker.units import Secret
 from checker.version import VERSION
 
 if TYPE_CHECKING:
@@ -46,21 +45,11 @@ if TYPE_CHECKING:
 _SERVERS_PER_WORKER = 50
 
 
-def limits_of(request: RunRequest, workers: int) -> Limits:
+def limits_of(options: RunOptions, workers: int, log_level: int) -> Limits:
     """What so many workers may do together."""
-    return Limits(
-        concurrency=request.concurrency,
-        per_origin=request.per_origin,
-        max_connections=request.max_connections,
-        processes=request.processes,
-        log_level=request.log_level,
-        token_key=request.token_key,
-        workers=workers,
-        pools={kind: request.pools.get(kind, PoolLimits()) for kind in KINDS},
-        caches=_within(request.caches),
-        pace=request.pace,
-        lag=request.limits.lag,
-    )
+    pools = {kind: options.pools.get(kind, PoolLimits()) for kind in KINDS}
+    told = {"workers": workers, "log_level": log_level, "pools": pools, "caches": _within(options.caches)}
+    return Limits(**(asdict(options) | told))
 
 
 def _within(caches: Caches) -> Caches:
@@ -76,14 +65,14 @@ def _within(caches: Caches) -> Caches:
     )
 
 
-def workers_of(request: RunRequest) -> int:
+def workers_of(servers: Sequence[Server], options: RunOptions) -> int:
     """How many workers: no more than can have a part of every limit of the run that is shared out over all of them."""
-    if not request.servers:
+    if not servers:
         return 0
-    wanted = request.workers or _workers_for(len(request.servers))
-    kinds = {kind for server in request.servers for kind in server.probes}
-    most = [request.concurrency, *([] if request.max_connections is None else [request.max_connections])]
-    most += [pool.max_connections for kind, pool in request.pools.items() if kind in kinds and pool.when_full == "wait"]
+    wanted = options.workers or _workers_for(len(servers))
+    kinds = {kind for server in servers for kind in server.probes}
+    most = [options.concurrency, *([] if options.max_connections is None else [options.max_connections])]
+    most += [pool.max_connections for kind, pool in options.pools.items() if kind in kinds and pool.when_full == "wait"]
     return min(wanted, *most)
 
 
@@ -108,33 +97,9 @@ class RunRequest(Struct, frozen=True, kw_only=True):
 
     servers: Sequence[Server]
     database: Path
-    workers: int | None = None
-    """None takes one per core, fewer for a small fleet."""
-    concurrency: int = 500
-    """Checks at once over all workers."""
-    per_origin: int = 30
-    """Attempts at once at one origin over all workers, for each probe kind."""
-    max_connections: int | None = None
-    """Connections open at once over all workers and probe kinds; None is no limit beside those of the kinds."""
-    processes: int = 8
-    """Programs of stdio servers at once over all workers."""
-    token_key: Secret | None = None
-    """What access tokens are encrypted with in the database; None keeps them in memory."""
-    pace: Pace = field(default_factory=Pace)
-    pools: Mapping[str, PoolLimits] = field(default_factory=dict)
-    """Probe kind -> limits of its connections."""
-    caches: Caches = field(default_factory=Caches)
-    max_age_s: float | None = None
-    """A server whose last result is younger than this is not checked again; None checks every server."""
+    options: RunOptions = field(default_factory=RunOptions)
     config: ConfigUse | None = None
     """How the configuration was come to, where it is one that may be kept."""
-    limits: ResourceCaps = field(default_factory=ResourceCaps)
-    alerts: Alerts = field(default_factory=Alerts)
-    measures: Sequence[Measure] = MEASURES
-    """What is kept of what the run measures of itself."""
-    canaries: Sequence[str] = ()
-    """Addresses that are always up: where none can be reached, a failure to connect is the checker's own."""
-    heartbeat_timeout_s: float = 15.0
     keep: Keep = field(default_factory=Keep)
     """How long the history is kept."""
     config_path: str | None = None
@@ -161,13 +126,13 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     be closed. If storing fails the run is marked failed, as far as the database still takes it.
     """
     # where results may be taken, how many workers are needed is known only once the database was asked
-    run_workers = _WorkerThreads(request) if request.max_age_s is None else None
+    run_workers = _WorkerThreads(request) if request.options.max_age is None else None
     progress(0, len(request.servers), {}, None)
     try:
         from storage.store import open_store  # takes as long to import as a worker to start, so both at once
 
         with open_store(request.database) as store:
-            caches = RunCaches(request.servers, request.caches, request.max_age_s, request.config)
+            caches = RunCaches(request.servers, request.options.caches, request.options.max_age, request.config)
             taken = caches.take(store, now_ms())
             fresh = [server for server in request.servers if server.name not in taken]
             run_workers = run_workers or _WorkerThreads(replace(request, servers=fresh))
@@ -179,18 +144,18 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             state = RunState.FAILED
             try:
                 with Interrupts(run_workers.stop, run_workers.abort) as interrupts:
-                    run_workers.begin(_recall(store, fresh, request.caches.dns.enabled), _skips(store, fresh))
+                    run_workers.begin(_recall(store, fresh, request.options.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
-                    _store_results(store, run_id, run_workers, caches, request.canaries, len(fresh), progress)
+                    _store_results(store, run_id, run_workers, caches, request.options.canaries, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED:
                     _fill_gaps(store, run_id, caches, fresh)
                 caches.keep_results(store, run_id)
             finally:
-                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.caches.size)
+                evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.options.caches.size)
                 for measures in caches.measures(store, evicted):
                     run_workers.collector.add_cache(measures)
-                store.write_measures(run_id, run_workers.collector.measures().only(request.measures))
+                store.write_measures(run_id, run_workers.collector.measures().only(request.options.measures))
                 if request.keep.measures is not None:
                     store.drop_measures(now_ms() - round(request.keep.measures * 1000))
             return RunEnd(run_id, state, interrupts.received)
@@ -203,25 +168,23 @@ class _WorkerThreads:
     """The threads that drive the workers; results are taken from ``batches`` until ``done``."""
 
     def __init__(self, request: RunRequest) -> None:
-        self.servers = request.servers
-        self.workers = workers_of(request)
+        self.servers, options = request.servers, request.options
+        self.workers = workers_of(request.servers, options)
         workers = max(1, self.workers)
-        limits = limits_of(request, workers)
+        limits = limits_of(options, workers, request.log_level)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
         widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
-        pace = request.pace
+        pace = options.pace
         self._shards = Shards(shards(request.servers, workers, pace.batch_size, widths, pace.by_priority), workers)
         self._begin, self._given_up = threading.Event(), threading.Event()
         self._remembered: Mapping[str, Memory] = {}
         self._skipped: Mapping[str, Mapping[str, str]] = {}
         self.collector = MetricsCollector()
-        self.alarms = Alarms(request.alerts)
-        self.governor = Governor(request.limits, self._shards, self.collector, self._put, self.alarms)
+        self.alarms = Alarms(options.alerts)
+        self.governor = Governor(options.limits, self._shards, self.collector, self._put, self.alarms)
         self.collector.resources = self.governor.measured
-        options = RunnerOptions(
+        runner_options = RunnerOptions(
             limits=limits,
-            heartbeat_timeout_s=request.heartbeat_timeout_s,
-            worker_memory_bytes=request.limits.worker_memory if request.limits.enabled else None,
             remembered=lambda server: self._remembered.get(server.name, {}),
             skipped=lambda server: self._skipped.get(server.name, {}),
             report=self.collector.take,
@@ -230,8 +193,8 @@ class _WorkerThreads:
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []
         for number in range(self.workers):
-            own_limits = replace(limits, worker=number, concurrency=part(request.concurrency, number, workers))
-            own = replace(options, limits=own_limits)
+            own_limits = replace(limits, worker=number, concurrency=part(options.concurrency, number, workers))
+            own = replace(runner_options, limits=own_limits)
             self._futures.append(executor.submit(run_shards, self._shards, self._put, own, self._begin))
         executor.shutdown(wait=False)
         if self.workers:
@@ -400,7 +363,7 @@ def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
         servers_expected=fresh,
         servers_cached=len(request.servers) - fresh,
         workers=workers,
-        concurrency=request.concurrency,
+        concurrency=request.options.concurrency,
         config_path=request.config_path,
         environment=request.environment,
         checker_version=VERSION,

@@ -60,9 +60,6 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     """What every worker of a run is told."""
 
     limits: Limits
-    heartbeat_timeout_s: float = 15.0
-    worker_memory_bytes: int | None = None
-    """Resident memory from which on a worker is replaced."""
     remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
     skipped: Callable[[Server], Mapping[str, str]] = field(default=lambda _server: {})
     """Gives the probe kinds that are not to be made, with why."""
@@ -96,7 +93,7 @@ class Driver:
         self._draining = ""
         self._looked_at = 0.0
         self._cpu_heard_s = 0.0
-        self.patience_s = options.heartbeat_timeout_s
+        self.patience_s = options.limits.heartbeat_timeout
         """After how long a silence the worker counts as lost."""
         self.unanswered: dict[str, Assigned] = {}
         self.answered = 0
@@ -249,7 +246,7 @@ class Driver:
 
         if child.silent_s > _BEATS_S and (spent_s := cpu_of(child.pid) - self._cpu_heard_s) > _WEDGED_CPU_S:
             raise ChildLost(f"busy without a word for {child.silent_s:.0f} s, in which it used {spent_s:.0f} s of CPU")
-        limit = self._options.worker_memory_bytes
+        limit = self._options.limits.worker_memory
         if limit is None or (used := memory_of(child.pid)) <= limit:
             return
         what = f"{used / _MIB:.0f} MiB, run.limits.worker_memory is {limit / _MIB:.0f} MiB"
@@ -336,7 +333,7 @@ class Quarantine:
             return
         alone = len(group) == 1
         driver = self._worker_for(fresh=lost_alone > 0)
-        patience_s = self._options.heartbeat_timeout_s
+        patience_s = self._options.limits.heartbeat_timeout
         driver.patience_s = patience_s if alone else min(_SILENCE_S, patience_s)
         kept = False
         driver.assign(group)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from checker.kinds import KINDS, kinds_in_words
-from checker.limits import Keep, keep_faults
+from checker.limits import Keep, RunOptions, keep_faults
 from checker.model import Server
 from checker.probes import probe_of
 from checker.settings import legacy
@@ -21,7 +21,7 @@ from checker.settings.overlay import FILE_SUFFIX, expand, merged, spelled_out, w
 from checker.settings.saved_queries import read_queries
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
-from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, RunOptions, Settings
+from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, Settings
 from checker.settings.validate import Source, unknown_key, validated
 
 _BLOCKS: dict[str, Any] = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from checker.kinds import KINDS
-from checker.limits import Keep
+from checker.limits import Keep, RunOptions
 from checker.loadtest.plan import LoadLimits, Output, Stress, Suite
 from checker.probes import probe_of
 from checker.saved_query import Query
 from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
 from checker.settings.loadtests.shapes import SPELLINGS, PlanEntry, ScenarioEntry, ThresholdEntry
-from checker.settings.shapes import RunOptions, ServerEntry
+from checker.settings.shapes import ServerEntry
 from checker.settings.validate import adapter
 
 

@@ -93,7 +93,7 @@ class Loop:
         self._checker = Checker(limits, self._grace)
         do_elsewhere(self._judges.run, breathe)
         self._worker = limits.worker
-        self._lag = LagMeter(limits.lag)
+        self._lag = LagMeter(limits.limits.lag)
         self._concurrency = Concurrency(limits.concurrency, limits.pace.adaptive)
         self._background = [gevent.spawn(self._look), gevent.spawn(self._flush_regularly, limits.pace.batch_timeout)]
         self._run_more()
