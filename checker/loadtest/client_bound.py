@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct, field
 
 from checker.loadtest.results import Claims
 
@@ -51,8 +53,7 @@ class WithinNoise:
     """p99 of the same client against an echo on loopback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saturation:
+class Saturation(Struct, frozen=True):
     """What is to be believed of a run, as far as the client goes; by default the client was no limit."""
 
     invalid: bool = False

@@ -19,7 +19,18 @@ from msgspec.structs import replace
 from checker.errors import UsageError
 from checker.loadtest.arrivals import LevelSpan, level_at
 from checker.loadtest.load_generator import Cell, Second, Watcher
-from checker.loadtest.messages import ECHO, Begin, FromWorker, Health, News, Part, Play, Played, Position, Replan
+from checker.loadtest.messages import (
+    ECHO,
+    Begin,
+    FromWorker,
+    Health,
+    Part,
+    PlayDone,
+    PlayRequest,
+    Position,
+    Replan,
+    SampleBatch,
+)
 from checker.loadtest.plan import LoadLimits, Scenario, StageKind, targets
 from checker.loadtest.planning.stages import timetable
 from checker.loadtest.recording import Names, Recording
@@ -181,7 +192,7 @@ class Generator:
         longest_s = max(scenario.timeout for scenario in scenarios.values())
         self._play = _Play(self._plays, spans, set(range(len(self._children))), longest_s)
         for child in self._children:
-            child.send(Play(self._plays, self._epoch_ns, tuple(parts), spans))
+            child.send(PlayRequest(self._plays, self._epoch_ns, tuple(parts), spans))
         return tuple(stages)
 
     def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
@@ -212,12 +223,12 @@ class Generator:
             self.stop(f"worker {number} was lost ({lost}): what it had under way is missing")
             return
         for message in messages:
-            if isinstance(message, News):
+            if isinstance(message, SampleBatch):
                 recording.tally.take(number, message)
             elif isinstance(message, Health):
                 self.cpu_s[number] = message.cpu_s
                 health.append(recording.tally.health(number, message))
-            elif isinstance(message, Played) and message.number == self._play.number:
+            elif isinstance(message, PlayDone) and message.number == self._play.number:
                 self._play.open.discard(number)
 
     def _tell(self, recording: Recording, watchers: Sequence[Watcher], health: list[WorkerSecond]) -> None:

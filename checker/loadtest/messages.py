@@ -63,7 +63,7 @@ class Begin(Record, frozen=True, tag=True):
     """Host -> the addresses that are allowed: nothing else is connected to."""
 
 
-class Play(Record, frozen=True, tag=True):
+class PlayRequest(Record, frozen=True, tag=True):
     """Scenarios to play side by side."""
 
     number: int
@@ -79,7 +79,7 @@ class Replan(Record, frozen=True, tag=True):
     spans: Mapping[str, Sequence[LevelSpan]]
 
 
-class News(Record, frozen=True, tag=True, kw_only=True):
+class SampleBatch(Record, frozen=True, tag=True, kw_only=True):
     """What has happened, as rows of 64-bit numbers (`checker.loadtest.messages`)."""
 
     samples: bytes
@@ -110,14 +110,14 @@ class Health(Record, frozen=True, tag=True, kw_only=True):
     starved_us: int
 
 
-class Played(Record, frozen=True, tag=True):
+class PlayDone(Record, frozen=True, tag=True):
     """A play is over."""
 
     number: int
 
 
-FromParent: TypeAlias = Begin | Play | Replan | Bye
-FromWorker: TypeAlias = News | Health | Played | Bye
+FromParent: TypeAlias = Begin | PlayRequest | Replan | Bye
+FromWorker: TypeAlias = SampleBatch | Health | PlayDone | Bye
 
 STAGES = 100_000
 """A key is ``series * STAGES + stage``, so that one number says what a sample belongs to."""

@@ -24,7 +24,7 @@ from checker.loadtest.messages import (
     STAGES,
     WAITED,
     Health,
-    News,
+    SampleBatch,
 )
 from checker.loadtest.plan import Scenario, probe_kind
 from checker.loadtest.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
@@ -83,7 +83,7 @@ class Tally:
         self.exchanges: Collection[int] = ()
         """Series whose phases follow from their samples."""
 
-    def take(self, worker: int, updates: News) -> None:
+    def take(self, worker: int, updates: SampleBatch) -> None:
         """Take what has happened in a worker."""
         self._reasons.learn(worker, updates.new_reasons)
         self._phases.learn(worker, updates.new_phases)

@@ -10,7 +10,7 @@ from time import monotonic
 import gevent
 import gevent.event
 
-from checker.loadtest.messages import Begin, FromParent, Play, Played, Replan
+from checker.loadtest.messages import Begin, FromParent, PlayDone, PlayRequest, Replan
 from checker.loadtest.worker.health import HealthMeter
 from checker.loadtest.worker.stage import StageRunner
 from checker.loadtest.worker.target import Notes
@@ -23,7 +23,7 @@ from checker.worker.serve import PARENT_GONE, Pipes, raise_descriptor_limit
 
 _LOOK_S = 0.02
 _TELL_S, _TELL_NUMBERS = 0.4, 20_000
-"""News are sent after this time, or when they are so many numbers: every time the parent wakes up, somebody waits."""
+"""Samples are sent after this time, or when they are so many numbers: whenever the parent wakes up, somebody waits."""
 _HEALTH_S = 1.0
 _COLLECT = (100_000, 50, 100)
 
@@ -42,7 +42,7 @@ def serve() -> int:
                 work = _Work(pipes, notes, message)
             elif work is None or isinstance(message, Bye):
                 break
-            elif isinstance(message, Play):
+            elif isinstance(message, PlayRequest):
                 work.play(message)
             elif isinstance(message, Replan):
                 work.stage.replan(message.spans)
@@ -71,7 +71,7 @@ class _Work:
         self._pipes, self._notes, self._health = pipes, notes, HealthMeter(notes)
         self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._tell_health)]
 
-    def play(self, play: Play) -> None:
+    def play(self, play: PlayRequest) -> None:
         """Begin a play."""
         self._number = play.number
         self.stage.play(play.parts, play.spans, play.epoch_ns)
@@ -97,7 +97,7 @@ class _Work:
                 if over and number is not None:
                     self.stage.clear()
                     self._send_updates()
-                    self._pipes.send(Played(number))
+                    self._pipes.send(PlayDone(number))
                     self._number = None
         except OSError:  # the parent is gone, which the end of standard input tells as well
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, Protocol
 
-from checker.loadtest.messages import PHASES, REASONS, SHIFT, News, Part
+from checker.loadtest.messages import PHASES, REASONS, SHIFT, Part, SampleBatch
 from checker.worker.greenlets import Deadlines
 from checker.worker.transport.client import Shared
 
@@ -38,11 +38,11 @@ class Notes:
         """The number of a phase."""
         return self._number(self._phases, "phases", name)
 
-    def taken(self) -> News | None:
+    def taken(self) -> SampleBatch | None:
         """What there is; None where there is nothing. Arrays stay the same objects: others hold them."""
         if not (self.samples or self.arrivals or self.stretches):
             return None
-        updates = News(
+        updates = SampleBatch(
             samples=self.samples.tobytes(),
             arrivals=self.arrivals.tobytes(),
             phases=self.phases.tobytes(),
