@@ -53,7 +53,7 @@ def test_page_with_png_images_is_valid_and_small() -> None:
 
 def test_page_of_a_report_without_charts_needs_no_chart_library() -> None:
     code = (
-        "import sys; sys.path.insert(0, 'tests'); import test_html, reports.html;"
+        "import sys; sys.path[:0] = ['tests', 'tests/support']; import test_html, reports.html;"
         "reports.html.page(test_html.small()); print('matplotlib' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
