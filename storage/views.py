@@ -8,10 +8,10 @@ from checker.errors import UsageError
 from checker.kinds import STAGES, kinds_in_words
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from storage.loadtests.views import BENCH_VIEWS
-from storage.rollups.fold import FIRST_HOLD_MS as _FIRST_MS
-from storage.rollups.fold import HOLD_GAPS
-from storage.rollups.fold import LEAST_HOLD_MS as _LEAST_MS
-from storage.rollups.fold import SURE_MS as _SURE_MS
+from storage.rollups.check_gap import FIRST_HOLD_MS as _FIRST_MS
+from storage.rollups.check_gap import HOLD_GAPS
+from storage.rollups.check_gap import LEAST_HOLD_MS as _LEAST_MS
+from storage.rollups.check_gap import SURE_MS as _SURE_MS
 from storage.rollups.marks import STATES
 from storage.view import View
 from storage.view import in_ms as _ms

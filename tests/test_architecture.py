@@ -273,6 +273,22 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
     )
 
 
+def test_checks_load_neither_numpy_nor_the_validator() -> None:
+    code = "import sys, checker.cli.check, checker.run.run, storage.store, storage.history, reports.documents"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{code}; print([name for name in ('numpy', 'pydantic', 'yaml') if name in sys.modules])",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_file_is_small_and_has_a_docstring(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text())

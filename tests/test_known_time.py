@@ -23,7 +23,8 @@ from checker.model import Status
 from reports import availability, incidents
 from reports.objectives import standings
 from reports.show import per_cent, records, rounded
-from storage.rollups.fold import LEAST_HOLD_MS, MOST_HOLD_MS, Outcomes, Rhythm, States, fold_checks, holds
+from storage.rollups.check_gap import LEAST_HOLD_MS, MOST_HOLD_MS, Rhythm, holds
+from storage.rollups.fold import Outcomes, States, fold_checks
 from storage.rollups.marks import Outcome
 from storage.rollups.raw_rows import Checks
 from storage.store import open_store
@@ -211,7 +212,7 @@ def test_ratio_is_never_shown_as_all_or_as_the_objective_that_it_misses(
 
 def _number(text: str) -> float:
     """The ratio that is read."""
-    said = float(f"{text.removesuffix(' %').lstrip('<> ')}e-2")
+    said = float(f"{text.removesuffix('%').lstrip('<> ')}e-2")
     return said + {"<": -1e-15, ">": 1e-15}.get(text[0], 0)
 
 

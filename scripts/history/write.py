@@ -16,7 +16,7 @@ from checker.model import McpFacts, RunInfo, RunState
 from checker.model import Server as Checked
 from storage import tables
 from storage.retention import DETAIL_HOURS_MS
-from storage.rollups.fold import Rhythm
+from storage.rollups.check_gap import Rhythm
 from storage.rollups.marks import DAY_HOURS, HOUR_MS
 from storage.rollups.raw_rows import Checks, Probes
 from storage.rollups.roll import fold_rows

@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from storage.rollups.fold import States, fold_checks, rhythm_of
+from storage.rollups.check_gap import rhythm_of
+from storage.rollups.fold import States, fold_checks
 from storage.rollups.marks import DAY_HOURS, HOUR_MS, marks
 from storage.rollups.raw_rows import checks_between
 from storage.tables import (

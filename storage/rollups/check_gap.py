@@ -1,0 +1,124 @@
+"""For how long a check speaks for its server: three times the typical gap between checks, as those before it tell.
+
+What is typical must not depend on one check more or less. Checks that follow each other closely are one round: a
+second timer, or checks by hand. The typical gap is the third longest of the newest nine between rounds, so that neither
+a check that is missing nor a checker that was away for days changes it. A server that is now checked more seldom has
+its new gap after three rounds; one that is checked more often after seven, so that checks by hand, which only make gaps
+shorter, take nothing away from what the regular ones say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+LEAST_HOLD_MS = 300_000
+"""For so long a check speaks at least."""
+FIRST_HOLD_MS = 3_600_000
+"""For so long the first check of a server speaks: nobody knows yet when the next one is to come."""
+MOST_HOLD_MS = 93 * 86_400_000
+"""Three times the longest month."""
+HOLD_GAPS = 3
+"""A check speaks for so many typical gaps."""
+_GAPS_KEPT = 9
+_OUTLIERS = 2
+SURE_MS = 21_600_000
+"""A single gap is believed so far; beyond it a check speaks for half as long again as the gap was."""
+_ROUND = 3
+"""A check begins a round of its own after a third of the typical gap."""
+_LEAST_TYPICAL_MS = LEAST_HOLD_MS // HOLD_GAPS
+
+
+class Rhythm(NamedTuple):
+    """What the next check of a server is judged by."""
+
+    round_ms: int = -1
+    """When the newest round began; -1 before the first check."""
+    gaps_ms: tuple[int, ...] = ()
+    """Between the newest rounds, the newest last."""
+
+    @property
+    def typical_ms(self) -> int | None:
+        """The typical gap between checks; None before there is one."""
+        if not self.gaps_ms:
+            return None
+        return _typical_ms(self.gaps_ms)
+
+    @property
+    def hold_ms(self) -> int:
+        """For how long the newest check speaks."""
+        return _hold_ms(self.typical_ms, len(self.gaps_ms))
+
+    def as_list(self) -> list[int]:
+        """To be stored; `rhythm_of` reads it."""
+        return [self.round_ms, *self.gaps_ms]
+
+
+def rhythm_of(stored: Iterable[int] | None) -> Rhythm:
+    """The rhythm that was stored as a list; an empty one of None."""
+    numbers = list(stored or ())
+    return Rhythm(numbers[0], tuple(numbers[1:])) if numbers else Rhythm()
+
+
+def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
+    """For how long each of these checks of a server speaks, and the rhythm after them; the times ascend."""
+    round_ms, gaps_ms = before
+    hold_ms = before.hold_ms
+    round_at_ms = 0 if round_ms < 0 else round_ms + _round_ms(before.typical_ms, len(gaps_ms))
+    found = []
+    quick = hold_ms == LEAST_HOLD_MS and bool(gaps_ms)
+    for at_ms in times_ms:
+        if at_ms >= round_at_ms:
+            gap_ms = at_ms - round_ms
+            if quick and gap_ms <= _LEAST_TYPICAL_MS:
+                # One more short gap leaves the typical one short: nothing to reckon at checks a minute apart.
+                gaps_ms = (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
+                round_ms = at_ms
+                round_at_ms = at_ms + _LEAST_TYPICAL_MS // _ROUND
+            else:
+                if round_ms >= 0:
+                    gaps_ms = _with(gaps_ms, gap_ms)
+                round_ms, number = at_ms, len(gaps_ms)
+                typical_ms = _typical_ms(gaps_ms) if gaps_ms else None
+                hold_ms, round_at_ms = _hold_ms(typical_ms, number), at_ms + _round_ms(typical_ms, number)
+                quick = hold_ms == LEAST_HOLD_MS
+        found.append(hold_ms)
+    return found, Rhythm(round_ms, gaps_ms)
+
+
+def _typical_ms(gaps_ms: tuple[int, ...]) -> int:
+    """The longest but two; the median of the first few, of which none is known to be usual."""
+    number = len(gaps_ms)
+    return sorted(gaps_ms)[max((number - 1) // 2, number - 1 - _OUTLIERS)]
+
+
+def _hold_ms(typical_ms: int | None, gaps: int) -> int:
+    """For how long a check speaks whose typical gap was taken from so many."""
+    if typical_ms is None:
+        return FIRST_HOLD_MS
+    hold_ms = HOLD_GAPS * typical_ms
+    if gaps == 1 and hold_ms > SURE_MS:
+        hold_ms = max(SURE_MS, typical_ms * 3 // 2)
+    return LEAST_HOLD_MS if hold_ms < LEAST_HOLD_MS else min(hold_ms, MOST_HOLD_MS)
+
+
+def _round_ms(typical_ms: int | None, gaps: int) -> int:
+    """After how long a check begins a round of its own."""
+    if typical_ms is None or typical_ms < _LEAST_TYPICAL_MS:
+        return _LEAST_TYPICAL_MS // _ROUND
+    return (min(typical_ms, SURE_MS // HOLD_GAPS) if gaps == 1 else typical_ms) // _ROUND
+
+
+def _with(gaps_ms: tuple[int, ...], gap_ms: int) -> tuple[int, ...]:
+    """The newest gaps with one more.
+
+    Short gaps between two long ones are checks that belong together: two timers a minute apart, each once a day.
+    """
+    if not gaps_ms or _ROUND * gaps_ms[-1] > gap_ms:
+        return (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
+    kept, together_ms = list(gaps_ms), 0
+    while kept and _ROUND * (together_ms + kept[-1]) <= gap_ms:
+        together_ms += kept.pop()
+    if together_ms and kept and kept[-1] >= _ROUND * together_ms:
+        return (*kept, gap_ms + together_ms)[-_GAPS_KEPT:]
+    return (*gaps_ms, gap_ms)[-_GAPS_KEPT:]
