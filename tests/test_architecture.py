@@ -85,7 +85,6 @@ SECRETS, PROBES = (
     ("checker.secrets", "checker.remembered"),
     ("checker.probes", "checker.judge", "checker.breaker", "checker.unanswered"),
 )
-DECIDED = ("checker.breaker", "checker.unanswered")
 STREAMS, STATS = "checker.standard_streams", "checker.stats"
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -223,6 +222,15 @@ def _packages_of(module: str) -> set[str]:
     """The packages that a module is in: importing it imports them, and their files may import it."""
     parts = module.split(".")
     return {".".join(parts[:length]) for length in range(1, len(parts))}
+
+
+def test_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_nothing_imports_the_command_line_but_its_entry() -> None:

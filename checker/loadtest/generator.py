@@ -69,7 +69,7 @@ class GeneratorWorkers:
 
 
 @dataclass(slots=True)
-class _Play:
+class _PlayUnderWay:
     number: int
     spans: dict[str, list[LevelSpan]]
     open: set[int]
@@ -190,7 +190,7 @@ class Generator:
         recording.tally.exchanges = recording.exchanges
         self._plays += 1
         longest_s = max(scenario.timeout for scenario in scenarios.values())
-        self._play = _Play(self._plays, spans, set(range(len(self._children))), longest_s)
+        self._play = _PlayUnderWay(self._plays, spans, set(range(len(self._children))), longest_s)
         for child in self._children:
             child.send(PlayRequest(self._plays, self._epoch_ns, tuple(parts), spans))
         return tuple(stages)
@@ -257,7 +257,7 @@ class Generator:
             return f"ramping down: {self._stopped}"
         return "waiting for late answers" if at_s > self._play.until_s else ""
 
-    def _wind_down(self, play: _Play, recording: Recording) -> None:
+    def _wind_down(self, play: _PlayUnderWay, recording: Recording) -> None:
         """Replace what is left of the plan by a short ramp to nothing."""
         play.wound_down = True
         now_s = (time.monotonic_ns() - self._epoch_ns) / 1e9 + _WAIT_S

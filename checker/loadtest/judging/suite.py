@@ -123,7 +123,7 @@ _PLACES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class SuiteResult:
     """What came of a suite."""
 
     cells: tuple[CellResult, ...]
@@ -131,7 +131,7 @@ class Played:
     """For the run's notes: what was left out, and which cells are to be doubted."""
 
 
-def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> Played:
+def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> SuiteResult:
     """Play ``plan.suite``: rounds of all cells, each round in a random order by the plan's seed.
 
     A cell is done after its least number of blocks when the 95% interval of its median p95 is tight, for which there
@@ -151,7 +151,7 @@ def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLi
     if max(suite.server_counts) > len(names):
         notes.insert(0, f"there are {len(names)} servers for {suite.operation}: larger counts were left out")
     result = cells(load_generator.so_far(), suite.precision, client_limits)
-    return Played(result, (*filter(None, notes), *_doubts(result, suite)))
+    return SuiteResult(result, (*filter(None, notes), *_doubts(result, suite)))
 
 
 def usable_servers(plan: Plan, operation: Operation) -> tuple[str, ...]:
