@@ -88,7 +88,7 @@ class Flapping:
     flap_ratio: float
     """Weighted share of changes, 0 to 1."""
     checks: int
-    """That it was reckoned from."""
+    """Checks that it was computed from."""
     since_ms: int
     """When the first of them began."""
 

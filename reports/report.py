@@ -69,7 +69,7 @@ class Column:
     unit: str = ""
     """For people, where the kind does not say it: ms, %, per hour."""
     words: str = ""
-    """What it is and how it is reckoned, in a sentence."""
+    """Its meaning and calculation, in a sentence."""
     wide: bool = False
     """Whether its texts are long, and should not be folded into a narrow column."""
 
@@ -192,7 +192,7 @@ class Section:
     title: str
     table: Table | None = None
     text: str = ""
-    """How it is reckoned and what it says, in a sentence or two."""
+    """Its calculation and meaning, in a sentence or two."""
     charts: Sequence[Chart] = ()
 
 

@@ -1,6 +1,6 @@
-"""What the original system's blocks do here: the keys that act, and a word on those that do not.
+"""The blocks of a legacy configuration: the keys that act here, and a word on those that do not.
 
-A key acts only if it stands in the file: the original's defaults do not replace ours.
+A key acts only if it is in the file: the defaults of the legacy system do not replace ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from checker.settings.legacy_options import Caching, ConnectionPools, Metric, Pe
 from checker.settings.overlay import merged, picked
 
 BLOCK = "performance_optimization"
-"""The original's block."""
+"""The legacy block."""
 _LEAST_PERCENT = 1e-6
 _INSTEAD = {
     "connection_pools.pool_cleanup_interval": "run.pools.<kind>.keepalive is what idle connections are looked at by",
@@ -57,10 +57,10 @@ _MIB = 1024 * 1024
 def run_options(
     base: Mapping[str, Any], above: Mapping[str, Any], given: Mapping[str, Any], performance: PerformanceOptimization
 ) -> dict[str, Any]:
-    """The ``run`` block with what the original's blocks say: layers from the file's own to the environment's.
+    """The ``run`` block with what the legacy blocks say: layers from the file's own to the environment's.
 
     ``base`` is the file, ``above`` its environment, each as it is written; ``given`` is the ``run`` block of both, and
-    ``performance`` the original's block of both. In each layer our own words count for more than the original's, and
+    ``performance`` the legacy block of both. In each layer our own keys override the legacy ones, and
     whatever the environment says for more than what the file does, also where another key limits the same.
     """
     layers = (
@@ -244,7 +244,7 @@ def probe_defaults(block: Mapping[str, Any], performance: PerformanceOptimizatio
             "max_attempts": execution.retry.max_attempts,
             "backoff_factor": execution.retry.backoff_factor,
             "max_backoff": execution.retry.max_backoff,
-            # the original has no key for the first wait
+            # legacy configurations have no key for the first wait
             "initial_backoff": min(Retry().initial_backoff, execution.retry.max_backoff),
         }
     return given
@@ -253,7 +253,7 @@ def probe_defaults(block: Mapping[str, Any], performance: PerformanceOptimizatio
 def defaults_over(
     given: Mapping[str, Any], base: Mapping[str, Any], above: Mapping[str, Any], performance: PerformanceOptimization
 ) -> Mapping[str, Any]:
-    """The ``defaults`` of file and environment, with what the original's block of the environment says over the file's.
+    """The ``defaults`` of file and environment, with what the legacy block of the environment says over the file's.
 
     ``base`` and ``above`` are the file and its environment as they are written.
     """

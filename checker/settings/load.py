@@ -190,7 +190,7 @@ class _Loader:
         return validated(kind, laid, self._whole.below(name)) or kind()
 
     def _run(self, performance: PerformanceOptimization) -> RunOptions:
-        """The ``run`` block, with what the original's blocks say in each layer of the file."""
+        """The ``run`` block, with what the legacy blocks say in each layer of the file."""
         given = self._values.get("run")
         given = {} if given is None else given
         source = self._whole.below("run")

@@ -29,7 +29,7 @@ def header_fault(schema: Any) -> str | None:
         if not isinstance(node.get("type"), str) or node["type"] not in _TYPES:
             return f"{_MARK} {name!r} is not on a string, integer or boolean"
         if name.lower() in names:
-            return f"{_MARK} {name!r} stands twice"
+            return f"{_MARK} {name!r} is given twice"
         names.add(name.lower())
     return None
 

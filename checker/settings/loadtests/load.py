@@ -188,7 +188,7 @@ def load_plan(
     scenarios: Sequence[str] = (),
     suite: bool = False,
 ) -> Plan:
-    """The plan in a file: one of ours, or a configuration with the original's ``benchmarking`` block.
+    """The plan in a file: one of ours, or a legacy configuration with a ``benchmarking`` block.
 
     ``environment`` is one of the configuration's that the servers come from (None: MCP_STATUS_ENV), ``scenarios`` the
     names of those to play, all of a plan's without one. ``suite`` asks for the suite. Raises ConfigError, which lists
