@@ -1,1 +1,1 @@
-"""Load tests as users write them: plans in YAML, an address on the command line, and the block of a legacy configuration."""
+"""Load tests as users write them: plans in YAML, an address on the command line, and legacy configurations."""
