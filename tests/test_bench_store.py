@@ -191,7 +191,7 @@ with open_store(Path(sys.argv[1])) as store:
         recording(Second(run=known, at_s=at_s, until_s=9, stages=(1,), slots=news, health=[worker_second(at_s)]))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"}
     done = subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     (line,) = bench_list(path)

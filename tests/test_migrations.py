@@ -107,7 +107,7 @@ def test_process_killed_half_way_leaves_the_version_before(path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/support"]
 from test_migrations import {killed_step.__name__}, migrated
 migrated(Path({str(path)!r}), {killed_step.__name__})
 """

@@ -314,7 +314,7 @@ def test_writer_that_waits_too_long_says_whose_fault_it_is(path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from builders import batch, check, run_info, server
 from storage.store import open_store
 names = [f"{sys.argv[2]}-{n}" for n in range(50)]
