@@ -232,7 +232,7 @@ _MEASURED = {
     "tls_resumed": "of these, resumed from an earlier session",
     "paced": "of the waits those for run.pace alone",
     "paced_us": "time of these, added up",
-    "program_waits": "attempts that waited for a place among the programs of stdio servers",
+    "program_waits": "attempts that waited to start a stdio server (run.processes)",
     "program_wait_us": "time they waited, added up",
     "category": "config, auth_tokens, dns or results",
     "hits": "lookups that found an entry",
@@ -349,15 +349,15 @@ VIEWS = (
         ),
         AVAILABILITY_SOURCE,
     ),
-    View("hourly_outcomes", "what an hour of a server came to", outcome_columns("hour"), source("hour_outcomes")),
-    View("daily_outcomes", "what a day of a server came to", outcome_columns("day"), source("day_outcomes")),
+    View("hourly_outcomes", "one hour of a server: its outcomes", outcome_columns("hour"), source("hour_outcomes")),
+    View("daily_outcomes", "one day of a server: its outcomes", outcome_columns("day"), source("day_outcomes")),
     View(
         "hourly_latency", "how long probes of a server took in an hour", latency_columns("hour"), source("hour_latency")
     ),
     View("daily_latency", "how long probes took in a day", latency_columns("day"), source("day_latency")),
     View(
         "incident_history",
-        "one time that a server was down, of the hours that are over",
+        "one incident: a time that a server was down, of the hours that are over",
         (
             ("server", "s.name", "name of the server"),
             ("server_group", "s.group_name", "group of the server in its newest run"),

@@ -9,9 +9,9 @@ from storage.view import View, in_ms, iso_time
 
 _Columns = tuple[tuple[str, str, str], ...]
 _COUNT_WORDS = {
-    "offered": "arrivals that were due; in the closed model requests begun",
+    "offered": "scheduled arrivals; in the closed model requests started",
     "dropped": "of these never sent: the run ended while they waited",
-    "ok": "of these answered well",
+    "ok": "of these successful",
     "failed": "of these failed, timeouts too",
     "censored": "of the failed those that timed out: their time is the limit",
     "done_ok": "good ones that ended in this time",
@@ -23,10 +23,10 @@ _COUNT_WORDS = {
     "max_us": "longest response time of the good ones",
 }
 _TIME_WORDS = {
-    "response": "from when it was due to its end: what a caller sees",
+    "response": "from scheduled to done: what a caller sees",
     "service": "from sent to the end",
     "first_byte": "from sent to the first byte of the answer",
-    "late": "from due to sent: what the client added",
+    "late": "from scheduled to sent: what the load generator added",
 }
 _QUANTILE_WORDS = {
     **{"p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile"},
@@ -38,10 +38,10 @@ _HEALTH_WORDS = {
     "busy_ratio": "share of the time for which its loop did not wait",
     "lag_p99_us": "99th percentile of how late its loop was",
     "lag_max_us": "latest that its loop was",
-    "late_p99_us": "99th percentile of how late operations began although a place was free",
+    "late_p99_us": "99th percentile of how late requests were started with connections free",
     "gc_us": "time in the cycle collector",
     "in_flight": "most operations at once",
-    "backlog": "most arrivals that waited for a place",
+    "backlog": "most queued arrivals",
     "descriptors": "file descriptors open",
     "ports": "connections opened to the busiest host in the last minute",
     "memory_bytes": "resident memory in bytes",
@@ -84,10 +84,10 @@ def _timed(name: str, expression: str, words: str) -> tuple[str, str, str]:
 _COUNTED: _Columns = (
     ("seconds", "round(s.seconds, 3)", "time that it covers"),
     *(_timed(name, f"s.{name}", _COUNT_WORDS[name]) for name in COUNTS if name != "max_us"),
-    ("offered_per_s", "round(s.offered_per_s, 3)", "arrivals due per second"),
+    ("offered_per_s", "round(s.offered_per_s, 3)", "scheduled arrivals per second"),
     ("achieved_per_s", "round(s.achieved_per_s, 3)", "operations that ended per second, good or bad"),
     ("ok_per_s", "round(s.ok_per_s, 3)", "good ones that ended per second: the throughput"),
-    ("failed_ratio", "round(s.failed_ratio, 6)", "failed or dropped, of those that were due and have ended, 0 to 1"),
+    ("failed_ratio", "round(s.failed_ratio, 6)", "failed or dropped, of those scheduled and completed, 0 to 1"),
     *(
         (f"{name}_{word}_ms", in_ms(f"s.{name}_{word}_us"), f"{_QUANTILE_WORDS[word]}: {_TIME_WORDS[name]}, ms")
         for name in TIMED
@@ -151,7 +151,7 @@ BENCH_VIEWS = (
     ),
     View(
         "benchmark_slots",
-        "one operation at one server in one slot of a load test, by when it was due",
+        "one operation at one server in one slot of a load test, by scheduled time",
         (
             *_RUN,
             *_SERIES,
@@ -216,7 +216,7 @@ BENCH_VIEWS = (
             ("good", "l.good", "1 if the objective held, else 0"),
             ("why", "l.why", "what broke; empty for a good one"),
             ("client_bound", "l.client_bound", "1 if the load generator was the limit, else 0"),
-            ("offered_per_s", "l.offered_per_s", "arrivals due per second"),
+            ("offered_per_s", "l.offered_per_s", "scheduled arrivals per second"),
             ("achieved_per_s", "l.achieved_per_s", "operations that ended per second"),
             ("p50_ms", "l.p50_ms", "median response time, milliseconds"),
             ("p99_ms", "l.p99_ms", "99th percentile of the response time, milliseconds"),
