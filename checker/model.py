@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from msgspec import field
 
@@ -190,7 +191,11 @@ class McpFacts(Record, frozen=True, kw_only=True):
 
 
 class ProbeResult(Record, frozen=True, kw_only=True):
-    """One probe of one server: the verdict and the facts behind it."""
+    """One probe of one server: the verdict and the facts behind it.
+
+    A field with words is a figure: its column, its place in views and in `--format json`, and what is said of it there
+    follow from it (`figures`).
+    """
 
     kind: str
     status: Status
@@ -211,25 +216,45 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     """Reasons of the attempts before the last, separated by commas."""
     stages_us: Mapping[str, int] = field(default_factory=dict)
     """Microseconds spent in each timed step that happened, by its name in `checker.kinds.STAGES`."""
-    http_status: int | None = None
-    received_bytes: int | None = None
-    """Body bytes after decompression, over all exchanges of the probe."""
-    connections_opened: int | None = None
-    reused: bool | None = None
-    """Whether the first exchange went over a connection that was open already."""
-    redirects: int | None = None
-    certificate_expires_at_ms: int | None = None
-    auth_metadata_url: str | None = None
+    http_status: Annotated[int | None, "status of the last HTTP reply"] = None
+    received_bytes: Annotated[int | None, "body bytes after decompression, all exchanges"] = None
+    connections_opened: Annotated[int | None, "connections opened by the last attempt"] = None
+    reused: Annotated[bool | None, "1 if the first exchange used an open connection, else 0"] = None
+    redirects: Annotated[int | None, "redirects followed"] = None
+    certificate_expires_at_ms: Annotated[int | None, "end of the TLS certificate, ISO 8601 UTC"] = None
+    auth_metadata_url: Annotated[str | None, "protected resource metadata address of a 401 or 403"] = None
     """RFC 9728 protected resource metadata address, from WWW-Authenticate."""
-    retry_after_s: int | None = None
-    sessions_opened: int | None = None
-    sessions_closed: int | None = None
-    """Sessions whose DELETE was answered with success or with "cannot be ended by clients" (404, 405)."""
-    stderr_tail: str | None = None
-    """Last lines that a command wrote to its standard error, where the probe is not HEALTHY."""
+    retry_after_s: Annotated[int | None, "seconds the server asked to wait"] = None
+    sessions_opened: Annotated[int | None, "MCP sessions the server opened for the last attempt"] = None
+    sessions_closed: Annotated[int | None, "of these, ended with DELETE before the result was made"] = None
+    """An answer of success counts, and that sessions "cannot be ended by clients" (404, 405)."""
+    stderr_tail: Annotated[str | None, "last lines of a command's standard error; null when HEALTHY"] = None
     remarks: tuple[Remark, ...] = ()
     """What is odd about the last attempt, whatever its status."""
     mcp: McpFacts | None = None
+
+
+class Figure(NamedTuple):
+    """Something that a probe measures: a field of `ProbeResult` that has words."""
+
+    name: str
+    type: type
+    words: str
+
+    @property
+    def shown(self) -> str:
+        """Its name where times are text and durations milliseconds."""
+        if self.name.endswith("_at_ms"):
+            return self.name.removesuffix("_ms")
+        return f"{self.name.removesuffix('_us')}_ms" if self.name.endswith("_us") else self.name
+
+
+@cache
+def figures() -> tuple[Figure, ...]:
+    """The figures of a probe, in the order of their fields."""
+    hints = get_type_hints(ProbeResult, include_extras=True)
+    found = ((name, hints[name]) for name in ProbeResult.__struct_fields__ if hasattr(hints[name], "__metadata__"))
+    return tuple(Figure(name, get_args(hint.__origin__)[0], hint.__metadata__[0]) for name, hint in found)
 
 
 class CheckResult(Record, frozen=True, kw_only=True):

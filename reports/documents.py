@@ -11,25 +11,8 @@ import orjson
 from msgspec.structs import asdict
 
 from checker.kinds import STAGES
-from checker.model import ProbeResult, Remark, Status
+from checker.model import ProbeResult, Remark, Status, figures
 from storage.history import CheckRow, ContractRow, RunRow
-
-_PLAIN = (
-    "failed_stage",
-    "url",
-    "attempts",
-    "earlier_reasons",
-    "http_status",
-    "received_bytes",
-    "connections_opened",
-    "reused",
-    "redirects",
-    "auth_metadata_url",
-    "retry_after_s",
-    "sessions_opened",
-    "sessions_closed",
-    "stderr_tail",
-)
 
 
 def iso(at_ms: int | None) -> str | None:
@@ -99,6 +82,13 @@ def check_document(check: CheckRow) -> dict[str, Any]:
     }
 
 
+def _as_shown(name: str, value: Any) -> Any:
+    """A figure as documents have it: times as text, durations in milliseconds."""
+    if name.endswith("_at_ms"):
+        return iso(value)
+    return milliseconds(value) if name.endswith("_us") else value
+
+
 def probe_document(probe: ProbeResult) -> dict[str, Any]:
     """A probe; ``stages`` has the stages that happened, ``mcp`` what an MCP server said of itself."""
     spent_us = probe.stages_us
@@ -111,8 +101,11 @@ def probe_document(probe: ProbeResult) -> dict[str, Any]:
         "score": probe.score,
         "started_at": iso(probe.started_at_ms),
         "duration_ms": milliseconds(probe.duration_us),
-        **{name: getattr(probe, name) for name in _PLAIN},
-        "certificate_expires_at": iso(probe.certificate_expires_at_ms),
+        "failed_stage": probe.failed_stage,
+        "url": probe.url,
+        "attempts": probe.attempts,
+        "earlier_reasons": probe.earlier_reasons,
+        **{figure.shown: _as_shown(figure.name, getattr(probe, figure.name)) for figure in figures()},
         "stages": stages,
         "remarks": remark_documents(probe.remarks),
         "mcp": None,

@@ -1,8 +1,8 @@
 """The version of a database, and the steps that bring an older one up to date.
 
-A new column takes a field in checker/model.py or checker/metrics.py, a column in storage/tables.py, and a step at
-the end of `MIGRATIONS`; one of load tests only the field in checker/loadtest/results.py and the step. Released
-steps are never edited.
+A new figure of a probe takes a field in checker/model.py, one of a run's own a field in checker/metrics.py, one of
+load tests a field in checker/loadtest/results.py, and each a step at the end of `MIGRATIONS`. Released steps are never
+edited.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
 Step = Callable[[Connection], None]
+
+
+def add_column(table: str, definition: str) -> Step:
+    """The step that gives a table another column: its name and its SQL type."""
+
+    def step(connection: Connection) -> None:
+        connection.exec_driver_sql(f"alter table {table} add column {definition}")
+
+    return step
+
 
 MIGRATIONS: tuple[Step, ...] = ()
 """Step n brings a database from version n to version n + 1; a new database is made as the tables stand."""

@@ -20,7 +20,7 @@ from checker.errors import StorageError
 from checker.kinds import STAGES
 from checker.limits import Keep
 from checker.metrics import RunMeasures
-from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server
+from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, figures
 from checker.plain_text import storable
 from checker.unanswered import bare
 from storage import cache, retention, roster
@@ -59,7 +59,12 @@ _PROBE_FIELDS = tuple(
 )
 _NAMED_AT_ONCE = 500
 _STAGE_COLUMNS = {stage: f"{stage}_us" for stage in STAGES}
-_SAID = {"detail": 1000, "stderr_tail": 8000, "auth_metadata_url": 2000, "earlier_reasons": 1000}
+_SAID = dict.fromkeys((figure.name for figure in figures() if figure.type is str), 1000) | {
+    "detail": 1000,
+    "stderr_tail": 8000,
+    "auth_metadata_url": 2000,
+    "earlier_reasons": 1000,
+}
 """Column of a probe that may hold what a server has said -> the most characters of it that are kept."""
 _MOST_OF_A_FACT = 20_000
 _MOST_OF_AN_ADDRESS = 4000

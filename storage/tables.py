@@ -22,9 +22,10 @@ from sqlalchemy import (
 
 from checker.kinds import STAGES
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
-from checker.model import McpFacts
+from checker.model import McpFacts, figures
 
 metadata = MetaData()
+_TYPE_OF: dict[type, Any] = {int: Integer, float: Float, str: Text, bool: Boolean}
 
 runs = Table(
     "runs",
@@ -131,17 +132,7 @@ probes = Table(
     Column("attempts", Integer, nullable=False),
     Column("earlier_reasons", Text),
     *(Column(f"{stage}_us", Integer) for stage in STAGES),
-    Column("http_status", Integer),
-    Column("received_bytes", Integer),
-    Column("connections_opened", Integer),
-    Column("reused", Boolean),
-    Column("redirects", Integer),
-    Column("certificate_expires_at_ms", Integer),
-    Column("auth_metadata_url", Text),
-    Column("retry_after_s", Integer),
-    Column("sessions_opened", Integer),
-    Column("sessions_closed", Integer),
-    Column("stderr_tail", Text),
+    *(Column(figure.name, _TYPE_OF[figure.type]) for figure in figures()),
     Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
     Column("remarks", Text),
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),

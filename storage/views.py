@@ -7,6 +7,7 @@ from typing import Any
 from checker.errors import UsageError
 from checker.kinds import STAGES, kinds_in_words
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
+from checker.model import figures
 from storage.loadtests.views import BENCH_VIEWS
 from storage.rollups.check_gap import FIRST_HOLD_MS as _FIRST_MS
 from storage.rollups.check_gap import HOLD_GAPS
@@ -168,6 +169,15 @@ _CHECK_COLUMNS = (
     ),
 )
 
+
+def _as_shown(name: str) -> str:
+    """A column of probes as the views have it: times as text, durations in milliseconds."""
+    column = f"p.{name}"
+    if name.endswith("_at_ms"):
+        return _time(column)
+    return _ms(column) if name.endswith("_us") else column
+
+
 _PROBE_COLUMNS = (
     ("server", "s.name", "name of the server"),
     ("kind", "p.kind", kinds_in_words()),
@@ -182,17 +192,7 @@ _PROBE_COLUMNS = (
     ("attempts", "p.attempts", "attempts made, retries included"),
     ("earlier_reasons", "p.earlier_reasons", "reasons of the attempts before the last, separated by commas"),
     *((f"{stage}_ms", _ms(f"p.{stage}_us"), f"{words}, milliseconds") for stage, words in STAGES.items()),
-    ("http_status", "p.http_status", "status of the last HTTP reply"),
-    ("received_bytes", "p.received_bytes", "body bytes after decompression, all exchanges"),
-    ("connections_opened", "p.connections_opened", "connections opened by the last attempt"),
-    ("reused", "p.reused", "1 if the first exchange used an open connection, else 0"),
-    ("redirects", "p.redirects", "redirects followed"),
-    ("certificate_expires_at", _time("p.certificate_expires_at_ms"), "end of the TLS certificate, ISO 8601 UTC"),
-    ("auth_metadata_url", "p.auth_metadata_url", "protected resource metadata address of a 401 or 403"),
-    ("retry_after_s", "p.retry_after_s", "seconds the server asked to wait"),
-    ("sessions_opened", "p.sessions_opened", "MCP sessions the server opened for the last attempt"),
-    ("sessions_closed", "p.sessions_closed", "of these, ended with DELETE before the result was made"),
-    ("stderr_tail", "p.stderr_tail", "last lines of a command's standard error; null when HEALTHY"),
+    *((figure.shown, _as_shown(figure.name), figure.words) for figure in figures()),
     ("remarks", "p.remarks", "what is odd about it, JSON list of objects with name and detail; null where nothing is"),
     ("transport", "f.transport", "streamable-http, sse or stdio"),
     ("era", "f.era", "session (2024-11-05 to 2025-11-25) or sessionless (2026-07-28)"),
