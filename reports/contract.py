@@ -103,7 +103,16 @@ SOFTWARE = (Column("software", "software"), Column("software_version", "version"
 
 
 def build(past: Past, period: Period, selection: str = "") -> Report:
-    """The report."""
+    """List changes in what MCP servers offer, the newest first.
+
+    Every change is breaking, risky or cosmetic, by the rules of docs/contracts.md. Also: the tools that servers
+    have now, the versions of the protocol and of the servers, and which servers run an older version than most.
+
+    \b
+    mcp-status report contract --since 7d
+    mcp-status report contract --group prod --format csv
+    mcp-status contract search                              one server's contract in full
+    """  # noqa: D301 # click wants the backspace itself
     ids = [server.id for server in past.servers]
     versions = past.versions_since(ids, period.since_ms)
     drifted = [one for one in versions if one.version > 1]

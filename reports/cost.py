@@ -24,6 +24,8 @@ from storage.footprint import (
 from storage.past import Past, ServerRow
 from storage.rollups.read import Period
 
+SINCE = "7d"
+"""How far it looks back."""
 MANY_TOOLS = 20
 """With more, models choose the wrong one more often (OpenAI, Function calling: aim for fewer than 20 at a time)."""
 
@@ -330,8 +332,21 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def build(past: Past, period: Period, selection: str = "") -> Report:
-    """The report. What runs measured of themselves is of all servers, whichever were selected."""
+    """Report the tokens that tool lists take from models, and the resources that checking takes.
+
+    Context: tools, bytes and estimated tokens (bytes / 4) of each MCP server now, how they have grown since the
+    oldest check of the period, and a warning above 20 tools.
+
+    Checking: requests, connections, sessions and bytes for each check; CPU and memory of the checker over time; how
+    regularly runs started (slip = |time between two starts - their median|); hit rates of caches, use of connections.
+
+    \b
+    mcp-status report cost --since 30d
+    mcp-status report cost --group prod --format csv         the context of each server
+    mcp-status report cost --format html -o cost.html
+    """  # noqa: D301 # click wants the backspace itself
     found = contexts(past, period)
+    # what runs measured of themselves is of all servers, whichever were selected
     used = past.footprint_since(period.since_ms, period.slot_ms)
     costs = past.probe_costs([server.id for server in past.servers], period.since_ms)
     notes = []

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("checker", "storage", "reports")
+PARTS = ("checker", "storage", "reports", "config", "scripts")
 GREETING = b"220 ready\r\n"
 _STEP = re.compile(
     r"^(?:New file `(?P<new>[^`]+)`|At the end of `(?P<name>\w+)` in `(?P<old>[^`]+)`):\n\n"
@@ -37,6 +38,8 @@ class Project:
         self.folder, self.touched = folder, list[str]()
         for part in PARTS:
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "docs").mkdir()
+        shutil.copy(ROOT / "docs" / "check.schema.json", folder / "docs")
 
     def follow(self, heading: str) -> None:
         """Do what the recipe under this heading says."""
@@ -55,8 +58,15 @@ class Project:
 
     def run(self, *arguments: str, code: int | None = 0) -> str:
         """What the copy's `mcp-status` prints."""
+        return self._done(["-P", "-m", "checker", *arguments], code)
+
+    def script(self, name: str) -> None:
+        """Run one of the copy's scripts."""
+        self._done([f"scripts/{name}"], 0)
+
+    def _done(self, arguments: list[str], code: int | None) -> str:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "checker", *arguments],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder), "MCP_STATUS_DB": str(self.folder / "history.db")},
             capture_output=True,
@@ -202,3 +212,38 @@ def test_it_can_be_loaded(project: Project) -> None:
     (series,) = run["series"]
     assert (series["operation"], series["measured"]["failed"]) == ("tcp", 0)
     assert "tcp" in project.run("bench", "quick", "--help")
+
+
+def test_a_report_takes_one_file_and_its_line(project: Project) -> None:
+    project.touched.clear()
+    project.follow("A new report")
+    assert project.touched == ["reports/counts.py", "checker/cli/report.py"]
+    (section,) = project.json("report", "counts")["sections"]
+    assert {row["server"] for row in section["rows"]} >= {"greets", "silent"}
+    assert re.search(r"^greets,\d+$", project.run("report", "counts", "--server", "greets", "--format", "csv"), re.M)
+    assert '"greets"' in project.run("report", "counts", "--format", "ndjson")
+    assert "<html" in project.run("report", "counts", "--format", "html")
+    assert "greets" in project.run("report", "counts")
+    assert "Count the checks" in project.run("report", "counts", "--help")
+    assert "How many checks each server had." in project.run("report", "--help")
+
+
+def test_a_figure_takes_its_field_and_a_step(project: Project) -> None:
+    project.touched.clear()
+    project.follow("A new figure of a probe")
+    assert project.touched == ["checker/model.py", "storage/schema.py"]
+    probe = project.folder / "checker" / "probes" / "tcp.py"
+    (noted,) = re.findall(r"`(seen\.figures\[.*?\] = .*?)`", (ROOT / "CONTRIBUTING.md").read_text())
+    received = "            seen.body = connection.recv(_LONGEST_GREETING)\n"
+    probe.write_text(probe.read_text().replace(received, f"{received}            {noted}\n"))
+    document = project.json("check", "fleet.yaml", "--server", "greets")
+    assert document["checks"][0]["probes"][0]["greeting_bytes"] == len(GREETING)
+    assert project.sql("select max(greeting_bytes) as most, count(*) > 1 as older from probe_history") == [
+        {"most": str(len(GREETING)), "older": "1"}
+    ]
+    assert "bytes of the greeting" in project.run("sql", "--schema")
+    for script in ("config_schema", "views_page"):
+        project.script(script)
+    schema = json.loads((project.folder / "docs" / "check.schema.json").read_text())
+    Draft202012Validator(schema).validate(document)
+    assert "| `greeting_bytes` | bytes of the greeting |" in (project.folder / "docs" / "views.md").read_text()

@@ -5,21 +5,31 @@ from __future__ import annotations
 import click
 
 from checker.cli.lazy import LazyGroup
+from checker.cli.reporting import report_command
 
 REPORTS = {
     "availability": ("checker.cli.report_availability", "Availability of servers, against their objectives."),
     "latency": ("checker.cli.report_latency", "Latency of probes, where the time goes, and what changed."),
     "trends": ("checker.cli.report_trends", "Servers that became slower, less available, or unlike their group."),
     "incidents": ("checker.cli.report_incidents", "When servers were down, how long, and why."),
-    "contract": ("checker.cli.report_contract", "Changes in what MCP servers offer."),
-    "cost": ("checker.cli.report_cost", "The tokens of tool lists, and the resources of checks."),
+    "contract": ("reports.contract:build", "Changes in what MCP servers offer."),
+    "cost": ("reports.cost:build", "The tokens of tool lists, and the resources of checks."),
     "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Settings to change, and why."),
 }
-"""Name -> where the command is, and what it answers."""
+"""Name -> where the report is, and what it answers: ``build`` of a report, or a command that has more options."""
 
 
-@click.group("report", cls=LazyGroup, lazy=REPORTS)
+class ReportGroup(LazyGroup):
+    """Makes the commands of reports that need no more than the options of all."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of the report, imported."""
+        module, _, attribute = REPORTS.get(name, ("", ""))[0].partition(":")
+        return report_command(name, module) if attribute == "build" else super().get_command(ctx, name)
+
+
+@click.group("report", cls=ReportGroup, lazy=REPORTS)
 def command() -> None:
     """Reports from the history.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +132,23 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
         return decorated
 
     return decorate
+
+
+def report_command(name: str, module: str) -> click.Command:
+    """The command of a report that takes the options of every report alone.
+
+    ``build`` of the module makes it, and has its help as docstring; ``SINCE`` is how far it looks back.
+    """
+    report = import_module(module)
+
+    @click.command(name, help=inspect.getdoc(report.build))
+    @report_options(since=getattr(report, "SINCE", "30d"))
+    def command(asked: Asked) -> None:
+        with asked.past() as (past, period):
+            made = report.build(past, period, asked.selection)
+        show(made, asked)
+
+    return command
 
 
 def show(report: Report, asked: Asked) -> None:
