@@ -234,7 +234,7 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     mcp: McpFacts | None = None
 
 
-class Figure(NamedTuple):
+class ProbeFigure(NamedTuple):
     """Something that a probe measures: a field of `ProbeResult` that has words."""
 
     name: str
@@ -250,11 +250,11 @@ class Figure(NamedTuple):
 
 
 @cache
-def figures() -> tuple[Figure, ...]:
+def figures() -> tuple[ProbeFigure, ...]:
     """The figures of a probe, in the order of their fields."""
     hints = get_type_hints(ProbeResult, include_extras=True)
     found = ((name, hints[name]) for name in ProbeResult.__struct_fields__ if hasattr(hints[name], "__metadata__"))
-    return tuple(Figure(name, get_args(hint.__origin__)[0], hint.__metadata__[0]) for name, hint in found)
+    return tuple(ProbeFigure(name, get_args(hint.__origin__)[0], hint.__metadata__[0]) for name, hint in found)
 
 
 class CheckResult(Record, frozen=True, kw_only=True):
