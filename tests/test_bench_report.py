@@ -459,7 +459,7 @@ def test_every_rule_is_tried() -> None:
 def test_thresholds_of_an_invalid_run_are_not_to_be_believed() -> None:
     report = bench_report(runs()["good"], INVALID)
     assert section(report, "thresholds").text == "The run is invalid: these results say nothing about the servers."
-    assert report.sign == "Invalid"
+    assert report.headline == "Invalid"
 
 
 def test_names_and_plans_that_are_attacks_are_text() -> None:
