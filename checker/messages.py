@@ -43,7 +43,7 @@ class Start(Record, frozen=True, tag=True):
     libraries: tuple[str, ...]
     """To load before the first check."""
     begun: int
-    """The descriptor of `checker.processes.begun_tasks`."""
+    """The descriptor of `checker.processes.started_tasks`."""
 
 
 class Run(Record, frozen=True, tag=True):
@@ -85,7 +85,7 @@ FromWorker: TypeAlias = Beat | Batch | WorkerReport | Bye
 
 
 class Job(Record, frozen=True):
-    """Large work (`checker.probes.jobs`), from a worker to the process that does it."""
+    """Large work (`checker.probes.offloaded_jobs`), from a worker to the process that does it."""
 
     name: str
     args: tuple[Any, ...]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from msgspec import field
 
-from checker.maintenance import MaintenanceWindow
+from checker.maintenance_windows import MaintenanceWindow
 from checker.structs import Options, Record
 
 
@@ -147,7 +147,7 @@ class Server(Options, frozen=True, kw_only=True):
 
     name: str
     probes: Mapping[str, Any]
-    """Probe kind -> the kind's options, in the order of `checker.kinds.KINDS`."""
+    """Probe kind -> the kind's options, in the order of `checker.probe_kinds.KINDS`."""
     group: str = ""
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
@@ -208,14 +208,14 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     score: float | None = None
     """0 to 1; None where the status is UNKNOWN."""
     failed_stage: str | None = None
-    """The stage that did not succeed, by its name in `checker.kinds.STAGES`."""
+    """The stage that did not succeed, by its name in `checker.probe_kinds.STAGES`."""
     url: str | None = None
     """Where the probe went, without credentials and query values."""
     attempts: int = 1
     earlier_reasons: str | None = None
     """Reasons of the attempts before the last, separated by commas."""
     stages_us: Mapping[str, int] = field(default_factory=dict)
-    """Microseconds spent in each timed step that happened, by its name in `checker.kinds.STAGES`."""
+    """Microseconds spent in each timed step that happened, by its name in `checker.probe_kinds.STAGES`."""
     http_status: Annotated[int | None, "status of the last HTTP reply"] = None
     received_bytes: Annotated[int | None, "body bytes after decompression, all exchanges"] = None
     connections_opened: Annotated[int | None, "connections opened by the last attempt"] = None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
-from checker import plain_text
+from checker import untrusted_text
 
 _LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 
@@ -25,8 +25,8 @@ class PlainStream:
         """The stream itself, for who cleans its text."""
 
     def write(self, text: str) -> int:
-        """Write the text as `checker.plain_text.lines` gives it."""
-        return self.behind.write(plain_text.lines(text))
+        """Write the text as `checker.untrusted_text.lines` gives it."""
+        return self.behind.write(untrusted_text.lines(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write the texts, one after the other."""
@@ -73,16 +73,16 @@ class LogLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # its name
         """The line."""
-        from checker.secrets.current import current  # only who logs needs it
+        from checker.secrets.known_secrets import current  # only who logs needs it
 
-        record.message = plain_text.terminal(current()(record.message))
+        record.message = untrusted_text.terminal(current()(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 # its name
         """The traceback."""
-        from checker.secrets.current import masked_for_log
+        from checker.secrets.known_secrets import masked_for_log
 
-        return plain_text.lines(masked_for_log(super().formatException(ei)))
+        return untrusted_text.lines(masked_for_log(super().formatException(ei)))
 
 
 def log_to_stderr(level: int) -> None:

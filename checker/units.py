@@ -82,7 +82,7 @@ class Secret(str):
 
 
 class Holds(enum.Enum):
-    """Annotated metadata of an option: what secrets there may be in it (`checker.secrets.current`)."""
+    """Annotated metadata of an option: what secrets there may be in it (`checker.secrets.known_secrets`)."""
 
     NOTHING = "nothing"
     """Shown as it is."""

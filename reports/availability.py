@@ -18,11 +18,23 @@ from reports.objectives import (
     section,
     standings,
 )
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, ObjectiveRatio, Report, Section, Shape, Table
-from reports.show import duration, objective, per_cent
-from storage.past import Past
-from storage.rollups.marks import DAY_MS, STATES
+from reports.output_forms import duration, objective, per_cent
+from reports.report_model import (
+    Chart,
+    Column,
+    Insufficient,
+    Kind,
+    Level,
+    Line,
+    ObjectiveRatio,
+    Report,
+    Section,
+    Shape,
+    Table,
+)
+from storage.report_history import Past
 from storage.rollups.read import Period
+from storage.rollups.watermarks import DAY_MS, STATES
 
 _SERVER = Column("server", "server")
 _MEASURED = (

@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from checker.contract.grades import Grade
-from reports.report import Column, Kind, Level, Report, Section, Table
-from storage.contract_changes import (
-    ServerFacts,
-    Version,
-)
-from storage.past import Past
+from checker.contract.severity import Grade
+from reports.report_model import Column, Kind, Level, Report, Section, Table
+from storage.contract_changes import ServerFacts, Version
+from storage.report_history import Past
 from storage.rollups.read import Period
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from checker.contract.canonical import KEYS
-from checker.contract.grades import Change, Grade
+from checker.contract.canonical_form import KEYS
 from checker.contract.outline import is_outline
-from checker.plain_text import shortened
-from reports.documents import iso
+from checker.contract.severity import Change, Grade
+from checker.untrusted_text import shortened
+from reports.check_documents import iso
 from reports.tables import grade_text
 from reports.terminal import TerminalTable, Text
 from storage.history import ContractRow

@@ -10,18 +10,11 @@ import numpy as np
 
 from checker.stats import Floats
 from checker.stats.intervals import fewest
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
-from reports.show import number
+from reports.output_forms import number
+from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
+from storage.checking_cost import NEWEST_CHECKS, CacheSlot, Footprint, PoolSlot, ProbeCost, Schedule
 from storage.contract_changes import ServerFacts
-from storage.footprint import (
-    NEWEST_CHECKS,
-    CacheSlot,
-    Footprint,
-    PoolSlot,
-    ProbeCost,
-    Schedule,
-)
-from storage.past import Past, ServerRow
+from storage.report_history import Past, ServerRow
 from storage.rollups.read import Period
 
 SINCE = "7d"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports import cells, svg
-from reports.report import Chart, Level, Report, Section, Shape, Table
+from reports import html_cells, svg
+from reports.report_model import Chart, Level, Report, Section, Shape, Table
 from reports.svg import Picture
 from reports.templating import render
 
@@ -70,7 +70,7 @@ def page(report: Report, images: str = "svg") -> str:
             report=report,
             parts=parts,
             word=report.headline or WORDS[report.level],
-            cells=cells,
+            cells=html_cells,
             cell_counts=counts,
         )
         if len(text.encode()) <= MOST_BYTES:
@@ -96,10 +96,10 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
         if chart.shape is Shape.STATES:
             figures.append(_states(chart))
         elif id(chart) in found:
-            numbers = cells.numbers_of(chart) if most_rows is None else None
+            numbers = html_cells.numbers_of(chart) if most_rows is None else None
             figures.append(_Figure(chart, found[id(chart)], numbers=numbers))
     table = section.table
-    rows = [] if table is None else list(cells.table_rows(table, most_rows))
+    rows = [] if table is None else list(html_cells.table_rows(table, most_rows))
     return _SectionPart(
         section=section,
         figures=figures,

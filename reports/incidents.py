@@ -11,11 +11,11 @@ import numpy as np
 
 from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
 from checker.stats.slo import DAY_MS, Repair, repair
-from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
-from reports.show import duration, when
-from storage.past import Past, ServerRow
-from storage.rollups.marks import Outcome
+from reports.output_forms import duration, when
+from reports.report_model import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
+from storage.report_history import Past, ServerRow
 from storage.rollups.read import Incident, Last, Period
+from storage.rollups.watermarks import Outcome
 
 _SERVER, _GROUP = Column("server", "server"), Column("group", "group")
 _REASON = Column("reason", "reason", words="Of the check that began it.")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from checker.kinds import KINDS, STAGES, stages_of
 from checker.model import Reason
+from checker.probe_kinds import KINDS, STAGES, stages_of
 from reports import latency_change as before
-from reports.percentiles import QUANTILES, PercentileTable, columns, interval_columns, percentiles_of
-from reports.report import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
-from reports.show import duration
-from reports.subjects import TOTAL, By, Subjects, subjects
-from storage.past import Past
+from reports.output_forms import duration
+from reports.percentile_cells import QUANTILES, PercentileTable, columns, interval_columns, percentiles_of
+from reports.report_model import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_rows import TOTAL, By, Subjects, subjects
+from storage.report_history import Past
 from storage.rollups.buckets import Sums
 from storage.rollups.partial import ReasonCounts
 from storage.rollups.read import BucketSeries, Period

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from checker.stats.changes import noise, smallest_step
+from checker.stats.change_points import noise, smallest_step
 from checker.stats.compare import FEWEST_BLOCKS, LATENCY_MS, CandidateOutcome, Comparison, compare_all
-from checker.stats.many_tests import discoveries, mann_whitney_rows
-from reports.percentiles import fewest_samples
-from reports.report import Chart, Column, Insufficient, Kind, Line, Section, Shape, Table
-from reports.show import per_cent
-from reports.subjects import TOTAL, By, Subjects, subjects
+from checker.stats.multiple_comparisons import discoveries, mann_whitney_rows
+from reports.output_forms import per_cent
+from reports.percentile_cells import fewest_samples
+from reports.report_model import Chart, Column, Insufficient, Kind, Line, Section, Shape, Table
+from reports.report_rows import TOTAL, By, Subjects, subjects
 from reports.trend_tests import LARGE_RATIO, earlier, usual
-from storage.past import Past
+from storage.report_history import Past
 from storage.rollups.buckets import PackedBuckets, Sums
 from storage.rollups.read import FoundBuckets, Period
 

@@ -27,13 +27,13 @@ from checker.stats.slo import (
     short_window_ms,
 )
 from reports.incidents import by_server, down_times, reasons_of, repair_of
-from reports.report import Column, Kind, ObjectiveRatio, Section, Table
-from storage.past import Past, ServerRow
+from reports.report_model import Column, Kind, ObjectiveRatio, Section, Table
+from storage.report_history import Past, ServerRow
 from storage.rollups.buckets import NUMBERS
-from storage.rollups.marks import Outcome
 from storage.rollups.newest_rows import spans_of
 from storage.rollups.raw_rows import Checks
 from storage.rollups.read import Incident, Period
+from storage.rollups.watermarks import Outcome
 
 LENGTHS_MS = tuple(sorted({length for rule in BURN_RULES for length in (rule.long_ms, rule.short_ms)}))
 """Of all windows that the rules look at."""

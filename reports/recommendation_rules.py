@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from checker.metrics import PoolMeasures
-from storage.evidence import Evidence, RunEvidence
+from storage.settings_evidence import Evidence, RunEvidence
 
 FEWEST_RUNS = 3
 """One run may have been a bad moment."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import report as report_model
-from reports.documents import iso
+from reports import report_model
+from reports.check_documents import iso
 from reports.recommendation_rules import FEWEST_RUNS, RULES, AdviceFacts, SettingRecommendation
 from reports.terminal import TerminalTable, Text
-from storage.evidence import Evidence
+from storage.settings_evidence import Evidence
 
 COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
 _COLOURS = {"worth doing": "yellow", "consider": ""}

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceMeasures, RunMeasures, WorkerMeasures
-from reports.documents import iso
+from reports.check_documents import iso
 
 _MIB = 1024 * 1024
 

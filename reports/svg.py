@@ -9,9 +9,9 @@ from math import fsum
 
 from markupsafe import Markup, escape
 
+from reports.output_forms import objective, per_cent
 from reports.palette import series
-from reports.report import Chart, Line
-from reports.show import objective, per_cent
+from reports.report_model import Chart, Line
 from reports.ticks import short, time_ticks, value_ticks
 
 

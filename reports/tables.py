@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from checker.model import ProbeResult
-from reports.documents import counts, iso
+from reports.check_documents import counts, iso
 from reports.terminal import TerminalTable, Text, console
 from storage.history import CheckRow, ContractRow, RunRow
 

@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from checker.plain_text import markup
+from checker.untrusted_text import markup
 from checker.version import VERSION
+from reports.output_forms import duration, objective, per_cent, when
 from reports.palette import DARK, LIGHT, variables
-from reports.show import duration, objective, per_cent, when
 from reports.svg import gaps
 
 

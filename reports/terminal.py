@@ -1,7 +1,7 @@
 """The only door to rich: tables, colours and what is redrawn on a terminal, of words that stay words.
 
 What is given to a `Text`, to a cell or to a console is text: no markup and no emoji code is looked for in it, and
-what a terminal would act on is written as an escape (`checker.plain_text`). Other modules take these names from here.
+what a terminal would act on is written as an escape (`checker.untrusted_text`). Others take these names from here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.segment import Segment
 
-from checker import plain_text
+from checker import untrusted_text
 from checker.standard_streams import behind
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ class Text(rich_text.Text):
     """Words in a style, on one line."""
 
     def __init__(self, text: str = "", style: str = "", **options: Any) -> None:
-        super().__init__(plain_text.terminal(text), style, **options)
+        super().__init__(untrusted_text.terminal(text), style, **options)
 
     def append(self, text: Any, style: Any = None) -> Text:
         """More words, in a style of their own."""
-        super().append(plain_text.terminal(text) if isinstance(text, str) else text, style)
+        super().append(untrusted_text.terminal(text) if isinstance(text, str) else text, style)
         return self
 
 
@@ -65,7 +65,7 @@ class Console(rich_console.Console):
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
         """The pieces of what is to be printed."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(plain_text.lines(segment.text), segment.style)
+            yield segment if segment.control else Segment(untrusted_text.lines(segment.text), segment.style)
 
 
 def console(stream: TextIO) -> Console:

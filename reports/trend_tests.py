@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from checker.stats import Floats
-from checker.stats.changes import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
+from checker.stats.change_points import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
 from checker.stats.histogram import GROWTH
-from checker.stats.many_tests import discoveries_of, kendall_rows, slope_rows
+from checker.stats.multiple_comparisons import discoveries_of, kendall_rows, slope_rows
 from checker.stats.ranks import mann_whitney
 from checker.stats.seasonality import FEWEST_CYCLES, rhythm
 from checker.stats.slope import FEWEST_SLOPE_POINTS, trend
-from reports.percentiles import fewest_samples
-from reports.subjects import TOTAL
-from storage.past import Past
+from reports.percentile_cells import fewest_samples
+from reports.report_rows import TOTAL
+from storage.report_history import Past
 from storage.rollups.read import Period
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from checker.kinds import KINDS
+from checker.probe_kinds import KINDS
 from checker.stats import Floats
-from checker.stats.changes import FEWEST_POINTS as FEWEST_CHANGE_POINTS
+from checker.stats.change_points import FEWEST_POINTS as FEWEST_CHANGE_POINTS
 from checker.stats.robust import FAR_Z, SMALLEST_GROUP, outliers
 from checker.stats.slope import FEWEST_SLOPE_POINTS, Trend, trend
-from reports.report import Chart, Column, Kind, Level, Line, Mark, Report, Section, Shape, Table
-from reports.show import duration, per_cent
+from reports.output_forms import duration, per_cent
+from reports.report_model import Chart, Column, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.trend_tests import (
     ALPHA,
     LARGE_RATIO,
@@ -29,7 +29,7 @@ from reports.trend_tests import (
     metrics_of,
     steady_of,
 )
-from storage.past import Past
+from storage.report_history import Past
 from storage.rollups.read import Period
 
 FEWEST_CHECKS = 100

@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import Integer as WholeNumber
 
+from checker.cache_keys import DNS
 from checker.errors import UsageError
 from checker.model import CacheEntry, Reason, Status
-from checker.remembered import DNS
+from storage.connections import errors_of
 from storage.history import reading
-from storage.sqlite import errors_of
 from storage.tables import cache_entries, checks, probes, run_caches, runs, servers
 
 RESULTS = "results"

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
-from checker.contract.canonical import dumps, with_sets_sorted
-from checker.contract.grades import Change, Grade, worst
+from checker.contract.canonical_form import dumps, with_sets_sorted
 from checker.contract.outline import compared, is_outline, outline
+from checker.contract.severity import Change, Grade, worst
 from checker.contract.volatile import KINDS, settled
 from checker.model import ContractSnapshot
 from storage.rows import insert_new

@@ -13,14 +13,14 @@ import orjson
 from sqlalchemy import Connection, Row, Select, Table, and_, func, select, text
 
 from checker.errors import StorageError, UsageError
-from checker.kinds import STAGES
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
 from checker.model import McpFacts, ProbeResult
+from checker.probe_kinds import STAGES
+from storage.connections import errors_of, reading_engine, writing_engine
 from storage.contracts import read_document
 from storage.remarks import remarks_of
-from storage.rollups import marks
+from storage.rollups import watermarks
 from storage.schema import NEWEST, migrate, missing_stages, version_of
-from storage.sqlite import errors_of, reading_engine, writing_engine
 from storage.tables import (
     FACTS,
     checks,
@@ -297,7 +297,7 @@ class History:
     def is_behind(self, now_ms: int) -> bool:
         """Whether an hour is over that has no buckets yet."""
         with errors_of(self._path):
-            return marks.is_behind(self._connection, now_ms)
+            return watermarks.is_behind(self._connection, now_ms)
 
     def _contracts(self, found: Select[Any]) -> list[ContractRow]:
         with errors_of(self._path):

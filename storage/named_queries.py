@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from checker.saved_query import Query
+from checker.named_query import Query
 
 BENCH_QUESTIONS: Mapping[str, Query] = {
     "benchmarks": Query(

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from checker.model import Remark, RemarkName
-from checker.plain_text import storable
+from checker.untrusted_text import storable
 
 MOST_OF_A_DETAIL = 400
 _KNOWN = frozenset(map(str, RemarkName))

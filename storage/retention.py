@@ -17,7 +17,7 @@ from checker.limits import Keep
 from checker.loadtest.results import BenchState
 from storage.contracts import FEWEST_VERSIONS, drop_versions
 from storage.loadtests.tables import PARTS, bench_baselines, bench_runs
-from storage.rollups.marks import DAY_HOURS, DAY_MS, HOUR_MS, marks
+from storage.rollups.watermarks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs, servers
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
-from checker.kinds import STAGES
+from checker.probe_kinds import STAGES
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 

@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from checker.errors import QueryError
-from checker.saved_query import Value
-from storage.driver import driver
-from storage.sqlite import errors_of, reading_connection
+from checker.named_query import Value
+from storage.connections import errors_of, reading_connection
+from storage.sqlite_driver import driver
 from storage.views import VIEWS
 
 MOST_MEMORY_BYTES = 128 * 1024**2

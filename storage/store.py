@@ -17,22 +17,24 @@ from sqlalchemy import Connection, Engine, Table, delete, select, update
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
-from checker.kinds import STAGES
 from checker.limits import Keep
 from checker.metrics import RunMeasures
+from checker.missing_results import bare
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, figures
-from checker.plain_text import storable
-from checker.unanswered import bare
-from storage import cache, retention, roster
+from checker.probe_kinds import STAGES
+from checker.untrusted_text import storable
+from storage import cache, retention
+from storage import servers as roster
 from storage.breakers import Breakers
+from storage.connections import errors_of, writing_engine
 from storage.contracts import Seen, Versions, keep_contracts
+from storage.database_file import give_back
 from storage.remarks import remarks_text
 from storage.retention import Pruned
-from storage.rollups import marks
+from storage.rollups import watermarks
 from storage.rollups.late_rows import note_written
 from storage.rows import insert_new, insert_or_update
 from storage.schema import migrate
-from storage.sqlite import errors_of, writing_engine
 from storage.tables import (
     FACTS,
     checks,
@@ -48,7 +50,6 @@ from storage.tables import (
     servers,
     urls,
 )
-from storage.upkeep import give_back
 
 _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """What a value raises that the database has no room for: text with lone surrogates, numbers beyond 64 bits."""
@@ -113,7 +114,7 @@ class Store:
                 name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
             }
             roster.retire(connection, info, configured)
-            marks.add_servers(connection, info.started_at_ms)
+            watermarks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
             values = {"state": RunState.RUNNING, **asdict(info)}
@@ -207,7 +208,7 @@ class Store:
         and of how many. A part of the servers at a time: what a killed roll has committed stays.
         """
         with self.transaction() as connection:
-            until_ms, blocks = (marks.plan_rebuild if anew else marks.plan)(connection, now_ms)
+            until_ms, blocks = (watermarks.plan_rebuild if anew else watermarks.plan)(connection, now_ms)
         if not blocks:
             return 0
         from storage.rollups import roll  # numpy takes long to import, and most runs have no hour to close
@@ -221,7 +222,7 @@ class Store:
             if note is not None:
                 note(done, total)
         with self.transaction() as connection:
-            marks.advance_first_run(connection, now_ms)
+            watermarks.advance_first_run(connection, now_ms)
             for drop in retention.detail_steps(connection, now_ms):
                 drop(connection, Pruned())
         return folded

@@ -20,9 +20,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from checker.kinds import STAGES
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import McpFacts, figures
+from checker.probe_kinds import STAGES
 
 metadata = MetaData()
 _TYPE_OF: dict[type, Any] = {int: Integer, float: Float, str: Text, bool: Boolean}

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from checker.errors import UsageError
-from checker.kinds import STAGES, kinds_in_words
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
 from checker.model import figures
+from checker.probe_kinds import STAGES, kinds_in_words
 from storage.loadtests.views import BENCH_VIEWS
-from storage.rollups.check_gap import FIRST_HOLD_MS as _FIRST_MS
-from storage.rollups.check_gap import HOLD_GAPS
-from storage.rollups.check_gap import LEAST_HOLD_MS as _LEAST_MS
-from storage.rollups.check_gap import SURE_MS as _SURE_MS
-from storage.rollups.marks import STATES
-from storage.view import View
-from storage.view import in_ms as _ms
-from storage.view import iso_time as _time
+from storage.rollups.check_interval import FIRST_HOLD_MS as _FIRST_MS
+from storage.rollups.check_interval import HOLD_GAPS
+from storage.rollups.check_interval import LEAST_HOLD_MS as _LEAST_MS
+from storage.rollups.check_interval import SURE_MS as _SURE_MS
+from storage.rollups.watermarks import STATES
+from storage.view_columns import View
+from storage.view_columns import in_ms as _ms
+from storage.view_columns import iso_time as _time
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _SLOT_WORDS = {"hour": "start of the hour, ISO 8601 UTC", "day": "the day in UTC, ISO 8601"}

@@ -24,20 +24,20 @@ MODULES = {
 HOMES = {
     "click": ("checker.cli",),
     "rich": ("reports.terminal",),
-    "csv": ("reports.render",),
+    "csv": ("reports.rows_as_text",),
     "yaml": ("checker.settings",),
     "pydantic": ("checker.settings",),
     "pydantic_core": ("checker.units", "checker.structs"),
-    "gevent": ("checker.worker", "checker.loadtest.worker", "checker.processes.patching"),
+    "gevent": ("checker.worker", "checker.loadtest.worker", "checker.processes.monkey_patching"),
     "urllib3": ("checker.worker.transport", "checker.importers.fetch"),
     "httptools": ("checker.worker.transport", "checker.loadtest.worker"),
     "sqlalchemy": ("storage",),
-    "sqlite3": ("storage.driver",),
-    "pysqlite3": ("storage.driver",),
-    "platformdirs": ("storage.driver",),
+    "sqlite3": ("storage.sqlite_driver",),
+    "pysqlite3": ("storage.sqlite_driver",),
+    "platformdirs": ("storage.sqlite_driver",),
     "psutil": ("checker.run.governor",),
     "authlib": ("checker.probes.oauth",),
-    "cryptography": ("checker.worker", "checker.settings.cached"),
+    "cryptography": ("checker.worker", "checker.settings.config_cache"),
     "joserfc": ("checker.probes.oauth",),
     "requests": ("checker.importers",),
     "detect_secrets": ("checker.settings.import_file",),
@@ -56,14 +56,14 @@ BASE = (
     "checker.addresses",
     "checker.clock",
     "checker.errors",
-    "checker.kinds",
+    "checker.probe_kinds",
     "checker.limits",
-    "checker.maintenance",
+    "checker.maintenance_windows",
     "checker.metrics",
     "checker.messages",
     "checker.model",
-    "checker.plain_text",
-    "checker.saved_query",
+    "checker.untrusted_text",
+    "checker.named_query",
     "checker.structs",
     "checker.units",
     "checker.version",
@@ -72,8 +72,8 @@ BASE = (
 """Records, units and rules that everybody may use: the bottom layer."""
 LOAD_TEST_RECORDS = (
     "checker.loadtest.arrivals",
-    "checker.loadtest.client_bound",
-    "checker.loadtest.load_generator",
+    "checker.loadtest.bottleneck",
+    "checker.loadtest.protocols",
     "checker.loadtest.plan",
     "checker.loadtest.planning",
     "checker.loadtest.results",
@@ -82,8 +82,8 @@ LOAD_TEST_RECORDS = (
 )
 """Load tests as plans and results: without processes, connections or files."""
 SECRETS, PROBES = (
-    ("checker.secrets", "checker.remembered"),
-    ("checker.probes", "checker.judge", "checker.breaker", "checker.unanswered"),
+    ("checker.secrets", "checker.cache_keys"),
+    ("checker.probes", "checker.judge", "checker.breaker", "checker.missing_results"),
 )
 STREAMS, STATS = "checker.standard_streams", "checker.stats"
 
@@ -91,23 +91,23 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASE, BASE),
     STATS: (),
     "checker.secrets": BASE,
-    "checker.remembered": (*BASE, "checker.secrets"),
+    "checker.cache_keys": (*BASE, "checker.secrets"),
     STREAMS: (*BASE, "checker.secrets"),
     "checker.contract": (*BASE, "checker.secrets"),
     "checker.probes": (*BASE, *SECRETS, "checker.contract"),
     "checker.judge": (*BASE, "checker.probes"),
     "checker.breaker": (*BASE, "checker.probes"),
-    "checker.unanswered": (*BASE, "checker.probes"),
+    "checker.missing_results": (*BASE, "checker.probes"),
     "checker.importers": (*BASE, *SECRETS, "checker.probes"),
     **dict.fromkeys(LOAD_TEST_RECORDS, (*BASE, STATS, "checker.probes", *LOAD_TEST_RECORDS)),
     "checker.settings": (*BASE, *SECRETS, "checker.probes", "checker.importers", *LOAD_TEST_RECORDS),
     "storage": (
         *BASE,
         STATS,
-        "checker.remembered",
+        "checker.cache_keys",
         "checker.contract",
         "checker.breaker",
-        "checker.unanswered",
+        "checker.missing_results",
         *LOAD_TEST_RECORDS,
     ),
     "reports": (*BASE, STATS, STREAMS, "checker.contract", *LOAD_TEST_RECORDS, "storage"),
@@ -240,9 +240,9 @@ def test_nothing_imports_the_command_line_but_its_entry() -> None:
 
 def test_only_the_worker_entry_patches() -> None:
     assert [module for module, file in MODULES.items() if "patch_all" in file.read_text()] == [
-        "checker.processes.patching"
+        "checker.processes.monkey_patching"
     ]
-    assert [module for module, file in MODULES.items() if "checker.processes.patching" in imports(file)] == [
+    assert [module for module, file in MODULES.items() if "checker.processes.monkey_patching" in imports(file)] == [
         "checker.loadtest.worker.__main__",
         "checker.worker.__main__",
     ]
@@ -282,7 +282,7 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
 
 
 def test_checks_load_neither_numpy_nor_the_validator() -> None:
-    code = "import sys, checker.cli.check, checker.run.run, storage.store, storage.history, reports.documents"
+    code = "import sys, checker.cli.check, checker.run.run, storage.store, storage.history, reports.check_documents"
     done = subprocess.run(
         [
             sys.executable,

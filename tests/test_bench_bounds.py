@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bench_runs import bench_report
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import measured
-from reports.loadtests.document import figures
-from reports.loadtests.percentiles import bounds_ms, endless
+from reports.loadtests.json_document import figures
+from reports.loadtests.percentile_cells import bounds_ms, endless
 
 LIMIT_US = 2_000_000
 TIMES = st.lists(st.integers(100, LIMIT_US - 1), min_size=1, max_size=60)

@@ -221,7 +221,7 @@ stress: {{model: closed, start: 2, factor: 2, maximum: 4, level_duration: 1s, p9
 
 
 def test_a_database_that_is_being_written_to_holds_up_no_load(status: Status, tmp_path: Path) -> None:
-    from storage.driver import driver
+    from storage.sqlite_driver import driver
 
     database = tmp_path / "history.db"
     with RestServer() as server:
@@ -247,7 +247,7 @@ def test_a_database_that_is_being_written_to_holds_up_no_load(status: Status, tm
 
 
 def test_a_run_that_cannot_be_stored_is_reported_all_the_same(status: Status, tmp_path: Path) -> None:
-    from storage.driver import driver
+    from storage.sqlite_driver import driver
 
     with RestServer() as server:
         quick(status, server.url())

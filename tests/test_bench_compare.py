@@ -19,12 +19,12 @@ from checker.errors import UsageError
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan
 from checker.stats.compare import CandidateOutcome
 from checker.stats.histogram import Cells
-from reports import show
-from reports.loadtests.blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
+from reports import output_forms
 from reports.loadtests.compare import BenchComparison, Effects, compare_sides, compared_rows
+from reports.loadtests.compared_runs import Side, sides
 from reports.loadtests.comparison_report import markdown, report_of
-from reports.loadtests.sides import Side, sides
-from reports.report import Insufficient, Level
+from reports.loadtests.run_blocks import Blocks, Key, Statistic, blocks_of, quantile_ms
+from reports.report_model import Insufficient, Level
 from storage.loadtests.read import set_baseline
 from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
@@ -281,12 +281,12 @@ def test_report_names_the_largest_difference_and_gives_all_as_records() -> None:
     report = report_of(found, QUICK)
     assert report.level is Level.BAD
     assert report.verdict.startswith("Worse: 3 worse, 1 same of 4 statistics. p")
-    records = list(show.records(report.sections[0]))
+    records = list(output_forms.records(report.sections[0]))
     assert [one["verdict"] for one in records] == ["worse", "worse", "worse", "same"]
     assert {"statistic", "baseline", "candidate", "low", "high", "p_adjusted", "more_runs", "between_runs"} <= set(
         records[0]
     )
-    assert "".join(show.csv(report)).splitlines()[0].startswith("scenario,operation,server,statistic")
+    assert "".join(output_forms.csv(report)).splitlines()[0].startswith("scenario,operation,server,statistic")
 
 
 def test_long_comparison_shows_what_is_worse_first_and_says_what_is_left_out() -> None:
@@ -299,7 +299,7 @@ def test_long_comparison_shows_what_is_worse_first_and_says_what_is_left_out() -
     assert len(table.rows) == 5
     assert "5 of 52 rows are shown; JSON and CSV have all" in report.notes
     assert [(row[2], row[-2]) for row in table.rows][:2] == [("s03", "worse")] * 2
-    assert len(list(show.records(report_of(found, QUICK).sections[0]))) == 52
+    assert len(list(output_forms.records(report_of(found, QUICK).sections[0]))) == 52
 
 
 def _slower(one: Slot, series: int) -> Slot:

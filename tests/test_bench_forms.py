@@ -18,15 +18,15 @@ from msgspec.structs import replace
 
 from bench_runs import FAILED, Faults, load_run, stress_run, suite_run, threshold, usl_run
 from checker.errors import UsageError
-from checker.loadtest.client_bound import BoundSpan, Saturation
+from checker.loadtest.bottleneck import BoundSpan, Saturation
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import measured, of_stage
 from conftest import ROOT
-from reports.loadtests.document import document
 from reports.loadtests.exports import MOST_LINES, spectrum
-from reports.loadtests.forms import FILES, FORMS, write_folder
+from reports.loadtests.json_document import document
 from reports.loadtests.outcome import LoadTestOutcome
-from reports.report import Column, Kind, Level, Report, Section, Table
+from reports.loadtests.output_forms import FILES, FORMS, write_folder
+from reports.report_model import Column, Kind, Level, Report, Section, Table
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "bench.schema.json").read_text()))
 SPANS = (BoundSpan(20, 26, 0, "97% of a core"),)

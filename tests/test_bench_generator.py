@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from checker.loadtest.calibrate import calibrated, echo_server
 from checker.loadtest.generator import WIND_DOWN_S, Crew, Generator
-from checker.loadtest.load_generator import Second, Watcher
 from checker.loadtest.messages import ECHO
 from checker.loadtest.plan import LoadLimits, Scenario, Stage, StageKind
+from checker.loadtest.protocols import Second, Watcher
 from checker.loadtest.recording import Recording, without_unplayed
 from checker.loadtest.results import BenchRun
 from checker.loadtest.run import Storm, Total

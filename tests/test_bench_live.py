@@ -22,7 +22,7 @@ from rich.console import Console
 
 from checker.cli.bench_live import clock, live_view, milliseconds, picture, sparkline
 from checker.loadtest.live import Live, Moment
-from checker.loadtest.load_generator import Second
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import (
     BenchKind,
     BenchRun,

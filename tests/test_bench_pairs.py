@@ -16,8 +16,8 @@ from bench_histories import played as never_played
 from bench_histories import slot
 from msgspec.structs import replace
 
-from checker.loadtest.load_generator import Cell
 from checker.loadtest.plan import Scenario
+from checker.loadtest.protocols import Cell
 from checker.loadtest.results import BenchRun, Series, StageSpan
 from conftest import ROOT
 

@@ -20,11 +20,11 @@ from msgspec.structs import fields
 
 from checker.errors import ConfigError, UsageError
 from checker.loadtest.plan import LoadLimits, Model, Output, Plan, Scenario, Stage, StageKind, Stress, Suite
-from checker.loadtest.planning.faults import all_faults
+from checker.loadtest.planning.plan_validation import all_faults
 from checker.loadtest.planning.stages import lines, settled, shorthand, stage_faults
-from checker.settings.loadtests.load import load_plan, stored_plan
+from checker.settings.loadtests.blocks import ScenarioEntry, ThresholdEntry
+from checker.settings.loadtests.plan_file import load_plan, stored_plan
 from checker.settings.loadtests.quick import quick_plan
-from checker.settings.loadtests.shapes import ScenarioEntry, ThresholdEntry
 from checker.settings.schema import plan_schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench_runs import FAILED, STAGES, Faults, bench_report, load_run, stress_run, suite_run, threshold, usl_run
-from checker.loadtest.client_bound import NO_LIMIT, BoundSpan, Saturation, WithinNoise
+from checker.loadtest.bottleneck import NO_LIMIT, BoundSpan, Saturation, WithinNoise
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Slot
 from checker.loadtest.summary import measured, summarize
 from checker.stats.histogram import Cells
 from documents_parsed import valid_page
 from reports.html import MOST_BYTES, page
 from reports.loadtests.outcome import LoadTestOutcome
-from reports.loadtests.percentiles import ends, quantile_cell
+from reports.loadtests.percentile_cells import ends, quantile_cell
 from reports.loadtests.recommendations import RULES, RunFacts, recommendations
 from reports.loadtests.tables import CLOSED, series_summaries
 from reports.loadtests.timeline import MOST_SLOTS, Timeline, widened
 from reports.loadtests.verdict import verdict_of
-from reports.report import Column, Insufficient, Kind, Level, Look, Report, Section, Shape, Table
+from reports.report_model import Column, Insufficient, Kind, Level, Look, Report, Section, Shape, Table
 
 BOUND = Saturation(False, "worker 0 was the limit for 6 s", (BoundSpan(20, 26, 0, "97% of a core"),))
 INVALID = replace(BOUND, invalid=True)

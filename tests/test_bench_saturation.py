@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.loadtest.client_bound import Cause
-from checker.loadtest.judging.client import ClientLimits
+from checker.loadtest.bottleneck import Cause
+from checker.loadtest.judging.client_symptoms import ClientLimits
 from checker.loadtest.judging.saturation import judge
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.stats.histogram import Cells

@@ -22,7 +22,7 @@ from msgspec.structs import fields, replace
 
 from checker.errors import UsageError
 from checker.limits import Keep
-from checker.loadtest.load_generator import Second
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import (
     BenchKind,
     BenchRun,
@@ -38,6 +38,7 @@ from checker.loadtest.results import (
 )
 from checker.loadtest.summary import measured, merged, of_stage
 from checker.model import Reason
+from storage.database_file import database_info, faults
 from storage.loadtests import tables as bench_tables
 from storage.loadtests.read import (
     bench_baselines_of,
@@ -51,7 +52,6 @@ from storage.loadtests.read import (
 from storage.loadtests.write import RecordingWriter
 from storage.sql import ask
 from storage.store import open_store
-from storage.upkeep import database_info, faults
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY_MS = 86_400_000
@@ -176,7 +176,7 @@ import os, signal, sys
 from msgspec.structs import replace
 from pathlib import Path
 from bench_histories import played, slot, worker_second
-from checker.loadtest.load_generator import Second
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchState
 from storage.loadtests.write import RecordingWriter
 from storage.store import open_store

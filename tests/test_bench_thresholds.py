@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.loadtest.load_generator import Second
 from checker.loadtest.plan import Threshold
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Series, Slot, StageSpan, ThresholdResult
 from checker.loadtest.thresholds.grammar import ALIASES, Aggregate, Condition, Metric, Operator, parsed, parsed_metric
 from checker.loadtest.thresholds.watch import SETTLE_S, Watch

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from checker.errors import UsageError
 from checker.loadtest.results import BenchRun, BenchState, plan_digest
-from reports import show
+from reports import output_forms
 from reports.html import page
-from reports.loadtests.sides import runs_of
+from reports.loadtests.compared_runs import runs_of
 from reports.loadtests.trend import build
-from reports.report import Level, Report
+from reports.report_model import Level, Report
 from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
@@ -35,7 +35,7 @@ def nightly(medians_ms: list[float], **values: Any) -> list[BenchRun]:
 
 def records(report: Report, name: str) -> list[dict[str, Any]]:
     (section,) = (one for one in report.sections if one.name == name)
-    return list(show.records(section))
+    return list(output_forms.records(section))
 
 
 def test_step_is_found_at_its_run_with_both_levels() -> None:

@@ -13,7 +13,7 @@ import pytest
 from rollup_histories import DAY_MS
 
 import builders
-from checker.contract.canonical import canonical
+from checker.contract.canonical_form import canonical
 from checker.contract.outline import MOST_BYTES as OUTLINE_BYTES
 from checker.contract.outline import compared, is_outline, outline
 from checker.limits import Keep
@@ -116,7 +116,7 @@ def test_of_many_versions_the_first_and_the_newest_stay(tmp_path: Path) -> None:
     kept = [version for (version,) in rows(path, "select version from contract_versions order by version")]
     assert kept == [1, *range(versions - contracts.MOST_VERSIONS + 2, versions + 1)]
     assert rows(path, "select count(*) from contracts") == [(len(kept),)]
-    from storage.upkeep import database_info
+    from storage.database_file import database_info
 
     facts = database_info(path)
     assert (facts["contract_versions_not_kept"], facts["rows_contract_versions"]) == (40, contracts.MOST_VERSIONS)

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from builders import AT_MS, batch, check, probe, run_info, server
+from checker.cache_keys import named_host
 from checker.limits import CacheLimits
 from checker.model import CacheEntry, CheckResult, Combination, Reason, RunState, Server, Status
 from checker.probes.http import origin
 from checker.probes.options import Basic
 from checker.probes.rest import RestOptions
-from checker.remembered import named_host
 from checker.run.caches import ResultsCache, result_key
-from checker.settings.cached import cache_key, encode_settings, loaded, opened
+from checker.settings.config_cache import cache_key, encode_settings, loaded, opened
 from checker.settings.load import load
 from checker.units import Secret
 from checker.worker.tokens import TokenStore
 from storage.cache import cache_list, cache_stats
-from storage.driver import cache_entry
 from storage.history import open_history
 from storage.sql import ask
+from storage.sqlite_driver import cache_entry
 from storage.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -455,7 +455,7 @@ def test_spoiled_text_opens_nothing(fleet: Path, spoil: Any) -> None:
 
 def test_another_version_of_the_program_reads_the_file_anew(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = sealed_text(fleet)
-    monkeypatch.setattr("checker.settings.cached.VERSION", "0.0.0")
+    monkeypatch.setattr("checker.settings.config_cache.VERSION", "0.0.0")
     assert opened(text, fleet, None, SECRETS) is None
 
 
@@ -488,7 +488,7 @@ def test_opening_imports_neither_the_reader_nor_the_validator(fleet: Path, tmp_p
 import sys
 from pathlib import Path
 from checker.settings.selection import select
-from checker.settings.cached import opened
+from checker.settings.config_cache import opened
 found = opened(Path({str(tmp_path / "sealed")!r}).read_text(), Path({str(fleet)!r}), None)
 print(len(select(found.servers)), [name for name in ("yaml", "pydantic", "pydantic_core") if name in sys.modules])
 """

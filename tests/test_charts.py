@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reports import svg
 from reports.charts import MOST_BARS, MOST_GREY, files, pictures
 from reports.palette import COLOURED, DARK, LIGHT, SERIES
-from reports.report import Chart, Line, Look, Mark, Scale, Shape, Span
+from reports.report_model import Chart, Line, Look, Mark, Scale, Shape, Span
 from reports.svg import Picture, plot
 from reports.ticks import clock, clock_ticks, short, time_ticks, value_ticks
 from sample_reports import HOSTILE, HOUR_MS, times

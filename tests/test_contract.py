@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import batch, check, facts, probe, run_info, server
-from checker.contract.canonical import canonical
+from checker.contract.canonical_form import canonical
 from checker.contract.changes import diff
-from checker.contract.grades import Change, Grade, worst
+from checker.contract.severity import Change, Grade, worst
 from checker.model import ContractSnapshot
 from storage.history import open_history
 from storage.store import open_store

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.probes.mcp.offer import tool_complaints
+from checker.probes.mcp.contract import tool_complaints
 
 KNOWN = [
     *("http://json-schema.org/draft-04/schema#", "http://json-schema.org/draft-06/schema#"),
@@ -82,7 +82,7 @@ def test_every_schema_gets_an_answer_at_once(schema: Any) -> None:
 _REFEREE = """
 import json, sys
 from checker.probes.mcp import dialects
-from checker.probes.mcp.offer import complaints
+from checker.probes.mcp.contract import complaints
 complaints([{"name": "x", "inputSchema": {"type": "object"}}], ())  # what is loaded late is loaded now
 seen = []
 def watch(event, args):

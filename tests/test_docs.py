@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from checker.settings.load import load
-from checker.settings.saved_queries import saved_queries
+from checker.settings.named_queries import saved_queries
 from histories import told_history
 from storage.named_queries import QUESTIONS
 from storage.sql import ask

@@ -16,12 +16,12 @@ import gevent
 import pytest
 import yaml
 
-from checker.kinds import KINDS
 from checker.limits import Limits
 from checker.messages import Task
 from checker.model import CheckResult
+from checker.probe_kinds import KINDS
+from checker.worker.adaptive_concurrency import LagMeter
 from checker.worker.checks import Checker
-from checker.worker.concurrency import LagMeter
 from checker.worker.greenlets import Deadlines
 from fleets import Fleet, checked, rest_fleet
 from servers import RestServer

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from checker.contract.canonical import canonical
+from checker.contract.canonical_form import canonical
 from checker.limits import Limits
 from checker.model import CheckResult, Server
-from checker.probes import heavy, jobs
+from checker.probes import offload, offloaded_jobs
 from checker.probes.conditions import JsonCondition
 from checker.probes.mcp.options import Call, CallExpect, McpOptions
 from checker.probes.rest import Expect, RestOptions
 from checker.run.queue import Shard, Shards
 from checker.run.workers import RunnerOptions, run_shards
 from checker.units import Bytes
+from checker.worker.cpu_offload import Judges
 from checker.worker.greenlets import DeadlinePassed, Deadlines
-from checker.worker.large_work import Judges
 from conftest import check_all
 from servers import McpServer, RestServer, Scripted, tool
 
@@ -118,15 +118,15 @@ def elsewhere() -> Iterator[list[str]]:
 
     def run(job: str, args: list[Any], length: int) -> Any:
         done.append(job)
-        heavy.do_elsewhere(None)
+        offload.do_elsewhere(None)
         try:
-            return jobs.JOBS[job](*args)
+            return offloaded_jobs.JOBS[job](*args)
         finally:
-            heavy.do_elsewhere(run)
+            offload.do_elsewhere(run)
 
-    heavy.do_elsewhere(run)
+    offload.do_elsewhere(run)
     yield done
-    heavy.do_elsewhere(None)
+    offload.do_elsewhere(None)
 
 
 def only(server: Server) -> CheckResult:

@@ -14,8 +14,8 @@ from checker.model import RunState
 from checker.stats.histogram import BINS, GROWTH, LAST_BIN, LONGEST_US, Cells, Integers
 from storage.history import reading
 from storage.rollups.buckets import LatencyBuckets, joined_packed, packed
-from storage.rollups.marks import DAY_MS, HOUR_MS
 from storage.rollups.read import Period, Rollups
+from storage.rollups.watermarks import DAY_MS, HOUR_MS
 from storage.store import Store, open_store
 
 RATIOS = (0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)

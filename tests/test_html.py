@@ -13,7 +13,7 @@ from builders import AT_MS
 from conftest import ROOT
 from documents_parsed import texts, valid_page
 from reports.html import MOST_BYTES, MOST_STRIPS, page
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
 from sample_reports import DAY_MS, HOSTILE, report, times
 
 

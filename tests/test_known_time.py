@@ -22,11 +22,11 @@ from builders import AT_MS
 from checker.model import Status
 from reports import availability, incidents
 from reports.objectives import standings
-from reports.show import per_cent, records, rounded
-from storage.rollups.check_gap import LEAST_HOLD_MS, MOST_HOLD_MS, Rhythm, holds
+from reports.output_forms import per_cent, records, rounded
+from storage.rollups.check_interval import LEAST_HOLD_MS, MOST_HOLD_MS, Rhythm, holds
 from storage.rollups.fold import Outcomes, States, fold_checks
-from storage.rollups.marks import Outcome
 from storage.rollups.raw_rows import Checks
+from storage.rollups.watermarks import Outcome
 from storage.store import open_store
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

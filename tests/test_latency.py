@@ -14,10 +14,10 @@ import pytest
 
 from builders import AT_MS
 from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, UNTIL_MS, asked, fleet, one_check, write
-from reports import show
+from reports import output_forms
 from reports.latency import build
-from reports.report import Insufficient, Level, Report
-from reports.subjects import By
+from reports.report_model import Insufficient, Level, Report
+from reports.report_rows import By
 from storage.history import reading
 
 WITHIN = 0.01
@@ -99,8 +99,8 @@ def test_percentiles_of_too_few_samples_are_insufficient_and_intervals_open(hist
     (section,) = [one for one in seen.sections if one.name == "intervals"]
     assert section.table is not None
     place = [column.name for column in section.table.columns].index("p90_high_ms")
-    assert show.words(section.table.columns[place], section.table.rows[0][place]) == "open"
-    assert show.document(seen)["sections"]["intervals"][0]["p90_high_ms"] is None
+    assert output_forms.words(section.table.columns[place], section.table.rows[0][place]) == "open"
+    assert output_forms.document(seen)["sections"]["intervals"][0]["p90_high_ms"] is None
 
 
 def test_the_interval_of_a_median_is_between_its_ranks(history: Path) -> None:

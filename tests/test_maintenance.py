@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.maintenance import MaintenanceWindow, faults, in_maintenance
+from checker.maintenance_windows import MaintenanceWindow, faults, in_maintenance
 from checker.units import parse_objective
 from servers import RestServer, Scripted
 

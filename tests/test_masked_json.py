@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checker.probes.mcp.options import McpOptions
-from checker.secrets.current import Masking
+from checker.secrets.known_secrets import Masking
 from checker.secrets.plain_values import is_plain, is_prose
 
 WORDS = [

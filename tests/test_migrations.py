@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from builders import batch, check, run_info, server
 from checker.errors import StorageError
+from storage.connections import writing_engine
 from storage.history import open_history
 from storage.schema import MIGRATIONS, NEWEST, migrate
-from storage.sqlite import writing_engine
 from storage.store import open_store
 
 ROOT = Path(__file__).resolve().parent.parent

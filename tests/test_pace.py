@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from checker.limits import Limits, Pace
 from checker.run.queue import Shard, Shards
 from checker.run.workers import RunnerOptions, run_shards
-from checker.worker.concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency, LagMeter
+from checker.worker.adaptive_concurrency import FEWEST, LATE_S, MOST_MORE, Concurrency, LagMeter
 from conftest import workers_of
 from fleets import Checked, Fleet, checked, rest_fleet
 from servers import RestServer, Scripted

@@ -14,14 +14,14 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from bench_runs import Faults, bench_report, load_run
-from checker.loadtest.client_bound import BoundSpan, Saturation
+from checker.loadtest.bottleneck import BoundSpan, Saturation
 from conftest import ROOT, missing
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT
 from reports.site.write import write_site
 from sample_reports import HOSTILE, report
 from site_histories import write_fleet
-from storage.past import open_past
+from storage.report_history import open_past
 
 NARROW, WIDE = 390, 1200
 NAMES = ["search", "orders", "vault", *(name for name in HOSTILE if name.isprintable())]

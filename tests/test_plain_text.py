@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import builders
-from checker import plain_text
+from checker import untrusted_text
 from checker.cli import root
 from checker.model import Batch, ContractSnapshot, Reason, RunState, Status
 from checker.standard_streams import LogLines, PlainStream
 from documents_parsed import parsed
 from reports import terminal
-from reports.report import Chart, Line, Shape
+from reports.report_model import Chart, Line, Shape
 from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
 
@@ -113,9 +113,9 @@ def acted_on(text: str) -> list[str]:
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_text_of_any_language_stays_as_it_is(text: str) -> None:
-    assert plain_text.terminal(text) == plain_text.lines(text) == plain_text.csv_cell(text) == text
-    assert json.loads(plain_text.json_text(json.dumps(text, ensure_ascii=False))) == text
-    assert plain_text.json_text(json.dumps(text, ensure_ascii=False)) == json.dumps(text, ensure_ascii=False)
+    assert untrusted_text.terminal(text) == untrusted_text.lines(text) == untrusted_text.csv_cell(text) == text
+    assert json.loads(untrusted_text.json_text(json.dumps(text, ensure_ascii=False))) == text
+    assert untrusted_text.json_text(json.dumps(text, ensure_ascii=False)) == json.dumps(text, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
@@ -131,26 +131,26 @@ def test_text_of_any_language_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_what_cannot_be_shown_is_written_so_that_it_is_seen(text: str, shown: str) -> None:
-    assert plain_text.terminal(text) == shown
+    assert untrusted_text.terminal(text) == shown
 
 
 @given(TEXTS)
 @settings(max_examples=100, deadline=None)
 def test_each_sink_gets_text(text: str) -> None:
-    assert acted_on(plain_text.terminal(text)) == []
-    assert not {"\n", "\t", "\r"} & set(plain_text.terminal(text))
-    assert acted_on(plain_text.lines(text)) == []
-    stored = plain_text.storable(text, 50)
+    assert acted_on(untrusted_text.terminal(text)) == []
+    assert not {"\n", "\t", "\r"} & set(untrusted_text.terminal(text))
+    assert acted_on(untrusted_text.lines(text)) == []
+    stored = untrusted_text.storable(text, 50)
     assert "\x00" not in stored
     assert len(stored) <= 50
     stored.encode()
     document = json.dumps({"a": stored}, ensure_ascii=False)
-    assert json.loads(plain_text.json_text(document)) == {"a": stored}
-    assert acted_on(plain_text.json_text(document)) == []
-    element = ElementTree.Element("a", b=plain_text.markup(text))
-    element.text = plain_text.markup(text)
+    assert json.loads(untrusted_text.json_text(document)) == {"a": stored}
+    assert acted_on(untrusted_text.json_text(document)) == []
+    element = ElementTree.Element("a", b=untrusted_text.markup(text))
+    element.text = untrusted_text.markup(text)
     assert ElementTree.fromstring(ElementTree.tostring(element, encoding="unicode")).text is not None
-    cell = plain_text.csv_cell(text)
+    cell = untrusted_text.csv_cell(text)
     assert not re.match(r"\s*[=+\-@|%\uff1d]", cell) or re.fullmatch(r"[-+]?\d+(\.\d+)?", cell)
 
 
@@ -158,18 +158,22 @@ def test_each_sink_gets_text(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 def test_markdown_has_no_markup_of_its_own(text: str) -> None:
     rendered = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
-    said = plain_text.terminal(" ".join(text.split()))
-    for page in (f"{plain_text.markdown(text)}", f"- {plain_text.markdown(text)}", f"## x {plain_text.markdown(text)}"):
+    said = untrusted_text.terminal(" ".join(text.split()))
+    for page in (
+        f"{untrusted_text.markdown(text)}",
+        f"- {untrusted_text.markdown(text)}",
+        f"## x {untrusted_text.markdown(text)}",
+    ):
         tree = html5lib.parse(rendered.render(page).replace("<!-- -->", ""), namespaceHTMLElements=False)
         tags = {str(one.tag) for one in tree.iter() if isinstance(one.tag, str)}
         assert tags <= {"html", "head", "body", "p", "ul", "li", "h2"}, page
         assert said.split() == "".join(tree.itertext()).split()[page.startswith("##") :]
-    tree = html5lib.parse(rendered.render(f"a {plain_text.markdown_code(text)} b"), namespaceHTMLElements=False)
+    tree = html5lib.parse(rendered.render(f"a {untrusted_text.markdown_code(text)} b"), namespaceHTMLElements=False)
     assert [str(one.text).split() for one in tree.iter("code")] == ([said.split()] if said else [])
 
 
 def test_numbers_of_a_table_stay_numbers() -> None:
-    assert [plain_text.csv_cell(text) for text in ("-3.5", "+2", "-1e-3", "-1+1", "=1")] == [
+    assert [untrusted_text.csv_cell(text) for text in ("-3.5", "+2", "-1e-3", "-1+1", "=1")] == [
         *("-3.5", "+2", "-1e-3"),
         *("'-1+1", "'=1"),
     ]
@@ -187,7 +191,7 @@ def test_tables_and_consoles_look_for_no_markup(text: str) -> None:
     for one in (text, table, terminal.Text(text).append(text, "bold")):
         console.print(one, soft_wrap=True)
     assert acted_on(out.getvalue()) == []
-    if plain_text.terminal(text) == text and len(text) < 100:
+    if untrusted_text.terminal(text) == text and len(text) < 100:
         assert text in out.getvalue()
     drawn = io.StringIO()
     on = terminal.Console(drawn, 80, force_terminal=True)  # type: ignore[arg-type] # as a terminal
@@ -298,8 +302,8 @@ def _is_text_everywhere(
     said: str, others: Sequence[str], forms: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / f"{time.monotonic_ns()}.db"
-    names = sorted({plain_text.storable(f"{number}{name}", 60) for number, name in enumerate((said, *others))})
-    said = plain_text.storable(said, 10_000)
+    names = sorted({untrusted_text.storable(f"{number}{name}", 60) for number, name in enumerate((said, *others))})
+    said = untrusted_text.storable(said, 10_000)
     history_of(path, names, said)
     for words in COMMANDS:
         given_words = [{"NAME": names[0], "GROUP": f"g{said}"}.get(word, word) for word in words]
@@ -338,8 +342,8 @@ def _holds(out: str, form: str) -> None:
 
 def test_the_status_page_is_text_wherever_names_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, folder = tmp_path / "h.db", tmp_path / "site"
-    names = [plain_text.storable(f"{one}", 60) or "x" for one in NASTY]
-    history_of(path, sorted({*names, *ORDINARY}), plain_text.storable("".join(NASTY), 10_000))
+    names = [untrusted_text.storable(f"{one}", 60) or "x" for one in NASTY]
+    history_of(path, sorted({*names, *ORDINARY}), untrusted_text.storable("".join(NASTY), 10_000))
     code, out, err = ran(
         monkeypatch,
         "report",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from builders import probe, server
+from checker.cache_keys import endpoint_key
 from checker.judge import combine, judge
 from checker.model import Combination, Priority, Reason, Server, Status
 from checker.probes import probe_of
@@ -23,9 +24,8 @@ from checker.probes.mcp.options import McpOptions
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import Retry, Tls
 from checker.probes.rest import RestOptions
-from checker.remembered import endpoint_key
 from checker.run.queue import shards
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 from checker.units import Secret
 
 json_values = st.recursive(
@@ -201,11 +201,11 @@ def test_addresses_are_shown_without_secrets() -> None:
     st.booleans(),
 )
 def test_usual_address_has_no_fault_that_taking_it_apart_would_find(url: str, verified: bool) -> None:
-    from checker.probes import option_faults
+    from checker.probes import option_validation
 
     options = RestOptions(url=url, tls=Tls(verify=verified))
-    quick = list(option_faults.endpoint_faults(options))
+    quick = list(option_validation.endpoint_faults(options))
     unusual = re.compile("(?!)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(option_faults, "_USUAL_URL", unusual)
-        assert quick == list(option_faults.endpoint_faults(options))
+        patch.setattr(option_validation, "_USUAL_URL", unusual)
+        assert quick == list(option_validation.endpoint_faults(options))

@@ -140,7 +140,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def test_a_kind_of_probe_takes_one_file_and_its_entry(project: Project) -> None:
-    assert project.touched == ["checker/probes/tcp.py", "checker/kinds.py"]
+    assert project.touched == ["checker/probes/tcp.py", "checker/probe_kinds.py"]
 
 
 def test_it_is_checked_and_its_stages_are_in_the_document(project: Project) -> None:

@@ -18,7 +18,7 @@ from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, Resource
 from checker.model import CheckResult, Reason, RunState, Status
 from reports.recommendations import SettingsReport, recommend, recommendations_table
 from reports.terminal import console
-from storage.evidence import evidence_since
+from storage.settings_evidence import evidence_since
 from storage.store import open_store
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from checker.probes.base import Observation, ProbeFailure
 from checker.probes.mcp.options import McpOptions
 from checker.settings.load import load
 from reports.availability import build
-from storage.past import open_past
+from storage.report_history import open_past
 from storage.rollups.read import Period
 from storage.store import open_store
 

@@ -22,11 +22,11 @@ from pasts import HOUR_MS, MINUTE_MS, past_of, write_past
 from builders import AT_MS
 from reports.availability import build
 from reports.objectives import alert, burn_by_length, burns_of
-from reports.report import Level, Report
-from reports.show import document
+from reports.output_forms import document
+from reports.report_model import Level, Report
 from storage.rollups.buckets import NUMBERS
-from storage.rollups.marks import DAY_MS
 from storage.rollups.read import Period
+from storage.rollups.watermarks import DAY_MS
 
 ROOT = Path(__file__).resolve().parent.parent
 Status = Callable[..., subprocess.CompletedProcess[Any]]

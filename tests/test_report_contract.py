@@ -16,8 +16,8 @@ from builders import AT_MS, check, facts, probe, run_info, server
 from checker.model import Batch, ContractSnapshot, RunState
 from histories import told_history
 from reports.contract import build, order, spread
-from reports.report import Level, Report
-from reports.show import document
+from reports.output_forms import document
+from reports.report_model import Level, Report
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]

@@ -17,9 +17,9 @@ from checker.metrics import CacheMeasures, PoolMeasures, ResourceMeasures, RunMe
 from checker.model import RunState
 from histories import told_history
 from reports.cost import build, punctuality
-from reports.report import Insufficient, Level, Report
-from reports.show import document
-from storage.footprint import Schedule
+from reports.output_forms import document
+from reports.report_model import Insufficient, Level, Report
+from storage.checking_cost import Schedule
 from storage.store import open_store
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]

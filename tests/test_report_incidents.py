@@ -18,8 +18,8 @@ from pasts import MINUTE_MS, past_of, write_past
 from checker.model import Reason
 from checker.stats.flapping import flap_ratio
 from reports.incidents import TOGETHER_MS, build, clusters, flapping_servers
-from reports.report import Level, Report
-from reports.show import document
+from reports.output_forms import document
+from reports.report_model import Level, Report
 from storage.rollups.read import Incident
 
 Status = Callable[..., subprocess.CompletedProcess[Any]]
@@ -107,7 +107,7 @@ def test_unknown_and_maintenance_neither_begin_nor_end_an_incident(tmp_path: Pat
 def test_detail_is_gone_with_its_raw_row(tmp_path: Path) -> None:
     """The incident of an hour that was rolled, of which only the bucket is left."""
     now_ms = write_past(tmp_path / "h.db", {"a": "HUUH" + "H" * 120})
-    from storage.sqlite import writing_engine
+    from storage.connections import writing_engine
 
     engine = writing_engine(tmp_path / "h.db", 1.0)
     with engine.begin() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from builders import AT_MS
 from reports import availability, contract, cost, incidents
-from storage.rollups.marks import DAY_MS
+from storage.rollups.watermarks import DAY_MS
 
 RAW = {"checks", "probes", "c", "p", "e"}
 """Raw tables, and the names that queries give them."""

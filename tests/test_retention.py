@@ -19,10 +19,10 @@ from rollup_histories import DAY_MS, HOUR_MS, THOROUGH, buckets, write_random, w
 
 import builders
 from checker.limits import Keep
+from storage.database_file import backed_up, faults, vacuumed
 from storage.history import reading
 from storage.rollups.read import Period, Rollups
 from storage.store import open_store
-from storage.upkeep import backed_up, faults, vacuumed
 
 DAYS_S = 86400.0
 

@@ -18,10 +18,10 @@ from builders import AT_MS
 from checker.errors import UsageError
 from checker.model import Batch, Reason, RunState, Status
 from reports import availability, incidents
-from reports.show import records
-from reports.site.facts import gather
+from reports.output_forms import records
+from reports.site.site_data import gather
 from servers import RestServer, Scripted
-from storage import roster
+from storage import servers
 from storage.store import Store, open_store
 
 MINUTE_MS = 60_000
@@ -88,9 +88,9 @@ def test_renamed_server_goes_on_with_its_history(tmp_path: Path) -> None:
                     store.roll(START_MS + hour * HOUR_MS + MINUTE_MS)
             if names[0] != names[1]:
                 with store.transaction() as connection:
-                    roster.rename(connection, "a", "b")
+                    servers.rename(connection, "a", "b")
                 with pytest.raises(UsageError, match="no server 'a'"), store.transaction() as connection:
-                    roster.rename(connection, "a", "c")
+                    servers.rename(connection, "a", "c")
             store.roll(START_MS + 70 * HOUR_MS)
         found = buckets(path)
         states = [row[1:] for row in found.pop("states")]
@@ -104,7 +104,7 @@ def test_servers_that_one_run_checked_are_two(tmp_path: Path) -> None:
         run(store, START_MS, ["a", "b"], ["a", "b"])
         both = "'a' and 'b' were both checked in run 1"
         with pytest.raises(UsageError, match=both), store.transaction() as connection:
-            roster.rename(connection, "a", "b")
+            servers.rename(connection, "a", "b")
     assert one(path, "select count(*) from check_history") == 2
 
 
@@ -116,9 +116,9 @@ def test_forgotten_server_leaves_nothing_behind(tmp_path: Path) -> None:
             write_run(store, ["a", "b"], at_ms, [_check(name, at_ms, hour == 5) for name in ("a", "b")])
         store.roll(START_MS + 40 * HOUR_MS)
         with pytest.raises(UsageError, match="no server 'aa'; did you mean 'a'"), store.transaction() as connection:
-            roster.forget(connection, "aa")
+            servers.forget(connection, "aa")
         with store.transaction() as connection:
-            gone = roster.forget(connection, "a")
+            gone = servers.forget(connection, "a")
         store.roll(START_MS + 50 * HOUR_MS, anew=True)
     assert (gone["checks"], gone["probes"], gone["incidents"]) == (30, 30, 1)
     with closing(sqlite3.connect(path)) as connection:

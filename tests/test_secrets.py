@@ -11,18 +11,18 @@ from canaries import ECHOES, EXAMPLES, echoed, leaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.kinds import KINDS
+from checker.cache_keys import endpoint_key
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
 from checker.probes.mcp.options import Call, McpOptions, shown_command
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import ApiKey, Basic, Endpoint
 from checker.probes.rest import RestOptions
-from checker.remembered import endpoint_key
-from checker.secrets.current import begin, current, declared_secrets, undeclared
+from checker.secrets.excerpts import excerpt
+from checker.secrets.known_secrets import begin, current, declared_secrets, undeclared
 from checker.secrets.plain_values import is_plain
 from checker.secrets.redactor import Redactor
-from checker.secrets.shown import excerpt
 from checker.units import Secret
 
 ODD = st.sampled_from(list(" \"'\\%+/=&<>;:,@#?éß€😀\t-_.!$(){}[]"))

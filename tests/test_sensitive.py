@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.secrets.looks import MARK, is_plain, looks_random
-from checker.secrets.sensitive import (
+from checker.secrets.randomness import MARK, is_plain, looks_random
+from checker.secrets.sensitive_names import (
     SecretPart,
     in_arguments,
     in_environment,

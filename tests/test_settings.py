@@ -87,7 +87,7 @@ def test_schema_refuses_what_the_loader_refuses() -> None:
 def test_full_configuration_names_every_option() -> None:
     from msgspec.structs import fields
 
-    from checker.kinds import KINDS
+    from checker.probe_kinds import KINDS
     from checker.probes import probe_of
     from checker.structs import Options
 
@@ -378,7 +378,7 @@ def test_address_on_the_command_line_needs_neither_the_reader_nor_the_validator(
 import sys
 from checker.settings.adhoc import adhoc
 from checker.settings.selection import select
-from checker.settings.shapes import Settings
+from checker.settings.blocks import Settings
 found = Settings(servers=(adhoc({"stdio": "run 'a b'", "rest": "http://h/"}),))
 print(select(found.servers)[0].probes["mcp"].args, [name for name in ("yaml", "pydantic") if name in sys.modules])
 """

@@ -11,11 +11,11 @@ from msgspec.structs import fields, replace
 
 from checker.errors import ConfigError
 from checker.limits import Alerts, Caches, Limits, RunOptions
+from checker.settings.blocks import Settings
 from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
 from checker.settings.load import load
 from checker.settings.loadtests.legacy import plan_of_block
 from checker.settings.overlay import merged
-from checker.settings.shapes import Settings
 from checker.settings.validate import Source, validated
 from checker.structs import Options
 

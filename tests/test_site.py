@@ -20,12 +20,12 @@ from checker.errors import UsageError
 from conftest import ROOT
 from documents_parsed import outside, texts, valid_page
 from reports.site.documents import badge, uptime_badge
-from reports.site.facts import FEWEST_FOR_P95
 from reports.site.files import LIST, site_folder, slugs
+from reports.site.site_data import FEWEST_FOR_P95
 from reports.site.write import write_site
 from sample_reports import HOSTILE
 from site_histories import EVERY_MS, RUNS, write_fleet
-from storage.past import open_past
+from storage.report_history import open_past
 
 NAMES = ["search", "orders", "vault", "Search", "billing & co", *(name for name in HOSTILE if name.isprintable())]
 

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from builders import batch, check, run_info, server
 from checker.errors import ConfigError, QueryError, StorageError, UsageError
-from checker.saved_query import Query, bound, parameters, parse_value
-from checker.settings.saved_queries import saved_queries
+from checker.named_query import Query, bound, parameters, parse_value
+from checker.settings.named_queries import saved_queries
 from histories import RUNS, told_history
-from reports.render import distinct, lines, table_rows
-from storage.driver import driver
+from reports.rows_as_text import distinct, lines, table_rows
 from storage.named_queries import QUESTIONS
 from storage.sql import MOST_MEMORY_BYTES, ask
+from storage.sqlite_driver import driver
 from storage.store import open_store
 from storage.views import KEYS, VIEWS, described
 
@@ -362,12 +362,12 @@ def test_value_that_is_missing_or_unknown_is_told() -> None:
 
 
 def test_json_is_the_same_whether_streamed_or_whole() -> None:
-    from reports import render
+    from reports import rows_as_text
 
     for count in (0, 1, 3):
         found = [(number, "a\nb", None, b"\xff", 0.5) for number in range(count)]
         records = [{"n": n, "t": t, "x": x, "b": "ff", "f": f} for n, t, x, _, f in found]
-        assert "".join(lines(("n", "t", "x", "b", "f"), iter(found), "json")) == render.json(records)
+        assert "".join(lines(("n", "t", "x", "b", "f"), iter(found), "json")) == rows_as_text.json(records)
 
 
 def test_table_is_short_where_nothing_is_said(status: Status, path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checker.stats import Floats
-from checker.stats.changes import changes
+from checker.stats.change_points import changes
 
 NOISES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "normal": lambda random, n: random.normal(100, 10, n),

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from checker.stats.changes import changes, level_p_values
+from checker.stats.change_points import changes, level_p_values
 from checker.stats.compare import Runs, median_difference, told
 from checker.stats.intervals import outages, quantile_ranks, ranks_of_many, student_95, wilson
-from checker.stats.many_tests import discoveries, discoveries_of, erfc, kendall_rows, mann_whitney_rows, slope_rows
+from checker.stats.multiple_comparisons import (
+    discoveries,
+    discoveries_of,
+    erfc,
+    kendall_rows,
+    mann_whitney_rows,
+    slope_rows,
+)
 from checker.stats.ranks import mann_whitney, ranking
 from checker.stats.robust import modified_z
 from checker.stats.slope import trend

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from checker.stats.compare import Rules, compare_all, holm
 from checker.stats.intervals import quantile_ranks, ranks_of_many
-from checker.stats.many_tests import erfc, kendall_rows, mann_whitney_rows, slope_rows
+from checker.stats.multiple_comparisons import erfc, kendall_rows, mann_whitney_rows, slope_rows
 from checker.stats.ranks import mann_whitney
 from checker.stats.slope import FEWEST_SLOPE_POINTS, trend
 

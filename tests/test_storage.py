@@ -21,7 +21,6 @@ from msgspec.structs import fields
 
 from builders import AT_MS, batch, check, facts, probe, run_info, server
 from checker.errors import QueryError, StorageBusy, StorageError, UsageError
-from checker.kinds import STAGES
 from checker.model import (
     CacheEntry,
     CheckResult,
@@ -35,11 +34,12 @@ from checker.model import (
     RunState,
     Status,
 )
+from checker.probe_kinds import STAGES
 from storage import tables
-from storage.driver import default_path, driver
+from storage.connections import wal_is_safe
 from storage.history import open_history
 from storage.sql import ask
-from storage.sqlite import wal_is_safe
+from storage.sqlite_driver import default_path, driver
 from storage.store import open_store
 from storage.tables import metadata
 from storage.views import VIEWS

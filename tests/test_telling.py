@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checker.worker.transport.programs import telling_line
+from checker.worker.transport.stdio_programs import telling_line
 from conftest import ROOT
 
 BLOCKS = (ROOT / "tests" / "data" / "last_words.txt").read_text().split("%%%% ")[1:]

@@ -13,7 +13,7 @@ import pytest
 from builders import AT_MS
 from habits import GAP_HOUR, GROUP, HOUR_MS, HOURS, STEP_HOUR, UNTIL_MS, asked, fleet
 from reports import trends as lists
-from reports.report import Level, Report
+from reports.report_model import Level, Report
 from reports.trend_tests import OfServer, PercentileSeries, Steady, examine, usual
 from reports.trends import build
 from storage.rollups.read import Period

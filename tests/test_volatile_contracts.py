@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker.contract.grades import same
+from checker.contract.severity import same
 from checker.contract.volatile import KINDS, settled
 from servers import McpServer
 

@@ -17,12 +17,12 @@ from msgspec.structs import fields, replace
 from builders import batch, check, facts, probe, server
 from checker import messages as run_messages
 from checker.errors import WorkerStartError
-from checker.kinds import KINDS
 from checker.limits import Limits
 from checker.loadtest import messages as load_messages
 from checker.loadtest.results import BenchRun, Capacity
 from checker.messages import Beat, Hello, Job, JobDone, Run, Task
 from checker.model import Batch, Combination, Doubt, Priority, Reason, Server, Status
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of, with_options
 from checker.probes.base import Complaint
 from checker.probes.conditions import JsonCondition

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.lazy import LazyGroup
+from checker.cli.lazy_group import LazyGroup
 
 COMMANDS = {
-    "run": ("checker.cli.bench_play:run_command", "Run the load test of a plan."),
-    "quick": ("checker.cli.bench_play:quick_command", "Put load on one address, without a plan."),
-    "rerun": ("checker.cli.bench_play:rerun_command", "Run a stored load test again."),
+    "run": ("checker.cli.bench_run:run_command", "Run the load test of a plan."),
+    "quick": ("checker.cli.bench_run:quick_command", "Put load on one address, without a plan."),
+    "rerun": ("checker.cli.bench_run:rerun_command", "Run a stored load test again."),
     "report": ("checker.cli.bench_report:report_command", "Show a stored load test, or write its report."),
     "list": ("checker.cli.bench_history:list_command", "List load tests."),
     "compare": ("checker.cli.bench_history:compare_command", "Compare two load tests: better, worse or the same."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.cli.options import REPORT_FORMATS, Duration, database, database_path, format_option, output_format
-from checker.cli.reporting import Asked, form, output_file, show, write_whole
+from checker.cli.report_options import Asked, form, output_file, show, write_whole
 from checker.clock import now_ms
 from checker.errors import UsageError
 
@@ -28,7 +28,7 @@ _CANNOT_TELL = 1
 @database
 def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int:
     """List the load tests, the newest first; unfinished ones keep their results so far."""
-    from reports.loadtests.lists import lines_table
+    from reports.loadtests.run_lists import lines_table
     from storage.loadtests.read import bench_list
 
     _print(lines_table(bench_list(database_path(db), name=name, limit=limit)), fmt, "no load test yet")
@@ -89,8 +89,8 @@ def compare_command(
     from checker.loadtest.judging.saturation import judge
     from checker.stats.compare import CandidateOutcome
     from reports.loadtests.compare import Effects, compare_sides
+    from reports.loadtests.compared_runs import sides
     from reports.loadtests.comparison_report import MOST_ROWS, markdown, report_of
-    from reports.loadtests.sides import sides
 
     path = database_path(db)
     effects = Effects(ratio=effect / 100, response_ms=effect_ms, alpha=alpha, block_s=block)
@@ -123,7 +123,7 @@ def trend_command(
     marked.
     """
     from checker.loadtest.judging.saturation import judge
-    from reports.loadtests.sides import runs_of
+    from reports.loadtests.compared_runs import runs_of
     from reports.loadtests.trend import build, without_runs
 
     path = database_path(db)
@@ -146,7 +146,7 @@ def baseline_command() -> None:
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Make RUN, a number or `last`, the baseline NAME, in place of the run that had the name."""
     from checker.loadtest.judging.saturation import judge
-    from reports.loadtests.sides import sole, unfit
+    from reports.loadtests.compared_runs import sole, unfit
     from storage.loadtests.read import set_baseline
     from storage.store import open_store
 
@@ -165,7 +165,7 @@ def baseline_set(name: str, run: str, db: Path | None) -> int:
 @database
 def baseline_list(fmt: str, db: Path | None) -> int:
     """List the baselines."""
-    from reports.loadtests.lists import baselines_table
+    from reports.loadtests.run_lists import baselines_table
     from storage.loadtests.read import bench_baselines_of
 
     _print(baselines_table(bench_baselines_of(database_path(db))), fmt, "no baseline yet")
@@ -223,7 +223,7 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
 
 def _existing(db: Path | None) -> Path:
     """The database file; raises StorageError where there is none: looking after one makes none."""
-    from storage.sqlite import reading_connection
+    from storage.connections import reading_connection
 
     path = database_path(db)
     reading_connection(path).close()
@@ -243,7 +243,7 @@ def _put(text: str, output: Path | None) -> None:
 
 def _print(table: Any, fmt: str, nothing: str) -> None:
     """A table as asked; for people a word where it is empty."""
-    from reports.loadtests.lists import printed
+    from reports.loadtests.run_lists import printed
 
     if fmt == "table" and not table.rows:
         click.echo(nothing)

@@ -1,6 +1,6 @@
 """The display of a load test under way: a picture on a terminal, lines elsewhere, JSON lines for machines.
 
-Each is told of every second (`checker.loadtest.load_generator.Watcher`); neither ends the run nor holds it up,
+Each is told of every second (`checker.loadtest.protocols.Watcher`); neither ends the run nor holds it up,
 whatever happens to its output: a view whose pipe is closed, or not read for minutes, is not shown any more.
 """
 
@@ -16,9 +16,9 @@ from typing import IO, cast
 import orjson
 
 from checker.loadtest.live import RECENT_S, ClientNow, Live, Moment, Rates, StageNow, Times
-from checker.loadtest.load_generator import Second, Watcher
+from checker.loadtest.protocols import Second, Watcher
 from checker.loadtest.results import ThresholdResult
-from checker.plain_text import json_text
+from checker.untrusted_text import json_text
 from reports.terminal import Console, Group, Text, live
 
 _REASONS = 3

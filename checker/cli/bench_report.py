@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.cli.options import Decorated, database, database_path, format_option, output_format
-from checker.cli.reporting import write_whole
+from checker.cli.report_options import write_whole
 from checker.errors import CheckerError, UsageError
 
 if TYPE_CHECKING:
-    from checker.loadtest.client_bound import Saturation
+    from checker.loadtest.bottleneck import Saturation
     from checker.loadtest.plan import Output
     from checker.loadtest.results import BenchRun
     from reports.loadtests.outcome import LoadTestOutcome
-    from reports.report import Report
+    from reports.report_model import Report
 
 
 FORMATS = ("table", "json", "csv", "csv-slots", "html", "markdown", "junit", "hgrm", "prometheus")
@@ -86,7 +86,7 @@ def check_output(wanted: Wanted, database: Path, baseline: str | None) -> None:
         raise UsageError(f"{wanted.output}: no folder that can be written; name another file with --output")
     word = (baseline or "").partition("/")[0]
     if word and word not in _RELATIVE and not word.startswith("window:"):
-        from reports.loadtests.sides import sole
+        from reports.loadtests.compared_runs import sole
 
         sole(database, word)
 
@@ -105,7 +105,7 @@ def deliver(
 
     ``planned`` are the files that the plan asks for. ``quiet`` leaves standard output alone.
     """
-    from reports.loadtests.forms import FORMS, write_folder
+    from reports.loadtests.output_forms import FORMS, write_folder
 
     compared, worse = None, False
     if baseline is not None and database is not None and run.id is not None:
@@ -153,8 +153,8 @@ def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, boo
     from checker.loadtest.judging.saturation import judge
     from checker.stats.compare import CandidateOutcome
     from reports.loadtests.compare import Effects, compare_sides
+    from reports.loadtests.compared_runs import sides
     from reports.loadtests.comparison_report import report_of
-    from reports.loadtests.sides import sides
 
     compared = compare_sides(*sides(database, baseline, str(run.id), judge))
     return report_of(compared, Effects()), compared.outcome is CandidateOutcome.WORSE
@@ -165,7 +165,7 @@ def _trend(database: Path | None, run: BenchRun) -> Report | None:
     if database is None or run.id is None:
         return None
     from checker.loadtest.judging.saturation import judge
-    from reports.loadtests.sides import runs_of
+    from reports.loadtests.compared_runs import runs_of
     from reports.loadtests.trend import build
     from storage.loadtests.read import bench_list
 
@@ -189,7 +189,7 @@ def report_command(run: str, baseline: str | None, wanted: Wanted, db: Path | No
     mcp-status bench report 12 --compare release --output-dir results --also html --also png
     """  # noqa: D301 # click wants the backspace itself
     from checker.loadtest.judging.saturation import judge
-    from reports.loadtests.sides import sole
+    from reports.loadtests.compared_runs import sole
 
     path = database_path(db)
     check_output(wanted, path, baseline)
@@ -205,8 +205,8 @@ def calibrate_command(fmt: str) -> int:
     import sys
 
     from checker.loadtest.run import calibration
-    from reports.loadtests.lists import printed
-    from reports.report import Column, Kind, Table
+    from reports.loadtests.run_lists import printed
+    from reports.report_model import Column, Kind, Table
 
     columns = (
         Column("operation", "Operation"),

@@ -49,17 +49,17 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
     The columns count entries now, and hits, misses and evictions in the last runs. A stale hit is an address that
     was used after its expiry because the lookup failed. The same numbers, run by run, are in the view cache_history.
     """
-    from reports import caches, render, tables
+    from reports import cache_tables, rows_as_text, tables
     from storage.cache import cache_stats
 
     at_ms = now_ms()
     rows = cache_stats(database_path(db), runs, at_ms)
-    documents = list(map(caches.stats_document, rows))
+    documents = list(map(cache_tables.stats_document, rows))
     if fmt != "table":
         document, lines = {"runs": runs, "categories": documents}, (tuple(one.values()) for one in documents)
-        sys.stdout.writelines(render.answer(fmt, document, documents, caches.STATS_COLUMNS, lines))
+        sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, cache_tables.STATS_COLUMNS, lines))
     else:
-        tables.console(sys.stdout).print(caches.stats_table(rows, at_ms))
+        tables.console(sys.stdout).print(cache_tables.stats_table(rows, at_ms))
 
 
 @command.command("list")
@@ -76,18 +76,18 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
     Values are shortened; those of config and auth_tokens are encrypted and never shown. The key of a result is a
     digest of the server's name and options, its value the run that checked it.
     """
-    from reports import caches, render, tables
+    from reports import cache_tables, rows_as_text, tables
     from storage.cache import cache_list
 
     at_ms = now_ms()
     found = cache_list(database_path(db), category, limit + 1, expired_before_ms=at_ms if expired else None)
     rows = found[:limit]
-    documents = list(map(caches.entry_document, rows))
+    documents = list(map(cache_tables.entry_document, rows))
     if fmt != "table":
         document, lines = {"entries": documents}, (tuple(one.values()) for one in documents)
-        sys.stdout.writelines(render.answer(fmt, document, documents, caches.ENTRY_COLUMNS, lines))
+        sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, cache_tables.ENTRY_COLUMNS, lines))
     elif rows:
-        tables.console(sys.stdout).print(caches.entries_table(rows, at_ms))
+        tables.console(sys.stdout).print(cache_tables.entries_table(rows, at_ms))
     else:
         click.echo("no entries")
     if len(found) > limit:
@@ -106,7 +106,7 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     What is needed is fetched again; no result is deleted from the history. Clear
     oauth_issuer to trust another authorization server than the one that was pinned on first use.
     """
-    from reports import render, tables
+    from reports import rows_as_text, tables
     from storage.cache import known_categories
     from storage.store import open_store
 
@@ -122,7 +122,7 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     documents = [{"category": name, "removed": number} for name, number in removed.items()]
     if fmt != "table":
         columns, document = ("category", "removed"), {"removed": removed}
-        sys.stdout.writelines(render.answer(fmt, document, documents, columns, removed.items()))
+        sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, columns, removed.items()))
     elif removed:
         tables.console(sys.stdout).print(tables.rows_table(("category", "removed"), removed.items()))
     else:

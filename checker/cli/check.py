@@ -15,14 +15,14 @@ import click
 from checker.cli.options import Decorated, Duration, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
-from checker.kinds import FLAGS, flags_in_words
+from checker.probe_kinds import FLAGS, flags_in_words
 from checker.standard_streams import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.importers.trust import Leave, Wishes
     from checker.metrics import RunMeasures
     from checker.run.caches import ConfigUse
-    from checker.settings.shapes import Settings
+    from checker.settings.blocks import Settings
     from storage.history import CheckRow, ContractRow, RunRow
 
 
@@ -46,17 +46,17 @@ def configured(path: Path, environment: str | None, database: Path) -> tuple[Set
     The second is None for a file that cannot be kept, such as a pipe.
     """
     from checker.run.caches import CONFIG, ConfigUse
-    from checker.settings import cached
-    from storage.driver import cache_entry
+    from checker.settings import config_cache
+    from storage.sqlite_driver import cache_entry
 
-    key = cached.cache_key(path, environment)
+    key = config_cache.cache_key(path, environment)
     kept = cache_entry(database, CONFIG, key, now_ms())
-    if kept is not None and (settings := cached.opened(kept, path, environment)) is not None:
+    if kept is not None and (settings := config_cache.opened(kept, path, environment)) is not None:
         return settings, ConfigUse(key, None)
-    settings, made_of = cached.loaded(path, environment)
+    settings, made_of = config_cache.loaded(path, environment)
     if made_of is None:
         return settings, None
-    return settings, ConfigUse(key, lambda: cached.encode_settings(settings, made_of))
+    return settings, ConfigUse(key, lambda: config_cache.encode_settings(settings, made_of))
 
 
 _MOST_SHOWN = 100
@@ -193,7 +193,7 @@ def command(
     from checker.cli.progress import progress_bar, step_bar
     from checker.run import run
     from checker.run.governor import LEVEL
-    from checker.secrets.current import know
+    from checker.secrets.known_secrets import know
     from checker.settings.selection import select
 
     log_level = {0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG)
@@ -275,7 +275,7 @@ def _settings(
     database: Path,
 ) -> tuple[Settings, ConfigUse | None]:
     pass  # REGROUP
-    from checker.settings.shapes import Settings
+    from checker.settings.blocks import Settings
 
     given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
     if (config is not None) + (source is not None) + bool(given) > 1:
@@ -300,26 +300,26 @@ def _settings(
 
 def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
     """Print the run; the summary goes to standard error where standard output is data."""
-    from reports import documents, render, tables
+    from reports import check_documents, rows_as_text, tables
 
     if fmt == "json":
         from reports.run_metrics import measures_document
 
         document = {
-            "run": documents.run_document(run, checks),
-            "checks": list(map(documents.check_document, checks)),
-            "contract_changes": list(map(documents.contract_document, changed)),
+            "run": check_documents.run_document(run, checks),
+            "checks": list(map(check_documents.check_document, checks)),
+            "contract_changes": list(map(check_documents.contract_document, changed)),
             "measures": measures_document(measures),
         }
-        sys.stdout.write(render.json(document))
+        sys.stdout.write(rows_as_text.json(document))
     elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
+        sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, checks)))
     elif fmt == "csv":
-        from checker.kinds import KINDS
+        from checker.probe_kinds import KINDS
 
         kinds = list(KINDS)
-        rows = [documents.csv_row(check, kinds) for check in checks]
-        sys.stdout.writelines(render.csv_lines(documents.csv_header(kinds), rows))
+        rows = [check_documents.csv_row(check, kinds) for check in checks]
+        sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(kinds), rows))
     else:
         tables.console(sys.stdout).print(tables.checks_table(checks))
         if changed:

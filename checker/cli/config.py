@@ -86,7 +86,7 @@ def import_(source: str, output: Path | None, merge: Path | None, only: tuple[st
 def schema() -> int:
     """Print the JSON Schema of a configuration, for editors."""
     from checker.settings.schema import json_schema
-    from reports import render
+    from reports import rows_as_text
 
-    sys.stdout.write(render.json(json_schema()))
+    sys.stdout.write(rows_as_text.json(json_schema()))
     return 0

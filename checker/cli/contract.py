@@ -54,16 +54,16 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
     Long lists are cut, with the number of rows left out; JSON, NDJSON and CSV have all that is kept.
     """
-    from reports import contract_tables, documents, render, tables
+    from reports import check_documents, contract_tables, rows_as_text, tables
     from storage.history import open_history
 
     with open_history(database_path(db)) as history:
         versions = history.contracts_of_server(server)
     if fmt != "table":
-        listed = [documents.contract_document(row) for row in versions]
+        listed = [check_documents.contract_document(row) for row in versions]
         document = {"server": server, "contract": versions[-1].document if versions else None, "versions": listed}
         rows = map(contract_tables.version_row, versions)
-        sys.stdout.writelines(render.answer(fmt, document, listed, contract_tables.VERSION_COLUMNS, rows))
+        sys.stdout.writelines(rows_as_text.answer(fmt, document, listed, contract_tables.VERSION_COLUMNS, rows))
     elif versions:
         console = tables.console(sys.stdout)
         click.echo(contract_tables.offer_title(versions[-1]))
@@ -92,7 +92,7 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
     of the others; JSON, NDJSON and CSV have all.
     """
     from checker.contract.outline import compared
-    from reports import contract_tables, render, tables
+    from reports import contract_tables, rows_as_text, tables
     from storage.history import open_history
 
     path = database_path(db)
@@ -107,7 +107,7 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
     if fmt != "table":
         records, rows = map(contract_tables.change_document, changes), map(contract_tables.change_row, changes)
         document = contract_tables.diff_document(before, after, changes)
-        sys.stdout.writelines(render.answer(fmt, document, records, contract_tables.CHANGE_COLUMNS, rows))
+        sys.stdout.writelines(rows_as_text.answer(fmt, document, records, contract_tables.CHANGE_COLUMNS, rows))
     elif changes:
         most = None if everything else contract_tables.MOST_ROWS
         tables.console(sys.stdout).print(contract_tables.changes_table(changes[:most]))

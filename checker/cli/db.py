@@ -35,7 +35,7 @@ def command() -> None:
 @database
 def info(fmt: str, db: Path | None) -> int:
     """Show the file, its size, its SQLite version, how many rows it has, and since when."""
-    from storage.upkeep import database_info
+    from storage.database_file import database_info
 
     _show(database_info(database_path(db)), fmt)
     return 0
@@ -121,13 +121,13 @@ def forget(server: str, fmt: str, db: Path | None) -> int:
     A server that only left the configuration need not be forgotten: the next run retires it, it leaves the status
     page, and its past stays in reports. One that is still configured starts anew with its next check.
     """
-    from storage import roster
+    from storage import servers
     from storage.store import open_store
 
     path = database_path(db)
     _must_exist(path)
     with open_store(path) as store, store.transaction() as connection:
-        gone = roster.forget(connection, server)
+        gone = servers.forget(connection, server)
     _show({f"rows_of_{table}": number for table, number in gone.items()}, fmt)
     return 0
 
@@ -142,13 +142,13 @@ def rename(old: str, new: str, db: Path | None) -> int:
     Do it when you change the name in the configuration, before the next run or after: a server NEW that exists
     already is merged with it, unless one run checked both.
     """
-    from storage import roster
+    from storage import servers
     from storage.store import open_store
 
     path = database_path(db)
     _must_exist(path)
     with open_store(path) as store, store.transaction() as connection:
-        roster.rename(connection, old, new)
+        servers.rename(connection, old, new)
     click.echo(f"{path}: {old} is {new} now", err=True)
     return 0
 
@@ -158,7 +158,7 @@ def rename(old: str, new: str, db: Path | None) -> int:
 @database
 def vacuum(full: bool, db: Path | None) -> int:
     """Give the free pages of the file back to the disk, in small steps: runs wait only for moments."""
-    from storage.upkeep import vacuumed
+    from storage.database_file import vacuumed
 
     path = database_path(db)
     _must_exist(path)
@@ -173,7 +173,7 @@ def vacuum(full: bool, db: Path | None) -> int:
 @database
 def backup(target: Path, force: bool, db: Path | None) -> int:
     """Copy the database to TARGET while runs go on; the copy is complete, or is not there."""
-    from storage.upkeep import backed_up
+    from storage.database_file import backed_up
 
     path = database_path(db)
     _must_exist(path)
@@ -189,8 +189,8 @@ def backup(target: Path, force: bool, db: Path | None) -> int:
 @database
 def check(quick: bool, fmt: str, db: Path | None) -> int:
     """Look for damage in the file; exit code 0 if it is intact, 2 if not."""
-    from reports import render
-    from storage.upkeep import faults
+    from reports import rows_as_text
+    from storage.database_file import faults
 
     found = faults(database_path(db), quick)
     rows = [(text,) for text in found]
@@ -198,17 +198,17 @@ def check(quick: bool, fmt: str, db: Path | None) -> int:
         click.echo("\n".join(found) or _WHOLE)
     else:
         records = [{"fault": text} for text in found]
-        sys.stdout.writelines(render.answer(fmt, records, records, ("fault",), rows))
+        sys.stdout.writelines(rows_as_text.answer(fmt, records, records, ("fault",), rows))
     return _DAMAGED if found else 0
 
 
 def _show(facts: dict[str, Any], fmt: str) -> None:
-    from reports import render, tables
+    from reports import rows_as_text, tables
 
     if fmt == "table":
         tables.console(sys.stdout).print(tables.rows_table(("what", "value"), list(facts.items())))
     else:
-        sys.stdout.writelines(render.answer(fmt, facts, [facts], tuple(facts), [tuple(facts.values())]))
+        sys.stdout.writelines(rows_as_text.answer(fmt, facts, [facts], tuple(facts), [tuple(facts.values())]))
 
 
 def _refuse(keep: Any) -> None:
@@ -222,7 +222,7 @@ def _refuse(keep: Any) -> None:
 
 def _must_exist(path: Path) -> None:
     """Raise StorageError where there is no database: looking after one makes none."""
-    from storage.sqlite import reading_connection
+    from storage.connections import reading_connection
 
     reading_connection(path).close()
 

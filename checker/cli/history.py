@@ -26,7 +26,7 @@ def command(server: str, since: float | None, limit: int, fmt: str, db: Path | N
     mcp-status history search --since 7d
     mcp-status history search --format csv --limit 1000
     """  # noqa: D301 # click wants the backspace itself
-    from reports import documents, render, tables
+    from reports import check_documents, rows_as_text, tables
     from storage.history import open_history
 
     path = database_path(db)
@@ -34,14 +34,16 @@ def command(server: str, since: float | None, limit: int, fmt: str, db: Path | N
     with open_history(path) as history:
         checks = history.checks_of_server(server, since_ms, limit)
     if fmt == "json":
-        sys.stdout.write(render.json({"server": server, "checks": list(map(documents.check_document, checks))}))
+        sys.stdout.write(
+            rows_as_text.json({"server": server, "checks": list(map(check_documents.check_document, checks))})
+        )
     elif fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(map(documents.check_document, checks)))
+        sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, checks)))
     elif fmt == "csv":
-        from checker.kinds import KINDS
+        from checker.probe_kinds import KINDS
 
-        rows = [documents.csv_row(check, list(KINDS)) for check in checks]
-        sys.stdout.writelines(render.csv_lines(documents.csv_header(list(KINDS)), rows))
+        rows = [check_documents.csv_row(check, list(KINDS)) for check in checks]
+        sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(list(KINDS)), rows))
     elif checks:
         tables.console(sys.stdout).print(tables.history_table(checks))
         click.echo(f"{len(checks)} check{'' if len(checks) == 1 else 's'}, {tables.span(checks)}")

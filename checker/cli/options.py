@@ -71,6 +71,6 @@ def database_path(given: Path | None) -> Path:
     """The database file: the one that was given, else the default one."""
     if given is not None:
         return given
-    from storage.driver import default_path
+    from storage.sqlite_driver import default_path
 
     return default_path(os.environ)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.lazy import LazyGroup
-from checker.cli.reporting import report_command
+from checker.cli.lazy_group import LazyGroup
+from checker.cli.report_options import report_command
 
 REPORTS = {
     "availability": ("checker.cli.report_availability", "Availability of servers, against their objectives."),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from checker.cli.reporting import Asked, report_options, show
+from checker.cli.report_options import Asked, report_options, show
 from checker.units import parse_objective
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from checker.cli.options import Duration
-from checker.cli.reporting import Asked, report_options, show
+from checker.cli.report_options import Asked, report_options, show
 
 
 @click.command("incidents")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.reporting import Asked, of_kinds, report_options, show
-from checker.kinds import STAGES
+from checker.cli.report_options import Asked, of_kinds, report_options, show
+from checker.probe_kinds import STAGES
 
 _STAGES = ("total", *STAGES)
 _ROWS = 20
@@ -44,7 +44,7 @@ def command(asked: Asked, by: str, stage: str, kinds: tuple[str, ...], top: int 
     mcp-status report latency --by group --kind mcp --format csv
     """  # noqa: D301 # click wants the backspace itself
     from reports.latency import build
-    from reports.subjects import By
+    from reports.report_rows import By
 
     if top is None and asked.fmt in ("table", "html"):
         top = _ROWS

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from checker.cli.options import Duration, database, database_path
-from checker.cli.reporting import form, output_file, write_whole
+from checker.cli.report_options import form, output_file, write_whole
 from checker.clock import now_ms
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def command(
     mcp-status report recommendations --config fleet.yaml --format json
     """  # noqa: D301 # click wants the backspace itself
     from reports import recommendations as report
-    from storage.evidence import evidence_since
+    from storage.settings_evidence import evidence_since
 
     timeouts_s: dict[str, float] = {}
     if config is not None:
@@ -64,7 +64,7 @@ def command(
 
 def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:
     from reports import recommendations as report
-    from reports import render, tables
+    from reports import rows_as_text, tables
 
     if fmt == "html":
         from reports.html import page
@@ -73,7 +73,7 @@ def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:
     elif fmt != "table":
         records = map(report.recommendation_document, found.recommendations)
         rows = ([getattr(one, name) for name in report.COLUMNS] for one in found.recommendations)
-        stream.writelines(render.answer(fmt, report.report_document(found), records, report.COLUMNS, rows))
+        stream.writelines(rows_as_text.answer(fmt, report.report_document(found), records, report.COLUMNS, rows))
     elif found.recommendations:
         tables.console(stream).print(report.recommendations_table(found.recommendations))
     else:

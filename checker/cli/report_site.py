@@ -51,7 +51,7 @@ def command(
     */5 * * * *  mcp-status report site /var/www/status      in a crontab, after the checks
     """  # noqa: D301 # click wants the backspace itself
     from reports.site.write import write_site
-    from storage.past import open_past
+    from storage.report_history import open_past
 
     address = _address(url)
     at_ms = now_ms()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from checker.cli.reporting import Asked, of_kinds, report_options, show
+from checker.cli.report_options import Asked, of_kinds, report_options, show
 
 
 @click.command("trends")

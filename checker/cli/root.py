@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from checker.cli.lazy import LazyGroup
+from checker.cli.lazy_group import LazyGroup
 from checker.errors import CheckerError
 from checker.standard_streams import plain_streams
 from checker.version import VERSION
@@ -78,6 +78,6 @@ def _run() -> int:
 
 
 def _masked_traceback() -> str:
-    from checker.secrets.current import masked_for_log
+    from checker.secrets.known_secrets import masked_for_log
 
     return masked_for_log(traceback.format_exc()).rstrip()

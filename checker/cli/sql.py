@@ -16,7 +16,7 @@ import click
 
 from checker.cli.options import Duration, database, database_path, output_format
 from checker.errors import QueryError, UsageError
-from checker.saved_query import Query
+from checker.named_query import Query
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def chosen(query: str | None, file: Any, config: Path | None, environment: str |
 
 def list_queries(config: Path | None, environment: str | None, fmt: str) -> None:
     """Print the queries that have a name; raises ConfigError for a bad configuration."""
-    from reports import render, tables
+    from reports import rows_as_text, tables
 
     known = _known(config, environment)
     if fmt in ("json", "ndjson"):
@@ -82,32 +82,32 @@ def list_queries(config: Path | None, environment: str | None, fmt: str) -> None
             }
             for name, (origin, query) in known.items()
         ]
-        sys.stdout.write(render.json(records) if fmt == "json" else "".join(render.ndjson(records)))
+        sys.stdout.write(rows_as_text.json(records) if fmt == "json" else "".join(rows_as_text.ndjson(records)))
         return
     columns = ("name", "description", "params", "from")
     rows = [(f"@{name}", query.description, _params(query), origin) for name, (origin, query) in known.items()]
     if fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(columns, [(row[0][1:], *row[1:]) for row in rows]))
+        sys.stdout.writelines(rows_as_text.csv_lines(columns, [(row[0][1:], *row[1:]) for row in rows]))
     else:
         tables.console(sys.stdout).print(tables.rows_table(columns, rows))
 
 
 def describe(view: str | None, fmt: str) -> None:
     """Print what the views are, or the one of this name; raises UsageError where there is none."""
-    from reports import render, tables
+    from reports import rows_as_text, tables
     from storage.views import KEYS, described
 
     views = described(view)
     if fmt == "json":
-        sys.stdout.write(render.json({"views": views, "keys": KEYS}))
+        sys.stdout.write(rows_as_text.json({"views": views, "keys": KEYS}))
         return
     columns = ("view", "column", "unit", "description")
     rows = [(one["view"], *column.values()) for one in views for column in one["columns"]]
     if fmt == "ndjson":
-        sys.stdout.writelines(render.ndjson(dict(zip(columns, row, strict=True)) for row in rows))
+        sys.stdout.writelines(rows_as_text.ndjson(dict(zip(columns, row, strict=True)) for row in rows))
         return
     if fmt == "csv":
-        sys.stdout.writelines(render.csv_lines(columns, rows))
+        sys.stdout.writelines(rows_as_text.csv_lines(columns, rows))
         return
     console = tables.console(sys.stdout)
     for one in views:
@@ -144,14 +144,14 @@ def _known(config: Path | None, environment: str | None) -> dict[str, tuple[str,
 
 
 def _saved(config: Path, environment: str | None) -> Mapping[str, Query]:
-    from checker.settings.saved_queries import saved_queries
+    from checker.settings.named_queries import saved_queries
 
     return saved_queries(config, environment)
 
 
 def _params(query: Query) -> str:
     """The parameters as --param takes them; one without a value of its own has none here."""
-    from checker.saved_query import parameters
+    from checker.named_query import parameters
 
     return " ".join(
         f"{name}={query.params[name]}" if name in query.params else f"{name}=" for name in parameters(query.sql) if name
@@ -230,7 +230,7 @@ def command(
     if listing:
         list_queries(config, environment, fmt)
         return 0
-    from checker.saved_query import bound
+    from checker.named_query import bound
     from storage.sql import ask
 
     limit = limit or (_MOST_ROWS_OF_A_TABLE if fmt == "table" else _MOST_ROWS)
@@ -245,7 +245,7 @@ def command(
 
 
 def _values(given: Sequence[str]) -> dict[str, Any]:
-    from checker.saved_query import parse_value
+    from checker.named_query import parse_value
 
     values = {}
     for pair in given:
@@ -258,13 +258,13 @@ def _values(given: Sequence[str]) -> dict[str, Any]:
 
 def _show(columns: Sequence[str], rows: Iterator[Sequence[Any]], fmt: str, limit: int) -> bool:
     """Print up to so many rows, as they come where the format allows; gives whether there are more."""
-    from reports import render, tables
+    from reports import rows_as_text, tables
 
     shown: Iterable[Sequence[Any]] = islice(rows, limit)
     if fmt != "table":
-        sys.stdout.writelines(render.lines(columns, shown, fmt))
+        sys.stdout.writelines(rows_as_text.lines(columns, shown, fmt))
         return next(rows, None) is not None
-    kept = render.table_rows(shown)
+    kept = rows_as_text.table_rows(shown)
     tables.console(sys.stdout).print(tables.rows_table(columns, kept))
     click.echo(f"{len(kept)} row{'' if len(kept) == 1 else 's'}")
     return next(rows, None) is not None

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from checker.contract.canonical import KEYS, dumps
-from checker.contract.grades import Change, Grade, same, worst
+from checker.contract.canonical_form import KEYS, dumps
 from checker.contract.schemas import input_changes, output_changes
+from checker.contract.severity import Change, Grade, same, worst
 
 __all__ = ["Change", "Grade", "diff", "worst"]
 

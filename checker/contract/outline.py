@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from checker.contract.canonical import KEYS, dumps
+from checker.contract.canonical_form import KEYS, dumps
 from checker.contract.changes import diff
-from checker.contract.grades import Change, Grade
+from checker.contract.severity import Change, Grade
 
 OUTLINE = "outline"
 """Member of an outline that no contract has: ``bytes`` of the contract, and for each list its ``count`` and digest."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from checker.contract.canonical import dumps
-from checker.contract.grades import Grade, distinct, same
+from checker.contract.canonical_form import dumps
+from checker.contract.severity import Grade, distinct, same
 
 Found = tuple[str, Grade, str]
 """Kind, grade and detail of a change."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from checker.contract.canonical import KEYS, dumps
+from checker.contract.canonical_form import KEYS, dumps
 from checker.contract.changes import WORDS, Left, items, short
-from checker.contract.grades import Change, Grade, same
-from checker.secrets.looks import looks_random
+from checker.contract.severity import Change, Grade, same
+from checker.secrets.randomness import looks_random
 
 DEFAULT, ORDER, TEXT = "volatile_default", "volatile_order", "volatile_text"
 KINDS = (DEFAULT, ORDER, TEXT)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from checker.plain_text import shortened
+from checker.untrusted_text import shortened
 
 Entry = dict[str, Any]
 """A server as it stands in the ``servers:`` list of a configuration, before variables are filled in."""

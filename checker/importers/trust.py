@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from checker.importers.entries import REFERENCE, Entry, name_of, one_line
-from checker.secrets.looks import MARK, looks_random
-from checker.secrets.sensitive import SecretPart, in_arguments, in_environment, in_url, is_secret_name
+from checker.secrets.randomness import MARK, looks_random
+from checker.secrets.sensitive_names import SecretPart, in_arguments, in_environment, in_url, is_secret_name
 
 _APPLICATIONS = (".config", "Library/Application Support", "AppData/Roaming")
 _OF_APPLICATIONS = (

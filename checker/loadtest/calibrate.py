@@ -12,7 +12,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from checker.errors import WorkerStartError
-from checker.kinds import KIND_OF, KINDS, OPERATIONS
 from checker.loadtest.generator import Generator
 from checker.loadtest.messages import ECHO
 from checker.loadtest.plan import Model, Operation, Scenario, Stage, StageKind
@@ -20,6 +19,7 @@ from checker.loadtest.recording import Recording
 from checker.loadtest.results import BenchRun, Calibration
 from checker.loadtest.summary import measured
 from checker.model import Server
+from checker.probe_kinds import KIND_OF, KINDS, OPERATIONS
 from checker.probes import probe_of
 
 _USERS = 16

@@ -18,7 +18,6 @@ from msgspec.structs import replace
 
 from checker.errors import UsageError
 from checker.loadtest.arrivals import LevelSpan, level_at
-from checker.loadtest.load_generator import Cell, Second, Watcher
 from checker.loadtest.messages import (
     ECHO,
     Begin,
@@ -33,6 +32,7 @@ from checker.loadtest.messages import (
 )
 from checker.loadtest.plan import LoadLimits, Scenario, StageKind, targets
 from checker.loadtest.planning.stages import timetable
+from checker.loadtest.protocols import Cell, Second, Watcher
 from checker.loadtest.recording import Names, Recording
 from checker.loadtest.results import BenchRun, StageSpan, WorkerSecond
 from checker.messages import Bye
@@ -84,7 +84,7 @@ class _PlayUnderWay:
 
 
 class Generator:
-    """Implements `checker.loadtest.load_generator.Player`; a context manager, used by one thread.
+    """Implements `checker.loadtest.protocols.Player`; a context manager, used by one thread.
 
     ``recording`` takes everything that is measured. Raises WorkerStartError where a worker cannot be started.
     """

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import Struct
 
-from checker.loadtest.judging.client import ClientLimits, symptoms
-from checker.loadtest.load_generator import Second
+from checker.loadtest.judging.client_symptoms import ClientLimits, symptoms
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchRun, Slot, ThresholdResult, WorkerSecond
 from checker.stats.histogram import Cells, empty
 

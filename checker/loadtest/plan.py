@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import field
 
-from checker.kinds import KIND_OF, OPERATIONS
 from checker.model import Server
+from checker.probe_kinds import KIND_OF, OPERATIONS
 from checker.probes.http import origin
 from checker.structs import Options
 from checker.units import Count, PositiveNumber, Seconds, Within
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Operation = str
 else:
     Operation = Literal[tuple(OPERATIONS)]
-"""What one arrival does: a name in `checker.kinds.OPERATIONS`."""
+"""What one arrival does: a name in `checker.probe_kinds.OPERATIONS`."""
 
 
 class Model(StrEnum):

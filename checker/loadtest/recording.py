@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from checker.kinds import OPERATIONS
 from checker.loadtest.messages import (
     ARRIVAL,
     CENSORED,
@@ -30,6 +29,7 @@ from checker.loadtest.plan import Scenario, probe_kind
 from checker.loadtest.results import BenchRun, Calibration, Series, Slot, StageSpan, WorkerSecond
 from checker.loadtest.summary import merged
 from checker.model import Server
+from checker.probe_kinds import OPERATIONS
 from checker.probes import probe_of
 from checker.stats.histogram import Cells, Integers
 

@@ -16,18 +16,17 @@ from msgspec.structs import replace
 
 from checker.clock import now_ms
 from checker.errors import StorageBusy, StorageError
-from checker.kinds import OPERATIONS
+from checker.loadtest.bottleneck import Saturation
 from checker.loadtest.calibrate import calibrated, echo_server
-from checker.loadtest.client_bound import Saturation
 from checker.loadtest.generator import Generator, GeneratorWorkers
 from checker.loadtest.judging.saturation import judge
 from checker.loadtest.judging.stress import find_capacity
 from checker.loadtest.judging.suite import run_suite
-from checker.loadtest.load_generator import Second, Watcher
 from checker.loadtest.plan import LoadLimits, Model, Operation, Plan
 from checker.loadtest.planning.environment import environment, usable_cores
 from checker.loadtest.planning.safety import approved
 from checker.loadtest.planning.stages import ends_s
+from checker.loadtest.protocols import Second, Watcher
 from checker.loadtest.recording import Recording, without_unplayed
 from checker.loadtest.results import (
     BenchKind,
@@ -40,7 +39,8 @@ from checker.loadtest.results import (
     plan_digest,
 )
 from checker.loadtest.thresholds.watch import Watch
-from checker.processes.interrupts import Interrupts
+from checker.probe_kinds import OPERATIONS
+from checker.processes.signals import Interrupts
 from checker.version import VERSION
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Storm:
 
 
 class Total:
-    """Implements `checker.loadtest.load_generator.Watcher`: no more operations than the plan allows."""
+    """Implements `checker.loadtest.protocols.Watcher`: no more operations than the plan allows."""
 
     def __init__(self, limits: LoadLimits) -> None:
         self._most, self._offered = limits.max_total, 0
@@ -110,7 +110,7 @@ class LoadRequest:
     database: Path | None = None
     """None keeps nothing."""
     watchers: Sequence[Watcher] = ()
-    """Told of every second; see `checker.loadtest.load_generator.Watcher`."""
+    """Told of every second; see `checker.loadtest.protocols.Watcher`."""
     log_level: int = 50
 
 

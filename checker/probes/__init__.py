@@ -1,4 +1,4 @@
-"""What each probe kind does, by its name in `checker.kinds.KINDS`: imported when it is needed first."""
+"""What each probe kind does, by its name in `checker.probe_kinds.KINDS`: imported when it is needed first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
-from checker.kinds import KINDS
 from checker.model import Server
+from checker.probe_kinds import KINDS
 from checker.probes.base import Probe
 from checker.wire import rebuilt
 

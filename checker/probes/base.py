@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.bodies import values_outside_texts
-from checker.probes.heavy import LARGE_VALUES, values_in
+from checker.probes.offload import LARGE_VALUES, values_in
 from checker.probes.options import Endpoint
 from checker.structs import Record
 
@@ -353,7 +353,7 @@ class OptionWarning:
 class Probe:
     """What a kind of probe does: its options, how to make one attempt, and how to judge what came back.
 
-    What it is called and what it times is in `checker.kinds`.
+    What it is called and what it times is in `checker.probe_kinds`.
     """
 
     options: type[Any]

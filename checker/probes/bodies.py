@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from checker.probes.heavy import breathe, values_in
+from checker.probes.offload import breathe, values_in
 
 _PIECE_BYTES = 65536
 _DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:+-]+)", re.IGNORECASE)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from checker.contract.canonical import dumps
+from checker.contract.canonical_form import dumps
 from checker.model import Reason, Status
-from checker.probes import heavy
+from checker.probes import offload
 from checker.probes.base import Complaint
 from checker.probes.http import each_field
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 from checker.structs import Options
 from checker.units import GIVEN, Holds, Public
 from checker.wire import rebuilt
@@ -90,8 +90,10 @@ def found_in(pattern: str, text: str | bytes) -> bool:
     from checker.probes.patterns import compiled  # with its library, which most checks do without
 
     expression = compiled(pattern)
-    if heavy.is_elsewhere() and (len(text) > heavy.LARGE_BYTES or len(text) * expression.steps > heavy.LARGE_STEPS):
-        return bool(heavy.do("find", [pattern, text], len(text)))
+    if offload.is_elsewhere() and (
+        len(text) > offload.LARGE_BYTES or len(text) * expression.steps > offload.LARGE_STEPS
+    ):
+        return bool(offload.do("find", [pattern, text], len(text)))
     return expression.found_in(text)
 
 
@@ -107,8 +109,8 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     from checker.probes.bodies import TooDeep, TooManyValues, loads, with_whole_numbers
 
     wanted = tuple(wanted)
-    if heavy.is_elsewhere() and _may_take_long(body, wanted):
-        said = heavy.do("judge_json", [body, wanted], len(body))
+    if offload.is_elsewhere() and _may_take_long(body, wanted):
+        said = offload.do("judge_json", [body, wanted], len(body))
         return [rebuilt(Complaint, one) for one in said]
     try:
         document = with_whole_numbers(loads(body), body)
@@ -124,21 +126,21 @@ def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
 def json_unmet_in(document: Any, wanted: Iterable[JsonCondition]) -> list[Complaint]:
     """Complaints about conditions that do not hold in a parsed document, which is not large."""
     wanted = tuple(wanted)
-    if heavy.is_elsewhere() and any(_path(condition.path).fan_out for condition in wanted):
+    if offload.is_elsewhere() and any(_path(condition.path).fan_out for condition in wanted):
         return json_unmet(dumps(document), wanted)
     return _unmet_in(document, wanted)
 
 
 def _may_take_long(body: bytes, wanted: Iterable[JsonCondition]) -> bool:
     """Whether the conditions may take more than some 20 milliseconds on this body."""
-    if heavy.is_large(body):
+    if offload.is_large(body):
         return True
-    values = heavy.values_in(body)
+    values = offload.values_in(body)
     for condition in wanted:
         if fan_out := _path(condition.path).fan_out:
             visits = values**fan_out
             texts = visits * len(body) if condition.matches is not None else 0
-            if visits > heavy.MOST_VISITS or texts > heavy.LARGE_STEPS:
+            if visits > offload.MOST_VISITS or texts > offload.LARGE_STEPS:
                 return True
     return False
 

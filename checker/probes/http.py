@@ -14,12 +14,12 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 
+from checker.cache_keys import endpoint_key
 from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
-from checker.remembered import endpoint_key
-from checker.secrets.parts import path_secrets
+from checker.secrets.excerpts import excerpt
+from checker.secrets.fragments import path_secrets
 from checker.secrets.redactor import MASK
-from checker.secrets.shown import excerpt
 
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]{1,64})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LONGEST = 8192

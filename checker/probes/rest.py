@@ -14,7 +14,6 @@ from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Req
 from checker.probes.bodies import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
-from checker.probes.heavy import TooMuch
 from checker.probes.http import (
     bare_url,
     credentials,
@@ -25,9 +24,10 @@ from checker.probes.http import (
     redirected,
     refusal,
 )
-from checker.probes.option_faults import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
+from checker.probes.offload import TooMuch
+from checker.probes.option_validation import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.options import Endpoint
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 from checker.structs import Options
 from checker.units import Public, Seconds, Secret
 

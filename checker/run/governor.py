@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from checker.clock import now_ms
 from checker.limits import Alerts, ResourceCaps
 from checker.metrics import MetricsCollector, ResourceAlert, ResourceMeasures
+from checker.missing_results import unanswered
 from checker.model import Batch, CheckResult, Reason, Server, Status
 from checker.run.queue import Shards
-from checker.unanswered import unanswered
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 

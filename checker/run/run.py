@@ -20,22 +20,22 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from checker.breaker import rules, skips
+from checker.cache_keys import DNS, named_host
 from checker.clock import now_ms
-from checker.kinds import KINDS
 from checker.limits import Caches, Keep, Limits, PoolLimits, RunOptions, part
-from checker.maintenance import MaintenanceWindow, in_maintenance
+from checker.maintenance_windows import MaintenanceWindow, in_maintenance
 from checker.metrics import MetricsCollector
+from checker.missing_results import worker_lost
 from checker.model import Batch, RunInfo, RunState, Server, Status
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import Address
-from checker.processes.interrupts import Interrupts
-from checker.remembered import DNS, named_host
+from checker.processes.signals import Interrupts
 from checker.run.caches import ConfigUse, RunCaches
 from checker.run.governor import Alarms, Governor
 from checker.run.own_network import OwnNetwork
 from checker.run.queue import PROGRAMS, Shards, shards
 from checker.run.workers import Memory, RunnerOptions, run_shards
-from checker.unanswered import worker_lost
 from checker.version import VERSION
 
 if TYPE_CHECKING:

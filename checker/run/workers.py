@@ -27,11 +27,11 @@ from checker.errors import WorkerStartError
 from checker.limits import Limits
 from checker.messages import Bye, Drop, FromWorker, Gate, Run, Start, Stop, Task
 from checker.metrics import ResourceAlert, WorkerReport
+from checker.missing_results import at_fault, worker_lost
 from checker.model import Batch, Server
-from checker.processes.begun_tasks import BegunTasks
 from checker.processes.child import Child, ChildLost
+from checker.processes.started_tasks import BegunTasks
 from checker.run.queue import Shards
-from checker.unanswered import at_fault, worker_lost
 from checker.wire import reader
 
 Sink = Callable[[Batch], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from checker.secrets.looks import looks_random
+from checker.secrets.randomness import looks_random
 
 SHORTEST = 4
 """A shorter value cannot be masked without spoiling the text around it."""

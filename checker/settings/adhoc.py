@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from checker.errors import ConfigError, UsageError
-from checker.kinds import FLAGS, KINDS
 from checker.model import Server
+from checker.probe_kinds import FLAGS, KINDS
 from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
 from checker.probes.mcp.options import shown_words
-from checker.secrets.sensitive import in_arguments
+from checker.secrets.sensitive_names import in_arguments
 
 _LONGEST = 60
 _DEEPEST = 5
@@ -311,7 +311,7 @@ def _place(path: str) -> str:
 
 
 def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
-    """One server from what the command line gives: addresses and commands by the options of `checker.kinds.FLAGS`.
+    """One server from the command line: addresses and commands by the options of `checker.probe_kinds.FLAGS`.
 
     It is named after the first address or what the command starts (`checker.settings.adhoc`). Raises ConfigError.
     """

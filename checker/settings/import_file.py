@@ -1,6 +1,6 @@
 """Imported servers written into a configuration file, literal secrets replaced by variables.
 
-`checker.secrets.sensitive` says where they are. What it takes for plain is asked of detect-secrets once more, which
+`checker.secrets.sensitive_names` says where they are. detect-secrets is asked once more of what it takes for plain, and
 knows the tokens of many services. Nothing is verified with those services: texts are looked at, nothing is sent.
 """
 
@@ -29,10 +29,10 @@ from checker.importers.entries import (
     reference,
     variable_name,
 )
-from checker.secrets.looks import MARK
-from checker.secrets.sensitive import SecretPart, in_arguments, in_environment, in_header, in_url
-from checker.settings.document import read
+from checker.secrets.randomness import MARK
+from checker.secrets.sensitive_names import SecretPart, in_arguments, in_environment, in_header, in_url
 from checker.settings.imported import appended, names_in
+from checker.settings.yaml_document import read
 
 Judge = Callable[[list[str]], Sequence[Sequence[SecretPart]]]
 """Texts in which each variable is a MARK -> the secrets in each of them."""
@@ -177,7 +177,7 @@ def _is_detected(text: str) -> bool:
 def _detectors() -> tuple[list[Any], list[Any]]:
     """The detectors of detect-secrets that know shapes, and those that count entropy.
 
-    Left out are that of names, which reads source code and whose names `checker.secrets.sensitive` knows, and that of
+    Left out are that of names, which reads source code and whose names `sensitive_names` knows, and that of
     public IP addresses, which are no secrets here.
     """
     # takes as long to import as requests does, which it imports to verify what it finds; nobody asks it to

@@ -18,12 +18,12 @@ from checker.importers.fetch import is_address, shown
 from checker.importers.trust import NOTHING, Leave, Wishes, command_line, own_file, used, variable_line
 from checker.model import Server
 from checker.probes.http import origin
-from checker.settings.document import Problem, dotted
+from checker.settings.blocks import Settings
 from checker.settings.files import Files
 from checker.settings.overlay import expand
 from checker.settings.servers import ServerReader
-from checker.settings.shapes import Settings
 from checker.settings.validate import Source
+from checker.settings.yaml_document import Problem, dotted
 
 _MOST_DEPTH = 50
 _MOST_PROBLEMS = 10

@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from checker.kinds import KINDS, kinds_in_words
 from checker.limits import Keep, RunOptions, keep_faults
 from checker.model import Server
+from checker.probe_kinds import KINDS, kinds_in_words
 from checker.probes import probe_of
 from checker.settings import legacy
-from checker.settings.document import Document, Place, Problem, read
+from checker.settings.blocks import ENVIRONMENT_KEYS, TOP_KEYS, Settings
 from checker.settings.files import Files, with_files
 from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
+from checker.settings.named_queries import read_queries
 from checker.settings.overlay import FILE_SUFFIX, expand, merged, spelled_out, with_environment
-from checker.settings.saved_queries import read_queries
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
-from checker.settings.shapes import ENVIRONMENT_KEYS, TOP_KEYS, Settings
 from checker.settings.validate import Source, unknown_key, validated
+from checker.settings.yaml_document import Document, Place, Problem, read
 
 _BLOCKS: dict[str, Any] = {
     "performance_optimization": PerformanceOptimization,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checker.kinds import KINDS
-from checker.settings.document import Document, Place, Problem
+from checker.probe_kinds import KINDS
 from checker.settings.validate import unknown_key
+from checker.settings.yaml_document import Document, Place, Problem
 
 FILE_SUFFIX = "_file"
 """How the name of an option ends that names a file."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from checker.kinds import KINDS
 from checker.limits import Keep, RunOptions
 from checker.loadtest.plan import LoadLimits, Output, Stress, Suite
+from checker.named_query import Query
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of
-from checker.saved_query import Query
+from checker.settings.blocks import ServerEntry
 from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
-from checker.settings.loadtests.shapes import SPELLINGS, PlanEntry, ScenarioEntry, ThresholdEntry
-from checker.settings.shapes import ServerEntry
+from checker.settings.loadtests.blocks import SPELLINGS, PlanEntry, ScenarioEntry, ThresholdEntry
 from checker.settings.validate import adapter
 
 

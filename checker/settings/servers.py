@@ -7,13 +7,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from checker.kinds import KINDS, kinds_in_words
-from checker.maintenance import faults
+from checker.maintenance_windows import faults
 from checker.model import Server
+from checker.probe_kinds import KINDS, kinds_in_words
 from checker.probes import probe_of
+from checker.settings.blocks import ServerEntry
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
-from checker.settings.shapes import ServerEntry
 from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 from pydantic import TypeAdapter, ValidationError
 
 from checker.secrets.plain_values import SECRET_NAME
-from checker.settings.document import Place, Problem
+from checker.settings.yaml_document import Place, Problem
 from checker.structs import is_options
 
 Options = TypeVar("Options")

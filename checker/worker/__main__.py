@@ -2,11 +2,11 @@
 
 import sys
 
-from checker.processes.patching import patch
+from checker.processes.monkey_patching import patch
 
 patch("checker.worker")
 
-from checker.worker.serve import serve  # noqa: E402 # everything else has to come after the patch
+from checker.worker.pipe import serve  # noqa: E402 # everything else has to come after the patch
 
 if __name__ == "__main__":
     sys.exit(serve())

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import gevent
 from msgspec.structs import replace
 
-from checker import remembered
+from checker import cache_keys
 from checker.clock import now_ms
 from checker.judge import RETRYABLE, Verdict, judge
 from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, Reason, Remark, Status
 from checker.probes import probe_of
 from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
 from checker.probes.options import Retry
-from checker.secrets.current import Masking, begin
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
+from checker.secrets.known_secrets import Masking, begin
 from checker.worker.greenlets import DeadlinePassed, Deadlines
 from checker.worker.origin_limits import OriginLimit
 from checker.worker.transport.client import Client, Shared
@@ -305,7 +305,7 @@ def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
     """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
     return tuple(
-        remembered.entry(category, key, value, now_ms(), seen.remember_until_ms.get(category))
+        cache_keys.entry(category, key, value, now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()
         if value and memory.get(category) != value
     )

@@ -12,11 +12,11 @@ import gevent
 from msgspec.structs import replace
 
 from checker.judge import combine
-from checker.kinds import KINDS
 from checker.limits import Limits, Pace, PoolLimits
 from checker.messages import Task
 from checker.metrics import CacheMeasures, PoolMeasures
 from checker.model import CheckResult
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import COMMANDS
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
@@ -28,7 +28,7 @@ from checker.worker.transport.dns import CATEGORY as DNS
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Ceiling, Pools
-from checker.worker.transport.programs import Processes
+from checker.worker.transport.stdio_programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 for _kind in KINDS:

@@ -19,18 +19,18 @@ from msgspec.structs import replace
 from checker.limits import Limits
 from checker.messages import Task
 from checker.metrics import WorkerMeasures, WorkerReport
+from checker.missing_results import bare, unanswered
 from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
 from checker.probes.base import Background
-from checker.probes.heavy import do_elsewhere
-from checker.processes.begun_tasks import MOST
-from checker.secrets.shown import excerpt
-from checker.unanswered import bare, unanswered
+from checker.probes.offload import do_elsewhere
+from checker.processes.started_tasks import MOST
+from checker.secrets.excerpts import excerpt
+from checker.worker.adaptive_concurrency import Concurrency, LagMeter
 from checker.worker.background import Later
 from checker.worker.checks import Checker, Finished
-from checker.worker.concurrency import Concurrency, LagMeter
+from checker.worker.cpu_offload import Judges
+from checker.worker.cpu_offload_process import peak_memory_bytes
 from checker.worker.greenlets import breathe
-from checker.worker.large_work import Judges
-from checker.worker.large_work_process import peak_memory_bytes
 
 log = logging.getLogger(__name__)
 

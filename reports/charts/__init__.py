@@ -18,10 +18,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
+from reports.charts.compact_svg import slim
 from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, heat, lines, stack
-from reports.charts.slim import slim
 from reports.palette import LIGHT
-from reports.report import Chart, Shape
+from reports.report_model import Chart, Shape
 from reports.svg import LegendEntry, Picture, summary
 
 __all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.palette import LIGHT
-from reports.report import Chart, Look, Scale, Shape
+from reports.report_model import Chart, Look, Scale, Shape
 from reports.svg import LegendEntry
 from reports.ticks import clock_ticks, short, time_ticks
 

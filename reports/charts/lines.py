@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from reports.charts.axes import MOST_LETTERS, Numbers, cut, figure_of, fit, rectangles, slot_of, x_figure
 from reports.palette import COLOURED, LIGHT, series
-from reports.report import Chart, Scale, Shape
+from reports.report_model import Chart, Scale, Shape
 from reports.svg import LegendEntry
 
 _OPACITIES = (0.16, 0.3, 0.45, 0.6, 0.8, 1.0)

@@ -8,11 +8,11 @@ import numpy as np
 
 from checker.loadtest.results import BenchRun, Capacity, LevelResult
 from checker.loadtest.summary import summarize
-from reports.loadtests.percentiles import quantile_cell
+from reports.loadtests.percentile_cells import quantile_cell
 from reports.loadtests.timeline import Timeline
 from reports.loadtests.verdict import capacity_words, is_closed, level_unit
-from reports.report import Chart, Column, Insufficient, Kind, Line, Mark, Scale, Section, Shape, Table
-from reports.show import duration, number
+from reports.output_forms import duration, number
+from reports.report_model import Chart, Column, Insufficient, Kind, Line, Mark, Scale, Section, Shape, Table
 
 _BINS = 12
 _WIDE_ENOUGH = 1.5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from checker.loadtest.client_bound import Saturation
+from checker.loadtest.bottleneck import Saturation
 from checker.loadtest.results import BenchRun, WorkerSecond
 from reports.loadtests.timeline import Timeline, stage_spans
-from reports.report import Column, Kind, Line, Look, Section, Shape, Span, Table
-from reports.show import duration
+from reports.output_forms import duration
+from reports.report_model import Column, Kind, Line, Look, Section, Shape, Span, Table
 from reports.ticks import clock
 
 CPU_LIMIT_PERCENT = 85.0

@@ -28,10 +28,10 @@ from checker.stats.compare import (
     told,
 )
 from checker.stats.ranks import mann_whitney
-from reports.loadtests.blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.loadtests.compared_runs import Side
 from reports.loadtests.reproduce import differences
-from reports.loadtests.sides import Side
-from reports.show import per_cent
+from reports.loadtests.run_blocks import FEWEST_ANSWERS, Blocks, Key, Statistic, blocks_of
+from reports.output_forms import per_cent
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from checker.plain_text import markdown as escaped
 from checker.stats.compare import FEWEST_BLOCKS, CandidateOutcome, Comparison
-from reports.loadtests.blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
+from checker.untrusted_text import markdown as escaped
 from reports.loadtests.compare import BenchComparison, Effects, Row
-from reports.loadtests.sides import Side
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
-from reports.show import duration, number, per_cent
+from reports.loadtests.compared_runs import Side
+from reports.loadtests.run_blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
+from reports.output_forms import duration, number, per_cent
+from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
 
 SAID = {
     CandidateOutcome.WORSE: "worse",

@@ -11,23 +11,23 @@ import numpy as np
 
 from checker.loadtest.results import BenchRun, BenchState, Slot
 from checker.loadtest.summary import HistogramName, Summary, measured, of_stage
-from checker.plain_text import label_value, markdown_code, markup
-from checker.plain_text import markdown as escaped
 from checker.stats.histogram import Cells, middle_us
 from checker.stats.intervals import fewest
-from reports import render
-from reports.documents import iso
+from checker.untrusted_text import label_value, markdown_code, markup
+from checker.untrusted_text import markdown as escaped
+from reports import rows_as_text
+from reports.check_documents import iso
 from reports.loadtests import tables
 from reports.loadtests.client import affected_note
 from reports.loadtests.outcome import LoadTestOutcome
-from reports.loadtests.percentiles import MEASURES, cells, columns, quantile_cell, samples
+from reports.loadtests.percentile_cells import MEASURES, cells, columns, quantile_cell, samples
 from reports.loadtests.recommendations import RunFacts, recommendations
 from reports.loadtests.reproduce import command
 from reports.loadtests.tables import series_summaries
 from reports.loadtests.verdict import reached_s, threshold_words, verdict_of
-from reports.percentiles import QUANTILES
-from reports.report import Insufficient, Level, Report
-from reports.show import duration, number, per_cent, words
+from reports.output_forms import duration, number, per_cent, words
+from reports.percentile_cells import QUANTILES
+from reports.report_model import Insufficient, Level, Report
 
 _NAMED = ("scenario", "operation", "server", "users", "servers", "statistic")
 _NUMBERS = ("baseline", "candidate", "difference", "low", "high")
@@ -96,7 +96,7 @@ def csv(outcome: LoadTestOutcome) -> str:
     """A row for each series and stage."""
     run = outcome.run
     header = ("run", *_NAMES, *_STAGE, *_COUNTS, *_RATES, *_LATENCIES)
-    return "".join(render.csv_lines(header, list(_by_stage(run))))
+    return "".join(rows_as_text.csv_lines(header, list(_by_stage(run))))
 
 
 def slots_csv(outcome: LoadTestOutcome) -> str:
@@ -111,7 +111,7 @@ def slots_csv(outcome: LoadTestOutcome) -> str:
         *(name for name, _, _ in _OF_SLOTS),
         "response_max_ms",
     )
-    return "".join(render.csv_lines(header, list(_by_slot(outcome.run))))
+    return "".join(rows_as_text.csv_lines(header, list(_by_slot(outcome.run))))
 
 
 def _by_stage(run: BenchRun) -> Iterator[list[Any]]:

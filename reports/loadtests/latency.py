@@ -13,11 +13,11 @@ from checker.loadtest.results import BenchRun, Series
 from checker.loadtest.summary import HistogramName, Summary, measured
 from checker.stats.histogram import Cells, middle_us
 from checker.stats.intervals import fewest
-from reports.loadtests.percentiles import quantile_cell, samples
+from reports.loadtests.percentile_cells import quantile_cell, samples
 from reports.loadtests.timeline import Timeline, of_series, stage_spans, width_s
 from reports.loadtests.verdict import is_closed
-from reports.report import Chart, Column, Kind, Line, Scale, Section, Shape, Span, Table
-from reports.show import duration
+from reports.output_forms import duration
+from reports.report_model import Chart, Column, Kind, Line, Scale, Section, Shape, Span, Table
 from reports.ticks import clock
 
 MOST_SERIES = 6

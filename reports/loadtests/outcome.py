@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checker.loadtest.client_bound import NO_LIMIT, Saturation
+from checker.loadtest.bottleneck import NO_LIMIT, Saturation
 from checker.loadtest.results import BenchRun, Claim, ThresholdResult
-from reports.report import Report
+from reports.report_model import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

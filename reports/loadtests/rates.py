@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from checker.kinds import STAGES
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import Summary, measured
+from checker.probe_kinds import STAGES
 from reports.loadtests.client import summed
 from reports.loadtests.timeline import Timeline, of_series, stage_spans
-from reports.report import Column, Kind, Line, Section, Shape, Span, Table
+from reports.report_model import Column, Kind, Line, Section, Shape, Span, Table
 from reports.ticks import clock
 
 _MOST_REASONS = 8

@@ -9,17 +9,17 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from checker.kinds import OPERATIONS
-from checker.loadtest.client_bound import BoundSpan
+from checker.loadtest.bottleneck import BoundSpan
 from checker.loadtest.results import BenchRun, Series
 from checker.loadtest.summary import Summary, measured_stages, summarize
+from checker.probe_kinds import OPERATIONS
 from checker.stats.intervals import fewest
 from reports.loadtests.client import bound_spans
 from reports.loadtests.outcome import LoadTestOutcome
-from reports.loadtests.percentiles import quantile_cell, samples
+from reports.loadtests.percentile_cells import quantile_cell, samples
 from reports.loadtests.timeline import Timeline, of_series
 from reports.loadtests.verdict import level_unit
-from reports.show import duration, number, per_cent
+from reports.output_forms import duration, number, per_cent
 from reports.ticks import clock
 
 _CEILING_RATIO = 0.7

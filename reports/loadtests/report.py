@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import measured
-from reports.loadtests import capacity, client, latency, percentiles, rates, reproduce, tables
+from reports.loadtests import capacity, client, latency, percentile_cells, rates, reproduce, tables
 from reports.loadtests import latency as distribution
 from reports.loadtests.outcome import LoadTestOutcome
 from reports.loadtests.recommendations import Recommendation, RunFacts, recommendations
@@ -16,8 +16,8 @@ from reports.loadtests.reproduce import command
 from reports.loadtests.tables import suite
 from reports.loadtests.timeline import widened
 from reports.loadtests.verdict import reached_s, title_of, verdict_of
-from reports.report import Column, Report, Section, Table
-from reports.show import LEVELS, duration, number, per_cent, sections_text
+from reports.output_forms import LEVELS, duration, number, per_cent, sections_text
+from reports.report_model import Column, Report, Section, Table
 from reports.terminal import Text, console
 from reports.ticks import clock
 
@@ -73,7 +73,7 @@ def _sections(outcome: LoadTestOutcome) -> Iterator[Section]:
     yield rates.phases(run, whole)
     yield from _client_sections(outcome)
     yield from tables.percentile_tables(run, every)
-    bounded = percentiles.section(run, every)
+    bounded = percentile_cells.section(run, every)
     if bounded is not None:
         yield bounded
     yield from _taken_in(outcome.comparison, "comparison", "Comparison")
@@ -128,7 +128,7 @@ def _notes(outcome: LoadTestOutcome) -> tuple[str, ...]:
     notes = list(run.notes)
     if any(series.model == "closed" for series in run.series):
         notes.append(f"{tables.CLOSED[0].upper()}{tables.CLOSED[1:]}.")
-    if said := percentiles.note(tables.series_summaries(run)):
+    if said := percentile_cells.note(tables.series_summaries(run)):
         notes.append(said)
     if outcome.saturation.reason and not outcome.saturation.invalid:
         notes.append(outcome.saturation.reason)

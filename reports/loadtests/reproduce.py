@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from checker.loadtest.results import BenchRun
-from reports.documents import iso
-from reports.report import Column, Section, Table
-from reports.show import duration
+from reports.check_documents import iso
+from reports.output_forms import duration
+from reports.report_model import Column, Section, Table
 
 _EXPECTED = ("git_commit", "load_average", "checker_version")
 """What differs with the code, which is what is compared, or with the hour; the version is in the run itself."""

@@ -17,12 +17,12 @@ from checker.loadtest.summary import (
     summarize,
 )
 from checker.stats.compare import median_difference
-from reports.loadtests import percentiles
+from reports.loadtests import percentile_cells
 from reports.loadtests.outcome import LoadTestOutcome
-from reports.loadtests.percentiles import MEASURES, quantile_cell
+from reports.loadtests.percentile_cells import MEASURES, quantile_cell
 from reports.loadtests.verdict import cells_of
-from reports.percentiles import interval_columns
-from reports.report import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
+from reports.percentile_cells import interval_columns
+from reports.report_model import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
 from reports.ticks import clock
 
 CLOSED = "closed model: coordinated omission applies; a stall of the server shows as a lower rate, not as latency"
@@ -168,7 +168,7 @@ def latency_columns() -> list[Column]:
 def latencies(summary: Summary) -> list[Any]:
     """Quantiles of the response and the service time, and of late starts."""
     found = [quantile_cell(summary, q, which) for _, q in _RESPONSE for which in _BOTH]
-    longest = [percentiles.longest_ms(summary, "response"), percentiles.longest_ms(summary, "service")]
+    longest = [percentile_cells.longest_ms(summary, "response"), percentile_cells.longest_ms(summary, "service")]
     return [*found, *longest, quantile_cell(summary, 0.99, "late")]
 
 
@@ -231,7 +231,7 @@ def stages(run: BenchRun, bound: Collection[int] = ()) -> Section:
         one = of_stage(run, at)
         names = [span.name, *([span.scenario] if several else []), span.kind, _counted(span, at in bound)]
         place = [clock(span.from_s), clock(span.until_s), span.start_level, span.end_level]
-        found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentiles.longest_ms(one)]
+        found = [*(quantile_cell(one, q) for _, q in _RESPONSE), percentile_cells.longest_ms(one)]
         found += [quantile_cell(one, 0.99, "service"), quantile_cell(one, 0.99, "late")]
         rows.append([*names, *place, *rates(one), *found])
     return Section(
@@ -249,14 +249,14 @@ def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Ite
     rows, intervals = [], []
     for series, one in every:
         for histogram, (words, _) in MEASURES.items():
-            if percentiles.samples(one, histogram):
-                rows.append([*head(run, series), words, *percentiles.cells(one, histogram)])
-                intervals.append([*head(run, series), words, *percentiles.ends(one, histogram)])
+            if percentile_cells.samples(one, histogram):
+                rows.append([*head(run, series), words, *percentile_cells.cells(one, histogram)])
+                intervals.append([*head(run, series), words, *percentile_cells.ends(one, histogram)])
     what = " ".join(f"{words[0].upper()}{words[1:]}: {said[0].lower()}{said[1:]}" for words, said in MEASURES.values())
     yield Section(
         "percentiles",
         "Percentiles",
-        Table([*named, *percentiles.columns()], rows),
+        Table([*named, *percentile_cells.columns()], rows),
         f"From summed histograms, within 1% of the sample at the rank; the longest response time is exact. {what}",
     )
     yield Section(

@@ -16,7 +16,7 @@ from checker.loadtest.results import BenchRun, Slot
 from checker.loadtest.summary import HistogramName
 from checker.stats.histogram import Cells, Integers
 from reports.loadtests.verdict import reached_s
-from reports.report import Chart, Line, Look, Scale, Shape, Span
+from reports.report_model import Chart, Line, Look, Scale, Shape, Span
 
 MOST_SLOTS = 600
 """Of a chart over time."""

@@ -11,13 +11,13 @@ import numpy as np
 
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import BLOCK_S
-from checker.stats.changes import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
-from checker.stats.many_tests import discoveries
-from reports.loadtests.blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
+from checker.stats.change_points import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
+from checker.stats.multiple_comparisons import discoveries
+from reports.loadtests.compared_runs import RunsOverTime
 from reports.loadtests.reproduce import differences
-from reports.loadtests.sides import RunsOverTime
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
-from reports.show import number, per_cent
+from reports.loadtests.run_blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
+from reports.output_forms import number, per_cent
+from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 
 _LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
 """The least change in the unit of the statistic; 1 ms for times."""

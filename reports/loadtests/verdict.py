@@ -8,8 +8,8 @@ from statistics import median
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.loadtest.summary import Summary, measured, of_stage
 from reports.loadtests.outcome import JudgedThreshold, LoadTestOutcome
-from reports.report import Level
-from reports.show import duration, number, per_cent
+from reports.output_forms import duration, number, per_cent
+from reports.report_model import Level
 from reports.ticks import clock
 
 

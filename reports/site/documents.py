@@ -13,12 +13,12 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import orjson
 from markupsafe import Markup
 
-from checker.plain_text import json_text, markup
+from checker.untrusted_text import json_text, markup
 from checker.version import VERSION
-from reports.documents import iso
+from reports.check_documents import iso
+from reports.output_forms import duration, per_cent, rounded, when
 from reports.palette import LIGHT
-from reports.show import duration, per_cent, rounded, when
-from reports.site.facts import Happening, Latencies, Site, Subject, Values
+from reports.site.site_data import Happening, Latencies, Site, Subject, Values
 
 _NARROW, _WIDE = frozenset("fijlrt.,:;|!'()[]{}/- "), frozenset("mwMW%@&")
 _SIDES = 12

@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from reports import svg
 from reports.html import WORDS
-from reports.report import Line
+from reports.report_model import Line
 from reports.site import documents
 from reports.site.documents import badge, feed, uptime_badge
-from reports.site.facts import STATES, WINDOWS, Happening, Latencies, Site, Subject, UptimeWindow, gather
 from reports.site.files import site_folder
+from reports.site.site_data import STATES, WINDOWS, Happening, Latencies, Site, Subject, UptimeWindow, gather
 from reports.svg import Picture, plot
 from reports.templating import render
-from storage.past import Past
+from storage.report_history import Past
 
 MOST_RECENT = 25
 """Ended incidents on the overview."""

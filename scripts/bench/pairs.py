@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from checker.loadtest.load_generator import LoadGenerator
 from checker.loadtest.plan import Scenario, Stage, StageKind
+from checker.loadtest.protocols import LoadGenerator
 from checker.loadtest.results import BenchRun
 from checker.stats.compare import CandidateOutcome
 from reports.loadtests.compare import Effects, compare_sides
-from reports.loadtests.sides import Side
+from reports.loadtests.compared_runs import Side
 
 PLAIN, SAME, SLOW = "plain", "same", "slow"
 ARMS = (PLAIN, SAME, SLOW)

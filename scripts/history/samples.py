@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from history.fleet import DAY_MS, REASONS, Server
 
-from storage.rollups.marks import CHECK, STAGES, Outcome
 from storage.rollups.raw_rows import Checks, Probes
+from storage.rollups.watermarks import CHECK, STAGES, Outcome
 
 KINDS = ("mcp", "rest")
 PARTS = {

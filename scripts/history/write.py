@@ -15,14 +15,14 @@ from sqlalchemy import Connection, Engine, event, insert, select, text, update
 from checker.model import McpFacts, RunInfo, RunState
 from checker.model import Server as Checked
 from storage import tables
+from storage.connections import writing_engine
 from storage.retention import DETAIL_HOURS_MS
-from storage.rollups.check_gap import Rhythm
-from storage.rollups.marks import DAY_HOURS, HOUR_MS
+from storage.rollups.check_interval import Rhythm
 from storage.rollups.raw_rows import Checks, Probes
 from storage.rollups.roll import fold_rows
 from storage.rollups.states import save_states, states_of
+from storage.rollups.watermarks import DAY_HOURS, HOUR_MS
 from storage.rows import insert_rows
-from storage.sqlite import writing_engine
 from storage.store import open_store
 
 _SERVERS_AT_ONCE = 50

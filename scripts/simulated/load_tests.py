@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from checker.stats.compare import CandidateOutcome
-from reports.loadtests.blocks import Blocks, Key, Statistic
 from reports.loadtests.compare import Effects, compared_runs
+from reports.loadtests.run_blocks import Blocks, Key, Statistic
 from reports.loadtests.trend import followed
 from simulated.figures import FALSE_ALARMS, Figure
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from checker.stats.compare import CandidateOutcome
 from checker.stats.histogram import GROWTH
-from checker.stats.many_tests import mann_whitney_rows
+from checker.stats.multiple_comparisons import mann_whitney_rows
 from reports import latency_change as before
 from reports.trend_tests import (
     ALPHA,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, not_, select
 from checker.errors import UsageError
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot
 from checker.loadtest.summary import merged
+from storage.connections import errors_of
 from storage.history import reading
 from storage.loadtests.tables import (
     ALL,
@@ -38,7 +39,6 @@ from storage.loadtests.tables import (
 )
 from storage.retention import drop, old_benchmarks
 from storage.rows import insert_or_update
-from storage.sqlite import errors_of
 from storage.store import Store, is_alive
 
 

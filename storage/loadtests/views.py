@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from checker.kinds import OPERATIONS, in_words
 from checker.loadtest.results import WorkerSecond
+from checker.probe_kinds import OPERATIONS, in_words
 from storage.loadtests.tables import ALL, COUNTS, QUANTILES, TIMED
-from storage.view import View, in_ms, iso_time
+from storage.view_columns import View, in_ms, iso_time
 
 _Columns = tuple[tuple[str, str, str], ...]
 _COUNT_WORDS = {

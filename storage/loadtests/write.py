@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, delete, insert, update
 
 from checker.errors import StorageError
-from checker.loadtest.load_generator import Second
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchRun, Capacity, Slot, WorkerSecond
 from checker.loadtest.summary import Summary, covered_s, in_time, measured_stages, merged, summarize
 from storage.loadtests.tables import (

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Table
 
 from checker.stats.histogram import BINS, Cells, Integers, empty, middle_us, words_of
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, distinct, reasons_text
-from storage.rollups.marks import STATES
+from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
 
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")

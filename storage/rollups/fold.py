@@ -1,6 +1,6 @@
 """Raw rows folded into hour buckets: counts, how long each state lasted, incidents, latencies; no database.
 
-A check speaks for the time until the next check of its server, not for longer than `storage.rollups.check_gap` says:
+A check speaks for the time until the next check of its server, not for longer than `check_interval` says:
 while the checker itself was away the state is not known. Of several checks of a server in one millisecond that of the
 newest run says what the server was; all are counted.
 """
@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 
 from checker.stats.histogram import Cells, Integers
-from storage.rollups.check_gap import Rhythm, holds
-from storage.rollups.marks import HOUR_MS, Outcome
+from storage.rollups.check_interval import Rhythm, holds
 from storage.rollups.raw_rows import REFUSALS, Checks, Probes
+from storage.rollups.watermarks import HOUR_MS, Outcome
 
 _STATES = 5
 """Outcomes that time is kept of: a suspect check leaves the state unknown."""

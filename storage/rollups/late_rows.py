@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, func, select, update
 
-from storage.rollups.marks import DAY_MS, marks
+from storage.rollups.watermarks import DAY_MS, marks
 from storage.tables import rollup_marks, rollup_state
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, select, text
 
 from checker.stats.histogram import Integers
-from storage.rollups.check_gap import Rhythm, holds
+from storage.rollups.check_interval import Rhythm, holds
 from storage.rollups.fold import spans
-from storage.rollups.marks import DAY_MS, HOUR_MS
 from storage.rollups.raw_rows import CHECK_ROW, Checks, read_checks
+from storage.rollups.watermarks import DAY_MS, HOUR_MS
 from storage.tables import runs
 
 _BEFORE = 16

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Table
 
 from checker.stats.histogram import Integers
 from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
-from storage.rollups.marks import STATES
+from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
 
 _NAMES = ("series_id", "slot", "count", "p50_us", "p95_us")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
-from storage.rollups.marks import CHECK, STAGES, TOTAL, Outcome
+from storage.rollups.watermarks import CHECK, STAGES, TOTAL, Outcome
 from storage.rows import columns_of
 
 REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})

@@ -32,7 +32,6 @@ from storage.rollups.buckets import (
     read_packed,
 )
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, Spell, States, fold_checks, fold_probes
-from storage.rollups.marks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
 from storage.rollups.partial import (
     PercentileBuckets,
     ReasonBuckets,
@@ -51,6 +50,7 @@ from storage.rollups.partial import (
 )
 from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
 from storage.rollups.states import states_of
+from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
 
 HOURLY_UP_TO_MS = 3 * DAY_MS

@@ -24,9 +24,9 @@ from storage.rollups.buckets import (
     read_outcomes,
 )
 from storage.rollups.fold import Keys, Spell, States, fold_checks, fold_probes
-from storage.rollups.marks import DAY_HOURS, DAY_MS, STAGES, marks
 from storage.rollups.raw_rows import Checks, Probes, probes_of, unrolled_checks
 from storage.rollups.states import save_states, set_back, states_of
+from storage.rollups.watermarks import DAY_HOURS, DAY_MS, STAGES, marks
 from storage.rows import insert_rows
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, series
 

@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from storage.rollups.check_gap import rhythm_of
+from storage.rollups.check_interval import rhythm_of
 from storage.rollups.fold import States, fold_checks
-from storage.rollups.marks import DAY_HOURS, HOUR_MS, marks
 from storage.rollups.raw_rows import checks_between
+from storage.rollups.watermarks import DAY_HOURS, HOUR_MS, marks
 from storage.tables import (
     checks,
     day_latency,

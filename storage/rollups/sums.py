@@ -10,8 +10,8 @@ from sqlalchemy import Connection, bindparam, func, select, text
 
 from checker.stats.histogram import Integers
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
-from storage.rollups.marks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS
 from storage.rollups.read import FoundBuckets, Period, Rollups
+from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS
 from storage.tables import day_outcomes, hour_outcomes, rollup_state
 
 _SUMS = ", ".join(f"sum(o.{name})" for name in NUMBERS)

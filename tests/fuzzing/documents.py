@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from checker.contract.canonical import canonical
+from checker.contract.canonical_form import canonical
 from checker.contract.changes import diff
 from checker.errors import CheckerError, ConfigError
 from checker.importers.entries import Origin, ServerNames

@@ -11,8 +11,8 @@ from fuzz_replies import FromBytes, events, http_reply, message
 from checker.model import RemarkName
 from checker.probes.base import Observation, ProbeFailure
 from checker.probes.http import challenge, says_expired, token_has_expired
-from checker.probes.mcp.channel import IncomingMessages as Messages
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse
+from checker.probes.mcp.rpc_channel import IncomingMessages as Messages
 from checker.probes.mcp.sse import EventStream
 from checker.worker.transport.http1 import IncomingResponse
 from checker.worker.transport.reply import HttpReply

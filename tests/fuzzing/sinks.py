@@ -8,7 +8,7 @@ import json
 import unicodedata
 from xml.etree import ElementTree
 
-from checker.plain_text import (
+from checker.untrusted_text import (
     csv_cell,
     json_text,
     label_value,

@@ -129,7 +129,7 @@ TARGETS: dict[str, Target] = {
     ),
     "shown_text": Target(
         "fuzzing.sinks:shown_text",
-        ("checker.plain_text",),
+        ("checker.untrusted_text",),
         (
             b"\x1b[",
             b"\xc2\x9b",

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from checker.loadtest.load_generator import Cell
 from checker.loadtest.plan import Model, Scenario
+from checker.loadtest.protocols import Cell
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Series, Slot, StageSpan, WorkerSecond
 from checker.stats.histogram import Cells
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from builders import AT_MS
-from checker.loadtest.client_bound import NO_LIMIT, Saturation
+from checker.loadtest.bottleneck import NO_LIMIT, Saturation
 from checker.loadtest.results import (
     BenchKind,
     BenchRun,
@@ -30,7 +30,7 @@ from checker.loadtest.summary import of_stage
 from checker.stats.histogram import Cells
 from reports.loadtests.outcome import LoadTestOutcome
 from reports.loadtests.report import report_of
-from reports.report import Report
+from reports.report_model import Report
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from checker.errors import CheckerError, ConfigError
 from checker.importers import read
 from checker.importers.entries import Imported
 from checker.importers.trust import Leave
-from checker.plain_text import terminal
 from checker.settings.import_file import merged_config
 from checker.settings.imported import imported_settings
 from checker.settings.load import load
+from checker.untrusted_text import terminal
 from histories import told_history
 from storage.sql import ask
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.model import CheckResult, ProbeResult, Reason, RunState, Status
-from storage.past import Past, open_past
+from storage.report_history import Past, open_past
 from storage.rollups.read import Period
 from storage.store import open_store
 

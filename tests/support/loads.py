@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from checker.loadtest.generator import Crew, Generator
-from checker.loadtest.load_generator import Watcher
 from checker.loadtest.plan import LoadLimits, Model, Scenario, Stage, StageKind
+from checker.loadtest.protocols import Watcher
 from checker.loadtest.recording import Recording
 from checker.loadtest.results import BenchKind, BenchRun, BenchState
 from checker.loadtest.summary import Summary, summarize

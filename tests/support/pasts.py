@@ -9,7 +9,7 @@ from typing import Any
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.model import CheckResult, Reason, RunState, Server, Status
-from storage.past import Past, open_past
+from storage.report_history import Past, open_past
 from storage.rollups.read import Period
 from storage.store import open_store
 

@@ -6,7 +6,7 @@ import math
 from random import Random
 
 from builders import AT_MS
-from reports.report import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
+from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -131,16 +131,16 @@ def _serve() -> None:
     """Fork for each request; tell the number of the process, and how it ended."""
     requests = socket.socket(fileno=os.dup(0))
     sys.path.insert(0, str(ROOT))
-    from checker.processes.patching import patch
+    from checker.processes.monkey_patching import patch
 
     fillers = [os.open(os.devnull, os.O_RDONLY)]
     while fillers[-1] < _OWN:
         fillers.append(os.dup(fillers[0]))
     patch(_MODULE)
     import checker.probes.libraries
-    import checker.probes.mcp.dialects
+    import checker.probes.mcp.schema_dialects
     import checker.probes.patterns
-    import checker.worker.serve  # noqa: F401
+    import checker.worker.pipe  # noqa: F401
 
     for filler in fillers:
         close(filler)
@@ -192,7 +192,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
         os.environ.clear()
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
-        from checker.worker.serve import serve
+        from checker.worker.pipe import serve
 
         code = serve()
     except SystemExit as end:

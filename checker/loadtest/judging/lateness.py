@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from checker.loadtest.client_bound import BoundSpan, Cause
-from checker.loadtest.judging.client import late_limit_us
+from checker.loadtest.bottleneck import BoundSpan, Cause
+from checker.loadtest.judging.client_symptoms import late_limit_us
 from checker.loadtest.results import Affected, BenchRun, Claim, Claims, Slot, ThresholdResult, Told
 from checker.loadtest.summary import measured_stages
 from checker.loadtest.thresholds.grammar import Aggregate, Condition, Metric, parsed

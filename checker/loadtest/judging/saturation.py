@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from checker.kinds import KIND_OF
-from checker.loadtest.client_bound import BoundSpan, Cause, Saturation, WithinNoise
-from checker.loadtest.judging.client import NEAR, ClientLimits, Symptom, symptoms
+from checker.loadtest.bottleneck import BoundSpan, Cause, Saturation, WithinNoise
+from checker.loadtest.judging.client_symptoms import NEAR, ClientLimits, Symptom, symptoms
 from checker.loadtest.judging.lateness import Lateness, claims_of
 from checker.loadtest.results import BenchKind, BenchRun, Claims, Told, WorkerSecond
 from checker.loadtest.summary import measured_stages
+from checker.probe_kinds import KIND_OF
 from checker.stats.histogram import Cells
 
 RATIOS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -48,7 +48,7 @@ SILENT_S = 3.0
 def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturation:
     """What the workers' seconds say about a run that is over or under way.
 
-    A second is client-bound by the signs of `checker.loadtest.judging.client`, when the workers have used up the local
+    A second is client-bound by the symptoms of `client_symptoms`, when the workers have used up the local
     ports, when a worker said nothing for three seconds, or when less than 98% of what was offered ended although what
     is missing was neither sent nor waiting for a place. Above 5% of the measured seconds, or with a measured stage
     that is client-bound for more than a fifth, the load generator was the limit of the run. Of a suite or a stress

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from checker.loadtest.client_bound import Saturation
-from checker.loadtest.judging.client import ClientLimits
+from checker.loadtest.bottleneck import Saturation
+from checker.loadtest.judging.client_symptoms import ClientLimits
 from checker.loadtest.judging.lateness import Lateness, without_client
 from checker.loadtest.judging.saturation import RUN_RATIO, judge
 from checker.loadtest.judging.search import Knee, LevelVerdict, Purpose, Search, knee
-from checker.loadtest.load_generator import LoadGenerator
 from checker.loadtest.plan import LoadLimits, Model, Plan, Scenario, Stage, StageKind, Stress
+from checker.loadtest.protocols import LoadGenerator
 from checker.loadtest.results import BenchRun, Capacity, LevelResult
 from checker.loadtest.summary import Summary, of_stage, summarize
 from checker.stats.scalability import Fit, fit

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checker.loadtest.judging.client import ClientLimits
+from checker.loadtest.judging.client_symptoms import ClientLimits
 from checker.loadtest.judging.saturation import judge
-from checker.loadtest.load_generator import Cell, LoadGenerator
 from checker.loadtest.plan import Model, Operation, Plan, Scenario, Stage, StageKind, Suite, probe_kind
+from checker.loadtest.protocols import Cell, LoadGenerator
 from checker.loadtest.results import BenchRun, Slot
 from checker.loadtest.summary import in_time, of_stage, summarize
 from checker.stats.robust import FAR_Z, Median, median_of_blocks, modified_z_of

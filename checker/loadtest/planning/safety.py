@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 
 from checker.addresses import Scope, scope
 from checker.errors import UsageError
-from checker.kinds import KIND_OF, KINDS, OPERATIONS
 from checker.loadtest.plan import Operation, Plan, host_of, options_of, plain_host, targets
-from checker.loadtest.planning.faults import all_faults
+from checker.loadtest.planning.plan_validation import all_faults
 from checker.model import Server
+from checker.probe_kinds import KIND_OF, KINDS, OPERATIONS
 from checker.probes.oauth.options import OAuth
 
 Lookup = Callable[[str], Sequence[str]]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from checker.loadtest.load_generator import Second
 from checker.loadtest.plan import Threshold
+from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchRun, Slot, ThresholdResult
 from checker.loadtest.thresholds.grammar import Aggregate, Condition, Metric, Operator, condition
 from checker.loadtest.thresholds.windows import (
@@ -202,7 +202,7 @@ def _ratio(parts: Integers, wholes: Integers | Floats) -> Floats:
 
 
 class Watch:
-    """A `checker.loadtest.load_generator.Watcher` that says when a threshold with ``abort`` is broken."""
+    """A `checker.loadtest.protocols.Watcher` that says when a threshold with ``abort`` is broken."""
 
     def __init__(self, thresholds: Sequence[Threshold]) -> None:
         """Raises ValueError for a threshold that is none; those of a plan that was loaded are."""

@@ -2,11 +2,11 @@
 
 import sys
 
-from checker.processes.patching import patch
+from checker.processes.monkey_patching import patch
 
 patch("checker.loadtest.worker")
 
-from checker.loadtest.worker.serve import serve  # noqa: E402 # everything else has to come after the patch
+from checker.loadtest.worker.pipe import serve  # noqa: E402 # everything else has to come after the patch
 
 if __name__ == "__main__":
     sys.exit(serve())

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import gevent
 
-from checker.loadtest.worker.attempts import AttemptCaller, AttemptTarget
 from checker.loadtest.worker.target import Target, TargetOrder
+from checker.loadtest.worker.whole_attempts import AttemptCaller, AttemptTarget
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
-from checker.probes.mcp.kept_session import KeptSession
+from checker.probes.mcp.reused_session import KeptSession
 from checker.worker.transport.client import Client
 from checker.worker.transport.trace import Trace
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import gevent
 import orjson
 
-from checker.kinds import KIND_OF, OPERATIONS
 from checker.limits import CacheLimits, DnsLimits, PoolLimits
 from checker.loadtest import arrivals
 from checker.loadtest.arrivals import LevelSpan
@@ -24,6 +23,7 @@ from checker.loadtest.worker.closed_load import ClosedLoad, RateLimiter
 from checker.loadtest.worker.open_load import Due, OpenLoad
 from checker.loadtest.worker.target import Notes, Target, TargetOrder
 from checker.model import Server
+from checker.probe_kinds import KIND_OF, OPERATIONS
 from checker.probes.base import Background
 from checker.worker.background import Later
 from checker.worker.greenlets import Deadlines
@@ -31,8 +31,8 @@ from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Shared
 from checker.worker.transport.dns import DnsCache, ListedDns
 from checker.worker.transport.pools import Pools
-from checker.worker.transport.programs import Processes
 from checker.worker.transport.sockets import resolve
+from checker.worker.transport.stdio_programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _FOREVER_S = 4_102_444_800.0

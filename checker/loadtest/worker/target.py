@@ -95,7 +95,7 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOrder:
-    """What the ``target`` function of an operation's module makes a target of (`checker.kinds.LoadOperation`)."""
+    """What the ``target`` function of an operation's module makes a target of (`checker.probe_kinds.LoadOperation`)."""
 
     part: Part
     series: int

@@ -8,21 +8,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from checker.cache_keys import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes import conditions
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, OptionWarning, Probe, ProbeFailure, Transport
 from checker.probes.http import http_address
-from checker.probes.mcp import eras
-from checker.probes.mcp import offer as contracts
+from checker.probes.mcp import contract as contracts
+from checker.probes.mcp import protocol_versions
 from checker.probes.mcp.http_sse import HttpSse
-from checker.probes.mcp.lists import Offer
-from checker.probes.mcp.option_faults import ONLY_HTTP, faults
+from checker.probes.mcp.list_pages import Offer
+from checker.probes.mcp.option_validation import ONLY_HTTP, faults
 from checker.probes.mcp.options import McpOptions, shown_command
 from checker.probes.mcp.stdio import Stdio
 from checker.probes.mcp.streamable import StreamableHttp
 from checker.probes.oauth.bearer import Bearer
 from checker.probes.oauth.token import withheld
-from checker.remembered import command_key
 
 ERA = "mcp_era"
 """Cache category: the era an endpoint spoke last."""
@@ -83,7 +83,7 @@ def _by_transport(options: McpOptions, transport: Transport, seen: Observation, 
             if options.transport == "sse" or failure.reason not in _NOT_SSE_ANY_MORE:
                 raise
     try:
-        return eras.check(transport, StreamableHttp(options, seen, bearer), memory.get(ERA))
+        return protocol_versions.check(transport, StreamableHttp(options, seen, bearer), memory.get(ERA))
     except ProbeFailure as failure:
         refused = failure.reason is Reason.HTTP_STATUS and failure.stage == "initialize"
         if options.transport != "auto" or not refused or seen.http_status not in _OTHER_TRANSPORT or way == "sse":
@@ -98,19 +98,19 @@ def _by_transport(options: McpOptions, transport: Transport, seen: Observation, 
             seen.http_status = status
             raise ProbeFailure(failure.reason, f"{failure.detail}, nor over HTTP+SSE", failure.stage) from None
         seen.suspicion = None
-        return eras.check(transport, channel, "session")
+        return protocol_versions.check(transport, channel, "session")
 
 
 def _over_sse(options: McpOptions, transport: Transport, seen: Observation, bearer: Bearer | None) -> Offer:
     channel = HttpSse(options, seen, bearer)
     channel.open(transport)
-    return eras.check(transport, channel, "session")
+    return protocol_versions.check(transport, channel, "session")
 
 
 def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
     channel = Stdio(options, seen)
     channel.open(transport)
-    return eras.check(transport, channel, memory.get(ERA))
+    return protocol_versions.check(transport, channel, memory.get(ERA))
 
 
 def judge(options: McpOptions, seen: Observation) -> list[Complaint]:
@@ -134,7 +134,7 @@ def not_inherited(own: Mapping[str, Any]) -> Collection[str]:
 
 def libraries(options: McpOptions) -> Iterator[str]:
     """What the dialects of schemas, large messages, the signatures of OAuth and the conditions on calls take."""
-    yield from ("checker.probes.mcp.dialects", "checker.probes.mcp.large_messages")
+    yield from ("checker.probes.mcp.schema_dialects", "checker.probes.mcp.large_messages")
     if options.oauth is not None:
         yield from _SIGNING
     for call in options.calls:

@@ -10,10 +10,10 @@ import orjson
 from msgspec.structs import replace
 
 from checker.model import Reason
-from checker.probes import heavy
+from checker.probes import offload
 from checker.probes.base import ProbeFailure
 from checker.probes.bodies import TooDeep, TooManyValues, loads
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 from checker.structs import Record
 
 
@@ -73,7 +73,7 @@ def parse(text: bytes) -> Any:
 
     Results in a message that is too large to be read beside others are `checker.probes.mcp.large_messages.LargeResult`.
     """
-    if heavy.is_large(text) and heavy.is_elsewhere():
+    if offload.is_large(text) and offload.is_elsewhere():
         from checker.probes.mcp.large_messages import parse_large
 
         return parse_large(text)

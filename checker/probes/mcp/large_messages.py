@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from msgspec.structs import replace
 
-from checker.contract.canonical import Contract, dumps
+from checker.contract.canonical_form import Contract, dumps
 from checker.model import Reason, Status
-from checker.probes import heavy
+from checker.probes import offload
 from checker.probes.base import Complaint, ProbeFailure
 from checker.probes.mcp.options import Call
 from checker.wire import rebuilt
@@ -108,6 +108,6 @@ def _parts(member: str, value: list[Any] | Pages) -> Iterator[tuple[bytes, int |
 
 def _done(job: str, args: list[Any], length: int, what: str) -> Any:
     try:
-        return heavy.do(job, args, length)
-    except heavy.TooMuch as much:
+        return offload.do(job, args, length)
+    except offload.TooMuch as much:
         raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{what} {much}") from None

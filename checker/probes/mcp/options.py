@@ -14,10 +14,10 @@ from checker.probes.conditions import JsonCondition
 from checker.probes.http import shown_url
 from checker.probes.oauth.options import OAuth
 from checker.probes.options import Endpoint
-from checker.secrets.parts import split_argument
+from checker.secrets.fragments import split_argument
 from checker.secrets.plain_values import is_flag, is_plain
 from checker.secrets.redactor import MASK
-from checker.secrets.sensitive import SecretPart, in_arguments
+from checker.secrets.sensitive_names import SecretPart, in_arguments
 from checker.structs import Options
 from checker.units import Bytes, Holds, Public, Seconds, Secret
 

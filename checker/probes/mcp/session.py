@@ -8,10 +8,9 @@ from typing import Any
 
 from checker.model import McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
-from checker.probes.mcp.calls import make_calls
-from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
-from checker.probes.mcp.lists import Offer, read_lists
-from checker.probes.mcp.shapes import (
+from checker.probes.mcp.configured_calls import make_calls
+from checker.probes.mcp.list_pages import Offer, read_lists
+from checker.probes.mcp.result_types import (
     INITIALIZE,
     capabilities_text,
     instructions_text,
@@ -19,7 +18,8 @@ from checker.probes.mcp.shapes import (
     refused,
     server_identity,
 )
-from checker.secrets.shown import excerpt
+from checker.probes.mcp.rpc_channel import CLIENT_INFO, Answer, Channel
+from checker.secrets.excerpts import excerpt
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _OLDEST = "2024-10-07"

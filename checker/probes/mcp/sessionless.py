@@ -7,10 +7,10 @@ from typing import Any
 
 from checker.model import McpFacts, Reason
 from checker.probes.base import ProbeFailure, Transport
-from checker.probes.mcp.calls import make_calls
-from checker.probes.mcp.channel import CLIENT_INFO, Answer, Channel
-from checker.probes.mcp.lists import Offer, read_lists
-from checker.probes.mcp.shapes import capabilities_text, instructions_text, server_identity
+from checker.probes.mcp.configured_calls import make_calls
+from checker.probes.mcp.list_pages import Offer, read_lists
+from checker.probes.mcp.result_types import capabilities_text, instructions_text, server_identity
+from checker.probes.mcp.rpc_channel import CLIENT_INFO, Answer, Channel
 
 VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"

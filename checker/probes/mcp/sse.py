@@ -8,9 +8,9 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply
-from checker.probes.mcp.channel import IncomingMessages
 from checker.probes.mcp.jsonrpc import parse
-from checker.secrets.shown import excerpt
+from checker.probes.mcp.rpc_channel import IncomingMessages
+from checker.secrets.excerpts import excerpt
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"

@@ -7,13 +7,13 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Command, Observation, ProbeFailure, Process, Reply, Transport
-from checker.probes.mcp.channel import Answer, IncomingMessages
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
+from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
 
 
 class Stdio:
-    """Implements `checker.probes.mcp.channel.Channel`; the attempt's end shuts the program down."""
+    """Implements `checker.probes.mcp.rpc_channel.Channel`; the attempt's end shuts the program down."""
 
     name = "stdio"
     leaves_sessions = False

@@ -10,12 +10,12 @@ from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
-from checker.probes.mcp.channel import Answer, IncomingMessages, note_oddness, refused_once
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
+from checker.probes.mcp.rpc_channel import Answer, IncomingMessages, note_oddness, refused_once
 from checker.probes.mcp.sse import EventStream, media_type, messages_of, others
 from checker.probes.oauth.bearer import Bearer
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 _MOST_RESUMED = 5
 _EVENTS = "text/event-stream"
@@ -27,7 +27,7 @@ _WITHOUT_REPLY = (202, 204, 205)
 
 
 class StreamableHttp:
-    """Implements `checker.probes.mcp.channel.Channel`: the address, the next id, and what was seen on the way."""
+    """Implements `checker.probes.mcp.rpc_channel.Channel`: the address, the next id, and what was seen on the way."""
 
     name = "streamable-http"
     leaves_sessions = True

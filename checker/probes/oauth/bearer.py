@@ -6,13 +6,13 @@ import hashlib
 import time
 from collections.abc import Mapping
 
+from checker.cache_keys import endpoint_key
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Tokens, Transport
 from checker.probes.oauth.discovery import token_source
 from checker.probes.oauth.options import OAuth
 from checker.probes.oauth.token import fetch_token
-from checker.remembered import endpoint_key
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 AUTH_TOKEN = "auth_tokens"  # noqa: S105 # the name of a cache category
 """Cache category: an encrypted access token."""

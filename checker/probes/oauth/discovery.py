@@ -16,7 +16,7 @@ from checker.probes.bodies import loads
 from checker.probes.http import bare_url, origin, shown_url
 from checker.probes.oauth.issuers import is_same_issuer, named_issuers, token_endpoint_fault, trusted_issuer
 from checker.probes.oauth.options import OAuth
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 _PROTECTED = "oauth-protected-resource"
 _SERVER = ("oauth-authorization-server", "openid-configuration")

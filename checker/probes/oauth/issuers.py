@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from checker.addresses import Scope, in_numbers, scope
+from checker.cache_keys import endpoint_key
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.probes.http import origin, shown_url
 from checker.probes.oauth.options import OAuth
-from checker.remembered import endpoint_key
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 _MOST_NAMED = 10
 _LONGEST = 1000

@@ -15,8 +15,8 @@ from checker.probes.http import origin, says_expired, shown_url
 from checker.probes.oauth.discovery import TokenSource
 from checker.probes.oauth.issuers import is_same_issuer, issuer_fault
 from checker.probes.oauth.options import Method, OAuth
-from checker.secrets.current import acquire
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
+from checker.secrets.known_secrets import acquire
 
 _USUAL_LIFE_S = 300.0
 """How long a token is kept whose end the authorization server does not name."""

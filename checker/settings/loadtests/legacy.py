@@ -8,7 +8,7 @@ from typing import Any
 
 from checker.errors import UsageError
 from checker.loadtest.plan import Operation, Suite, targets
-from checker.loadtest.planning.faults import unknown
+from checker.loadtest.planning.plan_validation import unknown
 from checker.model import Server
 from checker.settings.legacy_options import Benchmarking, BenchmarkOutput
 from checker.settings.loadtests.source import escaped_values

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, fields
 
 from checker.errors import ConfigError, UsageError
 from checker.loadtest.plan import Arrivals, LoadLimits, Model, Operation, Output, Plan, Scenario, Threshold, probe_kind
-from checker.loadtest.planning.faults import all_faults
+from checker.loadtest.planning.plan_validation import all_faults
 from checker.loadtest.planning.stages import shorthand
 from checker.loadtest.thresholds.grammar import Metric, canonical
 from checker.settings.adhoc import adhoc

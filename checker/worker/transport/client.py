@@ -19,15 +19,15 @@ from checker.model import Reason
 from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
 from checker.probes.http import origin
 from checker.probes.options import Endpoint
-from checker.secrets.current import current, go_on
+from checker.secrets.known_secrets import current, go_on
 from checker.version import VERSION
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Connected, Pools
-from checker.worker.transport.programs import Processes, StartedProcess
 from checker.worker.transport.reply import HttpReply
 from checker.worker.transport.sockets import send_all
+from checker.worker.transport.stdio_programs import Processes, StartedProcess
 from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
 from checker.worker.transport.urllib3_exchange import PlainHttp

@@ -8,7 +8,7 @@ from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, InvalidCh
 
 from checker.model import Reason
 from checker.probes.base import OwnFault, ProbeFailure
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 _TIMED_OUT = {
     "dns": (Reason.DNS, "the name was not looked up"),

@@ -13,7 +13,7 @@ from checker.model import Reason
 from checker.probes.base import OwnFault, ProbeFailure
 from checker.probes.http import origin
 from checker.probes.options import Endpoint, Tls
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 
 _RESUME_WITHIN_S = 300.0
 _MOST_SESSIONS = 10_000

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from checker.addresses import Scope
-from checker.kinds import STAGES
+from checker.probe_kinds import STAGES
 from checker.probes.base import Budget, ProbeFailure
 
 if TYPE_CHECKING:

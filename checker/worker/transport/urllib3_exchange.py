@@ -19,7 +19,7 @@ from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request
 from checker.probes.http import origin
 from checker.probes.options import Endpoint, Tls
-from checker.secrets.shown import excerpt
+from checker.secrets.excerpts import excerpt
 from checker.worker.greenlets import breathe
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.failures import exchange_failure, never_answered

@@ -1,0 +1,206 @@
+"""What all reports share on the command line: whom and what time they are about, and the form of the output."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checker.cli.options import REPORT_FORMATS, Decorated, Duration, database, database_path, format_option
+from checker.clock import now_ms
+from checker.errors import UsageError
+from checker.probe_kinds import KINDS
+
+if TYPE_CHECKING:
+    from reports.report_model import Report
+    from storage.report_history import Past
+    from storage.rollups.read import Period
+
+form = format_option(REPORT_FORMATS)
+"""Adds ``--format``."""
+output_file = click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
+)
+"""Adds ``--output``."""
+of_kinds = click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(tuple(KINDS)),
+    multiple=True,
+    callback=lambda _context, _option, given: given or tuple(KINDS),
+    help="Only probes of this kind.",
+)
+"""Adds ``--kind``; the command gets all kinds where none is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a report is asked about, and how it is to be shown."""
+
+    since_s: float
+    groups: tuple[str, ...]
+    tags: tuple[str, ...]
+    names: tuple[str, ...]
+    fmt: str
+    output: Path | None
+    images: str
+    """How charts are drawn in HTML: svg or png."""
+    database: Path
+
+    @property
+    def selection(self) -> str:
+        """Which servers were asked for, in words."""
+        given = (("group", self.groups), ("tag", self.tags), ("server", self.names))
+        return " and ".join(f"{word} {' or '.join(values)}" for word, values in given if values)
+
+    @contextmanager
+    def past(self) -> Iterator[tuple[Past, Period]]:
+        """The past of these servers, and the time that is asked about."""
+        from storage.report_history import open_past
+        from storage.rollups.read import Period
+
+        at_ms = now_ms()
+        # A report makes hundreds of thousands of rows and no cycles: looking for some would take a quarter of its time.
+        gc.disable()
+        try:
+            with open_past(self.database, at_ms, groups=self.groups, tags=self.tags, names=self.names) as past:
+                yield past, Period.of(at_ms - round(self.since_s * 1000), at_ms)
+        finally:
+            gc.enable()
+
+
+def report_options(since: str) -> Callable[[Decorated], Decorated]:
+    """Add the options of every report; the command gets them as one argument, ``asked``."""
+
+    def decorate(command: Decorated) -> Decorated:
+        @wraps(command)
+        def wrapped(
+            since: float,
+            groups: tuple[str, ...],
+            tags: tuple[str, ...],
+            names: tuple[str, ...],
+            fmt: str,
+            output: Path | None,
+            images: str,
+            db: Path | None,
+            **more: Any,
+        ) -> Any:
+            asked = Asked(
+                since_s=since,
+                groups=groups,
+                tags=tags,
+                names=names,
+                fmt=fmt,
+                output=output,
+                images=images,
+                database=database_path(db),
+            )
+            return command(asked=asked, **more)
+
+        options = (
+            click.option(
+                "--since",
+                type=Duration(),
+                default=since,
+                show_default=True,
+                help="How far to look back: 24h, 30d, ... Over three days, full days in UTC and today.",
+            ),
+            click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group."),
+            click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag."),
+            click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server."),
+            form,
+            output_file,
+            click.option(
+                "--images", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Charts in HTML."
+            ),
+            database,
+        )
+        decorated: Decorated = wrapped
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def report_command(name: str, module: str) -> click.Command:
+    """The command of a report that takes the options of every report alone.
+
+    ``build`` of the module makes it, and has its help as docstring; ``SINCE`` is how far it looks back.
+    """
+    report = import_module(module)
+
+    @click.command(name, help=inspect.getdoc(report.build))
+    @report_options(since=getattr(report, "SINCE", "30d"))
+    def command(asked: Asked) -> None:
+        with asked.past() as (past, period):
+            made = report.build(past, period, asked.selection)
+        show(made, asked)
+
+    return command
+
+
+def show(report: Report, asked: Asked) -> None:
+    """Print the report as asked, or write it to the file, whole or not at all."""
+    from reports import output_forms as forms
+
+    if asked.fmt == "table" and asked.output is None:
+        forms.text(report, sys.stdout)
+        return
+    written = _written(report, asked)
+    if asked.output is None:
+        sys.stdout.write(written)
+    else:
+        write_whole(asked.output, written)
+        click.echo(f"{asked.output}: {report.verdict}", err=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put the text in the file in one step: who reads it meanwhile sees the old one or the new one."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(text)
+        Path(file.name).chmod(0o666 & ~_umask())
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}; name a file in a folder that can be written with --output"
+        ) from None
+
+
+def _umask() -> int:
+    value = os.umask(0o077)
+    os.umask(value)
+    return value
+
+
+def _written(report: Report, asked: Asked) -> str:
+    from io import StringIO
+
+    from reports import output_forms as forms
+    from reports import rows_as_text
+
+    if asked.fmt == "json":
+        return rows_as_text.json(forms.document(report))
+    if asked.fmt == "ndjson":
+        return "".join(rows_as_text.ndjson(record for one in report.sections[:1] for record in forms.records(one)))
+    if asked.fmt == "csv":
+        return "".join(forms.csv(report))
+    if asked.fmt == "html":
+        from reports.html import page
+
+        return page(report, asked.images)
+    text = StringIO()
+    forms.text(report, text)
+    return text.getvalue()

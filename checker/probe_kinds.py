@@ -1,0 +1,178 @@
+"""The registry of probe kinds: what each is called, what it times, how the command line names it. Pure data.
+
+Settings, workers, storage, reports, the site, the command line and the published schemas read `KINDS`, and know of no
+kind besides. What a kind does is in the module that it names, which is imported when it is needed first
+(`checker.probes.probe_of`): reading the registry imports no probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStage:
+    """A timed step of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
+
+    name: str
+    """Of letters; the same name in two kinds is the same step."""
+    words: str
+    """What it is, in a few words; its unit is added where it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An option of `mcp-status check` that names one server, without a configuration file."""
+
+    name: str
+    """Without its dashes."""
+    metavar: str
+    help: str
+    key: str = "url"
+    """The key of the kind's options that is given."""
+    is_command: bool = False
+    """The value is split as a shell does: a program for ``key``, and what follows it for ``args``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOperation:
+    """What one arrival of a load test does at a server that has a probe of this kind."""
+
+    name: str
+    words: str
+    module: str = "checker.loadtest.worker.whole_attempts"
+    """The module whose ``target`` plays it; this one makes a whole attempt of the probe."""
+    per_worker: float = 1000.0
+    """So many a second are no trouble for one worker."""
+    calls_tool: bool = False
+    """It calls the tool that the plan names; the others call none."""
+    reconnects: bool = False
+    """It opens a connection by design: that is nothing to recommend against."""
+    is_exchange: bool = False
+    """One request and its reply, whose stages wait and transfer follow from three moments of the sample."""
+    goes_through_proxy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeKind:
+    """A kind of probe, as everything but the worker knows it."""
+
+    name: str
+    """The key of its block in a server's entry, and its name in rows and reports."""
+    label: str
+    """As a sentence calls it."""
+    stages: tuple[ProbeStage, ...]
+    """Its timed steps, in the order in which they happen."""
+    flags: tuple[Flag, ...]
+    """The first is called like the kind and takes an address."""
+    module: str
+    """The module with its `checker.probes.base.Probe` as ``PROBE``."""
+    operations: tuple[LoadOperation, ...] = ()
+    """What load tests may do with it."""
+    echo: Mapping[str, str] = field(default_factory=dict)
+    """Its options at the echo server (`checker.loadtest.echo`), against which a load test measures its client, with
+    the path alone as address; none where the echo server does not speak it."""
+
+
+_HTTP_STAGES = (
+    ProbeStage("dns", "name lookup"),
+    ProbeStage("connect", "TCP connect"),
+    ProbeStage("tls", "TLS handshake"),
+    ProbeStage("wait", "request sent to first byte (REST)"),
+    ProbeStage("transfer", "first to last byte (REST)"),
+)
+
+_MCP_LOAD = "checker.loadtest.worker.mcp"
+_MCP = ProbeKind(
+    name="mcp",
+    label="MCP",
+    stages=(
+        ProbeStage("auth", "authorization server: discovery and token (MCP)"),
+        ProbeStage("start", "start of the command (MCP over stdio)"),
+        ProbeStage("discover", "server/discover (MCP)"),
+        ProbeStage("initialize", "initialize (MCP)"),
+        ProbeStage("initialized", "notifications/initialized (MCP)"),
+        ProbeStage("ping", "ping (MCP)"),
+        ProbeStage("list", "all pages of all lists (MCP)"),
+        ProbeStage("call", "calls that the config names (MCP)"),
+        ProbeStage("close", "DELETE of the session (MCP)"),
+    ),
+    flags=(
+        Flag("mcp", "URL", "Check this MCP endpoint, without a config."),
+        Flag("stdio", "COMMAND", "Check the MCP server that this command starts.", key="command", is_command=True),
+    ),
+    module="checker.probes.mcp",
+    operations=(
+        LoadOperation("mcp_check", "A full MCP check: discovery or handshake, ping, lists, end of the session."),
+        LoadOperation("mcp_ping", "A ping in a kept session; in the sessionless era, server/discover.", _MCP_LOAD),
+        LoadOperation("mcp_list", "tools/list in a kept session.", _MCP_LOAD),
+        LoadOperation(
+            "mcp_call", "A call of the tool that the scenario names, in a kept session.", _MCP_LOAD, calls_tool=True
+        ),
+        LoadOperation(
+            "mcp_churn", "A session opened and ended: initialize, initialized, DELETE.", _MCP_LOAD, reconnects=True
+        ),
+    ),
+    echo={"url": "/mcp", "era": "session"},
+)
+
+_REST = ProbeKind(
+    name="rest",
+    label="REST",
+    stages=_HTTP_STAGES,
+    flags=(Flag("rest", "URL", "Check this REST health endpoint, without a config."),),
+    module="checker.probes.rest",
+    operations=(
+        LoadOperation(
+            "rest",
+            "One request to the server's REST address.",
+            "checker.loadtest.worker.rest",
+            per_worker=10_000.0,
+            is_exchange=True,
+            goes_through_proxy=False,
+        ),
+    ),
+    echo={"url": "/health"},
+)
+
+KINDS: dict[str, ProbeKind] = {
+    "mcp": _MCP,
+    "rest": _REST,
+}
+"""Name -> kind: the only list of them, in the order in which they are shown."""
+
+STAGES: dict[str, str] = {}
+"""Stage -> what it is, of all kinds: the stages of an HTTP exchange, which several kinds have, and then the others."""
+for _stage in (*_HTTP_STAGES, *(stage for kind in KINDS.values() for stage in kind.stages)):
+    STAGES.setdefault(_stage.name, _stage.words)
+
+FLAGS: dict[str, tuple[ProbeKind, Flag]] = {flag.name: (kind, flag) for kind in KINDS.values() for flag in kind.flags}
+"""Name of an option of `mcp-status check` that names a server -> the kind that it checks, and the option."""
+
+_OPERATIONS = (one for kind in KINDS.values() for one in kind.operations)
+OPERATIONS: dict[str, LoadOperation] = {one.name: one for one in sorted(_OPERATIONS, key=lambda one: -one.per_worker)}
+"""Name -> operation of load tests; the lightest first."""
+KIND_OF: dict[str, str] = {one.name: kind.name for kind in KINDS.values() for one in kind.operations}
+"""Name of an operation -> the kind of probe whose options say how a server is reached for it."""
+
+
+def stages_of(kind: str) -> tuple[str, ...]:
+    """The timed steps of a kind, in their order; none of a kind that is in old rows only."""
+    return tuple(stage.name for stage in KINDS[kind].stages) if kind in KINDS else ()
+
+
+def in_words(names: Iterable[str], last: str = "or") -> str:
+    """Names as a sentence lists them: ``mcp or rest``."""
+    *some, end = names
+    return f"{', '.join(some)} {last} {end}" if some else end
+
+
+def flags_in_words(last: str) -> str:
+    """The options that name a server, as a sentence lists them: ``--mcp, --stdio or --rest``."""
+    return in_words((f"--{name}" for name in FLAGS), last)
+
+
+def kinds_in_words(after: str = "") -> str:
+    """The names of the kinds as a sentence lists them: ``mcp or rest``, each with what comes after it."""
+    return in_words(f"{name}{after}" for name in KINDS)

@@ -1,0 +1,143 @@
+"""What a server offers, judged and made its contract: tools, schemas, digest, counts, secrets masked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from msgspec.structs import replace
+
+from checker.contract.canonical_form import Contract, canonical, dumps
+from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
+from checker.probes.base import Complaint, Observation
+from checker.probes.mcp import large_messages
+from checker.probes.mcp.list_pages import Offer
+from checker.probes.mcp.param_headers import header_fault
+from checker.probes.mcp.result_types import TOOL, Refusal, refusals, refused
+from checker.probes.offload import breathe
+from checker.secrets.excerpts import excerpt
+from checker.secrets.known_secrets import current
+
+_MOST_NAMED = 3
+
+
+def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -> list[Complaint]:
+    """What is wrong with the list: expected tools that are absent, what clients refuse, schemas that are not valid.
+
+    What clients take although it is odd is a complaint too, of status HEALTHY: a remark.
+    """
+    names = [tool.get("name") for tool in tools]
+    found = []
+    if missing := [name for name in expected if name not in names]:
+        found.append(Complaint(Status.UNHEALTHY, Reason.MCP_MISSING_TOOL, f"not listed: {_some(missing)}", "list"))
+    unusable: list[Refusal] = []
+    faults = []
+    for place, tool in enumerate(tools):
+        name = tool.get("name")
+        called = excerpt(name, 40) if isinstance(name, str) and name else f"tool {place + 1}"
+        before = len(unusable)
+        unusable += refusals(tool, TOOL, called)
+        if len(unusable) == before and (fault := _fault(tool)) is not None:
+            faults.append(f"{called}: {fault}")
+        breathe()
+    found += refused(unusable, "tools/list", "list", Reason.MCP_SCHEMA_INVALID)
+    if faults:
+        found.append(Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, _some(faults, "; "), "list"))
+    counts = Counter(name for name in names if isinstance(name, str))
+    odd = sorted(name for name, count in counts.items() if count > 1)
+    said = [f"listed more than once: {_some(odd)}"] if odd else []
+    if "" in counts:
+        said.append("a tool whose name is empty")
+    if said:
+        found.append(Complaint(Status.HEALTHY, Reason.REMARK, f"tools/list: {'; '.join(said)}", "list"))
+    return found
+
+
+def _fault(tool: Mapping[str, Any]) -> str | None:
+    """What is wrong with a tool that clients take: a schema that no model can be given."""
+    try:
+        fault = _schema_fault(dumps(tool["inputSchema"]))
+    except ValueError as error:
+        fault = f"is {error}"
+    return f"inputSchema {fault}" if fault else None
+
+
+@lru_cache(maxsize=4096)
+def _schema_fault(text: bytes) -> str | None:
+    """Why the text is no JSON Schema; None where it is one."""
+    from checker.probes.mcp.schema_dialects import schema_fault
+
+    schema = orjson.loads(text)
+    if b"x-mcp-header" in text and (fault := header_fault(schema)) is not None:
+        return f"marks a header that cannot be: {fault}"
+    return schema_fault(schema)
+
+
+def _some(items: list[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
+    return separator.join(excerpt(item, 120) for item in items[:_MOST_NAMED]) + more
+
+
+def masked_canonical(document: Mapping[str, Any]) -> Contract:
+    """As `canonical`, with secrets masked before the digest is made: it is no way to guess what was masked."""
+    contract = canonical(document)
+    if current().suspects(contract.text):
+        contract = canonical(current().value(document))
+    return contract
+
+
+CONTRACT_DIGEST = "mcp_contract_digest"
+"""Cache category: the digest of the contract that an endpoint had last."""
+
+
+def note(
+    offer: Offer, expected_tools: tuple[str, ...], facts: McpFacts, seen: Observation, memory: Mapping[str, str]
+) -> McpFacts:
+    """The facts with the contract's digest and counts; a contract that is new to the endpoint is handed on.
+
+    One of which a list could not be read has no digest: it would be taken for a change.
+    """
+    contract, complaints = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
+    for one in complaints:
+        if one.status is Status.HEALTHY:
+            seen.remark(RemarkName.RESULT_SHAPE, one.detail)
+        else:
+            seen.complaints.append(one)
+    if contract is None:
+        return facts
+    digest = contract.digest if offer.complete else None
+    facts = replace(
+        facts,
+        tool_count=contract.tool_count,
+        resource_count=contract.resource_count,
+        template_count=contract.template_count,
+        prompt_count=contract.prompt_count,
+        tools_bytes=contract.tools_bytes,
+        tools_tokens=contract.tools_tokens,
+        tools_digest=contract.tools_digest,
+        contract_digest=digest,
+    )
+    if digest is not None:
+        seen.remember[CONTRACT_DIGEST] = digest
+        if memory.get(CONTRACT_DIGEST) != digest:
+            seen.snapshot = ContractSnapshot(digest=digest, document=contract.text)
+    return facts
+
+
+def _judged(
+    offer: Offer, expected_tools: tuple[str, ...], known: str | None
+) -> tuple[Contract | None, list[Complaint]]:
+    """The contract, or None where there can be none, and complaints about it and the tools in it."""
+    document = offer.document()
+    if any(isinstance(one, large_messages.Pages) for one in offer.lists.values()):
+        return large_messages.judge_offer(document, expected_tools, known)
+    listed = offer.lists.get("tools")
+    found = tool_complaints(listed, expected_tools) if isinstance(listed, list) else []
+    try:
+        return masked_canonical(document), found
+    except ValueError as error:
+        fault = f"what the server offers is {error}"
+        return None, [*found, Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, fault, "list")]

@@ -1,0 +1,184 @@
+"""What a server offers: each list read to its last page, where the server announces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from checker.contract.canonical_form import dumps
+from checker.model import Reason, RemarkName, Status
+from checker.probes.base import Complaint, Observation, ProbeFailure
+from checker.probes.mcp.large_messages import Items, LargeResult, Pages
+from checker.probes.mcp.options import Listing, McpOptions
+from checker.probes.mcp.result_types import OTHERS, PAGE, refusals, refused
+from checker.probes.mcp.rpc_channel import Answer
+from checker.probes.offload import LARGE_BYTES, is_elsewhere
+from checker.secrets.excerpts import excerpt
+
+Ask = Callable[[str, Mapping[str, Any], Mapping[str, str]], Answer]
+"""Method, parameters and further HTTP headers -> the answer."""
+
+_METHOD_UNKNOWN = (-32601, -32602)  # the second from Python SDK 1.x
+_OF_THE_SERVER = {Reason.MCP_ERROR, Reason.MCP_INVALID_RESULT, Reason.MCP_PAGINATION}
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    method: str
+    member: str
+    """Of the result, and of the contract."""
+    capability: str
+
+
+LISTS: dict[Listing, _List] = {
+    "tools": _List("tools/list", "tools", "tools"),
+    "resources": _List("resources/list", "resources", "resources"),
+    "resource_templates": _List("resources/templates/list", "resourceTemplates", "resources"),
+    "prompts": _List("prompts/list", "prompts", "prompts"),
+}
+
+
+@dataclass(slots=True)
+class Offer:
+    """What a server says of itself and offers, as far as it was read."""
+
+    protocol_version: str
+    server: Mapping[str, str | None]
+    capabilities: Mapping[str, Any]
+    instructions: str | None
+    lists: dict[str, Items] = field(default_factory=dict)
+    """Member of the contract -> its items; absent where it is not announced or not asked for."""
+    complete: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """The contract."""
+        return {
+            "protocolVersion": self.protocol_version,
+            "server": dict(self.server),
+            "capabilities": self.capabilities,
+            "instructions": self.instructions,
+            **self.lists,
+        }
+
+
+def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -> None:
+    """Read the lists into the offer; raises ProbeFailure where tools cannot be listed or the connection breaks.
+
+    A list that is announced and whose method is unknown is empty, and remarked: what has nothing to list is often left
+    out. One that cannot be read is a complaint, if it is another than that of tools.
+    """
+    for name, kind in LISTS.items():
+        if name not in options.lists and not (name == "tools" and _needs_tools(options)):
+            continue
+        if kind.capability not in offer.capabilities:
+            continue
+        try:
+            offer.lists[kind.member] = read_all(ask, kind, options.max_pages, seen.complaints)
+        except _Unknown as unknown:
+            if name != "resource_templates":  # which nothing announces
+                offer.lists[kind.member] = []
+                seen.remark(RemarkName.LIST_UNKNOWN, f"{kind.capability} are announced, but {unknown.failure.detail}")
+        except ProbeFailure as failure:
+            if name == "tools" or failure.reason not in _OF_THE_SERVER:
+                raise
+            offer.complete = False
+            seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
+
+
+class _Unknown(Exception):
+    """The server does not know the method of a list."""
+
+    def __init__(self, failure: ProbeFailure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def _needs_tools(options: McpOptions) -> bool:
+    return bool(options.expected_tools) or any(call.tool for call in options.calls)
+
+
+class _Gathered:
+    """The pages of one list: as they were read while they are small together, else as texts."""
+
+    def __init__(self, member: str) -> None:
+        self._member, self._length = member, 0
+        self.items: Items = []
+
+    def add(self, result: Mapping[str, Any]) -> str | None:
+        """Take the page in the result; what is wrong with it, or None."""
+        if isinstance(result, LargeResult) and self._member in result.held:
+            count, are_objects = result.held[self._member]
+            if count is None or not are_objects:
+                return f"{self._member} is not a list of objects"
+            self._as_texts().add_unread(result)
+            return None
+        page = result.get(self._member)
+        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+            return f"{self._member} is not a list of objects"
+        try:
+            self._add_read(page)
+        except ValueError as error:
+            return f"{self._member} is {error}"
+        return None
+
+    def _add_read(self, page: list[Any]) -> None:
+        if isinstance(self.items, list) and self.items and page and is_elsewhere():
+            self._length = (self._length or len(dumps(self.items))) + len(dumps(page))
+            if self._length > LARGE_BYTES:
+                self._as_texts()
+        if isinstance(self.items, Pages):
+            self.items.add(page)
+        else:
+            self.items += page
+
+    def _as_texts(self) -> Pages:
+        if isinstance(self.items, list):
+            read, self.items = self.items, Pages(self._member, [])
+            if read:
+                self.items.add(read)
+        return self.items
+
+
+def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] | None = None) -> Items:
+    """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages.
+
+    What one of the official clients refuses of a page is added to ``complaints``.
+    """
+    gathered = _Gathered(kind.member)
+    cursors: set[str] = set()
+    params: dict[str, Any] = {}
+    for _ in range(max_pages):
+        answer = ask(kind.method, params, {})
+        if answer.result is None:
+            refused = answer.refused(kind.method)
+            raise _Unknown(refused) if answer.error and answer.error.code in _METHOD_UNKNOWN else refused
+        if fault := gathered.add(answer.result):
+            raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {fault}")
+        if complaints is not None:
+            complaints += _refused(answer.result, kind)
+        cursor = answer.result.get("nextCursor")
+        if cursor is None:  # an empty string does not end the list
+            return gathered.items
+        if not isinstance(cursor, str):
+            raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: nextCursor is not a string")
+        if cursor in cursors:
+            shown = excerpt(cursor, 40)
+            raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: cursor {shown!r} came a second time")
+        cursors.add(cursor)
+        params = {"cursor": cursor}
+    raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: more than {max_pages} pages")
+
+
+def _refused(page: Mapping[str, Any], kind: _List) -> list[Complaint]:
+    """What clients refuse of a page; the items of tools are judged with all of them (`checker.probes.mcp.contract`)."""
+    found = list(refusals(page, PAGE, ""))
+    if kind.member in OTHERS and isinstance(items := page.get(kind.member), list):
+        for place, item in enumerate(items):
+            found += refusals(item, OTHERS[kind.member], f"{kind.member}[{place}]")
+    complaints = refused(found, kind.method, "list")
+    if kind.member in OTHERS:  # a server whose tools can be used is not down
+        return [replace(one, status=Status.DEGRADED) for one in complaints]
+    return complaints

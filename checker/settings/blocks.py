@@ -1,0 +1,76 @@
+"""The blocks of our own configuration file: server entries, run options and what is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import field
+
+from checker.limits import Keep, RunOptions
+from checker.maintenance_windows import MaintenanceWindow
+from checker.model import Combination, Priority, Server
+from checker.probes.options import RemarkVerdict
+from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
+from checker.structs import Options
+from checker.units import Checked, Count, Objective, Seconds
+
+TOP_KEYS = (
+    "servers",
+    "defaults",
+    "run",
+    "history",
+    "queries",
+    "environments",
+    "performance_optimization",
+    "benchmarking",
+)
+ENVIRONMENT_KEYS = tuple(key for key in TOP_KEYS if key != "environments")
+"""What an environment may have."""
+
+
+def _objective_window(seconds: float) -> float:
+    if not 86_400 <= seconds <= 366 * 86_400:
+        raise ValueError("an objective is promised for 1d to 366d")
+    return seconds
+
+
+class ServerEntry(Options, frozen=True, kw_only=True):
+    """One server: a name, at least one probe, and where it belongs."""
+
+    name: str
+    """Unique name; it is the key of the history."""
+    group: str = ""
+    """The one group it belongs to."""
+    tags: tuple[str, ...] = ()
+    """Free words to select by."""
+    priority: Priority = Priority.NORMAL
+    """Which servers are dealt first: critical, high, normal or low."""
+    objective: Objective | None = None
+    """The share of the time that it is to be up; availability reports show the budget that is left."""
+    objective_window: Annotated[Seconds, Checked(_objective_window)] | None = None
+    """The time that the objective is promised for, up to now; 30d where it is not given."""
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """Times in which its checks are not counted."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Probe kind -> weight in the score; 1 where it is not given."""
+    combine: Combination = field(default_factory=Combination)
+    """How the probes' statuses become the server's."""
+    remarks: RemarkVerdict | None = None
+    """Status of a probe that does its work and of which there is a remark: healthy, or degraded; what the probes say
+    of themselves goes before."""
+    at_once: Count | None = None
+    """Probes of this server at the same time; 1 makes them one after the other, by default all go side by side."""
+
+
+class Settings(Options, frozen=True, kw_only=True):
+    """A configuration, validated: everything a run needs to know."""
+
+    servers: tuple[Server, ...]
+    run: RunOptions = RunOptions()
+    history: Keep = field(default_factory=Keep)
+    performance: PerformanceOptimization = field(default_factory=PerformanceOptimization)
+    benchmarking: Benchmarking = field(default_factory=Benchmarking)
+    path: str | None = None
+    environment: str | None = None
+    warnings: tuple[str, ...] = ()

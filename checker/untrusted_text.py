@@ -1,0 +1,130 @@
+r"""Text that came from outside, as each sink may have it: shown as text, and never taken for anything else.
+
+Names of servers, what servers say of themselves, names of files, documents of others: all of it may hold terminal
+controls, letters that change the direction of writing, invisible letters, markup, formulas. There is one function for
+each sink; what cannot be shown is written as Python and JSON write it (``\x1b``, ``\u202e``), so that a reader sees
+that it is there. Text of any language, and emoji, stay as they are.
+
+The sinks apply these functions themselves, so that nobody has to remember them: `checker.standard_streams` what is
+printed, `reports.terminal` tables and colours, `reports.rows_as_text` JSON and CSV, `reports.templating` HTML and XML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_INVISIBLE = (
+    "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+"""C1 and DEL; soft hyphen and other letters of no width; bidi marks, embeddings, overrides and isolates (UAX #9); line
+and paragraph separator; fillers; lone surrogates; noncharacters; interlinear, hieroglyphic and musical controls;
+tags."""
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_MANY_SELECTORS = f"(?<=[{_SELECTORS}])[{_SELECTORS}]"
+"""One variation selector after a letter chooses its shape; more of them carry hidden data."""
+_JOINED = re.compile(
+    "(?<=[\u2000-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2000-\u2bff\U0001f000-\U0001faff])"
+    "|(?<=[\u0600-\u0dff])[\u200c\u200d](?=[\u0600-\u0dff])"
+)
+"""Where the joiners belong: between emoji, and between letters of Arabic and Indic scripts."""
+_LINE = re.compile(f"[\x00-\x1f{_INVISIBLE}]|{_MANY_SELECTORS}")
+_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_INVISIBLE}]|\r(?!\n)|{_MANY_SELECTORS}")
+_JSON = re.compile(f"[{_INVISIBLE}]|{_MANY_SELECTORS}")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
+"""What spreadsheets begin a formula, a number or a command with (OWASP, CSV Injection); also in full width."""
+_MARKDOWN = re.compile(r"[\\`*_\[\]|<>~&$]|:(?=//)|(?<=\bwww)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
+_MENTION = re.compile(r"([@#])(?=\w)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BLOCK = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=-)|=|\d{1,9}(?=[.)](\s|$))")
+"""What a line of Markdown begins a heading, a list, or a rule with."""
+
+
+def terminal(text: str) -> str:
+    """The text on one line of a terminal, a log or a cell: no controls, nothing invisible, no change of direction."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _LINE.sub(_escape_in(text), text)
+
+
+def lines(text: str) -> str:
+    """As `terminal`, for text of several lines: line ends and tabs stay."""
+    return _LINES.sub(_escape_in(text), text) if _LINES.search(text) else text
+
+
+def markup(text: str) -> str:
+    """The text as HTML and XML 1.0 may hold it, before it is escaped: that is up to Jinja and ElementTree."""
+    return lines(text)
+
+
+def json_text(document: str) -> str:
+    """A JSON document that is as safe to print: it says the same, with escapes for what should not be seen raw."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    joined = {found.start() for found in _JOINED.finditer(document)}
+    return _JSON.sub(lambda found: found[0] if found.start() in joined else _utf_16(found[0]), document)
+
+
+def csv_cell(text: str) -> str:
+    """The text as a spreadsheet shows it: what it would run has an apostrophe before it, a number has none."""
+    shown = lines(text)
+    return f"'{shown}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else shown
+
+
+def markdown(text: str) -> str:
+    """The text on one line of Markdown (CommonMark, and GitHub's): no markup, no HTML, no link, nobody called."""
+    flat = _MARKDOWN.sub(r"\\\g<0>", terminal(" ".join(text.split())))
+    flat = _MENTION.sub(r"\1<!-- -->", flat)
+    begins = _BLOCK.match(flat)
+    if begins is None:
+        return flat
+    number = begins[0].isdigit()
+    return f"{begins[0]}\\{flat[begins.end() :]}" if number else f"\\{flat}"
+
+
+def markdown_code(text: str) -> str:
+    """The text as a code span, whatever backticks it has (CommonMark 0.31, section 6.1); nothing for none."""
+    flat = terminal(" ".join(text.split()))
+    if not flat:
+        return ""
+    fence = "`" * (1 + max((len(found) for found in re.findall("`+", flat)), default=0))
+    room = " " if flat.startswith("`") or flat.endswith("`") else ""
+    return f"{fence}{room}{flat}{room}{fence}"
+
+
+def label_value(text: str) -> str:
+    """The value of a label in Prometheus' text format, without its quotes."""
+    return terminal(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def storable(text: str, most: int) -> str:
+    """The text as the history keeps it: at most so many characters, without NUL and lone surrogates."""
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    if "\x00" in cut:
+        cut = cut.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return cut if cut.isascii() else _whole(cut)
+
+
+def shortened(text: str, most: int) -> str:
+    """As `terminal`, and no longer than so many characters."""
+    shown = terminal(text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def _whole(text: str) -> str:
+    """The text as UTF-8 can hold it."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _escape_in(text: str) -> Callable[[re.Match[str]], str]:
+    joined = {found.start() for found in _JOINED.finditer(text)}
+    return lambda found: found[0] if found.start() in joined else found[0].encode("unicode_escape").decode()
+
+
+def _utf_16(letter: str) -> str:
+    """A letter as JSON escapes it (RFC 8259, section 7)."""
+    data = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[at : at + 2].hex()}" for at in range(0, len(data), 2))

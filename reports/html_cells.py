@@ -1,0 +1,77 @@
+"""A table of a report as rows of HTML cells: numbers to the right, states with a word and a sign, times in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from checker.untrusted_text import markup
+from reports.output_forms import words
+from reports.report_model import Chart, Column, Insufficient, Kind, Line, Scale, Shape, Table
+from reports.ticks import clock
+
+LEVELS = {
+    **{"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"},
+    **{"PASSED": "good", "FAILED": "bad", "GOOD": "good", "BAD": "bad"},
+}
+"""The class of each status and result; the style sheet puts its sign before the word."""
+NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
+_TAGS = {**dict.fromkeys(NUMBERS, '<td class="n">'), Kind.TIME: '<td class="t">'}
+MOST_LETTERS = 80
+"""Of the name that heads a row; the whole one is in its title."""
+MOST_NUMBERS = 1200
+"""Numbers in the table behind a chart; a longer one would outweigh the page."""
+
+
+def table_rows(table: Table, most: int | None = None) -> Iterator[Markup]:
+    """Each row as markup, up to ``most``; the first cell heads its row."""
+    written = [_writer(column, place == 0) for place, column in enumerate(table.columns)]
+    for row in table.rows[:most]:
+        yield Markup("".join(write(value) for write, value in zip(written, row, strict=True)))  # noqa: S704 # escaped
+
+
+def numbers_of(chart: Chart) -> Table | None:
+    """The numbers of a chart as a table; None where there are too many."""
+    if chart.shape is Shape.STATES or len(chart.x) * (len(chart.lines) + 1) > MOST_NUMBERS:
+        return None
+    first = _x_column(chart)
+    columns = [first, *(Column(line.label, line.label, Kind.NUMBER, chart.unit) for line in chart.lines)]
+    x = [clock(one) for one in chart.x] if chart.scale is Scale.CLOCK else chart.x
+    return Table(columns, list(zip(x, *(_finite(line) for line in chart.lines), strict=True)))
+
+
+def _x_column(chart: Chart) -> Column:
+    if chart.x_is_time:
+        return Column("x", "Time, UTC", Kind.TIME)
+    kinds = {Scale.LOG: Kind.NUMBER, Scale.TAIL: Kind.RATIO}
+    return Column("x", chart.x_label, kinds.get(chart.scale, Kind.TEXT))
+
+
+def _finite(line: Line) -> Sequence[float | None]:
+    return [None if value is None or not abs(value) < float("inf") else value for value in line.values]
+
+
+def _writer(column: Column, heads: bool) -> Callable[[Any], str]:
+    """What writes the cells of a column."""
+    tag, end = ('<th scope="row">', "</th>") if heads else ("<td>", "</td>")
+    if not heads:
+        tag = _TAGS.get(column.kind, '<td class="w">' if column.wide else tag)
+
+    def write(value: Any) -> str:
+        if value is None:
+            return f"{tag}{end}"
+        if column.kind is Kind.COUNT and isinstance(value, int):
+            return f"{tag}{value:,}{end}"
+        if isinstance(value, Insufficient):
+            return f'<td class="few">{escape(words(column, value))}</td>'
+        full = markup(words(column, value))
+        if heads and len(full) > MOST_LETTERS:
+            return f'<th scope="row" title="{escape(full)}">{escape(full[: MOST_LETTERS - 1])}…{end}'
+        said = escape(full)
+        if column.kind is Kind.STATUS and not heads:
+            return f'<td><span class="state {LEVELS.get(str(value), "unknown")}">{said}</span></td>'
+        return f"{tag}{said}{end}"
+
+    return write

@@ -1,0 +1,215 @@
+"""A report as text for people, as one JSON document, as NDJSON or as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from reports import rows_as_text
+from reports.check_documents import iso
+from reports.report_model import Column, Insufficient, Kind, Level, Report, Section
+from reports.tables import COLOURS
+from reports.terminal import Console, Text, console
+from reports.terminal import TerminalTable as TextTable
+
+LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
+"""The style of each level on a terminal."""
+_RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
+_MOST_DIGITS = 13
+"""Of a percentage: beyond them a double has no more."""
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
+
+
+def text(report: Report, stream: TextIO) -> None:
+    """Write the report for people: the verdict first, then every section that has rows."""
+    out = console(stream)
+    out.print(Text(report.verdict, style=LEVELS[report.level]))
+    of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
+    until = "now" if report.until_now else when(report.until_ms)
+    out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to {until} (UTC)")
+    sections_text(report, out)
+
+
+def sections_text(report: Report, out: Console) -> None:
+    """Write every section that has rows, and the notes."""
+    for section in report.sections:
+        if section.table is not None and section.table.rows:
+            out.print()
+            out.print(Text(section.title, style="bold"))
+            out.print(text_table(section))
+        if section.text:
+            out.print(Text(section.text, style="dim"))
+    for note in report.notes:
+        out.print(Text(f"note: {note}", style="dim"))
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report for machines: every table as records; what too few samples say is null, with its reason beside it."""
+    return {
+        "report": report.name,
+        "verdict": report.verdict,
+        "level": report.level.value,
+        "since": iso(report.since_ms),
+        "until": iso(report.until_ms),
+        "servers": report.servers,
+        "selection": report.selection or None,
+        "facts": dict(report.facts),
+        "notes": list(report.notes),
+        "sections": {section.name: list(records(section)) for section in report.sections if section.table is not None},
+    }
+
+
+def records(section: Section) -> Iterator[dict[str, Any]]:
+    """The rows of a section's table, by the names of the columns."""
+    if section.table is None:
+        return
+    for row in section.table.rows:
+        record: dict[str, Any] = {}
+        for column, value in zip(section.table.columns, row, strict=True):
+            if isinstance(value, Insufficient):
+                record[column.name] = None
+                record.setdefault("insufficient", {})[column.name] = {"samples": value.samples, "wanted": value.wanted}
+            else:
+                record[column.name] = plain(column, value)
+        yield record
+
+
+def csv(report: Report, name: str | None = None) -> Iterator[str]:
+    """The lines of a section's table as CSV: of the first section that has one, or of the one with this name."""
+    for section in report.sections:
+        if section.table is not None and name in (None, section.name):
+            yield from csv_of(section)
+            return
+
+
+def csv_of(section: Section) -> Iterator[str]:
+    """The lines of a section's table as CSV; none where it has no table."""
+    if section.table is not None:
+        columns = section.table.columns
+        rows = [
+            [_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in section.table.rows
+        ]
+        yield from rows_as_text.csv_lines([column.name for column in columns], rows)
+
+
+def plain(column: Column, value: Any) -> Any:
+    """A value as JSON has it: times in ISO 8601, numbers rounded to what they can say."""
+    if value is None:
+        return None
+    if column.kind is Kind.TIME:
+        return iso(int(value))
+    if column.kind is Kind.RATIO:
+        return rounded(float(value), getattr(value, "objective_ratio", None))
+    if column.kind in (Kind.NUMBER, Kind.DURATION):
+        if math.isinf(value):
+            return None
+        return round(float(value), 3)
+    if column.kind is Kind.COUNT:
+        return int(value)
+    if column.kind is Kind.LIST:
+        return list(value)
+    return value
+
+
+def words(column: Column, value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, Insufficient):
+        return f"insufficient ({value.samples} of {value.wanted})"
+    if column.kind is Kind.TIME:
+        return when(value)
+    if column.kind is Kind.RATIO:
+        return per_cent(float(value), getattr(value, "objective_ratio", None))
+    if column.kind is Kind.DURATION:
+        return duration(float(value))
+    if column.kind is Kind.NUMBER:
+        return number(float(value))
+    if column.kind is Kind.LIST:
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def when(at_ms: float) -> str:
+    """A time to the minute, in UTC."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def rounded(ratio: float, objective_ratio: float | None = None) -> float:
+    """A ratio to six digits; as it is where these would make it all, nothing, or on the other side of its objective."""
+    shown = round(ratio, 6)
+    return ratio if _lies(shown, ratio, objective_ratio) else shown
+
+
+def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
+    """A ratio in per cent, with as many digits as tell it from all, from nothing, and from the objective it misses."""
+    if ratio in (0.0, 1.0):
+        return f"{100 * ratio:.0f}%"
+    for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
+        shown = f"{100 * ratio:.{digits}f}"
+        # Through the text: a hundredth of 99.9 is not the number that 0.999 is.
+        if not _lies(float(f"{shown}e-2"), ratio, objective_ratio):
+            return f"{shown}%"
+    if objective_ratio is not None and abs(ratio - objective_ratio) < 1e-9:
+        return f"< {objective(objective_ratio)}"
+    return "< 100%" if ratio > 0.5 else "> 0%"
+
+
+def objective(ratio: float) -> str:
+    """An objective in per cent, with all of its digits."""
+    for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
+        shown = f"{100 * ratio:.{digits}f}"
+        if float(f"{shown}e-2") == ratio:
+            return f"{shown}%"
+    return per_cent(ratio, ratio)
+
+
+def _lies(shown: float, ratio: float, objective_ratio: float | None) -> bool:
+    """Whether what is shown says all, nothing, or that the objective is met or missed, where the ratio does not."""
+    if shown in (0.0, 1.0) and shown != ratio:
+        return True
+    return objective_ratio is not None and (shown >= objective_ratio) != (ratio >= objective_ratio)
+
+
+def duration(value_ms: float) -> str:
+    """Milliseconds in the unit that fits; an infinite one is the end of an interval that is open."""
+    if math.isinf(value_ms):
+        return "open"
+    for size_ms, unit in _UNITS:
+        if abs(value_ms) >= size_ms:
+            return f"{number(value_ms / size_ms)} {unit}"
+    return f"{number(value_ms)} ms"
+
+
+def number(value: float) -> str:
+    """Three significant digits, more only before the point."""
+    if value == 0:
+        return "0"
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{digits}f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def text_table(section: Section) -> TextTable:
+    """The table of a section for people; it must have one."""
+    assert section.table is not None  # noqa: S101 # for the type checker
+    table = TextTable()
+    for place, column in enumerate(section.table.columns):
+        right = column.kind in _RIGHT
+        label = f"{column.label} {column.unit}".strip()
+        table.add_column(label, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
+    for row in section.table.rows:
+        cells = zip(section.table.columns, row, strict=True)
+        table.add_row(*(Text(words(column, value), style=_style(column, value)) for column, value in cells))
+    return table
+
+
+def _style(column: Column, value: Any) -> str:
+    if isinstance(value, Insufficient):
+        return "dim"
+    return COLOURS.get(str(value), "") if column.kind is Kind.STATUS else ""
+
+
+def _cell(column: Column, value: Any) -> Any:
+    return None if isinstance(value, Insufficient) else plain(column, value)

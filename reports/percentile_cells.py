@@ -1,0 +1,109 @@
+"""Percentiles of summed histograms with their intervals, as cells of a table: never a number from too few samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from checker.stats import Floats
+from checker.stats.intervals import fewest, ranks_of_many
+from reports.report_model import Column, Insufficient, Kind
+from storage.rollups.buckets import Sums
+
+QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
+"""Name -> ratio; the value is the sample at the nearest rank."""
+LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
+
+
+def fewest_samples(q: float) -> int:
+    """The smallest number of samples that quantile ``q`` is given for: 6 for p50, 10, 20, 100 and 1,000.
+
+    In fewer samples the nearest rank is the largest sample by another name; the median wants an interval.
+    """
+    return max(fewest(0.5), math.ceil(1 / (1 - q) - 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class PercentileTable:
+    """Percentiles in milliseconds; a row for each label that was summed, a column for each of `QUANTILES`."""
+
+    count: Floats
+    min_ms: Floats
+    max_ms: Floats
+    values_ms: Floats
+    """NaN where the samples are too few."""
+    low_ms: Floats
+    """The lower ends of 95% intervals; -inf where no sample is far enough out."""
+    high_ms: Floats
+
+    def cells(self, row: int) -> list[Any]:
+        """n, min, the percentiles and max, as the columns `columns` want them."""
+        n = int(self.count[row])
+        if n == 0:
+            return [0, *[None] * (len(QUANTILES) + 2)]
+        values = [
+            Insufficient(n, fewest_samples(q)) if math.isnan(value) else value
+            for (_, q), value in zip(QUANTILES, self.values_ms[row].tolist(), strict=True)
+        ]
+        return [n, float(self.min_ms[row]), *values, float(self.max_ms[row])]
+
+    def value(self, row: int, name: str) -> Any:
+        """One of the percentiles as a cell."""
+        place = [one for one, _ in QUANTILES].index(name)
+        return self.cells(row)[2 + place]
+
+    def ends(self, row: int) -> list[Any]:
+        """The intervals as the columns `interval_columns` want them."""
+        n = int(self.count[row])
+        found: list[Any] = [n]
+        for place, (_, q) in enumerate(QUANTILES):
+            if n < fewest_samples(q):
+                few = Insufficient(n, fewest_samples(q)) if n else None
+                found += [few, few]
+            else:
+                found += [float(self.low_ms[row, place]), float(self.high_ms[row, place])]
+        return found
+
+
+def percentiles_of(sums: Sums) -> PercentileTable:
+    """The percentiles of what was summed under each label."""
+    ratios = [q for _, q in QUANTILES]
+    enough = sums.count[:, None] >= np.array([fewest_samples(q) for q in ratios])
+    ends = np.stack([ranks_of_many(sums.count, q) for q in ratios], axis=1)
+    low_us, high_us = sums.around_ranks_us(ends[:, :, 0], ends[:, :, 1])
+    return PercentileTable(
+        count=sums.count.astype(np.float64),
+        min_ms=sums.min_us / 1000,
+        max_ms=sums.max_us / 1000,
+        values_ms=np.where(enough, sums.quantiles_us(ratios) / 1000, np.nan),
+        low_ms=np.where(ends[:, :, 0] >= 1, low_us / 1000, -np.inf),
+        high_ms=np.where(ends[:, :, 1] >= 1, high_us / 1000, np.inf),
+    )
+
+
+def columns() -> list[Column]:
+    """The columns of `PercentileTable.cells`."""
+    return [
+        Column("n", "n", Kind.COUNT, words="Probes that got their answer."),
+        Column("min_ms", "min", Kind.DURATION),
+        *(
+            Column(f"{name}_ms", LABELS[name], Kind.DURATION, words=f"From {fewest_samples(q):,} samples on.")
+            for name, q in QUANTILES
+        ),
+        Column("max_ms", "max", Kind.DURATION),
+    ]
+
+
+def interval_columns() -> list[Column]:
+    """The columns of `PercentileTable.ends`."""
+    return [
+        Column("n", "n", Kind.COUNT),
+        *(
+            Column(f"{name}_{end}_ms", f"{LABELS[name]} {word}", Kind.DURATION)
+            for name, _ in QUANTILES
+            for end, word in (("low", "from"), ("high", "to"))
+        ),
+    ]

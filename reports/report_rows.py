@@ -1,0 +1,88 @@
+"""What the rows of a report are of: servers, groups, kinds or stages, and which series belong to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from reports.report_model import Column
+from storage.report_history import Past
+from storage.rollups.read import BucketSeries
+
+TOTAL = "total"
+
+
+class By(StrEnum):
+    """What a row is of; each is split by kind of probe."""
+
+    SERVER = "server"
+    GROUP = "group"
+    KIND = "kind"
+    STAGE = "stage"
+
+
+_COLUMNS = {
+    By.SERVER: ("server", "kind", "group"),
+    By.GROUP: ("group", "kind"),
+    By.KIND: ("kind",),
+    By.STAGE: ("kind", "stage"),
+}
+_LABELS = {"server": "Server", "group": "Group", "kind": "Kind", "stage": "Stage"}
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """The rows by their keys."""
+
+    by: By
+    keys: Sequence[tuple[str, ...]]
+    """The values of the columns."""
+    row: npt.NDArray[np.int64]
+    """Of each series; -1 where it is of none."""
+
+    @property
+    def columns(self) -> list[Column]:
+        """What the keys are."""
+        return [Column(name, _LABELS[name]) for name in _COLUMNS[self.by]]
+
+    @property
+    def short_columns(self) -> list[Column]:
+        """What names a row: without the group of a server."""
+        return self.columns[:2]
+
+    def short(self, row: int) -> tuple[str, ...]:
+        """The values of the short columns."""
+        return self.keys[row][:2]
+
+    def name(self, row: int) -> str:
+        """The row in words."""
+        return " ".join(value or "(no group)" for value in self.short(row))
+
+    def also(self, past: Past, series: Sequence[BucketSeries]) -> Subjects:
+        """The same rows for other series; those that belong to none of them get none."""
+        numbers = {key: row for row, key in enumerate(self.keys)}
+        keys = _keys(past, series, self.by)
+        return Subjects(self.by, self.keys, np.array([numbers.get(key, -1) for key in keys], np.int64))
+
+
+def subjects(past: Past, series: Sequence[BucketSeries], by: By, stage: str = TOTAL) -> Subjects:
+    """The rows of these series; only those of this stage count, but all of them where rows are stages."""
+    numbers: dict[tuple[str, ...], int] = {}
+    row = [
+        numbers.setdefault(key, len(numbers)) if by is By.STAGE or one.stage == stage else -1
+        for one, key in zip(series, _keys(past, series, by), strict=True)
+    ]
+    return Subjects(by, list(numbers), np.array(row, np.int64))
+
+
+def _keys(past: Past, series: Sequence[BucketSeries], by: By) -> list[tuple[str, ...]]:
+    servers = {one.id: one for one in past.servers}
+    if by is By.SERVER:
+        return [(servers[one.server_id].name, one.kind, servers[one.server_id].group) for one in series]
+    if by is By.GROUP:
+        return [(servers[one.server_id].group, one.kind) for one in series]
+    return [(one.kind, one.stage) if by is By.STAGE else (one.kind,) for one in series]

@@ -1,0 +1,279 @@
+"""What a site says, gathered once for all servers: states, availability, latency, incidents, reasons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from checker.probe_kinds import KINDS
+from checker.untrusted_text import markup
+from reports.incidents import is_down, lasted_ms
+from reports.report_model import Level
+from reports.site.files import slugs
+from storage.history import Newest, OfferRow
+from storage.report_history import Past, ServerRow
+from storage.rollups.buckets import NUMBERS, OutcomeBuckets
+from storage.rollups.partial import PercentileBuckets
+from storage.rollups.read import BucketSeries, FoundBuckets, Last, Period
+from storage.rollups.watermarks import DAY_MS, HOUR_MS, Outcome
+
+Numbers = npt.NDArray[np.float64]
+Values = Sequence[float | None]
+
+DAYS = 90
+WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d", DAY_MS, DAYS))
+"""Name, length of a cell and number of cells; the last cell is the hour or the day that it is now."""
+FEWEST_FOR_P95 = 20
+"""Answers in a slot: of fewer the 95th percentile is their maximum."""
+WELL = 0.9
+_UP = (NUMBERS.index("healthy_ms"), NUMBERS.index("degraded_ms"))
+_DOWN = NUMBERS.index("unhealthy_ms")
+_REASON_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What a server is now, in a word, with the level that colours it."""
+
+    word: str
+    level: Level
+    status: str
+    """For machines: a status, or MAINTENANCE."""
+
+
+STATES = {
+    "UNHEALTHY": ServerState("Down", Level.BAD, "UNHEALTHY"),
+    "DEGRADED": ServerState("Degraded", Level.WARNING, "DEGRADED"),
+    "UNKNOWN": ServerState("Unknown", Level.UNKNOWN, "UNKNOWN"),
+    "MAINTENANCE": ServerState("Maintenance", Level.UNKNOWN, "MAINTENANCE"),
+    "HEALTHY": ServerState("Up", Level.GOOD, "HEALTHY"),
+}
+"""The worst first."""
+
+
+@dataclass(frozen=True, slots=True)
+class UptimeWindow:
+    """The availability of a server over a time up to now."""
+
+    name: str
+    cells: Values
+    """Up over up and down of each hour or day; None where neither is known."""
+    ratio: float | None
+    """Of all of it, weighted by time."""
+    known_ms: int
+    known_well: bool
+    """For at least `WELL` of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long the answers of one kind of probe took, in milliseconds a slot; None where there was none."""
+
+    kind: str
+    p50_ms: Values
+    p95_ms: Values
+    """None as well where there were fewer than `FEWEST_FOR_P95`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An incident, with the server that had it."""
+
+    server: ServerRow
+    slug: str
+    started_at_ms: int
+    ended_at_ms: int | None
+    unknown_since_ms: int | None
+    """Of one that no check has ended: since when the server is not known to be down; None while it is."""
+    lasted_ms: int
+    """As far as is known, where it has no end."""
+    reason: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is known to be down now."""
+        return self.ended_at_ms is None and self.unknown_since_ms is None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A server and all that its page says."""
+
+    server: ServerRow
+    slug: str
+    state: ServerState
+    newest: Newest | None
+    windows: Sequence[UptimeWindow]
+    hourly: Sequence[Latencies]
+    daily: Sequence[Latencies]
+    incidents: Sequence[Happening]
+    """The newest first."""
+    reasons: Sequence[tuple[str, int]]
+    """Of checks that were not HEALTHY in the last 30 days, the most frequent first."""
+    offer: OfferRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All servers, by the groups they are in, and the verdict over them."""
+
+    title: str
+    now_ms: int
+    subjects: Sequence[Subject]
+    level: Level
+    verdict: str
+    hours: tuple[int, ...]
+    """Begins of the hours of the last day, Unix milliseconds."""
+    days: tuple[int, ...]
+
+
+def gather(past: Past, title: str) -> Site:
+    """What there is to say of these servers up to now; those that left their configuration are left out."""
+    there = tuple(one for one in past.servers if one.retired_at_ms is None)
+    if there and len(there) < len(past.servers):
+        past = past.of(there)
+    hours = Period((past.now_ms // HOUR_MS - 23) * HOUR_MS, past.now_ms, HOUR_MS)
+    days = Period((past.now_ms // DAY_MS - DAYS + 1) * DAY_MS, past.now_ms, DAY_MS)
+    place = {server.id: number for number, server in enumerate(past.servers)}
+    by_hour, by_day = past.rollups.outcomes(hours), past.rollups.outcomes(days)
+    known = {HOUR_MS: _times(by_hour, hours, place), DAY_MS: _times(by_day, days, place)}
+    windows = [_windows(name, *known[slot_ms], cells, slot_ms) for name, slot_ms, cells in WINDOWS]
+    hourly, daily = (_latencies(past.rollups.percentiles(one, list(KINDS)), one, place) for one in (hours, days))
+    reasons = _reasons(by_day, days, place)
+    newest, lasts = past.last_checks(), past.rollups.newest()
+    offers = past.newest_offers(newest)
+    slug = slugs([server.name for server in past.servers])
+    happened = _happenings(past, days, slug)
+    subjects = [
+        Subject(
+            server=server,
+            slug=slug[server.name],
+            state=_state(newest.get(server.id), lasts.get(server.id), past.now_ms),
+            newest=newest.get(server.id),
+            windows=[window[number] for window in windows],
+            hourly=hourly.get(number, ()),
+            daily=daily.get(number, ()),
+            incidents=happened.get(server.id, ()),
+            reasons=reasons.get(number, Counter()).most_common(),
+            offer=offers.get(server.id),
+        )
+        for number, server in enumerate(past.servers)
+    ]
+    level, verdict = _verdict(subjects)
+    return Site(
+        title=markup(title),
+        now_ms=past.now_ms,
+        subjects=subjects,
+        level=level,
+        verdict=verdict,
+        hours=tuple(slot * HOUR_MS for slot in hours.slots),
+        days=tuple(slot * DAY_MS for slot in days.slots),
+    )
+
+
+def _state(newest: Newest | None, last: Last | None, now_ms: int) -> ServerState:
+    """What a server is by its newest check, as long as that speaks."""
+    if newest is None or last is None or last.until_ms < now_ms or last.outcome is Outcome.SUSPECT:
+        return STATES["UNKNOWN"]
+    return STATES["MAINTENANCE" if newest.maintenance else newest.status]
+
+
+def _verdict(subjects: Sequence[Subject]) -> tuple[Level, str]:
+    """The overall line: the worst there is, with how many have it."""
+    counts = Counter(one.state.status for one in subjects)
+    number = len(subjects)
+    for status, words in (("UNHEALTHY", "down"), ("DEGRADED", "degraded")):
+        if found := counts[status]:
+            return STATES[status].level, f"{found} of {_servers(number)} {'is' if found == 1 else 'are'} {words}"
+    if not counts["HEALTHY"]:
+        return Level.UNKNOWN, f"nothing is known of {_servers(number)} now"
+    unknown = counts["UNKNOWN"] + counts["MAINTENANCE"]
+    if unknown:
+        return Level.GOOD, f"{counts['HEALTHY']} of {_servers(number)} are up; of {unknown} nothing is known now"
+    return Level.GOOD, "the server is up" if number == 1 else f"all {number} servers are up"
+
+
+def _servers(number: int) -> str:
+    return f"{number} server{'' if number == 1 else 's'}"
+
+
+def _times(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> tuple[Numbers, Numbers]:
+    """Milliseconds up, and up or down, each of shape (servers, slots)."""
+    up_ms, known_ms = (np.zeros((len(place), len(period.slots))) for _ in range(2))
+    rows = _rows(found.series, place)[found.buckets.series]
+    slots = found.buckets.slot - period.slots[0]
+    up = found.buckets.numbers[:, _UP].sum(1)
+    np.add.at(up_ms, (rows, slots), up)
+    np.add.at(known_ms, (rows, slots), up + found.buckets.numbers[:, _DOWN])
+    return up_ms, known_ms
+
+
+def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int, slot_ms: int) -> list[UptimeWindow]:
+    """The window of each server that is the last so many slots."""
+    up_ms, known_ms = up_ms[:, -cells:], known_ms[:, -cells:]
+    up, known = up_ms.sum(1).tolist(), known_ms.sum(1).tolist()
+    well_ms = WELL * slot_ms * (cells - 1)
+    return [
+        UptimeWindow(name, _values(row), None if not of_row else of_up / of_row, int(of_row), of_row >= well_ms)
+        for row, of_up, of_row in zip(_ratios(up_ms, known_ms), up, known, strict=True)
+    ]
+
+
+def _ratios(part: Numbers, whole: Numbers) -> Numbers:
+    ratios = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratios, where=whole > 0)
+    return ratios
+
+
+def _latencies(
+    found: FoundBuckets[PercentileBuckets], period: Period, place: Mapping[int, int]
+) -> dict[int, Sequence[Latencies]]:
+    """By place of the server: a row of percentiles for each of its kinds of probe."""
+    buckets = found.buckets
+    size = len(found.series)
+    p50_ms = buckets.table_us(buckets.p50_us, size, period.slots) / 1000
+    p95_ms = buckets.table_us(buckets.p95_us, size, period.slots) / 1000
+    p95_ms[buckets.table_us(buckets.count, size, period.slots) < FEWEST_FOR_P95] = np.nan
+    rows: dict[int, list[Latencies]] = {}
+    for number in np.unique(buckets.series).tolist():
+        series = found.series[number]
+        line = Latencies(series.kind, _values(p50_ms[number]), _values(p95_ms[number]))
+        rows.setdefault(place[series.server_id], []).append(line)
+    return {one: sorted(of, key=lambda line: line.kind) for one, of in rows.items()}
+
+
+def _reasons(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> dict[int, Counter[str]]:
+    """By place of the server: how often each reason was given in the last days."""
+    rows = _rows(found.series, place)[found.buckets.series]
+    recent = found.buckets.slot > period.slots[-1] - _REASON_DAYS
+    counted: dict[int, Counter[str]] = {}
+    for row, text in zip(rows[recent].tolist(), np.array(found.buckets.reasons, object)[recent], strict=True):
+        if text is not None:
+            counted.setdefault(row, Counter()).update(orjson.loads(text))
+    return counted
+
+
+def _happenings(past: Past, period: Period, slug: Mapping[str, str]) -> dict[int, list[Happening]]:
+    """The incidents of each server by its id, the newest first."""
+    servers = {server.id: server for server in past.servers}
+    found: dict[int, list[Happening]] = {}
+    for one in past.rollups.incidents(period.since_ms, period.until_ms):
+        server = servers[one.server_id]
+        silent_ms = None if one.ended_at_ms is not None or is_down(one, past.now_ms) else one.down_until_ms
+        times = (one.started_at_ms, one.ended_at_ms, silent_ms, lasted_ms(one))
+        happening = Happening(server, slug[server.name], *times, one.reason)
+        found.setdefault(server.id, []).insert(0, happening)
+    return found
+
+
+def _rows(series: Sequence[BucketSeries], place: Mapping[int, int]) -> npt.NDArray[np.int64]:
+    return np.array([place[one.server_id] for one in series], np.int64)
+
+
+def _values(row: Numbers) -> Values:
+    return [None if value != value else value for value in row.tolist()]

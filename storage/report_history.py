@@ -1,0 +1,207 @@
+"""The history of some servers, opened for reports: who they are, and their buckets up to now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Connection, select
+
+from checker.errors import StorageError, UsageError
+from checker.stats.histogram import Integers
+from storage import checking_cost, contract_changes, history, remarks
+from storage.connections import errors_of
+from storage.history import Newest, OfferRow, reading
+from storage.remarks import Remarked
+from storage.rollups import newest_rows, read, sums
+from storage.rollups.raw_rows import Checks
+from storage.rollups.read import Period, Rollups
+from storage.rollups.watermarks import HOUR_MS
+from storage.store import open_store
+from storage.tables import rollup_state, servers
+
+_TAIL_MS = 2 * HOUR_MS
+_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """A server as its newest run had it."""
+
+    id: int
+    name: str
+    group: str
+    tags: tuple[str, ...]
+    objective_ratio: float | None
+    objective_window_ms: int | None = None
+    """None for 30 days."""
+    retired_at_ms: int | None = None
+    """When it was found to be gone from its configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What reports ask."""
+
+    path: Path
+    now_ms: int
+    servers: tuple[ServerRow, ...]
+    """Those that were selected, by name."""
+    rollups: Rollups
+    """Their buckets."""
+    _connection: Connection
+
+    def of(self, servers: tuple[ServerRow, ...]) -> Past:
+        """The past of some of these servers alone."""
+        return replace(self, servers=servers, rollups=self.rollups_of([one.id for one in servers]))
+
+    def rollups_of(self, servers: Sequence[int]) -> Rollups:
+        """The buckets of some servers."""
+        return Rollups(self._connection, self.now_ms, servers)
+
+    def outcome_sums(self, servers: Sequence[int], period: Period) -> Integers:
+        """See `sums.outcome_sums`."""
+        return sums.outcome_sums(self._connection, self.rollups, servers, period)
+
+    def group_times(self, groups: Mapping[int, str], period: Period) -> dict[tuple[str, int], tuple[int, int]]:
+        """See `sums.group_times`."""
+        return sums.group_times(self._connection, self.rollups, groups, period)
+
+    def newest_checks(self, servers: Sequence[int] | None, number: int) -> Checks:
+        """See `newest_rows.newest_checks`."""
+        return newest_rows.newest_checks(self._connection, servers, number)
+
+    def checks_since(self, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
+        """See `newest_rows.checks_since`."""
+        return newest_rows.checks_since(self._connection, servers, since_ms, until_ms)
+
+    def first_seen(self, servers: Sequence[int] | None) -> dict[int, int]:
+        """See `newest_rows.first_seen`."""
+        return newest_rows.first_seen(self._connection, servers)
+
+    def last_checks(self) -> dict[int, Newest]:
+        """See `history.newest_checks`."""
+        return history.newest_checks(self._connection)
+
+    def newest_offers(self, found: dict[int, Newest]) -> dict[int, OfferRow]:
+        """See `history.newest_offers`."""
+        return history.newest_offers(self._connection, found)
+
+    def newest_remarks(self) -> list[Remarked]:
+        """See `remarks.newest_remarks`."""
+        return remarks.newest_remarks(self._connection)
+
+    def hosts_of(self) -> dict[int, frozenset[str]]:
+        """See `read.hosts_of`."""
+        return read.hosts_of(self._connection)
+
+    def details_of(self, incidents: Sequence[read.Incident]) -> dict[read.Incident, str]:
+        """See `read.details_of`."""
+        return read.details_of(self._connection, incidents)
+
+    def versions_since(self, servers: Sequence[int], since_ms: int) -> list[contract_changes.Version]:
+        """See `contract_changes.versions_since`."""
+        return contract_changes.versions_since(self._connection, servers, since_ms)
+
+    def newest_versions(self, servers: Sequence[int]) -> dict[int, int]:
+        """See `contract_changes.newest_versions`."""
+        return contract_changes.newest_versions(self._connection, servers)
+
+    def versions_not_kept(self, servers: Sequence[int]) -> tuple[int, int]:
+        """See `contract_changes.versions_not_kept`."""
+        return contract_changes.versions_not_kept(self._connection, servers)
+
+    def newest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
+        """See `contract_changes.newest_facts`."""
+        return contract_changes.newest_facts(self._connection, servers, since_ms)
+
+    def oldest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
+        """See `contract_changes.oldest_facts`."""
+        return contract_changes.oldest_facts(self._connection, servers, since_ms)
+
+    def footprint_since(
+        self, since_ms: int, slot_ms: int, most_runs: int = checking_cost.MOST_RUNS
+    ) -> checking_cost.Footprint:
+        """See `footprint.footprint_since`."""
+        return checking_cost.footprint_since(self._connection, since_ms, slot_ms, most_runs)
+
+    def probe_costs(self, servers: Sequence[int], since_ms: int) -> list[checking_cost.ProbeCost]:
+        """See `footprint.probe_costs`."""
+        return checking_cost.probe_costs(self._connection, servers, since_ms)
+
+    def schedules_since(self, since_ms: int) -> list[checking_cost.Schedule]:
+        """See `footprint.schedules_since`."""
+        return checking_cost.schedules_since(self._connection, since_ms)
+
+
+@contextmanager
+def open_past(
+    path: Path,
+    now_ms: int,
+    *,
+    groups: Collection[str] = (),
+    tags: Collection[str] = (),
+    names: Collection[str] = (),
+) -> Iterator[Past]:
+    """The past of the servers that are in one of the groups, have one of the tags and one of the names, where given.
+
+    A history with hours that nobody has rolled is rolled first, if it can be written. Raises StorageError where there
+    is none, UsageError where no server is left.
+    """
+    _catch_up(path, now_ms)
+    with reading(path) as connection, errors_of(path):
+        everyone = [
+            ServerRow(
+                id=row.id,
+                name=row.name,
+                group=row.group_name,
+                tags=tuple(orjson.loads(row.tags)),
+                objective_ratio=row.objective_ratio,
+                objective_window_ms=row.objective_window_ms,
+                retired_at_ms=row.retired_at_ms,
+            )
+            for row in connection.execute(select(servers).order_by(servers.c.name))
+        ]
+        chosen = tuple(
+            one
+            for one in everyone
+            if (not groups or one.group in groups)
+            and (not tags or set(tags) & set(one.tags))
+            and (not names or one.name in names)
+        )
+        if not chosen:
+            raise UsageError(_nobody(path, everyone, groups, tags, names))
+        wanted = None if len(chosen) == len(everyone) else [one.id for one in chosen]
+        yield Past(path, now_ms, chosen, Rollups(connection, now_ms, wanted), connection)
+
+
+def _catch_up(path: Path, now_ms: int) -> None:
+    """Roll what runs have left behind; a report is as exact without, but reads more rows."""
+    with reading(path) as connection, errors_of(path):
+        behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms - _TAIL_MS).limit(1)
+        if connection.scalar(behind) is None:
+            return
+    with suppress(StorageError), open_store(path, wait_s=_WAIT_S) as store:
+        store.roll(now_ms)
+
+
+def _nobody(
+    path: Path,
+    everyone: Collection[ServerRow],
+    groups: Collection[str],
+    tags: Collection[str],
+    names: Collection[str],
+) -> str:
+    """Why no server is selected, and which there are to select from."""
+    if not everyone:
+        return f"{path}: no server yet; run `mcp-status check` first"
+    asked = [
+        f"{word} {' or '.join(map(repr, sorted(given)))}"
+        for word, given in (("group", groups), ("tag", tags), ("name", names))
+        if given
+    ]
+    there = ", ".join(sorted({one.group for one in everyone if one.group})) or "none"
+    return f"{path}: no server with {' and '.join(asked)}; its {len(everyone)} servers are in the groups: {there}"

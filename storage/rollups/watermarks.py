@@ -1,0 +1,120 @@
+"""The watermark of the rollup: how far it is, what is left, rows that come late, what a row counts as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sqlalchemy import Connection, func, select, text, update
+
+from checker.probe_kinds import STAGES as _STAGES
+from storage.tables import rollup_marks, rollup_state, runs
+
+
+class Outcome(IntEnum):
+    """What a check or a probe counts as; up to UNHEALTHY it says something of the server."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    UNHEALTHY = 2
+    UNKNOWN = 3
+    MAINTENANCE = 4
+    """Whatever it said, the server was under maintenance."""
+    SUSPECT = 5
+    """Its worker was too late to be trusted with time."""
+
+
+TOTAL = "total"
+STAGES: tuple[str, ...] = (TOTAL, *_STAGES)
+"""The timed parts of a probe: all of it first, then its stages."""
+CHECK = "check"
+"""The kind of the buckets of whole checks."""
+STATES = tuple(one.name.lower() for one in Outcome)
+"""The columns of counts; those of times are the same with _ms, without the last."""
+
+HOUR_MS = 3_600_000
+DAY_HOURS = 24
+DAY_MS = DAY_HOURS * HOUR_MS
+_LONGEST_RUN_MS = DAY_MS
+"""A run that says it is running for longer has died on another machine."""
+_CHECKS_AT_ONCE = 100_000
+_RUN_RANGE = """select min(c.run_id) from rollup_state t cross join checks c
+    on c.server_id = t.server_id and c.run_id >= :first_run where c.started_at_ms >= t.rolled_until_ms"""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Where raw rows begin that are not rolled, and that are there at all."""
+
+    first_run_id: int
+    """No run before it has rows that are not rolled."""
+    raw_from_ms: int
+    """Rows of checks that began before it were pruned."""
+
+
+def marks(connection: Connection) -> Marks:
+    """The marks as they stand."""
+    return Marks(*connection.execute(select(rollup_marks.c.first_run_id, rollup_marks.c.raw_from_ms)).one())
+
+
+def add_servers(connection: Connection, at_ms: int = 0) -> None:
+    """Give every new server a state: there is nothing of it before the full hour that ``at_ms`` is in."""
+    new = text(
+        "insert into rollup_state (server_id, rolled_until_ms) select id, :until_ms from servers "
+        "where id not in (select server_id from rollup_state)"
+    )
+    connection.execute(new, {"until_ms": at_ms // HOUR_MS * HOUR_MS})
+
+
+def is_behind(connection: Connection, now_ms: int) -> bool:
+    """Whether an hour is over that is not rolled."""
+    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms // HOUR_MS * HOUR_MS)
+    return connection.scalar(behind.limit(1)) is not None
+
+
+def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
+    """Up to where to roll, and which servers at a time; no servers where nothing is to be done."""
+    add_servers(connection)
+    until_ms = rolled_until(connection, now_ms)
+    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < until_ms)
+    servers = list(connection.scalars(behind.order_by(rollup_state.c.server_id)))
+    return until_ms, _blocks(connection, servers, marks(connection).first_run_id)
+
+
+def plan_rebuild(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
+    """Up to where to roll anew, and which servers at a time: all of them, from their first raw row on."""
+    add_servers(connection)
+    servers = list(connection.scalars(select(rollup_state.c.server_id).order_by(rollup_state.c.server_id)))
+    return rolled_until(connection, now_ms), _blocks(connection, servers, 0)
+
+
+def rolled_until(connection: Connection, now_ms: int) -> int:
+    """Up to where everything can be rolled: a full hour that no run is still writing to."""
+    running = select(func.min(runs.c.started_at_ms)).where(
+        runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
+    )
+    first_ms = connection.scalar(running)
+    return int(min(now_ms, now_ms if first_ms is None else first_ms)) // HOUR_MS * HOUR_MS
+
+
+def advance_first_run(connection: Connection, now_ms: int) -> None:
+    """Move the mark of runs that may have rows that are not rolled as far as it goes."""
+    at_least = marks(connection).first_run_id
+    running = select(func.min(runs.c.id)).where(
+        runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
+    )
+    candidates = (
+        connection.scalar(text(_RUN_RANGE), {"first_run": at_least}),
+        connection.scalar(running),
+        (connection.scalar(select(func.max(runs.c.id))) or 0) + 1,
+    )
+    newest = min(one for one in candidates if one is not None)
+    connection.execute(update(rollup_marks).values(first_run_id=max(at_least, newest)))
+
+
+def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:
+    """So many servers at a time that their checks since this run fit in memory."""
+    runs_since = connection.scalar(select(func.count()).select_from(runs).where(runs.c.id >= first_run)) or 0
+    size = max(1, _CHECKS_AT_ONCE // max(1, runs_since))
+    return [list(servers[low : low + size]) for low in range(0, len(servers), size)]

@@ -1,0 +1,171 @@
+"""What stored runs say of the checker's own settings: the facts that recommendations are made of; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection, case, func, select
+
+from checker.metrics import RunMeasures
+from storage.connections import errors_of
+from storage.history import measures_of, reading
+from storage.tables import checks, probes, runs, servers
+
+MOST_RUNS = 500
+"""The newest runs whose own measures are read."""
+_MOST_PROBES = 100_000
+"""The newest probes, whole runs of them, that durations and retries are taken from."""
+_SERIES = 220
+"""The newest good checks of a server that its history is made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvidence:
+    """A finished run and what it measured of itself."""
+
+    id: int
+    started_at_ms: int
+    duration_ms: int
+    checked: int
+    workers: int
+    concurrency: int
+    host: str
+    measures: RunMeasures
+    spent_ms: int = 0
+    """Durations of its checks, added up; 0 of a run that is not among the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryEvidence:
+    """How often a probe of a server was made, and how often it was good only after another attempt."""
+
+    server: str
+    kind: str
+    probes: int
+    retried: int
+    reason: str | None
+    """A reason of an earlier attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEvidence:
+    """Durations of a server's good, trusted checks in milliseconds, the newest first."""
+
+    server: str
+    durations_ms: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything the rules look at."""
+
+    since_ms: int
+    runs: Sequence[RunEvidence]
+    checks: int
+    durations_ms: dict[str, list[float]]
+    """Probe kind -> durations of trusted probes that ended well, slow ones too."""
+    retries: Sequence[RetryEvidence]
+    series: Sequence[SeriesEvidence]
+
+
+def evidence_since(path: Path, since_ms: int) -> Evidence:
+    """The evidence of the runs that began at or after ``since_ms``; raises StorageError where there is no history."""
+    with reading(path) as connection, errors_of(path):
+        found = _runs(connection, since_ms)
+        first = found[-1].id if found else 0
+        newest = _newest_enough(found)
+        return Evidence(
+            since_ms=since_ms,
+            runs=_with_spent(connection, found, newest),
+            checks=sum(run.checked for run in found),
+            durations_ms=_durations(connection, newest),
+            retries=_retries(connection, newest),
+            series=_series(connection, first),
+        )
+
+
+def _runs(connection: Connection, since_ms: int) -> list[RunEvidence]:
+    """Finished runs, the newest first."""
+    wanted = select(runs).where(runs.c.started_at_ms >= since_ms, runs.c.finished_at_ms.is_not(None))
+    newest = wanted.order_by(runs.c.id.desc()).limit(MOST_RUNS)
+    return [
+        RunEvidence(
+            id=row.id,
+            started_at_ms=row.started_at_ms,
+            duration_ms=max(1, row.finished_at_ms - row.started_at_ms),
+            checked=row.servers_expected,
+            workers=row.workers,
+            concurrency=row.concurrency,
+            host=row.host,
+            measures=measures_of(connection, row.id),
+        )
+        for row in connection.execute(newest).all()
+    ]
+
+
+def _newest_enough(found: Sequence[RunEvidence]) -> list[int]:
+    """The newest runs that together have about as many checks as are read."""
+    chosen: list[int] = []
+    left = _MOST_PROBES
+    for run in found:
+        if left <= 0:
+            break
+        chosen.append(run.id)
+        left -= run.checked
+    return chosen
+
+
+def _with_spent(connection: Connection, found: Sequence[RunEvidence], newest: Sequence[int]) -> list[RunEvidence]:
+    if not newest:
+        return list(found)
+    spent = select(checks.c.run_id, func.sum(checks.c.duration_us)).group_by(checks.c.run_id)
+    rows = connection.execute(spent.where(checks.c.run_id.between(min(newest), max(newest)))).all()
+    spent_us = {run_id: total or 0 for run_id, total in rows}
+    return [replace(run, spent_ms=round(spent_us.get(run.id, 0) / 1000)) for run in found]
+
+
+def _durations(connection: Connection, run_ids: Sequence[int]) -> dict[str, list[float]]:
+    if not run_ids:
+        return {}
+    trusted = probes.join(
+        checks, (checks.c.server_id == probes.c.server_id) & (checks.c.run_id == probes.c.run_id) & ~checks.c.suspect
+    )
+    good = probes.c.run_id.between(min(run_ids), max(run_ids)) & probes.c.status.in_(("HEALTHY", "DEGRADED"))
+    found: dict[str, list[float]] = {}
+    for kind, duration_us in connection.execute(
+        select(probes.c.kind, probes.c.duration_us).select_from(trusted).where(good)
+    ):
+        found.setdefault(kind, []).append(duration_us / 1000)
+    return found
+
+
+def _retries(connection: Connection, run_ids: Sequence[int]) -> list[RetryEvidence]:
+    if not run_ids:
+        return []
+    again = (probes.c.attempts > 1) & (probes.c.status == "HEALTHY")
+    retried = func.count(case((again, 1)))
+    counted = (
+        select(servers.c.name, probes.c.kind, func.count(), retried, func.max(probes.c.earlier_reasons))
+        .join(servers, servers.c.id == probes.c.server_id)
+        .where(probes.c.run_id.between(min(run_ids), max(run_ids)))
+        .group_by(probes.c.server_id, probes.c.kind)
+        .having(retried > 0)
+    )
+    return [
+        RetryEvidence(
+            server=server, kind=kind, probes=made, retried=good, reason=reason.split(",")[0] if reason else None
+        )
+        for server, kind, made, good, reason in connection.execute(counted)
+    ]
+
+
+def _series(connection: Connection, first_run: int) -> list[SeriesEvidence]:
+    good = (checks.c.run_id >= first_run) & (checks.c.status == "HEALTHY") & ~checks.c.suspect
+    found = []
+    for server_id, name in connection.execute(select(servers.c.id, servers.c.name).order_by(servers.c.name)).all():
+        newest = select(checks.c.duration_us).where(checks.c.server_id == server_id, good)
+        durations = connection.scalars(newest.order_by(checks.c.run_id.desc()).limit(_SERIES)).all()
+        found.append(SeriesEvidence(server=name, durations_ms=[duration_us / 1000 for duration_us in durations]))
+    return found
