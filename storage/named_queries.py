@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checker.named_query import Query
+from checker.probe_kinds import STAGES
+
+_NAMES = tuple(STAGES)
+_ROWS = [_NAMES[at : at + 7] for at in range(0, len(_NAMES), 7)]
+_STAGE_COLUMNS = ",\n       ".join(", ".join(f"{stage}_ms" for stage in row) for row in _ROWS)
+_STAGE_PERCENTS = ",\n       ".join(
+    f"round(100 * sum({stage}_ms) / sum(duration_ms), 1) as {stage}_percent" for stage in STAGES
+)
 
 BENCH_QUESTIONS: Mapping[str, Query] = {
     "benchmarks": Query(
@@ -120,37 +128,29 @@ order by available_percent, server
     "slowest": Query(
         description="Which probes were slowest in the last day, and where did their time go?",
         params={"days": 1, "n": 20},
-        sql="""
+        sql=f"""
 select server, kind, status, started_at, duration_ms,
-       dns_ms, connect_ms, tls_ms, auth_ms, start_ms, wait_ms, transfer_ms,
-       discover_ms, initialize_ms, ping_ms, list_ms, call_ms, close_ms
+       {_STAGE_COLUMNS}
 from probe_history
 where status <> 'UNKNOWN' and not suspect and not maintenance
   and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 order by duration_ms desc
 limit :n
-""",
+""",  # noqa: S608 # names of the registry
     ),
     "stages": Query(
         description="Which stages does the time of the probes go to? Percent of the duration of all that succeeded.",
         params={"days": 1},
-        sql="""
+        sql=f"""
 select kind, count(*) as probes, round(avg(duration_ms), 3) as average_ms,
-       round(100 * sum(dns_ms) / sum(duration_ms), 1) as dns_percent,
-       round(100 * sum(connect_ms) / sum(duration_ms), 1) as connect_percent,
-       round(100 * sum(tls_ms) / sum(duration_ms), 1) as tls_percent,
-       round(100 * sum(wait_ms) / sum(duration_ms), 1) as wait_percent,
-       round(100 * sum(transfer_ms) / sum(duration_ms), 1) as transfer_percent,
-       round(100 * sum(initialize_ms) / sum(duration_ms), 1) as initialize_percent,
-       round(100 * sum(list_ms) / sum(duration_ms), 1) as list_percent,
-       round(100 * sum(call_ms) / sum(duration_ms), 1) as call_percent
+       {_STAGE_PERCENTS}
 from probe_history
 where status in ('HEALTHY', 'DEGRADED') and coalesce(reason, '') not in ('auth_required', 'rate_limited')
   and not suspect and not maintenance
   and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 group by kind
 order by kind
-""",
+""",  # noqa: S608 # names of the registry
     ),
     "medians": Query(
         description="Which servers are slowest by the median of the probes that got their answer? Refusals are none.",

@@ -314,6 +314,23 @@ def test_reasons_are_documented() -> None:
     assert [reason.value for reason in Reason if f"`{reason.value}`" not in text] == []
 
 
+def test_kinds_of_probes_are_listed_in_their_registry_alone() -> None:
+    """`checker.probe_kinds` has the list; a legacy configuration knows the two that there were."""
+    lists = [
+        module
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.Dict))
+        and {"mcp", "rest"}
+        <= {
+            one.value
+            for one in (node.keys if isinstance(node, ast.Dict) else node.elts)
+            if isinstance(one, ast.Constant)
+        }
+    ]
+    assert lists == ["checker.probe_kinds", "checker.settings.legacy"]
+
+
 def test_dependencies_are_explained() -> None:
     import tomllib
 

@@ -30,6 +30,7 @@ _INSTEAD = {
 """Key without a use here -> what there is instead of it."""
 _PER_HOST = "max_connections_per_host"
 _KINDS = ("mcp", "rest")
+"""The probes that there were."""
 _TTL_KEYS = {
     "config": "config_cache",
     "auth_tokens": "auth_token_cache",
