@@ -18,7 +18,7 @@ from checker.errors import ConfigError
 from checker.importers.fetch import address_text
 from checker.model import CheckResult, Server
 from checker.probes.base import ProbeFailure, Request
-from checker.probes.http import redirected
+from checker.probes.redirects import redirected
 from checker.probes.rest import RestOptions
 from checker.units import Secret
 from conftest import check_all

@@ -229,7 +229,7 @@ def test_redirects_are_counted_limited_and_lose_credentials_on_another_host() ->
 
 def test_https_is_never_left_for_http(tmp_path: Path) -> None:
     from checker.probes.base import ProbeFailure, Request
-    from checker.probes.http import redirected
+    from checker.probes.redirects import redirected
 
     request = Request("GET", "https://a.example/x", {"Authorization": "s"})
     with pytest.raises(ProbeFailure, match="https"):

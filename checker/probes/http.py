@@ -1,4 +1,4 @@
-"""HTTP rules that both probes share: address, credentials, redirects, challenges, and refusals explained."""
+"""HTTP rules that both probes share: address, credentials, challenges, and refusals explained."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
-
-from msgspec.structs import replace
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from checker.cache_keys import endpoint_key
 from checker.model import Reason
-from checker.probes.base import Address, Observation, ProbeFailure, Reply, Request
+from checker.probes.base import Address, Observation, ProbeFailure, Reply
 from checker.secrets.excerpts import excerpt
 from checker.secrets.fragments import path_secrets
 from checker.secrets.redactor import MASK
@@ -114,15 +112,12 @@ def _is_host(text: str) -> bool:
     return text.lower() == "localhost" or "." in text
 
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_GO_ALONG = {"user-agent", "accept"}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 """Configured headers that say what the client is, and go along to whatever host a redirect leads to."""
 _USUAL_SPELLING = {
     name.lower(): name
     for name in ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Cookie", "Authorization")
 }
-_AUTHORITY = re.compile(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/?#]*")
-_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _LONGEST_WAIT_S = 10**9
 _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
 
@@ -212,44 +207,7 @@ def told_url(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host in lower case, and port, with the scheme's default filled in."""
     parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-
-
-def redirected(request: Request, status: int, location: str, secrets: Mapping[str, str]) -> Request:
-    """The request to make next (RFC 9110 section 15.4); raises ProbeFailure where it must not be followed.
-
-    ``secrets`` are the configured headers: none of them but User-Agent and Accept goes to another host, and no body is
-    sent again to one. The step from port 80 of a host to TLS at its port 443 is none to another.
-    """
-    try:
-        target = bare_url(urljoin(request.url, _written_in_ascii(location)))
-        before, after = origin(request.url), origin(target)
-    except ValueError:
-        raise ProbeFailure(Reason.REDIRECT_BLOCKED, "redirect to an address that is not valid") from None
-    if after[0] not in _DEFAULT_PORTS or not after[1]:
-        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect to {excerpt(told_url(target))}: not http or https")
-    if before[0] == "https" and after[0] == "http":
-        raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"redirect from https to {excerpt(told_url(target))}")
-    headers, method, body = dict(request.headers), request.method, request.body
-    upgraded = before[1] == after[1] and (before[2], after[2]) == (80, 443)
-    if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
-        method, body = "GET", None
-        headers.pop("Content-Type", None)
-    if before != after and not upgraded:
-        if method == "POST" or body is not None:
-            told = excerpt(told_url(target))
-            raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {status} asks to send the body again to {told}")
-        headers = {n: value for n, value in headers.items() if n not in secrets or n.lower() in _GO_ALONG}
-    return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)
-
-
-def _written_in_ascii(location: str) -> str:
-    """An address from a header with its raw bytes escaped as they came, as browsers have it; of a host as UTF-8."""
-    if location.isascii() and location.isprintable() and " " not in location:
-        return location
-    raw = location.strip().encode("latin-1", "replace")
-    authority = match[0] if (match := _AUTHORITY.match(raw)) else b""
-    return authority.decode("utf-8", "replace") + quote(raw[len(authority) :], safe=_ASCII)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def each_field(headers: Mapping[str, str], name: str) -> list[str]:

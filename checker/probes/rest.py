@@ -14,19 +14,11 @@ from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Req
 from checker.probes.bodies import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
-from checker.probes.http import (
-    bare_url,
-    credentials,
-    each_field,
-    first_field,
-    http_address,
-    note_refusal,
-    redirected,
-    refusal,
-)
+from checker.probes.http import bare_url, credentials, each_field, first_field, http_address, note_refusal, refusal
 from checker.probes.offload import TooMuch
 from checker.probes.option_validation import Fault, endpoint_faults, jsonpath_fault, regex_fault, value_fault
 from checker.probes.options import Endpoint
+from checker.probes.redirects import redirected
 from checker.secrets.excerpts import excerpt
 from checker.structs import Options
 from checker.units import Public, Seconds, Secret

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request
 from checker.probes.cookies import Cookies
-from checker.probes.http import bare_url, credentials, each_field, first_field, origin, redirected
+from checker.probes.http import bare_url, credentials, each_field, first_field, origin
+from checker.probes.redirects import redirected
 from checker.probes.rest import RestOptions
 from checker.worker.transport.http1 import parsed, request_bytes, whole_reply
 

@@ -10,12 +10,13 @@ from urllib.parse import urljoin
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
-from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal, told_url
+from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal, told_url
 from checker.probes.mcp.jsonrpc import request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
 from checker.probes.mcp.sse import EventStream, media_type, messages_of, note_other, others
 from checker.probes.oauth.bearer import Bearer
+from checker.probes.redirects import redirected
 from checker.secrets.excerpts import excerpt
 
 _EVENTS = "text/event-stream"

@@ -9,12 +9,13 @@ from typing import Any
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
-from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, redirected, refusal
+from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages, note_oddness, refused_once
 from checker.probes.mcp.sse import EventStream, media_type, messages_of, others
 from checker.probes.oauth.bearer import Bearer
+from checker.probes.redirects import redirected
 from checker.secrets.excerpts import excerpt
 
 _MOST_RESUMED = 5
