@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from checker.loadtest.calibrate import calibrated, echo_server
-from checker.loadtest.generator import WIND_DOWN_S, Crew, Generator
+from checker.loadtest.generator import WIND_DOWN_S, Generator, GeneratorWorkers
 from checker.loadtest.messages import ECHO
 from checker.loadtest.plan import LoadLimits, Scenario, Stage, StageKind
 from checker.loadtest.protocols import Second, Watcher
@@ -120,8 +120,8 @@ def test_a_run_ends_when_it_has_made_as_many_operations_as_it_may() -> None:
 
 
 def _ended(server: Server, scenario: Scenario, watchers: list[Watcher]) -> BenchRun:
-    crew = Crew(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-    with Generator(crew, Recording(blank()), watchers) as generator:
+    workers = GeneratorWorkers(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
+    with Generator(workers, Recording(blank()), watchers) as generator:
         generator.play({"a": scenario})
         run = generator.so_far()
         return blank(notes=(generator.stopped,), slots=run.slots, stages=run.stages)
@@ -132,7 +132,9 @@ def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
 
     with RestServer() as server:
         before = set(children_of(os.getpid()))
-        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=2, limits=LoadLimits(), seed=1)
+        workers = GeneratorWorkers(
+            servers=(rest("a", server.url()),), addresses={}, workers=2, limits=LoadLimits(), seed=1
+        )
 
         def kill(second: Second) -> None:
             if not killed and second.at_s > 0.8:
@@ -140,7 +142,7 @@ def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
                 os.kill(killed[0], signal.SIGKILL)
 
         killed: list[int] = []
-        with Generator(crew, Recording(blank()), [kill]) as generator:
+        with Generator(workers, Recording(blank()), [kill]) as generator:
             generator.play({"a": hold(100, 60)})
             assert "was lost" in generator.stopped
             assert of(generator.so_far(), "a").ok > 50
@@ -157,8 +159,10 @@ def test_workers_are_gone_when_the_run_is_over() -> None:
 
 def test_plays_follow_one_another_in_one_run() -> None:
     with RestServer() as server:
-        crew = Crew(servers=(rest("a", server.url()),), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-        with Generator(crew, Recording(blank())) as generator:
+        workers = GeneratorWorkers(
+            servers=(rest("a", server.url()),), addresses={}, workers=1, limits=LoadLimits(), seed=1
+        )
+        with Generator(workers, Recording(blank())) as generator:
             first = generator.play({"a": hold(30, 0.5)})
             second = generator.play({"a": hold(60, 0.5)})
             run = generator.so_far()
@@ -173,8 +177,8 @@ def test_plays_follow_one_another_in_one_run() -> None:
 
 def test_calibration_tells_what_the_client_can_do_and_adds_no_part_of_the_run() -> None:
     with echo_server() as echo:
-        crew = Crew(servers=(echo,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-        with Generator(crew, Recording(blank())) as generator:
+        workers = GeneratorWorkers(servers=(echo,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
+        with Generator(workers, Recording(blank())) as generator:
             found, mcp = calibrated(generator, blank(), ["mcp_list", "rest"])
             assert generator.so_far().series == ()
     assert (found.operation, mcp.operation) == ("rest", "mcp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checker.loadtest.generator import Crew, Generator
+from checker.loadtest.generator import Generator, GeneratorWorkers
 from checker.loadtest.plan import LoadLimits, Model, Scenario, Stage, StageKind
 from checker.loadtest.protocols import Watcher
 from checker.loadtest.recording import Recording
@@ -68,10 +68,10 @@ def played(
     addresses: Mapping[str, tuple[str, ...]] | None = None,
 ) -> BenchRun:
     """What the scenarios measured, side by side."""
-    crew = Crew(
+    generator_workers = GeneratorWorkers(
         servers=tuple(servers), addresses=addresses or {}, workers=workers, limits=limits or LoadLimits(), seed=1
     )
-    with Generator(crew, Recording(blank(workers=workers)), watchers) as generator:
+    with Generator(generator_workers, Recording(blank(workers=workers)), watchers) as generator:
         generator.play(scenarios)
         return generator.so_far()
 
