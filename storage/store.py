@@ -19,7 +19,6 @@ from checker.breaker import Circuit
 from checker.errors import StorageError
 from checker.limits import Keep
 from checker.metrics import RunMeasures
-from checker.missing_results import bare
 from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, figures
 from checker.probe_kinds import STAGES
 from checker.untrusted_text import storable
@@ -133,6 +132,8 @@ class Store:
             return self._write(run_id, batch)
         except _UNSTORABLE as error:
             self._forget(error)
+        from checker.missing_results import bare  # it imports probes, which whoever only reads has no use for
+
         added = 0
         for check in batch.checks:
             digests = {probe.mcp.contract_digest for probe in check.probes if probe.mcp is not None}

@@ -314,6 +314,24 @@ def test_reasons_are_documented() -> None:
     assert [reason.value for reason in Reason if f"`{reason.value}`" not in text] == []
 
 
+def test_check_of_one_kind_imports_no_other() -> None:
+    code = (
+        "import sys; from checker.settings.adhoc import adhoc; adhoc({'rest': 'http://127.0.0.1:9/'}); "
+        "print([name for name in sys.modules if name.startswith('checker.probes.mcp')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reports_import_no_probe() -> None:
+    code = (
+        "import sys, reports.latency, reports.recommendations, reports.site.site_data, reports.check_documents; "
+        "print([name for name in sys.modules if name.startswith(('checker.probes', 'checker.worker'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_kinds_of_probes_are_listed_in_their_registry_alone() -> None:
     """`checker.probe_kinds` has the list; a legacy configuration knows the two that there were."""
     lists = [

@@ -17,7 +17,6 @@ from checker.model import Server
 from checker.probe_kinds import FLAGS, KINDS
 from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
-from checker.probes.mcp.options import shown_words
 from checker.secrets.sensitive_names import in_arguments
 
 _LONGEST = 60
@@ -286,6 +285,8 @@ def _told(args: Sequence[str]) -> list[str]:
 
 
 def _shown(args: Sequence[str]) -> list[str]:
+    from checker.probes.mcp.options import shown_words  # a check of another kind imports nothing of MCP
+
     return shown_words("x", tuple(args))[1:]
 
 
