@@ -233,7 +233,7 @@ LOCAL = rest("http://127.0.0.1/")
         ),
         (plan(LOCAL, limits=LoadLimits(per_host=9.0)), "limits.per_host: 127.0.0.1 would get 10/s"),
         (plan(LOCAL, scenario=changed(stages=())), "scenarios.x.stages: nothing is measured"),
-        (plan(LOCAL, scenario=None), "the plan: nothing to play"),
+        (plan(LOCAL, scenario=None), "the plan: nothing to run"),
         (plan(LOCAL, thresholds=(Threshold(metric="x", expression="p(95)<1"),)), 'thresholds.0: no metric "x"'),
     ],
 )
