@@ -1,6 +1,6 @@
 """What the official clients say of odd servers: scripted servers, the SDKs as referees, and their recorded verdicts.
 
-``python tests/referees.py`` asks them anew and writes tests/data/referees/verdicts.json.
+``python tests/support/referees.py`` asks them anew and writes tests/data/referees/verdicts.json.
 """
 
 from __future__ import annotations
