@@ -1,4 +1,4 @@
-"""Entry of the command: `mcp-status` and `python -m checker`."""
+"""Entry point of the command: `mcp-status` and `python -m checker`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COLLECT = (100_000, 20, 20)
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one message and their exit code."""
+    """Run the command line; one of our own errors becomes one message and its exit code."""
     gc.set_threshold(*_COLLECT)
     from checker.cli import cli
 

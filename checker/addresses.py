@@ -1,11 +1,12 @@
-"""What an IP address leads to, and who may name it: the one policy of probes, OAuth, imports and load tests (pure).
+"""The policy on which IP addresses may be connected to, shared by probes, OAuth, imports and load tests; pure.
 
-An address counts by where packets to it end. One that carries another address for a gateway (IPv4-mapped, NAT64, 6to4,
-Teredo, ISATAP) counts as the one of the two that is farther inside. The tables are IANA's registries of special-purpose
-addresses (RFC 6890 and what has been added since), and the addresses of the metadata services of clouds.
+An address is classified by where packets to it end. One that carries another address for a gateway (IPv4-mapped, NAT64,
+6to4, Teredo, ISATAP) is classified as whichever of the two is farther inside. The tables are IANA's registries of
+special-purpose addresses (RFC 6890 and later additions), and the addresses of cloud metadata services.
 
-The rule for what a server names (a redirect, an authorization server, a token endpoint): it may lead no farther inside
-than the server itself is, and never to link-local and metadata addresses. What the configuration names is not judged.
+The rule for an address that a server names (a redirect, an authorization server, a token endpoint): it may lead no
+farther inside than the server itself is, and never to link-local or metadata addresses. Addresses named in the
+configuration are not judged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Scope(IntEnum):
-    """How far inside an address is; what is larger is farther inside."""
+    """The distance of an address inside private networks; a larger value is farther inside."""
 
     PUBLIC = 0
     """Reachable from everywhere, or meant to be."""
@@ -36,17 +37,17 @@ class Scope(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """Which addresses one request may be connected to, over a new connection or a kept one."""
+    """The addresses that one request may be connected to, over a new connection or a kept one."""
 
     inmost: Scope
     """What is farther inside is refused."""
 
     def allows(self, address: str) -> bool:
-        """Whether the address, in numbers, may be connected to; raises ValueError for what is none."""
+        """True if the numeric address may be connected to; raises ValueError if it is not an address."""
         return scope(address) <= self.inmost
 
     def refusal(self, address: str) -> str:
-        """Why not, for a detail."""
+        """The reason for the refusal, for use in a detail."""
         if scope(address) is Scope.GUARDED:
             return f"a server named {address}, a link-local or metadata address, which is never called for a server"
         return f"redirect from a public host to {address}, or from a private one to this machine"
@@ -64,9 +65,9 @@ _PRIVATE_ALLOWED = AddressPolicy(Scope.LOOPBACK)
 
 
 def named_by(server: Scope | None, private_allowed: bool = False) -> AddressPolicy:
-    """The policy for what a server names that is itself reached at such an address; None for an unknown one.
+    """The policy for addresses that a server names, by the scope of the server's own address; None if unknown.
 
-    ``private_allowed`` says that the configuration lets it name private addresses: it may then lead to everything but
+    ``private_allowed``: the configuration lets the server name private addresses, so it may lead to everything except
     link-local and metadata addresses.
     """
     if private_allowed:
@@ -167,7 +168,7 @@ _UNCARRIED = (IPv6Address("::"), IPv6Address("::1"))
 
 @lru_cache(maxsize=8192)
 def scope(address: str) -> Scope:
-    """What an address in numbers leads to, a zone (``%eth0``) left aside; raises ValueError for what is none."""
+    """The scope of a numeric address, ignoring a zone (``%eth0``); raises ValueError if it is not an address."""
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv4Address):
         return _own_scope(parsed)
@@ -178,7 +179,7 @@ def scope(address: str) -> Scope:
 
 
 def carried_addresses(address: IPv6Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that a gateway may take out of an IPv6 one; of Teredo both, the server's and the client's."""
+    """The IPv4 addresses a gateway may extract from an IPv6 one; for Teredo both the server's and the client's."""
     number = int(address)
     low = number & 0xFFFF_FFFF
     if address in _UNCARRIED:
@@ -197,9 +198,9 @@ def carried_addresses(address: IPv6Address) -> tuple[IPv4Address, ...]:
 
 
 def _behind_prefix(number: int) -> tuple[int, ...]:
-    """Where RFC 6052 section 2.2 puts the IPv4 address behind prefixes of 48, 56, 64 and 96 bits; byte 8 is left out.
+    """The IPv4 address where RFC 6052 section 2.2 puts it behind prefixes of 48, 56, 64 and 96 bits; byte 8 is skipped.
 
-    Which of them the network uses is not known here.
+    The prefix length that the network uses is not known here.
     """
     raw = number.to_bytes(16, "big")
     without = raw[:8] + raw[9:]
@@ -214,10 +215,10 @@ def _own_scope(address: IPv4Address | IPv6Address) -> Scope:
 
 
 def in_numbers(host: str) -> str | None:
-    """The address that a host of a URL is, in any way of writing that resolvers understand; None for a name.
+    """The numeric address in a URL's host, in any notation that resolvers understand; None for a name.
 
-    Decimal, octal, hexadecimal and shortened IPv4 (``2130706433``, ``0x7f.1``), brackets, a zone, a dot at the end,
-    and digits of other alphabets, which IDNA makes the usual ones.
+    Decimal, octal, hexadecimal and shortened IPv4 (``2130706433``, ``0x7f.1``), brackets, a zone, a trailing dot, and
+    digits of other scripts, which IDNA maps to the usual ones.
     """
     text = unicodedata.normalize("NFKC", host).strip().removeprefix("[").removesuffix("]").replace("\u3002", ".")
     text = text.partition("%")[0].rstrip(".").lower()
@@ -234,13 +235,13 @@ def in_numbers(host: str) -> str | None:
 
 
 def names_guarded(host: str) -> bool:
-    """Whether a host is, by its number or its name alone, one that is never called for what a server says."""
+    """True if a host, by its number or name alone, is never called because a server named it."""
     number = in_numbers(host)
     return is_metadata_name(host) if number is None else scope(number) is Scope.GUARDED
 
 
 def is_metadata_name(host: str) -> bool:
-    """Whether a host is called as the metadata service of a cloud is."""
+    """True if a host has the name of a cloud metadata service."""
     return host.strip().lower().rstrip(".") in METADATA_NAMES
 
 

@@ -1,6 +1,6 @@
-"""The circuit breaker of a server's probes: which are left out, and where a check leaves them; pure.
+"""The circuit breaker of a server's probes: the probes to skip, and the state after a check; pure.
 
-The states and every step between them are in docs/breaker.md.
+The states and all transitions between them are in docs/breaker.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MS_PER_S = 1000
 
 
 class BreakerState(StrEnum):
-    """Whether a probe is made."""
+    """The state of a breaker, which decides if a probe is made."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -32,7 +32,7 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """Where the breaker of one probe of one server stands."""
+    """The state of the breaker for one probe of one server."""
 
     state: BreakerState = BreakerState.CLOSED
     failures: int = 0
@@ -52,12 +52,12 @@ Circuits = Mapping[str, Circuit]
 
 
 def rules(server: Server) -> dict[str, Breaker]:
-    """The breakers that the server's options ask for."""
+    """The breakers that the server's options configure."""
     return {kind: options.breaker for kind, options in server.probes.items() if options.breaker is not None}
 
 
 def whole(circuits: Circuits, wanted: Rules) -> str:
-    """The server's breaker as one word where its probes agree, else what is not closed: ``mcp open``."""
+    """The server's breaker in one word if its probes agree, else the circuits that are not closed: ``mcp open``."""
     states = {kind: circuits.get(kind, Circuit()).state for kind in wanted}
     if len(set(states.values())) == 1:
         return str(next(iter(states.values())))
@@ -67,7 +67,7 @@ def whole(circuits: Circuits, wanted: Rules) -> str:
 
 
 def skips(circuits: Circuits, wanted: Rules, now_ms: int) -> dict[str, str]:
-    """Probe kind -> why it is not made now, for those that are open and not yet to be tried."""
+    """Probe kind -> reason for skipping it now, for circuits that are open and not yet due for a trial."""
     found = {}
     for kind, rule in wanted.items():
         circuit = circuits.get(kind)
@@ -82,8 +82,8 @@ def skips(circuits: Circuits, wanted: Rules, now_ms: int) -> dict[str, str]:
 def after(circuits: Circuits, wanted: Rules, check: CheckResult) -> dict[str, Circuit]:
     """The circuits of all wanted kinds after a check.
 
-    A probe that is UNKNOWN, or that an open breaker left out, says nothing of its server, and nothing of a suspect
-    check does. A trial is any probe that was made although its circuit was not closed.
+    A probe that is UNKNOWN, or that was skipped by an open breaker, is no evidence about its server, and neither is a
+    suspect check. A trial is any probe that was made although its circuit was not closed.
     """
     before = {kind: circuits.get(kind, Circuit()) for kind in wanted}
     told = () if check.suspect else tuple(probe for probe in check.probes if probe.kind in wanted and _tells(probe))
@@ -99,7 +99,7 @@ def _tells(probe: ProbeResult) -> bool:
 
 
 def _moved(circuit: Circuit, rule: Breaker, probe: ProbeResult, now_ms: int) -> Circuit:
-    """One circuit after its own probe, whatever the others do."""
+    """One circuit after its own probe, regardless of the others."""
     if probe.status is not Status.UNHEALTHY:
         if circuit.state is BreakerState.CLOSED:
             return replace(circuit, failures=0)
@@ -114,7 +114,7 @@ def _moved(circuit: Circuit, rule: Breaker, probe: ProbeResult, now_ms: int) -> 
 
 
 def _settled(circuits: dict[str, Circuit], wanted: Rules, now_ms: int) -> dict[str, Circuit]:
-    """Close what has had its trials: beside a closed circuit each on its own, where none is closed all or none."""
+    """Close circuits that completed their trials: each on its own if any circuit is closed, else all or none."""
     ready = {
         kind
         for kind, circuit in circuits.items()
@@ -128,7 +128,7 @@ def _settled(circuits: dict[str, Circuit], wanted: Rules, now_ms: int) -> dict[s
 
 
 def _retry_at_ms(circuit: Circuit, rule: Breaker) -> int:
-    """When the circuit is tried again: as it was said when it opened, or earlier where the cooldown is shorter now."""
+    """Time of the next trial: as set when the circuit opened, or earlier if the cooldown is now shorter."""
     now_ruled = circuit.since_ms + round(rule.cooldown * _MS_PER_S)
     return now_ruled if circuit.retry_at_ms is None else min(circuit.retry_at_ms, now_ruled)
 

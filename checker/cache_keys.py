@@ -1,4 +1,4 @@
-"""Under which key facts about an endpoint are remembered between runs, and for how long."""
+"""Cache keys and lifetimes of facts about endpoints that are remembered between runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DNS = "dns"
 
 
 def named_host(pool_name: tuple[str | int, ...]) -> str | None:
-    """The host name of an origin (scheme, host, port), under which its addresses are remembered.
+    """The host name of an origin (scheme, host, port), used as the cache key of its addresses.
 
-    None for an address in numbers, which needs no lookup, and for a lane that is no origin.
+    None for a numeric address, which needs no lookup, and for a lane that is not an origin.
     """
     if len(pool_name) != 3 or not (host := str(pool_name[1])):
         return None
@@ -33,7 +33,7 @@ def named_host(pool_name: tuple[str | int, ...]) -> str | None:
 
 
 def endpoint_key(url: str) -> str:
-    """The address itself, or its SHA-256 where user info, a query or something random in its path may be a secret."""
+    """The address itself, or its SHA-256 if user info, a query or a random part of its path may be a secret."""
     parts = urlsplit(url)
     if parts.username is None and not parts.query and not path_secrets(url):
         return url
@@ -41,13 +41,13 @@ def endpoint_key(url: str) -> str:
 
 
 def command_key(program: str, args: tuple[str, ...], cwd: str | None) -> str:
-    """The SHA-256 of a command: its arguments may hold a secret."""
+    """The SHA-256 of a command: its arguments may contain a secret."""
     whole = "\0".join((program, *args, cwd or ""))
     return "command:sha256:" + hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()
 
 
 def entry(category: str, key: str, value: str, now_ms: int, until_ms: int | None = None) -> CacheEntry:
-    """The cache entry that keeps a value about an endpoint, for a day where no end is given."""
+    """The cache entry for a value about an endpoint; it is valid for a day unless an expiry is given."""
     return CacheEntry(
         category=category, key=key, value=value, created_at_ms=now_ms, expires_at_ms=until_ms or now_ms + KEEP_MS
     )

@@ -1,4 +1,4 @@
-"""The time of day as everything that is stored has it."""
+"""The current time in the form used for everything that is stored."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Our own failures, each with its exit code; a server that fails is a result, never one of these."""
+"""Our own failures, each with its exit code; a failing server is a result, never one of these."""
 
 from __future__ import annotations
 
 
 class CheckerError(Exception):
-    """Base of every error shown to the user as one message: what, where, and what to do about it."""
+    """Base of every error shown to the user as one message: the fault, its place, and the remedy."""
 
     exit_code = 3
 
 
 class UsageError(CheckerError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """The command line asks for something that does not exist, or its options do not fit together."""
 
 
 class ConfigError(CheckerError):
@@ -26,7 +26,7 @@ class StorageBusy(StorageError):
 
 
 class QueryError(CheckerError):
-    """A query was refused, is not valid SQL, or ran past its limits."""
+    """A query was refused, is not valid SQL, or exceeded its limits."""
 
 
 class WorkerStartError(CheckerError):

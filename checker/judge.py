@@ -1,4 +1,4 @@
-"""From facts to verdicts: values in, values out, no clock and no I/O."""
+"""Verdicts computed from facts: values in, values out, no clock and no I/O."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RETRYABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an attempt, or a check, comes to."""
+    """The conclusion about an attempt or a check."""
 
     status: Status
     reason: Reason | None = None
@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def score(self) -> float | None:
-        """1 healthy, 0.5 degraded, 0 unhealthy, None where nothing is known."""
+        """1 for healthy, 0.5 for degraded, 0 for unhealthy, None if nothing is known."""
         return _SCORES[self.status]
 
 
@@ -54,10 +54,10 @@ _HEALTHY = Verdict(Status.HEALTHY)
 def judge(
     kind: Probe, options: Any, seen: Observation, at_ms: int, expires_at_ms: int | None, certificate_of: str = ""
 ) -> Verdict:
-    """The verdict on an attempt of that time.
+    """The verdict on an attempt that took this long.
 
-    ``expires_at_ms`` is when the first of the TLS certificates that were met expires, if there are any, and
-    ``certificate_of`` whose that is, where it is not the server's own.
+    ``expires_at_ms`` is the earliest expiry of the TLS certificates that were seen, if there are any, and
+    ``certificate_of`` names the host of that certificate if it is not the server's own.
     """
     if seen.failure is not None:
         return _failed(seen.failure, options)
@@ -102,8 +102,8 @@ def combine(
 ) -> tuple[Verdict, float | None]:
     """Status and score of a check from its probes (at least one).
 
-    Probes that are UNKNOWN are left out of both: what is known decides. The score is the weighted mean, None
-    where nothing is known. A check that is not HEALTHY takes reason and detail from its worst probe.
+    Probes that are UNKNOWN are left out of both: only known results decide. The score is the weighted mean, None if
+    nothing is known. A check that is not HEALTHY takes reason and detail from its worst probe.
     """
     for probe in probes:
         if probe.status is not Status.HEALTHY:

@@ -1,4 +1,4 @@
-"""How much may happen at once, what is kept, and which resources may be used: options of a run, told to workers."""
+"""Options of a run that workers receive: concurrency limits, cache limits and resource limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_BYTES = 16 * 1024**2
 
 
 class PoolLimits(Options, frozen=True, kw_only=True):
-    """Connections of one probe kind."""
+    """Connection limits of one probe kind."""
 
     max_connections: Count = 2000
     """Connections open at once over all workers."""
@@ -30,7 +30,7 @@ class PoolLimits(Options, frozen=True, kw_only=True):
 
 
 class CacheLimits(Options, frozen=True, kw_only=True):
-    """One category of the cache."""
+    """Limits of one cache category."""
 
     enabled: bool = True
     """Whether anything is kept."""
@@ -41,7 +41,7 @@ class CacheLimits(Options, frozen=True, kw_only=True):
 
 
 class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
-    """Validated configurations."""
+    """Limits of the cache of validated configurations."""
 
     ttl: Seconds = 30 * 86400.0
     """How long an entry is good, as long as nothing that it was made of changes."""
@@ -50,14 +50,14 @@ class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
 
 
 class ResultLimits(CacheLimits, frozen=True, kw_only=True):
-    """Results of checks."""
+    """Limits of the cache of check results."""
 
     size: Count = 100_000
     """Most entries; the one that was not used for longest goes first."""
 
 
 class DnsLimits(Options, frozen=True, kw_only=True):
-    """Addresses of host names."""
+    """Limits of the cache of host addresses."""
 
     enabled: bool = True
     """Whether anything is kept; hosts that are asked for at the same time share one lookup either way."""
@@ -72,7 +72,7 @@ class DnsLimits(Options, frozen=True, kw_only=True):
 
 
 class Caches(Options, frozen=True, kw_only=True):
-    """What is kept between checks and between runs."""
+    """The caches kept between checks and between runs."""
 
     config: ConfigLimits = ConfigLimits()
     """Validated configurations: an unchanged file is not parsed again."""
@@ -93,7 +93,7 @@ def _worker_memory(size: int) -> int:
 
 
 class ResourceCaps(Options, frozen=True, kw_only=True):
-    """What may be used while new checks are begun; above a limit they wait."""
+    """Resource limits for starting checks; while one is exceeded, new checks wait."""
 
     enabled: bool = True
     """Whether resources are looked at."""
@@ -130,7 +130,7 @@ class ResourceCaps(Options, frozen=True, kw_only=True):
 
 
 class Alerts(Options, frozen=True, kw_only=True):
-    """What a run tells of itself: each of these once in a run, on standard error and in resource_alerts."""
+    """Alert thresholds of a run: each alert is raised once per run, on standard error and in resource_alerts."""
 
     response_time: Seconds | None = None
     """Checks take longer than this in the mean."""
@@ -152,7 +152,7 @@ MEASURES: tuple[Measure, ...] = ("workers", "pools", "caches", "resources")
 
 
 class Pace(Options, frozen=True, kw_only=True):
-    """How the checks of a run are spread over time."""
+    """The spread of a run's checks over time."""
 
     adaptive: bool = True
     """Begin with few checks at once, add more while the workers keep up; off allows run.concurrency at once."""
@@ -169,7 +169,7 @@ class Pace(Options, frozen=True, kw_only=True):
 
 
 class Keep(Options, frozen=True, kw_only=True):
-    """How long the history is kept, and how large it may become."""
+    """Retention of the history: its age and its size."""
 
     raw: Seconds = 30 * 86400.0
     """Every check and probe; full days in UTC."""
@@ -188,7 +188,7 @@ class Keep(Options, frozen=True, kw_only=True):
 
 
 def keep_faults(keep: Keep) -> Iterator[tuple[str, str]]:
-    """What does not go together: the key and what to write instead."""
+    """Contradictions between retention options: the key and the value to write instead."""
     if keep.raw < _DAY_S:
         yield "raw", "write 1d or more: rows of today are not dropped"
     if keep.hours < keep.raw + _DAY_S:
@@ -200,7 +200,7 @@ def keep_faults(keep: Keep) -> Iterator[tuple[str, str]]:
 
 
 def part(whole: int, worker: int, workers: int) -> int:
-    """What a worker, from 0, may use of a limit of the run: the parts of all workers add up to the whole."""
+    """The share of a run-wide limit for a worker, numbered from 0; the shares of all workers add up to the limit."""
     return whole // workers + (worker < whole % workers)
 
 
@@ -222,7 +222,7 @@ def _token_key(key: str) -> str:
 
 
 class RunOptions(Options, frozen=True, kw_only=True):
-    """How a run is made."""
+    """Options of a run."""
 
     workers: Count | None = None
     """Worker processes; by default one per core, fewer for a small fleet."""
@@ -259,18 +259,18 @@ class RunOptions(Options, frozen=True, kw_only=True):
     """A worker that says nothing for this long is replaced."""
 
     def attempts_at_origin(self, kind: str) -> int:
-        """Attempts of a probe kind at one origin in the whole run."""
+        """Concurrent attempts of a probe kind at one origin in the whole run."""
         own = self.pools.get(kind)
         return self.per_origin if own is None or own.per_origin is None else own.per_origin
 
     @property
     def worker_memory(self) -> int | None:
-        """Resident memory from which on a worker is replaced; None where nothing is watched."""
+        """Resident memory at which a worker is replaced; None if memory is not monitored."""
         return self.limits.worker_memory if self.limits.enabled else None
 
 
 class Limits(RunOptions, frozen=True, kw_only=True):
-    """What one worker is told: the options of the run, whose limits it takes its part of, but for ``concurrency``."""
+    """The limits sent to one worker: the options of the run, of which it takes its share, except ``concurrency``."""
 
     workers: int = 1
     """So many share the limits."""
@@ -280,5 +280,5 @@ class Limits(RunOptions, frozen=True, kw_only=True):
     """As in the logging module; workers write to standard error."""
 
     def shared_by(self, spread_over: int, whole: int) -> int:
-        """The part of this worker of what is spread over all of them, or the whole of what it has to itself."""
+        """Share of a limit that is spread over all workers, or all of a limit that this worker has to itself."""
         return whole if spread_over == 1 else part(whole, self.worker, spread_over)

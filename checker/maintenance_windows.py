@@ -1,4 +1,4 @@
-"""Maintenance windows: whether a server is in one at a time; nothing is stored of a window itself."""
+"""Maintenance windows: tests if a server is in one at a given time; nothing is stored about a window itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST_S = 86_400.0
 
 
 class MaintenanceWindow(Options, frozen=True, kw_only=True):
-    """A time once, with ``start`` and ``end``, or again and again, with ``at`` and ``lasts``."""
+    """A one-off window with ``start`` and ``end``, or a recurring one with ``at`` and ``lasts``."""
 
     start: str | None = None
     """Start of a window that is once, such as 2026-12-01T22:00Z."""
@@ -32,12 +32,12 @@ class MaintenanceWindow(Options, frozen=True, kw_only=True):
 
 
 def in_maintenance(windows: Iterable[MaintenanceWindow], at_ms: int) -> bool:
-    """Whether the time, Unix milliseconds, lies in one of the windows."""
+    """True if the time, in Unix milliseconds, lies in one of the windows."""
     return any(_covers(window, at_ms) for window in windows)
 
 
 def moment(text: str, timezone: str) -> datetime:
-    """A time as ISO 8601 writes it, in the zone where it says none; raises ValueError."""
+    """An ISO 8601 time, in the given zone if it states none; raises ValueError."""
     found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
 
@@ -64,7 +64,7 @@ def _covers(window: MaintenanceWindow, at_ms: int) -> bool:
 
 
 def faults(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
-    """What is wrong with a window: the key and what to write instead."""
+    """Errors in a window: the key and the value to write instead."""
     once = (window.start, window.end)
     again = (window.at, window.lasts)
     if any(once) == any(again) or None in (once if any(once) else again):

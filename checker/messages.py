@@ -1,4 +1,4 @@
-"""What a run and its workers say to each other."""
+"""The messages exchanged between a run and its workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from checker.structs import Record
 
 
 class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
-    """The first frame of any worker. It has the form that it always had: every version can be told from this one."""
+    """The first frame of any worker. Its form never changes, so that every version can be recognised by it."""
 
     pid: int
     protocol: int
@@ -22,7 +22,7 @@ class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
 
 
 class Task(Record, frozen=True, kw_only=True):
-    """A server to check, with what is remembered of its endpoints."""
+    """A server to check, with the remembered facts about its endpoints."""
 
     server: Server
     memory: Mapping[str, Mapping[str, str]]
@@ -37,7 +37,7 @@ class Task(Record, frozen=True, kw_only=True):
 
 
 class Start(Record, frozen=True, tag=True):
-    """What a worker is told before it is dealt anything."""
+    """Options sent to a worker before it gets any tasks."""
 
     limits: Limits
     libraries: tuple[str, ...]
@@ -47,25 +47,25 @@ class Start(Record, frozen=True, tag=True):
 
 
 class Run(Record, frozen=True, tag=True):
-    """More to check."""
+    """More tasks."""
 
     tasks: tuple[Task, ...]
 
 
 class Gate(Record, frozen=True, tag=True):
-    """Whether checks may be begun."""
+    """Permission to start checks, or its withdrawal."""
 
     is_open: bool
 
 
 class Drop(Record, frozen=True, tag=True):
-    """What has not begun is given up."""
+    """An order to discard tasks that have not begun."""
 
     detail: str
 
 
 class Stop(Record, frozen=True, tag=True):
-    """Nothing more is coming."""
+    """Notice that no more tasks will come."""
 
     cancel: bool
     """Give up what is under way, too."""
@@ -73,11 +73,11 @@ class Stop(Record, frozen=True, tag=True):
 
 
 class Beat(Record, frozen=True, tag=True):
-    """A worker that has not started yet is alive."""
+    """A sign of life from a worker that has not started yet."""
 
 
 class Bye(Record, frozen=True, tag=True):
-    """All is said."""
+    """The last message of a worker."""
 
 
 FromParent: TypeAlias = Start | Run | Gate | Drop | Stop
@@ -85,7 +85,7 @@ FromWorker: TypeAlias = Beat | Batch | WorkerReport | Bye
 
 
 class Job(Record, frozen=True):
-    """Large work (`checker.probes.offloaded_jobs`), from a worker to the process that does it."""
+    """A large piece of work (`checker.probes.offloaded_jobs`), from a worker to the process that does it."""
 
     name: str
     args: tuple[Any, ...]
@@ -96,7 +96,7 @@ class Job(Record, frozen=True):
 
 
 class JobDone(Record, frozen=True):
-    """What came of a job."""
+    """The outcome of a job."""
 
     value: Any = None
     fault: str | None = None

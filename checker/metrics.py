@@ -1,6 +1,6 @@
 """Figures that a run records about itself: connections, caches, workers, the machine's resources.
 
-A worker counts from its start and says where it stands; the parent adds its workers up. A field added here becomes a
+A worker counts from its start and reports its totals; the parent adds up its workers. A field added here becomes a
 column of the table of the same name in storage/schema.py, which needs a migration step, and of its view.
 """
 
@@ -17,7 +17,7 @@ from checker.structs import Record
 
 
 class PoolMeasures(Record, frozen=True, kw_only=True):
-    """The connections of one probe kind."""
+    """Figures on the connections of one probe kind."""
 
     kind: str
     created: int = 0
@@ -42,7 +42,7 @@ class PoolMeasures(Record, frozen=True, kw_only=True):
 
 
 class CacheMeasures(Record, frozen=True, kw_only=True):
-    """One cache category."""
+    """Figures on one cache category."""
 
     category: str
     hits: int = 0
@@ -53,7 +53,7 @@ class CacheMeasures(Record, frozen=True, kw_only=True):
 
 
 class WorkerMeasures(Record, frozen=True, kw_only=True):
-    """One worker process."""
+    """Figures on one worker process."""
 
     worker: int
     pid: int
@@ -69,7 +69,7 @@ class WorkerMeasures(Record, frozen=True, kw_only=True):
 
 
 class ResourceMeasures(Record, frozen=True, kw_only=True):
-    """What the checker and the machine used, and what the limits did about it."""
+    """Resource use of the checker and the machine, and the actions of the resource limits."""
 
     samples: int = 0
     warnings: int = 0
@@ -86,7 +86,7 @@ class ResourceMeasures(Record, frozen=True, kw_only=True):
 
 
 class ResourceAlert(Record, frozen=True, kw_only=True):
-    """A resource that passed one of its thresholds, or a worker that was lost."""
+    """A resource that crossed one of its thresholds, or a worker that was lost."""
 
     at_ms: int
     resource: str
@@ -98,7 +98,7 @@ class ResourceAlert(Record, frozen=True, kw_only=True):
 
 
 class WorkerReport(Record, frozen=True, kw_only=True, tag=True):
-    """Where a worker stands."""
+    """The current totals of a worker."""
 
     worker: WorkerMeasures
     pools: tuple[PoolMeasures, ...] = ()
@@ -106,7 +106,7 @@ class WorkerReport(Record, frozen=True, kw_only=True, tag=True):
 
 
 class RunMeasures(Record, frozen=True, kw_only=True):
-    """Everything a run measured of itself."""
+    """All figures that a run measured about itself."""
 
     workers: tuple[WorkerMeasures, ...] = ()
     pools: tuple[PoolMeasures, ...] = ()
@@ -115,7 +115,7 @@ class RunMeasures(Record, frozen=True, kw_only=True):
     alerts: tuple[ResourceAlert, ...] = ()
 
     def only(self, kept: Sequence[Measure]) -> RunMeasures:
-        """Those of these kinds, and all alerts."""
+        """The figures of these kinds, and all alerts."""
         if set(kept) == set(MEASURES):
             return self
         return RunMeasures(
@@ -131,7 +131,7 @@ Measures = TypeVar("Measures", PoolMeasures, CacheMeasures)
 
 
 def summed(measures: Iterable[Measures]) -> tuple[Measures, ...]:
-    """One record for each kind or category: numbers added up, of those called ``longest`` the largest."""
+    """One record for each kind or category: numbers are added up; of fields called ``longest`` the maximum is taken."""
     found: dict[str, Any] = {}
     for one in measures:
         name, *counted = type(one).__struct_fields__
@@ -159,12 +159,12 @@ class MetricsCollector:
         """Where the parent's own measures of resources come from."""
 
     def take(self, report: WorkerReport) -> None:
-        """Keep a worker's report in place of its earlier one; called from any thread."""
+        """Replace a worker's earlier report; called from any thread."""
         with self._lock:
             self._reports[report.worker.pid] = report
 
     def note(self, alert: ResourceAlert) -> None:
-        """Keep what happened to a worker; called from any thread."""
+        """Keep an event about a worker; called from any thread."""
         with self._lock:
             self._alerts.append(alert)
 
@@ -176,16 +176,16 @@ class MetricsCollector:
 
     @property
     def ports_at_busiest_origin(self) -> int:
-        """Ports that connections to one origin take, where they are most."""
+        """Ports in use by connections to the origin that takes the most."""
         with self._lock:
             return max((report.worker.ports_at_busiest_origin for report in self._reports.values()), default=0)
 
     def add_cache(self, measures: CacheMeasures) -> None:
-        """Add what the parent itself counted of a cache category."""
+        """Add the parent's own counts for a cache category."""
         self._caches.append(measures)
 
     def measures(self) -> RunMeasures:
-        """All of it, added up over the workers."""
+        """All figures, added up over the workers."""
         with self._lock:
             reports, own = list(self._reports.values()), list(self._alerts)
         resources, alerts = self.resources()

@@ -1,7 +1,7 @@
-"""The result of a server that was not called, or whose answer was lost: UNKNOWN, because nothing is known of it.
+"""The result of a server that was not called, or whose answer was lost: UNKNOWN, because there is no evidence.
 
-Only a server that was alone in every worker that it ended is known: it is UNHEALTHY. So is one
-whose answer cannot be kept, which is told without what its server said.
+There is evidence only against a server that was alone in every worker that it ended: it is UNHEALTHY. So is one whose
+answer cannot be stored, which is reported without any of the server's text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def at_fault(server: Server, detail: str, tries: int) -> CheckResult:
 
 
 def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> CheckResult:
-    """A check of which no probe has a result, for this reason."""
+    """A check in which no probe has a result, for this reason."""
     at_ms = now_ms()
     probes = tuple(
         ProbeResult(
@@ -54,9 +54,9 @@ def unanswered(server: Server, reason: Reason, detail: str, tries: int = 1) -> C
 
 
 def bare(check: CheckResult, error: Exception) -> CheckResult:
-    """The check without anything that its server said, which could not be handed over or stored.
+    """The check without any text from its server, because it could not be handed over or stored.
 
-    It is told as the server's fault: no server may leave the count by what it sends. UNKNOWN stays UNKNOWN.
+    It is reported as the server's fault: no server may escape the count by the content it sends. UNKNOWN stays UNKNOWN.
     """
     detail = f"what the server sent cannot be stored: {type(error).__name__}"
     probes = tuple(

@@ -1,4 +1,4 @@
-"""The records and enums every part of the project speaks in; standard library and msgspec only.
+"""Records and enums used by every part of the project; standard library and msgspec only.
 
 Times are Unix milliseconds in UTC (``_at_ms``), durations are whole microseconds (``_us``), sizes are bytes.
 """
@@ -17,7 +17,7 @@ from checker.structs import Options, Record
 
 
 class Status(StrEnum):
-    """What a probe or a check concluded about a server."""
+    """The conclusion of a probe or a check about a server."""
 
     HEALTHY = "HEALTHY"
     DEGRADED = "DEGRADED"
@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a result is not HEALTHY: a stable list, safe to alert and to group on."""
+    """The reason for a result that is not HEALTHY: a stable list, safe for alerts and grouping."""
 
     DNS = "dns"
     CONNECT_REFUSED = "connect_refused"
@@ -76,7 +76,7 @@ class Reason(StrEnum):
 
 
 class RemarkName(StrEnum):
-    """What is odd about a server that does its work: a stable list, safe to group on, and never a worse status."""
+    """An oddity of a server that works: a stable list, safe for grouping, and never a worse status."""
 
     STDOUT_LINES = "stdout_lines"
     """A started program printed lines on standard output that are no messages."""
@@ -103,7 +103,7 @@ class RemarkName(StrEnum):
 
 
 class Remark(Record, frozen=True, kw_only=True):
-    """Something odd, beside the reason: it says what to look at, and whoever wants may let it count."""
+    """An oddity in addition to the reason: a hint for the reader, which options can turn into a fault."""
 
     name: RemarkName
     detail: str
@@ -111,7 +111,7 @@ class Remark(Record, frozen=True, kw_only=True):
 
 
 class Priority(StrEnum):
-    """The order in which servers are dealt to workers."""
+    """The order in which servers are assigned to workers."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -120,7 +120,7 @@ class Priority(StrEnum):
 
 
 class RunState(StrEnum):
-    """How far a run has come."""
+    """The progress of a run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -132,7 +132,7 @@ class RunState(StrEnum):
 
 
 class Combination(Options, frozen=True, kw_only=True):
-    """How the statuses of a server's probes become the status of its check."""
+    """The rule that combines the statuses of a server's probes into the status of its check."""
 
     one_bad: Status = Status.DEGRADED
     """Some probes are UNHEALTHY and some are not."""
@@ -165,7 +165,7 @@ class Server(Options, frozen=True, kw_only=True):
 
 
 class McpFacts(Record, frozen=True, kw_only=True):
-    """What an MCP server said of itself."""
+    """Facts that an MCP server states about itself."""
 
     era: str | None = None
     """`session` (2024-11-05 to 2025-11-25) or `sessionless` (2026-07-28)."""
@@ -193,7 +193,7 @@ class McpFacts(Record, frozen=True, kw_only=True):
 class ProbeResult(Record, frozen=True, kw_only=True):
     """One probe of one server: the verdict and the facts behind it.
 
-    A field with words is a figure: its column, its place in views and in `--format json`, and what is said of it there
+    A field with words is a figure: its column, its place in views and in `--format json`, and its description there
     follow from it (`figures`).
     """
 
@@ -235,7 +235,7 @@ class ProbeResult(Record, frozen=True, kw_only=True):
 
 
 class ProbeFigure(NamedTuple):
-    """Something that a probe measures: a field of `ProbeResult` that has words."""
+    """A quantity that a probe measures: a field of `ProbeResult` that has words."""
 
     name: str
     type: type
@@ -243,7 +243,7 @@ class ProbeFigure(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Its name where times are text and durations milliseconds."""
+        """The column's name where times are text and durations are in milliseconds."""
         if self.name.endswith("_at_ms"):
             return self.name.removesuffix("_ms")
         return f"{self.name.removesuffix('_us')}_ms" if self.name.endswith("_us") else self.name
@@ -258,7 +258,7 @@ def figures() -> tuple[ProbeFigure, ...]:
 
 
 class CheckResult(Record, frozen=True, kw_only=True):
-    """All probes of one server in one run, and what they come to."""
+    """All probes of one server in one run, and their combined result."""
 
     server: str
     status: Status
@@ -278,7 +278,7 @@ class CheckResult(Record, frozen=True, kw_only=True):
 
 
 class CacheEntry(Record, frozen=True, kw_only=True):
-    """One remembered fact, kept in SQLite between runs and handed to workers with their servers."""
+    """One remembered fact, kept in SQLite between runs and sent to workers with their servers."""
 
     category: str
     key: str
@@ -288,7 +288,7 @@ class CacheEntry(Record, frozen=True, kw_only=True):
 
 
 class ContractSnapshot(Record, frozen=True, kw_only=True):
-    """The contract behind a digest: what an MCP server offers, as text."""
+    """The contract behind a digest: the text of everything an MCP server offers."""
 
     digest: str
     document: str
@@ -296,7 +296,7 @@ class ContractSnapshot(Record, frozen=True, kw_only=True):
 
 
 class Doubt(Record, frozen=True, kw_only=True):
-    """A failure behind which the checker's own network seems to be: the run as a whole shows whether it is."""
+    """A failure that the checker's own network may have caused: the run as a whole shows if it did."""
 
     server: str
     kind: str
@@ -306,7 +306,7 @@ class Doubt(Record, frozen=True, kw_only=True):
 
 
 class Batch(Record, frozen=True, kw_only=True, tag=True):
-    """What a worker hands back at a time."""
+    """One batch of results from a worker."""
 
     checks: tuple[CheckResult, ...] = ()
     cache_entries: tuple[CacheEntry, ...] = ()
@@ -318,7 +318,7 @@ class Batch(Record, frozen=True, kw_only=True, tag=True):
 
 
 class RunInfo(Record, frozen=True, kw_only=True):
-    """What is known of a run before its first check."""
+    """Facts about a run that are known before its first check."""
 
     started_at_ms: int
     servers_expected: int

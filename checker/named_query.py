@@ -1,4 +1,4 @@
-"""A question to the history under a name: its SQL, what it answers, and the values of its parameters."""
+"""A named query on the history: its SQL, its description, and the values of its parameters."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Query(Options, frozen=True, kw_only=True):
 
 
 def parameters(sql: str) -> tuple[str, ...]:
-    """The names of the statement's parameters in their order, without the colon; "" for one without a name."""
+    """The names of the statement's parameters in order, without the colon; "" for an unnamed one."""
     found = (match for match in _PARTS.finditer(sql) if match["named"] or match["unnamed"])
     return tuple(dict.fromkeys((match["named"] or "?")[1:] for match in found))
 
 
 def bound(query: Query, given: Mapping[str, Value]) -> dict[str, Value]:
-    """The value of each of the query's parameters; raises UsageError where one has none or there is no such one."""
+    """The value of each parameter of the query; raises UsageError if a value is missing or a parameter is unknown."""
     names = parameters(query.sql)
     if "" in names:
         raise UsageError("the query has a parameter without a name; write :name in place of ?, and --param name=value")
@@ -57,12 +57,12 @@ def bound(query: Query, given: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def listed(names: tuple[str, ...]) -> str:
-    """The parameters as a message has them."""
+    """The parameters as listed in a message."""
     return ", ".join(f":{name}" for name in names) or "none"
 
 
 def parse_value(text: str) -> Value:
-    """A number where the text is written like one, else the text; text in single quotes stays text without them."""
+    """A number if the text is written like one, else the text; single quotes force text and are removed."""
     if len(text) >= 2 and text[0] == text[-1] == "'":
         return text[1:-1]
     if _WHOLE.fullmatch(text) and abs(int(text)) <= _LARGEST:

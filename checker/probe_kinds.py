@@ -1,7 +1,7 @@
-"""The registry of probe kinds: what each is called, what it times, how the command line names it. Pure data.
+"""The registry of probe kinds: their names, timed stages and command-line options; pure data.
 
-Settings, workers, storage, reports, the site, the command line and the published schemas read `KINDS`, and know of no
-kind besides. What a kind does is in the module that it names, which is imported when it is needed first
+Settings, workers, storage, reports, the site, the command line and the published schemas read `KINDS`, and know no
+other kinds. The behaviour of a kind is in the module that it names, which is imported on first use
 (`checker.probes.probe_of`): reading the registry imports no probe.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ProbeStage:
-    """A timed step of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
+    """A timed stage of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
 
     name: str
     """Of letters; the same name in two kinds is the same step."""
@@ -23,7 +23,7 @@ class ProbeStage:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """An option of `mcp-status check` that names one server, without a configuration file."""
+    """An option of `mcp-status check` that names one server without a configuration file."""
 
     name: str
     """Without its dashes."""
@@ -37,7 +37,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class LoadOperation:
-    """What one arrival of a load test does at a server that has a probe of this kind."""
+    """The operation of one load-test arrival at a server that has a probe of this kind."""
 
     name: str
     words: str
@@ -56,7 +56,7 @@ class LoadOperation:
 
 @dataclass(frozen=True, slots=True)
 class ProbeKind:
-    """A kind of probe, as everything but the worker knows it."""
+    """A kind of probe, as seen by everything except the worker."""
 
     name: str
     """The key of its block in a server's entry, and its name in rows and reports."""
@@ -158,7 +158,7 @@ KIND_OF: dict[str, str] = {one.name: kind.name for kind in KINDS.values() for on
 
 
 def stages_of(kind: str) -> tuple[str, ...]:
-    """The timed steps of a kind, in their order; none of a kind that is in old rows only."""
+    """The timed stages of a kind, in order; none for a kind that exists only in old rows."""
     return tuple(stage.name for stage in KINDS[kind].stages) if kind in KINDS else ()
 
 
@@ -174,5 +174,5 @@ def flags_in_words(last: str) -> str:
 
 
 def kinds_in_words(after: str = "") -> str:
-    """The names of the kinds as a sentence lists them: ``mcp or rest``, each with what comes after it."""
+    """The names of the kinds as a sentence lists them: ``mcp or rest``, each followed by the given text."""
     return in_words(f"{name}{after}" for name in KINDS)

@@ -1,7 +1,7 @@
-"""Standard output and standard error as all of the program has them: what is printed there is text.
+"""Standard output and standard error for the whole program: everything printed there is plain text.
 
 Colours and redrawn lines come from one place, `reports.terminal`, which cleans every piece of text and then writes to
-the stream behind.
+the underlying stream.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 
 
 class PlainStream:
-    """A text stream that writes nothing a terminal would act on but line ends and tabs."""
+    """A text stream that emits no character a terminal would act on, except line ends and tabs."""
 
     def __init__(self, behind: TextIO) -> None:
         self.behind = behind
         """The stream itself, for who cleans its text."""
 
     def write(self, text: str) -> int:
-        """Write the text as `checker.untrusted_text.lines` gives it."""
+        """Write the text as `checker.untrusted_text.lines` cleans it."""
         return self.behind.write(untrusted_text.lines(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -39,9 +39,9 @@ class PlainStream:
 
 @contextmanager
 def plain_streams() -> Iterator[None]:
-    """Make standard output and standard error plain as long as this lasts.
+    """Make standard output and standard error plain for the duration of the context.
 
-    Letters that the stream's encoding does not have are written as escapes, too, and end nothing.
+    Characters that the stream's encoding lacks are also written as escapes, and raise no error.
     """
     before = sys.stdout, sys.stderr
     for stream in before:
@@ -61,32 +61,32 @@ def plain_streams() -> Iterator[None]:
 
 
 def behind(stream: TextIO) -> TextIO:
-    """The stream that a plain one writes to; any other as it is."""
+    """The stream that a plain one writes to; any other stream unchanged."""
     return stream.behind if isinstance(stream, PlainStream) else stream
 
 
 class LogLines(logging.Formatter):
-    """One line for each record, whatever is in its message; a traceback follows on lines of its own.
+    """One line per record, whatever its message contains; a traceback follows on lines of its own.
 
-    Both without secrets: of the probe that is being made, and in a traceback of all that the process knows.
+    Secrets are masked in both: those of the current probe in the line, and all that the process knows in a traceback.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # its name
-        """The line."""
+        """The formatted line."""
         from checker.secrets.known_secrets import current  # only who logs needs it
 
         record.message = untrusted_text.terminal(current()(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 # its name
-        """The traceback."""
+        """The formatted traceback."""
         from checker.secrets.known_secrets import masked_for_log
 
         return untrusted_text.lines(masked_for_log(super().formatException(ei)))
 
 
 def log_to_stderr(level: int) -> None:
-    """Log to standard error from this level on, unless something else was set up."""
+    """Log to standard error from this level on, unless logging is already configured."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogLines(_LOG_LINE))
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,4 +1,4 @@
-"""The two kinds of records: what crosses between processes as it is, and options, which YAML is validated into."""
+"""Base classes for the two kinds of records: messages between processes, and options validated from YAML."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Facts and orders: packed as the list of their values."""
+    """Facts and commands, packed as the list of their values."""
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a configuration says: strict when it is read, packed without what is at its default.
+    """A block of configuration: read strictly, and packed without values that are at their default.
 
     pydantic validates it by the types and defaults of its fields, and describes it by their docstrings.
     """
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Keys and values, of which no other than the fields are accepted."""
+        """Keys and values; only the fields are accepted."""
         from pydantic_core import core_schema
 
         hints, arguments = get_type_hints(cls, include_extras=True), []
@@ -49,19 +49,19 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 def is_options(kind: Any) -> TypeGuard[type[Options]]:
-    """Whether it is a class of options."""
+    """True if it is a class of options."""
     return isinstance(kind, type) and issubclass(kind, Options)
 
 
 def _spelled_out(value: Any) -> Any:
-    """The value with options as mappings, their defaults included."""
+    """The value with options as mappings, defaults included."""
     if isinstance(value, Options):
         return {name: _spelled_out(getattr(value, name)) for name in value.__struct_fields__}
     return {key: _spelled_out(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _docstrings(kind: type) -> dict[str, str]:
-    """Field -> the text below it, of a class and those that it derives from."""
+    """Field -> the docstring below it, for a class and its bases."""
     import ast
     from inspect import getsource
     from itertools import pairwise

@@ -1,7 +1,7 @@
-"""Option types that know their YAML spelling: durations, sizes and secrets.
+"""Option types that parse their YAML spelling: durations, sizes and secrets.
 
-The types are read by two sides: the settings validate YAML with them through pydantic, and the worker, which
-does not load pydantic, uses the plain values. That is why the pydantic hooks import inside their bodies.
+The types are read by two sides: the settings validate YAML with them through pydantic, and the worker, which does not
+load pydantic, uses the plain values. Therefore the pydantic hooks import inside their bodies.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def parse_size(text: str | int) -> int:
 
 
 class Secret(str):
-    """Text that must not be shown: it prints as ``***`` wherever it is formatted with repr."""
+    """Text that must not be shown: its repr is ``***``."""
 
     __slots__ = ()
 
@@ -82,7 +82,7 @@ class Secret(str):
 
 
 class Holds(enum.Enum):
-    """Annotated metadata of an option: what secrets there may be in it (`checker.secrets.known_secrets`)."""
+    """Annotated metadata of an option: the kind of secrets it may contain (`checker.secrets.known_secrets`)."""
 
     NOTHING = "nothing"
     """Shown as it is."""
@@ -131,13 +131,13 @@ Objective = Annotated[float, _Spelled(parse_objective, r"^\d+(\.\d+)?\s*%$", "nu
 
 
 class Within:
-    """Annotated metadata: a number within bounds, as pydantic checks it."""
+    """Annotated metadata: a number within bounds, which pydantic checks."""
 
     def __init__(self, **bounds: float) -> None:
         self._bounds = bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """A whole number or any, as the type is."""
+        """A whole number or any number, depending on the type."""
         from pydantic_core import core_schema
 
         bounds: Any = self._bounds
@@ -145,23 +145,23 @@ class Within:
 
 
 class Checked:
-    """Annotated metadata: a function that gives the value back, or raises ValueError with what to write instead."""
+    """Annotated metadata: a function that returns the value, or raises ValueError with the value to write instead."""
 
     def __init__(self, check: Callable[[Any], Any]) -> None:
         self._check = check
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """What the type itself accepts, then the function."""
+        """Everything the type itself accepts, then the function."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
 
 class _Given:
-    """Annotated metadata of an option that is either left out or has a value: a forgotten one is told."""
+    """Annotated metadata of an option that is either absent or has a value: an empty one is an error."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """What the type accepts but for null."""
+        """Everything the type accepts except null."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(_given, handler(source))

@@ -1,4 +1,4 @@
-r"""Text that came from outside, as each sink may have it: shown as text, and never taken for anything else.
+r"""Text from outside, made safe for each sink: shown as text, and never interpreted as anything else.
 
 Names of servers, what servers say of themselves, names of files, documents of others: all of it may hold terminal
 controls, letters that change the direction of writing, invisible letters, markup, formulas. There is one function for
@@ -51,17 +51,17 @@ def terminal(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """As `terminal`, for text of several lines: line ends and tabs stay."""
+    """Like `terminal`, for text of several lines: line ends and tabs stay."""
     return _LINES.sub(_escape_in(text), text) if _LINES.search(text) else text
 
 
 def markup(text: str) -> str:
-    """The text as HTML and XML 1.0 may hold it, before it is escaped: that is up to Jinja and ElementTree."""
+    """The text as HTML and XML 1.0 may contain it, before escaping, which is left to Jinja and ElementTree."""
     return lines(text)
 
 
 def json_text(document: str) -> str:
-    """A JSON document that is as safe to print: it says the same, with escapes for what should not be seen raw."""
+    """An equivalent JSON document that is safe to print: characters that should not be shown raw are escaped."""
     if document.isascii() and "\x7f" not in document:
         return document
     joined = {found.start() for found in _JOINED.finditer(document)}
@@ -69,13 +69,13 @@ def json_text(document: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """The text as a spreadsheet shows it: what it would run has an apostrophe before it, a number has none."""
+    """The text for a spreadsheet cell: a formula gets a leading apostrophe, a number does not."""
     shown = lines(text)
     return f"'{shown}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else shown
 
 
 def markdown(text: str) -> str:
-    """The text on one line of Markdown (CommonMark, and GitHub's): no markup, no HTML, no link, nobody called."""
+    """The text on one line of Markdown (CommonMark and GitHub's): no markup, HTML, links or mentions."""
     flat = _MARKDOWN.sub(r"\\\g<0>", terminal(" ".join(text.split())))
     flat = _MENTION.sub(r"\1<!-- -->", flat)
     begins = _BLOCK.match(flat)
@@ -86,7 +86,7 @@ def markdown(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """The text as a code span, whatever backticks it has (CommonMark 0.31, section 6.1); nothing for none."""
+    """The text as a code span, whatever backticks it contains (CommonMark 0.31, section 6.1); empty for empty text."""
     flat = terminal(" ".join(text.split()))
     if not flat:
         return ""
@@ -101,7 +101,7 @@ def label_value(text: str) -> str:
 
 
 def storable(text: str, most: int) -> str:
-    """The text as the history keeps it: at most so many characters, without NUL and lone surrogates."""
+    """The text for the history: at most so many characters, without NUL and lone surrogates."""
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
     if "\x00" in cut:
         cut = cut.replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -109,13 +109,13 @@ def storable(text: str, most: int) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """As `terminal`, and no longer than so many characters."""
+    """Like `terminal`, and at most so many characters long."""
     shown = terminal(text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def _whole(text: str) -> str:
-    """The text as UTF-8 can hold it."""
+    """The text with U+FFFD for lone surrogates, which UTF-8 cannot encode."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -125,6 +125,6 @@ def _escape_in(text: str) -> Callable[[re.Match[str]], str]:
 
 
 def _utf_16(letter: str) -> str:
-    """A letter as JSON escapes it (RFC 8259, section 7)."""
+    """The JSON escape of a character (RFC 8259, section 7)."""
     data = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{data[at : at + 2].hex()}" for at in range(0, len(data), 2))

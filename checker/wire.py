@@ -1,4 +1,4 @@
-"""Length-prefixed msgpack frames of records, written and read by both sides of the process boundary; no gevent here."""
+"""Length-prefixed msgpack frames of records, for both sides of the process boundary; without gevent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGE_NUMBER = 1
 
 
 def frame(message: Any) -> bytes:
-    """The message as bytes for a pipe; raises ValueError above 64 MiB, and for text that is no Unicode."""
+    """The message as bytes for a pipe; raises ValueError above 64 MiB, and for text that is not valid Unicode."""
     body = packed(message)
     if len(body) > _MOST_BYTES:
         raise ValueError(f"a frame of {len(body)} bytes is too large")
@@ -27,7 +27,7 @@ def frame(message: Any) -> bytes:
 
 
 def packed(value: Any) -> bytes:
-    """Records, and whatever msgpack knows, as bytes; raises TypeError or ValueError for anything else."""
+    """Records, and any value msgpack supports, as bytes; raises TypeError or ValueError for anything else."""
     try:
         return _ENCODER.encode(value)
     except OverflowError:
@@ -37,7 +37,7 @@ def packed(value: Any) -> bytes:
 
 @lru_cache(maxsize=64)
 def reader(kind: Any) -> Callable[[bytes], Any]:
-    """What reads values of a type that `packed` has packed; it raises ValueError where they do not fit the type."""
+    """A decoder for values of a type that `packed` has packed; it raises ValueError if they do not match the type."""
     decode = msgspec.msgpack.Decoder(kind, dec_hook=_of_text, ext_hook=_large_number).decode
 
     def read(body: bytes) -> Any:
@@ -52,7 +52,7 @@ def reader(kind: Any) -> Callable[[bytes], Any]:
 
 
 def rebuilt(kind: type[Message], plain: Any) -> Message:
-    """The record of what was read without its type; raises ValueError where it does not fit."""
+    """The record for a value decoded without its type; raises ValueError if it does not match."""
     try:
         return msgspec.convert(plain, kind, dec_hook=_of_text)
     except msgspec.ValidationError as error:
@@ -81,7 +81,7 @@ def _of_text(kind: Any, text: Any) -> Any:
 
 
 def _with_large_numbers(plain: Any) -> Any:
-    """The same with whole numbers of more than 64 bits as msgpack can carry them: the configuration may name some."""
+    """The same value with whole numbers above 64 bits in a form msgpack can carry; the configuration may have some."""
     if isinstance(plain, int) and not -(2**63) <= plain < 2**64:
         return msgspec.msgpack.Ext(_LARGE_NUMBER, str(plain).encode())
     if isinstance(plain, list | tuple):
@@ -101,13 +101,13 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_as_usual)
 
 
 class Frames:
-    """Puts frames together from the pieces that a pipe gives."""
+    """Assembler of frames from the pieces that a pipe delivers."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The bodies of the frames that this piece completes; raises ValueError for bytes that are no frames."""
+        """The bodies of the frames that this piece completes; raises ValueError for bytes that are not frames."""
         self._pending += piece
         while len(self._pending) >= _HEAD.size:
             (length,) = _HEAD.unpack_from(self._pending)
@@ -122,7 +122,7 @@ class Frames:
 
 
 def messages(read: Callable[[int], bytes], decode: Callable[[bytes], Message]) -> Iterator[Message]:
-    """Messages, as ``decode`` has them, from ``read(most_bytes)`` until it gives nothing."""
+    """Messages decoded by ``decode`` from ``read(most_bytes)`` until it returns nothing."""
     frames = Frames()
     while piece := read(1 << 20):
         for body in frames.feed(piece):

@@ -1,4 +1,4 @@
-"""The caches of a run: results that stand in for new checks, the configuration, sizes and hit counts."""
+"""The caches of a run: results reused instead of new checks, the configuration, sizes and hit counts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CATEGORY = "results"
 
 
 def result_key(server: Server) -> str | None:
-    """SHA-256 over everything that decides about the server's result: name, options with secrets, and this version.
+    """SHA-256 over everything that determines the server's result: name, options with secrets, and this version.
 
-    None for options that are no text, such as a variable that is not UTF-8: those are always checked.
+    None for options that are not valid text, such as a variable that is not UTF-8: those servers are always checked.
     """
     try:
         whole = packed([VERSION, server.name, server.probes, server.weights, server.combine])
@@ -35,7 +35,7 @@ def result_key(server: Server) -> str | None:
 
 
 class ResultsCache:
-    """The keys of a run's servers, each made once."""
+    """The cache keys of a run's servers, each computed once."""
 
     def __init__(self, servers: Sequence[Server], limits: CacheLimits) -> None:
         self._servers: Mapping[str, Server] = {server.name: server for server in servers}
@@ -48,7 +48,7 @@ class ResultsCache:
         return {key: name for name in self._servers if (key := self._key(name)) is not None}
 
     def entries(self, run_id: int, checks: Iterable[CheckResult]) -> tuple[CacheEntry, ...]:
-        """One entry for each check: its run, for as long as the limits say; none where nothing is to be kept."""
+        """One entry for each check: its run, valid for as long as the limits say; none if nothing is to be cached."""
         if not self.enabled:
             return ()
         return tuple(
@@ -77,7 +77,7 @@ _ENTRIES_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class ConfigUse:
-    """How the run came to its configuration."""
+    """The source of the run's configuration: read anew or cached."""
 
     key: str
     """Its key in the cache category `CONFIG`."""
@@ -99,7 +99,7 @@ class RunCaches:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Category -> most entries."""
+        """Category -> maximum number of entries."""
         limits = self._limits
         return {
             CONFIG: limits.config.size,
@@ -109,7 +109,7 @@ class RunCaches:
         }
 
     def take(self, store: Store, now_ms: int) -> dict[str, int]:
-        """Server -> the run whose result of it is young enough, for the servers that need no check; often none."""
+        """Server -> the run with a recent enough result, for the servers that need no check; often empty."""
         if self._max_age_s is None or not self._limits.results.enabled:
             return {}
         keys = self._results.keys()
@@ -118,14 +118,14 @@ class RunCaches:
         return taken
 
     def with_results(self, run_id: int, batch: Batch) -> Batch:
-        """The batch, with entries for the results of its checks and of earlier ones once there are many of them."""
+        """The batch, with cache entries for its results and earlier ones once enough have accumulated."""
         self._waiting += self._results.entries(run_id, batch.checks)
         if len(self._waiting) < _ENTRIES_AT_ONCE:
             return batch
         return replace(batch, cache_entries=(*batch.cache_entries, *self._taken_over()))
 
     def keep_results(self, store: Store, run_id: int) -> None:
-        """Write the entries that still wait."""
+        """Write the entries that are still pending."""
         if self._waiting:
             store.write(run_id, Batch(cache_entries=self._taken_over()))
 
@@ -135,7 +135,7 @@ class RunCaches:
         return entries
 
     def keep_config(self, store: Store, run_id: int, now_ms: int) -> None:
-        """Keep the configuration, or note that it was used; takes a while, so let the workers be busy meanwhile."""
+        """Store the configuration, or record its use; slow, so call it while the workers are busy."""
         if self._config is None:
             return
         if self._config.encode_settings is None:
@@ -148,7 +148,7 @@ class RunCaches:
             store.write(run_id, Batch(cache_entries=(entry,)))
 
     def measures(self, store: Store, evicted: Mapping[str, int]) -> Iterator[CacheMeasures]:
-        """What was counted here: lookups of results and of the configuration, and what had to go by category."""
+        """Counts made here: lookups of results and of the configuration, and evictions by category."""
         if self._config is not None:
             hit = self._config.encode_settings is None
             yield CacheMeasures(category=CONFIG, hits=int(hit), misses=int(not hit), entries=store.cache_size(CONFIG))

@@ -26,7 +26,7 @@ _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class Meter:
-    """Takes samples; CPU is what was used since the sample before, so that the first one has none."""
+    """Takes samples; CPU is the use since the previous sample, so the first sample has none."""
 
     def __init__(self) -> None:
         self._self = psutil.Process()
@@ -37,10 +37,10 @@ class Meter:
         self._own_cpu_percent([self._self, *self._self.children(recursive=True)])
 
     def sample(self, workers: Collection[int], ports: int) -> dict[str, float]:
-        """Resource -> value: percent, but bytes for ``memory``.
+        """Resource -> value: percent, except bytes for ``memory``.
 
-        ``workers`` are the ids of the worker processes; ``ports`` is how many ports their connections to the busiest
-        origin take.
+        ``workers`` are the ids of the worker processes; ``ports`` is the number of ports in use by their connections to
+        the busiest origin.
         """
         own = [self._self, *self._self.children(recursive=True)]
         found = {
@@ -58,7 +58,7 @@ class Meter:
         return found
 
     def _own_cpu_percent(self, processes: list[psutil.Process]) -> float:
-        """CPU of these processes since the last time, in percent of all cores."""
+        """CPU use of these processes since the last call, in percent of all cores."""
         now, used_s = time.monotonic(), {}
         for process in processes:
             with suppress(psutil.Error):
@@ -71,7 +71,7 @@ class Meter:
 
 
 def memory_of(pid: int) -> int:
-    """Resident memory of a process in bytes; 0 when it has ended."""
+    """Resident memory of a process in bytes; 0 if it has ended."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
@@ -79,7 +79,7 @@ def memory_of(pid: int) -> int:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds that a process has used; 0 when it has ended."""
+    """CPU seconds used by a process; 0 if it has ended."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:
@@ -111,7 +111,7 @@ _MIB = 1024 * 1024
 
 
 class Alarms:
-    """Adds up the checks of one run and compares; resources are looked at by the governor, from its own thread."""
+    """Adds up a run's checks and compares them with thresholds; the governor watches resources from its own thread."""
 
     def __init__(self, limits: Alerts) -> None:
         self.limits = limits
@@ -122,11 +122,11 @@ class Alarms:
 
     @property
     def of_resources(self) -> bool:
-        """Whether memory or CPU are to be looked at."""
+        """True if memory or CPU are monitored."""
         return self.limits.memory is not None or self.limits.cpu_percent is not None
 
     def add(self, checks: Iterable[CheckResult]) -> None:
-        """Count checks that have ended; what could not be known of a server counts as a check and not as judged."""
+        """Count finished checks; an UNKNOWN one counts as a check but not as judged."""
         for check in checks:
             self._checks += 1
             start_us = check.started_at_ms * 1000
@@ -139,7 +139,7 @@ class Alarms:
             self._spent_us += check.duration_us
 
     def look_at_checks(self) -> Iterator[ResourceAlert]:
-        """What has passed a threshold over the whole run until now."""
+        """Thresholds that the whole run has crossed so far."""
         limits = self.limits
         if self._judged:
             mean_s, share = self._spent_us / self._judged / 1e6, self._failed / self._judged
@@ -157,7 +157,7 @@ class Alarms:
                 yield from self._tell("throughput", rate, limits.throughput, said, "/s")
 
     def look_at_resources(self, memory_bytes: float, cpu_percent: float) -> Iterator[ResourceAlert]:
-        """What the checker's own processes use above a threshold; ``cpu_percent`` is of all cores."""
+        """Thresholds crossed by the checker's own processes; ``cpu_percent`` is of all cores."""
         limits, cpu_percent = self.limits, min(100.0, cpu_percent)  # time is taken in steps, and may seem to be more
         if limits.memory is not None and memory_bytes > limits.memory:
             said = f"memory of the checker is at {memory_bytes / _MIB:.0f} MiB"
@@ -191,7 +191,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class ResourceThreshold:
-    """A resource, where its limit comes from, and how its values are written."""
+    """A resource, the source of its limit, and the format of its values."""
 
     resource: str
     option: str
@@ -208,7 +208,7 @@ class ResourceThreshold:
         return value
 
     def marks(self, limits: ResourceCaps) -> dict[str, tuple[float, str]]:
-        """Level -> the value at which it begins, and the option that says so; the highest level first."""
+        """Level -> the value at which it begins, and the option that sets it; the highest level first."""
         limit, found = self.limit(limits), {}
         if limit is not None:
             found["hard"] = limit, self.option
@@ -239,7 +239,7 @@ THRESHOLDS = (
 
 
 class Governor:
-    """A thread that looks at the resources, closes and opens the gate, and answers for what waits too long.
+    """A thread that watches resources, closes and opens the gate, and answers for servers that wait too long.
 
     ``sink`` takes the results of servers that are given up.
     """
@@ -267,30 +267,30 @@ class Governor:
         self._thread = threading.Thread(target=self._govern, name="governor", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, if the limits say so."""
+        """Start watching if the limits ask for it."""
         if self._looks:
             self._thread.start()
         else:
             self._looked.set()
 
     def wait_for_first_look(self) -> None:
-        """Return when it is known whether checks may begin."""
+        """Return once it is known if checks may begin."""
         self._looked.wait()
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is being answered here at this moment."""
+        """True if no server is being answered here at this moment."""
         if self._answering.acquire(blocking=False):
             self._answering.release()
             return True
         return False
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._ended.set()
 
     def measured(self) -> tuple[ResourceMeasures | None, tuple[ResourceAlert, ...]]:
-        """What was seen and done until now."""
+        """Observations and actions so far."""
         if not self._looks:
             return None, ()
         closed_ms = 0 if self._closed_at is None else round((time.monotonic() - self._closed_at) * 1000)
@@ -323,7 +323,7 @@ class Governor:
             self._looked.set()
 
     def _look(self, values: dict[str, float]) -> None:
-        """Note the values, enter and leave levels, and act on what is above its limit."""
+        """Record the values, enter and leave levels, and act on values above their limit."""
         most = {
             one.measure: max(values[one.resource], getattr(self._measures, one.measure))
             for one in THRESHOLDS
@@ -345,7 +345,7 @@ class Governor:
             self._open()
 
     def _level(self, one: ResourceThreshold, value: float) -> str:
-        """The level that the value is at, with an alert where it has just come to it."""
+        """The level of the value, with an alert if it has just been reached."""
         marks = one.marks(self._limits)
         if not marks:
             return ""
@@ -362,7 +362,7 @@ class Governor:
         return level
 
     def _look_at_queue(self) -> None:
-        """Warn where many wait: of the queue's own threshold, or of the size it may have while nothing begins."""
+        """Warn if the queue is long: above its own threshold, or above its size limit while nothing begins."""
         limits, waiting = self._limits, self._shards.waiting
         mark, option = limits.queue_warning, "queue_warning"
         if mark is None and self._closed_at is not None:
@@ -394,7 +394,7 @@ class Governor:
         return f"{one.words} at {one.shown(value)}, run.limits.{option} is {one.shown(threshold or 0.0)}"
 
     def _close(self, why: str) -> None:
-        """Let nothing begin; give up what is above the size of the queue, or has waited for too long."""
+        """Close the gate; give up servers beyond the queue's size limit, and those that have waited too long."""
         now = time.monotonic()
         if self._closed_at is None:
             self._closed_at = now

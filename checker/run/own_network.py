@@ -1,9 +1,9 @@
-"""Failures that the checker's own network may be behind: held back until the run shows whether it was.
+"""Failures that the checker's own network may have caused: held back until the run shows if it did.
 
-Workers look into what is local (`checker.worker.transport.own_network`); here is what the run as a whole shows. A
-route that a server seems to lack is lacking where no other host was reached at that time. Canaries, addresses that a
-configuration names because they are always up, decide beside them: where none can be reached, no failure to connect
-says anything about a server. No server has a hand in any of it.
+Workers examine local causes (`checker.worker.transport.own_network`); this module judges by the run as a whole. A
+missing route to a server counts as the checker's fault if no other host was reached at that time. Canaries, addresses
+that a configuration names because they are always up, are further evidence: if none can be reached, no failure to
+connect is evidence about a server. No server can influence any of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WHY = {
 
 
 class OwnNetwork:
-    """Takes out of batches what is to be decided at the end of the run."""
+    """Removes from batches the checks that are decided at the end of the run."""
 
     def __init__(self, servers: Sequence[Server], canaries: Sequence[str] = ()) -> None:
         self._servers = {server.name: server for server in servers}
@@ -52,7 +52,7 @@ class OwnNetwork:
         self._looking: ThreadPoolExecutor | None = None
 
     def without_doubtful(self, batch: Batch) -> Batch:
-        """The batch without what has to wait."""
+        """The batch without the checks that have to wait."""
         self._reached.update(batch.reached_s)
         found: dict[str, dict[str, str]] = {}
         for doubt in batch.doubts:
@@ -69,9 +69,9 @@ class OwnNetwork:
         return replace(batch, checks=tuple(kept)) if len(kept) < len(batch.checks) else batch
 
     def settled(self, now_s: float) -> tuple[CheckResult, ...]:
-        """What has waited long enough for other hosts to be reached, each check with its verdict.
+        """Checks that have waited long enough for other hosts to be reached, each with its verdict.
 
-        Call it now and then, for a run that is killed loses what is held; and with `inf` when everything has come.
+        Call it regularly, because a run that is killed loses the checks held here; and with `inf` after the last batch.
         """
         due_s = now_s - _HELD_S
         held, self._held = self._held, []
@@ -104,7 +104,7 @@ class OwnNetwork:
         return replace(probe, status=Status.UNKNOWN, reason=Reason.OWN_NETWORK, detail=detail, score=None)
 
     def _why(self, probe: ProbeResult, fault: str | None, look: Future[bool] | None, at_s: int) -> str | None:
-        """What of the own network was behind the failure at that second; None where it was the server."""
+        """The fault of the checker's own network behind the failure at that second; None if it was the server's."""
         if fault in ("resolver", "clock"):
             return fault
         others_were_reached = any(at in self._reached for at in range(at_s - _BEFORE_S, at_s + _AFTER_S + 1))
@@ -115,7 +115,7 @@ class OwnNetwork:
         return "canaries" if look is not None and _may_be_the_link(probe) else None
 
     def _canary_is_there(self) -> Future[bool] | None:
-        """Whether a canary can be reached about now; None where there are none."""
+        """True if a canary can be reached at about this time; None if there are none."""
         if not self._canaries:
             return None
         now_s = time.monotonic()
@@ -130,7 +130,7 @@ def _ended_at_s(check: CheckResult) -> int:
 
 
 def _any_reached(canaries: Sequence[tuple[str, int]]) -> bool:
-    """Whether one of the canaries takes a connection, or refuses one: both come from there."""
+    """True if one of the canaries accepts or refuses a connection: either answer comes from the canary."""
     with ThreadPoolExecutor(len(canaries)) as asking:
         return any(asking.map(_is_reached, canaries))
 
@@ -146,7 +146,7 @@ def _is_reached(place: tuple[str, int]) -> bool:
 
 
 def _may_be_the_link(probe: ProbeResult) -> bool:
-    """Whether it failed to connect to a host other than this machine."""
+    """True if it failed to connect to a host other than this machine."""
     if probe.reason not in _CONNECTING or probe.status is not Status.UNHEALTHY:
         return False
     host = ""

@@ -1,4 +1,4 @@
-"""The queue of a run: servers into shards by priority and origin, handed out while the gate is open."""
+"""The queue of a run: servers grouped into shards by priority and origin, handed out while the gate is open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OriginLimit = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Servers that are dealt to a worker at a time."""
+    """A group of servers assigned to a worker together."""
 
     servers: tuple[Server, ...]
     home: int | None = None
@@ -41,13 +41,13 @@ def shards(
     widths: Mapping[str, int] | None = None,
     by_priority: bool = True,
 ) -> list[Shard]:
-    """All servers in shards of at most ``largest``, in the order to deal them; each server is in exactly one.
+    """All servers in shards of at most ``largest``, in the order of assignment; each server is in exactly one.
 
-    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers and none
-    of them trusts an authorization server on first use: two workers might each trust another one. ``widths`` says how
-    many attempts of a probe kind, or programs (`PROGRAMS`), there may be at once at an origin: what is less than one
-    for each worker stays on one. A small fleet makes small shards, so that every worker gets some. Without
-    ``by_priority`` all are of one.
+    Servers that share an origin stay on one worker, unless they are more than its fair share of all servers and none of
+    them trusts an authorization server on first use: two workers might each trust a different one. ``widths`` is the
+    number of concurrent attempts of a probe kind, or programs (`PROGRAMS`), allowed at an origin: if it is less than
+    one per worker, the origin stays on one worker. A small fleet makes small shards, so that every worker gets some.
+    Without ``by_priority`` all servers have the same priority.
     """
     if not servers:
         return []
@@ -93,7 +93,7 @@ def _trusts_on_first_use(server: Server) -> bool:
 
 
 def _is_narrow(server: Server, narrow: set[str]) -> bool:
-    """Whether fewer than one attempt for each worker may be at an origin of this server's."""
+    """True if fewer than one attempt per worker is allowed at one of this server's origins."""
     return bool(narrow) and any(
         (PROGRAMS if probe_of(kind).address(options).pool_name == COMMANDS else kind) in narrow
         for kind, options in server.probes.items()
@@ -101,7 +101,7 @@ def _is_narrow(server: Server, narrow: set[str]) -> bool:
 
 
 def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterator[list[Server]]:
-    """Servers in groups: two that have an origin in common, directly or over others, are in the same one."""
+    """Servers in groups: two that share an origin, directly or through others, are in the same group."""
     leader: dict[_OriginLimit, _OriginLimit] = {}
 
     def leader_of(pool_name: _OriginLimit) -> _OriginLimit:
@@ -120,13 +120,13 @@ def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iter
 
 
 def _limit_of(server: Server, kind: str, programs_together: bool) -> _OriginLimit:
-    """What the attempts of this probe share a limit with: an origin; commands seldom have one to keep together."""
+    """The key of the limit that this probe's attempts share: an origin; commands seldom share one."""
     pool_name = probe_of(kind).address(server.probes[kind]).pool_name
     return (*pool_name, server.name) if pool_name == COMMANDS and not programs_together else pool_name
 
 
 class Shards:
-    """The bounded queue of what is still to be dealt; used by the threads of all runners and by the governor."""
+    """The bounded queue of unassigned shards; used by the threads of all runners and by the governor."""
 
     def __init__(self, shards: Iterable[Shard], runners: int = 1) -> None:
         self._waiting = deque(shards)
@@ -142,10 +142,10 @@ class Shards:
         """Why workers are to give up what they have not begun; None while they are not."""
 
     def take(self, held: int, runner: int = 0) -> Shard | None:
-        """The next shard for a runner that holds so many servers already.
+        """The next shard for a runner that already holds so many servers.
 
-        None when there is none, when dealing has stopped, while the gate is closed, and for a runner that holds its
-        fair share: the others may still be starting. Shards of one home go to the runner that had the first of them.
+        None if there is none, if assignment has stopped, while the gate is closed, and for a runner that holds its fair
+        share: the others may still be starting. Shards of one home go to the runner that took the first of them.
         """
         if self._closed.is_set() or not self._gate.is_set() or held >= self._fair:
             return None
@@ -157,23 +157,23 @@ class Shards:
         return None
 
     def leave(self, runner: int) -> None:
-        """Let the others have what was kept for a runner that takes no more."""
+        """Release the shards reserved for a runner that takes no more."""
         with self._lock:
             self._homes = {home: keeper for home, keeper in self._homes.items() if keeper != runner}
 
     @property
     def waiting(self) -> int:
-        """Servers that are still to be dealt."""
+        """Number of servers that are not yet assigned."""
         with self._lock:
             return sum(len(shard.servers) for shard in self._waiting)
 
     @property
     def gate_open(self) -> bool:
-        """Whether checks may be begun."""
+        """True if checks may begin."""
         return self._gate.is_set()
 
     def open_gate(self, open_: bool) -> None:
-        """Let checks be begun, or let them wait."""
+        """Open or close the gate for new checks."""
         if open_:
             self._gate.set()
         else:
@@ -181,11 +181,11 @@ class Shards:
 
     @property
     def held_back(self) -> bool:
-        """Whether there is something to deal that only the gate holds back: no runner may go home."""
+        """True if shards remain that only the gate holds back: no runner may finish."""
         return not self._gate.is_set() and not self._closed.is_set() and bool(self._waiting)
 
     def drop(self, keep: int) -> list[Server]:
-        """Take out what waits above that number, from the end of the order: the lowest priority."""
+        """Remove waiting servers above that number, from the end of the queue: the lowest priority."""
         dropped: list[Server] = []
         with self._lock:
             left = sum(len(shard.servers) for shard in self._waiting)
@@ -199,20 +199,20 @@ class Shards:
         return dropped
 
     def stop(self) -> None:
-        """Deal no more; what is under way is given up."""
+        """Assign no more; checks in progress are given up."""
         self._closed.set()
 
     def abort(self) -> None:
-        """Deal no more, and do not wait for workers to end what they have open."""
+        """Assign no more, and do not wait for workers to finish open work."""
         self._closed.set()
         self._aborted.set()
 
     @property
     def stopped(self) -> bool:
-        """Whether dealing has stopped before its end."""
+        """True if assignment stopped before the queue was empty."""
         return self._closed.is_set()
 
     @property
     def aborted(self) -> bool:
-        """Whether workers are to be killed."""
+        """True if workers are to be killed."""
         return self._aborted.is_set()

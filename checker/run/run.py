@@ -1,4 +1,4 @@
-"""One run as its steps: servers into shards, shards to workers, batches into the store, the run closed."""
+"""One run in its steps: servers into shards, shards to workers, batches into the store, the run closed."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _SERVERS_PER_WORKER = 50
 
 
 def limits_of(options: RunOptions, workers: int, log_level: int) -> Limits:
-    """What so many workers may do together."""
+    """The limits for this many workers together."""
     pools = {kind: options.pools.get(kind, PoolLimits()) for kind in KINDS}
     told = {"workers": workers, "log_level": log_level, "pools": pools, "caches": _within(options.caches)}
     return Limits(**(asdict(options) | told))
 
 
 def _within(caches: Caches) -> Caches:
-    """The caches, of which none may have more entries than all together."""
+    """The caches, none of which may have more entries than the total allows."""
     most = caches.size
     if most is None:
         return caches
@@ -66,7 +66,7 @@ def _within(caches: Caches) -> Caches:
 
 
 def workers_of(servers: Sequence[Server], options: RunOptions) -> int:
-    """How many workers: no more than can have a part of every limit of the run that is shared out over all of them."""
+    """Number of workers: no more than can each get a share of every run-wide limit."""
     if not servers:
         return 0
     wanted = options.workers or _workers_for(len(servers))
@@ -93,7 +93,7 @@ Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
 
 
 class RunRequest(Struct, frozen=True, kw_only=True):
-    """What to check and how."""
+    """The servers to check and the options of the run."""
 
     servers: Sequence[Server]
     database: Path
@@ -111,7 +111,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How the run went."""
+    """The outcome of a run."""
 
     run_id: int
     state: RunState
@@ -122,8 +122,8 @@ class RunEnd:
 def check(request: RunRequest, progress: Progress) -> RunEnd:
     """Check every server once and store the results; raises StorageError and WorkerStartError.
 
-    On Ctrl-C what is done is kept and the run is marked interrupted; a second one does not wait for sessions to
-    be closed. If storing fails the run is marked failed, as far as the database still takes it.
+    On Ctrl-C finished checks are kept and the run is marked interrupted; a second Ctrl-C does not wait for sessions to
+    close. If storing fails the run is marked failed, as far as the database still accepts writes.
     """
     # where results may be taken, how many workers are needed is known only once the database was asked
     run_workers = _WorkerThreads(request) if request.options.max_age is None else None
@@ -201,7 +201,7 @@ class _WorkerThreads:
             self.governor.start()
 
     def begin(self, remembered: Mapping[str, Memory], skipped: Mapping[str, Mapping[str, str]]) -> None:
-        """Deal, now that there is a run to store results in; ``skipped`` are the probes that are not made, with why."""
+        """Start assigning, now that there is a run to store results in; ``skipped`` maps skipped probes to reasons."""
         self._remembered, self._skipped = remembered, skipped
         if self.workers:
             self.governor.wait_for_first_look()
@@ -209,32 +209,32 @@ class _WorkerThreads:
 
     @property
     def done(self) -> bool:
-        """Whether every worker has ended and every batch was taken."""
+        """True if every worker has ended and every batch was taken."""
         return all(future.done() for future in self._futures) and self.governor.settled and self.batches.empty()
 
     def raise_failure(self) -> None:
-        """Raise what ended a driver, if something did."""
+        """Raise the exception that ended a driver, if there is one."""
         for future in self._futures:
             future.result()
 
     def note_alarms(self) -> None:
-        """Keep which thresholds the checks until now have passed."""
+        """Record the thresholds that the checks so far have crossed."""
         for alert in self.alarms.look_at_checks():
             self.collector.note(alert)
 
     def stop(self) -> None:
-        """Deal no more and give up what is under way."""
+        """Assign no more and give up checks in progress."""
         self._shards.stop()
 
     def abort(self) -> None:
-        """Stop, and do not wait for anything."""
+        """Stop without waiting for anything."""
         self.governor.end()
         self._shards.abort()
         self._given_up.set()
         self._begin.set()
 
     def take(self) -> Batch:
-        """What has come, as one batch: a transaction costs as much as the rows of a few. Raises queue.Empty."""
+        """Pending batches, merged into one: a transaction costs as much as the rows of a few. Raises queue.Empty."""
         taken = [self.batches.get(timeout=_TICK_S)]
         with suppress(queue.Empty):
             while len(taken) < _MOST_AT_ONCE:
@@ -266,7 +266,7 @@ def _store_results(
     total: int,
     progress: Progress,
 ) -> None:
-    """Write batches as they come; this thread is the only one that touches the database."""
+    """Write batches as they arrive; this thread is the only one that touches the database."""
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
     windows = {server.name: server.maintenance for server in run_workers.servers if server.maintenance}
     own_network = OwnNetwork(run_workers.servers, canaries)
@@ -300,7 +300,7 @@ def _store_results(
 
 
 def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
-    """The batch with the checks marked whose server is under maintenance."""
+    """The batch with the checks of servers under maintenance marked."""
     if not windows:
         return batch
     checks = (
@@ -313,7 +313,7 @@ def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) ->
 
 
 def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
-    """Answer for servers that have no row although the run is over: no server may be missing."""
+    """Add results for servers without a row at the end of the run: no server may be missing."""
     missing = set(store.missing(run_id, [server.name for server in servers]))
     lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
     if lost:
@@ -321,9 +321,9 @@ def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[S
 
 
 def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
-    """Close the hours that are over, and drop what is older than it is kept: for the time after a run.
+    """Close past hours, and delete rows past their retention: run this after a run.
 
-    ``note`` is told how many servers of how many are done. Raises StorageError and StorageBusy.
+    ``note`` is called with the number of finished servers and their total. Raises StorageError and StorageBusy.
     """
     from storage.store import open_store
 
@@ -333,7 +333,7 @@ def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
 
 
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
-    """What earlier runs have remembered of the servers' endpoints and, with ``dns``, of their hosts, by server."""
+    """Facts from earlier runs about the servers' endpoints and, with ``dns``, their hosts, by server."""
     addresses = {
         server.name: {kind: probe_of(kind).address(options) for kind, options in server.probes.items()}
         for server in servers
@@ -351,7 +351,7 @@ def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Mem
 
 
 def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:
-    """What open circuit breakers leave out of this run: server -> probe kind -> why."""
+    """Probes that open circuit breakers skip in this run: server -> probe kind -> reason."""
     circuits, at_ms = store.circuits(), now_ms()
     failed = (server for server in servers if server.name in circuits)
     return {server.name: skips(circuits[server.name], rules(server), at_ms) for server in failed}

@@ -1,12 +1,12 @@
-"""Workers as the parent drives them: fed with shards, replaced when lost, suspects retried apart.
+"""Workers driven from the parent: fed with shards, replaced when lost, suspects retried separately.
 
-A group of suspects has a worker to itself. Whoever is answered there is cleared. When that worker is lost too, the
-group is split, so that one server among n costs about log n workers; groups run side by side. A worker that was not
-lost takes the next group, because starting one costs more than what is tried in it. A server that was alone in two
-workers which were lost, the second of them new, is what ended them.
+A server is answered once. When a worker is lost, the servers that only waited in it continue in a new worker; those
+that were in progress may be the cause, and are retried separately.
 
-A server is answered once. When a worker is lost, those servers that only waited in it go on in a new one; those that
-were under way may have been the cause, and are tried again apart (`checker.run.workers`).
+A group of suspects has a worker to itself. Any server that is answered there is cleared. If that worker is lost too,
+the group is split, so that finding one server among n costs about log n workers; groups run side by side. A worker that
+was not lost takes the next group, because starting one costs more than the work it retries. A server that was alone in
+two lost workers, the second of them new, is the one that ended them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _MIB = 1024 * 1024
 
 
 class RunnerOptions(Struct, frozen=True, kw_only=True):
-    """What every worker of a run is told."""
+    """The options sent to every worker of a run."""
 
     limits: Limits
     remembered: Callable[[Server], Memory] = field(default=lambda _server: {})
@@ -70,7 +70,7 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
 
 
 class Assigned(NamedTuple):
-    """A server that was given to a worker."""
+    """A server that is assigned to a worker."""
 
     server: Server
     share: int
@@ -80,9 +80,9 @@ class Assigned(NamedTuple):
 
 
 class Driver:
-    """One worker at a time, and what it has not answered; used by one thread.
+    """One worker at a time, and its unanswered servers; used by one thread.
 
-    Whatever says so raises ChildLost when the worker is lost: then `lost` tells who may have been the cause.
+    Methods that document it raise ChildLost when the worker is lost: then `lost` names the possible causes.
     """
 
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
@@ -102,11 +102,11 @@ class Driver:
 
     @property
     def draining(self) -> bool:
-        """Whether the worker is about to be replaced: it begins nothing more."""
+        """True if the worker is about to be replaced: it begins nothing more."""
         return bool(self._draining)
 
     def start(self) -> None:
-        """Start a worker, if there is none, and deal it what is unanswered; raises WorkerStartError."""
+        """Start a worker, if there is none, and assign it the unanswered servers; raises WorkerStartError."""
         if self._child is not None:
             return
         begun = BegunTasks()
@@ -125,14 +125,14 @@ class Driver:
         self._send(self.unanswered.values())
 
     def assign(self, tasks: Iterable[Assigned]) -> None:
-        """Give the worker more to do; without one they are dealt as it starts."""
+        """Give the worker more servers; if there is no worker yet, it gets them on start."""
         fresh = {assigned.server.name: assigned for assigned in tasks}
         self.unanswered |= fresh
         if self._child is not None:
             self._send(fresh.values())
 
     def listen(self) -> None:
-        """Pass on what the worker has; say stop to it once dealing has stopped. Raises ChildLost."""
+        """Pass on the worker's messages; send stop once assignment has stopped. Raises ChildLost."""
         child = self._worker()
         if self._shards.stopped and not self.said_stop:
             self.say_stop(cancel=True)
@@ -152,14 +152,14 @@ class Driver:
         self._look_at(child)
 
     def say_stop(self, cancel: bool) -> None:
-        """Let the worker end; with ``cancel`` it gives up what is under way."""
+        """Let the worker end; with ``cancel`` it gives up checks in progress."""
         self._worker().send(Stop(cancel))
         self.said_stop = True
 
     def lost(self, how: ChildLost) -> tuple[str, list[Assigned], list[Assigned]]:
-        """Bury the worker; why it was lost, what was under way in it, and what only waited. Nothing is unanswered now.
+        """Discard the worker; returns the cause, the servers in progress and the waiting ones. None is unanswered now.
 
-        What was done and not handed over counts as under way.
+        Checks that were finished but not handed over count as in progress.
         """
         child, begun = self._worker(), self._begun
         assert begun is not None  # noqa: S101 # it comes with the worker
@@ -172,7 +172,7 @@ class Driver:
         return why, suspects, waiting
 
     def end(self) -> None:
-        """Let the worker finish what it has open, then see it gone."""
+        """Let the worker finish its open work, then wait for its end."""
         if (child := self._child) is None:
             return
         if not self.said_stop:
@@ -190,7 +190,7 @@ class Driver:
         self._discard(within_s=0 if self._shards.aborted else 1.0)
 
     def tell(self, resource: str, level: str, detail: str, value: float = 0.0, threshold: float = 0.0) -> None:
-        """Log what happened to the worker, and keep it with the run."""
+        """Log an event of the worker, and keep it with the run."""
         log.warning("%s", detail)
         at_ms = now_ms()
         self._options.alert(
@@ -229,7 +229,7 @@ class Driver:
             self.unanswered.pop(check.server, None)
 
     def _say_whether_to_wait(self, child: Child[FromWorker]) -> None:
-        """Tell the worker of the gate, and of what it is to give up, once each."""
+        """Send the worker the state of the gate, and the servers to give up, once each."""
         if (open_ := self._shards.gate_open) != self._said_open:
             child.send(Gate(open_))
             self._said_open = open_
@@ -238,7 +238,7 @@ class Driver:
             self._said_given_up = True
 
     def _look_at(self, child: Child[FromWorker]) -> None:
-        """Raise ChildLost for a worker that spins without a word or takes far too much memory; replace one before."""
+        """Raise ChildLost for a worker that spins silently or takes far too much memory; replace it before that."""
         if (now := time.monotonic()) - self._looked_at < _LOOK_S or self.said_stop:
             return
         self._looked_at = now
@@ -276,7 +276,7 @@ _TICK_S = 0.1
 
 
 class Quarantine:
-    """The groups of suspects of one runner, each driven by a thread of its own."""
+    """The groups of suspects of one runner, each driven by its own thread."""
 
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
         self._shards, self._sink = shards, sink
@@ -289,19 +289,19 @@ class Quarantine:
         self._open, self._change = 0, threading.Condition()
 
     def take(self, suspects: Sequence[Assigned]) -> None:
-        """Try these apart, in as many groups as may run side by side."""
+        """Retry these separately, in as many groups as may run side by side."""
         tried_again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
         for group in _split(tried_again):
             self._try(group)
 
     def wait(self) -> None:
-        """Return when every suspect is answered, or dealing has stopped; nothing can be tried after it."""
+        """Return when every suspect is answered, or assignment has stopped; nothing can be retried after it."""
         self.settle()
         if self._threads is not None:
             self._threads.shutdown()
 
     def settle(self) -> None:
-        """Return when every suspect is answered, or dealing has stopped."""
+        """Return when every suspect is answered, or assignment has stopped."""
         with self._change:
             while self._open:
                 self._change.wait(_TICK_S)
@@ -370,21 +370,21 @@ class Quarantine:
                 driver.end()
 
     def _worker_for(self, fresh: bool) -> Driver:
-        """One that has nobody, and where it is to be ``fresh`` never had: what was there before may end it only now."""
+        """An idle worker, or a new one if it is to be ``fresh``: no server from before can be what ends a new one."""
         with self._change:
             if self._idle and not fresh:
                 return self._idle.pop()
         return Driver(self._shards, self._sink, self._options)
 
     def _narrow(self, suspects: Sequence[Assigned], waiting: Sequence[Assigned]) -> None:
-        """What had not begun this time is still not cleared, but one step less suspect."""
+        """Servers that had not begun this time are still not cleared, but one step less suspect."""
         again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
         for group in (*_split(again), waiting):
             if group:
                 self._try(group)
 
     def _again_or_answered(self, assigned: Assigned, lost_alone: int, why: str, begun: bool) -> None:
-        """Once more alone; the second time it is answered, as the culprit only if its check had begun."""
+        """Retry once more alone; the second time answer it, as the culprit only if its check had begun."""
         if lost_alone < _ALONE_TWICE:
             self._try([assigned._replace(tries=assigned.tries + 1)], lost_alone)
         elif begun:
@@ -400,7 +400,7 @@ def _split(suspects: Sequence[Assigned]) -> list[Sequence[Assigned]]:
 
 
 def _cannot_be_shared(limits: Limits) -> bool:
-    """Whether a limit of this worker is too low for each group beside it to have a part of it."""
+    """True if a limit of this worker is too low to give each group beside it a share."""
     whole = [limits.attempts_at_origin(kind) for kind in limits.pools] or [limits.per_origin]
     most = [pool.max_connections for pool in limits.pools.values() if pool.when_full == "wait"]
     most += [] if limits.max_connections is None else [limits.max_connections]
@@ -408,7 +408,7 @@ def _cannot_be_shared(limits: Limits) -> bool:
 
 
 def _part_of(limits: Limits) -> Limits:
-    """What each of the groups may do, so that all of them together keep to what one worker may."""
+    """The limits of each group, so that all groups together keep to the limits of one worker."""
     pools = {
         kind: replace(
             pool,
@@ -436,8 +436,8 @@ _LOST_FOR_NOTHING = 3
 def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:
     """Check servers until there are no more shards; returns when this worker's process has ended.
 
-    The worker is started at once; nothing is dealt before ``begin``, if there is one, is set. Raises
-    WorkerStartError where no worker can be started.
+    The worker is started at once; nothing is assigned before ``begin``, if there is one, is set. Raises
+    WorkerStartError if no worker can be started.
     """
     runner = _Runner(shards, sink, options)
     try:
@@ -458,12 +458,12 @@ class _Runner:
         self._for_nothing = 0
 
     def warm_up(self) -> None:
-        """Start the worker before there is anything for it to do; a failure is told by `run`."""
+        """Start the worker before it has any work; a failure is reported by `run`."""
         with suppress(WorkerStartError):
             self._driver.start()
 
     def run(self) -> None:
-        """Deal and listen until everything taken is answered or in quarantine."""
+        """Assign and listen until everything taken is answered or in quarantine."""
         driver, failures = self._driver, 0
         while (
             self._refill() or driver.unanswered or driver.draining or self._shards.held_back
@@ -488,12 +488,12 @@ class _Runner:
                 self._go_on(why, suspects, waiting, progress or bool(suspects))
 
     def end(self) -> None:
-        """Let the worker finish what it has open and see it gone, and with it those in quarantine."""
+        """Let the worker finish its open work, and wait for its end and that of the workers in quarantine."""
         self._driver.end()
         self._quarantine.wait()
 
     def _refill(self) -> bool:
-        """Take shards while the worker could soon begin their servers; whether any was taken."""
+        """Take shards while the worker could soon begin their servers; True if any was taken."""
         taken = False
         most = 2 * self._options.limits.concurrency  # the worker never runs dry while its results are on their way
         number, driver = self._options.limits.worker, self._driver
@@ -507,7 +507,7 @@ class _Runner:
         return taken
 
     def _go_on(self, why: str, suspects: list[Assigned], waiting: list[Assigned], made_progress: bool) -> None:
-        """Suspects apart from here on, the others in a new worker as if nothing had happened."""
+        """Continue after a loss: suspects separately, the others in a new worker as if nothing had happened."""
         self._for_nothing = 0 if made_progress else self._for_nothing + 1
         if self._for_nothing == _LOST_FOR_NOTHING:
             self._for_nothing = 0
