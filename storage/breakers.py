@@ -1,4 +1,4 @@
-"""Circuit breakers as they are kept between runs: a row for each probe of a server that has failed."""
+"""Circuit breakers kept between runs: one row for each probe of a server that has failed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _COLUMNS = tuple(breakers.c[name] for name in ("kind", *_FIELDS))
 
 
 class Breakers:
-    """The breakers of the servers that a run checks."""
+    """Stored circuit breakers of the servers that a run checks."""
 
     def __init__(self) -> None:
         self._rules: dict[str, Rules] = {}
 
     def begin(self, connection: Connection, checked: Iterable[Server]) -> None:
-        """Take the servers' options, and remove the circuits that these no longer ask for."""
+        """Take the servers' options, and remove circuits that are no longer configured."""
         all_rules = {server.name: rules(server) for server in checked}
         self._rules = {name: wanted for name, wanted in all_rules.items() if wanted}
         stored = select(breakers.c.server_id, breakers.c.kind, servers.c.name).join(servers)
@@ -39,7 +39,7 @@ class Breakers:
                 connection.execute(delete(breakers).where(*gone))
 
     def circuits(self, connection: Connection) -> dict[str, dict[str, Circuit]]:
-        """Server -> probe kind -> circuit, of the servers that have a breaker and have failed."""
+        """Server -> probe kind -> circuit, for servers that have a breaker and have failed."""
         found: dict[str, dict[str, Circuit]] = {}
         for name, kind, *values in connection.execute(select(servers.c.name, *_COLUMNS).join(breakers)):
             if name in self._rules:
@@ -49,10 +49,10 @@ class Breakers:
     def note(
         self, connection: Connection, run_id: int, results: Sequence[CheckResult], server_ids: Mapping[str, int]
     ) -> None:
-        """Write what the checks make of the circuits; before the checks themselves are written.
+        """Update the circuits with these checks; call it before the checks themselves are written.
 
-        A check that the run has already is not counted again. The circuits are read here and not remembered from the
-        run's start, because another run may have written them meanwhile.
+        A check that the run has already stored is not counted again. The circuits are read here, not remembered from
+        the start of the run, because another run may have written them meanwhile.
         """
         first = {server_ids[one.server]: one for one in reversed(results) if one.server in self._rules}
         if not first:
@@ -83,7 +83,7 @@ class Breakers:
 
 
 def _fails(check: CheckResult) -> bool:
-    """Whether the check can change a circuit that has never failed."""
+    """True if the check can change a circuit that has never failed."""
     return any(probe.status is Status.UNHEALTHY for probe in check.probes)
 
 
@@ -92,7 +92,7 @@ def _circuit(state: str, *others: Any) -> Circuit:
 
 
 def _there(connection: Connection, run_id: int, server_ids: list[int]) -> set[int]:
-    """Those of the servers whose check in this run is stored already."""
+    """The servers whose check in this run is already stored."""
     if not server_ids:
         return set()
     of_run = checks.c.run_id == run_id, _among(checks.c.server_id, server_ids)
@@ -100,6 +100,6 @@ def _there(connection: Connection, run_id: int, server_ids: list[int]) -> set[in
 
 
 def _among(column: ColumnElement[int], numbers: list[int]) -> ColumnElement[bool]:
-    """Whether the column is one of these, however many: they are one parameter."""
+    """Condition that the column is one of these values; any number of them is one parameter."""
     listed = func.json_each(orjson.dumps(numbers).decode()).table_valued("value")
     return column.in_(select(listed.c.value))

@@ -1,4 +1,4 @@
-"""Cache entries: kept, recalled, given up when they expire or their category is full; and read for people."""
+"""Cache entries: stored, looked up, evicted when they expire or their category is full, and listed for users."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def categories(connection: Connection) -> list[str]:
 
 
 def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
-    """Write entries; a newer one takes the place of the one under the same key, but where it is kept for good.
+    """Write entries; a new entry replaces the one under the same key, unless that one is kept forever.
 
-    One that is larger than anything that is worth remembering of a server is left out.
+    Entries larger than anything useful to remember about a server are skipped.
     """
     if small := [entry for entry in entries if _is_small(entry)]:
         if rows := [_values(entry) for entry in small if entry.category not in _FOR_GOOD]:
@@ -84,7 +84,7 @@ def _is_small(entry: CacheEntry) -> bool:
 
 
 def recall(connection: Connection, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
-    """What is remembered under these keys and has not expired: key -> category -> value; noted as used now."""
+    """The unexpired entries under these keys: key -> category -> value; marks them as used now."""
     recalled: dict[str, dict[str, str]] = {}
     these = (
         cache_entries.c.category.in_(set(categories(connection)) - _OF_THEIR_OWN),
@@ -101,17 +101,17 @@ def recall(connection: Connection, keys: Iterable[str], now_ms: int) -> dict[str
 
 
 def note_use(connection: Connection, category: str, keys: Collection[str], now_ms: int) -> None:
-    """Note that these entries were used now."""
+    """Mark these entries as used now."""
     if keys:
         these = cache_entries.c.category == category, _among(sorted(keys))
         connection.execute(update(cache_entries).where(*these).values(used_at_ms=now_ms))
 
 
 def young_results(connection: Connection, keys: Mapping[str, str], since_ms: int, now_ms: int) -> dict[str, int]:
-    """Server -> the run that checked it last, for those whose check then began after ``since_ms``.
+    """Server -> the run that checked it last, for servers whose check began after ``since_ms``.
 
-    ``keys`` are those of the category `RESULTS` with the names of their servers. Results that are UNKNOWN or suspect
-    or that stand for a probe that was not made are left out.
+    ``keys`` are keys of the category `RESULTS` with the names of their servers. Results that are UNKNOWN, suspect or of
+    a probe that was not made are skipped.
     """
     not_made = exists().where(
         probes.c.server_id == checks.c.server_id,
@@ -142,10 +142,10 @@ def young_results(connection: Connection, keys: Mapping[str, str], since_ms: int
 def give_up(
     connection: Connection, now_ms: int, sizes: Mapping[str, int], most_in_all: int | None = None
 ) -> dict[str, int]:
-    """Remove what has expired, then of each category what is above its size, the longest unused first.
+    """Evict expired entries, then in each category the least recently used ones above its size.
 
-    ``most_in_all`` is the size of all these categories together. Gives how many entries of which category were above
-    a size.
+    ``most_in_all`` is the size limit of all these categories together. Returns the number of entries evicted for size,
+    by category.
     """
     connection.execute(delete(cache_entries).where(cache_entries.c.expires_at_ms <= now_ms))
     gone = {category: number for category, size in sizes.items() if (number := _shrink(connection, category, size))}
@@ -162,15 +162,15 @@ def give_up(
 
 
 def count(connection: Connection, category: str) -> int:
-    """The entries of a category."""
+    """Number of entries in a category."""
     number = select(func.count()).select_from(cache_entries).where(cache_entries.c.category == category)
     return connection.scalar(number) or 0
 
 
 def clear(connection: Connection, wanted: Collection[str], key: str | None = None) -> dict[str, int]:
-    """Remove all entries of these categories, or those under the key; how many they were, by category.
+    """Remove all entries of these categories, or only those under the key; returns the number removed by category.
 
-    Where no category is named it is all of them but the pinned authorization servers, which cannot be found out anew.
+    Without a category: all of them except the pinned authorization servers, which cannot be rediscovered.
     """
     of_key = () if key is None else (cache_entries.c.key == key,)
     removed = {}
@@ -182,7 +182,7 @@ def clear(connection: Connection, wanted: Collection[str], key: str | None = Non
 
 
 def _shrink(connection: Connection, category: str, size: int) -> int:
-    """Remove what is above the size; how many entries that were."""
+    """Evict entries above the size; returns the number of them."""
     above = count(connection, category) - size
     if above <= 0:
         return 0
@@ -193,7 +193,7 @@ def _shrink(connection: Connection, category: str, size: int) -> int:
 
 
 def _among(keys: list[str]) -> ColumnElement[bool]:
-    """Whether the key is one of these, however many: they are one parameter."""
+    """Condition that the key is one of these; any number of them is one parameter."""
     listed = func.json_each(orjson.dumps(keys).decode()).table_valued("value")
     return cache_entries.c.key.in_(select(listed.c.value))
 
@@ -207,14 +207,14 @@ _NOT_SHOWN = {CONFIG, AUTH_TOKENS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryRow:
-    """One category: what it holds now, and what the last runs counted."""
+    """One category: its present content, and the counters of the last runs."""
 
     category: str
     entries: int = 0
     expired: int = 0
-    """Of these past their end; they go at the end of the next run."""
+    """Expired entries among these; they are removed at the end of the next run."""
     bytes: int = 0
-    """Keys and values."""
+    """Size of keys and values in bytes."""
     hits: int = 0
     misses: int = 0
     stale_hits: int = 0
@@ -222,11 +222,11 @@ class CategoryRow:
     oldest_at_ms: int | None = None
     newest_at_ms: int | None = None
     ttl_ms: int | None = None
-    """How long the newest entry is good, from its beginning to its end."""
+    """Lifetime of the newest entry, from creation to expiry."""
 
     @property
     def hit_ratio(self) -> float | None:
-        """Hits among all lookups; None where nothing was looked up."""
+        """Hits / lookups; None without lookups."""
         looked_up = self.hits + self.misses
         return self.hits / looked_up if looked_up else None
 
@@ -242,11 +242,11 @@ class EntryRow:
     created_at_ms: int
     expires_at_ms: int
     used_at_ms: int | None
-    """When a run last read it; None for never."""
+    """Time at which a run last read it; None if never."""
 
 
 def cache_stats(path: Path, newest_runs: int, now_ms: int) -> list[CategoryRow]:
-    """Every category: those with options first, then the others by name; raises StorageError."""
+    """All categories: those with options first, then the others by name; raises StorageError."""
     size = func.length(cast(cache_entries.c.key, LargeBinary)) + func.length(cast(cache_entries.c.value, LargeBinary))
     held = select(
         cache_entries.c.category,
@@ -274,10 +274,10 @@ def cache_stats(path: Path, newest_runs: int, now_ms: int) -> list[CategoryRow]:
 
 
 def cache_list(path: Path, category: str | None, limit: int, *, expired_before_ms: int | None = None) -> list[EntryRow]:
-    """The entries of a category, of all where None is given: the one used last first, at most ``limit``.
+    """The entries of a category, or of all for None, most recently used first, at most ``limit``.
 
-    With ``expired_before_ms`` only those that have expired by then. Raises UsageError for a category that there is
-    not, and StorageError.
+    With ``expired_before_ms`` only entries that have expired by then. Raises UsageError for an unknown category, and
+    StorageError.
     """
     last_use = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
     wanted = select(
@@ -309,7 +309,7 @@ def cache_list(path: Path, category: str | None, limit: int, *, expired_before_m
 
 
 def known_categories(path: Path, asked: Sequence[str] = ()) -> list[str]:
-    """The categories that there are; raises UsageError where one that is asked for is none of them."""
+    """The existing categories; raises UsageError if a requested one does not exist."""
     with reading(path) as connection, errors_of(path):
         known = [*OURS, *(name for name in categories(connection) if name not in OURS)]
     for name in asked:

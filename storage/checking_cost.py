@@ -1,4 +1,4 @@
-"""What checking has cost: what runs measured of themselves, added up by slots of time, and when they began."""
+"""Cost of checking: the measurements of runs, summed by time slot, and the start times of runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PROBES = """select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connection
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """What worker processes used in a slot."""
+    """CPU and memory used by worker processes in a slot."""
 
     slot: int
     runs: int
@@ -45,19 +45,19 @@ class WorkerSlot:
     suspect_checks: int
     cpu_ms: int
     peak_memory_bytes: int
-    """Of one worker."""
+    """Of a single worker."""
     lag_p99_us: int
-    """Of the worker and the run where it was longest."""
+    """Of the worker and run with the largest value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceSlot:
-    """What the checker as a whole used in a slot, and what its limits did."""
+    """Resources used by the whole checker in a slot, and the effect of its limits."""
 
     slot: int
     most_memory_bytes: int
     closed_ms: int
-    """No check was begun for so long."""
+    """Time during which no check was started."""
     dropped: int
 
 
@@ -92,7 +92,7 @@ class CacheSlot:
 
 @dataclass(frozen=True, slots=True)
 class ProbeCost:
-    """What the newest probes of a kind came to."""
+    """Cost of the newest probes of a kind."""
 
     kind: str
     probes: int
@@ -105,20 +105,20 @@ class ProbeCost:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The runs of one config and environment."""
+    """Runs of one configuration and environment."""
 
     config_path: str | None
     environment: str | None
     started_at_ms: Sequence[int]
-    """When each of its runs began, in order."""
+    """Start times of its runs, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What runs of a period have measured of themselves."""
+    """Measurements of the runs of a period."""
 
     step: int
-    """Every so many-th run was looked at."""
+    """Sampling step: one of this many runs was read."""
     workers: Sequence[WorkerSlot]
     resources: Sequence[ResourceSlot]
     pools: Sequence[PoolSlot]
@@ -129,7 +129,7 @@ Slot = TypeVar("Slot", WorkerSlot, ResourceSlot, PoolSlot, CacheSlot)
 
 
 def footprint_since(connection: Connection, since_ms: int, slot_ms: int, most_runs: int = MOST_RUNS) -> Footprint:
-    """The measures of the runs that began in this time, by slots of ``slot_ms`` counted from 1970."""
+    """The measurements of runs that began in this period, in slots of ``slot_ms`` counted from 1970."""
     after = last_run_before(connection, since_ms)
     newest = connection.scalar(select(func.max(runs.c.id))) or 0
     step = -(-max(1, newest - after) // most_runs)
@@ -149,7 +149,7 @@ def footprint_since(connection: Connection, since_ms: int, slot_ms: int, most_ru
 
 
 def probe_costs(connection: Connection, servers: Sequence[int], since_ms: int) -> list[ProbeCost]:
-    """What the probes of the newest checks of each of these servers in this time came to, by kind."""
+    """Cost of the probes in the newest checks of each of these servers in this period, by kind."""
     query = text(_PROBES).bindparams(bindparam("servers", expanding=True))
     after = last_run_before(connection, since_ms)
     values = {"servers": list(servers), "after": after, "before": NEWEST_CHECKS - 1}
@@ -157,7 +157,7 @@ def probe_costs(connection: Connection, servers: Sequence[int], since_ms: int) -
 
 
 def schedules_since(connection: Connection, since_ms: int) -> list[Schedule]:
-    """When the runs of each config and environment began, those with the most runs first."""
+    """Start times of the runs of each configuration and environment, those with the most runs first."""
     begun: dict[tuple[str | None, str | None], list[int]] = {}
     wanted = select(runs.c.config_path, runs.c.environment, runs.c.started_at_ms).where(
         runs.c.id > last_run_before(connection, since_ms), runs.c.started_at_ms >= since_ms

@@ -1,4 +1,4 @@
-"""Connections to the SQLite file: which library, which journal, and what an error of it means to the user."""
+"""Connections to the SQLite file: choice of library and journal mode, and errors translated for the user."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _FIXED_IN = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:
-    """Whether this version of SQLite may use a write-ahead log with several connections."""
+    """True if this version of SQLite can safely use a write-ahead log with several connections."""
     return version >= _FIXED_IN[0] or any(fixed <= version < (*fixed[:2], 99) for fixed in _FIXED_IN[1:])
 
 
 def writing_engine(path: Path, wait_s: float) -> Engine:
-    """An engine with one connection whose transactions take the write lock when they begin; makes the file.
+    """An engine with one connection whose transactions take the write lock at once; creates the file.
 
-    Raises StorageError where the file cannot be made or opened.
+    Raises StorageError if the file cannot be created or opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def writing_engine(path: Path, wait_s: float) -> Engine:
 
 
 def reading_connection(path: Path) -> Any:
-    """A read-only connection of the driver; raises StorageError where there is no database."""
+    """A read-only connection of the driver; raises StorageError if there is no database."""
     if not path.exists():
         raise StorageError(
             f"{path}: no such database; `mcp-status check` makes one, --db or MCP_STATUS_DB names another"
@@ -79,20 +79,20 @@ def reading_connection(path: Path) -> Any:
 
 
 def reading_engine(path: Path) -> Engine:
-    """An engine over one read-only connection; raises StorageError where there is no database."""
+    """An engine over one read-only connection; raises StorageError if there is no database."""
     connection = reading_connection(path)
     return create_engine("sqlite://", module=driver(), creator=lambda: connection, poolclass=StaticPool)
 
 
 def _is_busy(error: BaseException | None, said: str) -> bool:
-    """Whether another connection holds the database; a column may be called busy as well."""
+    """True if another connection holds the database; the word alone is no proof, since a column may be named busy."""
     code = getattr(error, "sqlite_errorcode", None)
     return "is locked" in said if code is None else code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)
 
 
 @contextmanager
 def errors_of(path: Path) -> Iterator[None]:
-    """Tell SQLite's errors as ours: one message with the file and the remedy."""
+    """Translate SQLite's errors into ours: one message with the file and the remedy."""
     try:
         yield
     except (DatabaseError, driver().Error) as error:

@@ -1,4 +1,4 @@
-"""How contracts of MCP servers changed in a period, and what the servers say of themselves now."""
+"""Contract changes of MCP servers in a period, and the facts that the servers state about themselves now."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _FACTS = f"""select t.id, f.era, f.protocol_version, f.server_name, f.server_ver
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a server's contract."""
+    """One version of a server's contract."""
 
     server_id: int
     version: int
     run_id: int
     seen_at_ms: int
     grade: str | None
-    """The worst of the changes; None for the first version and for changes that do not count."""
+    """Worst grade of the changes; None for the first version and for changes that do not count."""
     changes: Sequence[dict[str, Any]]
-    """Against the version before, each with kind, grade, item and detail; the worst 200."""
+    """Changes from the version before, each with kind, grade, item and detail; at most the worst 200."""
     breaking: int
-    """How many changes there are of this grade, as of the others."""
+    """Number of changes of this grade, like the fields below for the other grades."""
     risky: int
     cosmetic: int
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What an MCP server said of itself in a probe."""
+    """Facts that an MCP server stated about itself in a probe."""
 
     era: str | None
     protocol_version: str | None
@@ -56,7 +56,7 @@ class ServerFacts:
 
 
 def versions_since(connection: Connection, servers: Sequence[int], since_ms: int) -> list[Version]:
-    """The versions of these servers that were first seen in this time, the newest first."""
+    """Versions of these servers that were first seen in this period, newest first."""
     columns = [contract_versions.c[field.name] for field in fields(Version)]
     found = select(*columns).where(
         contract_versions.c.server_id.in_(servers), contract_versions.c.seen_at_ms >= since_ms
@@ -78,7 +78,7 @@ def newest_versions(connection: Connection, servers: Sequence[int]) -> dict[int,
 
 
 def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[int, int]:
-    """How many versions of these servers' contracts are not kept any more, and of how many servers."""
+    """Number of versions of these servers' contracts that are no longer stored, and the number of servers affected."""
     number, kept = func.max(contract_versions.c.version), func.count()
     of_these = select((number - kept).label("gone")).where(contract_versions.c.server_id.in_(servers))
     gone = [int(one) for one in connection.scalars(of_these.group_by(contract_versions.c.server_id)) if one]
@@ -86,12 +86,12 @@ def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[i
 
 
 def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
-    """Server id -> its newest facts of this time; of servers without any in their newest thousand probes, none."""
+    """Server id -> its newest facts in this period; servers with none in their newest thousand probes are missing."""
     return _facts(connection, servers, since_ms, "desc")
 
 
 def oldest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
-    """Server id -> its oldest facts of this time; of servers without any in their first thousand probes in it, none."""
+    """Server id -> its oldest facts in this period; servers with none in its first thousand probes are missing."""
     return _facts(connection, servers, since_ms, "asc")
 
 

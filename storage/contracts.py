@@ -1,10 +1,10 @@
-"""Contracts of MCP servers as they are written: a version when the digest is another, with what has changed.
+"""Storage of MCP contracts: a new version with its changes whenever a server's digest changes.
 
-What one server can make the history keep is bounded. A contract above `MOST_BYTES` is kept as its outline; of the
-changes of a version the worst `MOST_CHANGES` are listed and all are counted; and of a server with more than
-`MOST_VERSIONS` versions, or with more than `MOST_BYTES_OF_A_SERVER`, the first one and the newest stay. Numbers of
-versions go on, so what is missing is seen. What is another one at each start of a server makes one version, not one at
-each check (`checker.contract.volatile`).
+The storage that one server can take is bounded. A contract above `MOST_BYTES` is stored as its outline; of the changes
+of a version the worst `MOST_CHANGES` are listed and all are counted; and for a server with more than `MOST_VERSIONS`
+versions, or with more than `MOST_BYTES_OF_A_SERVER`, only the first and the newest are kept. Version numbers continue,
+so gaps are visible. Content that differs at every start of a server makes one version, not one at each check
+(`checker.contract.volatile`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ORPHANS = text(
 
 
 class Seen(NamedTuple):
-    """A server had this contract at that time."""
+    """One sighting: a server had this contract at that time."""
 
     server_id: int
     digest: str
@@ -62,7 +62,7 @@ class Seen(NamedTuple):
 
 
 class Versions:
-    """The newest version of each server's contract, as far as this run has asked for it."""
+    """The newest version of each server's contract, as far as this run has looked it up."""
 
     def __init__(self) -> None:
         self._newest: dict[int, tuple[int, str]] = {}
@@ -76,7 +76,7 @@ class Versions:
         self._newest = {server_id: (version, digest) for server_id, version, digest in rows}
 
     def note(self, connection: Connection, run_id: int, seen: Iterable[Seen]) -> None:
-        """Write a version where the contract is another one than the newest; inside the caller's transaction."""
+        """Write a version if the contract differs from the newest one; runs in the caller's transaction."""
         others = [one for one in seen if self._newest.get(one.server_id, (0, ""))[1] != one.digest]
         if not others:
             return
@@ -91,7 +91,7 @@ class Versions:
                 _limit(connection, row["server_id"])
 
     def _changed(self, connection: Connection, seen: Seen) -> dict[str, Any] | None:
-        """The row of the new version; None where there is none, also where only what is volatile is another."""
+        """The row of the new version; None if nothing changed, or only volatile content."""
         version, before = self._newest.get(seen.server_id, (0, None))
         if before == seen.digest:
             return None
@@ -115,12 +115,12 @@ class Versions:
 
 
 def keep_contracts(connection: Connection, snapshots: Iterable[ContractSnapshot]) -> None:
-    """Write contracts that are not there yet, each whole or as its outline."""
+    """Write contracts that are not yet stored, each in full or as its outline."""
     insert_new(connection, contracts, [_row(one) for one in snapshots])
 
 
 def read_document(stored: str | None) -> dict[str, Any]:
-    """A stored contract or outline; an empty one where it is not kept."""
+    """A stored contract or outline; empty if it is not stored."""
     if stored is None:
         return {}
     try:
@@ -130,7 +130,7 @@ def read_document(stored: str | None) -> dict[str, Any]:
 
 
 def drop_versions(connection: Connection, server_id: int, versions: Sequence[int]) -> int:
-    """Drop these versions of a server, and the documents that nobody else has; gives how many versions went."""
+    """Delete these versions of a server and documents that no other version uses; returns the number deleted."""
     of_these = text("delete from contract_versions where server_id = :server and version = :version returning digest")
     values = ({"server": server_id, "version": version} for version in versions)
     digests = [digest for one in values for digest in connection.scalars(of_these, one).all()]
@@ -140,7 +140,7 @@ def drop_versions(connection: Connection, server_id: int, versions: Sequence[int
 
 
 def _limit(connection: Connection, server_id: int) -> None:
-    """Drop the oldest versions but the first, until few enough are left and they are small enough."""
+    """Delete the oldest versions except the first, until number and size are within their limits."""
     rows = connection.execute(_VERSIONS, {"server": server_id}).all()
     documents = {row.digest: row.document_bytes for row in rows}
     size, count, dropped = sum(documents.values()) + sum(row.own_bytes for row in rows), len(rows), []
@@ -164,7 +164,7 @@ def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
 
 
 def _changes(connection: Connection, server_id: int, version: int, before: str, after: str) -> Sequence[Change]:
-    """What has changed from the newest version; nothing where that is only what is known to be volatile."""
+    """Changes since the newest version; none if only content known to be volatile has changed."""
     old, new = (_stored(connection, digest) for digest in (before, after))
     if old is None or new is None:
         return [Change.of("server", "other_changed", Grade.RISKY, _LOST)]
@@ -183,13 +183,13 @@ def _version(connection: Connection, server_id: int, version: int) -> dict[str, 
 
 
 def _volatile(connection: Connection, server_id: int) -> set[tuple[str, str]]:
-    """Item and kind of what versions of the server told as volatile."""
+    """Item and kind of everything that versions of the server reported as volatile."""
     told = (change for text in connection.scalars(_TOLD, {"server": server_id}) for change in orjson.loads(text))
     return {(change["item"], change["kind"]) for change in told if change["kind"] in KINDS}
 
 
 def _is_renamed(connection: Connection, seen: Seen, version: int, before: str) -> bool:
-    """Whether the newest version was kept before sets were sorted, and is the same; it has the new digest then."""
+    """True if the newest version was stored before sets were sorted and is otherwise equal; it gets the new digest."""
     old, new = (_stored(connection, digest) for digest in (before, seen.digest))
     if old is None or new is None or with_sets_sorted(old.encode()).decode() != new:
         return False
@@ -203,7 +203,7 @@ def _stored(connection: Connection, digest: str) -> str | None:
 
 
 def _newest(connection: Connection, server_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
-    """Number and digest of the newest version of these servers, as far as they have one."""
+    """Number and digest of the newest version of each of these servers that has one."""
     listed = func.json_each(orjson.dumps(server_ids).decode()).table_valued("value")
     newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version), contract_versions.c.digest)
     rows = connection.execute(

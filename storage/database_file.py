@@ -1,4 +1,4 @@
-"""Care of the database file: facts about it, free pages given back, copies while runs go on, damage found."""
+"""Maintenance of the database file: information, returning free pages, online backup, integrity check."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SPANS = {
 
 
 def database_info(path: Path) -> dict[str, Any]:
-    """Path, size in bytes, journal, library, schema version, rows by table and from when they are.
+    """Path, size in bytes, journal mode, library, schema version, rows by table and their time range.
 
     Raises StorageError.
     """
@@ -101,11 +101,11 @@ _INCREMENTAL = 2
 
 
 def vacuumed(path: Path, full: bool) -> tuple[int, int]:
-    """Give free pages back to the disk; size of the file in bytes before and after.
+    """Return free pages to the disk; returns the size of the file in bytes before and after.
 
-    A part at a time, so that others write in between; ``full`` writes the whole file anew instead, after which a
-    file that another program copied without room for it can be vacuumed in parts, too. Raises StorageError and
-    StorageBusy.
+    Works in small steps, so that others can write in between; ``full`` rewrites the whole file instead. After a full
+    vacuum, a file that another program copied without incremental vacuum support can be vacuumed in steps, too. Raises
+    StorageError and StorageBusy.
     """
     before = path.stat().st_size
     with errors_of(path), closing(driver().connect(str(path), timeout=_WAIT_S, isolation_level=None)) as connection:
@@ -123,9 +123,9 @@ def vacuumed(path: Path, full: bool) -> tuple[int, int]:
 
 
 def give_back(path: Path, most_bytes: int) -> None:
-    """Give free pages back to the disk, a part at a time, until the file is no larger than this or has none.
+    """Return free pages to the disk in small steps, until the file is no larger than this or has none left.
 
-    A file that was made without room for this stays as it is. Raises StorageError and StorageBusy.
+    A file that was created without incremental vacuum support stays as it is. Raises StorageError and StorageBusy.
     """
     if _bytes_of(path) <= most_bytes:
         return
@@ -141,14 +141,14 @@ def give_back(path: Path, most_bytes: int) -> None:
 
 
 def _bytes_of(path: Path) -> int:
-    """Of the file and of its log."""
+    """Size of the database file and its log."""
     return sum(part.stat().st_size for end in ("", "-wal") if (part := Path(f"{path}{end}")).exists())
 
 
 def backed_up(path: Path, target: Path, force: bool, note: Callable[[int, int], None]) -> int:
-    """Copy the database with SQLite's online backup; gives the size of the copy in bytes.
+    """Copy the database with SQLite's online backup; returns the size of the copy in bytes.
 
-    ``note`` is told how many pages of how many are copied. Raises UsageError for a target that is there, and
+    ``note`` is called with the pages copied so far and the total. Raises UsageError if the target exists, and
     StorageError.
     """
     if target.exists() and not force:
@@ -173,7 +173,7 @@ def backed_up(path: Path, target: Path, force: bool, note: Callable[[int, int], 
 
 
 def faults(path: Path, quick: bool) -> list[str]:
-    """What SQLite finds wrong with the file; with ``quick`` not whether indexes and rows agree."""
+    """Problems that SQLite finds in the file; ``quick`` skips comparing indexes with rows."""
     with errors_of(path), closing(reading_connection(path)) as connection:
         check = "quick_check" if quick else "integrity_check"
         found = [str(row[0]) for row in connection.execute(f"pragma {check}")]

@@ -1,4 +1,4 @@
-"""The history read as frozen rows: runs, checks, probes, contracts, measurements."""
+"""Read access to the history as frozen rows: runs, checks, probes, contracts, measurements."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Record = TypeVar("Record")
 
 
 def measures_of(connection: Connection, run_id: int) -> RunMeasures:
-    """The measures of a run; empty for one that has not ended."""
+    """The measurements of a run; empty for a run that has not ended."""
 
     def records(table: Table, kind: type[Record]) -> tuple[Record, ...]:
         of_kind: Any = kind
@@ -95,7 +95,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class OfferRow:
-    """What an MCP server has told of itself in that check, and which version of its contract that is."""
+    """Facts that an MCP server stated in that check, and the number of its contract version."""
 
     server_name: str | None
     server_version: str | None
@@ -109,11 +109,11 @@ class OfferRow:
     contract_version: int | None
     contract_since_ms: int | None
     contract_grade: str | None
-    """The worst of its changes; None for the first version."""
+    """Worst grade of its changes; None for the first version."""
 
 
 def newest_checks(connection: Connection) -> dict[int, Newest]:
-    """By server id; suspect checks are passed over. A step in the index for each server, whatever the history."""
+    """Newest check by server id, skipping suspect ones; one index lookup per server, however long the history."""
     return {
         row.server_id: Newest(row.run_id, row.started_at_ms, row.status, row.reason, bool(row.maintenance))
         for row in connection.execute(text(_CHECKS))
@@ -121,7 +121,7 @@ def newest_checks(connection: Connection) -> dict[int, Newest]:
 
 
 def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int, OfferRow]:
-    """By server id, of those that have an MCP side that answered in these checks or has a contract."""
+    """By server id, for servers with an MCP probe that answered in these checks, or with a contract."""
     facts = {row.server_id: row for row in connection.execute(text(_OFFERS))}
     number = func.max(contract_versions.c.version).label("version")
     newest = select(contract_versions.c.server_id, number).group_by(contract_versions.c.server_id).subquery()
@@ -151,7 +151,7 @@ _PROBE_FIELDS = tuple(name for name in ProbeResult.__struct_fields__ if name not
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """A stored check with its probes in the order they were configured."""
+    """A stored check with its probes in configured order."""
 
     run_id: int
     server: str
@@ -166,11 +166,11 @@ class CheckRow:
     tries: int
     probes: tuple[ProbeResult, ...]
     suspect: bool = False
-    """Taken while its worker was too late to be trusted with time: not counted."""
+    """True if its worker was too late for its times to be trusted: the check does not count."""
     maintenance: bool = False
-    """Taken while the server was under maintenance: not counted."""
+    """True if it was made under maintenance: the check does not count."""
     cached_ms: int | None = None
-    """Age of the result in the run that took it from an earlier one, ``run_id``; None where it was made in the run."""
+    """Age of the result when a run reused it from an earlier one, ``run_id``; None if the run made it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class ContractRow:
-    """A version of what an MCP server offers."""
+    """A version of an MCP server's contract."""
 
     server: str
     version: int
@@ -201,25 +201,25 @@ class ContractRow:
     seen_at_ms: int
     digest: str
     grade: str | None
-    """The worst of the changes; None for the first version."""
+    """Worst grade of the changes; None for the first version."""
     changes: tuple[dict[str, str], ...]
-    """Each with kind, grade, item and detail: at most 200, the worst first."""
+    """Each with kind, grade, item and detail: at most 200, worst first."""
     change_counts: Mapping[str, int]
-    """How many changes there are of each grade."""
+    """Number of changes of each grade."""
     document: dict[str, Any]
-    """The contract, or its outline where it is too large; empty where it is not kept."""
+    """The contract, or its outline if it is too large; empty if it is not stored."""
     contract_bytes: int | None
-    """Of the contract's canonical text, whether or not all of it is kept."""
+    """Digest of the contract's canonical text, whether or not all of it is stored."""
 
 
 class History:
-    """The read side of one database."""
+    """Read access to one database."""
 
     def __init__(self, connection: Connection, path: Path) -> None:
         self._connection, self._path = connection, path
 
     def run(self, run_id: int) -> RunRow:
-        """The run; raises UsageError where there is none."""
+        """The run; raises UsageError if it does not exist."""
         with errors_of(self._path):
             columns = [runs.c[field.name] for field in fields(RunRow)]
             row = self._connection.execute(select(*columns).where(runs.c.id == run_id)).one_or_none()
@@ -228,7 +228,7 @@ class History:
         return RunRow(*row)
 
     def checks_of_run(self, run_id: int) -> list[CheckRow]:
-        """All checks of a run, and those that it took from earlier ones, by name of the server."""
+        """All checks of a run, including results reused from earlier runs, by server name."""
         own = self._checks(
             _CHECK_SELECT.where(checks.c.run_id == run_id),
             _PROBE_SELECT.join(checks, _SAME).where(checks.c.run_id == run_id),
@@ -236,9 +236,9 @@ class History:
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
-        """The statuses in a run, each with whether it is suspect; those it took from earlier ones included.
+        """Statuses in a run, reused ones included, each with a flag for suspect.
 
-        What servers under maintenance said is left out.
+        Servers under maintenance are left out.
         """
         with errors_of(self._path):
             counted = checks.c.maintenance.is_(False)
@@ -250,7 +250,7 @@ class History:
             return {(str(status), bool(suspect)) for status, suspect in self._connection.execute(found)}
 
     def _cached_checks(self, run_id: int) -> list[CheckRow]:
-        """The earlier checks that a run took instead of checking again, each with its age."""
+        """Checks that a run reused instead of checking again, each with its age."""
         run = self.run(run_id)
         if not run.servers_cached:
             return []
@@ -269,7 +269,7 @@ class History:
     def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
         """The checks of a server that began at or after ``since_ms``, newest first, at most ``limit``.
 
-        Raises UsageError where the server is not known, naming those that are spelled like it.
+        Raises UsageError if the server is unknown, suggesting similar names.
         """
         server_id = self._server_id(server)
         found = _CHECK_SELECT.where(checks.c.server_id == server_id, checks.c.started_at_ms >= since_ms)
@@ -280,22 +280,22 @@ class History:
         return self._checks(newest, of_these)
 
     def contracts_of_server(self, server: str) -> list[ContractRow]:
-        """The versions of a server's contract, the oldest first; raises UsageError where the server is not known."""
+        """The versions of a server's contract, oldest first; raises UsageError if the server is unknown."""
         found = _CONTRACT_SELECT.where(contract_versions.c.server_id == self._server_id(server))
         return self._contracts(found.order_by(contract_versions.c.version))
 
     def drift_of_run(self, run_id: int) -> list[ContractRow]:
-        """The versions that a run saw first and that differ from one before, by name of the server."""
+        """Versions that a run saw first and that differ from the one before, by server name."""
         found = _CONTRACT_SELECT.where(contract_versions.c.run_id == run_id, contract_versions.c.grade.is_not(None))
         return self._contracts(found.order_by(servers.c.name))
 
     def measures_of_run(self, run_id: int) -> RunMeasures:
-        """What the run measured of itself."""
+        """Measurements that the run made of itself."""
         with errors_of(self._path):
             return measures_of(self._connection, run_id)
 
     def is_behind(self, now_ms: int) -> bool:
-        """Whether an hour is over that has no buckets yet."""
+        """True if an hour has ended that has no buckets yet."""
         with errors_of(self._path):
             return watermarks.is_behind(self._connection, now_ms)
 
@@ -359,16 +359,16 @@ class History:
 
 @contextmanager
 def open_history(path: Path) -> Iterator[History]:
-    """The history in this file, read-only; raises StorageError where there is none."""
+    """The history in this file, read-only; raises StorageError if there is none."""
     with reading(path) as connection:
         yield History(connection, path)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """A read-only connection to the history in this file; raises StorageError where there is none that it knows.
+    """A read-only connection to the history in this file; raises StorageError if there is none of a known format.
 
-    A file that an older version of this program wrote, or one with fewer kinds of probes, is brought up to date first.
+    A file that was written by an older version of this program, or with fewer kinds of probes, is migrated first.
     """
     engine = reading_engine(path)
     try:

@@ -1,6 +1,6 @@
-"""The questions that have a name, `mcp-status sql @failing`; each is in docs/sql.md and run by a test.
+"""The built-in named queries, for `mcp-status sql @failing`; each is in docs/sql.md and run by a test.
 
-All are over views only. What a parameter is set to here is what it is without `--param`.
+All of them use views only. The value of a parameter here is its default without `--param`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Remarks of probes: as they are stored, and those of each server's newest check."""
+"""Remarks of probes: their stored form, and the remarks of each server's newest check."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _NEWEST = """select s.id, p.kind, p.started_at_ms, p.remarks from servers s cros
 
 @dataclass(frozen=True, slots=True)
 class Remarked:
-    """A remark of a server's newest check."""
+    """One remark in a server's newest check."""
 
     server_id: int
     kind: str
-    """Of the probe."""
+    """Kind of the probe."""
     at_ms: int
     remark: Remark
 
 
 def remarks_text(remarks: Sequence[Remark]) -> str:
-    """Remarks as they are stored: a JSON list of objects with name and detail."""
+    """Remarks in their stored form: a JSON list of objects with name and detail."""
     plain = [{"name": str(one.name), "detail": storable(one.detail, MOST_OF_A_DETAIL)} for one in remarks]
     return orjson.dumps(plain).decode()
 
 
 def remarks_of(stored: str | None) -> tuple[Remark, ...]:
-    """Stored remarks; one whose name a newer version of this program has given is left out."""
+    """Stored remarks, without any whose name only a newer version of this program knows."""
     if not stored:
         return ()
     return tuple(
@@ -48,7 +48,7 @@ def remarks_of(stored: str | None) -> tuple[Remark, ...]:
 
 
 def newest_remarks(connection: Connection) -> list[Remarked]:
-    """The remarks of the newest check of every server, by its name: a step in the index for each, not all history."""
+    """Remarks of every server's newest check, by server name; one index lookup per server, not a scan."""
     return [
         Remarked(row.id, row.kind, row.started_at_ms, remark)
         for row in connection.execute(text(_NEWEST))

@@ -1,4 +1,4 @@
-"""The history of some servers, opened for reports: who they are, and their buckets up to now."""
+"""The history of selected servers, opened for reports: the servers, and their buckets up to now."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """A server as its newest run had it."""
+    """A server with its data from its newest run."""
 
     id: int
     name: str
@@ -37,25 +37,25 @@ class ServerRow:
     tags: tuple[str, ...]
     objective_ratio: float | None
     objective_window_ms: int | None = None
-    """None for 30 days."""
+    """Window of the objective; None for 30 days."""
     retired_at_ms: int | None = None
-    """When it was found to be gone from its configuration."""
+    """Time at which it was found to be missing from its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What reports ask."""
+    """Everything that reports can query."""
 
     path: Path
     now_ms: int
     servers: tuple[ServerRow, ...]
-    """Those that were selected, by name."""
+    """The selected servers, ordered by name."""
     rollups: Rollups
-    """Their buckets."""
+    """Buckets of these servers."""
     _connection: Connection
 
     def of(self, servers: tuple[ServerRow, ...]) -> Past:
-        """The past of some of these servers alone."""
+        """The history of only some of these servers."""
         return replace(self, servers=servers, rollups=self.rollups_of([one.id for one in servers]))
 
     def rollups_of(self, servers: Sequence[int]) -> Rollups:
@@ -125,15 +125,15 @@ class Past:
     def footprint_since(
         self, since_ms: int, slot_ms: int, most_runs: int = checking_cost.MOST_RUNS
     ) -> checking_cost.Footprint:
-        """See `footprint.footprint_since`."""
+        """See `checking_cost.footprint_since`."""
         return checking_cost.footprint_since(self._connection, since_ms, slot_ms, most_runs)
 
     def probe_costs(self, servers: Sequence[int], since_ms: int) -> list[checking_cost.ProbeCost]:
-        """See `footprint.probe_costs`."""
+        """See `checking_cost.probe_costs`."""
         return checking_cost.probe_costs(self._connection, servers, since_ms)
 
     def schedules_since(self, since_ms: int) -> list[checking_cost.Schedule]:
-        """See `footprint.schedules_since`."""
+        """See `checking_cost.schedules_since`."""
         return checking_cost.schedules_since(self._connection, since_ms)
 
 
@@ -146,7 +146,7 @@ def open_past(
     tags: Collection[str] = (),
     names: Collection[str] = (),
 ) -> Iterator[Past]:
-    """The past of the servers that are in one of the groups, have one of the tags and one of the names, where given.
+    """The history of the servers that match the given groups, tags and names.
 
     A history with hours that nobody has rolled is rolled first, if it can be written. Raises StorageError where there
     is none, UsageError where no server is left.
@@ -179,7 +179,7 @@ def open_past(
 
 
 def _catch_up(path: Path, now_ms: int) -> None:
-    """Roll what runs have left behind; a report is as exact without, but reads more rows."""
+    """Roll up rows that runs have left unrolled; reports are exact without it, but read more rows."""
     with reading(path) as connection, errors_of(path):
         behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms - _TAIL_MS).limit(1)
         if connection.scalar(behind) is None:
@@ -195,7 +195,7 @@ def _nobody(
     tags: Collection[str],
     names: Collection[str],
 ) -> str:
-    """Why no server is selected, and which there are to select from."""
+    """The error that no server matches, with the available choices."""
     if not everyone:
         return f"{path}: no server yet; run `mcp-status check` first"
     asked = [

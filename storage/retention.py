@@ -1,8 +1,8 @@
-"""Retention: what is dropped from the history and when, by age, by size, and of servers with far too much.
+"""Retention: deletion of old history by age, by size, and for servers that take far too much space.
 
-A server that offers something else at every check, or whose every failure tells a long story, must not cost others
-their history. What it loses are old versions of its contract, and the texts and facts of its old probes; its checks,
-with their statuses, reasons and times, stay as long as those of everybody.
+A server whose contract differs at every check, or whose every failure has a long message, must not cost other servers
+their history. It loses old versions of its contract, and the texts and facts of its old probes; its checks, with their
+statuses, reasons and times, are kept as long as those of all servers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from storage.tables import rollup_marks, rollup_state, runs, servers
 
 
 def steps_of_load_tests(connection: Connection, before_ms: int) -> list[Callable[..., None]]:
-    """What `storage.retention` does about runs that began before this time: a step for each."""
+    """Steps that `storage.retention` takes for load test runs that began before this time: one for each."""
     return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, before_ms, 0)]
 
 
 def oldest_steps(connection: Connection) -> list[Callable[..., None]]:
-    """What it does where the file is still too large: drop the oldest run."""
+    """Step for a file that is still too large: delete the oldest run."""
     return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, None, 0)[:1]]
 
 
@@ -39,9 +39,9 @@ def drop(connection: Connection, run_id: int) -> None:
 
 
 def old_benchmarks(connection: Connection, before_ms: int | None, keep_last: int) -> list[int]:
-    """The runs that began before this time, all that have ended where it is None; the oldest first.
+    """Runs that began before this time (None: all finished ones), oldest first.
 
-    Without baselines and the newest ``keep_last`` of each name.
+    Baselines and the newest ``keep_last`` of each name are excluded.
     """
     place = func.row_number().over(partition_by=bench_runs.c.name, order_by=bench_runs.c.id.desc()).label("place")
     ranked = select(bench_runs.c.id, bench_runs.c.started_at_ms, bench_runs.c.state, place).subquery()
@@ -108,12 +108,12 @@ _UNUSED_FACTS = text(
 
 
 def steps_of_heaviest(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
-    """What to drop of whom, the heaviest first, until so many bytes are free; empty where nobody stands out."""
+    """Steps that free this many bytes, largest servers first; empty if no server stands out."""
     return _contract_steps(connection, excess_bytes) or _text_steps(connection, excess_bytes)
 
 
 def _contract_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
-    """Old versions of contracts: of each server the first and the newest stay."""
+    """Steps that delete old contract versions: each server keeps the first and the newest."""
     old: dict[int, list[tuple[int, int]]] = {}
     for server_id, version, size in connection.execute(_OLD_VERSIONS, {"newest": FEWEST_VERSIONS - 1}):
         old.setdefault(server_id, []).append((version, size))
@@ -133,7 +133,7 @@ def _contract_steps(connection: Connection, excess_bytes: int) -> list[Callable[
 
 
 def _text_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
-    """Texts and facts of old probes, of servers whose newest ones are long."""
+    """Steps that delete texts and facts of old probes, for servers whose newest ones are long."""
     sizes = {one: size for one in connection.scalars(select(servers.c.id)).all() if (size := _texts(connection, one))}
     found: list[Callable[..., None]] = []
     for server_id, size in sorted(sizes.items(), key=lambda one: -one[1]):
@@ -145,7 +145,7 @@ def _text_steps(connection: Connection, excess_bytes: int) -> list[Callable[...,
 
 
 def _texts(connection: Connection, server_id: int) -> int:
-    """About how many bytes the texts of a server's old probes take; 0 where they are as those of any server."""
+    """Estimated bytes of the texts of a server's old probes; 0 if they are of usual size."""
     of = {"server": server_id}
     said, probes = connection.execute(_SAMPLED, of).one()
     if not probes or (said + (connection.scalar(_SAMPLED_FACTS, of) or 0)) / probes < _MANY_BYTES:
@@ -159,7 +159,7 @@ def _drop_versions(connection: Connection, pruned: Pruned, server_id: int, versi
 
 
 def _strip(connection: Connection, pruned: Pruned, server_id: int) -> None:
-    """The checks of the server keep what was counted of them; that their texts are gone is counted here."""
+    """Delete the texts of a server's checks and record the number deleted; the checks keep their counts."""
     of = {"server": server_id}
     pruned.add("texts", connection.execute(_STRIP, of).rowcount)
     connection.execute(_STRIP_CHECKS, of)
@@ -182,20 +182,20 @@ _EMPTY_RUNS = """select r.id from runs r where r.id < :run
 
 @dataclass(slots=True)
 class Pruned:
-    """How many rows went, by table."""
+    """Number of deleted rows by table."""
 
     rows: dict[str, int] = field(default_factory=dict)
     raw_from_ms: int = 0
-    """Raw rows are there of checks that began at or after this."""
+    """Raw rows remain for checks that began at or after this time."""
 
     def add(self, table: str, number: int) -> None:
-        """Note rows that went."""
+        """Add deleted rows to the count."""
         if number > 0:
             self.rows[table] = self.rows.get(table, 0) + number
 
 
 def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
-    """What is to be dropped because of its age, in parts that are each done in a transaction of its own."""
+    """Steps that delete rows by age, each in its own transaction."""
     raw_ms = _cutoff(connection, now_ms - round(keep.raw * 1000))
     hours = (now_ms - round(keep.hours * 1000)) // DAY_MS * DAY_HOURS
     days = (now_ms - round(keep.days * 1000)) // DAY_MS
@@ -213,7 +213,7 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
 
 
 def drop_measures(connection: Connection, pruned: Pruned, before_ms: int) -> None:
-    """Drop what runs that ended before that moment measured of themselves."""
+    """Delete the measurements of runs that ended before that moment."""
     for table in _MEASURES:
         ended = "select id from runs where finished_at_ms < :before"
         old = text(f"delete from {table} where run_id in ({ended})")  # noqa: S608 # our names
@@ -221,7 +221,7 @@ def drop_measures(connection: Connection, pruned: Pruned, before_ms: int) -> Non
 
 
 def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
-    """Drop old hour buckets of single probes, whose days are there: done after every roll, there are so many."""
+    """Delete old hour buckets of single probes whose day buckets exist; run after every roll, since they are many."""
     slot = (now_ms - DETAIL_HOURS_MS) // DAY_MS * DAY_HOURS
     return [
         *_bucket_steps(connection, "hour_latency", slot, "stage <> 'total'"),
@@ -230,7 +230,7 @@ def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
 
 
 def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
-    """Drop the raw rows of checks that began before this full day, which all are rolled, and runs left empty."""
+    """Delete raw rows of checks that began before this full day, all rolled by then, and runs left empty."""
     if raw_ms <= marks(connection).raw_from_ms:
         return []
     run = connection.scalar(select(func.min(runs.c.id)).where(runs.c.started_at_ms >= raw_ms))
@@ -245,11 +245,10 @@ def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
 
 
 def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Step]:
-    """What to drop if the database is too large: from the servers that most is kept of, then from all.
+    """Steps for a database that is too large: first the servers that use most space, then all.
 
-    Versions of contracts and texts go first, of servers that have far more of them than others. Then goes the oldest
-    day of raw rows or, where only today is left, of hour buckets. After these go load tests, the oldest first;
-    baselines stay.
+    Contract versions and texts go first, of servers that have far more of them than others. Then goes the oldest day of
+    raw rows or, if only today is left, of hour buckets. After these go load tests, oldest first; baselines stay.
     """
     excess_bytes = used_bytes(connection) - most_bytes
     if excess_bytes <= 0:
@@ -275,7 +274,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
 
 
 def used_bytes(connection: Connection) -> int:
-    """What the database's rows take, without the free pages of the file."""
+    """Bytes used by the database's rows, without the free pages of the file."""
     pages, free, size = (
         int(connection.exec_driver_sql(f"pragma {name}").scalar() or 0)
         for name in ("page_count", "freelist_count", "page_size")
@@ -284,7 +283,7 @@ def used_bytes(connection: Connection) -> int:
 
 
 def drop_unused(connection: Connection, pruned: Pruned) -> None:
-    """Drop addresses, facts of MCP servers and contracts that no row refers to any more."""
+    """Delete addresses, facts of MCP servers and contracts that no row refers to any more."""
     for table, column in (("mcp_facts", "mcp_facts_id"), ("urls", "url_id")):
         unused = f"delete from {table} where id not in (select {column} from probes where {column} is not null)"  # noqa: S608 # our names
         pruned.add(table, connection.execute(text(unused)).rowcount)
@@ -293,13 +292,13 @@ def drop_unused(connection: Connection, pruned: Pruned) -> None:
 
 
 def _cutoff(connection: Connection, wanted_ms: int) -> int:
-    """The full day before which raw rows may go: none that is not rolled, or whose day is not."""
+    """The full day before which raw rows may be deleted: all of them are rolled, and their days are complete."""
     rolled_ms = connection.scalar(select(func.min(rollup_state.c.rolled_until_ms))) or 0
     return int(max(0, min(wanted_ms, rolled_ms)) // DAY_MS * DAY_MS)
 
 
 def _remember(connection: Connection, _: Pruned, servers: list[int], raw_ms: int) -> None:
-    """Keep what rows from then on are judged by, and say that earlier ones are gone."""
+    """Save the states needed to judge later rows, and record that earlier rows are gone."""
     from storage.rollups.states import advance_base
 
     for low in range(0, len(servers), _AT_ONCE):
@@ -326,7 +325,7 @@ def _drop_runs(connection: Connection, pruned: Pruned, run: int) -> None:
 
 
 def _bucket_steps(connection: Connection, table: str, slot: int, condition: str = "1 = 1") -> list[Step]:
-    """Drop the buckets before this slot, of the series that meet the condition."""
+    """Delete the buckets before this slot, of the series that meet the condition."""
     found = list(connection.scalars(text(f"select id from series where {condition} order by id")))  # noqa: S608 # our words
     blocks = [found[low : low + 20 * _AT_ONCE] for low in range(0, len(found), 20 * _AT_ONCE)]
     return [partial(_drop_buckets, table=table, of_series=some, slot=slot) for some in blocks]

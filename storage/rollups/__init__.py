@@ -1,1 +1,1 @@
-"""Hour and day buckets of the history: folded from raw rows behind a watermark, and read together with what is not."""
+"""Hour and day buckets of the history: folded from raw rows behind a watermark, and read with unrolled rows."""

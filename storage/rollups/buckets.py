@@ -1,4 +1,4 @@
-"""Buckets as arrays, keyed by series and slot, and latency buckets left packed as they lie in the tables."""
+"""Buckets as arrays, keyed by series and slot, and latency buckets in their packed form from the tables."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ LATENCY_COLUMNS = (*_SUMS, "p50_us", "p95_us", "p99_us", "histogram")
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBuckets:
-    """Buckets of outcomes; every array has one entry a bucket."""
+    """Buckets of outcomes; every array has one entry per bucket."""
 
     series: Integers
     slot: Integers
     numbers: Integers
     """Shape (buckets, 12): the columns `NUMBERS`."""
     reasons: Sequence[str | None]
-    """JSON object, reason to count."""
+    """JSON object: reason -> count."""
 
     def merged(self, series: Integers, slot: Integers) -> OutcomeBuckets:
-        """The sums over the new key of each bucket, sorted by it."""
+        """Buckets merged by a new key for each bucket, sorted by that key."""
         if ascending(series, slot):
             return OutcomeBuckets(series, slot, self.numbers, self.reasons)
         (of_series, slots), bucket = distinct(series, slot)
@@ -53,7 +53,7 @@ class OutcomeBuckets:
 
 @dataclass(frozen=True, slots=True)
 class LatencyBuckets:
-    """Buckets of latencies in microseconds; every array has one entry a bucket."""
+    """Buckets of latencies in microseconds; every array has one entry per bucket."""
 
     series: Integers
     slot: Integers
@@ -65,7 +65,7 @@ class LatencyBuckets:
     """Group ``i`` is bucket ``i``."""
 
     def merged(self, series: Integers, slot: Integers) -> LatencyBuckets:
-        """The sums over the new key of each bucket, sorted by it."""
+        """Buckets merged by a new key for each bucket, sorted by that key."""
         if ascending(series, slot):
             return LatencyBuckets(series, slot, self.count, self.sum_us, self.min_us, self.max_us, self.cells)
         (of_series, slots), bucket = distinct(series, slot)
@@ -82,7 +82,7 @@ class LatencyBuckets:
         )
 
     def quantiles_us(self, ratios: Sequence[float]) -> Any:
-        """The samples at these ranks, shape (buckets, ratios), never outside the smallest and the largest sample."""
+        """The samples at these ratios' ranks, shape (buckets, ratios), clipped to the exact minimum and maximum."""
         found = self.cells.quantiles(len(self.count), ratios)
         return np.clip(found, self.min_us[:, None], self.max_us[:, None])
 
@@ -98,12 +98,12 @@ _Buckets = TypeVar("_Buckets", OutcomeBuckets, LatencyBuckets)
 
 
 def outcome_columns(table: Table) -> list[Any]:
-    """What `read_outcomes` wants selected."""
+    """Columns that `read_outcomes` needs."""
     return [table.c[name] for name in OUTCOME_COLUMNS]
 
 
 def latency_columns(table: Table) -> list[Any]:
-    """What `read_latencies` wants selected."""
+    """Columns that `read_latencies` needs."""
     return [table.c[name] for name in (*_SUMS, "histogram")]
 
 
@@ -123,7 +123,7 @@ def read_latencies(connection: Connection, found: Select[Any]) -> LatencyBuckets
 
 
 def joined_outcomes(parts: Iterable[OutcomeBuckets]) -> OutcomeBuckets:
-    """The buckets of all parts, one after the other."""
+    """The buckets of all parts, concatenated."""
     all_parts = _some(parts)
     if len(all_parts) == 1:
         return all_parts[0]
@@ -136,7 +136,7 @@ def joined_outcomes(parts: Iterable[OutcomeBuckets]) -> OutcomeBuckets:
 
 
 def joined_latencies(parts: Iterable[LatencyBuckets]) -> LatencyBuckets:
-    """The buckets of all parts, one after the other."""
+    """The buckets of all parts, concatenated."""
     all_parts = _some(parts)
     if len(all_parts) == 1:
         return all_parts[0]
@@ -157,13 +157,13 @@ def joined_latencies(parts: Iterable[LatencyBuckets]) -> LatencyBuckets:
 
 
 def no_latencies() -> LatencyBuckets:
-    """No bucket at all."""
+    """Empty latency buckets."""
     none = np.zeros(0, np.int64)
     return LatencyBuckets(none, none, none, none, none, none, empty())
 
 
 def _merged_reasons(bucket: Integers, texts: Sequence[str | None], size: int) -> list[str | None]:
-    """The reasons of each bucket's texts, added up; a text that is alone stays as it is, which most do."""
+    """The reasons of each bucket, summed; a single text, the usual case, stays as it is."""
     merged: list[str | None] = [None] * size
     several: dict[int, list[str]] = {}
     for one, text in zip(bucket.tolist(), texts, strict=True):
@@ -183,42 +183,42 @@ def _merged_reasons(bucket: Integers, texts: Sequence[str | None], size: int) ->
 
 
 def _some(parts: Iterable[_Buckets]) -> list[_Buckets]:
-    """The parts that have buckets, and at least one."""
+    """The non-empty parts, or one part if all are empty."""
     given = list(parts)
     return [part for part in given if len(part.series)] or given[:1]
 
 
 def ascending(series: Integers, slot: Integers) -> bool:
-    """Whether these keys are sorted and each is there once, so that there is nothing to merge."""
+    """True if the keys are sorted and distinct, so that nothing has to be merged."""
     further = (series[1:] > series[:-1]) | ((series[1:] == series[:-1]) & (slot[1:] > slot[:-1]))
     return bool(further.all())
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesOf:
-    """Which number each series has."""
+    """Numbers of the series."""
 
     kinds: Sequence[str]
-    """The kinds that the keys count in."""
+    """The probe kinds, in the order used by the keys."""
     stages: Sequence[str]
     numbers: Mapping[tuple[int, str, str], int]
     """Server id, kind and stage -> number."""
 
     def of(self, keys: Keys) -> Integers:
-        """The number of each key's series."""
+        """The series number of each key."""
         named = zip(keys.server.tolist(), keys.kind.tolist(), keys.stage.tolist(), strict=True)
         found = (self.numbers[server, self.kinds[kind], self.stages[stage]] for server, kind, stage in named)
         return np.fromiter(found, np.int64, len(keys.server))
 
 
 def outcome_buckets(folded: Outcomes, numbers: SeriesOf) -> OutcomeBuckets:
-    """The folded hours of outcomes under their series."""
+    """Folded hours of outcomes with their series numbers."""
     table = np.column_stack((folded.counts, folded.times_ms, folded.changes))
     return OutcomeBuckets(numbers.of(folded.keys), folded.keys.hour, table, folded.reasons)
 
 
 def latency_buckets(folded: FoldedLatencies, numbers: SeriesOf) -> LatencyBuckets:
-    """The folded hours of latencies under their series."""
+    """Folded hours of latencies with their series numbers."""
     sums = (folded.count, folded.sum_us, folded.min_us, folded.max_us)
     return LatencyBuckets(numbers.of(folded.keys), folded.keys.hour, *sums, folded.cells)
 
@@ -229,25 +229,25 @@ _AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Merged latencies in microseconds; every array has one entry a label, most of all that were summed under it."""
+    """Merged latencies in microseconds; most arrays have one entry per label."""
 
     count: Integers
     min_us: Integers
-    """0 where nothing was summed."""
+    """0 if the label has no samples."""
     max_us: Integers
     cells: Cells
     """Group ``i`` is label ``i``."""
 
     @property
     def sum_us(self) -> npt.NDArray[np.float64]:
-        """The sum of all samples, within 1%: that of the middles of their bins."""
+        """Sum of all samples, within 1%: from the middles of their bins."""
         times = self.cells.count * middle_us(self.cells.bin)
         return np.bincount(self.cells.group, times, len(self.count)).astype(np.float64)
 
     def around_ranks_us(self, low: Integers, high: Integers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """What encloses the samples from rank ``low`` to rank ``high`` (1 is the smallest), a row for each label.
+        """Bounds of the samples from rank ``low`` to rank ``high`` (1 is the smallest), one row per label.
 
-        Outer edges of their bins, within the exact minimum and maximum; NaN for ranks that a label has not.
+        Outer edges of their bins, within the exact minimum and maximum; NaN for ranks that a label does not have.
         """
         ends = self.cells.around_ranks(low, high)
         return (
@@ -256,14 +256,14 @@ class Sums:
         )
 
     def quantiles_us(self, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
-        """The samples at the nearest ranks, shape (labels, ratios); NaN where nothing was summed."""
+        """The samples at the nearest ranks, shape (labels, ratios); NaN for a label without samples."""
         found = self.cells.quantiles(len(self.count), ratios)
         return np.clip(found, self.min_us[:, None], self.max_us[:, None])
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBuckets:
-    """Buckets of latencies; of one series and slot there can be several."""
+    """Packed buckets of latencies; a series and slot can have several."""
 
     series: Integers
     slot: Integers
@@ -272,20 +272,21 @@ class PackedBuckets:
     blobs: Sequence[bytes]
 
     def only(self, kept: Integers) -> PackedBuckets:
-        """Some of the buckets."""
+        """A subset of the buckets."""
         numbers = (self.series[kept], self.slot[kept], self.min_us[kept], self.max_us[kept])
         return PackedBuckets(*numbers, [self.blobs[one] for one in kept.tolist()])
 
     def cells(self, label: Integers) -> Cells:
-        """The histograms under many labels, each of few buckets: ``label[i]`` is where bucket ``i`` belongs, or < 0."""
+        """Histograms for many labels of few buckets each: bucket ``i`` belongs to ``label[i]``, or to none if < 0."""
         kept = np.flatnonzero(label >= 0)
         blobs = self.blobs if len(kept) == len(label) else [self.blobs[one] for one in kept.tolist()]
         return Cells.of_blobs(label[kept], blobs)
 
     def sums(self, *labellings: tuple[Integers, int]) -> tuple[Sums, ...]:
-        """For each labelling the sums under its labels, ``label[i]`` being where bucket ``i`` belongs, or below 0.
+        """Sums for each labelling, with bucket ``i`` in ``label[i]``, or in none if that is negative.
 
-        A labelling is given with the number of its labels. All of them in one pass: taking apart costs the most.
+        A labelling comes with the number of its labels. All are done in one pass, since unpacking is the most expensive
+        part.
         """
         tables = [np.zeros((labels if np.any(label >= 0) else 0, BINS)) for label, labels in labellings]
         used = [place for place, table in enumerate(tables) if len(table)]
@@ -305,7 +306,7 @@ class PackedBuckets:
 
 
 def _add(labels: Sequence[Integers], blobs: Sequence[bytes], tables: Sequence[npt.NDArray[np.float64]]) -> None:
-    """Add these histograms to the rows of the tables that they belong to; tables have a column for each bin."""
+    """Add these histograms to their rows of the tables, which have a column per bin."""
     words = words_of(blobs)
     lengths, times = words.lengths, words.count.astype(np.float64)
     for label, table in zip(labels, tables, strict=True):
@@ -322,7 +323,7 @@ def _add(labels: Sequence[Integers], blobs: Sequence[bytes], tables: Sequence[np
 
 
 def _extreme(best: np.ufunc, values: Integers, label: Integers, labels: int) -> Integers:
-    """The smallest or largest value under each label."""
+    """The smallest or largest value per label."""
     found = np.full(labels, np.iinfo(np.int64).max if best is np.minimum else 0)
     kept = label >= 0
     best.at(found, label[kept], values[kept])
@@ -330,7 +331,7 @@ def _extreme(best: np.ufunc, values: Integers, label: Integers, labels: int) -> 
 
 
 def packed_columns(table: Table) -> list[Any]:
-    """What `read_packed` wants selected."""
+    """Columns that `read_packed` needs."""
     return [table.c[name] for name in ("series_id", "slot", "min_us", "max_us", "histogram")]
 
 
@@ -342,13 +343,13 @@ def read_packed(connection: Connection, found: Select[Any]) -> PackedBuckets:
 
 
 def packed(buckets: LatencyBuckets) -> PackedBuckets:
-    """Buckets of latencies packed."""
+    """Latency buckets in packed form."""
     blobs = buckets.cells.blobs(len(buckets.count))
     return PackedBuckets(buckets.series, buckets.slot, buckets.min_us, buckets.max_us, blobs)
 
 
 def joined_packed(parts: Iterable[PackedBuckets]) -> PackedBuckets:
-    """The buckets of all parts, one after the other."""
+    """The buckets of all parts, concatenated."""
     given = list(parts)
     return PackedBuckets(
         series=np.concatenate([part.series for part in given]),
