@@ -1,8 +1,8 @@
-"""Rows into tables and out of them, as fast as the driver takes and gives them.
+"""Fast reading and writing of table rows through the driver.
 
-Only what has a value is bound, and rows of one shape go together. A probe has some forty columns, most of them
-null. The driver looks for an adapter of whatever is not exactly a number, text or bytes: for the nulls of a row that
-takes it longer than all the rest.
+Only values that are not null are bound, and rows with the same columns go together. A probe has some forty columns,
+most of them null. The driver looks for an adapter for everything that is not exactly a number, text or bytes: for the
+nulls of a row that takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
 
 def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Insert the rows whose key is not there yet, and give their number."""
+    """Insert the rows whose key does not exist yet, and return their number."""
     shapes: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[tuple[Any, ...]]] = {}
     for row in rows:
         values = row.values()
@@ -37,7 +37,7 @@ def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str,
 
 
 def insert_or_update(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows, all of the same columns; one whose key is there takes the place of that row's values."""
+    """Insert the rows, all of the same columns; an existing row with the same key is overwritten."""
     if rows:
         newest = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name != key)
         statement = _statement(table.name, tuple(rows[0])).removesuffix("do nothing")
@@ -46,7 +46,7 @@ def insert_or_update(connection: Connection, table: Table, key: str, rows: Seque
 
 
 def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows of these columns, of values that the driver binds as they are."""
+    """Insert rows of these columns; the driver must be able to bind their values unchanged."""
     if rows:
         places = ", ".join("?" * len(names))
         statement = f"insert into {table.name} ({', '.join(names)}) values ({places})"  # noqa: S608 # our names
@@ -54,7 +54,7 @@ def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows
 
 
 def _plain(value: Any) -> Any:
-    """What the driver binds without looking for an adapter."""
+    """The value in a type that the driver binds without looking for an adapter."""
     if isinstance(value, Enum):
         return value.value
     return int(value) if value is True or value is False else value
@@ -69,9 +69,9 @@ def _statement(table: str, names: tuple[str, ...]) -> str:
 def columns_of(
     connection: Connection, found: Executable, number: int, values: Mapping[str, Any] | None = None
 ) -> list[Any]:
-    """The selected columns, as the driver gives them: rows of SQLAlchemy's own would take a third longer.
+    """The selected columns, as the driver returns them: SQLAlchemy's own rows would take a third longer.
 
-    Rows of numbers are no cycles: the collector would look through all of them again and again.
+    Rows of numbers contain no cycles, but the garbage collector would scan all of them again and again.
     """
     collecting = gc.isenabled()
     gc.disable()

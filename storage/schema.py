@@ -1,7 +1,7 @@
-"""The version of a database, and the steps that bring an older one up to date.
+"""The schema version of a database, and the migrations that upgrade an older one.
 
-A new figure of a probe takes a field in checker/model.py, one of a run's own a field in checker/metrics.py, one of
-load tests a field in checker/loadtest/results.py, and each a step at the end of `MIGRATIONS`. Released steps are never
+A new figure of a probe takes a field in checker/model.py, one of a run's own a field in checker/metrics.py, one of load
+tests a field in checker/loadtest/results.py, and each a step at the end of `MIGRATIONS`. Released steps are never
 edited.
 """
 
@@ -20,7 +20,7 @@ Step = Callable[[Connection], None]
 
 
 def add_column(table: str, definition: str) -> Step:
-    """The step that gives a table another column: its name and its SQL type."""
+    """The migration step that adds a column to a table: its name and its SQL type."""
 
     def step(connection: Connection) -> None:
         connection.exec_driver_sql(f"alter table {table} add column {definition}")
@@ -39,9 +39,9 @@ _APPLICATION_ID = 0x4D435053  # "MCPS"
 
 
 def version_of(connection: Connection, path: str, newest: int = NEWEST) -> int:
-    """The schema version of the database; 0 of one that is empty.
+    """The schema version of the database; 0 for an empty one.
 
-    Raises StorageError for a database of another program, or of a version that this one does not know.
+    Raises StorageError for a database of another program, or of an unknown version.
     """
     tables = inspect(connection).get_table_names()
     if not tables:
@@ -63,7 +63,7 @@ def version_of(connection: Connection, path: str, newest: int = NEWEST) -> int:
 
 
 def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATIONS) -> None:
-    """Make the database, or bring it up to date, inside the caller's transaction: all steps or none.
+    """Create the database, or upgrade it, inside the caller's transaction: all steps or none.
 
     Raises StorageError as `version_of` does.
     """
@@ -94,7 +94,7 @@ def _drop_views(connection: Connection) -> None:
 
 
 def missing_stages(connection: Connection) -> list[str]:
-    """The columns of stages that the database has not yet: it was made before their kind of probe was known."""
+    """Columns of stages that the database lacks, because it was created before their kind of probe was known."""
     there = set(connection.scalars(text("select name from pragma_table_info('probes')")))
     return [column for stage in STAGES if (column := f"{stage}_us") not in there]
 
@@ -104,7 +104,7 @@ def _record(connection: Connection, version: int) -> None:
 
 
 def _refresh_views(connection: Connection) -> None:
-    """Make the views anew where they are not as this program has them: they hold no data."""
+    """Recreate views that differ from this program's: they hold no data."""
     wanted = {view.name: f"CREATE VIEW {view.name} as {view.select}" for view in VIEWS}
     stored = text("select name, sql from sqlite_master where type = 'view'")
     present = {str(name): str(sql) for name, sql in connection.execute(stored)}

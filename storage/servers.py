@@ -1,4 +1,4 @@
-"""Which servers there are: those that left their configuration, and servers that are forgotten or renamed by hand."""
+"""The list of servers: those removed from their configuration, and servers forgotten or renamed by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAMED_AT_ONCE = 500
 
 
 def server_rows(info: RunInfo, checked: Sequence[Server], configured: Collection[str]) -> list[dict[str, Any]]:
-    """The columns of the servers of a run; where they come from is kept where the names of all are given."""
+    """The rows of a run's servers; their configuration is stored only if the names of all servers are given."""
     place = _origin(info, configured)
     return [
         {
@@ -58,7 +58,7 @@ def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
 
 
 def retire(connection: Connection, info: RunInfo, configured: Collection[str]) -> None:
-    """Note which servers of the run's configuration are in it no more, and which are in it again."""
+    """Mark servers that were removed from the run's configuration as retired, and those that are back as active."""
     place = _origin(info, configured)
     if place["config_path"] is None:
         return
@@ -76,9 +76,9 @@ def retire(connection: Connection, info: RunInfo, configured: Collection[str]) -
 
 
 def forget(connection: Connection, name: str) -> dict[str, int]:
-    """Drop a server and all that is kept of it; how many rows went, by table.
+    """Delete a server and all its data; returns the number of deleted rows by table.
 
-    Load tests stay: they are runs of their own. Raises UsageError where there is no such server.
+    Load tests stay: they are runs of their own. Raises UsageError if there is no such server.
     """
     pruned = Pruned()
     number = _number(connection, name)
@@ -93,10 +93,10 @@ def forget(connection: Connection, name: str) -> dict[str, int]:
 
 
 def rename(connection: Connection, old: str, new: str) -> None:
-    """Give a server another name, under which its history goes on.
+    """Give a server another name, under which its history continues.
 
-    A server that has the new name already is joined with it: that is what a name changed in the configuration leaves
-    behind. Raises UsageError where there is no server of the old name, or where a run checked both.
+    An existing server with the new name is merged with it: changing a name in the configuration leaves two servers
+    behind. Raises UsageError if no server has the old name, or if one run checked both.
     """
     number = _number(connection, old)
     other = connection.scalar(select(servers.c.id).where(servers.c.name == new))
@@ -110,7 +110,7 @@ def rename(connection: Connection, old: str, new: str) -> None:
 
 
 def _join(connection: Connection, number: int, other: int, old: str, new: str) -> None:
-    """Give one server all that is kept of the other, which is dropped; its time is rolled again from its rows."""
+    """Move all data of one server to the other and delete the first; the other is rolled again from its rows."""
     values = {"number": number, "other": other}
     both = "select c.run_id from checks c join checks o on o.run_id = c.run_id and o.server_id = :other"
     if (run := connection.scalar(text(f"{both} where c.server_id = :number limit 1"), values)) is not None:

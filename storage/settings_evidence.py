@@ -1,4 +1,4 @@
-"""What stored runs say of the checker's own settings: the facts that recommendations are made of; reads only."""
+"""Evidence about the checker's own settings from stored runs, the input of recommendations; read-only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SERIES = 220
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvidence:
-    """A finished run and what it measured of itself."""
+    """A finished run and the measurements it made of itself."""
 
     id: int
     started_at_ms: int
@@ -34,24 +34,24 @@ class RunEvidence:
     host: str
     measures: RunMeasures
     spent_ms: int = 0
-    """Durations of its checks, added up; 0 of a run that is not among the newest."""
+    """Sum of the durations of its checks; 0 for a run that is not among the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryEvidence:
-    """How often a probe of a server was made, and how often it was good only after another attempt."""
+    """Number of probes of a server, and of those that succeeded only on a retry."""
 
     server: str
     kind: str
     probes: int
     retried: int
     reason: str | None
-    """A reason of an earlier attempt."""
+    """Reason of a failed earlier attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesEvidence:
-    """Durations of a server's good, trusted checks in milliseconds, the newest first."""
+    """Durations of a server's good, trusted checks in milliseconds, newest first."""
 
     server: str
     durations_ms: Sequence[float]
@@ -65,13 +65,13 @@ class Evidence:
     runs: Sequence[RunEvidence]
     checks: int
     durations_ms: dict[str, list[float]]
-    """Probe kind -> durations of trusted probes that ended well, slow ones too."""
+    """Probe kind -> durations of trusted probes that ended well, including slow ones."""
     retries: Sequence[RetryEvidence]
     series: Sequence[SeriesEvidence]
 
 
 def evidence_since(path: Path, since_ms: int) -> Evidence:
-    """The evidence of the runs that began at or after ``since_ms``; raises StorageError where there is no history."""
+    """Evidence from runs that began at or after ``since_ms``; raises StorageError if there is no history."""
     with reading(path) as connection, errors_of(path):
         found = _runs(connection, since_ms)
         first = found[-1].id if found else 0
@@ -87,7 +87,7 @@ def evidence_since(path: Path, since_ms: int) -> Evidence:
 
 
 def _runs(connection: Connection, since_ms: int) -> list[RunEvidence]:
-    """Finished runs, the newest first."""
+    """Finished runs, newest first."""
     wanted = select(runs).where(runs.c.started_at_ms >= since_ms, runs.c.finished_at_ms.is_not(None))
     newest = wanted.order_by(runs.c.id.desc()).limit(MOST_RUNS)
     return [
@@ -106,7 +106,7 @@ def _runs(connection: Connection, since_ms: int) -> list[RunEvidence]:
 
 
 def _newest_enough(found: Sequence[RunEvidence]) -> list[int]:
-    """The newest runs that together have about as many checks as are read."""
+    """The newest runs that together have about the number of checks to be read."""
     chosen: list[int] = []
     left = _MOST_PROBES
     for run in found:

@@ -1,7 +1,7 @@
-"""Questions in the user's own SQL: reading only, one statement, within limits, errors with their remedy.
+"""The user's own SQL: one read-only statement, with limits on time and memory, and errors with their remedy.
 
-The statement runs in a thread of its own, so that whoever waits for it can stop waiting at any moment: at the end of
-its time, and on Ctrl-C. SQLite itself notices an interruption only between its steps, and one step may be long.
+The statement runs in its own thread, so that the caller can stop waiting at any moment: at the time limit, and on
+Ctrl-C. SQLite itself notices an interruption only between its steps, and one step may be long.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ _OF_A_TABLE = {"table_info", "table_xinfo", "table_list", "index_list", "index_i
 
 
 def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> None:
-    """Let the connection only read, and not take all memory; what it refuses to do is added to ``refused``.
+    """Make the connection read-only and limit its memory; actions that it denies are added to ``refused``.
 
-    The limit on memory holds for SQLite in the whole process and cannot be lifted again. ``stopped`` is asked now and
-    then while a statement runs, and ends it.
+    The memory limit holds for SQLite in the whole process and cannot be lifted again. ``stopped`` is called regularly
+    while a statement runs, and ends it when it returns true.
     """
     connection.execute(f"pragma hard_heap_limit = {MOST_MEMORY_BYTES}")
     connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
@@ -78,7 +78,7 @@ def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> N
 
 
 def _limit(connection: Any) -> None:
-    """Bound single values and statements where the driver can."""
+    """Limit the size of single values and statements, if the driver can."""
     binding = driver()
     if hasattr(connection, "setlimit"):  # pysqlite3 0.6.1 cannot; memory in whole is bounded there, too
         connection.setlimit(binding.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
@@ -87,14 +87,14 @@ def _limit(connection: Any) -> None:
 
 
 def _declare_table_functions(connection: Any) -> None:
-    """Use them once: an older SQLite (3.40) asks the authorizer for leave to make a table when they are first used."""
+    """Use table functions once: an older SQLite (3.40) asks the authorizer for table creation at their first use."""
     for name in ("json_each", "json_tree", *(f"pragma_{pragma}" for pragma in _READING_PRAGMAS)):
         with suppress(driver().Error):  # a library may lack some of them
             connection.execute(f"explain select 1 from {name}").close()  # noqa: S608 # names from this file
 
 
 def _authorize(refused: list[str], action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """SQLite asks this of every part of a statement before it runs."""
+    """The authorizer: SQLite calls it for every part of a statement before the statement runs."""
     binding = driver()
     if action in (binding.SQLITE_SELECT, binding.SQLITE_READ, binding.SQLITE_RECURSIVE):
         return int(binding.SQLITE_OK)
@@ -118,7 +118,7 @@ _FUNCTIONS = '`mcp-status sql "select distinct name from pragma_function_list"`'
 
 
 def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryError | None:
-    """The error of a statement as ours; None for what is no fault of the statement, such as a damaged file."""
+    """The error of a statement as ours; None for errors that are not the statement's fault, such as a damaged file."""
     binding = driver()
     said = str(error)
     if refused:
@@ -149,7 +149,7 @@ def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryErro
 
 
 def too_large() -> QueryError:
-    """The error of a value or a row that would take too much memory."""
+    """The error for a value or a row that would take too much memory."""
     row, whole = MOST_ROW_BYTES // 1024**2, MOST_MEMORY_BYTES // 1024**2
     return QueryError(
         f"the query makes a value or a row that is too large, or sorts too many (a row may have {row} MiB, SQLite use "
@@ -165,7 +165,7 @@ def _views_like(name: str) -> str:
 
 
 def _columns_like(name: str, query: str) -> str:
-    """Where a column of this name is, or those that are spelled like it; first of the views that the query reads."""
+    """Places of a column with this name, or of similar ones; views used by the query come first."""
     read = [view for view in VIEWS if re.search(rf"\b{view.name}\b", query)]
     for views in (read, VIEWS):
         homes: dict[str, list[str]] = {}
@@ -181,7 +181,7 @@ def _columns_like(name: str, query: str) -> str:
 
 
 def _alike(name: str, known: list[str]) -> list[str]:
-    """Columns spelled like it, and those that begin with it or end with it: duration means duration_ms."""
+    """Columns with a similar name, or that begin or end with this one: duration means duration_ms."""
     low = name.lower()
     parts = [one for one in known if low and (one.startswith(f"{low}_") or one.endswith(f"_{low}"))]
     return list(dict.fromkeys([*parts, *get_close_matches(low, known, n=3, cutoff=0.7)]))[:3]
@@ -212,7 +212,7 @@ def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | 
     """Run one reading statement with its parameters bound.
 
     Raises QueryError for a statement that would write, for more than one, for an SQL error, for values that are too
-    large, and past the time limit (also while rows are consumed); StorageError where there is no database.
+    large, and past the time limit (also while rows are consumed); StorageError if there is no database.
     """
     _refuse_what_is_no_text(query)
     reading = _Reading(path, query, params or {}, timeout_s)
@@ -227,7 +227,7 @@ def ask(path: Path, query: str, timeout_s: float, params: Mapping[str, Value] | 
 
 
 def _refuse_what_is_no_text(query: str) -> None:
-    """Raise QueryError for what SQLite's own functions do not take for a statement, and say nothing helpful about."""
+    """Raise QueryError for input that SQLite does not treat as a statement and gives no helpful message about."""
     if "\0" in query:
         raise QueryError("the query has a NUL character in it; remove it")
     try:
@@ -237,7 +237,7 @@ def _refuse_what_is_no_text(query: str) -> None:
 
 
 class _Reading:
-    """One statement on its way through its thread, which reads a batch of rows whenever it is asked for one."""
+    """One statement running in its thread, which reads a batch of rows on each request."""
 
     def __init__(self, path: Path, query: str, params: Mapping[str, Value], timeout_s: float) -> None:
         self._path, self._query, self._params, self._timeout_s = path, query, params, timeout_s
@@ -252,7 +252,7 @@ class _Reading:
         self._thread.start()
 
     def next(self) -> Any:
-        """What the thread found next: the columns at first, then lists of rows, the last of them empty."""
+        """The next item from the thread: first the columns, then lists of rows, the last of them empty."""
         self._wanted.put(True)
         try:
             found = self._found.get(timeout=max(0.0, self._until - time.monotonic()))
@@ -266,14 +266,14 @@ class _Reading:
         return found
 
     def rows(self) -> Iterator[Row]:
-        """The rows, in batches behind the scenes."""
+        """The rows, one by one; they are read in batches."""
         while batch := self.next():
             yield from batch
             if time.monotonic() > self._until:
                 raise self._late()
 
     def end(self) -> None:
-        """Stop the statement where it is, and let go of the file."""
+        """Stop the statement immediately, and release the file."""
         self._stopped.set()
         self._wanted.put(False)
         if (connection := self._connection) is not None and self._thread.is_alive():
@@ -302,7 +302,7 @@ class _Reading:
 
 
 def _batch(cursor: Any) -> list[Row]:
-    """The next rows: not many, and not much of them; raises QueryError for one that is too large."""
+    """The next batch of rows, limited in number and size; raises QueryError for a row that is too large."""
     rows: list[Row] = []
     size = 0
     for row in cursor:
@@ -318,7 +318,7 @@ def _batch(cursor: Any) -> list[Row]:
 
 @contextmanager
 def _closed_meanwhile() -> Iterator[None]:
-    """The thread may have ended, and closed its connection, since it was looked at."""
+    """True if the thread ended and closed its connection in the meantime."""
     try:
         yield
     except driver().Error:

@@ -1,4 +1,4 @@
-"""Which SQLite is used and where the file lies, and reading one cache entry; loads no SQLAlchemy, which takes long."""
+"""Choice of the SQLite library and file, and a quick read of one cache entry; never loads SQLAlchemy, which is slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENTRY = "select value from cache_entries where category = ? and key = ? and exp
 
 
 def driver() -> ModuleType:
-    """The SQLite binding: the one that brings its own recent library where it is installed, else Python's."""
+    """The SQLite binding: the package with its own recent library if it is installed, else Python's."""
     try:
         import pysqlite3
     except ImportError:
@@ -25,13 +25,13 @@ def driver() -> ModuleType:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """The database file where none is named: ``MCP_STATUS_DB``, else history.db in the user's data directory."""
+    """The default database file: ``MCP_STATUS_DB``, else history.db in the user's data directory."""
     named = environ.get("MCP_STATUS_DB")
     return Path(named) if named else Path(platformdirs.user_data_dir("mcp-status-check")) / "history.db"
 
 
 def cache_entry(path: Path, category: str, key: str, now_ms: int) -> str | None:
-    """The value of an entry that has not expired; None also where there is no database, or not one to read now."""
+    """The value of an unexpired entry; None also if there is no database, or none readable now."""
     binding = driver()
     try:
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""The sole writer: runs opened and closed, batches written whole, each in one transaction."""
+"""The only writer: opens and closes runs, and writes each batch in one transaction."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ _probe_values = attrgetter(*_PROBE_FIELDS)
 
 @contextmanager
 def open_store(path: Path, *, wait_s: float = 60.0) -> Iterator[Store]:
-    """The store in this file, made or brought up to date.
+    """The store in this file, which is created or upgraded as needed.
 
-    While another process writes, each step waits up to ``wait_s`` and then raises StorageBusy. Raises StorageError
-    where the file cannot be used.
+    While another process writes, each step waits up to ``wait_s`` and then raises StorageBusy. Raises StorageError if
+    the file cannot be used.
     """
     engine = writing_engine(path, wait_s)
     try:
@@ -89,7 +89,7 @@ def open_store(path: Path, *, wait_s: float = 60.0) -> Iterator[Store]:
 
 
 class Store:
-    """Writes to one database; used by one thread."""
+    """Write access to one database; used by one thread."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine, self.path = engine, path
@@ -100,10 +100,10 @@ class Store:
         self._breakers = Breakers()
 
     def begin_run(self, info: RunInfo, checked: Sequence[Server], configured: Collection[str] = ()) -> int:
-        """Open a run and give its id. Runs whose process is gone without a word are marked abandoned.
+        """Start a run and return its id. Runs whose process died without finishing them are marked abandoned.
 
-        ``configured`` are the names of all servers that the configuration has, checked or not: those that it had
-        before and has no more are retired. Where none are given nobody is.
+        ``configured`` are the names of all servers in the configuration, checked or not: servers that are no longer in
+        it are retired. If it is empty, none is.
         """
         with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
@@ -123,10 +123,10 @@ class Store:
         return int(number[0])
 
     def write(self, run_id: int, batch: Batch) -> int:
-        """Write a batch whole; the number of checks that were not there before. A row that is there stays.
+        """Write a whole batch; returns the number of checks that are new. An existing row stays.
 
-        Where a value of it cannot be stored, the checks are written one by one, and the one that it is in without what
-        its server said: one server must not take the results of the others with it.
+        If a value in it cannot be stored, the checks are written one by one, and the faulty one without the texts of
+        its server: one server must not take the results of the others with it.
         """
         try:
             return self._write(run_id, batch)
@@ -146,7 +146,7 @@ class Store:
         return added
 
     def _forget(self, error: Exception) -> None:
-        """Forget what was learned in a transaction that was rolled back."""
+        """Forget ids that were learned in a transaction that was rolled back."""
         log.error("a batch cannot be stored as a whole", exc_info=error)
         self._facts_ids.clear()
         self._url_ids.clear()
@@ -172,12 +172,12 @@ class Store:
         return added
 
     def circuits(self) -> dict[str, dict[str, Circuit]]:
-        """Server -> probe kind -> its circuit, of the run's servers that have a circuit breaker and have failed."""
+        """Server -> probe kind -> its circuit, for servers of the run that have a circuit breaker and have failed."""
         with self.transaction() as connection:
             return self._breakers.circuits(connection)
 
     def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
-        """Write which servers the run did not check because the result of an earlier run, by its id, was taken."""
+        """Store which servers the run did not check because it reused a result of an earlier run, given by its id."""
         rows = [
             {"run_id": run_id, "server_id": self._server_ids[name], "from_run_id": earlier}
             for name, earlier in taken.items()
@@ -187,7 +187,7 @@ class Store:
                 connection.execute(run_cached.insert(), rows)
 
     def write_measures(self, run_id: int, measures: RunMeasures) -> None:
-        """Write what the run measured of itself; a second time replaces the first."""
+        """Write the measurements that the run made of itself; a second call replaces the first."""
         resources = [measures.resources] if measures.resources else []
         kinds: tuple[tuple[Table, Sequence[Any]], ...] = (
             (run_workers, measures.workers),
@@ -203,10 +203,10 @@ class Store:
                     connection.execute(table.insert(), [{"run_id": run_id, **asdict(one)} for one in records])
 
     def roll(self, now_ms: int, *, anew: bool = False, note: Callable[[int, int], None] | None = None) -> int:
-        """Fold the raw rows of full hours into buckets; gives how many checks were folded.
+        """Fold the raw rows of full hours into buckets; returns the number of checks folded.
 
-        With ``anew`` all buckets whose raw rows are there are made again. ``note`` is told how many servers are done,
-        and of how many. A part of the servers at a time: what a killed roll has committed stays.
+        With ``anew`` all buckets whose raw rows exist are rebuilt. ``note`` is called with the number of servers done
+        and the total. Servers are processed in batches: batches committed before a roll is killed stay.
         """
         with self.transaction() as connection:
             until_ms, blocks = (watermarks.plan_rebuild if anew else watermarks.plan)(connection, now_ms)
@@ -229,12 +229,12 @@ class Store:
         return folded
 
     def prune(self, keep: Keep, now_ms: int, note: Callable[[int, int], None] | None = None) -> Pruned:
-        """Drop what is older than it is kept and, where the database is too large, more (`retention.size_steps`).
+        """Delete rows past their retention and, if the database is too large, more (`retention.size_steps`).
 
-        Of a file that is larger than the database may be free pages are given back to the disk.
+        If the file is larger than the allowed size of the database, free pages are returned to the disk.
 
-        ``note`` is told how many steps of how many are done. Each step is a transaction: a killed one leaves nothing
-        half done.
+        ``note`` is called with the number of steps done and the total. Each step is a transaction: a killed prune
+        leaves nothing half done.
         """
         pruned = Pruned()
 
@@ -268,7 +268,7 @@ class Store:
             retention.drop_measures(connection, Pruned(), before_ms)
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
-        """Those of the names that have no check in the run."""
+        """The names that have no check in the run."""
         with self.transaction() as connection:
             found = select(servers.c.name).join(checks, checks.c.server_id == servers.c.id)
             there = set(connection.scalars(found.where(checks.c.run_id == run_id)))
@@ -289,14 +289,14 @@ class Store:
             return cache.give_up(connection, finished_at_ms, cache_sizes or {}, cache_size)
 
     def recall(self, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
-        """What is remembered under these keys and has not expired: key -> category -> value."""
+        """The unexpired entries under these keys: key -> category -> value."""
         with self.transaction() as connection:
             return cache.recall(connection, keys, now_ms)
 
     def young_results(self, keys: Mapping[str, str], since_ms: int, now_ms: int) -> dict[str, int]:
-        """Server -> the run whose result of it may be taken, of the servers under these keys of the results cache.
+        """Server -> the run whose result may be reused, for servers under these keys of the results cache.
 
-        Its check began after ``since_ms``, has not expired, and says something of the server.
+        The check began after ``since_ms``, has not expired, and says something about the server.
         """
         with self.transaction() as connection:
             taken = cache.young_results(connection, keys, since_ms, now_ms)
@@ -304,27 +304,26 @@ class Store:
         return taken
 
     def note_use(self, category: str, key: str, now_ms: int) -> None:
-        """Note that a cache entry was used."""
+        """Mark a cache entry as used."""
         with self.transaction() as connection:
             cache.note_use(connection, category, [key], now_ms)
 
     def cache_size(self, category: str) -> int:
-        """How many entries a category has."""
+        """Number of entries in a category."""
         with self.transaction() as connection:
             return cache.count(connection, category)
 
     def clear_cache(self, wanted: Iterable[str] = (), key: str | None = None) -> dict[str, int]:
-        """Remove the entries of these categories, with a key only those under it; how many, by category.
+        """Remove the entries of these categories, with a key only those under it; returns their number by category.
 
-        Where no category is named it is all but the pinned authorization servers (oauth_issuer). Nothing
-        of the history is touched.
+        Without a category: all except the pinned authorization servers (oauth_issuer). The history is not touched.
         """
         with self.transaction() as connection:
             return cache.clear(connection, list(wanted), key)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """The one place where transactions are opened; raises StorageError and StorageBusy."""
+        """The only place that opens transactions; raises StorageError and StorageBusy."""
         with errors_of(self.path), self._engine.begin() as connection:
             yield connection
 
@@ -365,7 +364,7 @@ class Store:
         self._versions.note(connection, run_id, seen)
 
     def _learn_urls(self, connection: Connection, batch: Batch) -> None:
-        """Know the ids of the batch's addresses; those that are new are stored."""
+        """Store new addresses of the batch, and remember the ids of all."""
         found = {probe.url for check in batch.checks for probe in check.probes if probe.url is not None}
         new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found - self._url_ids.keys()}
         kept = list(dict.fromkeys(new.values()))
@@ -377,7 +376,7 @@ class Store:
         self._url_ids |= {url: ids[stored] for url, stored in new.items()}
 
     def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
-        """The id of these facts, found or made."""
+        """The id of these facts, found or created."""
         known = self._facts_ids.get(facts)
         if known is None:
             said = {name: getattr(facts, name) for name in FACTS}
@@ -395,7 +394,7 @@ class Store:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with this id runs on this machine; one of another user counts."""
+    """True if a process with this id runs on this machine, also if it belongs to another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The tables of the database; what users query are the views in views.py."""
+"""The tables of the database; users query the views in views.py instead."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ run_cached = Table(
 
 
 def _measures(name: str, kind: Any, *keys: str) -> Table:
-    """A table of a run's own measures: a column for each field of the record."""
+    """A table of a run's own measurements: one column for each field of the record."""
     columns = [
         Column(field.name, _TYPES[field.type], nullable=False, primary_key=field.name in keys) for field in fields(kind)
     ]
@@ -247,10 +247,10 @@ series = Table(
 
 
 def _outcomes(name: str) -> Table:
-    """Buckets of outcomes: how many checks or probes came to what, and how long each state lasted.
+    """Buckets of outcomes: number of checks or probes by outcome, and time in each state.
 
-    ``slot`` counts hours or days from 1970 in UTC. The times are of the server, so of kind check only. ``changes``
-    counts steps between up (HEALTHY, DEGRADED) and down. ``reasons`` is a JSON object, reason to count.
+    ``slot`` counts hours or days from 1970 in UTC. The times describe the server, so only kind check has them.
+    ``changes`` counts steps between up (HEALTHY, DEGRADED) and down. ``reasons`` is a JSON object: reason -> count.
     """
     states = ("healthy", "degraded", "unhealthy", "unknown", "maintenance")
     return Table(
@@ -267,7 +267,7 @@ def _outcomes(name: str) -> Table:
 
 
 def _latency(name: str) -> Table:
-    """Buckets of durations of probes that got their answer, each with its histogram (checker/stats/histogram.py)."""
+    """Buckets of durations of answered probes, each with its histogram (checker/stats/histogram.py)."""
     return Table(
         name,
         metadata,

@@ -1,4 +1,4 @@
-"""What a view is, and the expressions for times and durations that all views share."""
+"""The class of a view, and the expressions for times and durations that all views share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view: its name, what a row is, its columns, and its FROM."""
+    """A view: its name, the meaning of a row, its columns, and its FROM."""
 
     name: str
     row: str
@@ -17,7 +17,7 @@ class View:
 
     @property
     def select(self) -> str:
-        """The statement behind the view."""
+        """The statement that defines the view."""
         listed = ",\n  ".join(f"{expression} as {name}" for name, expression, _ in self.columns)
         return f"select\n  {listed}\n{self.source}"
 

@@ -1,4 +1,4 @@
-"""The views: the SQL interface. Names and units of their columns are a promise; each is described beside it."""
+"""The views: the SQL interface. Names and units of columns are stable; each column is described beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Column = tuple[str, str, str]
 
 
 def _slot(slot: str) -> str:
-    """When a slot begins, as text."""
+    """Start of a slot, as text."""
     if slot == "day":
         return "strftime('%Y-%m-%d', b.slot * 86400, 'unixepoch')"
     return "strftime('%Y-%m-%dT%H:%M:%SZ', b.slot * 3600, 'unixepoch')"
@@ -94,9 +94,9 @@ _COUNTS_TOO = "not c.suspect and not c.maintenance"
 
 
 def hold_ms(before: str) -> str:
-    """How long a check ``c`` speaks, of a server in the state ``t``: as long as the newest one that is rolled.
+    """Time for which a check ``c`` of a server in state ``t`` counts: the same as for its newest rolled check.
 
-    ``before`` is when the check before it began, for a server of which less is rolled (storage/rollups/fold.py).
+    ``before`` is the start of the check before it, for a server with fewer rolled checks (storage/rollups/fold.py).
     """
     gap_ms = f"(c.started_at_ms - {before})"
     from_gap = f"max({_LEAST_MS}, min({HOLD_GAPS} * {gap_ms}, max({_SURE_MS}, {gap_ms} * 3 / 2)))"
@@ -142,7 +142,7 @@ group by s.id"""  # noqa: S608 # our names
 
 
 def cut_percent(ratio: str) -> str:
-    """A ratio in per cent, cut to three digits: never rounded up to 100 or to an objective."""
+    """A ratio in per cent, truncated to three digits: never rounded up to 100 or to an objective."""
     shown = f"printf('%.9f', 100 * ({ratio}))"
     return f"cast(substr({shown}, 1, instr({shown}, '.') + 3) as real)"
 
@@ -171,7 +171,7 @@ _CHECK_COLUMNS = (
 
 
 def _as_shown(name: str) -> str:
-    """A column of probes as the views have it: times as text, durations in milliseconds."""
+    """A column of probes as the views show it: times as text, durations in milliseconds."""
     column = f"p.{name}"
     if name.endswith("_at_ms"):
         return _time(column)
@@ -272,7 +272,7 @@ _MEASURED = {
 
 
 def _measured(name: str, row: str, kind: Any, table: str) -> View:
-    """A view of a run's own measures: their fields, durations in milliseconds, and when the run began."""
+    """A view of a run's own measurements: their fields, durations in milliseconds, and the start of the run."""
     columns = [("run_id", "m.run_id", "the run"), ("run_started_at", _time("r.started_at_ms"), "its start")]
     for field in kind.__struct_fields__:
         column, words = f"m.{field}", _MEASURED[field]
@@ -497,16 +497,16 @@ _TIME_COLUMNS = ("at", "since", "until")
 
 
 def unit(column: str) -> str:
-    """The unit that a column's name ends with; "" for what has none."""
+    """The unit that ends a column's name; "" if it has none."""
     if column in _TIME_COLUMNS:
         return _UNITS["_at"]
     return next((unit for ending, unit in _UNITS.items() if column.endswith(ending)), "")
 
 
 def described(name: str | None = None) -> list[dict[str, Any]]:
-    """The views, or the one of this name: what a row is, its columns, and for each key the other views that have it.
+    """The views, or the one with this name: meaning of a row, columns, and for each key the other views that have it.
 
-    Raises UsageError where there is no such view.
+    Raises UsageError if there is no such view.
     """
     known = {view.name: view for view in VIEWS}
     if name is not None and name not in known:

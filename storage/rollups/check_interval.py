@@ -1,10 +1,10 @@
-"""For how long a check speaks for its server: three times the typical gap between checks, as those before it tell.
+"""Validity of a check: it counts for three times its server's typical check interval, taken from earlier checks.
 
-What is typical must not depend on one check more or less. Checks that follow each other closely are one round: a
-second timer, or checks by hand. The typical gap is the third longest of the newest nine between rounds, so that neither
-a check that is missing nor a checker that was away for days changes it. A server that is now checked more seldom has
-its new gap after three rounds; one that is checked more often after seven, so that checks by hand, which only make gaps
-shorter, take nothing away from what the regular ones say.
+The typical interval must not depend on one check more or less. Checks in close succession are one round: a second
+timer, or checks by hand. The typical gap is the third longest of the newest nine between rounds, so that neither a
+missing check nor a checker that was away for days changes it. A server that is now checked less often has its new gap
+after three rounds; one that is checked more often after seven, so that checks by hand, which only make gaps shorter, do
+not hide the gaps of the regular ones.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _LEAST_TYPICAL_MS = LEAST_HOLD_MS // HOLD_GAPS
 
 
 class Rhythm(NamedTuple):
-    """What the next check of a server is judged by."""
+    """Recent check times of a server, which decide how long its next check counts."""
 
     round_ms: int = -1
-    """When the newest round began; -1 before the first check."""
+    """Start of the newest round; -1 before the first check."""
     gaps_ms: tuple[int, ...] = ()
-    """Between the newest rounds, the newest last."""
+    """Gaps between the newest rounds, newest last."""
 
     @property
     def typical_ms(self) -> int | None:
@@ -46,22 +46,22 @@ class Rhythm(NamedTuple):
 
     @property
     def hold_ms(self) -> int:
-        """For how long the newest check speaks."""
+        """Time for which the newest check counts."""
         return _hold_ms(self.typical_ms, len(self.gaps_ms))
 
     def as_list(self) -> list[int]:
-        """To be stored; `rhythm_of` reads it."""
+        """Form for storage; `rhythm_of` reads it."""
         return [self.round_ms, *self.gaps_ms]
 
 
 def rhythm_of(stored: Iterable[int] | None) -> Rhythm:
-    """The rhythm that was stored as a list; an empty one of None."""
+    """The rhythm from its stored list; an empty rhythm for None."""
     numbers = list(stored or ())
     return Rhythm(numbers[0], tuple(numbers[1:])) if numbers else Rhythm()
 
 
 def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
-    """For how long each of these checks of a server speaks, and the rhythm after them; the times ascend."""
+    """Time for which each of these checks of a server counts, and the rhythm after them; times must ascend."""
     round_ms, gaps_ms = before
     hold_ms = before.hold_ms
     round_at_ms = 0 if round_ms < 0 else round_ms + _round_ms(before.typical_ms, len(gaps_ms))
@@ -87,13 +87,13 @@ def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
 
 
 def _typical_ms(gaps_ms: tuple[int, ...]) -> int:
-    """The longest but two; the median of the first few, of which none is known to be usual."""
+    """The third longest gap; the median of the first few, since none of them is known to be usual."""
     number = len(gaps_ms)
     return sorted(gaps_ms)[max((number - 1) // 2, number - 1 - _OUTLIERS)]
 
 
 def _hold_ms(typical_ms: int | None, gaps: int) -> int:
-    """For how long a check speaks whose typical gap was taken from so many."""
+    """Time for which a check counts, given the typical gap and the number of gaps it was taken from."""
     if typical_ms is None:
         return FIRST_HOLD_MS
     hold_ms = HOLD_GAPS * typical_ms
@@ -103,14 +103,14 @@ def _hold_ms(typical_ms: int | None, gaps: int) -> int:
 
 
 def _round_ms(typical_ms: int | None, gaps: int) -> int:
-    """After how long a check begins a round of its own."""
+    """Time after which the next check starts a new round."""
     if typical_ms is None or typical_ms < _LEAST_TYPICAL_MS:
         return _LEAST_TYPICAL_MS // _ROUND
     return (min(typical_ms, SURE_MS // HOLD_GAPS) if gaps == 1 else typical_ms) // _ROUND
 
 
 def _with(gaps_ms: tuple[int, ...], gap_ms: int) -> tuple[int, ...]:
-    """The newest gaps with one more.
+    """The newest gaps with one added.
 
     Short gaps between two long ones are checks that belong together: two timers a minute apart, each once a day.
     """

@@ -1,8 +1,8 @@
-"""Raw rows folded into hour buckets: counts, how long each state lasted, incidents, latencies; no database.
+"""Folding of raw rows into hour buckets: counts, time in each state, incidents, latencies; no database.
 
-A check speaks for the time until the next check of its server, not for longer than `check_interval` says:
-while the checker itself was away the state is not known. Of several checks of a server in one millisecond that of the
-newest run says what the server was; all are counted.
+A check counts for its server until the server's next check, but no longer than `check_interval` allows: while the
+checker itself was away the state is unknown. Of several checks of a server in one millisecond the one of the newest run
+decides the server's state; all are counted.
 """
 
 from __future__ import annotations
@@ -29,53 +29,53 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """What the next check of each server is judged by; every array has one entry a server, sorted by id.
+    """State of each server before its next check; every array has one entry per server, sorted by id.
 
     -1 stands for none.
     """
 
     server: Integers
     from_ms: Integers
-    """Where the rows to fold begin: a full hour."""
+    """Start of the rows to fold: a full hour."""
     at_ms: Integers
-    """The last check before that."""
+    """Time of the last check before that."""
     outcome: Integers
     known: Integers
-    """The last outcome that said something of the server."""
+    """The last outcome that said anything about the server."""
     down_ms: Integers
-    """Of the incident that is open: how long it was known to be down."""
+    """Time for which the server was known to be down in its open incident."""
     maintenance_ms: Integers
-    """And how long under maintenance."""
+    """Time under maintenance in the open incident."""
     down_until_ms: Integers
-    """Up to when it was known to be down."""
+    """End of the time for which the server was known to be down."""
     rhythm: Sequence[Rhythm]
-    """How far apart its checks are."""
+    """Intervals between the server's checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What each bucket is of; every array has one entry a bucket."""
+    """Keys of the buckets; every array has one entry per bucket."""
 
     server: Integers
     kind: Integers
-    """Position in the kinds of the probes; 0 is CHECK."""
+    """Position in the list of probe kinds; 0 is CHECK."""
     stage: Integers
     hour: Integers
-    """Hours from 1970."""
+    """Hours since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Buckets of outcomes, as rows of the tables that keep them."""
+    """Buckets of outcomes, as rows of their tables."""
 
     keys: Keys
     counts: Integers
-    """Shape (buckets, 6): by `Outcome`."""
+    """Shape (buckets, 6): columns by `Outcome`."""
     times_ms: Integers
-    """Shape (buckets, 5): by `Outcome`, without SUSPECT."""
+    """Shape (buckets, 5): columns by `Outcome`, without SUSPECT."""
     changes: Integers
     reasons: Sequence[str | None]
-    """JSON object, reason to count."""
+    """JSON object: reason -> count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +93,27 @@ class FoldedLatencies:
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """An incident as far as it is folded: one that was open before, or one that began in these rows."""
+    """An incident as far as it is folded: already open before these rows, or begun in them."""
 
     server: int
     started_at_ms: int | None
-    """None where it began before."""
+    """None if it began before these rows."""
     ended_at_ms: int | None
-    """None where it goes on."""
+    """None if it is still open."""
     reason: str | None
-    """Of the check that began it."""
+    """Reason of the check that began it."""
     down_ms: int
-    """From its beginning on, whenever that was: how long the server was known to be down."""
+    """Time for which the server was known to be down, since the incident began."""
     maintenance_ms: int
-    """How long it was under maintenance."""
+    """Time under maintenance during the incident."""
     down_until_ms: int
-    """Up to when it was known to be down."""
+    """End of the time for which the server was known to be down."""
 
 
 def fold_checks(checks: Checks, before: States, until_ms: int) -> tuple[Outcomes, list[Spell], States]:
-    """The buckets of these checks, which all began from ``before.from_ms`` on and before ``until_ms``.
+    """The buckets of these checks, which all began at or after ``before.from_ms`` and before ``until_ms``.
 
-    Also gives the incidents that were going on in this time, and the states for the rows from ``until_ms`` on. Time is
+    Also returns the incidents that were open in this period, and the states for the rows from ``until_ms`` on. Time is
     counted up to ``until_ms``.
     """
     carried = np.flatnonzero(before.at_ms >= 0)
@@ -182,10 +182,10 @@ def fold_probes(probes: Probes, checks: Checks) -> tuple[Outcomes, FoldedLatenci
 def spans(
     at_ms: Integers, outcome: Integers, hold_ms: Integers, closes: Any, until_ms: int
 ) -> tuple[Integers, Integers, Integers]:
-    """The time that each check speaks for, as from and to, and the state it says.
+    """The time for which each check counts, as start and end, and its state.
 
-    The checks lie server after server, by time; ``hold_ms`` is how long each speaks at most, and ``closes`` marks the
-    last check of each server.
+    The checks are ordered by server and time; ``hold_ms`` is the longest time that each counts, and ``closes`` marks
+    the last check of each server.
     """
     next_ms = np.append(at_ms[1:], _NEVER)[: len(at_ms)]
     next_ms[closes] = _NEVER
@@ -194,7 +194,7 @@ def spans(
 
 
 def _holds(place: Integers, at_ms: Integers, fresh: Any, before: Sequence[Rhythm]) -> tuple[Integers, list[Rhythm]]:
-    """How long each row speaks, and the rhythm of each server after them."""
+    """The longest time that each row counts, and the rhythm of each server after them."""
     after = list(before)
     found = np.zeros(len(place), np.int64)
     starts = np.flatnonzero(np.diff(place, prepend=-1) > 0).tolist()
@@ -210,7 +210,7 @@ def _holds(place: Integers, at_ms: Integers, fresh: Any, before: Sequence[Rhythm
 def _times(
     place: Integers, start: Integers, end: Integers, state: Integers
 ) -> tuple[Integers, Integers, Integers, Integers]:
-    """How long each check spoke for its server, cut at full hours: place of the server, hour, state, milliseconds."""
+    """The time for which each check counted, split at full hours: position of the server, hour, state, milliseconds."""
     pieces = []
     while len(start):
         cut = np.minimum(end, (start // HOUR_MS + 1) * HOUR_MS)
@@ -224,7 +224,7 @@ def _times(
 
 
 def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, before: States) -> tuple[Any, Integers]:
-    """Which rows turn a server down or up, and the last known outcome of each server."""
+    """Mask of the rows that turn a server down or up, and the last known outcome of each server."""
     turned = np.zeros(len(place), bool)
     known = before.known.copy()
     says = np.flatnonzero(fresh & (outcome <= Outcome.UNHEALTHY))
@@ -244,7 +244,7 @@ def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, befo
 
 @dataclass(frozen=True, slots=True)
 class _CheckRows:
-    """The rows of a fold, server after server and by time, with the time that each speaks for."""
+    """The rows of a fold, ordered by server and time, with the time for which each counts."""
 
     place: Integers
     at_ms: Integers
@@ -261,7 +261,7 @@ def _spells(
 ) -> tuple[list[Spell], tuple[Integers, Integers, Integers]]:
     """The incidents of these rows; ``reasons`` are of the rows that turn.
 
-    Also gives, for each server, the parts of the incident that is open after them: 0 where none is.
+    Also returns, for each server, the times of the incident that is open after them: 0 without one.
     """
     open_parts = before.down_ms.copy(), before.maintenance_ms.copy(), before.down_until_ms.copy()
     if not len(rows.place):
@@ -326,7 +326,7 @@ def _latencies(
 
 
 def distinct(*columns: Integers) -> tuple[tuple[Integers, ...], Integers]:
-    """The distinct rows of these columns, sorted, and for each row which of them it is."""
+    """The distinct rows of these columns, sorted, and for each row the index of its distinct row."""
     if not len(columns[0]):
         return columns, np.zeros(0, np.int64)
     lowest = [int(column.min()) for column in columns]
@@ -348,13 +348,13 @@ def distinct(*columns: Integers) -> tuple[tuple[Integers, ...], Integers]:
 
 
 def _table(bucket: Integers, column: Integers, amount: Integers, buckets: int, columns: int) -> Integers:
-    """Amounts added up in a table of shape (buckets, columns)."""
+    """Amounts summed in a table of shape (buckets, columns)."""
     summed = np.bincount(bucket * columns + column, amount, buckets * columns)
     return summed.astype(np.int64).reshape(buckets, columns)
 
 
 def _reasons(bucket: Integers, reason: Integers, names: Sequence[str], size: int) -> list[str | None]:
-    """How often each bucket has each reason, as JSON text; None where it has none."""
+    """Number of occurrences of each reason per bucket, as JSON text; None without any."""
     found: dict[int, dict[str, int]] = {}
     given = reason >= 0
     if given.any():
@@ -372,7 +372,7 @@ def _name(checks: Checks, row: int) -> str | None:
 
 
 def reasons_text(counts: dict[str, int] | None) -> str | None:
-    """Reasons and how often they occur as canonical JSON text; None where there are none."""
+    """Reasons with their counts as canonical JSON text; None without any."""
     return orjson.dumps(counts, option=orjson.OPT_SORT_KEYS).decode() if counts else None
 
 

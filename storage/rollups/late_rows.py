@@ -1,4 +1,4 @@
-"""Rows that come after their hour was rolled up: their servers are set back, to be rolled again from raw rows."""
+"""Late rows: servers whose rows arrive after their hour was rolled up are reset and rolled again from raw rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from storage.tables import rollup_marks, rollup_state
 
 
 def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
-    """Take account of rows that were just written: server id -> when its check began.
+    """Register rows that were just written: server id -> start of its check.
 
-    A row that is late for its bucket sets its server back to that day, to be rolled again from raw rows. One that is
-    older than what raw rows are kept of is left out of the buckets.
+    A row that is too late for its bucket resets its server to that day, to be rolled again from raw rows. A row from
+    before the retention of raw rows is left out of the buckets.
     """
     if not written:
         return

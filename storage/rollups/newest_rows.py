@@ -1,4 +1,4 @@
-"""The newest raw checks of each server, found from the end of its rows so that no more of them are read than asked."""
+"""The newest raw checks of each server, read backwards from the end so that only the requested rows are read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_SEEN = """select t.id, (select min(c.started_at_ms) from checks c where c
 
 
 def checks_since(connection: Connection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
-    """The checks of these servers, or of all, from ``since_ms`` on, and some before: they tell the state there."""
+    """Checks of these servers, or of all, from ``since_ms`` on, and some earlier ones for the state at that time."""
     return read_checks(connection, _SINCE, **_of(servers), since_ms=since_ms, until_ms=until_ms)
 
 
@@ -42,7 +42,7 @@ def newest_checks(connection: Connection, servers: Sequence[int] | None, number:
 
 
 def first_seen(connection: Connection, servers: Sequence[int] | None) -> dict[int, int]:
-    """When each of these servers was checked first, as far as that is kept: to its hour or day where rows are gone."""
+    """Time of the first check of each server, as far as it is kept; only to the hour or day where raw rows are gone."""
     query = text(_FIRST_SEEN).bindparams(bindparam("servers", expanding=True))
     found = {}
     for server, raw_ms, hour, day in connection.execute(query, _of(servers)):
@@ -58,13 +58,13 @@ def first_seen(connection: Connection, servers: Sequence[int] | None) -> dict[in
 
 
 def last_run_before(connection: Connection, at_ms: int) -> int:
-    """The newest run that began before; 0 without one. All checks since then are of it or of later ones."""
+    """The newest run that began before this time; 0 without one. Later checks belong to it or to later runs."""
     before = select(runs.c.id).where(runs.c.started_at_ms < at_ms).order_by(runs.c.id.desc()).limit(1)
     return connection.scalar(before) or 0
 
 
 def spans_of(checks: Checks, until_ms: int) -> tuple[Integers, Integers, Integers]:
-    """The time that each of these checks speaks for, as from and to, and the state it says (`fold.spans`)."""
+    """The time for which each of these checks counts, as start and end, and its state (`fold.spans`)."""
     opens = np.diff(checks.server, prepend=-1) > 0
     firsts = np.flatnonzero(opens).tolist()
     hold_ms = np.zeros(len(opens), np.int64)

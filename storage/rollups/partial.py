@@ -1,4 +1,4 @@
-"""One part of the buckets without the rest: reasons, standing, percentiles."""
+"""Single parts of the buckets, read without the rest: reasons, standing, percentiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES = ("series_id", "slot", "count", "p50_us", "p95_us")
 
 @dataclass(frozen=True, slots=True)
 class PercentileBuckets:
-    """Buckets, one for each series and slot that has any; every array has one entry a bucket."""
+    """Percentile buckets, one for each series and slot with samples; every array has one entry per bucket."""
 
     series: Integers
     slot: Integers
@@ -30,7 +30,7 @@ class PercentileBuckets:
     p95_us: Integers
 
     def plus(self, other: PercentileBuckets) -> PercentileBuckets:
-        """The buckets of both."""
+        """Both sets of buckets, concatenated."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in PercentileBuckets.__slots__)
         return PercentileBuckets(*(np.concatenate(pair) for pair in pairs))
 
@@ -42,7 +42,7 @@ class PercentileBuckets:
 
 
 def percentile_columns(table: Table) -> list[Any]:
-    """What `read_percentiles` wants selected."""
+    """Columns that `read_percentiles` needs."""
     return [table.c[name] for name in _NAMES]
 
 
@@ -53,22 +53,22 @@ def read_percentiles(connection: Connection, found: Select[Any]) -> PercentileBu
 
 
 def percentiles_of(buckets: LatencyBuckets) -> PercentileBuckets:
-    """Those of buckets with histograms, as the tables would keep them."""
+    """Percentiles of buckets with histograms, rounded as the tables store them."""
     p50_us, p95_us = np.rint(buckets.quantiles_us((0.5, 0.95))).astype(np.int64).T
     return PercentileBuckets(buckets.series, buckets.slot, buckets.count, p50_us, p95_us)
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonBuckets:
-    """Buckets that have reasons; of one series and slot there can be several."""
+    """Buckets that have reasons; a series and slot can have several."""
 
     series: Integers
     slot: Integers
     reasons: Sequence[str]
-    """JSON object, reason to count."""
+    """JSON object: reason -> count."""
 
     def counts(self) -> ReasonCounts:
-        """The reasons counted: an entry for each bucket and reason."""
+        """Counts of the reasons: one entry per bucket and reason."""
         numbers: dict[str, int] = {}
         texts: dict[str, int] = {}
         of_bucket = np.fromiter((texts.setdefault(one, len(texts)) for one in self.reasons), np.int64)
@@ -89,37 +89,37 @@ class ReasonBuckets:
 
 @dataclass(frozen=True, slots=True)
 class ReasonCounts:
-    """How often what happened; every array has one entry a bucket and reason."""
+    """Counts of reasons; every array has one entry per bucket and reason."""
 
     names: Sequence[str]
     series: Integers
     slot: Integers
     reason: Integers
-    """Position in the names."""
+    """Index in the names."""
     times: Integers
 
 
 def reason_columns(table: Table) -> list[Any]:
-    """What `read_reasons` wants selected."""
+    """Columns that `read_reasons` needs."""
     return [table.c.series_id, table.c.slot, table.c.reasons]
 
 
 def read_reasons(connection: Connection, found: Select[Any]) -> ReasonBuckets:
-    """Those of the selected buckets that have reasons."""
+    """The selected buckets, those without reasons left out."""
     column = found.selected_columns["reasons"]
     columns = columns_of(connection, found.where(column.is_not(None)), 3)
     return ReasonBuckets(np.array(columns[0], np.int64), np.array(columns[1], np.int64), columns[2])
 
 
 def reasons_of(buckets: OutcomeBuckets) -> ReasonBuckets:
-    """Those of whole buckets."""
+    """Reasons of complete buckets."""
     there = [place for place, text in enumerate(buckets.reasons) if text is not None]
     texts = [text for text in buckets.reasons if text is not None]
     return ReasonBuckets(buckets.series[there], buckets.slot[there], texts)
 
 
 def joined_reasons(parts: Iterable[ReasonBuckets]) -> ReasonBuckets:
-    """The buckets of all parts, one after the other."""
+    """The buckets of all parts, concatenated."""
     given = list(parts)
     return ReasonBuckets(
         np.concatenate([part.series for part in given]),
@@ -133,30 +133,30 @@ _UP_MS = [NUMBERS.index(name) for name in ("healthy_ms", "degraded_ms")]
 
 @dataclass(frozen=True, slots=True)
 class StandingBuckets:
-    """Buckets of checks; of one series and slot there can be several. Time that is not known is in neither."""
+    """Up and down times of checks; a series and slot can have several buckets. Unknown time is in neither."""
 
     series: Integers
     slot: Integers
     up_ms: Integers
-    """HEALTHY or DEGRADED."""
+    """Time HEALTHY or DEGRADED."""
     down_ms: Integers
     checks: Integers
-    """Those that said something of the server."""
+    """Number of checks that said anything about the server."""
     changes: Integers
-    """Between up and down."""
+    """Number of changes between up and down."""
 
     def only(self, kept: Integers) -> StandingBuckets:
-        """Some of the buckets."""
+        """A subset of the buckets."""
         return StandingBuckets(*(getattr(self, name)[kept] for name in StandingBuckets.__slots__))
 
     def table(self, column: Integers, series: int, slots: range) -> npt.NDArray[np.float64]:
-        """The sums of one of the columns, shape (series, slots)."""
+        """Sums of one of the columns, shape (series, slots)."""
         place = self.series * len(slots) + self.slot - slots.start
         return np.bincount(place, column, series * len(slots)).reshape(series, len(slots)).astype(np.float64)
 
 
 def standing_columns(table: Table) -> list[Any]:
-    """What `read_standing` wants selected."""
+    """Columns that `read_standing` needs."""
     known = table.c.healthy + table.c.degraded + table.c.unhealthy
     up_ms = table.c.healthy_ms + table.c.degraded_ms
     return [table.c.series_id, table.c.slot, up_ms, table.c.unhealthy_ms, known, table.c.changes]
@@ -169,7 +169,7 @@ def read_standing(connection: Connection, found: Select[Any]) -> StandingBuckets
 
 
 def standing_of(buckets: OutcomeBuckets) -> StandingBuckets:
-    """That of whole buckets."""
+    """Standing of complete buckets."""
     numbers = buckets.numbers
     return StandingBuckets(
         series=buckets.series,
@@ -182,7 +182,7 @@ def standing_of(buckets: OutcomeBuckets) -> StandingBuckets:
 
 
 def joined_standing(parts: Iterable[StandingBuckets]) -> StandingBuckets:
-    """The buckets of all parts, one after the other."""
+    """The buckets of all parts, concatenated."""
     given = list(parts)
     return StandingBuckets(
         *(np.concatenate([getattr(part, name) for part in given]) for name in StandingBuckets.__slots__)

@@ -1,4 +1,4 @@
-"""Raw rows that are not rolled yet, as arrays: checks with their outcome, and their probes with the times they took."""
+"""Raw rows that are not rolled up yet, as arrays: checks with their outcome, and their probes with their durations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PROBES = """select p.server_id, p.run_id, p.kind,
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Checks sorted by server and time; every array has one entry a check."""
+    """Checks sorted by server and time; every array has one entry per check."""
 
     server: Integers
     run: Integers
@@ -51,39 +51,39 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """Probes of checks; every array has one entry a probe."""
+    """Probes of checks; every array has one entry per probe."""
 
     check: Integers
-    """Which of the checks each belongs to, by its position there."""
+    """Index of the check that each probe belongs to."""
     kind: Integers
     """Position in ``kinds``."""
     kinds: Sequence[str]
-    """CHECK, which no probe is of, and the kinds of probes."""
+    """CHECK, which no probe has, and the kinds of probes."""
     outcome: Integers
-    """As of the check where that is under maintenance or suspect, else its own."""
+    """Outcome of the check if that is under maintenance or suspect, else the probe's own."""
     reason: Integers
     """Position in ``reasons``; -1 is none."""
     reasons: Sequence[str]
     times_us: Integers
-    """Shape (probes, stages): how long each stage took; -1 where it did not happen."""
+    """Shape (probes, stages): duration of each stage; -1 for a stage that did not happen."""
 
 
 def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first_run: int, until_ms: int) -> Checks:
-    """The checks of these servers, or of all, that are not rolled and began before ``until_ms``.
+    """Checks of these servers, or of all, that are not rolled up and began before ``until_ms``.
 
-    None of them is of a run before ``first_run``.
+    None of them belongs to a run before ``first_run``.
     """
     wanted = {"every": servers is None, "servers": list(servers or [])}
     return read_checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
 
 
 def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
-    """All raw checks of these servers that began in this time; reads through all their rows."""
+    """All raw checks of these servers that began in this period; scans all their rows."""
     return read_checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
 
 
 def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
-    """The checks that a query gives, with the columns `CHECK_ROW` of ``c``; it names a list of ``servers``."""
+    """The checks that a query returns with the columns `CHECK_ROW` of ``c``; it has a parameter ``servers``, a list."""
     columns = columns_of(connection, text(query).bindparams(bindparam("servers", expanding=True)), 5, values)
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
     order = np.lexsort((run, at_ms, server))
@@ -92,7 +92,7 @@ def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
 
 
 def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
-    """The probes of these checks, with the times of these stages."""
+    """The probes of these checks, with the durations of these stages."""
     times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
     found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
     first_run, last_run = (int(checks.run.min()), int(checks.run.max())) if len(checks.run) else (0, -1)
@@ -118,7 +118,7 @@ def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = ST
 
 
 def _positions(checks: Checks, server: Integers, run: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """Where in the checks each (server, run) is, and whether it is there at all."""
+    """Index of each (server, run) among the checks, and a mask of those that are present."""
     if not len(checks.server):
         return np.zeros(len(server), np.int64), np.zeros(len(server), bool)
     width = int(max(checks.run.max(), run.max(initial=0))) + 1
@@ -130,7 +130,7 @@ def _positions(checks: Checks, server: Integers, run: Integers) -> tuple[Integer
 
 
 def _codes(values: Sequence[str | None], first: Sequence[str]) -> tuple[Integers, list[str]]:
-    """For each value its position in the list of distinct ones, which begins with ``first``; -1 for None."""
+    """For each value its index in the list of distinct ones, which starts with ``first``; -1 for None."""
     numbers: dict[str | None, int] = {name: number for number, name in enumerate(first)}
     for value in set(values) - {None}:
         numbers.setdefault(value, len(numbers))

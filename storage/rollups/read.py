@@ -1,4 +1,4 @@
-"""The rolled past together with the raw rows that are not rolled yet, as buckets: exact to the last row."""
+"""Read access to buckets: rolled ones together with the raw rows that are not rolled yet, exact to the last row."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ Buckets = TypeVar(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A time that buckets cover exactly: from a full hour or, where it is long, a full day in UTC."""
+    """A period that buckets cover exactly: starts at a full hour or, if it is long, at a full day in UTC."""
 
     since_ms: int
     until_ms: int
     slot_ms: int
-    """An hour or a day."""
+    """Length of a slot: an hour or a day."""
 
     @classmethod
     def of(cls, since_ms: int, until_ms: int) -> Period:
@@ -77,18 +77,18 @@ class Period:
 
     @property
     def finished(self) -> Period:
-        """The period without its last slot, if that is not over."""
+        """The period without its last slot, if that has not ended."""
         return replace(self, until_ms=max(self.since_ms, self.until_ms // self.slot_ms * self.slot_ms))
 
     @property
     def slots(self) -> range:
-        """The slots in it, counted from 1970."""
+        """The slots in the period, counted from 1970."""
         return range(self.since_ms // self.slot_ms, (self.until_ms - 1) // self.slot_ms + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class BucketSeries:
-    """What buckets are of."""
+    """One series of buckets: server, kind of probe and stage."""
 
     server_id: int
     kind: str
@@ -100,26 +100,26 @@ class FoundBuckets(Generic[Buckets]):
     """Buckets, one for each series and slot that has any."""
 
     series: Sequence[BucketSeries]
-    """The series by the numbers that the buckets have."""
+    """The series, indexed by the numbers in the buckets."""
     buckets: Buckets
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A server was down: from the first check that failed to the next that was up.
+    """A period in which a server was down: from the first failed check to the next one that was up.
 
-    Of this time it was known to be down, or under maintenance; the rest is not known.
+    It includes time known to be down and time under maintenance; the state in the rest is unknown.
     """
 
     server_id: int
     started_at_ms: int
     ended_at_ms: int | None
-    """None where no check has found it up since."""
+    """None if no check has found it up since."""
     reason: str | None
     down_ms: int
     maintenance_ms: int
     down_until_ms: int
-    """Up to when it was known to be down."""
+    """End of the time for which it was known to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +129,16 @@ class Last:
     at_ms: int
     outcome: Outcome
     until_ms: int
-    """Up to when it speaks: beyond that nothing is known of the server."""
+    """End of the time for which it counts: after that the state of the server is unknown."""
     interval_ms: int | None
-    """How far apart the checks of the server are, typically; None where there is one."""
+    """Typical interval between checks of the server; None after a single one."""
 
 
 class Rollups:
     """Buckets of some servers up to now, of one database."""
 
     def __init__(self, connection: Connection, now_ms: int, servers: Sequence[int] | None = None) -> None:
-        """Of these servers, by id; None is all."""
+        """The buckets of these servers, by id; None is all."""
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
         self._read: tuple[Checks, States] | None = None
@@ -146,7 +146,7 @@ class Rollups:
         self._folded_probes: dict[tuple[str, ...], tuple[Sequence[str], Outcomes, FoldedLatencies]] = {}
 
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> FoundBuckets[OutcomeBuckets]:
-        """How many checks or probes came to what, and of checks how long each state lasted."""
+        """Number of checks or probes by outcome and, for checks, the time in each state."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         tables = (hour_outcomes, day_outcomes)
         parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
@@ -169,7 +169,7 @@ class Rollups:
     def latencies(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
     ) -> FoundBuckets[LatencyBuckets]:
-        """How long probes took that got their answer."""
+        """Durations of answered probes."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         joined = joined_latencies(
             (
@@ -182,7 +182,7 @@ class Rollups:
     def packed(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
     ) -> FoundBuckets[PackedBuckets]:
-        """What `latencies` gives, but packed: for sums over many buckets, which this makes several times quicker."""
+        """The same as `latencies` in packed form: sums over many buckets become several times faster."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         parts = self._rolled(period, (hour_latency, day_latency), packed_columns, read_packed, found)
         joined = joined_packed((*parts, packed(self._latencies_of_tail(period, stages, found))))
@@ -190,7 +190,7 @@ class Rollups:
         return FoundBuckets(found.listed, joined)
 
     def packed_hours(self, hours: Sequence[int], kinds: Sequence[str]) -> FoundBuckets[PackedBuckets]:
-        """Of single hours, counted from 1970: the whole durations of probes, as far as hours are kept."""
+        """Packed buckets of single hours, counted from 1970: total durations of probes, as far as hours are kept."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         wanted = self._of_series(hour_latency, found).with_only_columns(*packed_columns(hour_latency))
         rolled = found.renamed(read_packed(self._connection, wanted.where(hour_latency.c.slot.in_(hours))))
@@ -201,7 +201,7 @@ class Rollups:
     def percentiles(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
     ) -> FoundBuckets[PercentileBuckets]:
-        """The count, median and p95 of each bucket of `latencies`; reads no histograms of what is over and done."""
+        """Count, median and p95 of each bucket of `latencies`; reads no histograms of completed slots."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         by_days = period.slot_ms == DAY_MS
         wanted = self._days(period, day_latency, found) if by_days else self._hours(period, hour_latency, found)
@@ -217,7 +217,7 @@ class Rollups:
         return FoundBuckets(found.listed, found.renamed(over).plus(rest))
 
     def reasons(self, period: Period, kinds: Sequence[str]) -> FoundBuckets[ReasonBuckets]:
-        """Why probes were not HEALTHY: what `outcomes` says of it, without reading the rest."""
+        """Reasons why probes were not HEALTHY: the same as in `outcomes`, without reading the rest."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), reason_columns, read_reasons, found)
         probe_kinds, of_probes, _ = self._probes_of_tail(())
@@ -229,7 +229,7 @@ class Rollups:
         return FoundBuckets(found.listed, joined)
 
     def standing(self, period: Period) -> FoundBuckets[StandingBuckets]:
-        """How long servers were up and down and how often that changed: of `outcomes` what trends are made of."""
+        """Up and down times of servers and the number of changes: the part of `outcomes` that trends use."""
         found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
         parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
         if not self._is_rolled(period):
@@ -241,7 +241,7 @@ class Rollups:
         return FoundBuckets(found.listed, joined)
 
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
-        """The incidents that lie in this time, wholly or in part, by server and start."""
+        """The incidents that overlap this period, by server and start."""
         wanted = select(*(incidents.c[field.name] for field in fields(Incident))).where(
             incidents.c.started_at_ms < until_ms
         )
@@ -267,7 +267,7 @@ class Rollups:
         read: Callable[[Connection, Select[Any]], Buckets],
         numbers: _Numbers,
     ) -> list[Buckets]:
-        """Buckets from the tables, their slots as hours: days where the period is of days and the day is over."""
+        """Buckets from the tables with slots in hours: days if the period is of days and the day has ended."""
         hours, days = tables
         wanted_hours = self._hours(period, hours, numbers).with_only_columns(*columns(hours))
         of_hours = numbers.renamed(read(self._connection, wanted_hours))
@@ -279,7 +279,7 @@ class Rollups:
         return [of_days, of_hours]
 
     def _hours(self, period: Period, hours: Table, numbers: _Numbers) -> Select[Any]:
-        """The hours of these series; where the period is of days only those whose day is not over."""
+        """The hours of these series; in a period of days only those whose day has not ended."""
         first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
         wanted = self._of_series(hours, numbers).where(hours.c.slot <= last)
         if period.slot_ms == HOUR_MS:
@@ -289,7 +289,7 @@ class Rollups:
         return wanted.where(hours.c.slot >= case((open_day > first, open_day), else_=first))
 
     def _days(self, period: Period, days: Table, numbers: _Numbers) -> Select[Any]:
-        """The days of these series that are over."""
+        """The completed days of these series."""
         wanted = self._of_series(days, numbers)
         return wanted.where(days.c.slot.between(period.since_ms // DAY_MS, (period.until_ms - 1) // DAY_MS))
 
@@ -313,7 +313,7 @@ class Rollups:
     def _probes_of_tail(self, stages: Sequence[str]) -> tuple[Sequence[str], Outcomes, FoldedLatencies]:
         """The kinds and the hours of the probes that are not rolled; read once for the same stages.
 
-        Without stages only their outcomes are wanted, which every reading of them has.
+        Without stages only the outcomes are needed, which every read includes.
         """
         wanted = tuple(stages)
         if not wanted and self._folded_probes:
@@ -325,12 +325,12 @@ class Rollups:
         return self._folded_probes[wanted]
 
     def _is_rolled(self, period: Period) -> bool:
-        """Whether no raw row that is not rolled can lie in the period."""
+        """True if no unrolled raw row can lie in the period."""
         first_ms = self._connection.scalar(select(func.min(rollup_state.c.rolled_until_ms)))
         return first_ms is not None and first_ms >= period.until_ms
 
     def _tail(self) -> tuple[Checks, States]:
-        """The raw rows that are not rolled, and what the first of each server is judged by; read once."""
+        """The unrolled raw rows, and the states before the first of each server; read once."""
         if self._read is None:
             first_run = marks(self._connection).first_run_id
             checks = unrolled_checks(self._connection, self._servers, first_run, self._now_ms + 1)
@@ -338,7 +338,7 @@ class Rollups:
         return self._read
 
     def newest(self) -> dict[int, Last]:
-        """Server id -> its newest check up to now, of those that were ever checked."""
+        """Server id -> its newest check up to now, for servers that were ever checked."""
         states = self._folded_tail()[2]
         rows = zip(states.server.tolist(), states.at_ms.tolist(), states.outcome.tolist(), states.rhythm, strict=True)
         return {
@@ -348,14 +348,14 @@ class Rollups:
         }
 
     def _folded_tail(self) -> tuple[Outcomes, list[Spell], States]:
-        """Their buckets, the incidents that go on in them, and the states after them; folded once."""
+        """Buckets of the unrolled rows, incidents that are open in them, and the states after them; folded once."""
         if self._folded is None:
             self._folded = fold_checks(*self._tail(), self._now_ms)
         return self._folded
 
 
 class _Numbers:
-    """Numbers for series that are made up while reading: those of rows that were never rolled have no id."""
+    """Series numbers assigned while reading: series of rows that were never rolled have no id."""
 
     def __init__(self, connection: Connection, servers: Sequence[int] | None, names: Sequence[tuple[str, str]]) -> None:
         kinds, stages = {kind for kind, _ in names}, {stage for _, stage in names}
@@ -370,7 +370,7 @@ class _Numbers:
 
     @property
     def asked(self) -> npt.NDArray[np.bool_]:
-        """Of which of the numbers buckets were asked for: raw rows have all kinds."""
+        """Mask of the numbers whose buckets were requested: raw rows have all kinds."""
         return np.array([one.kind in self._kinds for one in self.listed], bool)
 
     def renamed(self, buckets: Buckets) -> Buckets:
@@ -379,7 +379,7 @@ class _Numbers:
         return buckets
 
     def of(self, keys: Keys, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)) -> SeriesOf:
-        """Numbers for these keys, new ones for those that have none."""
+        """Numbers for these keys; new ones where there are none yet."""
         named = zip(keys.server.tolist(), keys.kind.tolist(), keys.stage.tolist(), strict=True)
         for server, kind, stage in dict.fromkeys(named):
             name = server, kinds[kind], stages[stage]
@@ -394,13 +394,13 @@ def _kept(
     period: Period,
     asked: npt.NDArray[np.bool_],
 ) -> Integers:
-    """Which buckets lie in the period and are of a series that was asked for."""
+    """Indices of buckets that lie in the period and belong to a requested series."""
     first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
     return np.flatnonzero((buckets.slot >= first) & (buckets.slot <= last) & asked[buckets.series])
 
 
 def _continued(rolled: Sequence[Incident], spells: Sequence[Spell]) -> list[Incident]:
-    """The incidents as they are after these."""
+    """The rolled incidents, continued by these newer spells."""
     found = list(rolled)
     is_open = {one.server_id: number for number, one in enumerate(found) if one.ended_at_ms is None}
     for one in spells:
@@ -425,9 +425,9 @@ _DETAIL = text(
 
 
 def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[Incident, str]:
-    """What the check said that began each of these incidents, where its raw row is still there.
+    """Detail of the check that began each of these incidents, if its raw row is still there.
 
-    A look-up for each: ask for some hundred.
+    One lookup per incident: use it for a few hundred at most.
     """
     found = {}
     for one in incidents:
@@ -438,7 +438,7 @@ def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[In
 
 
 def hosts_of(connection: Connection) -> dict[int, frozenset[str]]:
-    """Server id -> the hosts, with their ports, that its newest probes went to."""
+    """Server id -> the hosts, with their ports, that its newest probes connected to."""
     found: dict[int, set[str]] = {}
     for server, url in connection.execute(text(_URLS)):
         if host := urlsplit(url).netloc:

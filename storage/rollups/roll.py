@@ -1,8 +1,8 @@
-"""Raw rows into buckets: the steps of a roll, each to be done in a transaction of its own.
+"""The steps that roll raw rows into buckets, each for a transaction of its own.
 
 A server is rolled up to a full hour, its watermark. The hour's buckets are made once, from the rows behind the
-watermark, and the day's from its hours once the day is over; what a killed roll had committed stays as it is and what
-it had not is rolled by the next one.
+watermark, and the day's from its hours once the day has ended. If a roll is killed, its committed steps stay and the
+next roll does the rest.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcome
 
 
 def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
-    """Roll these servers up to a full hour; gives how many checks were rolled."""
+    """Roll these servers up to a full hour; returns the number of checks rolled."""
     checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
     fold_rows(connection, states_of(connection, servers), checks, probes_of(connection, checks), until_ms)
     return len(checks.server)
 
 
 def fold_rows(connection: Connection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
-    """Write the buckets of these rows, which are all that there are between the states before and ``until_ms``."""
+    """Write the buckets of these rows: all rows between the states before and ``until_ms``."""
     of_checks, spells, after = fold_checks(checks, before, until_ms)
     of_probes, latencies = fold_probes(probes, checks)
     keys = (of_checks.keys, of_probes.keys, latencies.keys)
@@ -53,13 +53,13 @@ def fold_rows(connection: Connection, before: States, checks: Checks, probes: Pr
 
 
 def rebuild_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
-    """Make the buckets of these servers anew from their raw rows; those of pruned rows stay as they are."""
+    """Rebuild the buckets of these servers from their raw rows; buckets of pruned rows stay as they are."""
     set_back(connection, servers, marks(connection).raw_from_ms)
     return roll_servers(connection, servers, until_ms)
 
 
 def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[str], keys: Sequence[Keys]) -> SeriesOf:
-    """How to give the keys their series ids; series that are new are made."""
+    """The mapping from keys to series ids; new series are created."""
     wanted = {
         (server, kinds[kind], STAGES[stage])
         for one in keys
@@ -73,7 +73,7 @@ def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[
 
 
 def _note_incidents(connection: Connection, spells: Sequence[Spell]) -> None:
-    """Write these incidents; a server has at most one that is open."""
+    """Write these incidents; a server has at most one open incident."""
     for one in spells:
         values: dict[str, Any] = {
             "ended_at_ms": one.ended_at_ms,
@@ -90,7 +90,7 @@ def _note_incidents(connection: Connection, spells: Sequence[Spell]) -> None:
 
 
 def _close_days(connection: Connection, before: States, until_ms: int) -> None:
-    """Make the buckets of the days that are over out of those of their hours."""
+    """Make the buckets of completed days from those of their hours."""
     first_day, end_day = before.from_ms // DAY_MS, until_ms // DAY_MS
     if not len(before.server) or int(first_day.min()) >= end_day:
         return
@@ -111,7 +111,7 @@ def _close_days(connection: Connection, before: States, until_ms: int) -> None:
 
 
 def _grouped(values: Mapping[int, int]) -> dict[int, list[int]]:
-    """Value -> the keys that have it."""
+    """Value -> keys that have it."""
     found: dict[int, list[int]] = {}
     for key, value in values.items():
         found.setdefault(value, []).append(key)

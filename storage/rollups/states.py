@@ -1,4 +1,4 @@
-"""What the next row of each server is judged by: read, written, and set back where a row came late."""
+"""The state of each server before its next row: read, saved, and reset when a row arrives late."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str
 
 
 def save_states(connection: Connection, states: States, prefix: str = "last") -> None:
-    """Write the states, and how far these servers are rolled."""
+    """Save the states, and how far these servers are rolled."""
     values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in (*_FIELDS, "rhythm")}
     if prefix == "last":
         values |= {"rolled_until_ms": bindparam("from_ms"), "hold_ms": bindparam("hold")}
@@ -70,7 +70,7 @@ def save_states(connection: Connection, states: States, prefix: str = "last") ->
 
 
 def advance_base(connection: Connection, servers: Sequence[int], raw_ms: int) -> None:
-    """Take account in the states after the pruned rows of those that are going to be: of checks before ``raw_ms``."""
+    """Advance the base states over the rows about to be pruned: checks before ``raw_ms``."""
     mark = marks(connection)
     before = _base(connection, servers, mark.raw_from_ms)
     going = checks_between(connection, servers, mark.raw_from_ms, raw_ms)
@@ -78,7 +78,7 @@ def advance_base(connection: Connection, servers: Sequence[int], raw_ms: int) ->
 
 
 def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> None:
-    """Take the buckets and incidents of these servers from this full day on away, as if never rolled."""
+    """Remove the buckets and incidents of these servers from this full day on, as if never rolled."""
     raw_from_ms = marks(connection).raw_from_ms
     earlier = checks_between(connection, servers, raw_from_ms, from_ms)
     states = fold_checks(earlier, _base(connection, servers, raw_from_ms), from_ms)[2]
@@ -104,7 +104,7 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
 
 
 def _reopen(connection: Connection, states: States) -> None:
-    """Give the incidents that are open in these states their parts up to there."""
+    """Set the times of the incidents that are open in these states."""
     is_open = incidents.c.ended_at_ms.is_(None) & (incidents.c.server_id == bindparam("server"))
     parts = ("down_ms", "maintenance_ms", "down_until_ms")
     rows = [
@@ -117,6 +117,6 @@ def _reopen(connection: Connection, states: States) -> None:
 
 
 def _base(connection: Connection, servers: Sequence[int], raw_from_ms: int) -> States:
-    """What the first raw row of each server is judged by."""
+    """The state before the first raw row of each server."""
     base = states_of(connection, servers, "base")
     return replace(base, from_ms=np.full(len(base.server), raw_from_ms))

@@ -1,4 +1,4 @@
-"""What a period comes to for each server or group, added up by the database where whole buckets are asked for."""
+"""Sums over a period for each server or group, computed by the database for complete buckets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), 
 
 
 def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Integers:
-    """The sums over a period that ends now, shape (servers, 12): the columns `NUMBERS`, servers as they are given.
+    """Sums over a period that ends now, shape (servers, 12): the columns `NUMBERS`, servers in the given order.
 
-    The same as adding up `Rollups.outcomes`, of which only what is not rolled is read.
+    The same as summing `Rollups.outcomes`, but only unrolled rows are read from it.
     """
     place = {server: number for number, server in enumerate(servers)}
     numbers = np.zeros((len(servers), len(NUMBERS)), np.int64)
@@ -43,7 +43,7 @@ def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int
 def group_times(
     connection: Connection, rollups: Rollups, groups: Mapping[int, str], period: Period
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """Group and slot -> how many milliseconds its servers, given by id, were up and down; the period ends now."""
+    """(Group, slot) -> milliseconds up and down of its servers, given by id; the period ends now."""
     found: dict[tuple[str, int], tuple[int, int]] = {}
 
     def add(group: str, slot: int, up_ms: int, down_ms: int) -> None:
@@ -63,7 +63,7 @@ def group_times(
 
 
 def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums: str) -> Iterator[tuple[int, Any]]:
-    """Rows of the query over whole days, where the period is of days, and over hours; each with the slot's length."""
+    """Rows of the query over full days, if the period is of days, and over hours; each with the slot's length."""
     open_ms = _open_ms(connection, servers, period)
     day = open_ms // DAY_MS if period.slot_ms == DAY_MS else period.since_ms // DAY_MS
     hour = max(day * DAY_HOURS, period.since_ms // HOUR_MS)
@@ -80,12 +80,12 @@ def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums
 def _tail(
     connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period
 ) -> FoundBuckets[OutcomeBuckets]:
-    """The hours since the first that may not be rolled."""
+    """The hours from the first that may be unrolled on."""
     since_ms = _open_ms(connection, servers, period)
     return rollups.outcomes(Period(since_ms, period.until_ms, HOUR_MS), (CHECK,))
 
 
 def _open_ms(connection: Connection, servers: Sequence[int], period: Period) -> int:
-    """Up to where all of these servers are rolled, within the period."""
+    """Time up to which all of these servers are rolled, within the period."""
     rolled = select(func.min(rollup_state.c.rolled_until_ms)).where(rollup_state.c.server_id.in_(servers))
     return min(max(connection.scalar(rolled) or 0, period.since_ms), period.until_ms // HOUR_MS * HOUR_MS)

@@ -1,4 +1,4 @@
-"""The watermark of the rollup: how far it is, what is left, rows that come late, what a row counts as."""
+"""The watermark of the rollup: its position, the work left, late rows, and the outcome that a row counts as."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from storage.tables import rollup_marks, rollup_state, runs
 
 
 class Outcome(IntEnum):
-    """What a check or a probe counts as; up to UNHEALTHY it says something of the server."""
+    """Outcome that a check or a probe counts as; those up to UNHEALTHY say something about the server."""
 
     HEALTHY = 0
     DEGRADED = 1
     UNHEALTHY = 2
     UNKNOWN = 3
     MAINTENANCE = 4
-    """Whatever it said, the server was under maintenance."""
+    """The server was under maintenance; the result does not matter."""
     SUSPECT = 5
-    """Its worker was too late to be trusted with time."""
+    """Its worker was too late for its times to be trusted."""
 
 
 TOTAL = "total"
@@ -45,21 +45,21 @@ _RUN_RANGE = """select min(c.run_id) from rollup_state t cross join checks c
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where raw rows begin that are not rolled, and that are there at all."""
+    """Start of the unrolled raw rows, and of all remaining raw rows."""
 
     first_run_id: int
-    """No run before it has rows that are not rolled."""
+    """No earlier run has unrolled rows."""
     raw_from_ms: int
-    """Rows of checks that began before it were pruned."""
+    """Rows of checks that began earlier were pruned."""
 
 
 def marks(connection: Connection) -> Marks:
-    """The marks as they stand."""
+    """The current marks."""
     return Marks(*connection.execute(select(rollup_marks.c.first_run_id, rollup_marks.c.raw_from_ms)).one())
 
 
 def add_servers(connection: Connection, at_ms: int = 0) -> None:
-    """Give every new server a state: there is nothing of it before the full hour that ``at_ms`` is in."""
+    """Give every new server a state that is empty before the full hour that contains ``at_ms``."""
     new = text(
         "insert into rollup_state (server_id, rolled_until_ms) select id, :until_ms from servers "
         "where id not in (select server_id from rollup_state)"
@@ -68,13 +68,13 @@ def add_servers(connection: Connection, at_ms: int = 0) -> None:
 
 
 def is_behind(connection: Connection, now_ms: int) -> bool:
-    """Whether an hour is over that is not rolled."""
+    """True if an hour has ended that is not rolled."""
     behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms // HOUR_MS * HOUR_MS)
     return connection.scalar(behind.limit(1)) is not None
 
 
 def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
-    """Up to where to roll, and which servers at a time; no servers where nothing is to be done."""
+    """Time to roll up to, and servers in batches; no servers if there is nothing to do."""
     add_servers(connection)
     until_ms = rolled_until(connection, now_ms)
     behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < until_ms)
@@ -83,14 +83,14 @@ def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
 
 
 def plan_rebuild(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
-    """Up to where to roll anew, and which servers at a time: all of them, from their first raw row on."""
+    """Time to rebuild up to, and servers in batches: all of them, from their first raw row on."""
     add_servers(connection)
     servers = list(connection.scalars(select(rollup_state.c.server_id).order_by(rollup_state.c.server_id)))
     return rolled_until(connection, now_ms), _blocks(connection, servers, 0)
 
 
 def rolled_until(connection: Connection, now_ms: int) -> int:
-    """Up to where everything can be rolled: a full hour that no run is still writing to."""
+    """Time up to which everything can be rolled: a full hour that no run is still writing to."""
     running = select(func.min(runs.c.started_at_ms)).where(
         runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
     )
@@ -99,7 +99,7 @@ def rolled_until(connection: Connection, now_ms: int) -> int:
 
 
 def advance_first_run(connection: Connection, now_ms: int) -> None:
-    """Move the mark of runs that may have rows that are not rolled as far as it goes."""
+    """Advance the mark of the first run that may have unrolled rows as far as possible."""
     at_least = marks(connection).first_run_id
     running = select(func.min(runs.c.id)).where(
         runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
@@ -114,7 +114,7 @@ def advance_first_run(connection: Connection, now_ms: int) -> None:
 
 
 def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:
-    """So many servers at a time that their checks since this run fit in memory."""
+    """Batches of servers whose checks since this run fit in memory."""
     runs_since = connection.scalar(select(func.count()).select_from(runs).where(runs.c.id >= first_run)) or 0
     size = max(1, _CHECKS_AT_ONCE // max(1, runs_since))
     return [list(servers[low : low + size]) for low in range(0, len(servers), size)]
