@@ -1,4 +1,4 @@
-"""Statistics as plain functions of arrays: no I/O, no clock, no SQL, and chance only from a given seed."""
+"""Statistics as plain functions of arrays: no I/O, no clock, no SQL, and randomness only from a given seed."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Changes of level in a series: where they are, how large, and whether there are any.
+"""Change point detection: changes of level in a series, with their place, size and significance.
 
 The statistic is that of circular binary segmentation (Olshen et al., Biostatistics 5, 2004) on normal scores: of all
-stretches of the series, the one whose scores differ most from those of the rest, in standard deviations. A stretch that
-touches an end is a step, one between the ends a rise with a return. Scores go by rank, which makes them proof against
-heavy tails, and makes the distribution without a change the same for every series of one length that has no ties: that
-is drawn once. Plain ranks would miss a change five points before the end of ninety, however large.
+segments of the series, the one whose scores differ most from those of the rest, in standard deviations. A segment that
+touches an end is a step, one between the ends a rise with a return. Scores are based on ranks, which makes them robust
+against heavy tails, and makes the distribution without a change the same for every series of one length that has no
+ties: it is sampled once. Plain ranks would miss a change five points before the end of ninety, however large.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SCREEN = 5.0  # how many times alpha a p-value may be that is worth permutation
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The stretch [start, stop) that differs most from the rest, and how likely that is without any change."""
+    """The segment [start, stop) that differs most from the rest, and its p-value under no change."""
 
     start: int
     stop: int
@@ -39,7 +39,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Stretches:
-    """All stretches whose length, and that of what they leave on either side, is at least the shortest, or 0."""
+    """All segments that are at least as long as the shortest and leave at least that length, or 0, on either side."""
 
     starts: npt.NDArray[np.intp]
     stops: npt.NDArray[np.intp]
@@ -47,9 +47,9 @@ class _Stretches:
 
 
 def scan(values: Floats, shortest: int, alpha: float, seed: int = 0) -> Stretch | None:
-    """The strongest stretch if its p-value is at most ``alpha``, else None; also None where all values are equal.
+    """The strongest segment if its p-value is at most ``alpha``, else None; also None if all values are equal.
 
-    ``values`` have no NaN; there are at least twice ``shortest``.
+    ``values`` contain no NaN; there are at least twice ``shortest``.
     """
     n = int(values.size)
     stretches = _stretches(n, shortest)
@@ -69,9 +69,9 @@ def scan(values: Floats, shortest: int, alpha: float, seed: int = 0) -> Stretch 
 
 
 def scan_rows(values: Floats, shortest: int, seed: int = 0) -> list[Stretch]:
-    """The strongest stretch of each row of a matrix without NaN and, but for rows of one value, without ties.
+    """The strongest segment of each row of a matrix without NaN and, except for constant rows, without ties.
 
-    Gives a p-value of 1 where there is no stretch.
+    The p-value is 1 for a row without a segment.
     """
     rows, n = values.shape
     stretches = _stretches(n, shortest) if n >= 2 * shortest else None
@@ -101,13 +101,13 @@ def _scores(ranks: Floats) -> Floats:
 
 @lru_cache(maxsize=128)
 def _normal(n: int) -> Floats:
-    """The score of each half rank; the first two places stand for no rank."""
+    """The normal score of each half rank; the first two places stand for no rank."""
     normal = NormalDist()
     return np.array([0.0, 0.0, *(normal.inv_cdf(half / (2 * (n + 1))) for half in range(2, 2 * n + 1))])
 
 
 def _strengths(standard: Floats, stretches: _Stretches) -> Floats:
-    """For rows of standardised scores the standard deviations that each stretch is from the rest."""
+    """For rows of standardised scores: distance of each segment from the rest, in standard deviations."""
     sums = np.zeros((standard.shape[0], standard.shape[1] + 1))
     np.cumsum(standard, axis=1, out=sums[:, 1:])
     found = sums[:, stretches.stops]
@@ -118,13 +118,13 @@ def _strengths(standard: Floats, stretches: _Stretches) -> Floats:
 
 
 def _p_value(strength: float, drawn: Floats) -> float:
-    """The share of draws at least as strong, the series itself counted as one of them; never 0."""
+    """The share of draws that are at least as strong, counting the series itself as one of them; never 0."""
     at_least = drawn.size - int(np.searchsorted(drawn, strength * (1 - 1e-12), side="left"))
     return (at_least + 1) / (drawn.size + 1)
 
 
 def _rung(n: int) -> int:
-    """The next length that a distribution is drawn for: longer by 6% at most, which makes p-values a little larger."""
+    """The next length with a sampled distribution: at most 6% longer, which makes p-values slightly larger."""
     step = max(1, n // 16)
     return -(-n // step) * step
 
@@ -136,7 +136,7 @@ def _without_change(n: int, shortest: int, seed: int) -> Floats:
 
 
 def fewest_draws(n: int, shortest: int) -> int:
-    """How many permutations stand behind the p-values of series of ``n`` values: none is smaller than 1 of them."""
+    """Number of permutations behind the p-values of series of ``n`` values: the smallest p-value is 1 over this."""
     return _permutations(_stretches(_rung(n), shortest).weights.size) + 1
 
 
@@ -185,16 +185,16 @@ SHORTEST = 5
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """A change of level; the levels are medians from the change before to this one, and from this one to the next."""
+    """A change of level; levels are medians from the previous change to this one, and from this one to the next."""
 
     index: int
-    """Of the first point after the change, in the series as it was given."""
+    """Index of the first point after the change, in the given series."""
     before: float
     after: float
     ratio: float | None
     """``after`` / ``before``; None where ``before`` is 0."""
     p_value: float
-    """Of the scan that found the change, by permutation; about 0.0001 to 0.002 is the least it can be."""
+    """P-value of the scan that found the change, by permutation; its smallest value is about 0.0001 to 0.002."""
 
 
 def changes(
@@ -208,8 +208,8 @@ def changes(
     """The changes of level in a series in time order, each kept only if it is large enough.
 
     Large enough is ``least_change_ratio`` of the level before and ``least_change`` in the unit of the series. NaN are
-    gaps. The same series and seed give the same result. Successive points are taken as independent: where they are
-    not (one check each minute), slow waves look like changes, so give it medians of hours or days.
+    gaps. The same series and seed give the same result. Successive points are assumed to be independent: if they are
+    not (one check each minute), slow waves look like changes, so pass medians of hours or days.
     """
     given = np.asarray(values, dtype=np.float64)
     places = np.flatnonzero(~np.isnan(given))
@@ -242,9 +242,9 @@ def _divided(series: Floats, offset: int, alpha: float, shortest: int, seed: int
 
 
 def _placed(series: Floats, cuts: list[int], shortest: int) -> list[int]:
-    """The cuts moved to where each point is nearest to the median of its own side.
+    """The cuts moved to the place where each point is nearest to the median of its own side.
 
-    The scan says that there is a change, but scores do not say well where, if one side is much the longer.
+    The scan shows that there is a change, but scores locate it badly if one side is much longer.
     """
     placed = list(cuts)
     for _ in range(2):
@@ -259,7 +259,7 @@ def _placed(series: Floats, cuts: list[int], shortest: int) -> list[int]:
 
 
 def _kept(series: Floats, found: dict[int, float], alpha: float, ratio: float, least: float) -> list[int]:
-    """The cuts that are changes between the pieces next to them; the weakest goes first and its pieces are joined."""
+    """The cuts that are changes between their neighbouring pieces; the weakest goes first and its pieces are joined."""
     cuts = sorted(found)
     while cuts:
         pieces = np.split(series, cuts)
@@ -272,7 +272,7 @@ def _kept(series: Floats, found: dict[int, float], alpha: float, ratio: float, l
 
 
 def _doubt(before: Floats, after: Floats, alpha: float, ratio: float, least: float) -> float:
-    """Above 1 if two neighbouring pieces differ by too little, or by what chance does; the more, the larger."""
+    """Above 1 if two neighbouring pieces differ by too little or only by chance; larger means weaker."""
     level, change = float(np.median(before)), abs(float(np.median(after) - np.median(before)))
     needed = max(ratio * abs(level), least)
     if change == 0.0:
@@ -286,7 +286,7 @@ def _levels(series: Floats, cuts: list[int]) -> list[tuple[int, float, float]]:
 
 
 def _median(values: Floats) -> float:
-    """What np.median gives, which takes several times longer for short series."""
+    """The same as np.median, but several times faster for short series."""
     ordered = np.sort(values)
     return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
 
@@ -302,11 +302,10 @@ _RANKS_KEEP = 0.977
 
 
 def level_p_values(values: Floats, shortest: int = SHORTEST, seed: int = 0) -> Floats:
-    """For each row of a matrix the chance that its strongest change of level is one by chance; NaN below ten points.
+    """For each row of a matrix the p-value of its strongest change of level; NaN below ten points.
 
-    By permutation; where that says no more than "less than one in so many", by Mann-Whitney over the two sides, times
-    the places where they could part. NaN are gaps. Equal values are put in an order by chance: in the order of time
-    they would look like a rise.
+    By permutation; if that gives only "less than one in so many", by Mann-Whitney over the two sides, times the number
+    of possible cuts. NaN are gaps. Equal values are put in random order: in time order they would look like a rise.
     """
     random = np.random.default_rng(seed)
     found = np.full(len(values), np.nan)
@@ -322,7 +321,7 @@ def level_p_values(values: Floats, shortest: int = SHORTEST, seed: int = 0) -> F
 
 
 def _beyond(series: Floats, stretch: Stretch, shortest: int) -> float:
-    """The p-value of a stretch by Mann-Whitney, times the stretches that there are; 1 where permutations will do."""
+    """The p-value of a segment by Mann-Whitney, times the number of segments; 1 where permutations suffice."""
     if stretch.p_value > _WORTH_MORE_PERMUTATIONS:
         return 1.0
     n = series.size
@@ -340,7 +339,7 @@ def _beyond(series: Floats, stretch: Stretch, shortest: int) -> float:
 def noise(logs: Floats) -> Floats:
     """The standard deviation of each row about its level, which may change: from the steps between neighbours.
 
-    Of logarithms it is relative. NaN are gaps; NaN where there are fewer than two values.
+    For logarithms it is relative. NaN are gaps; the result is NaN for fewer than two values.
     """
     found = np.full(len(logs), np.nan)
     for row, values in enumerate(logs):
@@ -351,17 +350,17 @@ def noise(logs: Floats) -> Floats:
 
 
 def _spread(steps: Floats) -> float:
-    """From the median of the sizes of steps; from their mean where most of them are 0."""
+    """Spread from the median of the step sizes, or from their mean if most of them are 0."""
     sizes = np.abs(steps)
     return float(np.median(sizes) / 0.6745 or np.sqrt(np.pi / 2) * np.mean(sizes)) / math.sqrt(2)
 
 
 def smallest_step(deviations: Floats, before: int, after: int, p_value: float, *, sought: bool) -> Floats:
-    """The smallest change of level that would be seen four times in five, relative, for each standard deviation.
+    """The smallest relative change of level detected with 80% power, for each standard deviation.
 
-    Of series of ``before`` and ``after`` values whose logarithms deviate by so much from their level, where a test is
-    believed up to ``p_value``. Infinite where no change could be seen at all. ``sought`` if the place of the change is
-    looked for, so that chance has more places to look like one.
+    For series of ``before`` and ``after`` values whose logarithms have this standard deviation about their level, and
+    tests that are significant up to ``p_value``. Infinite if no change could be detected at all. ``sought`` if the
+    place of the change is searched for, which gives chance more places to look like one.
     """
     n = before + after
     least = smallest_p_value(before, after) if min(before, after) else 1.0
@@ -383,6 +382,6 @@ def smallest_step(deviations: Floats, before: int, after: int, p_value: float, *
 
 
 def _gap(before: int, after: int) -> float:
-    """Standard deviations between two normal samples that do not overlap four times in five, about."""
+    """Distance in standard deviations at which two normal samples do not overlap in about 80% of cases."""
     normal = NormalDist()
     return normal.inv_cdf(1 - 0.4 / (before + 1)) + normal.inv_cdf(1 - 0.4 / (after + 1)) + 0.4

@@ -1,10 +1,10 @@
-"""Baseline and candidate compared: from blocks within runs, or from whole runs, with bootstrap intervals.
+"""Comparison of baseline and candidate: from blocks within runs, or from whole runs, with bootstrap intervals.
 
-A block is a stretch of a run, a run, or an hour of a period: something whose statistic (such as its p95) is nearly
+A block is a section of a run, a run, or an hour of a period: something whose statistic (such as its p95) is nearly
 independent of the next one's. Single requests are not, and make every difference significant.
 
-What a run has to itself (its hour, its machine, where its memory came to lie) is shared by all its blocks: they say how
-sure the run's own value is, and nothing of how the next run will differ. So the unit is the run.
+Effects of a single run (its hour, its machine, its memory layout) are shared by all its blocks: blocks show how precise
+the run's own value is, but not how much the next run will differ. So the unit is the run.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Difference:
 def median_difference(
     baseline: npt.ArrayLike, candidate: npt.ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Difference:
-    """How far the medians are apart, with the percentile interval; the same seed gives the same ends.
+    """The difference of the medians, with its percentile interval; the same seed gives the same interval.
 
-    Either side is resampled alone. NaN are dropped. Give it block statistics, not single requests, which are too much
-    alike to be resampled one by one. Raises ValueError if a side has no values.
+    Each side is resampled on its own. NaN are dropped. Pass block statistics, not single requests, which are too
+    correlated to be resampled one by one. Raises ValueError if a side has no values.
 
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
@@ -61,9 +61,9 @@ def _medians(ascending: Floats, resamples: int, seed: int, side: int) -> Floats:
 
 @lru_cache(maxsize=64)
 def _middles(n: int, resamples: int, seed: int, side: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The places of the two middle values of each resample.
+    """Indices of the two middle values of each resample.
 
-    Which places are drawn does not depend on the values: series of one length share the draws, and the sorting.
+    The drawn indices do not depend on the values: series of one length share the draws, and the sorting.
     """
     random = np.random.default_rng((seed, side))
     middles = np.empty((2, resamples), dtype=np.intp)
@@ -88,7 +88,7 @@ MOST_MORE_BLOCKS = 1000
 
 
 class CandidateOutcome(StrEnum):
-    """What can be said of a candidate."""
+    """Possible outcomes for a candidate."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -98,14 +98,14 @@ class CandidateOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What counts as a difference."""
+    """Thresholds for a difference that counts."""
 
     alpha: float = 0.05
-    """Of the family of all series that are compared together."""
+    """Significance level of the whole family of series that are compared together."""
     least_effect_ratio: float = 0.05
-    """Of the median of the baseline."""
+    """Share of the baseline's median."""
     least_effect: float = 1.0
-    """In the unit of the values; the larger of the two counts. 1 is meant for milliseconds."""
+    """In the unit of the values; the larger of the two applies. 1 is meant for milliseconds."""
     higher_is_better: bool = False
     resamples: int = 10_000
     seed: int = 0
@@ -117,27 +117,27 @@ LATENCY_MS = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A verdict and what it rests on, in the unit of the values."""
+    """A verdict and the figures behind it, in the unit of the values."""
 
     outcome: CandidateOutcome
     baseline: float
-    """Median of the blocks; NaN without any."""
+    """Median of the blocks; NaN if there are none."""
     candidate: float
     difference: Difference | None
-    """Of the medians, with a 95% interval; None below five blocks on either side."""
+    """Difference of the medians, with a 95% interval; None below five blocks on either side."""
     ratio: float | None
-    """``candidate`` / ``baseline``; None where the baseline is 0 or has no blocks."""
+    """``candidate`` / ``baseline``; None if the baseline is 0 or has no blocks."""
     effect: float
-    """The least difference that counts."""
+    """The smallest difference that counts."""
     p_value: float
     p_adjusted: float
-    """For all series compared together; the outcome goes by this one."""
+    """P-value adjusted for all series compared together; it decides the outcome."""
     more_blocks: int | None
-    """For ``cannot_tell``: about how many more blocks on each side would tell; 1000 is that many or more."""
+    """For ``cannot_tell``: about how many more blocks each side needs; 1000 means that many or more."""
 
 
 def compare(baseline: npt.ArrayLike, candidate: npt.ArrayLike, rules: Rules = LATENCY_MS) -> Comparison:
-    """One series: better, worse, same, or cannot tell; NaN are dropped."""
+    """Compare one series: better, worse, same, or cannot tell; NaN are dropped."""
     (only,) = compare_all([(baseline, candidate)], rules)
     return only
 
@@ -148,13 +148,13 @@ def compare_all(
     family: Sequence[float] = (),
     correction: Callable[[npt.ArrayLike], Floats] | None = None,
 ) -> tuple[Comparison, ...]:
-    """Each pair of baseline and candidate, with Holm's or another correction over those that have enough blocks.
+    """Compare each pair of baseline and candidate, with Holm's or another correction over pairs with enough blocks.
 
-    ``family`` are the p-values of further pairs that were tested together with these (`stats.screen` has them fast),
-    so that what is shown of many is corrected for all of them.
+    ``family`` are the p-values of further pairs that were tested together with these (computed fast by
+    `multiple_comparisons`), so that the selection shown here is corrected for all of them.
 
-    Better or worse needs both a p-value below alpha and a difference of at least the least effect. Same needs the
-    whole interval of the difference within the least effect. Everything else cannot be told.
+    Better or worse needs both a p-value below alpha and a difference of at least the least effect. Same needs the whole
+    interval of the difference within the least effect. Everything else is cannot tell.
     """
     pairs = [(_clean(baseline), _clean(candidate)) for baseline, candidate in series]
     tested = [at for at, pair in enumerate(pairs) if min(side.size for side in pair) >= FEWEST_BLOCKS]
@@ -169,7 +169,7 @@ def compare_all(
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """The p-values adjusted for being many, in their order (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """The p-values adjusted for multiple tests, in their order (Holm, Scandinavian Journal of Statistics 6, 1979)."""
     given = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(given, kind="stable")
     stepped = given[order] * np.arange(given.size, 0, -1)
@@ -207,7 +207,7 @@ def _verdict(
 
 
 def _more_blocks(found: Comparison, difference: Difference, known: int, tested: int, rules: Rules) -> int:
-    """An estimate: intervals shrink, and scores grow, with the square root of the number of blocks."""
+    """Estimate of the blocks needed: intervals shrink, and scores grow, with the square root of their number."""
     margin = found.effect - abs(difference.value)
     if margin > 0:  # on the way to "same": the farther end must come within the effect
         reach = max(difference.high - difference.value, difference.value - difference.low)
@@ -243,23 +243,23 @@ ASSUMED_SHARE_RATIO = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The values of one statistic, one of each run, and the standard error that each has by itself."""
+    """Values of one statistic, one per run, each with its own standard error."""
 
     values: Floats
     errors: Floats
-    """In the unit of the values; 0 where it is not known."""
+    """In the unit of the values; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """How far runs of one level are apart."""
+    """Spread between runs at the same level."""
 
     deviation: float
-    """Standard deviation: of the logarithm, so relative; of shares that fail, absolute."""
+    """Standard deviation: of the logarithm, so relative; for shares of failures absolute."""
     runs: int
-    """That it was measured from."""
+    """Number of runs that it was measured from."""
     assumed: bool
-    """Whether these were too few."""
+    """True if there were too few of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class LevelDifference:
     after: float
     error: float
     free: float
-    """Degrees of freedom; infinite where the spread is assumed."""
+    """Degrees of freedom; infinite if the spread is assumed."""
     between: Between
 
     @property
@@ -283,17 +283,17 @@ class LevelDifference:
         return float(2 * below)
 
     def reach(self, confidence: float = 0.95) -> float:
-        """Half of the interval of the difference."""
+        """Half the width of the interval of the difference."""
         tail = confidence / 2 + 0.5
         return self.error * float(ndtri(tail) if math.isinf(self.free) else stdtrit(self.free, tail))
 
 
 def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> LevelDifference:
-    """Compare the mean levels of the runs of two sides, of which there must be one each.
+    """Compare the mean levels of the runs of two sides; each needs at least one run.
 
-    ``others`` are further runs of the baseline's level, which say only how far runs are apart. ``share`` for shares,
-    which are compared by their difference; other values by their ratio. Below `FEWEST_FREE` degrees of freedom what
-    runs differ by is taken to be at least `ASSUMED_RATIO`, and the error of each run is added.
+    ``others`` are further runs of the baseline's level, used only for the spread between runs. ``share`` for shares,
+    which are compared by their difference; other values by their ratio. Below `FEWEST_FREE` degrees of freedom the
+    spread between runs is assumed to be at least `ASSUMED_RATIO`, and the error of each run is added.
     """
     first, second, more = (_scaled(side, share) for side in (baseline, candidate, others))
     group = np.concatenate((first.values, more.values))
@@ -315,7 +315,7 @@ def told(baseline: Runs, candidate: Runs, others: Runs, *, share: bool) -> Level
 
 
 def compared(one: LevelDifference, p_adjusted: float, rules: Rules, *, share: bool) -> Comparison:
-    """The verdict, in the unit of the values; ``p_adjusted`` is corrected for all that is compared together."""
+    """The verdict, in the unit of the values; ``p_adjusted`` is corrected for everything that is compared together."""
     before, after, reach = one.before, one.after, one.reach()
     ends = [after - before - reach, after - before + reach]
     if not share:
@@ -345,7 +345,7 @@ def compared(one: LevelDifference, p_adjusted: float, rules: Rules, *, share: bo
 
 
 def _more(one: LevelDifference, difference: Difference, effect: float, p_adjusted: float, rules: Rules) -> int:
-    """About how many more runs on each side would tell: errors shrink with the square root of the runs."""
+    """About how many more runs each side needs: errors shrink with the square root of the number of runs."""
     if one.between.assumed:
         return max(1, FEWEST_FREE + 2 - one.between.runs)
     margin = effect - abs(difference.value)
@@ -367,7 +367,7 @@ def _scaled(side: Runs, share: bool) -> Runs:
 
 
 def run_of(blocks: Floats) -> tuple[float, float]:
-    """The median of a run's blocks and its standard error, about; NaN for no blocks, an error of 0 for one."""
+    """The median of a run's blocks and about its standard error; NaN without blocks, an error of 0 for one block."""
     known = blocks[~np.isnan(blocks)]
     if not known.size:
         return math.nan, 0.0

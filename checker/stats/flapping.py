@@ -1,4 +1,4 @@
-"""Whether a server flaps: the weighted share of state changes among its last results, as Nagios computes it."""
+"""Flapping of a server: the weighted share of state changes among its last results, as Nagios computes it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ START_RATIO = 0.20
 
 
 def flap_ratio(statuses: npt.ArrayLike, unknown: int | None = None) -> Floats:
-    """The weighted share of changes, 0 to 1, among the last 21 of statuses that lie along the last axis, oldest first.
+    """The weighted share of changes, 0 to 1, among the last 21 statuses along the last axis, oldest first.
 
-    A matrix with a row for each server gives a ratio for each. Before a history that is shorter nothing has changed,
-    as in Nagios. A result that is ``unknown`` is taken as the one before it: the checker's own trouble is no change.
+    A matrix with a row for each server gives a ratio for each. A shorter history is padded with no changes, as in
+    Nagios. An ``unknown`` result counts like the one before it: the checker's own trouble is no change.
     """
     changed = _changes(statuses, unknown)[..., -(RESULTS - 1) :]
     return np.asarray(changed @ WEIGHTS[WEIGHTS.size - changed.shape[-1] :] / (RESULTS - 1), dtype=np.float64)
 
 
 def _changes(statuses: npt.ArrayLike, unknown: int | None) -> Floats:
-    """1 where a status differs from the known one before it; one shorter than the statuses."""
+    """1 where a status differs from the last known one before it; one shorter than the statuses."""
     given = np.asarray(statuses)
     if given.shape[-1] < 2:
         return np.zeros((*given.shape[:-1], 0))

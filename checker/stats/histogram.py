@@ -2,12 +2,12 @@
 
 The layout is fixed: bin ``i`` holds the durations from ``GROWTH**i`` to ``GROWTH**(i + 1)`` microseconds, so a quantile
 that is read from it is within (GROWTH - 1) / (GROWTH + 1) = 0.99% of the sample at its rank, and the sum of two
-histograms is the histogram of both sets of samples (the layout of DDSketch: Masson, Rim and Lee, VLDB 2019). What is
-longer than `LONGEST_US` is counted in the last bin; a bucket's own maximum stays exact.
+histograms is the histogram of both sets of samples (the layout of DDSketch: Masson, Rim and Lee, VLDB 2019). Durations
+above `LONGEST_US` are counted in the last bin; a bucket's own maximum stays exact.
 
-A blob is a line of little-endian 16-bit words: the first bin, then a word for each bin that has samples, with the
-distance from the bin before in the low byte and the count in the high byte. What does not fit in a byte takes more
-words: a count of zero moves on, a distance of zero adds to the same bin.
+A blob is a series of little-endian 16-bit words: the first bin, then a word for each bin that has samples, with the
+distance from the previous bin in the low byte and the count in the high byte. Values that do not fit in a byte take
+more words: a count of zero only moves on, a distance of zero adds to the same bin.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DENSE = 4
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Bins with samples, of several histograms: row ``i`` says how often ``bin[i]`` occurs in histogram ``group[i]``.
+    """Non-empty bins of several histograms: row ``i`` says that ``bin[i]`` occurs ``count[i]`` times in ``group[i]``.
 
     Sorted by group and bin, each pair once.
     """
@@ -51,14 +51,14 @@ class Cells:
 
     @classmethod
     def of_values(cls, group: Integers, values_us: Integers) -> Cells:
-        """The histograms of microseconds, each with the group that it belongs to."""
+        """Histograms of microseconds, each value with the group that it belongs to."""
         clipped = np.clip(values_us, 1, LONGEST_US)
         bins = np.minimum((np.log(clipped) / _LOG_GROWTH).astype(np.int64), LAST_BIN)
         return _summed(group, bins, np.ones(len(bins), np.int64))
 
     @classmethod
     def of_blobs(cls, group: Integers, blobs: Sequence[bytes]) -> Cells:
-        """The sum of packed histograms over each group: ``group[i]`` is where ``blobs[i]`` belongs."""
+        """The sum of packed histograms over each group: ``blobs[i]`` belongs to ``group[i]``."""
         parts = [
             _unpacked(group[low : low + _AT_ONCE], blobs[low : low + _AT_ONCE])
             for low in range(0, len(blobs), _AT_ONCE)
@@ -67,7 +67,7 @@ class Cells:
 
     @classmethod
     def of_table(cls, table: npt.NDArray[np.float64]) -> Cells:
-        """The histograms that are the rows of a table with a column for each of the `BINS` bins."""
+        """Histograms from the rows of a table with a column for each of the `BINS` bins."""
         there = np.flatnonzero(table)
         return cls(there // BINS, there % BINS, table.ravel()[there].astype(np.int64))
 
@@ -76,13 +76,13 @@ class Cells:
         return _joined((self, other))
 
     def regrouped(self, label: Integers) -> Cells:
-        """The histograms merged into others: ``g`` becomes part of ``label[g]``, or of none where that is negative."""
+        """The histograms merged into others: ``g`` becomes part of ``label[g]``, or of none if that is negative."""
         group = label[self.group]
         kept = group >= 0
         return _summed(group[kept], self.bin[kept], self.count[kept])
 
     def counts(self, groups: int) -> Integers:
-        """The number of samples of each of so many histograms."""
+        """The number of samples of each of the given number of histograms."""
         return np.bincount(self.group, self.count, groups).astype(np.int64)
 
     def blobs(self, groups: int) -> list[bytes]:
@@ -102,7 +102,7 @@ class Cells:
         ]
 
     def quantiles(self, groups: int, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
-        """The samples at these ranks in microseconds, shape (groups, ratios); NaN where a group has none.
+        """The samples at these ranks in microseconds, shape (groups, ratios); NaN for a group without samples.
 
         The rank of ratio ``q`` of ``n`` samples is the nearest one, ``ceil(q * n)``, at least 1.
         """
@@ -121,10 +121,10 @@ class Cells:
         return found
 
     def around_ranks(self, low: Integers, high: Integers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Microseconds that enclose the samples from rank ``low`` to rank ``high``, both of shape (groups, ranks).
+        """Bounds in microseconds of the samples from rank ``low`` to rank ``high``, both of shape (groups, ranks).
 
-        The lower edge of the one's bin and the upper edge of the other's: what is known of a sample is its bin, so an
-        interval that ended in the middles would leave out part of what it has to hold. NaN where there is no sample.
+        The lower edge of the first bin and the upper edge of the last: only the bin of a sample is known, so an
+        interval between the middles could exclude part of its true range. NaN where there is no sample.
         """
         ends = []
         for ranks, edges in ((low, _LOWER), (high, _LOWER * GROWTH)):
@@ -135,14 +135,14 @@ class Cells:
         return ends[0], ends[1]
 
     def _bins_at(self, ranks: Integers) -> tuple[npt.NDArray[np.bool_], Integers]:
-        """Which of the ranks there are, and the bins of these."""
+        """Mask of the ranks that exist, and the bins of these."""
         sizes = self.counts(len(ranks))
         there = (ranks >= 1) & (ranks <= sizes[:, None])
         place = np.searchsorted(np.cumsum(self.count), (ranks + (np.cumsum(sizes) - sizes)[:, None])[there])
         return there, self.bin[place]
 
     def _packed(self, low: int, high: int) -> bytes:
-        """One histogram, with more than a word for what does not fit in a byte."""
+        """One packed histogram, with more than one word for values that do not fit in a byte."""
         if low == high:
             return b""
         words = [int(self.bin[low])]
@@ -160,35 +160,35 @@ class Cells:
 
 
 def empty() -> Cells:
-    """No histogram at all."""
+    """Cells without any histogram."""
     none = np.zeros(0, np.int64)
     return Cells(none, none, none)
 
 
 def middle_us(bins: Integers) -> npt.NDArray[np.float64]:
-    """The microseconds that bins stand for."""
+    """The microseconds in the middle of each bin."""
     middles: Any = _MIDDLE_US[bins]
     return middles  # type: ignore[no-any-return] # numpy's indexing is not typed further
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of packed histograms, one after the other; empty ones have none."""
+    """The words of packed histograms, concatenated; empty histograms have none."""
 
     blob: Integers
-    """Which of the blobs have words; the next two have an entry for each of these."""
+    """Indices of the blobs with words; the next two have one entry for each of these."""
     lengths: Integers
-    """Words of it."""
+    """Number of its words."""
     before: Integers
-    """To take away from ``position`` to have the bin."""
+    """Subtract it from ``position`` to get the bin."""
     position: Integers
-    """An entry for each word, as ``count``."""
+    """One entry per word, as in ``count``."""
     count: npt.NDArray[np.uint8]
-    """Samples of the word, 0 where it only moves on."""
+    """Samples of the word, 0 if it only moves on."""
 
 
 def words_of(blobs: Sequence[bytes]) -> Words:
-    """Packed histograms taken apart, without adding what belongs to one bin; as many as fit in the cache."""
+    """Packed histograms split into words, without summing words of one bin; in batches that fit in the cache."""
     every = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 2
     blob = np.flatnonzero(every)
     lengths = every[blob]
@@ -202,7 +202,7 @@ def words_of(blobs: Sequence[bytes]) -> Words:
 
 
 def _unpacked(group: Integers, blobs: Sequence[bytes]) -> Cells:
-    """What `Cells.of_blobs` gives, of a number of blobs that fits in the cache."""
+    """The same as `Cells.of_blobs`, for a number of blobs that fits in the cache."""
     words = words_of(blobs)
     there = np.flatnonzero(words.count)
     bins = (words.position - np.repeat(words.before, words.lengths))[there]
@@ -211,13 +211,13 @@ def _unpacked(group: Integers, blobs: Sequence[bytes]) -> Cells:
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
-    """All cells together."""
+    """All cells, concatenated."""
     groups, bins, counts = zip(*((part.group, part.bin, part.count) for part in parts), strict=True)
     return _summed(np.concatenate(groups), np.concatenate(bins), np.concatenate(counts))
 
 
 def _summed(group: Integers, bins: Integers, count: Integers) -> Cells:
-    """Cells sorted, with the counts of equal ones added."""
+    """Cells sorted, with the counts of equal ones summed."""
     if not len(group):
         return empty()
     key = group * BINS + bins

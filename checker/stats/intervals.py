@@ -1,4 +1,4 @@
-"""How sure a ratio or a quantile is: Wilson's interval, and the ranks that enclose a quantile."""
+"""Confidence intervals of a ratio and of a quantile: Wilson's interval, and the ranks that enclose a quantile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The order statistics that enclose a quantile, 1 for the smallest value; None where no value is far enough out."""
+    """The order statistics that enclose a quantile, 1 for the smallest value; None if no value is far enough out."""
 
     low: int | None
     high: int | None
@@ -39,7 +39,7 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """A quantile of a sample in the unit of its values; an end that the sample is too small for is None."""
+    """A quantile of a sample in the unit of its values; an end is None if the sample is too small for it."""
 
     value: float
     low: float | None
@@ -48,7 +48,7 @@ class Quantile:
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
-    """The score interval of a ratio (Wilson 1927), without continuity correction; 0 to 1 where ``total`` is 0.
+    """The score interval of a ratio (Wilson 1927), without continuity correction; 0 to 1 if ``total`` is 0.
 
     Raises ValueError unless 0 <= successes <= total.
     """
@@ -67,16 +67,16 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
 
 
 def outages(down: float, known: float, lengths: Sequence[float]) -> Interval:
-    """The 95% interval of the share that was down, from how long each incident lasted, in any unit.
+    """The 95% interval of the share of time that was down, from the durations of the incidents, in any unit.
 
-    Checks of one outage say the same thing, so what was drawn by chance are the incidents: how many there were
-    (Poisson) and how long each took. The logarithm of their sum has a variance of about 1 over their effective number,
-    (sum of lengths)² / (sum of squared lengths) (Kish, Survey Sampling, 1965); its interval is Student's with so many
-    degrees of freedom. Resampling the incidents themselves says the same of many, and too little of few: percentiles
-    of a bootstrap of three to ten hold the truth in 75 to 90 of 100.
+    Checks during one outage are not independent, so the random samples are the incidents: their number (Poisson) and
+    their durations. The logarithm of their sum has a variance of about 1 over their effective number, (sum of lengths)²
+    / (sum of squared lengths) (Kish, Survey Sampling, 1965); its interval is Student's with that many degrees of
+    freedom. Bootstrapping the incidents gives the same for many, and too narrow an interval for few: percentile
+    intervals of three to ten incidents contain the true value in 75 to 90 of 100 cases.
 
-    Without an incident it is Wilson's of the ``known`` checks, which is as good as these are independent. One or two
-    incidents say next to nothing of how long the next will take: `FEWEST_INCIDENTS`.
+    Without an incident it is Wilson's of the ``known`` checks, which is valid as far as these are independent. One or
+    two incidents tell almost nothing about the duration of the next one: `FEWEST_INCIDENTS`.
     """
     squares = sum(length**2 for length in lengths)
     if not down or not known or not squares:
@@ -88,7 +88,7 @@ def outages(down: float, known: float, lengths: Sequence[float]) -> Interval:
 
 
 def student_95(free: float) -> float:
-    """How far out 95% of Student's distribution reaches, for one degree of freedom and more, rounded down to whole.
+    """Half-width of the central 95% of Student's distribution, for 1 degree of freedom or more, rounded down to whole.
 
     A table: loading scipy.special for one number takes a third of a second of CPU time.
     """
@@ -103,7 +103,7 @@ def fewest(q: float, confidence: float = 0.95) -> int:
 
 
 def enough(n: int, q: float, confidence: float = 0.95) -> bool:
-    """Whether ``n`` values give quantile ``q`` an interval with two ends; if not, show it as open."""
+    """True if ``n`` values give quantile ``q`` an interval with two ends; if not, show it as open."""
     return n >= fewest(q, confidence)
 
 
@@ -111,8 +111,8 @@ def enough(n: int, q: float, confidence: float = 0.95) -> bool:
 def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> Ranks:
     """The narrowest ranks that leave at most half of 1 - ``confidence`` on each side of quantile ``q``.
 
-    The number of values below the quantile is binomial whatever their distribution is (Conover, Practical
-    Nonparametric Statistics, 3.2). It holds for independent values: those of one run are not quite.
+    The number of values below the quantile is binomial whatever their distribution (Conover, Practical Nonparametric
+    Statistics, 3.2). This assumes independent values: those of one run are not quite independent.
     """
     tail = (1 - _checked(confidence)) / 2
     if n < 1:
@@ -126,11 +126,11 @@ def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> Ranks:
 
 
 def ranks_of_many(sizes: npt.ArrayLike, q: float, confidence: float = 0.95) -> npt.NDArray[np.int64]:
-    """`quantile_ranks` of samples of many sizes at once, shape (samples, 2); 0 for an end that no value is out at.
+    """`quantile_ranks` of samples of many sizes at once, shape (samples, 2); 0 for an end beyond all values.
 
-    Where the variance of the number of values below the quantile is 25 or more its quantiles are those of the
-    Cornish-Fisher expansion to the third order (Fisher and Cornish, Technometrics 2, 1960): a rank beside the exact
-    one at most.
+    If the variance of the number of values below the quantile is 25 or more, its quantiles are those of the
+    Cornish-Fisher expansion to the third order (Fisher and Cornish, Technometrics 2, 1960): at most one rank beside the
+    exact one.
     """
     given, sizes_of = np.unique(np.asarray(sizes, dtype=np.int64), return_inverse=True)
     found = np.zeros((given.size, 2), dtype=np.int64)
@@ -143,7 +143,7 @@ def ranks_of_many(sizes: npt.ArrayLike, q: float, confidence: float = 0.95) -> n
 
 
 def _expanded(sizes: npt.NDArray[np.int64], q: float, confidence: float) -> npt.NDArray[np.int64]:
-    """The ranks of large samples, whose ends are all there."""
+    """The ranks of large samples, which have both ends."""
     n = sizes.astype(np.float64)
     deviation = np.sqrt(n * q * (1 - q))
     skew, excess = (1 - 2 * q) / deviation, (1 - 6 * q * (1 - q)) / deviation**2
@@ -175,9 +175,9 @@ def quantile(values: npt.ArrayLike, q: float, confidence: float = 0.95) -> Quant
 
 
 def _binomial(n: int, p: float) -> tuple[int, npt.NDArray[np.float64]]:
-    """A count, and the distribution function of Binomial(n, p) from it on, where there is any mass to speak of.
+    """A count, and the distribution function of Binomial(n, p) from it on, over the range with noticeable mass.
 
-    The masses come from the ratios of neighbours and are made to add up to 1, which needs no gamma function.
+    The masses come from the ratios of neighbours and are normalised to 1, which needs no gamma function.
     """
     mode = min(n, int((n + 1) * p))
     reach = int(12 * math.sqrt(n * p * (1 - p))) + 50

@@ -1,4 +1,4 @@
-"""Many tests at once: screening of many series, and the false discovery rate among what is told."""
+"""Many tests at once: screening of many series, and control of the false discovery rate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from checker.stats.slope import FEWEST_SLOPE_POINTS
 
 
 def discoveries(p_values: npt.ArrayLike) -> Floats:
-    """The p-values adjusted for being many, in their order; NaN stand for what was not tested, and stay.
+    """The p-values adjusted for multiple tests, in their order; NaN stand for missing tests, and stay.
 
-    What is at most 0.05 then has one false one in twenty on average; and where nothing happened to any, nothing is told
-    in nineteen of twenty families (Benjamini and Hochberg, Journal of the Royal Statistical Society B 57, 1995).
+    With a limit of 0.05, one discovery in twenty is false on average; and if nothing has changed anywhere, nothing is
+    reported in nineteen of twenty families (Benjamini and Hochberg, Journal of the Royal Statistical Society B 57,
+    1995).
     """
     given = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(given.shape, np.nan)
@@ -31,7 +32,7 @@ def discoveries(p_values: npt.ArrayLike) -> Floats:
 
 
 def discoveries_of(families: Sequence[Floats]) -> list[Floats]:
-    """Several arrays of p-values as one family: what is told of any of them is corrected for all."""
+    """Several arrays of p-values adjusted as one family, so that results of any of them are corrected for all."""
     if not families:
         return []
     every = discoveries(np.concatenate(list(families)))
@@ -67,7 +68,7 @@ def mann_whitney_rows(first: Floats, second: Floats, fewest: int) -> Floats:
 
 
 def kendall_rows(values: Floats) -> Floats:
-    """The two-sided p-values of Mann-Kendall for rows over evenly spaced columns, as `slope.trend` has them.
+    """The two-sided p-values of Mann-Kendall for rows over evenly spaced columns, as in `slope.trend`.
 
     NaN below eight values.
     """
@@ -85,7 +86,7 @@ def kendall_rows(values: Floats) -> Floats:
 
 
 def _ties(values: Floats) -> tuple[Floats, Floats]:
-    """For each row the pairs of equal values, and the sum of t (t - 1) (2 t + 5) over groups of t of them."""
+    """For each row the number of pairs of equal values, and the sum of t (t - 1) (2 t + 5) over groups of t of them."""
     rows, columns = values.shape
     ordered = np.sort(values, axis=1)
     differs = np.ones((rows, columns), dtype=bool)
@@ -98,7 +99,7 @@ def _ties(values: Floats) -> tuple[Floats, Floats]:
 
 
 def slope_rows(values: Floats) -> Floats:
-    """The Theil-Sen slope of each row for one column; NaN where there are fewer than two values."""
+    """The Theil-Sen slope of each row per column; NaN for fewer than two values."""
     rows, columns = values.shape
     left, right = np.triu_indices(columns, 1)
     found = np.full(rows, np.nan)

@@ -21,12 +21,12 @@ class Ranking:
 
     @property
     def has_ties(self) -> bool:
-        """Whether two values are equal."""
+        """True if two values are equal."""
         return self.tie_sizes.size < self.ranks.size
 
 
 def ranking(values: npt.ArrayLike) -> Ranking:
-    """Rank values, equal ones with the mean of the ranks that they take up together; NaN must have been dropped."""
+    """Rank values; equal ones share the mean of their ranks. NaN must have been dropped."""
     _, places, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return Ranking((last - (counts - 1) / 2.0)[places], counts.astype(np.float64))
@@ -38,20 +38,20 @@ MOST_EXACT = 25
 
 @dataclass(frozen=True, slots=True)
 class MannWhitney:
-    """The test of two samples."""
+    """The Mann-Whitney test of two samples."""
 
     u: float
-    """In how many pairs the value of the first sample is the larger one, equal ones as a half."""
+    """Number of pairs in which the value of the first sample is larger; equal ones count half."""
     p_value: float
     """Two-sided."""
     exact: bool
 
 
 def mann_whitney(first: npt.ArrayLike, second: npt.ArrayLike) -> MannWhitney:
-    """Test two samples without NaN; a p-value of 1 where either is empty or all values are equal.
+    """Test two samples without NaN; the p-value is 1 if either is empty or all values are equal.
 
-    With ties or large samples by the normal approximation, corrected for ties and continuity
-    (Mann and Whitney, Annals of Mathematical Statistics 18, 1947).
+    With ties or large samples by the normal approximation, corrected for ties and continuity (Mann and Whitney, Annals
+    of Mathematical Statistics 18, 1947).
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     m, n = int(one.size), int(other.size)
@@ -65,7 +65,7 @@ def mann_whitney(first: npt.ArrayLike, second: npt.ArrayLike) -> MannWhitney:
 
 
 def mann_whitney_apart(first: Floats, second: Floats) -> MannWhitney:
-    """What `mann_whitney` gives, quicker where no value of one sample is in the other one, nor twice in its own.
+    """The same as `mann_whitney`, but faster for samples without ties within or between them.
 
     Neither sample may be empty.
     """
@@ -102,9 +102,9 @@ def _approximate(u: float, m: int, n: int, tie_sizes: Floats) -> float:
 
 @lru_cache(maxsize=256)
 def exact_tails(m: int, n: int) -> Floats:
-    """P(U <= u) for each u where all orders are equally likely.
+    """P(U <= u) for each u if all orders are equally likely.
 
-    How often each U occurs are the coefficients of the Gaussian binomial of m + n over m, which is built up by a
+    The number of orders for each U is a coefficient of the Gaussian binomial of m + n over m, which is built up by a
     factor (1 - q^(n + i)) / (1 - q^i) at a time; each step leaves whole numbers.
     """
     counts = np.zeros(m * n + 1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Location and spread that outliers do not move, outliers of a group, and the median of a few blocks."""
+"""Robust location and spread, outliers of a group, and the median of a few blocks."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Outlier:
     index: int
     value: float
     median: float
-    """Of the whole group."""
+    """Median of the whole group."""
     factor: float | None
-    """``value`` / ``median``; None where the median is 0."""
+    """``value`` / ``median``; None if the median is 0."""
     z: float
     """Modified z-score: above 0 for a value above the median."""
 
 
 def median(values: npt.ArrayLike) -> float:
-    """The median without NaN; NaN if nothing else is there."""
+    """The median without NaN; NaN if no values remain."""
     kept = _kept(values)
     return float(np.median(kept)) if kept.size else float("nan")
 
@@ -42,8 +42,8 @@ def median(values: npt.ArrayLike) -> float:
 def modified_z(values: npt.ArrayLike) -> Floats:
     """0.6745 * (value - median) / MAD for each value, NaN for NaN.
 
-    Where more than half of the values are equal the MAD is 0 and 1.253314 times the mean absolute deviation takes its
-    place; where all are equal every score is 0.
+    If more than half of the values are equal, the MAD is 0 and 1.253314 times the mean absolute deviation replaces it;
+    if all are equal, every score is 0.
     """
     given = np.asarray(values, dtype=np.float64)
     kept = _kept(given)
@@ -62,11 +62,11 @@ def outliers(
     far_z: float = FAR_Z,
     smallest_group: int = SMALLEST_GROUP,
 ) -> tuple[Outlier, ...]:
-    """The values of a group that are far from its median, the farthest first.
+    """The values of a group that are far from its median, farthest first.
 
-    Far is a modified z-score beyond ``far_z`` and a difference of at least ``least_difference_ratio`` of the median
-    and ``least_difference`` in the unit of the values: among near-equal servers a tiny difference has a large score.
-    NaN stand for members that have no value, and do not count towards ``smallest_group``.
+    Far is a modified z-score beyond ``far_z`` and a difference of at least ``least_difference_ratio`` of the median and
+    ``least_difference`` in the unit of the values: among near-equal servers a tiny difference has a large score. NaN
+    stand for members that have no value, and do not count towards ``smallest_group``.
     """
     given = np.asarray(values, dtype=np.float64)
     kept = _kept(given)
@@ -91,7 +91,7 @@ def _kept(values: npt.ArrayLike) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Median:
-    """A median with its interval, both ends observed values; an end is None where there are too few values for it."""
+    """A median with its interval, both ends observed values; an end is None if there are too few values for it."""
 
     value: float
     low: float | None
@@ -99,17 +99,18 @@ class Median:
     n: int
 
     def is_within(self, precision: float, least: float) -> bool:
-        """Whether both ends are no further away than this share of the value, or than ``least`` in its unit."""
+        """True if both ends are within this share of the value, or within ``least`` in its unit."""
         if self.low is None or self.high is None:
             return False
         return max(self.value - self.low, self.high - self.value) <= max(precision * abs(self.value), least)
 
 
 def median_of_blocks(values: Sequence[float], confidence: float = 0.95) -> Median:
-    """The median with the narrowest symmetric order statistics that enclose it this surely.
+    """The median with the narrowest symmetric order statistics that enclose it at this confidence.
 
-    How many of n values lie below their median is Binomial(n, 1/2) whatever they are (Conover, Practical Nonparametric
-    Statistics, 3.2). From six values on there is an interval of 95%; five reach 93.75%. Raises ValueError for none.
+    The number of n values below their median is Binomial(n, 1/2) whatever their distribution (Conover, Practical
+    Nonparametric Statistics, 3.2). From six values on there is an interval of 95%; five reach 93.75%. Raises ValueError
+    if there are no values.
     """
     if not values:
         raise ValueError("no values have no median")
@@ -120,7 +121,7 @@ def median_of_blocks(values: Sequence[float], confidence: float = 0.95) -> Media
 
 
 def modified_z_of(values: Sequence[float], at: int) -> float:
-    """0.6745 * (value - median) / MAD of one of the values; where the MAD is 0, by the mean absolute deviation."""
+    """0.6745 * (value - median) / MAD of one of the values; if the MAD is 0, by the mean absolute deviation."""
     middle = statistics.median(values)
     distances = [abs(value - middle) for value in values]
     scale = statistics.median(distances) / 0.6745 or 1.253314 * statistics.fmean(distances)
@@ -128,7 +129,7 @@ def modified_z_of(values: Sequence[float], at: int) -> float:
 
 
 def _lowest_rank(n: int, tail: float) -> int:
-    """The highest rank r with P(fewer than r of n values are below the median) <= tail; 0 where there is none."""
+    """The highest rank r with P(fewer than r of n values are below the median) <= tail; 0 if there is none."""
     below, rank = 0.0, 0
     while rank < n // 2 + 1:
         below += math.comb(n, rank) / 2**n

@@ -1,7 +1,8 @@
 """The universal scalability law (Gunther, Guerrilla Capacity Planning), fitted to levels of a closed-model stress test.
 
-X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1)): throughput of N users, with what each does alone, the share
-that is done one after the other, and the cost of keeping each consistent with each other.
+X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1)): throughput of N users, with the throughput of one user alone
+(lambda), the share of serial work (sigma, contention), and the cost of keeping all consistent with each other (kappa,
+crosstalk).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Usl:
-    """A fit that may be shown."""
+    """A fit that is good enough to be shown."""
 
     lambda_per_s: float
     """Operations per second of one user alone."""
@@ -34,14 +35,14 @@ class Usl:
     """Crosstalk, 0 or more."""
     r_squared: float
     peak_users: float | None
-    """Where throughput is highest; None where it rises on, or peaks far beyond what was tried."""
+    """Number of users with the highest throughput; None if it still rises, or peaks far beyond the tested range."""
 
     def per_s(self, users: float) -> float:
-        """Throughput by the law."""
+        """Throughput according to the law."""
         return self.lambda_per_s * users / (1 + self.sigma * (users - 1) + self.kappa * users * (users - 1))
 
     def figures(self) -> Mapping[str, float]:
-        """As `checker.loadtest.results.Capacity` keeps it."""
+        """Figures in the form of `checker.loadtest.results.Capacity`."""
         found = {
             "lambda": self.lambda_per_s,
             "sigma": self.sigma,
@@ -55,7 +56,7 @@ class Usl:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The law, or why it is not to be shown."""
+    """The law, or the reason why it is not to be shown."""
 
     usl: Usl | None
     refused: str = ""
@@ -64,8 +65,8 @@ class Fit:
 def fit(points: Sequence[tuple[float, float]]) -> Fit:
     """The law through (users, operations per second), by least squares of the relative errors of N / X.
 
-    N / X is linear in 1, N - 1 and N (N - 1); negative coefficients are set to 0 and the rest fitted again. Refused
-    are fewer than five numbers of users, a coefficient that the law has no meaning for, and an R-squared below 0.9.
+    N / X is linear in 1, N - 1 and N (N - 1); negative coefficients are set to 0 and the rest fitted again. A fit is
+    refused for fewer than five numbers of users, a coefficient without a meaning in the law, or an R-squared below 0.9.
     """
     counted = [(users, per_s) for users, per_s in points if users >= 1 and per_s > 0]
     tried = len({users for users, _ in counted})
@@ -86,7 +87,7 @@ def fit(points: Sequence[tuple[float, float]]) -> Fit:
 
 
 def _coefficients(users: Floats, per_s: Floats) -> tuple[float, float, float]:
-    """Of N / X in 1, N - 1 and N (N - 1), the last two not below 0: the best fit of those without some of them."""
+    """Coefficients of N / X in 1, N - 1 and N (N - 1), the last two not below 0: the best fit of any subset."""
     wanted = users / per_s
     # Divided by what is wanted, so that each level's error counts in proportion.
     table = np.column_stack((np.ones_like(users), users - 1, users * (users - 1))) / wanted[:, None]

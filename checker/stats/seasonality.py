@@ -1,8 +1,8 @@
-"""What a series does at the same hour every day, or on the same day every week: found, and taken out.
+"""Daily and weekly seasonality of a series: detection and removal.
 
-The classical decomposition: the level is the mean over a whole cycle around each point, which no rhythm moves; what a
-phase (an hour of the day) usually is above or below that level is the median over the cycles. A change of level spoils
-that in one cycle only, which a median of three and more does not follow.
+The classical decomposition: the level is the mean over a whole cycle around each point, which is free of the seasonal
+effect; the usual deviation of a phase (an hour of the day) from that level is the median over the cycles. A change of
+level distorts it in one cycle only, which a median of three and more ignores.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _LEAST_KNOWN = 0.25
 
 
 def rhythm(logs: Floats, first: int, cycle: int) -> Floats:
-    """How much each value is usually above the level at its phase, for rows of logarithms; 0 where no rhythm is seen.
+    """Seasonal effect on each value, for rows of logarithms; 0 if no seasonality is detected.
 
-    Columns follow each other without a gap, the first of them at phase ``first`` of the ``cycle``; NaN are gaps. A row
-    has a rhythm if the means of its phases differ clearly more than their noise does; others are left alone, since what
-    is taken out of them would be noise and come back as noise.
+    Columns are contiguous, the first of them at phase ``first`` of the ``cycle``; NaN are gaps. A row is seasonal if
+    the means of its phases differ clearly more than their noise does; other rows are left alone, since removing noise
+    would add noise.
     """
     found = np.zeros(logs.shape)
     rows, columns = logs.shape
@@ -46,7 +46,7 @@ def rhythm(logs: Floats, first: int, cycle: int) -> Floats:
 
 
 def _medians(by_cycle: Floats, count: npt.NDArray[np.intp]) -> Floats:
-    """The median over the cycles, NaN left out: many times quicker than numpy's for many short columns."""
+    """The median over the cycles without NaN: many times faster than numpy's for many short columns."""
     ordered = np.sort(by_cycle, axis=1)  # NaN last
     low, high = np.maximum(0, (count - 1) // 2), count // 2
     high = np.minimum(high, np.maximum(0, count - 1))
@@ -55,7 +55,7 @@ def _medians(by_cycle: Floats, count: npt.NDArray[np.intp]) -> Floats:
 
 
 def _levels(logs: Floats, cycle: int) -> Floats:
-    """The mean of a cycle around each value; NaN within half a cycle of the ends and where little is known.
+    """The mean of a cycle around each value; NaN within half a cycle of the ends and where too little is known.
 
     An even cycle reaches half a step further on both sides, whose values count half.
     """
@@ -80,9 +80,10 @@ def _levels(logs: Floats, cycle: int) -> Floats:
 
 
 def _clear(count: Floats, mean: Floats, squares: Floats) -> npt.NDArray[np.bool_]:
-    """Whether the means of a row's phases differ by more than their noise: the F of an analysis of variance.
+    """True if the means of a row's phases differ by more than their noise: the F of an analysis of variance.
 
-    Its spread without a rhythm is about the root of 2 over its degrees of freedom; three times that is far out.
+    Without seasonality its spread is about the square root of 2 over its degrees of freedom; three times that is far
+    out.
     """
     many, phases = count.sum(axis=1), (count > 0).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):

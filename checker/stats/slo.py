@@ -1,4 +1,4 @@
-"""Service level objectives: availability, error budget, burn rates and the times between and after failures."""
+"""Service level objectives: availability, error budget, burn rates, and times between failures and to repair."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST_BAD = 2
 
 
 class Severity(StrEnum):
-    """What a burn rate is worth."""
+    """Severity of an alert on a burn rate."""
 
     PAGE = "page"
     TICKET = "ticket"
@@ -27,7 +27,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorBudget:
-    """How long a server may be down, and how much of that is left."""
+    """An error budget: the downtime that a server is allowed, and the part of it that is left."""
 
     objective_ratio: float
     allowed_down_ms: float
@@ -37,13 +37,13 @@ class ErrorBudget:
 
     @property
     def left_down_ms(self) -> float:
-        """What is left; below 0 where overspent."""
+        """Downtime left; below 0 if overspent."""
         return self.allowed_down_ms - self.used_down_ms
 
 
 @dataclass(frozen=True, slots=True)
 class BurnRule:
-    """Fires while the burn rate of both windows is at least ``burn``; the short one makes it stop soon after."""
+    """An alert rule: fires while the burn rates of both windows are at least ``burn``; the short one ends it early."""
 
     severity: Severity
     burn: float
@@ -64,9 +64,9 @@ DEFAULT_WINDOW_MS = 30 * DAY_MS
 
 
 def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
-    """The same shares of the budget of another window: of a week, 2% in an hour is a burn rate of 3.4.
+    """Rules for another window with the same shares of the budget: of a week, 2% in an hour is a burn rate of 3.4.
 
-    A rule that would fire at less than the rate that lasts for the whole window is left as it is.
+    A rule that would then fire below the rate that lasts for the whole window is left unchanged.
     """
     scale = window_ms / DEFAULT_WINDOW_MS
     return tuple(replace(rule, burn=max(1.0, rule.burn * scale)) for rule in BURN_RULES)
@@ -74,16 +74,16 @@ def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Exhaustion:
-    """How long a budget lasts at the rate of late."""
+    """Time until a budget is used up at the recent rate."""
 
     left_ms: float
-    """Time that the server may still be down in the window; below 0 where overspent."""
+    """Downtime left in the window; below 0 if overspent."""
     lasts_ms: float | None
-    """Until it is used up, 0 where it is; None where nothing of it was used of late."""
+    """Time until it is used up, 0 if it is; None if none of it was used recently."""
 
 
 def exhaustion(budget: ErrorBudget, late_up_ms: float, late_down_ms: float) -> Exhaustion:
-    """How long the rest of a budget lasts, were the server down for as large a share of the time as it was of late."""
+    """Time that the rest of a budget lasts if the server stays down for the same share of time as recently."""
     left = budget.left_down_ms
     if left <= 0:
         return Exhaustion(left, 0.0)
@@ -93,54 +93,54 @@ def exhaustion(budget: ErrorBudget, late_up_ms: float, late_down_ms: float) -> E
 
 @dataclass(frozen=True, slots=True)
 class BudgetWindow:
-    """What was seen of a server in the last so many milliseconds; unknown and maintenance are in neither time."""
+    """Observations of a server in a window that ends now; unknown and maintenance time are in neither time."""
 
     up_ms: float
     down_ms: float
     samples: int
-    """Checks that knew."""
+    """Number of checks with a known result."""
     bad_samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """A rule applied; a burn rate is None where its window has no known time."""
+    """An evaluated rule; a burn rate is None if its window has no known time."""
 
     rule: BurnRule
     short_ms: int
-    """The short window: longer than the rule's where checks are far apart."""
+    """The short window: longer than the rule's if checks are far apart."""
     long_burn: float | None
     short_burn: float | None
     enough_samples: bool
-    """Whether the short window has so many that its rate is more than noise."""
+    """True if the short window has enough checks for its rate to be more than noise."""
 
     @property
     def fires(self) -> bool:
-        """Whether to page or write a ticket."""
+        """True if the rule calls for a page or a ticket."""
         rates = (self.long_burn, self.short_burn)
         return self.enough_samples and all(rate is not None and rate >= self.rule.burn for rate in rates)
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How often a server failed in a window and how long it took to mend."""
+    """Failures of a server in a window and the time taken to repair them."""
 
     failures: int
     """Incidents that began in the window."""
     repairs: int
     """Incidents that ended in it, whenever they began."""
     unresolved: int
-    """Incidents that were going on at its end."""
+    """Incidents that were open at its end."""
     mttr_ms: float | None
-    """Mean length of the repaired ones, from their beginning; None without any."""
+    """Mean duration of the repaired ones, from their beginning; None without any."""
     mtbf_ms: float | None
-    """Up time for each failure; None without any."""
+    """Up time per failure; None without any."""
     longest_ms: float | None
-    """Of all incidents that touch the window, as long as they had lasted at its end."""
+    """Longest of the incidents that touch the window, measured up to its end."""
 
 
 def availability(up_ms: float, down_ms: float) -> float | None:
-    """The up share of the known time, 0 to 1; None where nothing is known."""
+    """The up share of the known time, 0 to 1; None if nothing is known."""
     if up_ms < 0 or down_ms < 0:
         raise ValueError("a time is 0 or more milliseconds")
     known_ms = up_ms + down_ms
@@ -148,9 +148,9 @@ def availability(up_ms: float, down_ms: float) -> float | None:
 
 
 def error_budget(up_ms: float, down_ms: float, objective_ratio: float, period_ms: float | None = None) -> ErrorBudget:
-    """The budget of a period of which ``up_ms`` and ``down_ms`` are known.
+    """The budget of a period with ``up_ms`` and ``down_ms`` known.
 
-    ``period_ms`` is the whole period that the objective is promised for; without it, the known time.
+    ``period_ms`` is the whole period of the objective; by default, the known time.
     """
     allowed_ms = _allowed(objective_ratio) * (up_ms + down_ms if period_ms is None else period_ms)
     left_ratio = 1 - down_ms / allowed_ms if allowed_ms > 0 else 1.0  # an empty period is untouched
@@ -158,7 +158,7 @@ def error_budget(up_ms: float, down_ms: float, objective_ratio: float, period_ms
 
 
 def burn_rate(up_ms: float, down_ms: float, objective_ratio: float) -> float | None:
-    """How many times faster than allowed the budget is used: 1 uses it up just at the end; None if nothing is known."""
+    """Burn rate: 1 uses up the budget exactly at the end of the period; None if nothing is known."""
     allowed = _allowed(objective_ratio)
     if availability(up_ms, down_ms) is None:
         return None
@@ -167,9 +167,9 @@ def burn_rate(up_ms: float, down_ms: float, objective_ratio: float) -> float | N
 
 
 def short_window_ms(rule: BurnRule, interval_ms: float, fewest_samples: int = FEWEST_SAMPLES) -> int | None:
-    """The short window of a rule for checks that are so far apart: it has the fewest samples, one of them late.
+    """The short window of a rule for checks this far apart: long enough for the fewest samples, one of them late.
 
-    None where that would be longer than the long window: then the rule cannot tell an outage from a single failure.
+    None if that would be longer than the long window: then the rule cannot tell an outage from a single failure.
     """
     least_ms = math.ceil((fewest_samples + 0.5) * interval_ms)
     return None if least_ms > rule.long_ms else max(rule.short_ms, least_ms)
@@ -183,9 +183,9 @@ def burns(
     fewest_bad: int = FEWEST_BAD,
     interval_ms: float = 0,
 ) -> tuple[Burn, ...]:
-    """Each rule that can be applied to checks so far apart; windows are looked up by their length in milliseconds.
+    """Every rule that can be applied to checks this far apart; windows are looked up by their length in milliseconds.
 
-    Raises KeyError for a window that a rule needs and that is not there.
+    Raises KeyError if a window that a rule needs is missing.
     """
     found = []
     for rule in rules:
@@ -206,9 +206,9 @@ def burns(
 
 
 def repair(incidents: Sequence[tuple[float, float | None]], start_ms: float, end_ms: float, up_ms: float) -> Repair:
-    """Failures and repairs in the window from ``start_ms`` to before ``end_ms``, of which ``up_ms`` were up.
+    """Failures and repairs in the window from ``start_ms`` (included) to ``end_ms`` (excluded), with ``up_ms`` up.
 
-    An incident is (start, end), or (start, None) while it goes on. Raises ValueError if one ends before it starts.
+    An incident is (start, end), or (start, None) while it is open. Raises ValueError if one ends before it starts.
     """
     if any(end is not None and end < start for start, end in incidents):
         raise ValueError("an incident ends before it starts")

@@ -1,4 +1,4 @@
-"""The trend of a series: Theil-Sen slope with Sen's interval, and whether it is one (Mann-Kendall)."""
+"""The trend of a series: Theil-Sen slope with Sen's interval, and its significance (Mann-Kendall)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Trend:
     """A straight line through a series; units are those of y and of x."""
 
     slope: float
-    """Of y for one x."""
+    """Change of y per unit of x."""
     slope_low: float
     slope_high: float
     p_value: float
-    """Two-sided, of Mann-Kendall: small where y rises or falls with x, straight or not."""
+    """Two-sided, of Mann-Kendall: small if y rises or falls with x, straight or not."""
     x_middle: float
     y_middle: float
     """The line goes through (``x_middle``, ``y_middle``)."""
     n: int
-    """Points with a value, before thinning."""
+    """Number of points with a value, before thinning."""
 
     def at(self, x: float) -> float:
         """The y of the line at ``x``."""
@@ -42,10 +42,10 @@ class Trend:
 
 
 def trend(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.95) -> Trend | None:
-    """The trend of ``y`` over ``x``, which may be unevenly spaced; None below eight points or where x is one value.
+    """The trend of ``y`` over ``x``, which may be unevenly spaced; None below eight points or if all x are equal.
 
-    Points where either is NaN are dropped. Successive values are taken as independent: where they are not, p-value
-    and interval are too good. Give it block medians rather than single checks.
+    Points where either is NaN are dropped. Successive values are assumed to be independent: if they are not, p-value
+    and interval are too optimistic. Pass block medians rather than single checks.
 
     Sen, Estimates of the regression coefficient based on Kendall's tau, JASA 63, 1968.
     """
@@ -77,7 +77,7 @@ def trend(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.95) -> Trend
 
 
 def _sen(slopes: Floats, variance: float, confidence: float) -> tuple[float, float]:
-    """The slopes whose ranks are half of the interval of Kendall's S away from the middle."""
+    """The slopes at the ranks that are half the interval of Kendall's S away from the middle."""
     reach = NormalDist().inv_cdf(confidence / 2 + 0.5) * math.sqrt(variance)
     last = slopes.size - 1
     low = max(0, round((slopes.size - reach) / 2) - 1)
@@ -93,7 +93,7 @@ def _two_sided(score: float, variance: float) -> float:
 
 
 def _kendall_variance(x_ties: Floats, y_ties: Floats) -> float:
-    """The variance of Kendall's S where either side has ties (Kendall, Rank Correlation Methods, 4.9)."""
+    """The variance of Kendall's S if either side has ties (Kendall, Rank Correlation Methods, 4.9)."""
     n = float(x_ties.sum())
 
     def triples(sizes: Floats) -> float:
