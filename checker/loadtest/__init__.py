@@ -1,1 +1,1 @@
-"""Load tests: what is planned, when arrivals are due, who makes them, and what came of it."""
+"""Load tests: the plan, the schedule of arrivals, the load generator, and the results."""

@@ -1,4 +1,4 @@
-"""When arrivals are due: the planned level over time, and the moments at which it calls for one more."""
+"""The schedule of arrivals: the planned level over time, and the moments at which it calls for the next arrival."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from checker.structs import Record
 
 
 class LevelSpan(Record, frozen=True):
-    """A stretch of time in which the level moves in a straight line."""
+    """A period in which the level changes linearly."""
 
     from_s: float
     until_s: float
@@ -25,28 +25,28 @@ class LevelSpan(Record, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """The length in seconds."""
         return self.until_s - self.from_s
 
     @property
     def arrivals(self) -> float:
-        """How many arrivals the level calls for from its beginning to its end."""
+        """The number of arrivals that the level calls for from its start to its end."""
         return (self.start + self.end) / 2 * self.seconds
 
     def level(self, at_s: float) -> float:
-        """The level at a moment inside."""
+        """The level at a moment within the span."""
         if self.seconds <= 0:
             return self.end
         return self.start + (self.end - self.start) * (at_s - self.from_s) / self.seconds
 
     def times(self, share: float) -> LevelSpan:
-        """A part of it, or a multiple."""
+        """The span with its level multiplied by a factor."""
         return replace(self, start=self.start * share, end=self.end * share)
 
     def moment(self, nth: float) -> float:
-        """When the level has called for so many arrivals since the beginning.
+        """The moment at which the level has called for this many arrivals since the start of the span.
 
-        The level is r + a t, so that is the root of a t^2 / 2 + r t = n, in the form that also holds for a = 0.
+        The level is r + a t, so the moment is the root of a t^2 / 2 + r t = n, in the form that also holds for a = 0.
         """
         slope = (self.end - self.start) / self.seconds if self.seconds > 0 else 0.0
         root = sqrt(max(0.0, self.start * self.start + 2 * slope * nth))
@@ -63,15 +63,15 @@ def level_at(spans: Sequence[LevelSpan], at_s: float) -> float:
 
 
 def even(spans: Sequence[LevelSpan], worker: int, workers: int) -> Iterator[tuple[float, int, int]]:
-    """Moment, number and stage of this worker's arrivals, at equal distances: of all, every ``workers``-th is its own.
+    """Moment, number and stage of each arrival of this worker, evenly spaced; every ``workers``-th arrival is its own.
 
-    An arrival lies in the middle of what it stands for, so that none falls on the edge of a stage.
+    An arrival lies in the middle of its interval, so that none falls on the boundary of a stage.
     """
     return _placed(spans, (number + 0.5 for number in count(worker, workers)), worker, workers)
 
 
 def poisson(spans: Sequence[LevelSpan], worker: int, workers: int, random: Random) -> Iterator[tuple[float, int, int]]:
-    """As `even`, at random: independent callers. The sum of the workers' arrivals is such a process as well."""
+    """As `even`, but a Poisson process: independent callers. The sum of the workers' arrivals is one, too."""
 
     def totals() -> Iterator[float]:
         total = 0.0
@@ -85,7 +85,7 @@ def poisson(spans: Sequence[LevelSpan], worker: int, workers: int, random: Rando
 def _placed(
     spans: Sequence[LevelSpan], totals: Iterator[float], worker: int, workers: int
 ) -> Iterator[tuple[float, int, int]]:
-    """Each total of arrivals at the moment at which the level has called for it."""
+    """The moment at which the level has called for each total of arrivals."""
     before, numbers = 0.0, count(worker, workers)
     total = next(totals)
     for span in spans:

@@ -1,4 +1,4 @@
-"""When the client, and not the servers, was the limit of a load test: records of what its judges find."""
+"""Records that say when the load generator, and not the servers, limited a load test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checker.loadtest.results import Claims
 
 
 class Cause(IntEnum):
-    """Why the load generator was the limit, what explains most first: a worker without CPU is late, too."""
+    """Reasons why the load generator was the limit, the best explanation first: a worker without CPU is late, too."""
 
     CPU = 0
     GC = 1
@@ -28,7 +28,7 @@ class Cause(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BoundSpan:
-    """A stretch of time in which the load generator was the limit."""
+    """A period in which the load generator was the limit."""
 
     from_s: float
     until_s: float
@@ -42,7 +42,7 @@ class BoundSpan:
 
 @dataclass(frozen=True, slots=True)
 class WithinNoise:
-    """A percentile of the response time that says no more than "quick"."""
+    """A percentile of the response time that lies within the noise of the load generator."""
 
     series: int
     """Index into `BenchRun.series`."""
@@ -54,7 +54,7 @@ class WithinNoise:
 
 
 class Saturation(Struct, frozen=True):
-    """What is to be believed of a run, as far as the client goes; by default the client was no limit."""
+    """The limits that the load generator set on a run's validity; by default it was never the limit."""
 
     invalid: bool = False
     """Whether what the run claims cannot be told: a threshold, or without thresholds its headline."""

@@ -1,4 +1,4 @@
-"""The client measured against an echo on loopback: what it can do at most, and what it adds to every latency."""
+"""Calibration of the load generator against a loopback echo: its maximum rate and the latency that it adds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _END_S = 2.0
 
 @contextmanager
 def echo_server() -> Iterator[Server]:
-    """An echo in a process of its own, as a server to load. Raises WorkerStartError where it does not start."""
+    """An echo server in its own process, as a target. Raises WorkerStartError if it does not start."""
     parent = str(Path(__file__).resolve().parent.parent.parent)
     path = os.pathsep.join(filter(None, [parent, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
@@ -65,9 +65,9 @@ def echo_server() -> Iterator[Server]:
 
 
 def calibrated(generator: Generator, blank: BenchRun, operations: Collection[Operation]) -> tuple[Calibration, ...]:
-    """The client's ceiling and noise for each kind of probe that is loaded, by the workers that will make the load.
+    """The load generator's maximum rate and noise for each loaded kind of probe, by the workers that make the load.
 
-    The generator's servers must have the echo among them.
+    The generator's servers must include the echo.
     """
     first = {KIND_OF[one]: one for one in reversed([*operations]) if KINDS[KIND_OF[one]].echo}
     return tuple(_measured(generator, blank, one) for one in OPERATIONS if one in first.values())

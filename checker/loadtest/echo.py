@@ -1,4 +1,4 @@
-"""A server on loopback that answers at once, REST and MCP: what is measured against it is the client.
+"""A loopback server that answers REST and MCP at once: measurements against it show the load generator's own limits.
 
 ``python -m checker.loadtest.echo`` prints its port and serves until standard input ends.
 """
@@ -28,7 +28,7 @@ _RESULTS: dict[str, dict[str, Any]] = {
 
 
 def answer(request: bytes) -> tuple[bytes, bytes]:
-    """The reply to the first request in the bytes, and what comes after it; no reply where it is not whole yet."""
+    """The reply to the first request in the bytes, and the remaining bytes; no reply to an incomplete request."""
     if request.startswith(b"GET "):
         head, end, rest = request.partition(b"\r\n\r\n")
         return (_REST, rest) if end else (b"", request)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _served(connection: socket.socket, fd: int, pending: dict[int, bytes]) -> bool:
-    """Answer what has come; whether the connection goes on."""
+    """Answer the requests received so far; True if the connection stays open."""
     try:
         data = connection.recv(_READ_BYTES)
         if not data:

@@ -1,4 +1,4 @@
-"""Drives the workers of a load test: starts them, tells them what to play, gathers what they say, ends them."""
+"""The parent of a load test's workers: starts them, sends them plays, collects their samples, and ends them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _LATE_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorWorkers:
-    """Who is to make the load, and on what."""
+    """The workers that make the load, and their targets."""
 
     servers: tuple[Server, ...]
     addresses: Mapping[str, tuple[str, ...]]
@@ -86,7 +86,7 @@ class _PlayUnderWay:
 class Generator:
     """Implements `checker.loadtest.protocols.Player`; a context manager, used by one thread.
 
-    ``recording`` takes everything that is measured. Raises WorkerStartError where a worker cannot be started.
+    ``recording`` takes all measurements. Raises WorkerStartError if a worker cannot be started.
     """
 
     def __init__(
@@ -121,20 +121,20 @@ class Generator:
 
     @property
     def stopped(self) -> str:
-        """Why the run is to end early; empty if it is not."""
+        """The reason why the run is to end early; empty if it is not."""
         return self._stopped
 
     def stop(self, why: str) -> None:
-        """End the run early: the load goes down to nothing, and what is under way is waited for."""
+        """End the run early: ramp the load down to zero, and wait for the requests in flight."""
         self._stopped = self._stopped or why
 
     def abort(self) -> None:
-        """End it at once, without waiting for anything."""
+        """End the run at once, without waiting for anything."""
         self._stopped = self._stopped or "interrupted twice"
         self.aborted = True
 
     def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:
-        """Play the scenarios side by side, and wait for what is still on its way; indexes of their stages."""
+        """Play the scenarios side by side, wait for the requests in flight, and return the indexes of their stages."""
         if self._stopped:
             return ()
         stages = self._begin(scenarios, cell, self._recording)
@@ -142,7 +142,7 @@ class Generator:
         return stages
 
     def aside(self, scenarios: Mapping[str, Scenario], recording: Recording) -> None:
-        """Play something that is no part of the run, into a recording of its own."""
+        """Play something that is not part of the run, into its own recording."""
         self._begin(scenarios, None, recording)
         self._listen(recording, ())
 
@@ -196,7 +196,7 @@ class Generator:
         return tuple(stages)
 
     def _listen(self, recording: Recording, watchers: Sequence[Watcher]) -> None:
-        """Take what workers say until the play is over, and pass on an update once a second."""
+        """Receive messages from the workers until the play is over, and pass on an update once a second."""
         play, told_at, health = self._play, time.monotonic(), list[WorkerSecond]()
         while play.open and not self.aborted:
             for number in sorted(play.open):
@@ -258,7 +258,7 @@ class Generator:
         return "waiting for late answers" if at_s > self._play.until_s else ""
 
     def _wind_down(self, play: _PlayUnderWay, recording: Recording) -> None:
-        """Replace what is left of the plan by a short ramp to nothing."""
+        """Replace the rest of the plan by a short ramp to zero."""
         play.wound_down = True
         now_s = (time.monotonic_ns() - self._epoch_ns) / 1e9 + _WAIT_S
         for name, spans in play.spans.items():
@@ -316,9 +316,9 @@ class Generator:
 
 
 def _yield_to_others() -> None:
-    """Let this thread wait where there are not cores enough: a worker that it interrupts is late by milliseconds.
+    """Let this thread wait when cores are scarce: a worker that it interrupts is late by milliseconds.
 
-    On Linux priorities are those of threads; elsewhere it would be the whole program's, for good.
+    On Linux priorities belong to threads; elsewhere the priority would change for the whole program, for good.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

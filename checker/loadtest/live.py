@@ -1,4 +1,4 @@
-"""What is known of a load test while it is under way: the updates of each second added up into one record at a time."""
+"""The live state of a load test: the updates of each second summed into one record at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORTEST_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Response times of what succeeded, in milliseconds; None without samples."""
+    """Response times of successful operations, in milliseconds; None without samples."""
 
     samples: int
     p50_ms: float | None
@@ -47,7 +47,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class StageNow:
-    """A stage that is under way."""
+    """A stage in progress."""
 
     scenario: str
     name: str
@@ -62,7 +62,7 @@ class StageNow:
 
 @dataclass(frozen=True, slots=True)
 class ClientNow:
-    """The workers in their newest second: the worst of them, but the sum of what they hold."""
+    """The load generator in its newest second: the worst worker, but the sum of the operations in flight."""
 
     workers: int
     cpu_ratio: float
@@ -77,7 +77,7 @@ class ClientNow:
 
 
 class Moment(Struct, frozen=True, kw_only=True):
-    """A run at one moment."""
+    """The state of a run at one moment."""
 
     name: str
     kind: str
@@ -108,7 +108,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Updates:
-    """What one second brought."""
+    """The updates of one second."""
 
     at_s: float
     seconds: float
@@ -120,7 +120,7 @@ class _Updates:
 
 
 class Live:
-    """Adds up the updates of one run."""
+    """The sum of the updates of one run."""
 
     def __init__(self) -> None:
         self._before_s = 0.0

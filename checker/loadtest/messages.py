@@ -1,6 +1,6 @@
-"""Messages between a load test's parent and its workers: what to run and when, and what has happened.
+"""Messages between a load test's parent and its workers: plays and their schedule, samples and health.
 
-A sample is not binned where it is taken: that would hold the worker's loop for milliseconds, and be measured.
+A sample is not binned where it is taken: binning would block the worker's event loop for milliseconds, and be measured.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Position(Record, frozen=True, kw_only=True):
 
 
 class Part(Record, frozen=True, kw_only=True):
-    """One scenario to play; every worker takes its share."""
+    """One scenario to play; every worker takes its share of the load."""
 
     name: str
     operation: Operation
@@ -55,7 +55,7 @@ class Part(Record, frozen=True, kw_only=True):
 
 
 class Begin(Record, frozen=True, tag=True):
-    """What a worker is told first."""
+    """The first message to a worker."""
 
     position: Position
     servers: tuple[Server, ...]
@@ -74,13 +74,13 @@ class PlayRequest(Record, frozen=True, tag=True):
 
 
 class Replan(Record, frozen=True, tag=True):
-    """What is left of the play goes otherwise."""
+    """A new plan for the rest of the play."""
 
     spans: Mapping[str, Sequence[LevelSpan]]
 
 
 class SampleBatch(Record, frozen=True, tag=True, kw_only=True):
-    """What has happened, as rows of 64-bit numbers (`checker.loadtest.messages`)."""
+    """Events in a worker, as rows of 64-bit numbers (`checker.loadtest.messages`)."""
 
     samples: bytes
     arrivals: bytes
@@ -93,7 +93,7 @@ class SampleBatch(Record, frozen=True, tag=True, kw_only=True):
 
 
 class Health(Record, frozen=True, tag=True, kw_only=True):
-    """What a worker says of itself after about a second (`checker.loadtest.results.WorkerSecond`)."""
+    """The report of a worker on itself about once a second (`checker.loadtest.results.WorkerSecond`)."""
 
     at_ns: int
     """Start of the time, of `time.monotonic_ns`."""

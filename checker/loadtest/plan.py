@@ -26,7 +26,7 @@ else:
 
 
 class Model(StrEnum):
-    """Who decides when the next request begins."""
+    """The source of the next request."""
 
     OPEN = "open"
     """Arrivals come at a rate, whatever the server does: latency is that of an outside caller."""
@@ -35,7 +35,7 @@ class Model(StrEnum):
 
 
 class Arrivals(StrEnum):
-    """How arrivals of the open model lie in time."""
+    """The distribution of the open model's arrivals over time."""
 
     EVEN = "even"
     """At equal distances."""
@@ -44,7 +44,7 @@ class Arrivals(StrEnum):
 
 
 class StageKind(StrEnum):
-    """What a stage is for."""
+    """The purpose of a stage."""
 
     WARM_UP = "warm_up"
     RAMP_UP = "ramp_up"
@@ -57,17 +57,17 @@ class StageKind(StrEnum):
 
     @property
     def is_measured(self) -> bool:
-        """Whether it counts in summaries, thresholds and comparisons; the others are shown all the same."""
+        """True if the stage counts in summaries, thresholds and comparisons; the others are shown all the same."""
         return self not in (StageKind.WARM_UP, StageKind.RAMP_UP, StageKind.RAMP_DOWN, StageKind.COOL_DOWN)
 
     @property
     def is_ramp(self) -> bool:
-        """Whether the level moves to the target over the duration; otherwise it is there from the start."""
+        """True if the level moves to the target over the duration; otherwise the target is the level from the start."""
         return self in (StageKind.RAMP_UP, StageKind.RAMP_DOWN)
 
 
 class Stage(Options, frozen=True, kw_only=True):
-    """A stretch of time and the level at its end, as k6 spells it."""
+    """A period and the level at its end, spelled as in k6."""
 
     duration: Seconds
     """How long it takes."""
@@ -124,7 +124,7 @@ class Threshold(Options, frozen=True, kw_only=True):
 
 
 class LoadLimits(Options, frozen=True, kw_only=True):
-    """What a run never goes beyond, whatever its stages say."""
+    """Limits that a run never exceeds, whatever its stages say."""
 
     max_rate: PositiveNumber = 50_000.0
     """Operations per second over everything."""
@@ -203,7 +203,7 @@ class Stress(Options, frozen=True, kw_only=True):
 
 
 class Output(Options, frozen=True, kw_only=True):
-    """Which files a run leaves behind, besides what is stored."""
+    """The files that a run writes, in addition to the stored history."""
 
     directory: str | None = None
     """Folder of the files, from where the command is called; without it none are written but those that it asks for."""
@@ -243,21 +243,21 @@ class Plan(Options, frozen=True, kw_only=True):
 
 
 def probe_kind(operation: Operation) -> str:
-    """The kind of probe whose options say how a server is reached for this operation."""
+    """The kind of probe whose options configure access to a server for this operation."""
     return KIND_OF[operation]
 
 
 def options_of(server: Server, operation: Operation) -> Any | None:
-    """The options of the server's probe that the operation goes to; None where it has no address for it.
+    """The options of the server's probe for the operation; None if the server has no address for it.
 
-    A server that is started by a command has none: load is put on what others use too.
+    A server that is started by a command has none: load goes to shared servers only.
     """
     options = server.probes.get(probe_kind(operation))
     return options if options is not None and options.url else None
 
 
 def targets(servers: Sequence[Server], operation: Operation, names: Sequence[str] = ()) -> tuple[Server, ...]:
-    """The servers of these names that have an address for the operation, in the plan's order; all without names."""
+    """The named servers, by default all, that have an address for the operation, in the plan's order."""
     return tuple(
         server
         for server in servers
@@ -266,11 +266,11 @@ def targets(servers: Sequence[Server], operation: Operation, names: Sequence[str
 
 
 def host_of(server: Server, operation: Operation) -> str:
-    """The host that the operation connects to or has a proxy connect to, in lower case, without a dot at its end."""
+    """The host that the operation, or its proxy, connects to, in lower case, without a trailing dot."""
     options = options_of(server, operation)
     return plain_host(origin(options.url)[1]) if options is not None else ""
 
 
 def plain_host(host: str) -> str:
-    """A host as it is compared: without brackets, in lower case, without a dot at its end."""
+    """A host in the form used for comparison: without brackets, in lower case, without a trailing dot."""
     return host.strip().removeprefix("[").removesuffix("]").lower().rstrip(".")

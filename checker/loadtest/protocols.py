@@ -1,4 +1,4 @@
-"""What plays a load test, as those see it who decide what is played next and those who watch."""
+"""Protocols of a load test: the load generator as the test's logic sees it, and the watchers of its updates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from checker.loadtest.results import BenchRun, Slot, WorkerSecond
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Of a suite: what a block belongs to."""
+    """The cell of a suite that a block belongs to."""
 
     users: int
     servers: int
@@ -22,7 +22,7 @@ class Cell:
 
 
 class Second(Struct, frozen=True, kw_only=True):
-    """News of a run, about once a second."""
+    """The update of a run, about once a second."""
 
     run: BenchRun
     """The run as far as it has come, without slots and health: series and stages are those that indexes refer to."""
@@ -40,10 +40,10 @@ class Second(Struct, frozen=True, kw_only=True):
 
 
 class Watcher(Protocol):
-    """Who is told of every second."""
+    """A receiver of the update of every second."""
 
     def __call__(self, second: Second) -> str | None:
-        """Take an update; a text ends the run, which ramps down: the reason, for the run's notes."""
+        """Take an update; a text is the reason to ramp down and end the run, for the run's notes."""
         ...
 
 
@@ -51,9 +51,9 @@ class LoadGenerator(Protocol):
     """The workers of a load test, ready to play."""
 
     def play(self, scenarios: Mapping[str, Scenario], cell: Cell | None = None) -> tuple[int, ...]:
-        """Play the scenarios side by side to the end of the last one, and wait for what is still on its way.
+        """Play the scenarios side by side to the end of the last one, and wait for the requests in flight.
 
-        Gives the indexes of their stages in the run. Once `stopped` says why, nothing is played any more.
+        Returns the indexes of their stages in the run. Once `stopped` has a reason, nothing more is played.
         """
         ...
 
@@ -63,5 +63,5 @@ class LoadGenerator(Protocol):
 
     @property
     def stopped(self) -> str:
-        """Why the run is to end early: interrupted, a threshold, a storm of refusals, a limit. Empty if it is not."""
+        """The reason for an early end: interrupted, a threshold, a storm of refusals, a limit. Empty without one."""
         ...

@@ -1,4 +1,4 @@
-"""Samples of all workers binned into slots about once a second, and the load test as it grows."""
+"""The recording of a load test: samples of all workers binned into slots of about a second."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _KEY, _CODE, _INTENDED, _SENT, _FIRST, _DONE, _SIZE = range(SAMPLE)
 
 
 class Names:
-    """Reasons and phases by the numbers that all share: workers are asked once, whatever is being recorded."""
+    """Shared numbers of reasons and phases: workers send each name once, for all recordings."""
 
     def __init__(self) -> None:
         self.reasons, self.phases = Numbered(REASONS), Numbered(PHASES)
 
 
 class Numbered:
-    """Names that each worker numbers in its own way, under numbers that all share."""
+    """Names that each worker numbers on its own, mapped to shared numbers."""
 
     def __init__(self, known: tuple[str, ...]) -> None:
         self.all = list(known)
@@ -55,7 +55,7 @@ class Numbered:
         self._of_worker: dict[int, list[int]] = {}
 
     def learn(self, worker: int, new: Sequence[str]) -> None:
-        """The worker numbers these next."""
+        """Add the next names that the worker numbers."""
         own = self._of_worker.setdefault(worker, list(range(len(self._known))))
         for name in new:
             if name not in self.all:
@@ -63,13 +63,13 @@ class Numbered:
             own.append(self.all.index(name))
 
     def shared(self, worker: int, numbers: Integers) -> Integers:
-        """The numbers that all share, for those of the worker."""
+        """The shared numbers for those of the worker."""
         own: Integers = np.array(self._of_worker.get(worker, range(len(self._known))), np.int64)
         return own[numbers]
 
 
 class Tally:
-    """Takes frames as they come, and gives slots."""
+    """A collector of workers' messages that yields slots."""
 
     def __init__(self, epoch_ns: int, slot_s: int, names: Names) -> None:
         self._epoch_ns, self._slot_ns = epoch_ns, slot_s * _SECOND_NS
@@ -84,7 +84,7 @@ class Tally:
         """Series whose phases follow from their samples."""
 
     def take(self, worker: int, updates: SampleBatch) -> None:
-        """Take what has happened in a worker."""
+        """Take the events of a worker."""
         self._reasons.learn(worker, updates.new_reasons)
         self._phases.learn(worker, updates.new_phases)
         samples = _rows(updates.samples, SAMPLE)
@@ -106,7 +106,7 @@ class Tally:
         self._stretches_ns.setdefault(worker, []).append(np.frombuffer(updates.stretches, np.int64))
 
     def health(self, worker: int, health: Health) -> WorkerSecond:
-        """A worker's second, with how late its operations and its loop were in it."""
+        """A worker's second, with the lateness of its operations and its event loop."""
         late = _joined(self._late_ns.pop(worker, []))
         stretches = _joined(self._stretches_ns.pop(worker, []))
         return WorkerSecond(
@@ -127,7 +127,7 @@ class Tally:
         )
 
     def slots(self) -> list[Slot]:
-        """What has come since the last call; slots that were given before may come again, to be added."""
+        """The slots since the last call; an earlier slot may come again, to be added."""
         samples = _table(self._samples, SAMPLE)
         arrivals, phases = _table(self._arrivals, ARRIVAL), _table(self._phase_rows, PHASE)
         self._samples, self._arrivals, self._phase_rows = [], [], []
@@ -160,7 +160,7 @@ class Tally:
 
 
 class _Binned:
-    """One pass over what has come: everything of a group is summed at once, for all groups."""
+    """One pass over new samples: all groups are summed at once."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class _Binned:
         return Cells.of_values(self._due[which], nanoseconds[which] // 1000).blobs(self._count)
 
     def _reasons(self) -> dict[int, dict[str, int]]:
-        """Place of a group -> why how many of it failed."""
+        """Index of a group -> count of its failures by reason."""
         names = self._tally.reason_names
         pairs, times = np.unique(self._due[self._failed] * len(names) + self._reason[self._failed], return_counts=True)
         found: dict[int, dict[str, int]] = {}
@@ -249,7 +249,7 @@ class _Binned:
         return found
 
     def _phase_sums(self) -> tuple[dict[int, dict[str, int]], list[int]]:
-        """Place of a group -> time in each phase, and how many connections were opened."""
+        """Index of a group -> time in each phase, and number of opened connections."""
         tally, rows = self._tally, self._phases
         names = tally.phase_names
         place = np.searchsorted(self._groups, tally._groups(rows[:, 0], rows[:, 1]))
@@ -316,7 +316,7 @@ class Recording:
         """On the clock of `time.monotonic_ns`."""
 
     def start(self, epoch_ns: int, wall_ns: int, names: Names) -> None:
-        """Begin at this moment, which is that time of day."""
+        """Begin the recording at this monotonic moment and time of day."""
         self.epoch_ns = epoch_ns
         self.tally = Tally(epoch_ns, self._blank.slot_s, names)
         self._blank = replace(self._blank, started_at_ms=wall_ns // 1_000_000)
@@ -335,22 +335,22 @@ class Recording:
 
     @property
     def exchanges(self) -> set[int]:
-        """Numbers of the series whose operation is one request and its reply."""
+        """Numbers of the series whose operation is a single request and its reply."""
         return {number for number, one in enumerate(self._known) if OPERATIONS[one.operation].is_exchange}
 
     def stage(self, stage: StageSpan) -> int:
-        """Add a stage; its number."""
+        """Add a stage and return its number."""
         self.stages.append(stage)
         return len(self.stages) - 1
 
     def cut(self, number: int, at_s: float) -> None:
-        """A stage that is under way, or still to come, ends now."""
+        """End a stage, in progress or still to come, now."""
         stage = self.stages[number]
         if stage.until_s > at_s:
             self.stages[number] = replace(stage, until_s=max(stage.from_s, at_s))
 
     def add(self, slots: Iterable[Slot], health: Iterable[WorkerSecond]) -> None:
-        """Take what is new."""
+        """Add new updates."""
         self._slots += slots
         self._health += health
         if len(self._slots) > self._merge_at:
@@ -364,13 +364,13 @@ class Recording:
         )
 
     def run(self) -> BenchRun:
-        """The run as far as it has come."""
+        """The run so far."""
         self._slots = list(merged(self._slots))
         return replace(self.outline(), slots=tuple(self._slots), health=tuple(self._health))
 
 
 def without_unplayed(run: BenchRun) -> BenchRun:
-    """The run without the stages that it never came to."""
+    """The run without the stages that were never reached."""
     used = {slot.stage for slot in run.slots}
     kept = [at for at, stage in enumerate(run.stages) if stage.until_s > stage.from_s or at in used]
     place: Mapping[int, int] = {at: number for number, at in enumerate(kept)}

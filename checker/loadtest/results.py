@@ -1,7 +1,7 @@
-"""What a load test measured: plain records, made by the parent of the workers, stored, read back and reported.
+"""The results of a load test: plain records, made by the parent of the workers, stored, read back and reported.
 
 Times of a run are offsets from its epoch, the moment at which its first stage began. Histograms are packed as
-`checker.stats.histogram` has them (2% bins of microseconds), so that they are added, never averaged.
+`checker.stats.histogram` defines (2% bins of microseconds), so that they are added, never averaged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from checker.structs import Record
 
 
 class BenchKind(StrEnum):
-    """How the load was decided upon."""
+    """The form of a load test."""
 
     LOAD = "load"
     """Stages of scenarios."""
@@ -27,7 +27,7 @@ class BenchKind(StrEnum):
 
 
 class BenchState(StrEnum):
-    """How a run ended."""
+    """The state of a run: in progress, or how it ended."""
 
     RUNNING = "running"
     """Or its process was killed."""
@@ -39,7 +39,7 @@ class BenchState(StrEnum):
 
 
 class Series(Record, frozen=True, kw_only=True):
-    """What is measured apart: an operation of a scenario at a server."""
+    """The unit that is measured separately: an operation of a scenario at a server."""
 
     scenario: str
     operation: str
@@ -51,7 +51,7 @@ class Series(Record, frozen=True, kw_only=True):
 
 
 class StageSpan(Record, frozen=True, kw_only=True):
-    """A stage as it was run."""
+    """A stage as it ran."""
 
     scenario: str
     name: str
@@ -74,8 +74,8 @@ class StageSpan(Record, frozen=True, kw_only=True):
 class Slot(Record, frozen=True, kw_only=True):
     """One series in one stage and one slot of time. All slots of a key may be added together.
 
-    A sample belongs to the slot in which it was intended to begin: what is late shows where it was due. Only
-    ``done_ok`` and ``done_failed`` count what ended within the slot.
+    A sample belongs to the slot in which it was scheduled to begin: a late one counts where it was due. Only
+    ``done_ok`` and ``done_failed`` count operations that ended within the slot.
     """
 
     series: int
@@ -121,7 +121,7 @@ class Slot(Record, frozen=True, kw_only=True):
 
 
 class WorkerSecond(Record, frozen=True, kw_only=True):
-    """What a worker said of itself after one second."""
+    """The report of a worker on itself for one second."""
 
     worker: int
     at_s: int
@@ -151,7 +151,7 @@ class WorkerSecond(Record, frozen=True, kw_only=True):
 
 
 class Calibration(Record, frozen=True, kw_only=True):
-    """What the client itself can do and adds, measured against an echo on loopback just before."""
+    """The load generator's own maximum and added latency, measured against a loopback echo just before the run."""
 
     operation: str
     """rest or mcp."""
@@ -165,7 +165,7 @@ class Calibration(Record, frozen=True, kw_only=True):
 
 
 class ThresholdResult(Record, frozen=True, kw_only=True):
-    """A threshold and what became of it."""
+    """A threshold and its result."""
 
     metric: str
     expression: str
@@ -197,7 +197,7 @@ class LevelResult(Record, frozen=True, kw_only=True):
 
 
 class Capacity(Record, frozen=True, kw_only=True):
-    """What a stress test found."""
+    """The capacity that a stress test found."""
 
     last_good: float | None
     first_bad: float | None
@@ -212,7 +212,7 @@ class Capacity(Record, frozen=True, kw_only=True):
 
 
 class BenchRun(Record, frozen=True, kw_only=True):
-    """A load test, whole."""
+    """A complete load test."""
 
     id: int | None
     name: str
@@ -248,7 +248,7 @@ _NO_LOAD = {"output", "thresholds", "calibrate"}
 
 
 def plan_digest(source: Mapping[str, Any]) -> str:
-    """SHA-256 of what a plan, as it is stored, does to the servers: equal loads have equal digests."""
+    """SHA-256 of the parts of a stored plan that affect the servers: equal loads have equal digests."""
     import hashlib
 
     import orjson
@@ -258,7 +258,7 @@ def plan_digest(source: Mapping[str, Any]) -> str:
 
 
 class Told(StrEnum):
-    """What is known of a threshold."""
+    """The verdict on a threshold."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -266,7 +266,7 @@ class Told(StrEnum):
 
 
 class Claim(Record, frozen=True):
-    """A threshold of a run whose client was late, or noisier than the threshold is strict."""
+    """A threshold of a run whose load generator was late, or noisier than the threshold allows."""
 
     told: Told
     low: float | None
@@ -277,7 +277,7 @@ class Claim(Record, frozen=True):
 
 
 class Affected(Record, frozen=True):
-    """A percentile of the response time that would be another one without the client's lateness."""
+    """A percentile of the response time that would differ without the load generator's lateness."""
 
     series: int
     """Index into `BenchRun.series`."""
@@ -291,7 +291,7 @@ class Affected(Record, frozen=True):
 
 
 class Claims(Record, frozen=True):
-    """All of a run."""
+    """All claims of a run."""
 
     thresholds: tuple[Claim, ...] = ()
     """Of each threshold of the run, in their order; none where nothing is to be said."""

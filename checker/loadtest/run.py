@@ -1,4 +1,4 @@
-"""One load test as its steps: safety, workers, calibration, scenarios run, verdicts, the run stored."""
+"""One load test in its steps: safety, workers, calibration, scenarios, verdicts, storage."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _FEWEST_REPLIES = 20
 
 
 class Storm:
-    """A `Watcher` of servers that say it is too much, by 429, 503 or Retry-After."""
+    """A `Watcher` that ends the run when servers signal overload by 429, 503 or Retry-After."""
 
     def __init__(self, limits: LoadLimits) -> None:
         self._limits = limits
@@ -60,7 +60,7 @@ class Storm:
         self._replies: Counter[int] = Counter()
 
     def __call__(self, second: Second) -> str | None:
-        """The reason to end the run, once most replies of the window are refusals."""
+        """The reason to end the run, once most replies in the window are refusals."""
         for slot in second.slots:
             self._refused[slot.at_s] += slot.refused
             self._replies[slot.at_s] += slot.ok + slot.failed
@@ -77,13 +77,13 @@ class Storm:
 
 
 class Total:
-    """Implements `checker.loadtest.protocols.Watcher`: no more operations than the plan allows."""
+    """A `checker.loadtest.protocols.Watcher` that ends the run after the plan's maximum number of operations."""
 
     def __init__(self, limits: LoadLimits) -> None:
         self._most, self._offered = limits.max_total, 0
 
     def __call__(self, second: Second) -> str | None:
-        """The reason to end the run, once there were as many as allowed."""
+        """The reason to end the run, once the maximum number of operations is reached."""
         self._offered += sum(slot.offered for slot in second.slots)
         if self._offered < self._most:
             return None
@@ -104,7 +104,7 @@ _LONGEST_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """What to play, and where to keep it."""
+    """A load test to play, and where to store it."""
 
     plan: Plan
     database: Path | None = None
@@ -116,7 +116,7 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadEnd:
-    """What came of it."""
+    """The result of a load test."""
 
     run: BenchRun
     saturation: Saturation
@@ -127,10 +127,10 @@ class LoadEnd:
 
 
 def load_test(request: LoadRequest) -> LoadEnd:
-    """Play the plan and give what was measured; stored, where there is a database.
+    """Play the plan and return the measurements; stored if there is a database.
 
-    On Ctrl-C the load goes down within two seconds and the run is kept as far as it came; a second one does not wait.
-    Raises UsageError for a plan that may not be played, WorkerStartError and StorageError.
+    On Ctrl-C the load ramps down within two seconds and the run is kept up to that point; a second one does not wait.
+    Raises UsageError for a plan that must not be played, WorkerStartError and StorageError.
     """
     plan = request.plan
     addresses = approved(plan)
@@ -163,7 +163,7 @@ def load_test(request: LoadRequest) -> LoadEnd:
 
 
 def _play(generator: Generator, plan: Plan) -> tuple[Capacity | None, tuple[str, ...]]:
-    """Play whatever the plan has; what a stress test found, and notes."""
+    """Play all parts of the plan; gives the result of a stress test, and notes."""
     if plan.stress is not None:
         found = find_capacity(generator, plan)
         return found.capacity, found.notes
@@ -181,7 +181,7 @@ def _finished(
     watch: Watch,
     interrupted: bool,
 ) -> BenchRun:
-    """The run when everything has been played."""
+    """The run after all parts have been played."""
     state = BenchState.FINISHED
     if generator.stopped:
         state = BenchState.INTERRUPTED if interrupted else BenchState.ABORTED
@@ -197,10 +197,10 @@ def _finished(
 
 
 class _RunWriter:
-    """The run in the database: as it goes on, and whole at its end. A watcher.
+    """A watcher that writes the run to the database, while it runs and completely at its end.
 
-    A database that another process is writing to, or that fails, does not stop the load: updates wait, and what cannot
-    be stored at the end is told with the run.
+    A database that another process is writing to, or that fails, does not stop the load: updates wait, and a run that
+    cannot be stored at the end has a note about it.
     """
 
     def __init__(self, request: LoadRequest, blank: BenchRun) -> None:
@@ -217,7 +217,7 @@ class _RunWriter:
             self._stored = Stored(self._stack.enter_context(open_store(self._path, wait_s=_WAIT_S)), blank)
 
     def __call__(self, second: Second) -> None:
-        """Store the update, with those that could not be stored before."""
+        """Store the update, and those that could not be stored before."""
         if self._stored is None:
             return
         self._slots += second.slots
@@ -230,7 +230,7 @@ class _RunWriter:
         self._slots, self._health = [], []
 
     def finish(self, run: BenchRun, saturation: Saturation, wait_s: float) -> tuple[BenchRun, str]:
-        """Store all of it: the run with its number, or why it could not be stored."""
+        """Store the whole run: the run with its number, or the reason why it could not be stored."""
         if self._stored is None:
             return run, ""
         until = time.monotonic() + wait_s
@@ -273,7 +273,7 @@ def _blank(plan: Plan) -> BenchRun:
 
 
 def _workers_for(plan: Plan) -> int:
-    """One, and more where the planned rate needs them and there are cores left for the servers and the parent."""
+    """The number of workers: more than one if the planned rate needs them and enough cores remain for the rest."""
     spare = max(1, int(usable_cores()) - 1)
     needed = 0.0
     for scenario in plan.scenarios.values():
@@ -287,27 +287,27 @@ def _workers_for(plan: Plan) -> int:
 
 
 def _slot_s(plan: Plan) -> int:
-    """1, or 10 where a run is long or has so many series that a second of each is too much to keep."""
+    """Seconds per slot: 1, or 10 for a long run, or if a slot a second would be too much data for so many series."""
     seconds = max(map(ends_s, plan.scenarios.values()), default=0.0)
     series = sum(len(scenario.servers) or len(plan.servers) for scenario in plan.scenarios.values())
     return 10 if seconds > _HOUR_S or seconds * series > _MOST_SLOTS else 1
 
 
 def _operations(plan: Plan) -> list[Operation]:
-    """What is to be played, each once."""
+    """The operations to play, without duplicates."""
     every = [scenario.operation for scenario in plan.scenarios.values()]
     every += [one.operation for one in (plan.suite, plan.stress) if one is not None]
     return list(dict.fromkeys(every))
 
 
 def _say(watchers: Sequence[Watcher], blank: BenchRun, note: str) -> None:
-    """Tell of what happens before the first stage."""
+    """Report a step before the first stage."""
     for watcher in watchers:
         watcher(Second(run=blank, at_s=0.0, until_s=0.0, stages=(), slots=(), health=(), note=note))
 
 
 def calibration() -> tuple[Calibration, ...]:
-    """What one worker can do here, REST and MCP; raises WorkerStartError."""
+    """The limits of one worker on this machine, REST and MCP; raises WorkerStartError."""
     blank = _blank(Plan(name="calibration", servers=(), workers=1))
     with echo_server() as server:
         generator_workers = GeneratorWorkers(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)

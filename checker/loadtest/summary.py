@@ -1,4 +1,4 @@
-"""Slots added together: counts, reasons, and percentiles taken only after histograms have been merged."""
+"""Sums of slots: counts, reasons, and percentiles, which are taken only after histograms have been merged."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ BLOCK_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of one histogram, in microseconds; within 1% of the samples at the nearest ranks."""
+    """Percentiles of one histogram, in microseconds; within 1% of the samples at the nearest ranks."""
 
     count: int
     min: float
@@ -71,7 +71,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Some slots as one."""
+    """The sum of several slots."""
 
     seconds: float
     """Time that they cover."""
@@ -99,17 +99,17 @@ class Summary:
 
     @property
     def achieved_per_s(self) -> float:
-        """Operations that ended within the time, good or bad, per second."""
+        """Operations per second that ended within the time, successful or failed."""
         return (self.done_ok + self.done_failed) / self.seconds if self.seconds else 0.0
 
     @property
     def ok_per_s(self) -> float:
-        """Good ones that ended within the time, per second: the throughput."""
+        """Successful operations per second that ended within the time: the throughput."""
         return self.done_ok / self.seconds if self.seconds else 0.0
 
     @property
     def failed_ratio(self) -> float:
-        """Of what was offered and has ended; a drop counts as failed."""
+        """Share of failures among offered operations that have ended; a dropped one counts as failed."""
         ended = self.ok + self.failed + self.dropped
         return (self.failed + self.dropped) / ended if ended else 0.0
 
@@ -119,7 +119,7 @@ class Summary:
         return None if found != found else self._capped(found, histogram)
 
     def percentiles(self, histogram: HistogramName = "response") -> Percentiles | None:
-        """The usual ones; None without samples."""
+        """The usual percentiles; None without samples."""
         cells = self.histograms[histogram]
         if not len(cells.count):
             return None
@@ -133,7 +133,7 @@ class Summary:
         return _mean_us(cells) if len(cells.count) else None
 
     def _capped(self, value: float, histogram: HistogramName) -> float:
-        """A bin's middle may lie above the longest sample, which is known exactly for response times."""
+        """The value, capped at the longest sample: a bin's middle may lie above it. Response times have it exactly."""
         return min(value, float(self.max_us)) if histogram == "response" and self.max_us else value
 
 
@@ -170,25 +170,25 @@ def summarize(slots: Iterable[Slot], seconds: float) -> Summary:
 
 
 def measured_stages(run: BenchRun, scenario: str | None = None) -> list[int]:
-    """Indexes of the stages that count, of one scenario or of all."""
+    """Indexes of the measured stages, of one scenario or of all."""
     return [
         at for at, stage in enumerate(run.stages) if stage.measured and (scenario is None or stage.scenario == scenario)
     ]
 
 
 def measured(run: BenchRun, keep: Callable[[Slot], bool] = lambda _slot: True) -> Summary:
-    """All measured stages as one, of the slots to keep."""
+    """The sum of the selected slots of all measured stages."""
     stages = measured_stages(run)
     return summarize(in_time(run, filter(keep, run.slots), stages), covered_s(run, stages))
 
 
 def of_stage(run: BenchRun, stage: int, keep: Callable[[Slot], bool] = lambda _slot: True) -> Summary:
-    """One stage."""
+    """The sum of one stage."""
     return summarize(in_time(run, filter(keep, run.slots), [stage]), covered_s(run, [stage]))
 
 
 def in_time(run: BenchRun, slots: Iterable[Slot], stages: Collection[int]) -> Iterator[Slot]:
-    """The slots of these stages; what ended only after the last of them was over is not counted as done."""
+    """The slots of these stages; operations that ended only after the last stage do not count as done."""
     chosen = frozenset(stages)
     until_s = max((run.stages[at].until_s for at in chosen), default=0.0)
     for slot in slots:
@@ -198,7 +198,7 @@ def in_time(run: BenchRun, slots: Iterable[Slot], stages: Collection[int]) -> It
 
 
 def covered_s(run: BenchRun, stages: Iterable[int]) -> float:
-    """The time that stages cover together: those of scenarios side by side count once."""
+    """The time that stages cover together, in seconds: concurrent stages count once."""
     spans = sorted((run.stages[at].from_s, run.stages[at].until_s) for at in stages)
     seconds, reached = 0.0, float("-inf")
     for begin, end in spans:
@@ -210,7 +210,7 @@ def covered_s(run: BenchRun, stages: Iterable[int]) -> float:
 def blocks(
     run: BenchRun, keep: Callable[[Slot], bool] = lambda _slot: True, block_s: float = BLOCK_S
 ) -> Iterator[Summary]:
-    """The measured stages cut into blocks of this length; what is left of a stage is dropped, unless it is all of it.
+    """The measured stages cut into blocks of this length; a shorter remainder is dropped, unless it is the whole stage.
 
     In a suite, and for a stress test, each stage is one block.
     """
@@ -232,7 +232,7 @@ def blocks(
 
 
 def over_time(slots: Sequence[Slot], width_s: float) -> dict[int, Summary]:
-    """Start of each slot of this width, in seconds from the epoch -> what was due in it, in their order."""
+    """Start of each slot of this width, in seconds from the epoch -> the slots due in it, in order."""
     by_time: dict[int, list[Slot]] = {}
     for slot in slots:
         by_time.setdefault(int(slot.at_s // width_s * width_s), []).append(slot)

@@ -1,1 +1,1 @@
-"""What is to be believed of a run, where a server's limit is, and when enough has been measured."""
+"""Verdicts on a run: its validity, the capacity of a server, and when there are enough measurements."""

@@ -1,4 +1,4 @@
-"""Whether the load generator was the limit in one second of one of its workers."""
+"""Signs that the load generator was the limit in one second of one of its workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEAR = 0.9
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What the system allows the client; None where that is not known, and not judged."""
+    """The limits that the system sets for the load generator; None where one is unknown, and not judged."""
 
     descriptors: int | None = None
     """Open at once, of one worker."""
@@ -34,7 +34,7 @@ class ClientLimits:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> ClientLimits:
-        """As `checker.loadtest.planning.environment.environment` wrote it down when the run began."""
+        """The limits that `checker.loadtest.planning.environment.environment` recorded when the run began."""
 
         def number(name: str) -> int | None:
             text = environment.get(name, "")
@@ -45,7 +45,7 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """Something of a second that is beyond its limit."""
+    """A value of one second that exceeds its limit."""
 
     cause: Cause
     value: float
@@ -55,12 +55,12 @@ class Symptom:
 
 
 def late_limit_us(p50_us: float | None) -> float:
-    """How late is too late, for operations whose median response time is this; None where there is none."""
+    """The lateness limit for operations with this median response time, in microseconds; None where there is none."""
     return max(LATE_US, LATE_RATIO * (p50_us or 0.0))
 
 
 def symptoms(second: WorkerSecond, p50_us: float | None, client_limits: ClientLimits) -> Iterator[Symptom]:
-    """What was beyond its limit. A backlog is not: those arrivals wait for a place, by the plan and the server."""
+    """The values beyond their limits. A backlog is not one: the plan and the server make those arrivals wait."""
     limit_us = late_limit_us(p50_us)
     is_strained = max(second.late_p99_us, second.lag_p99_us) > STRAINED_US
     if second.cpu_ratio > CPU_RATIO and is_strained:

@@ -1,4 +1,4 @@
-"""The client's own lateness: what it added to latencies, and which claims of a run it can change."""
+"""The load generator's own lateness: the latency that it added, and the claims of a run that it can change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMES = ("response", "failed_response")
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How much the client may have added to a response time, in each second."""
+    """The most that the load generator may have added to a response time, in each second."""
 
     begin_us: dict[int, int]
     """Second -> how late operations were begun (p99)."""
@@ -39,10 +39,10 @@ class Lateness:
 
     @classmethod
     def of(cls, run: BenchRun, spans: Iterable[BoundSpan]) -> Lateness:
-        """As the workers said. An answer can wait as long as a start: both wait for the same loop.
+        """The lateness from the workers' seconds. A reply can wait as long as a start: both wait for the same loop.
 
-        The time from the planned start contains the late start and the late look at the answer, each once. A worker's
-        seconds begin when it likes, so that the seconds on both sides of a slot count.
+        The time from the scheduled start contains the late start and the late read of the reply, each once. A worker's
+        seconds have their own offset, so the seconds on both sides of a slot count.
         """
         begin: dict[int, int] = defaultdict(int)
         answer: dict[int, int] = defaultdict(int)
@@ -57,24 +57,24 @@ class Lateness:
         return cls(dict(begin), dict(answer), frozenset(unmade))
 
     def added_us(self, at_s: int, slot_s: int = 1) -> int:
-        """The most that a response time of this slot contains of the client's own."""
+        """The largest share of the load generator in a response time of this slot, in microseconds."""
         seconds = range(at_s, at_s + slot_s)
         return max((self.begin_us.get(one, 0) + self.answer_us.get(one, 0) for one in seconds), default=0)
 
     def answer_added_us(self, at_s: int, slot_s: int = 1) -> int:
-        """The same of a service time, which begins when the request is sent."""
+        """The same for a service time, which begins when the request is sent."""
         return max((self.answer_us.get(one, 0) for one in range(at_s, at_s + slot_s)), default=0)
 
     def most_us(self, run: BenchRun, stages: Collection[int]) -> int:
-        """The most that a response time of these stages contains."""
+        """The largest share of the load generator in a response time of these stages, in microseconds."""
         return max((self.added_us(slot.at_s, run.slot_s) for slot in run.slots if slot.stage in stages), default=0)
 
 
 def without_client(run: BenchRun, lateness: Lateness, stages: Collection[int]) -> BenchRun:
-    """The run as it may have been with a client that is never late: what is claimed is to hold here, too.
+    """The run as if the load generator had never been late: a claim must hold here, too.
 
-    In these stages response times are shorter by all that the client can have added, timeouts are no failures, and
-    what ended late has ended in time.
+    In these stages response times are shorter by all that the load generator can have added, timeouts are no failures,
+    and what ended late ended in time.
     """
     there = [place for place, slot in enumerate(run.slots) if slot.stage in stages]
     changed = [_quicker(run.slots[place], lateness, run) for place in there]
@@ -91,7 +91,7 @@ def without_client(run: BenchRun, lateness: Lateness, stages: Collection[int]) -
 
 
 def _quicker(slot: Slot, lateness: Lateness, run: BenchRun) -> Slot:
-    """The counts and the longest time of a slot, without what the client may have done to them."""
+    """The counts and the longest time of a slot, without the possible share of the load generator."""
     added_us = lateness.added_us(slot.at_s, run.slot_s)
     is_unmade = any(at_s in lateness.unmade for at_s in range(slot.at_s, slot.at_s + run.slot_s))
     lost = slot.failed if is_unmade else slot.censored
@@ -112,7 +112,7 @@ def _quicker(slot: Slot, lateness: Lateness, run: BenchRun) -> Slot:
 
 
 def _shifted(blobs: list[bytes], shifts_us: np.typing.NDArray[np.int64]) -> list[bytes]:
-    """Packed histograms whose samples are all shorter by so much, and not below a microsecond."""
+    """Packed histograms with all samples shorter by this much, but at least a microsecond."""
     if not blobs:
         return []
     cells = Cells.of_blobs(np.arange(len(blobs)), blobs)
@@ -127,7 +127,7 @@ _UNMADE_RATIO = 0.05
 
 
 def claims_of(run: BenchRun, lateness: Lateness | None) -> Claims:
-    """What is left of the claims of a run; ``lateness`` is None where the client was never the limit while measured."""
+    """The claims of a run that stand; ``lateness`` is None if the load generator was never the limit while measured."""
     noisy = [_below_noise(run, one) for one in run.thresholds]
     if lateness is None:
         told = tuple(noise or _plain(one) for noise, one in zip(noisy, run.thresholds, strict=True))
@@ -157,7 +157,7 @@ def _condition(one: ThresholdResult) -> Condition | None:
 
 
 def _judged(run: BenchRun, best: BenchRun, one: ThresholdResult, added_us: int, is_unmade: bool) -> Claim:
-    """The threshold against the run as measured, as it would be without the client, and as it might be under load."""
+    """The threshold judged on the run as measured, as it would be without lateness, and as it might be under load."""
     condition = _condition(one)
     if condition is None or one.value is None or condition.metric is Metric.LATE:
         return _plain(one)
@@ -191,7 +191,7 @@ def _judged(run: BenchRun, best: BenchRun, one: ThresholdResult, added_us: int, 
 
 
 def _below_noise(run: BenchRun, one: ThresholdResult) -> Claim | None:
-    """A limit that the client cannot keep against an echo, and that is missed by no more than that; else None."""
+    """A limit that the load generator misses even against an echo, and that the run misses by no more; else None."""
     condition = _condition(one)
     if one.passed or one.value is None or condition is None or not condition.operator.is_upper:
         return None
@@ -207,7 +207,7 @@ def _below_noise(run: BenchRun, one: ThresholdResult) -> Claim | None:
 
 
 def _affected(run: BenchRun, best: BenchRun, is_unmade: bool) -> tuple[Affected, ...]:
-    """The percentiles that move by more than what is late."""
+    """The percentiles that shift by more than the lateness."""
     tables = []
     for one in (run, best):
         stages = set(measured_stages(one))

@@ -1,4 +1,4 @@
-"""The client's honesty: when it, and not the server, was the limit of a load test, and whether the run still counts."""
+"""Saturation of the load generator: when it, and not the server, was the limit, and whether the run is still valid."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ SILENT_S = 3.0
 
 
 def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturation:
-    """What the workers' seconds say about a run that is over or under way.
+    """The verdict of the workers' seconds on a run that is over or in progress.
 
-    A second is client-bound by the symptoms of `client_symptoms`, when the workers have used up the local
-    ports, when a worker said nothing for three seconds, or when less than 98% of what was offered ended although what
-    is missing was neither sent nor waiting for a place. Above 5% of the measured seconds, or with a measured stage
-    that is client-bound for more than a fifth, the load generator was the limit of the run. Of a suite or a stress
-    test such stages are set apart instead, and the rest is judged. A load test is invalid only where the client's
-    lateness can have changed what it claims (`checker.loadtest.judging.lateness`).
-    ``client_limits`` is by default what the run's environment says of its machine.
+    A second is client-bound by the symptoms of `client_symptoms`, when the workers have used up the local ports, when a
+    worker sent nothing for three seconds, or when less than 98% of the offered requests ended although the missing ones
+    were neither sent nor queued. Above 5% of the measured seconds, or with a measured stage that is client-bound for
+    more than a fifth, the load generator was the limit of the run. In a suite or a stress test such stages are set
+    aside instead, and the rest is judged. A load test is invalid only if the lateness of the load generator can have
+    changed its claims (`checker.loadtest.judging.lateness`). ``client_limits`` defaults to the limits in the run's
+    environment.
     """
     spans = _spans(run, ClientLimits.of_environment(run.environment) if client_limits is None else client_limits)
     stages = {
@@ -101,12 +101,12 @@ def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturatio
 
 
 def _is_capacity_known(run: BenchRun) -> bool:
-    """Of a stress test: whether there is a level that the client's lateness could not change."""
+    """For a stress test: True if there is a level that the load generator's lateness could not change."""
     return run.capacity is not None and any(not level.client_bound for level in run.capacity.levels)
 
 
 def _spans(run: BenchRun, client_limits: ClientLimits) -> tuple[BoundSpan, ...]:
-    """Every stretch, in the order of time."""
+    """All client-bound spans in order of time."""
     medians = _medians_us(run)
     found: dict[tuple[int | None, Cause], list[tuple[float, float, Symptom]]] = defaultdict(list)
     for second in run.health:
@@ -121,7 +121,7 @@ def _spans(run: BenchRun, client_limits: ClientLimits) -> tuple[BoundSpan, ...]:
 
 
 def _medians_us(run: BenchRun) -> dict[int, float]:
-    """Slot -> least median response time of a scenario: what is late for the quickest one is late."""
+    """Slot -> lowest median response time of any scenario: lateness is judged by the fastest one."""
     names = {name: at for at, name in enumerate(sorted({series.scenario for series in run.series}))}
     slots = [slot for slot in run.slots if slot.response]
     starts = {at_s: row for row, at_s in enumerate(sorted({slot.at_s for slot in slots}))}
@@ -145,10 +145,10 @@ def _ports(health: Iterable[WorkerSecond], client_limits: ClientLimits) -> Itera
 
 
 def _held(run: BenchRun) -> Iterable[tuple[float, float, Symptom]]:
-    """Slots with a shortfall that is neither with the server nor waiting for a place: the client holds it.
+    """Slots with a shortfall that is neither in flight nor queued: the load generator holds it.
 
-    What is due and has not ended is in flight, or waits for a place, or is held. The workers say the most of the
-    first two, so that what is left over is the least that was held.
+    A request that is due and has not ended is in flight, queued, or held by the load generator. The workers report
+    maxima of the first two, so the remainder is the minimum that was held.
     """
     offered: dict[int, int] = defaultdict(int)
     done: dict[int, int] = defaultdict(int)
@@ -169,9 +169,9 @@ def _held(run: BenchRun) -> Iterable[tuple[float, float, Symptom]]:
 
 
 def _known_places(run: BenchRun) -> dict[int, int]:
-    """Slot -> the most that was in flight or waiting at its end; only slots of which every worker says it.
+    """Slot -> the most requests in flight or queued at its end; only slots for which every worker reported it.
 
-    A worker's seconds begin when it likes, and are only rounded to those of the run: the seconds on both sides count.
+    A worker's seconds have their own offset and are only rounded to those of the run: the seconds on both sides count.
     """
     said: dict[int, dict[int, int]] = defaultdict(dict)
     for second in run.health:
@@ -189,7 +189,7 @@ def _known_places(run: BenchRun) -> dict[int, int]:
 
 
 def _silences(run: BenchRun) -> Iterable[tuple[int, float, float]]:
-    """Gaps between the seconds of a worker, within measured stages."""
+    """Gaps in the seconds of a worker, within measured stages."""
     times = _union([(run.stages[at].from_s, run.stages[at].until_s) for at in measured_stages(run)])
     said: dict[int, list[int]] = defaultdict(list)
     for second in run.health:
@@ -206,7 +206,7 @@ def _silences(run: BenchRun) -> Iterable[tuple[int, float, float]]:
 
 
 def _waits(run: BenchRun) -> tuple[BoundSpan, ...]:
-    """When arrivals waited for a place, over all workers."""
+    """Seconds in which arrivals were queued, over all workers."""
     together: dict[int, int] = defaultdict(int)
     for second in run.health:
         together[second.at_s] += second.backlog
@@ -223,7 +223,7 @@ def _waits(run: BenchRun) -> tuple[BoundSpan, ...]:
 
 
 def _joined(worker: int | None, beyond: Sequence[tuple[float, float, Symptom]]) -> list[BoundSpan]:
-    """Neighbouring seconds of one cause as one span, which says the worst of them."""
+    """Neighbouring seconds of one cause merged into one span, described by the worst of them."""
     spans: list[tuple[float, float, Symptom]] = []
     for begin, end, symptom in sorted(beyond, key=lambda one: one[:2]):
         if spans and begin <= spans[-1][1]:
@@ -235,7 +235,7 @@ def _joined(worker: int | None, beyond: Sequence[tuple[float, float, Symptom]]) 
 
 
 def _worst(spans: Sequence[BoundSpan], times: Sequence[tuple[float, float]]) -> str:
-    """The span that explains most of these times: the longest, or what is behind it where that is nearly as long."""
+    """The span that best explains these times: the longest, or its underlying cause if that is nearly as long."""
     lengths = {span: _overlap_s(span.from_s, span.until_s, times) for span in spans}
     longest = max(lengths.values(), default=0.0)
     worst = min(
@@ -250,7 +250,7 @@ def _worst(spans: Sequence[BoundSpan], times: Sequence[tuple[float, float]]) -> 
 
 
 def _bound_s(spans: Iterable[BoundSpan], times: Sequence[tuple[float, float]]) -> float:
-    """Time within these times that any span covers."""
+    """Time within these times that any span covers, in seconds."""
     return sum(_overlap_s(begin, end, times) for begin, end in _union([(span.from_s, span.until_s) for span in spans]))
 
 
@@ -259,7 +259,7 @@ def _overlap_s(begin: float, end: float, times: Sequence[tuple[float, float]]) -
 
 
 def _union(times: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same times without overlaps, in their order."""
+    """The same times without overlaps, in order."""
     union: list[tuple[float, float]] = []
     for begin, end in sorted(times):
         if union and begin <= union[-1][1]:

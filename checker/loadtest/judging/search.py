@@ -1,8 +1,8 @@
-"""The next level of a stress test, and the knee from which more load brings mostly more latency.
+"""The search of a stress test: its next level, and the knee from which more load brings mostly more latency.
 
-Pure: verdicts in, levels out. Every server that is good up to some level and bad above it ends between `last_good` and
-`first_bad`, closer than the precision; one that is not steady is found out where a level is played twice, and then
-`last_good` stays below every level that was ever bad.
+Pure: verdicts in, levels out. For every server that is good up to some level and bad above it the search ends between
+`last_good` and `first_bad`, closer than the precision. A server whose results vary is noticed where a level is played
+twice, and then `last_good` stays below every level that was ever bad.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAILED_RATIO = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """Where the curve bends."""
+    """The point where the curve bends."""
 
     level: float
     why: str
@@ -37,7 +37,7 @@ class Knee:
 
 
 def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
-    """The first level of a stress test from which a step up shows one of three signs; None where none does.
+    """The first level of a stress test at which a step up shows one of three signs of a knee; None if none does.
 
     The signs: less than 10% more is achieved while p99 rises by more than half; p99 rises by more than half, and per
     added load more than twice as steeply as in the step before; the share that fails doubles. Steps of less than 20%
@@ -53,7 +53,7 @@ def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
 
 
 def _spaced(levels: Sequence[LevelResult]) -> list[LevelResult]:
-    """One result of each level, rising by a step that is large enough."""
+    """One result for each level, with levels at least a minimum step apart."""
     best: dict[float, LevelResult] = {}
     for result in levels:
         if result.client_bound:
@@ -73,14 +73,14 @@ def _badness(result: LevelResult) -> tuple[float, float]:
 
 
 def _slope(low: LevelResult, high: LevelResult) -> float | None:
-    """Milliseconds of p99 per added load."""
+    """Rise of p99 in milliseconds per unit of added load."""
     if low.p99_ms is None or high.p99_ms is None:
         return None
     return (high.p99_ms - low.p99_ms) / (high.level - low.level)
 
 
 def _sign(low: LevelResult, high: LevelResult, slope_before: float | None, least_ms: float) -> str | None:
-    """What bends in this step, in words."""
+    """A description of the sign of a knee in this step."""
     if high.failed_ratio > max(_FAILED_RATIO, 2 * low.failed_ratio):
         return f"failures rose from {_percent(low.failed_ratio)} to {_percent(high.failed_ratio)}"
     if low.p99_ms is None or high.p99_ms is None:
@@ -109,7 +109,7 @@ _MIDDLE = 0.25
 
 
 class LevelVerdict(StrEnum):
-    """What a level came to."""
+    """The verdict on a level."""
 
     GOOD = "good"
     BAD = "bad"
@@ -118,7 +118,7 @@ class LevelVerdict(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why a level is played."""
+    """The purpose of playing a level."""
 
     RAISE = "raise"
     LOWER = "lower"
@@ -131,14 +131,14 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A level, and why it is played."""
+    """A level to play, and its purpose."""
 
     level: float
     purpose: Purpose
 
 
 class Search(Struct, frozen=True, kw_only=True):
-    """A search as far as it has come."""
+    """The state of a search."""
 
     start: float
     factor: float
@@ -150,7 +150,7 @@ class Search(Struct, frozen=True, kw_only=True):
     tried: tuple[tuple[Step, LevelVerdict], ...] = ()
 
     def then(self, step: Step, verdict: LevelVerdict) -> Search:
-        """The search with one more level judged."""
+        """The search after one more verdict."""
         return replace(self, tried=(*self.tried, (step, verdict)))
 
     @property
@@ -166,7 +166,7 @@ class Search(Struct, frozen=True, kw_only=True):
 
     @property
     def ended_by_client(self) -> bool:
-        """Whether the load generator was the limit at a level twice in a row: nothing can be found out beyond it."""
+        """True if the load generator was the limit at a level twice in a row: the search can learn nothing above it."""
         return len(self.tried) >= 2 and all(
             verdict is LevelVerdict.CLIENT_BOUND and step.level == self.tried[-1][0].level
             for step, verdict in self.tried[-2:]
@@ -178,7 +178,7 @@ class Search(Struct, frozen=True, kw_only=True):
         return tuple(sorted(self._levels(LevelVerdict.GOOD) & self._levels(LevelVerdict.BAD)))
 
     def next_step(self) -> Step | None:
-        """What to play now; None when all that can be found out has been."""
+        """The next level to play; None when the search is complete."""
         if self.ended_by_client:
             return None
         if self.tried and self.tried[-1][1] is LevelVerdict.CLIENT_BOUND:
@@ -212,7 +212,7 @@ class Search(Struct, frozen=True, kw_only=True):
         return float(max(1, round(level))) if self.whole else float(f"{level:.{_DIGITS}g}")
 
     def _between(self, good: float, bad: float) -> float | None:
-        """A level with few digits near the middle; None where the gap is narrow enough."""
+        """A round level near the middle of the gap; None if the gap is narrow enough."""
         gap = bad - good
         if gap <= self.precision * good or (self.whole and gap <= 1):
             return None

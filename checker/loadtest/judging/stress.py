@@ -1,4 +1,4 @@
-"""A stress test: levels run until it is known between which two the objective breaks, then the recovery."""
+"""A stress test: levels until it is known between which two the objective breaks, then the recovery."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _FAILED_RATIO = 0.01
 
 
 def better_under_more_load(levels: Sequence[LevelResult]) -> str:
-    """The pair of levels that contradicts most, in words; empty where none does.
+    """A description of the pair of levels that contradicts most; empty if none does.
 
-    Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if 1% more
-    failed, and more than twice as much. A cold server at the first level looks like this, a cache that fills, and one
-    that is given more machines under load. Levels at which the load generator was the limit are left out.
+    Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if its failure
+    rate was more than twice as high, and by more than 1%. Causes are a cold server at the first level, a cache that
+    fills, or a server that scales out under load. Levels at which the load generator was the limit are left out.
     """
     counted = sorted((result for result in levels if not result.client_bound), key=lambda result: result.level)
     pairs = [(low, high) for low, high in combinations(counted, 2) if low.level < high.level]
@@ -63,10 +63,10 @@ _OFFERED_RATIO = 0.98
 
 
 def scenario_of(level: float, stress: Stress, limits: LoadLimits, recovery_level: float | None = None) -> Scenario:
-    """The level: a moment to settle that is not measured, the level held, and for the recovery a lower level behind it.
+    """The scenario of a level: unmeasured settling, the level held, and for the recovery a lower level after it.
 
-    Places for operations at once are twice as many as there are when each takes as long as the objective allows, so
-    that it is not the plan that makes arrivals wait.
+    The limit on concurrent operations is twice the number needed when each takes as long as the objective allows, so
+    that the plan does not make arrivals wait.
     """
     # Whole seconds, so that no slot belongs to two stages where the level's own duration is whole, too.
     settle_s = float(max(1, round(min(_SETTLE_S, _SETTLE_RATIO * stress.level_duration))))
@@ -96,11 +96,12 @@ def shown(level: float, stress: Stress) -> str:
 
 
 def judged(run: BenchRun, settle: int, hold: int, level: float, stress: Stress, client: Saturation) -> LevelResult:
-    """What the level came to; ``settle`` and ``hold`` are the indexes of its stages.
+    """The verdict on a level; ``settle`` and ``hold`` are the indexes of its stages.
 
-    A client that was late for more than 5% of the level may only have made it worse: a level that looks good is good,
-    and one that is bad without the client's share, too, is bad. Where that could change the answer, where the load was
-    not made, and where there were fewer arrivals than the level says, the client is the limit: neither good nor bad.
+    Lateness of the load generator in more than 5% of the level can only have made the result worse: a level that looks
+    good is good, and one that is bad even without the load generator's share is bad. Where that could change the
+    verdict, where the load was not made, and where there were fewer arrivals than planned, the load generator is the
+    limit: the level is neither good nor bad.
     """
     summary = of_stage(run, hold)
     achieved_per_s = _achieved_per_s(run, settle, hold, summary)
@@ -122,7 +123,7 @@ def judged(run: BenchRun, settle: int, hold: int, level: float, stress: Stress, 
 
 
 def recovery_s(run: BenchRun, stage: int, stress: Stress) -> float | None:
-    """Seconds into a stage from which on the objective held for three slots on end; None where it never did."""
+    """Seconds into a stage after which the objective held for three slots in a row; None if it never did."""
     span = run.stages[stage]
     slots: dict[int, list[int]] = {}
     for at, slot in enumerate(run.slots):
@@ -140,7 +141,7 @@ def recovery_s(run: BenchRun, stage: int, stress: Stress) -> float | None:
 
 
 def broken_objectives(summary: Summary, stress: Stress) -> Sequence[str]:
-    """What of latency and failures is not as the objective has it, in words."""
+    """A description of the parts of the objective (latency, failures) that are broken."""
     broken = []
     p99_us = summary.quantile_us(0.99)
     if not summary.ok:
@@ -155,7 +156,7 @@ def broken_objectives(summary: Summary, stress: Stress) -> Sequence[str]:
 
 
 def _broken(summary: Summary, achieved_per_s: float, stress: Stress) -> list[str]:
-    """What is not as the objective has it, in words."""
+    """A description of the parts of the objective that are broken."""
     broken = [*broken_objectives(summary, stress)]
     # One that is on its way at the end of a level of few arrivals is no shortfall.
     if achieved_per_s + 1 / max(1.0, summary.seconds) < stress.achieved * summary.offered_per_s:
@@ -165,7 +166,7 @@ def _broken(summary: Summary, achieved_per_s: float, stress: Stress) -> list[str
 
 
 def _achieved_per_s(run: BenchRun, settle: int, hold: int, summary: Summary) -> float:
-    """What ended while the level was held, also of what was begun before; what ended behind it is not in it."""
+    """Operations per second that ended while the level was held, including those begun before."""
     span = run.stages[hold]
     ended = sum(
         slot.done_ok + slot.done_failed
@@ -184,7 +185,7 @@ def _client_bound(
     client: Saturation,
     bad: bool,
 ) -> str:
-    """Why the level says nothing of the server; empty where it does."""
+    """The reason why the level says nothing about the server; empty if it does."""
     settle, hold = stages
     if stress.model is Model.OPEN and summary.offered + 1 < _OFFERED_RATIO * level * summary.seconds:
         return f"only {summary.offered_per_s:,.4g} of {level:,.6g} arrivals per second were made"
@@ -211,14 +212,14 @@ def _client_bound(
 
 
 def _holds_later(summary: Summary, lateness: Lateness, seconds: Sequence[int], stress: Stress) -> bool:
-    """Closed model: whether users who do not pause for the client, and so ask more often, are served in time, too."""
+    """For the closed model: True if users who never wait for a late client, and so send more, are served in time."""
     added_us = max(map(lateness.added_us, seconds), default=0)
     return (summary.quantile_us(0.99) or 0.0) + added_us < stress.p99 * 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class StressResult:
-    """What came of a stress test."""
+    """The result of a stress test."""
 
     capacity: Capacity
     notes: tuple[str, ...]
@@ -277,7 +278,7 @@ def find_capacity(load_generator: LoadGenerator, plan: Plan, client_limits: Clie
 
 
 def _recovery_level(search: Search, stress: Stress) -> float | None:
-    """The first level, or the best that there is if that was bad; None where none was good."""
+    """The first level, or the best level if the first was bad; None if none was good."""
     good = search.last_good
     return None if good is None else min(good, stress.start)
 
@@ -289,7 +290,7 @@ def _verdict(result: LevelResult) -> LevelVerdict:
 
 
 def _noise_ms(run: BenchRun) -> float:
-    """What the client adds to an echo on loopback (p99)."""
+    """The latency that the load generator adds against a loopback echo (p99)."""
     return max((one.noise_p99_us / 1000 for one in run.calibrations), default=0.0)
 
 
@@ -300,7 +301,7 @@ def _law(levels: list[LevelResult]) -> Fit:
 def _notes(
     search: Search, capacity: Capacity, stress: Stress, bend: Knee | None, law: Fit | None, stopped: str
 ) -> Iterator[str]:
-    """What a reader of the capacity must know, the end of the search first."""
+    """Notes that a reader of the capacity needs, the end of the search first."""
     good, bad = capacity.last_good, capacity.first_bad
     last = capacity.levels[-1] if capacity.levels else None
     if stopped:

@@ -1,7 +1,6 @@
-"""A suite: blocks of every cell of a grid in a mixed order, until the cells are known well enough.
+"""A suite: blocks of every cell of a grid in an interleaved order, until each cell is measured precisely enough.
 
-What drifts during the run (heat, caches, neighbours on the machine) then moves all cells, and not those that happen to
-come late.
+Drift during the run (heat, caches, neighbours on the machine) then affects all cells, and not only the late ones.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class CellResult:
 
 
 def cells(run: BenchRun, precision: float = 0.05, client_limits: ClientLimits | None = None) -> tuple[CellResult, ...]:
-    """The cells in the order of servers and users; a block that was cut short is left out."""
+    """The cells in the order of servers and users; an incomplete block is left out."""
     bound = judge(run, client_limits).stages
     by_stage: dict[int, list[Slot]] = defaultdict(list)
     for slot in run.slots:
@@ -89,7 +88,7 @@ def cells(run: BenchRun, precision: float = 0.05, client_limits: ClientLimits | 
 
 
 def cell_of(users: int, servers: int, blocks: Sequence[BlockResult], precision: float) -> CellResult:
-    """What one or more blocks of a cell come to."""
+    """The result of a cell from one or more blocks."""
     bound = sum(block.client_bound for block in blocks)
     client_bound = bound > len(blocks) / 2
     counted = [block for block in blocks if client_bound or not block.client_bound]
@@ -108,7 +107,7 @@ def cell_of(users: int, servers: int, blocks: Sequence[BlockResult], precision: 
 
 
 def _is_first_slow(p95s_ms: Sequence[float]) -> bool:
-    """Whether the first is an outlier, by enough to matter; among fewer than five nobody is."""
+    """True if the first block is a relevant outlier; never with fewer than five blocks."""
     if len(p95s_ms) < 5:
         return False
     middle = median_of_blocks(p95s_ms).value
@@ -124,7 +123,7 @@ _PLACES = 1000
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """What came of a suite."""
+    """The result of a suite."""
 
     cells: tuple[CellResult, ...]
     notes: tuple[str, ...]
@@ -134,9 +133,10 @@ class SuiteResult:
 def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> SuiteResult:
     """Play ``plan.suite``: rounds of all cells, each round in a random order by the plan's seed.
 
-    A cell is done after its least number of blocks when the 95% interval of its median p95 is tight, for which there
-    must be six, and at its most in any case. The suite ends when all are, when the budget has no room for another
-    block, or when the player stopped. Raises ValueError for a plan without a suite, or without a server for it.
+    A cell is done after its minimum number of blocks once the 95% interval of its median p95, which needs six blocks,
+    is tight enough, and at its maximum in any case. The suite ends when all cells are done, when the remaining budget
+    is too short for another block, or when the player has stopped. Raises ValueError for a plan without a suite, or
+    without a server for it.
     """
     suite = plan.suite
     if suite is None:
@@ -155,7 +155,7 @@ def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLi
 
 
 def usable_servers(plan: Plan, operation: Operation) -> tuple[str, ...]:
-    """Names of the servers that have what an operation needs, in the order of the plan."""
+    """Names of the servers that support the operation, in the order of the plan."""
     kind = probe_kind(operation)
     return tuple(server.name for server in plan.servers if kind in server.probes)
 
@@ -163,7 +163,7 @@ def usable_servers(plan: Plan, operation: Operation) -> tuple[str, ...]:
 def shuffled(
     rng: random.Random, open_cells: Sequence[tuple[int, int]], before: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The cells in a random order that is not that of the round before."""
+    """The cells in random order, different from that of the round before."""
     order = list(open_cells)
     rng.shuffle(order)
     while len(order) > 1 and order == [cell for cell in before if cell in open_cells]:
@@ -174,7 +174,7 @@ def shuffled(
 def _play_rounds(
     load_generator: LoadGenerator, suite: Suite, names: Sequence[str], grid: Grid, rng: random.Random
 ) -> str:
-    """Round after round into the grid; gives why that ended early and what is missing, empty where nothing is."""
+    """Play round after round into the grid; gives the reason for an early end and the missing part, or empty texts."""
     order: list[tuple[int, int]] = []
     for block in range(1, max(suite.blocks, suite.max_blocks) + 1):
         order = shuffled(rng, [cell for cell, found in grid.items() if not _is_done(cell, found, suite)], order)
@@ -198,7 +198,7 @@ def _is_done(cell: tuple[int, int], found: Sequence[BlockResult], suite: Suite) 
 
 
 def _has_room(load_generator: LoadGenerator, suite: Suite) -> bool:
-    """Whether the budget has room for a block, of the length that blocks took so far, pauses included."""
+    """True if the budget has time for another block, by the length of the blocks so far, pauses included."""
     stages = load_generator.so_far().stages
     planned_s = suite.warm_up + suite.block_duration
     if not stages:
@@ -225,7 +225,7 @@ def _scenario(suite: Suite, users: int, servers: Sequence[str], block: int) -> S
 
 
 def _block(load_generator: LoadGenerator, stage: int, block: int) -> BlockResult:
-    """The block just played. Whether the client was its limit is judged once, at the end."""
+    """The block just played. Whether the load generator was its limit is judged once, at the end."""
     summary = of_stage(load_generator.so_far(), stage)
     p95_us = summary.quantile_us(0.95)
     return BlockResult(
@@ -239,7 +239,7 @@ def _block(load_generator: LoadGenerator, stage: int, block: int) -> BlockResult
 
 
 def _cut(why: str, block: int, left: Sequence[tuple[int, int]], grid: Grid, suite: Suite) -> str:
-    """What is missing, in words."""
+    """A description of the missing part."""
     few = [cell for cell, found in grid.items() if len(found) < suite.blocks]
     missing = f"{why} in round {block}, before {_cells(left)}"
     if not few:
@@ -262,7 +262,7 @@ def _doubts(result: Sequence[CellResult], suite: Suite) -> Iterator[str]:
 
 
 def _cells(some: Sequence[tuple[int, int]]) -> str:
-    """Cells by name, the first few of many."""
+    """Names of the first few of many cells."""
     shown = ", ".join(f"{_counted(users, 'user')} x {_counted(servers, 'server')}" for users, servers in some[:4])
     return f"{shown} and {len(some) - 4} more cells" if len(some) > 4 else shown
 

@@ -1,1 +1,1 @@
-"""What is asked of a load test before anything is sent: stages, limits, who may be loaded, on what machine."""
+"""Checks on a load test before anything is sent: stages, limits, allowed hosts, and the machine's environment."""

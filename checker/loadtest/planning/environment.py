@@ -1,4 +1,4 @@
-"""What makes two load tests comparable or not: the machine, the system, the versions, the clock, the code's commit."""
+"""The environment of a load test, which decides about comparability: machine, system, versions, clock, commit."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
 
 def environment(folder: Path | None = None, git: bool = True) -> Mapping[str, str]:
-    """Name -> value of everything here that moves a measurement; what a system does not tell is left out.
+    """Name -> value of everything here that affects a measurement; values that the system lacks are left out.
 
-    Of ``folder``, by default the working one, it says the git commit, with "dirty" behind it where files differ from
-    it; ``git=False`` asks nothing. Nothing is raised for what cannot be read. `load_average` is how busy the machine
-    was when this was asked: ask before the load begins.
+    The git commit of ``folder``, by default the working one, is included, followed by "dirty" if files differ from it;
+    ``git=False`` skips git. Unreadable values raise nothing. `load_average` is the load of the machine at the time of
+    the call: call this before the load begins.
     """
     found: dict[str, str | None] = {
         "checker_version": VERSION,
@@ -53,14 +53,14 @@ def environment(folder: Path | None = None, git: bool = True) -> Mapping[str, st
 
 
 def usable_cores() -> float:
-    """Cores that this process may use: those of its affinity, fewer where its control group has a quota of CPU time."""
+    """Number of cores that this process may use: its affinity, or fewer if its control group has a CPU quota."""
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     quota = _quota_cores()
     return cores if quota is None else min(cores, quota)
 
 
 def commit(folder: Path) -> str | None:
-    """The git commit of a folder in short, with " dirty" where tracked files differ from it; None outside of git.
+    """The short git commit of a folder, followed by " dirty" if tracked files differ from it; None outside of git.
 
     Neither locks nor programs that the repository's own configuration names are used.
     """
@@ -101,7 +101,7 @@ def _cpu_model() -> str | None:
 
 
 def _quota_cores() -> float | None:
-    """The quota of version 2 or 1 of control groups, as this process sees its own group's folder."""
+    """The CPU quota of control groups (version 2 or 1), read from the folder of this process's own group."""
     v2 = (_line("/sys/fs/cgroup/cpu.max") or "").split()
     v1 = [_line(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
     for quota, period in (pair for pair in (v2, v1) if len(pair) == 2):
@@ -129,14 +129,14 @@ def _container() -> str | None:
 
 
 def _descriptor_limit() -> str:
-    """What a worker has once it has raised its soft limit."""
+    """The limit of open files in a worker, which raises its soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     return str(max(soft, highest))
 
 
 def _local_ports() -> str | None:
-    """How many local ports connections to one address and port can have at once."""
+    """Maximum number of simultaneous connections to one address and port, by the range of local ports."""
     with suppress(ValueError):
         first, last = map(int, (_line("/proc/sys/net/ipv4/ip_local_port_range") or "").split())
         return str(last - first + 1)
@@ -158,7 +158,7 @@ def _line(file: str) -> str | None:
 
 
 def _asked(ask: Callable[[], str]) -> str | None:
-    """What a call to the system gives; None where the system has no such call."""
+    """The result of a system call; None if the system does not have it."""
     try:
         return ask()
     except (OSError, ValueError, AttributeError):

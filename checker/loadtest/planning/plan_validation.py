@@ -1,7 +1,7 @@
-"""Contradictions in a plan that no single value shows, and what would go beyond its own limits.
+"""Contradictions in a plan that no single value shows, and values beyond the plan's own limits.
 
-Each is the keys that lead to it and a text with the remedy: a plan's reader adds file and line, the check before a
-run raises them as they are.
+Each fault is the keys that lead to it and a text with the remedy: a plan's reader adds file and line, the check before
+a run raises them as they are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from checker.probe_kinds import OPERATIONS, in_words
 
 
 def plan_faults(plan: Plan) -> Iterator[Fault]:
-    """Everything that is wrong with a plan, its thresholds excepted; what it says of limits comes last."""
+    """All faults of a plan except those of its thresholds; violations of its limits come last."""
     parts = {"scenarios": plan.scenarios or None, "suite": plan.suite, "stress": plan.stress}
     played = [key for key, part in parts.items() if part is not None]
     if not played:
@@ -66,7 +66,7 @@ def plan_faults(plan: Plan) -> Iterator[Fault]:
 
 
 def threshold_faults(plan: Plan, threshold: Threshold) -> Iterator[Fault]:
-    """What is wrong with one threshold of the plan: its spelling, and parts that the plan does not have."""
+    """The faults of one threshold of the plan: its spelling, and references to parts that the plan does not have."""
     try:
         found = condition(threshold)
     except ValueError as error:
@@ -84,13 +84,13 @@ def threshold_faults(plan: Plan, threshold: Threshold) -> Iterator[Fault]:
 
 
 def unknown(what: str, name: str, there: Sequence[str]) -> str:
-    """The message for a name that nothing has, with those that were probably meant."""
+    """The message for an unknown name, with the most similar known names."""
     close = get_close_matches(name, there, n=3) or list(there)[:10]
     return f'no {what} "{name}"; there are: {", ".join(close) or "none"}'
 
 
 def _longest_measured_s(plan: Plan, found: Condition) -> float:
-    """The longest time without a gap that is measured and that the condition speaks of."""
+    """The longest contiguous measured time that the condition applies to, in seconds."""
     if plan.suite is not None:
         return plan.suite.block_duration
     if plan.stress is not None:
@@ -151,7 +151,7 @@ def _target_faults(operation: Operation, names: Sequence[str], servers: Sequence
 
 
 def _tool_faults(one: Scenario | Suite | Stress) -> Iterator[Fault]:
-    """Nothing is ever called that the plan does not name."""
+    """Faults of tool calls: only tools that the plan names are ever called."""
     if OPERATIONS[one.operation].calls_tool and not one.tool.strip():
         yield ("tool",), f"missing; name the tool that {one.operation} is to call"
     if not OPERATIONS[one.operation].calls_tool:
@@ -209,7 +209,7 @@ def _stress_faults(stress: Stress, plan: Plan) -> Iterator[Fault]:
 
 
 def _beyond_limits(plan: Plan) -> Iterator[Fault]:
-    """What the stages ask for and the limits would cut off. Rates of the closed model are not known before."""
+    """Stages beyond the limits. Rates of the closed model are not known in advance."""
     limits, hosts, users = plan.limits, dict[str, list[LevelSpan]](), dict[str, list[LevelSpan]]()
     rates: list[LevelSpan] = []
     for scenario in plan.scenarios.values():
@@ -247,7 +247,7 @@ def _too_many(users: float, connections: int, host: str = "one host") -> str:
 
 
 def all_faults(plan: Plan) -> Iterator[Fault]:
-    """Everything that is wrong with a plan; of thresholds, the number in the plan leads to it."""
+    """All faults of a plan; a threshold's fault begins with its number in the plan."""
     of_thresholds = (
         (("thresholds", number, *keys), text)
         for number, threshold in enumerate(plan.thresholds)

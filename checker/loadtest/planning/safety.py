@@ -1,17 +1,18 @@
-"""Whether a plan may be played: load goes to this machine and to private addresses, or where the user says so.
+"""Safety of a plan: load goes to this machine and to private addresses, and to others only if the user allows it.
 
-Allowed are loopback (127.0.0.0/8, ::1), the private networks of RFC 1918 and RFC 4193, and 198.18.0.0/15, which
-RFC 2544 keeps for benchmarks. Everything else counts as public and needs the host's name in `Plan.public_hosts`, also
+Allowed are loopback (127.0.0.0/8, ::1), the private networks of RFC 1918 and RFC 4193, and 198.18.0.0/15, which RFC
+2544 reserves for benchmarks. Everything else counts as public and needs the host's name in `Plan.public_hosts`,
+including
 
 - link-local addresses (169.254.0.0/16, fe80::/10): clouds keep their metadata services there;
-- 100.64.0.0/10 (RFC 6598): it may be an overlay of one's own, and it may be the provider's, shared with neighbours;
-- addresses that carry another one for a gateway (6to4, Teredo, NAT64): the gateway is not ours;
-- metadata services of clouds wherever their addresses are (`checker.addresses`), also among private ones.
+- 100.64.0.0/10 (RFC 6598): it may be the user's own overlay, or the provider's, shared with neighbours;
+- addresses that embed another one for a gateway (6to4, Teredo, NAT64): the gateway belongs to somebody else;
+- cloud metadata services at any address (`checker.addresses`), also among private ones.
 
-An IPv6 address that maps an IPv4 one (::ffff:0:0/96) is judged as that. What is no address of a single host (0.0.0.0,
-::, multicast, broadcast) is refused whatever is allowed. Every address that a name has counts, and the workers connect
-to those that were judged and to no others: a name that changes its address during the run, a redirect to another host,
-and an authorization server that somebody else names, lead nowhere new.
+An IPv6 address that maps an IPv4 one (::ffff:0:0/96) is judged as the IPv4 one. An address that is not of a single host
+(0.0.0.0, ::, multicast, broadcast) is always refused. Every address of a name is judged, and the workers connect only
+to the judged addresses: a name that changes its address during the run, a redirect to another host, and an
+authorization server that a third party names cannot lead to a new target.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _MOST_TOLD = 10
 
 
 def looked_up(host: str) -> tuple[str, ...]:
-    """All addresses of a host as the system finds them, each once; raises OSError where it has none."""
+    """All addresses of a host as the system resolves them, without duplicates; raises OSError if there is none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label of more than 63 characters
@@ -54,8 +55,8 @@ def looked_up(host: str) -> tuple[str, ...]:
 def approved(plan: Plan, lookup: Lookup = looked_up) -> Pins:
     """The addresses that the workers of this plan may connect to.
 
-    Raises UsageError for a plan that contradicts itself or goes beyond its limits, and for a host that may not be put
-    under load: before anything is sent.
+    Raises UsageError, before anything is sent, for a plan that contradicts itself or exceeds its limits, and for a host
+    that must not be put under load.
     """
     faults = [f"{'.'.join(map(str, keys)) or 'the plan'}: {text}" for keys, text in all_faults(plan)]
     if faults:
@@ -86,9 +87,9 @@ def approved(plan: Plan, lookup: Lookup = looked_up) -> Pins:
 
 
 def address_fault(address: str) -> tuple[str, bool]:
-    """Why load on an address is not a matter of course, and whether the user may allow it; ("", True) where it is.
+    """The reason why load on an address needs permission, and if the user may give it; ("", True) if it needs none.
 
-    Raises ValueError for what is no address in numbers.
+    Raises ValueError for text that is not a numeric address.
     """
     judged = plain_address(address)
     if judged.is_unspecified:
@@ -103,7 +104,7 @@ def address_fault(address: str) -> tuple[str, bool]:
 
 
 def plain_address(address: str) -> IPv4Address | IPv6Address:
-    """The address without its zone (``%eth0``), an IPv4 one where IPv6 maps it; raises ValueError for what is none."""
+    """The address without its zone (``%eth0``), or the IPv4 one that IPv6 maps; raises ValueError if not numeric."""
     parsed = ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return mapped or parsed
@@ -122,7 +123,7 @@ def _played(plan: Plan) -> Iterator[tuple[Server, Operation]]:
 
 
 def _connected_to(server: Server, operation: Operation) -> Iterator[tuple[str, bool]]:
-    """The hosts that are connected to, that of the authorization server among them, and whether that is a proxy."""
+    """The hosts connected to, including the authorization server's, each with True if it is a proxy."""
     proxy = _proxy_host(server, operation)
     if proxy is not None:
         yield proxy, True
@@ -131,16 +132,16 @@ def _connected_to(server: Server, operation: Operation) -> Iterator[tuple[str, b
 
 
 def _hosts(server: Server, operation: Operation) -> tuple[str, ...]:
-    """The host of the server and those that its access tokens come from."""
+    """The host of the server and the hosts that issue its access tokens."""
     oauth = _oauth(server, operation)
     named = () if oauth is None else (oauth.issuer, oauth.token_url)
     return host_of(server, operation), *(plain_host(urlsplit(url).hostname or "") for url in named if url)
 
 
 def _led_to(server: Server, operation: Operation, allowed: set[str]) -> set[str]:
-    """Allowed hosts that are no target: an authorization server may have its token endpoint there, or a proxy go there.
+    """Allowed hosts that are not targets: token endpoints of an authorization server or destinations of a proxy.
 
-    One without an address here may still be named to a proxy.
+    A host without an address here may still be passed to a proxy.
     """
     proxied = set() if _proxy_host(server, operation) is None else set(_hosts(server, operation))
     return proxied if _oauth(server, operation) is None else proxied | allowed
@@ -152,7 +153,7 @@ def _oauth(server: Server, operation: Operation) -> OAuth | None:
 
 
 def _unnamed_authorization_server(server: Server, operation: Operation) -> str:
-    """Load on an authorization server that nobody but the server itself names is load on anybody."""
+    """A fault if only the server itself names its authorization server: the load could hit any third party."""
     oauth = _oauth(server, operation)
     if oauth is None or oauth.issuer or oauth.token_url:
         return ""
@@ -167,7 +168,7 @@ def _proxy_host(server: Server, operation: Operation) -> str | None:
 
 
 def _hidden_by_proxy(server: Server, operation: Operation, allowed: set[str]) -> str:
-    """A proxy looks names up itself: where the load ends cannot be judged, so that both need the user's word."""
+    """A fault of a host behind a proxy: the proxy resolves names itself, so both need the user's permission."""
     proxy = _proxy_host(server, operation)
     if proxy is None:
         return ""
@@ -182,7 +183,7 @@ def _hidden_by_proxy(server: Server, operation: Operation, allowed: set[str]) ->
 
 
 def _judged(host: str, lookup: Lookup, is_allowed: bool, is_proxy: bool) -> tuple[tuple[str, ...], str]:
-    """The host's addresses, or why load may not be put on it."""
+    """The host's addresses, or the reason why it must not be put under load."""
     what = f"its proxy {host}" if is_proxy else host
     try:
         addresses = tuple(dict.fromkeys(lookup(host)))

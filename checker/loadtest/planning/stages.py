@@ -1,4 +1,4 @@
-"""Stages of scenarios: as written, as run, and the level of load that they add up to over time."""
+"""Stages of scenarios: as written, as run, and the total level of load over time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def shorthand(
     ramp_down: float = 0.0,
     cool_down: float = 0.0,
 ) -> tuple[Stage, ...]:
-    """One hold with what comes before and after it, durations in seconds.
+    """A single hold with the stages before and after it, durations in seconds.
 
-    The warm-up comes after the ramp: it is at the level that is then measured, which is what it is to warm up for.
-    In the cool-down nothing is sent.
+    The warm-up comes after the ramp: it runs at the level that is measured next. In the cool-down nothing is sent.
     """
     parts = (
         (StageKind.RAMP_UP, ramp_up, level),
@@ -43,9 +42,9 @@ def shorthand(
 def settled(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages with a kind and a name for each.
 
-    Kinds that are not given follow from the levels as in k6: a straight line from the level before (0 at the start) to
-    the target, a hold where they are equal. Where both are 0 nothing is sent and nothing can be measured: a cool-down.
-    A stage without a kind that takes no time is a jump: it is left out, and the next one holds its target.
+    A missing kind follows from the levels as in k6: a linear ramp from the level before (0 at the start) to the target,
+    or a hold if they are equal. If both are 0 nothing is sent and nothing can be measured: a cool-down. A stage without
+    a kind and without duration is a jump: it is left out, and the next one holds its target.
     """
     kinded: list[Stage] = []
     before = 0.0
@@ -59,7 +58,7 @@ def settled(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def stage_faults(stages: Sequence[Stage]) -> Iterator[Fault]:
-    """What is wrong with stages as they are written; keys begin with the number of the stage."""
+    """Faults of stages as written; keys begin with the number of the stage."""
     before = 0.0
     names: set[str] = set()
     for number, stage in enumerate(stages):
@@ -85,7 +84,7 @@ NAME_REMEDY = 'write up to 100 printable characters without { } , : and "'
 
 
 def is_name(text: str) -> bool:
-    """Whether a scenario or a stage can be called so, and still be chosen in a threshold: ``failed{stage:peak}``."""
+    """True if a scenario or a stage may have this name and still be selected in a threshold: ``failed{stage:peak}``."""
     printable = text.isprintable() and text == text.strip() and 0 < len(text) <= 100
     return printable and not set(text) & set('{},:"')
 
@@ -97,7 +96,7 @@ def _inferred(before: float, target: float) -> StageKind:
 
 
 def _named(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Those without a name are called by their kind, with a number where there are several of it."""
+    """Stages with names: those without one are named by kind, numbered if there are several of that kind."""
     taken = {stage.name for stage in stages}
     unnamed = Counter(stage.kind for stage in stages if not stage.name)
     found: list[Stage] = []
@@ -112,7 +111,7 @@ def _named(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def lines(scenario: Scenario) -> list[LevelSpan]:
-    """The level of a scenario over time; nothing outside of its stages."""
+    """The level of a scenario over time, none outside of its stages."""
     found: list[LevelSpan] = []
     at, before = scenario.start_after, 0.0
     for number, stage in enumerate(scenario.stages):
@@ -123,14 +122,14 @@ def lines(scenario: Scenario) -> list[LevelSpan]:
 
 
 def ends_s(scenario: Scenario) -> float:
-    """When its last stage ends, in seconds from the start of the run."""
+    """The end of its last stage, in seconds from the start of the run."""
     return scenario.start_after + sum(stage.duration for stage in scenario.stages)
 
 
 def peak(some: Iterable[LevelSpan]) -> tuple[float, float]:
-    """The highest sum of all lines, and the second at which it is reached first; (0, 0) without lines.
+    """The highest sum of all lines, and the first second at which it is reached; (0, 0) without lines.
 
-    Sums of straight lines are highest where one of them begins or ends: before a jump and after it.
+    Sums of straight lines peak where one of them begins or ends: before a jump or after it.
     """
     there = [line for line in some if line.until_s > line.from_s]
     bounds = sorted({second for line in there for second in (line.from_s, line.until_s)})
@@ -145,7 +144,7 @@ def peak(some: Iterable[LevelSpan]) -> tuple[float, float]:
 
 
 def longest_measured_s(scenarios: Sequence[Scenario], stage: str | None = None) -> float:
-    """The longest time without a gap that measured stages cover together; of one name, or of all."""
+    """The longest contiguous time that measured stages cover together, in seconds; of one name, or of all."""
     spans: list[tuple[float, float]] = []
     for scenario in scenarios:
         at = scenario.start_after

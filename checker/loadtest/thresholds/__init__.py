@@ -1,1 +1,1 @@
-"""Conditions on what is measured: their grammar, their windows, and when they end a run."""
+"""Thresholds on measurements: their grammar, their windows, and the early end of a run."""

@@ -18,7 +18,7 @@ from checker.loadtest.plan import Threshold
 
 
 class Metric(StrEnum):
-    """What can be demanded something of."""
+    """The metrics that a threshold may use."""
 
     RESPONSE_TIME = "response_time"
     SERVICE_TIME = "service_time"
@@ -34,17 +34,17 @@ class Metric(StrEnum):
 
     @property
     def is_time(self) -> bool:
-        """Whether it has a distribution, in milliseconds."""
+        """True if it has a distribution, in milliseconds."""
         return self in (Metric.RESPONSE_TIME, Metric.SERVICE_TIME, Metric.FIRST_BYTE, Metric.LATE)
 
     @property
     def is_share(self) -> bool:
-        """Whether its rate is a share of the operations; the rate of the others is operations per second."""
+        """True if its rate is a share of the operations; the rate of other metrics is operations per second."""
         return self in (Metric.FAILED, Metric.TIMEOUTS, Metric.REFUSED, Metric.RESENT)
 
 
 class Aggregate(StrEnum):
-    """What is taken of a metric."""
+    """The statistic of a metric."""
 
     AVG = "avg"
     MIN = "min"
@@ -58,7 +58,7 @@ class Aggregate(StrEnum):
 
 
 class Operator(StrEnum):
-    """How a value is compared with the limit."""
+    """The comparison of a value with the limit."""
 
     LT = "<"
     LE = "<="
@@ -69,16 +69,16 @@ class Operator(StrEnum):
 
     @property
     def is_upper(self) -> bool:
-        """Whether the limit is one that the value must not go above."""
+        """True if the limit is an upper bound."""
         return self in (Operator.LT, Operator.LE)
 
     @property
     def is_lower(self) -> bool:
-        """Whether the limit is one that the value must not fall below."""
+        """True if the limit is a lower bound."""
         return self in (Operator.GT, Operator.GE)
 
     def holds(self, value: float, limit: float) -> bool:
-        """Whether the value compares so with the limit."""
+        """True if the value satisfies the comparison with the limit."""
         match self:
             case Operator.LT:
                 return value < limit
@@ -106,7 +106,7 @@ ALIASES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A threshold's metric and expression, understood."""
+    """A parsed threshold."""
 
     metric: Metric
     aggregate: Aggregate
@@ -119,34 +119,34 @@ class Condition:
     """Selector -> the one value that counts."""
 
     def holds(self, value: float) -> bool:
-        """Whether the value is as demanded."""
+        """True if the value satisfies the condition."""
         return self.operator.holds(value, self.limit)
 
     @property
     def metric_text(self) -> str:
-        """The metric as it is written, under its own name."""
+        """The metric as written, under our own name."""
         some = ",".join(f"{key}:{_quoted(value)}" for key, value in self.where.items())
         return f"{self.metric}{{{some}}}" if some else str(self.metric)
 
     @property
     def expression_text(self) -> str:
-        """The expression as it is written, without units."""
+        """The expression as written, without units."""
         name = f"p({_number(self.quantile * 100)})" if self.aggregate is Aggregate.QUANTILE else str(self.aggregate)
         return f"{name}{self.operator}{_number(self.limit)}"
 
 
 def condition(threshold: Threshold) -> Condition:
-    """The condition of a threshold; raises ValueError, whose text says what to write."""
+    """The condition of a threshold; raises ValueError, whose text says what to write instead."""
     return parsed(threshold.metric, threshold.expression)
 
 
 def canonical(threshold: Threshold) -> Threshold:
-    """The threshold under the metric's own name, where it is called as in k6; raises ValueError as `condition`."""
+    """The threshold with our own metric name in place of k6's; raises ValueError as `condition`."""
     return replace(threshold, metric=condition(threshold).metric_text)
 
 
 def parsed(metric: str, expression: str) -> Condition:
-    """The condition of a metric and an expression; raises ValueError, whose text says what to write."""
+    """The condition of a metric and an expression; raises ValueError, whose text says what to write instead."""
     found, where = parsed_metric(metric)
     match = _EXPRESSION.fullmatch(expression)
     if match is None:
@@ -173,7 +173,7 @@ def parsed(metric: str, expression: str) -> Condition:
 
 
 def parsed_metric(text: str) -> tuple[Metric, dict[str, str]]:
-    """The metric and the selectors behind it; raises ValueError, whose text says what to write."""
+    """The metric and its selectors; raises ValueError, whose text says what to write instead."""
     match = _METRIC.fullmatch(text)
     if match is None:
         raise ValueError(
@@ -221,7 +221,7 @@ def _family(metric: Metric) -> str:
 
 
 def _limit(metric: Metric, aggregate: Aggregate, number: str, unit: str) -> float:
-    """The number in the unit in which the metric's values are."""
+    """The limit converted to the unit of the metric's values."""
     is_ratio = metric.is_share and aggregate is not Aggregate.COUNT
     is_time = metric.is_time and aggregate is not Aggregate.COUNT
     if (unit == "%" and not is_ratio) or (unit in _MS_PER and not is_time):

@@ -1,9 +1,9 @@
-"""Thresholds of a run watched while it goes on, for those that end it early, and judged at its end.
+"""Thresholds of a run: watched while it runs, so that some can end it early, and judged at its end.
 
-A sample belongs to the slot in which it was due, and counts once it has ended. Of what is out the best is assumed: an
-operation that could still answer below the limit will, and one that has been out for longer than the limit will fail,
-which takes it out of response times. So a window needs no waiting for late answers: it is judged as soon as it is over,
-again whenever one of them comes, and never on account of those that are missing.
+A sample belongs to the slot in which it was due, and counts once it has ended. For operations in flight the best case
+is assumed: one that could still answer below the limit will, and one in flight for longer than the limit will fail,
+which takes it out of response times. So a window is judged as soon as it is over, without waiting for late answers,
+again whenever one of them arrives, and never because of missing ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FAILS = {
 
 
 class Early:
-    """One condition during a run: what has come of it so far, slot by slot."""
+    """One condition during a run: its state so far, slot by slot."""
 
     def __init__(self, condition: Condition, over_s: float | None) -> None:
         self._condition, self._over_s = condition, over_s
@@ -79,7 +79,7 @@ class Early:
             self._add_times(rows, slots)
 
     def broken(self, run: BenchRun, now_s: float) -> str | None:
-        """Where it is broken, for a message; None where it is not, or may still be mended."""
+        """A description of the broken part; None if the condition holds, or may still hold in the end."""
         ready = math.floor((now_s - SETTLE_S) / run.slot_s + 1e-9)
         if ready <= 0:
             return None
@@ -138,7 +138,7 @@ class Early:
         return found
 
     def _known(self, begin: int, end: int, slot_s: int, now_s: float) -> tuple[Integers, Integers]:
-        """The rows from one to another, and how many of each are out that can still be as demanded."""
+        """The rows in a range, and for each the number in flight that can still satisfy the condition."""
         rows = np.zeros((end - begin, _COLUMNS), np.int64)
         there = self._rows[begin:end]
         rows[: len(there)] = there
@@ -150,7 +150,7 @@ class Early:
 
 
 def _broken(condition: Condition, rows: Integers, out: Integers, seconds: Floats, *, is_over: bool) -> Booleans:
-    """Which of these sums are broken for good; ``is_over`` says that no more will be due in them."""
+    """The sums that are broken for good; ``is_over`` says that no more operations will be due in them."""
     offered, ended, events = rows[:, _OFFERED], rows[:, _ENDED], rows[:, _EVENTS]
     complete = offered <= ended
     is_upper, counts = condition.operator.is_upper, condition.aggregate is Aggregate.COUNT
@@ -186,7 +186,7 @@ def _broken_times(condition: Condition, rows: Integers, out: Integers) -> Boolea
 
 
 def _booleans(values: Any) -> Booleans:
-    """What numpy's comparisons give, by its type."""
+    """The boolean result of a numpy comparison, with its type."""
     found: Booleans = values
     return found
 
@@ -202,10 +202,10 @@ def _ratio(parts: Integers, wholes: Integers | Floats) -> Floats:
 
 
 class Watch:
-    """A `checker.loadtest.protocols.Watcher` that says when a threshold with ``abort`` is broken."""
+    """A `checker.loadtest.protocols.Watcher` that ends the run when a threshold with ``abort`` is broken."""
 
     def __init__(self, thresholds: Sequence[Threshold]) -> None:
-        """Raises ValueError for a threshold that is none; those of a plan that was loaded are."""
+        """Raises ValueError for an invalid threshold; those of a loaded plan are valid."""
         self._thresholds = [(threshold, condition(threshold)) for threshold in thresholds]
         self._early = {
             number: Early(found, threshold.over)
@@ -231,10 +231,10 @@ class Watch:
     __call__ = take
 
     def results(self, run: BenchRun) -> tuple[ThresholdResult, ...]:
-        """What became of every threshold, in the order of the plan, once the run is over.
+        """The result of every threshold, in the order of the plan, once the run is over.
 
-        A threshold that nothing was measured for has no value and is not passed; neither is one that ended the run,
-        or one with windows in a run without a single full one.
+        A threshold without any measurement has no value and is not passed; neither is one that ended the run, or one
+        with windows in a run without a single full window.
         """
         return tuple(
             _result(run, threshold, found, self._aborted_at_s.get(number))
@@ -243,7 +243,7 @@ class Watch:
 
 
 def value_over(run: BenchRun, found: Condition, over_s: float | None) -> float | None:
-    """What a condition comes to over all measured stages, or in the worst window of this length."""
+    """The value of a condition over all measured stages, or in the worst window of this length."""
     return whole_value(run, found) if over_s is None else _over_windows(run, found, over_s)[0]
 
 
@@ -265,7 +265,7 @@ def _result(run: BenchRun, threshold: Threshold, found: Condition, aborted_at_s:
 
 
 def _over_windows(run: BenchRun, found: Condition, over_s: float) -> tuple[float | None, bool, float | None]:
-    """The worst value, whether every window is as demanded and there is one, and the end of the first that is not."""
+    """The worst value, True if there are windows and all hold the condition, and the end of the first that does not."""
     worst: float | None = None
     broken_at_s: float | None = None
     judged = 0

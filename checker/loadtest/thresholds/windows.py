@@ -1,7 +1,7 @@
-"""Thresholds evaluated: the part of a run that each speaks of, over the whole run and in every window.
+"""Evaluation of thresholds: the selected part of a run, as a whole and in every window.
 
-A sample belongs to the slot in which it was due, so that these are the final values once a run is over: every arrival
-has then been answered, failed or dropped.
+A sample belongs to the slot in which it was due, so the values are final once a run is over: every arrival has then
+been answered, failed or dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from checker.stats.histogram import BINS, Cells, middle_us
 
 @dataclass(frozen=True, slots=True)
 class SlotRows:
-    """A stretch of time without a gap in which something is measured, as rows of slots."""
+    """A contiguous measured period, as rows of slots."""
 
     first: int
     """Row that it begins in: of the second 10 that is row 10, and row 1 where slots are 10 s wide."""
@@ -33,18 +33,18 @@ class SlotRows:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a condition chooses of a run."""
+    """The part of a run that a condition selects."""
 
     stages: frozenset[int]
     series: frozenset[int]
 
     def has(self, slot: Slot) -> bool:
-        """Whether the slot counts."""
+        """True if the slot counts."""
         return slot.stage in self.stages and slot.series in self.series
 
 
 def selected(run: BenchRun, condition: Condition) -> Selection:
-    """The measured stages and the series of a run that the selectors leave."""
+    """The measured stages and the series of a run that match the selectors."""
     where = condition.where
     stages = (
         at
@@ -64,12 +64,12 @@ def selected(run: BenchRun, condition: Condition) -> Selection:
 
 
 def seconds_of(run: BenchRun, selection: Selection) -> float:
-    """The time that the chosen stages cover together."""
+    """The time that the selected stages cover together, in seconds."""
     return covered_s(run, selection.stages)
 
 
 def stretches(run: BenchRun, selection: Selection, until_s: float = math.inf) -> list[SlotRows]:
-    """The stretches that the chosen stages cover up to a moment; stages side by side and end to end are one."""
+    """The contiguous periods of the selected stages up to a moment; parallel and adjoining stages are merged."""
     spans: list[list[float]] = []
     chosen = (run.stages[at] for at in selection.stages)
     for begin, end in sorted((stage.from_s, min(stage.until_s, until_s)) for stage in chosen):
@@ -106,7 +106,7 @@ _AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class ConditionWindow:
-    """What a condition came to in one window."""
+    """The value of a condition in one window."""
 
     until_s: float
     """When it ends, in seconds from the epoch."""
@@ -115,14 +115,14 @@ class ConditionWindow:
 
 
 def whole_value(run: BenchRun, condition: Condition) -> float | None:
-    """The value over all chosen measured stages, in the unit of the condition's limit; None without a sample."""
+    """The value over all selected measured stages, in the unit of the condition's limit; None without a sample."""
     selection = selected(run, condition)
     slots = in_time(run, filter(selection.has, run.slots), selection.stages)
     return value_of(summarize(slots, seconds_of(run, selection)), condition)
 
 
 def value_of(summary: Summary, condition: Condition) -> float | None:
-    """What a condition speaks of, in the unit of its limit; None where nothing was due, or nothing has an answer."""
+    """The value of a condition, in the unit of its limit; None if nothing was due, or nothing has an answer."""
     if condition.metric.is_time:
         return _time(summary, HISTOGRAMS[condition.metric], condition)
     if condition.aggregate is Aggregate.COUNT and not (summary.offered or summary.done_ok or summary.done_failed):
@@ -136,7 +136,7 @@ def value_of(summary: Summary, condition: Condition) -> float | None:
 
 
 def counted(counts: Summary | Slot, metric: Metric) -> int:
-    """How often what a metric counts has happened; of times, nothing."""
+    """The count of a metric's events; zero for metrics of time."""
     match metric:
         case Metric.FAILED:
             return counts.failed + counts.dropped
@@ -156,10 +156,10 @@ def counted(counts: Summary | Slot, metric: Metric) -> int:
 
 
 def windows(run: BenchRun, condition: Condition, over_s: float) -> Iterator[ConditionWindow]:
-    """Every full window of this length that lies in the chosen stages, from slot to slot, in their order.
+    """Every full window of this length within the selected stages, from slot to slot, in order.
 
-    A length that is no multiple of a slot is rounded up. Windows in which nothing was due have no value to judge, and
-    are left out; a rate of operations is there all the same, since none done is what it is about.
+    A length that is not a multiple of a slot is rounded up. Windows in which nothing was due have no value and are left
+    out, except for a rate of operations: zero operations is a valid value.
     """
     selection = selected(run, condition)
     by_row: dict[int, list[Slot]] = {}
@@ -176,7 +176,7 @@ def windows(run: BenchRun, condition: Condition, over_s: float) -> Iterator[Cond
 
 
 def window_rows(over_s: float, slot_s: int) -> int:
-    """How many slots a window of this length has."""
+    """The number of slots in a window of this length."""
     return max(1, int(np.ceil(over_s / slot_s - 1e-9)))
 
 
@@ -194,7 +194,7 @@ def _time(summary: Summary, histogram: HistogramName, condition: Condition) -> f
 
 
 def _ratio(condition: Condition) -> float:
-    """The rank that an aggregate asks for, as a share of the samples."""
+    """The rank of an aggregate, as a share of the samples."""
     return {Aggregate.MIN: 0.0, Aggregate.MAX: 1.0}.get(condition.aggregate, condition.quantile)
 
 
@@ -248,7 +248,7 @@ def _sums(values: Sequence[float], length: int) -> Floats:
 
 
 def sliding_sums(table: npt.NDArray[Number], length: int) -> npt.NDArray[Number]:
-    """The sum over each window of so many rows of a table, as many windows as there are."""
+    """The sum of each window of this many rows of a table, for as many windows as there are."""
     before = np.zeros((1, table.shape[1]), table.dtype)
     summed = np.concatenate((before, np.cumsum(table, axis=0)))
     found: npt.NDArray[Number] = summed[length:] - summed[:-length]
