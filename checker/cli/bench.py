@@ -1,4 +1,4 @@
-"""`mcp-status bench`: load tests, and what is asked of them afterwards."""
+"""`mcp-status bench`: load tests, their reports and comparisons."""
 
 from __future__ import annotations
 

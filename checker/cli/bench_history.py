@@ -1,4 +1,4 @@
-"""`mcp-status bench list, compare, trend, baseline and delete`: what is asked of stored load tests."""
+"""`mcp-status bench list, compare, trend, baseline and delete`: commands on stored load tests."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def delete_command(runs: tuple[int, ...], older_than: float | None, keep_last: i
 
 
 def _existing(db: Path | None) -> Path:
-    """The database file; raises StorageError where there is none: looking after one makes none."""
+    """The database file; raises StorageError if it is missing: reading a history must not create one."""
     from storage.connections import reading_connection
 
     path = database_path(db)
@@ -242,7 +242,7 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _print(table: Any, fmt: str, nothing: str) -> None:
-    """A table as asked; for people a word where it is empty."""
+    """Print a table in the chosen format, or for people a short message if it is empty."""
     from reports.loadtests.run_lists import printed
 
     if fmt == "table" and not table.rows:

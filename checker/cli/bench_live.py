@@ -1,7 +1,7 @@
-"""The display of a load test under way: a picture on a terminal, lines elsewhere, JSON lines for machines.
+"""The live display of a load test: a picture on a terminal, lines elsewhere, JSON lines for machines.
 
-Each is told of every second (`checker.loadtest.protocols.Watcher`); neither ends the run nor holds it up,
-whatever happens to its output: a view whose pipe is closed, or not read for minutes, is not shown any more.
+Each view receives every second (`checker.loadtest.protocols.Watcher`); none can end or delay the run, whatever happens
+to its output: a view whose pipe is closed, or not read for minutes, is dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REASONS = 3
 
 
 def plain_line(moment: Moment) -> str:
-    """A moment in one line; rates and times are those of the last seconds."""
+    """One line for a moment; rates and times are those of the last seconds."""
     parts = [f"{moment.at_s:6.0f} s", stages_words(moment.stages) or moment.note, rates_words(moment.recent)]
     parts.append(times_words(moment.recent_times))
     parts.append(f"errors {moment.failed:,}" + (f" ({reasons_words(moment.reasons)})" if moment.reasons else ""))
@@ -35,7 +35,7 @@ def plain_line(moment: Moment) -> str:
 
 
 def stages_words(stages: tuple[StageNow, ...]) -> str:
-    """The stages under way, each with its level."""
+    """The stages in progress, each with its level."""
     several = len({stage.scenario for stage in stages}) > 1
     return ", ".join(
         " ".join(filter(None, (stage.scenario if several else "", *stage_words(stage)))) for stage in stages
@@ -43,13 +43,13 @@ def stages_words(stages: tuple[StageNow, ...]) -> str:
 
 
 def stage_words(stage: StageNow) -> tuple[str, str]:
-    """Name and level of a stage; the name is empty where it says the level and nothing else."""
+    """Name and level of a stage; the name is empty if it equals the level."""
     name, level = stage.name or stage.kind, level_words(stage)
     return ("" if name == level else name), level
 
 
 def level_words(stage: StageNow) -> str:
-    """200/s or 20 users."""
+    """The level with its unit: 200/s or 20 users."""
     return f"{number(stage.level)}{stage.unit}"
 
 
@@ -64,18 +64,18 @@ def times_words(times: Times) -> str:
 
 
 def reasons_words(reasons: Mapping[str, int]) -> str:
-    """The most frequent reasons, and how many more kinds there are."""
+    """The most frequent reasons, and the number of further kinds."""
     shown = ", ".join(f"{reason} {count:,}" for reason, count in list(reasons.items())[:_REASONS])
     return f"{shown}, {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else shown
 
 
 def number(value: float) -> str:
-    """Three digits, and all that are before the point."""
+    """A number with three digits, or with all digits before the decimal point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def milliseconds(value: float | None) -> str:
-    """Three digits and a unit; a dash where there is no value."""
+    """A time with three digits and a unit; a dash without a value."""
     if value is None:
         return "-"
     if value >= 10_000:
@@ -84,7 +84,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """0:42, or 1:02:03."""
+    """A duration such as 0:42 or 1:02:03."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -100,7 +100,7 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def picture(moment: Moment, width: int, unicode: bool) -> Group:
-    """The lines: what is played, rates, times, errors, the client, thresholds."""
+    """The lines of the picture: stages, rates, times, errors, load generator, thresholds."""
     lines = list(_lines(moment, width, unicode))
     for line in lines:
         line.truncate(width, overflow="ellipsis" if unicode else "crop")
@@ -108,7 +108,7 @@ def picture(moment: Moment, width: int, unicode: bool) -> Group:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The newest values as so many bars at most, the highest of them full."""
+    """Bars of the newest values up to a maximum number, scaled to the highest of them."""
     shown = values[-width:] if width > 0 else ()
     highest = max(shown, default=0.0)
     top = len(_SPARKS) - 1
@@ -292,14 +292,14 @@ _LAST_S = 2.0
 
 
 class Unread(Exception):
-    """Nobody reads what is written any more, or not nearly as fast as it comes.
+    """An error for output that nobody reads any more, or that is read far too slowly.
 
-    No OSError on purpose: rich ends the process on a BrokenPipeError.
+    It is not an OSError on purpose: rich ends the process on a BrokenPipeError.
     """
 
 
 class BackgroundWriter:
-    """What writing needs of a text stream; a pipe that is full, or a terminal that is held, holds up nobody."""
+    """A text stream with the methods needed for writing; a full pipe or a stopped terminal delays nobody."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -310,19 +310,19 @@ class BackgroundWriter:
 
     @property
     def encoding(self) -> str:
-        """As of the stream."""
+        """The encoding of the stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """As of the stream."""
+        """True if the stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """As of the stream; raises OSError where it has none."""
+        """The descriptor of the stream; raises OSError if it has none."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Have the text written; raises `Unread` where that failed before, or too much is waiting."""
+        """Queue the text for writing; raises `Unread` if an earlier write failed, or too much is queued."""
         if self._failed:
             raise Unread
         try:
@@ -333,10 +333,10 @@ class BackgroundWriter:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: each text is flushed when it is written."""
+        """Does nothing: each text is flushed when it is written."""
 
     def close(self) -> None:
-        """Wait for what is still to be written, two seconds at most; the stream stays open."""
+        """Wait for queued text, two seconds at most; the stream stays open."""
         try:
             self._texts.put_nowait(None)
         except queue.Full:
@@ -371,10 +371,10 @@ EVERY_S = 5.0
 def live_view(
     wanted: bool = True, json_lines: bool = False, console: Console | None = None, stdout: IO[str] | None = None
 ) -> Iterator[Watcher]:
-    """Who is to be told of the seconds of one run.
+    """The watcher that displays the seconds of one run.
 
     ``json_lines`` writes one JSON object per second on standard output, and nothing else is shown. Otherwise standard
-    error has the picture, if it is a terminal that can redraw lines, or else a line every five seconds.
+    error shows the picture if it is a terminal that can redraw lines, or else a line every five seconds.
     """
     shown = console or Console(sys.stderr)
     if json_lines:
@@ -391,7 +391,7 @@ def live_view(
 
 
 class _Guarded:
-    """Adds up the updates and shows them, until showing fails."""
+    """A watcher that sums the updates and shows them until showing fails."""
 
     def __init__(self, show: Callable[[Moment], None]) -> None:
         self._show, self._failed, self._live = show, False, Live()
@@ -407,7 +407,7 @@ class _Guarded:
 
 @contextmanager
 def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
-    """Without a thread of its own, which would take time from the run at moments of its own."""
+    """The redrawn picture, without a thread of its own, which would take CPU time from the run at arbitrary moments."""
     stream = console.file
     with background(stream) as writer:
         console.file = cast(IO[str], writer)
@@ -426,7 +426,7 @@ def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
 
 
 def _plain_lines(out: BackgroundWriter) -> Callable[[Moment], None]:
-    """A line every five seconds, and each note when it comes for the first time: between levels all come again."""
+    """A line every five seconds, and each note once: between levels all notes come again."""
     next_s, said = EVERY_S, {""}
 
     def show(moment: Moment) -> None:

@@ -1,4 +1,4 @@
-"""`mcp-status bench report and calibrate`: a stored load test shown again, and the client's own limits."""
+"""`mcp-status bench report and calibrate`: reports of stored load tests, and the load generator's own limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MOST_FOR_TREND = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The forms in which a load test is to be had."""
+    """The requested forms of a load test's report."""
 
     fmt: str
     output: Path | None
@@ -79,7 +79,7 @@ def output_options(command: Decorated) -> Decorated:
 
 
 def check_output(wanted: Wanted, database: Path, baseline: str | None) -> None:
-    """Raise UsageError for what could not be delivered after the load: before any of it is made."""
+    """Raise UsageError, before any load is made, for output that could not be delivered after it."""
     if wanted.also and wanted.folder is None:
         raise UsageError("--also names what is written into a folder; name that with --output-dir")
     if wanted.output is not None and not os.access(wanted.output.absolute().parent, os.W_OK):
@@ -101,9 +101,9 @@ def deliver(
     *,
     quiet: bool = False,
 ) -> bool:
-    """Print or write the report; whether the run is worse than its baseline.
+    """Print or write the report; True if the run is worse than its baseline.
 
-    ``planned`` are the files that the plan asks for. ``quiet`` leaves standard output alone.
+    ``planned`` are the files that the plan asks for. ``quiet`` writes nothing to standard output.
     """
     from reports.loadtests.output_forms import FORMS, write_folder
 
@@ -135,7 +135,7 @@ def deliver(
 
 
 def _folders(wanted: Wanted, planned: Output | None) -> Iterable[tuple[Path, tuple[str, ...]]]:
-    """The folder to write into, if there is one, and what."""
+    """The folder to write into, if there is one, and the forms to write."""
     if wanted.folder is not None:
         forms = wanted.also or (planned.formats + planned.charts if planned is not None else ("html", "json"))
         yield wanted.folder, tuple(dict.fromkeys(forms))
@@ -161,7 +161,7 @@ def _compared(database: Path, baseline: str, run: BenchRun) -> tuple[Report, boo
 
 
 def _trend(database: Path | None, run: BenchRun) -> Report | None:
-    """How the runs of the same plan have gone, where there are a few."""
+    """The trend of the runs of the same plan, if there are a few."""
     if database is None or run.id is None:
         return None
     from checker.loadtest.judging.saturation import judge

@@ -1,4 +1,4 @@
-"""`mcp-status bench run, quick and rerun`: play a load test, show it, store it, report it."""
+"""`mcp-status bench run, quick and rerun`: play a load test, show, store and report it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CODES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayOptions:
-    """How any plan is to be played: what the command line says over it, and what becomes of the run."""
+    """The command line's options for playing any plan: overrides, storage and output."""
 
     workers: int | None
     seed: int | None
@@ -49,7 +49,7 @@ class PlayOptions:
     wanted: Wanted
 
     def __call__(self, plan: Plan) -> int:
-        """Play the plan, show, store and report it; the exit code."""
+        """Play the plan, show, store and report it; returns the exit code."""
         from checker.cli.bench_live import live_view
         from checker.loadtest.results import BenchState
         from checker.loadtest.run import LoadRequest, load_test
@@ -93,7 +93,7 @@ class PlayOptions:
 
 
 def _is_broken(end: LoadEnd) -> bool:
-    """Whether a threshold is broken whatever the client did; one that cannot be told is not."""
+    """True if a threshold is broken whatever the load generator did; an inconclusive one is not."""
     claims = end.saturation.claims.thresholds
     return any(one.told == "failed" for one in claims) if claims else any(not one.passed for one in end.run.thresholds)
 
@@ -102,7 +102,7 @@ _OF_PLAYING = tuple(field.name for field in fields(PlayOptions) if field.name !=
 
 
 def play_options(command: Decorated) -> Decorated:
-    """Add what every load test is played with; the command gets it as ``play``."""
+    """Add the options that every load test has; the command gets them as ``play``."""
 
     @wraps(command)
     def wrapped(db: Path | None, **given: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Load tests in the database: written as they go, read back, listed, kept and pruned."""
+"""Load tests in the database: writing during a run, reading, lists, baselines and pruning."""

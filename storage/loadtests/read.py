@@ -1,4 +1,4 @@
-"""Load tests read back, listed, kept as baselines and deleted."""
+"""Reading, listing, deleting and baselines of stored load tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from storage.store import Store, is_alive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchLine:
-    """A load test without what it measured second by second."""
+    """A load test without its measurements."""
 
     id: int
     name: str
@@ -74,13 +74,13 @@ class BenchLine:
 
     @property
     def ended(self) -> bool:
-        """Whether it came to the end that was planned."""
+        """True if the run ended as planned."""
         return self.state is BenchState.FINISHED
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A name for a run that others are compared with."""
+    """A name for a run that other runs are compared with."""
 
     name: str
     run_id: int
@@ -97,7 +97,7 @@ def bench_list(
     state: BenchState | None = None,
     limit: int | None = None,
 ) -> tuple[BenchLine, ...]:
-    """The load tests, the newest first: of this name, plan and state, where they are given.
+    """The load tests, the newest first, filtered by name, plan and state.
 
     Raises StorageError where there is no history.
     """
@@ -154,8 +154,8 @@ def _line(row: dict[str, Any], baselines: tuple[str, ...]) -> BenchLine:
 def bench_run(path: Path, run_id: int, *, health: bool = True) -> BenchRun:
     """The load test of this number, with its slots by time, stage and series, each key once.
 
-    Without ``health`` nothing of the workers is read, which comparisons do not need. Raises UsageError where there is
-    no such run, StorageError where there is no history.
+    Without ``health`` the workers' seconds, which comparisons do not need, are not read. Raises UsageError if there is
+    no such run, StorageError if there is no history.
     """
     with reading(path) as connection, errors_of(path):
         row = connection.execute(select(bench_runs).where(bench_runs.c.id == run_id)).mappings().one_or_none()
@@ -186,15 +186,14 @@ def _records(connection: Connection, table: Table, layout: Layout[Record], run_i
 
 
 def _slots(connection: Connection, run_id: int) -> tuple[Slot, ...]:
-    """The slots of a run; what a run that has not ended has added to one is added together."""
+    """The slots of a run; the parts of a slot that an unfinished run has appended are summed."""
     return merged(_records(connection, bench_slots, SLOTS, run_id))
 
 
 def set_baseline(store: Store, name: str, run_id: int, now_ms: int) -> None:
-    """Give a run this name, in the place of the run that had it.
+    """Give a run this name, which is taken from any other run.
 
-    Raises UsageError for a run that is not there or has not finished, and for a name that reads as something else
-    where runs are named.
+    Raises UsageError for a missing or unfinished run, and for a name that has another meaning in place of a run.
     """
     if not name or name.isdigit() or name in ("last", "last-good") or any(one in name for one in ":/, "):
         raise UsageError(f"{name!r}: no name for a baseline; use letters, digits, - and _, and none of last, last-good")
@@ -208,7 +207,7 @@ def set_baseline(store: Store, name: str, run_id: int, now_ms: int) -> None:
 
 
 def remove_baseline(store: Store, name: str) -> None:
-    """Forget the name; the run stays. Raises UsageError where there is no such name."""
+    """Remove the name; the run stays. Raises UsageError if there is no such name."""
     with store.transaction() as connection:
         if not connection.execute(delete(bench_baselines).where(bench_baselines.c.name == name)).rowcount:
             there = ", ".join(connection.scalars(select(bench_baselines.c.name))) or "none"
@@ -216,7 +215,7 @@ def remove_baseline(store: Store, name: str) -> None:
 
 
 def delete_benchmarks(store: Store, run_ids: Collection[int]) -> None:
-    """Delete these runs, all or none. Raises UsageError for one that is a baseline or is not there."""
+    """Delete these runs, all or none. Raises UsageError for a baseline or a missing run."""
     with store.transaction() as connection:
         there = set(connection.scalars(select(bench_runs.c.id).where(bench_runs.c.id.in_(run_ids))))
         if missing := sorted(set(run_ids) - there):
@@ -229,9 +228,9 @@ def delete_benchmarks(store: Store, run_ids: Collection[int]) -> None:
 
 
 def prune_benchmarks(store: Store, before_ms: int | None = None, keep_last: int = 0) -> list[int]:
-    """Delete runs that began before this time, or all where it is None; gives their numbers.
+    """Delete runs that began before this time, or all if it is None; returns their numbers.
 
-    The newest ``keep_last`` of each name, baselines, and what may still be running stay.
+    The newest ``keep_last`` of each name, baselines, and runs that may still be in progress are kept.
     """
     with store.transaction() as connection:
         old = old_benchmarks(connection, before_ms, keep_last)

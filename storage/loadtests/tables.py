@@ -1,7 +1,7 @@
-"""Tables of load tests, and records in them: a column for each field, histograms packed, the rest as JSON.
+"""Tables of load tests and their records: a column for each field, histograms packed, the rest as JSON.
 
-Offsets from a run's epoch and levels are as the records have them, in seconds and per second; all durations that were
-measured are whole microseconds, and wall-clock times milliseconds.
+Offsets from a run's epoch and levels are stored as in the records, in seconds and per second; all measured durations
+are whole microseconds, and wall-clock times milliseconds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HISTOGRAMS = "histograms"
 
 @dataclass(frozen=True, slots=True)
 class Layout(Generic[Record]):
-    """Which fields of a record are columns as they are, which are JSON, and which are packed together."""
+    """The storage of a record's fields: as plain columns, as JSON, or packed together."""
 
     kind: type[Record]
     plain: tuple[str, ...]
@@ -67,7 +67,7 @@ class Layout(Generic[Record]):
         return (*self.plain, *self.json, *((HISTOGRAMS,) if self.blobs else ()))
 
     def columns(self, *keys: str) -> list[Column[Any]]:
-        """The columns of a table: those of its key first, in their order."""
+        """The columns of a table: its key first, in order."""
         types = {field.name: _bare(field.type) for field in fields(cast(Any, self.kind))}
         found: list[Column[Any]] = [
             Column(name, _TYPES[types[name][0]], nullable=types[name][1], primary_key=name in keys)
@@ -77,14 +77,14 @@ class Layout(Generic[Record]):
         return [*found, *([Column(HISTOGRAMS, LargeBinary)] if self.blobs else [])]
 
     def values(self, record: Record) -> tuple[Any, ...]:
-        """The values of a row, as the driver binds them."""
+        """The values of a row, in the driver's types."""
         plain = [_bound(getattr(record, name)) for name in self.plain]
         json = [_dumped(getattr(record, name)) for name in self.json]
         blobs = [packed([getattr(record, name) for name in self.blobs])] if self.blobs else []
         return (*plain, *json, *blobs)
 
     def record(self, row: Mapping[Any, Any], **given: Any) -> Record:
-        """The record of a row of `names`, with the fields that are stored elsewhere."""
+        """The record of a row of `names`, completed by the fields that are stored elsewhere."""
         values: dict[str, Any] = {name: row[name] for name in self.plain}
         values |= {name: orjson.loads(row[name]) if row[name] else {} for name in self.json}
         if self.blobs:
@@ -93,14 +93,14 @@ class Layout(Generic[Record]):
 
 
 def packed(blobs: Sequence[bytes]) -> bytes | None:
-    """Some blobs as one, compressed: their lengths, 32-bit little-endian, then themselves; None where all are empty."""
+    """Several blobs as one, compressed: their lengths, 32-bit little-endian, then the blobs; None if all are empty."""
     if not any(blobs):
         return None
     return zlib.compress(struct.pack(f"<{len(blobs) + 1}I", len(blobs), *map(len, blobs)) + b"".join(blobs), _LEVEL)
 
 
 def unpacked(joined: bytes | None, number: int) -> list[bytes]:
-    """The blobs again; those that the program of that time did not have are empty."""
+    """The separate blobs; blobs that an older program did not write are empty."""
     if joined is None:
         return [b""] * number
     data = zlib.decompress(joined)
@@ -114,13 +114,13 @@ def unpacked(joined: bytes | None, number: int) -> list[bytes]:
 
 
 def _bare(kind: Any) -> tuple[Any, bool]:
-    """The type without None, and whether None is in it."""
+    """The type without None, and True if None was part of it."""
     others = [one for one in get_args(kind) if one is not NoneType]
     return (others[0], True) if NoneType in get_args(kind) and len(others) == 1 else (kind, False)
 
 
 def _bound(value: Any) -> Any:
-    """A value that the driver takes without looking for an adapter."""
+    """A value that the driver accepts without an adapter."""
     if isinstance(value, bool):
         return int(value)
     return str(value) if isinstance(value, str) else value
@@ -158,7 +158,7 @@ def _part(name: str, *columns: Column[Any]) -> Table:
 
 
 def _place(name: str) -> Column[Any]:
-    """What an index of the record is in a key."""
+    """The meaning of a record's index in a key."""
     return Column(name, Integer, primary_key=True)
 
 

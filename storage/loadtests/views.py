@@ -1,4 +1,4 @@
-"""The views of load tests."""
+"""Views of load tests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _STAGE: _Columns = (
 
 
 def _timed(name: str, expression: str, words: str) -> tuple[str, str, str]:
-    """A column of a duration, in milliseconds; other columns as they are."""
+    """A duration column converted to milliseconds; other columns unchanged."""
     if name.endswith("_us"):
         return f"{name[:-3]}_ms", in_ms(expression), f"{words}, in milliseconds"
     return name, expression, words

@@ -1,4 +1,4 @@
-"""Load tests written by the sole writer: begun, added to, finished whole, with percentiles for SQL."""
+"""Writing of load tests by the sole writer: begin, append, finish, with percentiles for SQL."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _NAMES = tuple(column.name for column in bench_summaries.columns)
 
 
 def write_summaries(connection: Connection, run_id: int, run: BenchRun) -> None:
-    """Write the summaries and the failures of a run whose slots are all there; there must be none of it yet."""
+    """Write the summaries and the failures of a run with complete slots; none may be stored yet."""
     groups = _grouped(run.slots)
     insert_rows(connection, bench_summaries, _NAMES, [(run_id, *row) for row in _summaries(run, groups)])
     insert_rows(
@@ -113,14 +113,14 @@ def _failures(run_id: int, groups: _Groups) -> list[tuple[Any, ...]]:
 
 
 class RecordingWriter:
-    """A load test being written. It is a watcher: what it is told of every second is stored at once.
+    """A watcher that stores every second of a load test at once.
 
-    A killed run keeps what it had by then and stays in the state running. Each step raises StorageError and
+    A killed run keeps everything up to then and stays in the state running. Each step raises StorageError and
     StorageBusy.
     """
 
     def __init__(self, store: Store, run: BenchRun) -> None:
-        """Begin the run: its row is there from now on."""
+        """Begin the run: its row is stored from now on."""
         self._store, self._parts = store, 0
         self._known: tuple[Any, ...] = ()
         values = {**_row(run), "host": socket.gethostname(), "pid": os.getpid()}
@@ -132,11 +132,11 @@ class RecordingWriter:
             self._describe(connection, run)
 
     def __call__(self, second: Second) -> None:
-        """Store an update; ends nothing."""
+        """Store an update; never ends the run."""
         self.append(second.run, second.slots, second.health)
 
     def append(self, run: BenchRun, slots: Iterable[Slot], health: Sequence[WorkerSecond]) -> None:
-        """Add slots and health to what is there; ``run`` has the series and stages that they refer to."""
+        """Append slots and health; ``run`` has the series and stages that they refer to."""
         self._parts += 1
         with self._store.transaction() as connection:
             self._describe(connection, run)
@@ -144,10 +144,10 @@ class RecordingWriter:
             _write(connection, bench_health, HEALTH, self.run_id, health)
 
     def finish(self, run: BenchRun, client_bound: str | None = None) -> BenchRun:
-        """Write the whole run in the place of what was added, with its summaries; gives it with its id.
+        """Replace the appended parts by the whole run, with its summaries; returns it with its id.
 
-        Slots of one key are added together. ``client_bound`` is why the load generator was the limit, "" if it
-        was not, None where nobody has judged.
+        Slots of one key are added together. ``client_bound`` is the reason why the load generator was the limit, "" if
+        it was not, None if that was not judged.
         """
         whole = replace(run, id=self.run_id, slots=merged(run.slots))
         self._parts, self._known = 0, ()
@@ -167,7 +167,7 @@ class RecordingWriter:
         return whole
 
     def _describe(self, connection: Connection, run: BenchRun, client_bound: str | None = None) -> None:
-        """Write what the run says of itself, where that has changed."""
+        """Write changes of the run's own row and its series."""
         row = {**_row(run), "client_bound": client_bound}
         known = (row, run.series, run.stages)
         if known == self._known:
@@ -197,7 +197,7 @@ def _row(run: BenchRun) -> dict[str, Any]:
 
 
 def _capacity(capacity: Capacity | None) -> str | None:
-    """What a stress test found, without its levels, which are rows."""
+    """The result of a stress test, without its levels, which are rows."""
     if capacity is None:
         return None
     return orjson.dumps({name: getattr(capacity, name) for name in CAPACITY_FIELDS}).decode()
@@ -206,7 +206,7 @@ def _capacity(capacity: Capacity | None) -> str | None:
 def _write(
     connection: Connection, table: Table, layout: Layout[Any], run_id: int, records: Sequence[Any], place: str = ""
 ) -> None:
-    """Write records; their index goes into the column ``place``, where there is one."""
+    """Write records, with their index in the column ``place``, if there is one."""
     names = ("run_id", place, *layout.names) if place else ("run_id", *layout.names)
     rows = (
         (run_id, number, *layout.values(record)) if place else (run_id, *layout.values(record))

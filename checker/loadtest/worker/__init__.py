@@ -1,1 +1,1 @@
-"""The process that makes load: patched, and driven by the callbacks of its loop."""
+"""The worker process that makes load: patched by gevent, and driven by the callbacks of its event loop."""

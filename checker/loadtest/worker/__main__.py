@@ -1,4 +1,4 @@
-"""Entry of a process that makes load: patch, then serve the frames on standard input until they end."""
+"""Entry point of a worker that makes load: patch, then serve the messages on standard input until they end."""
 
 import sys
 

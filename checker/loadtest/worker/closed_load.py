@@ -1,4 +1,4 @@
-"""The closed model: users who each wait for their answer, and think, before their next operation."""
+"""The closed model: users who each wait for a reply, and think, before their next operation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from checker.loadtest.worker.target import Notes, Target
 
 
 class RateLimiter:
-    """Turns at equal distances, at most so many a second; without a rate there is no wait."""
+    """A rate limiter with evenly spaced turns, at most a given number per second; without a rate there is no wait."""
 
     def __init__(self, per_s: float | None) -> None:
         self._gap_ns = 0 if per_s is None else round(1e9 / per_s)
         self._free_ns = 0
 
     def turn(self, now_ns: int) -> int:
-        """Take the next turn; the nanoseconds until it comes."""
+        """Take the next turn; returns the nanoseconds until it starts."""
         at_ns = max(self._free_ns, now_ns)
         self._free_ns = at_ns + self._gap_ns
         return at_ns - now_ns
@@ -63,18 +63,18 @@ class ClosedLoad:
         self.over = False
 
     def start(self, targets: Sequence[Target], spans: Sequence[LevelSpan]) -> None:
-        """Let users come and go as the level says; each of them takes the servers in turn."""
+        """Add and remove users as the level requires; each user takes the servers in turn."""
         self._targets = targets
         self.replan(spans)
         self._timer = self._loop.timer(0.0, _LOOK_S)
         self._timer.start(self._look, update=True)
 
     def replan(self, spans: Sequence[LevelSpan]) -> None:
-        """From now on follow another plan."""
+        """Follow another plan from now on."""
         self._spans = spans
 
     def ended(self, user: int) -> None:
-        """The user has an answer."""
+        """Handle the end of a user's operation."""
         self.in_flight -= 1
         pause_s = self._think_s
         if monotonic_ns() - self._begun_ns[user] < _SHORTEST_NS and self._last_failed():
@@ -86,21 +86,21 @@ class ClosedLoad:
 
     @property
     def is_done(self) -> bool:
-        """Whether all users have gone."""
+        """True if all users have left."""
         return self.over and not self.in_flight
 
     def give_up_waiting(self) -> None:
-        """Nothing waits in this model."""
+        """Does nothing: nothing is queued in this model."""
 
     def close(self) -> None:
-        """Nobody begins anything more."""
+        """Close the load: no user begins another operation."""
         self.over = True
         self._wanted = 0
         if self._timer is not None:
             self._timer.close()
 
     def _look(self) -> None:
-        """Let users in, up to the level of now; those above it go when they have their answer."""
+        """Add users up to the present level; users above it leave after their reply."""
         at_s = (monotonic_ns() - self._epoch_ns) / 1e9
         span = next((one for one in self._spans if one.from_s <= at_s < one.until_s), None)
         if span is None:
@@ -119,7 +119,7 @@ class ClosedLoad:
             self._go_on(user)
 
     def _go_on(self, user: int) -> None:
-        """Begin the user's next operation, or let it go."""
+        """Begin the user's next operation, or remove the user."""
         if user >= self._wanted or self.over:
             self._parked.append(user)
             return
@@ -157,6 +157,6 @@ class ClosedLoad:
         timer.start(wake, update=True)
 
     def _last_failed(self) -> bool:
-        """Whether the sample that was noted last is a failure."""
+        """True if the last recorded sample is a failure."""
         samples = self._notes.samples
         return len(samples) >= 7 and samples[-6] >= 4

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections driven by the loop's callbacks, plain or over TLS, from connecting on."""
+"""HTTP/1.1 connections driven by the callbacks of the event loop, plain or over TLS, including connecting."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 
 class Dial:
-    """One connection on its way: ``connected`` is called with the socket and its place, or ``failed`` with a reason."""
+    """One connection attempt: calls ``connected`` with the socket and its address index, or ``failed`` with a reason."""
 
     __slots__ = ("_connected", "_failed", "_left", "_loop", "_reasons", "_timer", "_trying")
 
@@ -59,7 +59,7 @@ class Dial:
         self._next()
 
     def close(self) -> None:
-        """Give up what is on its way; no callback comes any more."""
+        """Cancel the attempt; no callback follows."""
         self._stop_timer()
         for sock, watcher in self._trying.items():
             watcher.close()
@@ -67,7 +67,7 @@ class Dial:
         self._trying.clear()
 
     def _next(self) -> None:
-        """Begin to connect to the next address, if there is one."""
+        """Connect to the next address, if there is one."""
         self._stop_timer()
         if not self._left:
             if not self._trying:
@@ -110,7 +110,7 @@ class Dial:
         self._next()
 
     def _most_telling(self) -> str:
-        """Our own limits before a refusal, and that before what the system could not do."""
+        """The most informative failure: our own limits before a refusal, and that before errors of the local system."""
         order = {Reason.CONNECT_REFUSED.value: 1, Reason.CONNECT_FAILED.value: 2}
         return min(self._reasons, key=lambda reason: order.get(reason, 0), default=Reason.DNS.value)
 
@@ -128,7 +128,7 @@ _STORM = (429, 503)
 
 
 class Owner(Protocol):
-    """The target that a connection belongs to, as `RestTarget` is: what the connection asks of it and tells it."""
+    """The target that owns a connection, such as `RestTarget`: the calls that the connection makes on it."""
 
     addresses: list[Place]
     request: bytes
@@ -139,26 +139,26 @@ class Owner(Protocol):
     codes: dict[int, int]
 
     def prefer(self, place: Place) -> None:
-        """Try the address that answered first from now on."""
+        """Prefer the address that answered first from now on."""
 
     def note_phase(self, name: str, connection: Any, nanoseconds: int) -> None:
-        """Keep what opening the connection took."""
+        """Record the time of a phase of opening the connection."""
 
     def led_on(self, connection: Any, status: int, received: bytes, keep: bool) -> int | None:
-        """The code of a status that has not come before; None for a redirect that is followed."""
+        """The code of a status that is new; None for a redirect that is followed."""
 
     def code_inside(self, status: int, received: bytes, body: list[bytes], size: int) -> int:
         """The code of a reply by the conditions on its headers and body."""
 
     def is_free(self, connection: Any, keep: bool) -> None:
-        """A reply has come."""
+        """The connection has received its reply and is free."""
 
     def has_lost(self, connection: Any, reason: str) -> None:
         """The connection has broken."""
 
 
 class Connection:
-    """A plain connection; it belongs to its target, which has it in ``idle`` or in ``busy``."""
+    """A plain connection; its target keeps it in ``idle`` or in ``busy``."""
 
     __slots__ = (
         "_body",
@@ -209,7 +209,7 @@ class Connection:
         self.key = self.code = self.intended_ns = self.sent_ns = self.first_ns = self.size = self.user = 0
 
     def open(self) -> None:
-        """Connect, and send the request when that is done."""
+        """Connect, then send the request."""
         self._opened_ns = monotonic_ns()
         self._dial = Dial(self._target.addresses, self._loop, self._connected, self._lost)
 
@@ -230,7 +230,7 @@ class Connection:
             self._send_rest(request[sent:])
 
     def send_on(self) -> None:
-        """Send the request that a redirect asks for, over this connection; the operation goes on."""
+        """Send the request of a redirect over this connection; the operation continues."""
         self.first_ns = self.size = 0
         self._broken = False
         self.used = True
@@ -238,13 +238,13 @@ class Connection:
 
     @property
     def timeout_reason(self) -> Reason:
-        """What it is that takes too long."""
+        """The reason of a timeout: the phase that takes too long."""
         if self._step == "wait":
             return Reason.DEADLINE if self.first_ns else Reason.FIRST_BYTE_TIMEOUT
         return {"connect": Reason.CONNECT_TIMEOUT, "tls": Reason.TLS_HANDSHAKE, "send": Reason.SEND_TIMEOUT}[self._step]
 
     def close(self) -> None:
-        """Close the socket; no callback comes any more."""
+        """Close the socket; no callback follows."""
         for watcher in (self._watch, self._writing):
             if watcher is not None:
                 watcher.close()
@@ -261,7 +261,7 @@ class Connection:
         self._begin()
 
     def _begin(self) -> None:
-        """The socket is connected: watch it for good, and send."""
+        """Watch the connected socket permanently, and send."""
         self._recv, self._send = self._sock.recv, self._sock.send
         self._parser = response_parser(self)
         self._watch = self._loop.io(self._sock.fileno(), READ)
@@ -269,7 +269,7 @@ class Connection:
         self.send()
 
     def _send_rest(self, rest: bytes) -> None:
-        """Send what the socket did not take at once."""
+        """Send the part that the socket did not accept at once."""
 
         def writable() -> None:
             nonlocal rest
@@ -289,7 +289,7 @@ class Connection:
         self._writing.start(writable)
 
     def _readable(self) -> None:
-        """Take what has come; a callback of the loop."""
+        """Read the received bytes; a callback of the event loop."""
         try:
             data = self._recv(READ_BYTES)
         except BlockingIOError:
@@ -329,7 +329,7 @@ class Connection:
             self._finish()
 
     def _may_be_mended(self, error: Exception) -> bool:
-        """Whether clients may pass over what is wrong: the head is waited for, and read by another parser."""
+        """True if clients usually tolerate the fault: wait for the headers and parse them with another parser."""
         if self._broken or not may_be_mended(error.__context__ or error):
             return False
         self._broken = True
@@ -340,7 +340,7 @@ class Connection:
         return True
 
     def _mend(self) -> None:
-        """Read the reply so far as clients do, if its head has come whole; raises what the parser raises."""
+        """Parse the reply so far as lenient clients do, once its headers are complete; raises the parser's errors."""
         received = bytes(self._head)
         if (better := mended(received)) is not None:
             self._broken = False
@@ -358,7 +358,7 @@ class Connection:
             self._keep = self._parser.should_keep_alive()  # can be asked now only
 
     def _finish(self) -> None:
-        """The reply is whole: a sample, and the connection is free."""
+        """Record a sample for the complete reply, and free the connection."""
         done_ns = monotonic_ns()
         target = self._target
         status = self._parser.get_status_code()
@@ -381,7 +381,7 @@ class Connection:
         target.is_free(self, self._keep)
 
     def _ended_by_peer(self) -> None:
-        """The server has closed: the end of a reply that says no length, or of the connection."""
+        """Handle a close by the server: the end of a reply without a length, or of the connection."""
         reason = Reason.CONNECTION_CLOSED.value
         if self.sent_ns and self.first_ns and not self._broken and ends_with_its_connection(bytes(self._head)):
             self._keep = False
@@ -390,12 +390,12 @@ class Connection:
         self._lost(reason if self.sent_ns else "")
 
     def _lost(self, reason: str) -> None:
-        """The connection cannot be used any more; with a reason, an operation fails for it."""
+        """Drop the unusable connection; with a reason, an operation fails for it."""
         self._target.has_lost(self, reason)
 
 
 class ReadingConnection(Connection):
-    """A connection whose replies are looked into: the body is kept until it has been judged."""
+    """A connection that checks the content of replies: the body is kept until it has been judged."""
 
     __slots__ = ()
 
@@ -409,7 +409,7 @@ class ReadingConnection(Connection):
 
 
 class HeadConnection(Connection):
-    """A connection for HEAD, whose replies are over with their head, whatever length they say."""
+    """A connection for HEAD, whose replies end with their headers, whatever length these declare."""
 
     __slots__ = ()
 
@@ -425,7 +425,7 @@ class HeadConnection(Connection):
 
 
 class UnreadConnection(Connection):
-    """A connection for a reply that need not end: it is over with its head, and so is the connection."""
+    """A connection for a reply that may never end: the operation and the connection end with the headers."""
 
     __slots__ = ()
 
@@ -435,7 +435,7 @@ class UnreadConnection(Connection):
         self._keep = False
 
     def on_message_complete(self) -> None:
-        """Called by the parser: the head was enough."""
+        """Called by the parser: the headers were enough."""
 
 
 if TYPE_CHECKING:
@@ -446,7 +446,7 @@ else:
 
 @dataclass(slots=True)
 class _TlsEnds:
-    """The two ends of OpenSSL that are not the connection's."""
+    """The two memory buffers of OpenSSL on the side of the network."""
 
     coming: ssl.MemoryBIO
     going: ssl.MemoryBIO
@@ -455,7 +455,7 @@ class _TlsEnds:
 
 
 class _Secure(_Base):
-    """What is put before a kind of connection."""
+    """The TLS layer mixed into a kind of connection."""
 
     __slots__ = ()
 
@@ -503,7 +503,7 @@ class _Secure(_Base):
         self.send()
 
     def _decrypt(self) -> None:
-        """Give the parser all that could be decrypted."""
+        """Pass all decrypted bytes to the parser."""
         plain, ended = b"", False
         try:
             while piece := self._tls.session.read(READ_BYTES):
@@ -524,7 +524,7 @@ class _Secure(_Base):
         return len(data)
 
     def _flush(self) -> None:
-        """Send what OpenSSL has made."""
+        """Send the bytes that OpenSSL has produced."""
         pending = self._tls.going.read()
         if not pending:
             return
@@ -562,18 +562,18 @@ class SecureConnection(_Secure, Connection):
 
 
 class SecureHeadConnection(_Secure, HeadConnection):
-    """The same for HEAD."""
+    """A TLS connection for HEAD."""
 
     __slots__ = ()
 
 
 class SecureReadingConnection(_Secure, ReadingConnection):
-    """The same with replies that are looked into."""
+    """A TLS connection that checks the content of replies."""
 
     __slots__ = ()
 
 
 class SecureUnreadConnection(_Secure, UnreadConnection):
-    """The same with replies that need not end."""
+    """A TLS connection for replies that may never end."""
 
     __slots__ = ()

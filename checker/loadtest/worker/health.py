@@ -1,4 +1,4 @@
-"""What a worker knows of itself: how busy its loop is, what it holds open, what collecting garbage took."""
+"""Measurements that a worker takes of itself: event loop use, open operations, and time of garbage collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUSY_ENOUGH_NS = 1000
 
 
 class HealthMeter:
-    """Watches the loop from its own callbacks: it wakes up, works, and looks for what is new again."""
+    """A meter of the event loop by its own callbacks: wake-up, work, and polling again."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
@@ -32,7 +32,7 @@ class HealthMeter:
         gc.callbacks.append(self._collecting)
 
     def second(self, in_flight: int, backlog: int, ports: int) -> Health:
-        """The time since the last call."""
+        """The measurements since the last call."""
         now_ns = monotonic_ns()
         elapsed_s = max(1e-3, (now_ns - self._at_ns) / 1e9)
         cpu_s, starved_ns = _cpu_s(), _starved_ns()
@@ -76,7 +76,7 @@ def _cpu_s() -> float:
 
 
 def _starved_ns() -> int:
-    """How long it has waited for a CPU while it was ready to run (Linux, Documentation/scheduler/sched-stats)."""
+    """Time spent waiting for a CPU while ready to run, in ns (Linux, Documentation/scheduler/sched-stats)."""
     try:
         with open("/proc/self/schedstat", "rb") as file:
             return int(file.read().split()[1])
@@ -92,7 +92,7 @@ def _descriptors() -> int:
 
 
 def _memory_bytes() -> int:
-    """Resident; where the system does not say it, the most it has been."""
+    """Resident memory; the peak where the system does not report the present value."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE_BYTES

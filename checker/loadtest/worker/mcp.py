@@ -1,4 +1,4 @@
-"""MCP operations in kept sessions: a caller for each that is under way, each with a session of its own."""
+"""MCP operations in kept sessions: one caller for each concurrent operation, each with its own session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GONE = 404
 
 
 class SessionCaller(AttemptCaller):
-    """One session, over one operation after the other."""
+    """A caller that runs one operation after the other in one session."""
 
     def __init__(self, target: AttemptTarget) -> None:
         super().__init__(target)
@@ -48,14 +48,14 @@ class SessionCaller(AttemptCaller):
         self._operate = operations[target.order.part.operation]
 
     def operate(self, trace: Trace) -> ProbeFailure | None:
-        """The operation, in the session."""
+        """Run the operation in the session."""
         self._client.go_on(trace)
         self.seen.budget, self.seen.retry_after_s = trace.budget, None
         self._operate()
         return None
 
     def recover(self, failure: ProbeFailure) -> None:
-        """Go on in the session where it is as it was; else the next operation opens a new one."""
+        """Keep the session if it is still usable; otherwise the next operation opens a new one."""
         if failure.reason not in _ANSWERED or not self._kept.is_open or self.seen.http_status == _GONE:
             gevent.spawn(_abandon, self._kept, self._client)  # what failed may have left anything behind
             self._start()
@@ -93,7 +93,7 @@ class SessionCaller(AttemptCaller):
 
 
 def _abandon(kept: KeptSession, client: Client) -> None:
-    """End the session, if there is one, and whatever else is left; it counts for nothing."""
+    """Close the session, if there is one, and its other resources; failures do not count."""
     client.go_on(Trace())
     with suppress(ProbeFailure, gevent.Timeout), gevent.Timeout(_END_S):
         kept.end(client)
@@ -101,5 +101,5 @@ def _abandon(kept: KeptSession, client: Client) -> None:
 
 
 def target(order: TargetOrder) -> Target:
-    """Operations in kept sessions of a server."""
+    """A target of operations in kept sessions of a server."""
     return AttemptTarget(order, SessionCaller)

@@ -1,4 +1,4 @@
-"""The open model: operations begin when they are due, to some ten microseconds, answered or not."""
+"""The open model: operations begin when they are due, to some ten microseconds, whether or not others have ended."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Alarm:
-    """Calls ``ring`` in the hub at the moment it was set to, on the clock of `time.monotonic_ns`.
+    """An alarm that calls ``ring`` in the hub at a set moment, on the clock of `time.monotonic_ns`.
 
-    With a timer of the kernel that the loop watches like a socket (timerfd_create(2)); without it, with the loop's own.
+    It uses a kernel timer that the event loop watches like a socket (timerfd_create(2)), or else the loop's own timer.
     """
 
     def __init__(self, ring: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Alarm:
             self._watcher.start(self._fired)
 
     def set(self, at_ns: int) -> None:
-        """Ring at this moment instead of whatever was set before; at once where it has passed."""
+        """Set the alarm to this moment instead of any earlier setting; it rings at once if the moment has passed."""
         if self._fd is None:
             self.stop()
             self._watcher = self._loop.timer(max(0.0, (at_ns - monotonic_ns()) / 1e9))
@@ -62,7 +62,7 @@ class Alarm:
         self._settime(self._fd, _ABSOLUTE, self._pointer, None)
 
     def stop(self) -> None:
-        """Do not ring."""
+        """Cancel the alarm."""
         if self._fd is None:
             if self._watcher is not None:
                 self._watcher.close()
@@ -72,7 +72,7 @@ class Alarm:
         self._settime(self._fd, _ABSOLUTE, self._pointer, None)
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop for good and free the timer."""
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
@@ -81,7 +81,7 @@ class Alarm:
             self._fd = None
 
     def _fired(self) -> None:
-        """Setting the timer makes its descriptor unreadable as reading from it would, and saves a system call."""
+        """Handle the timer: setting it again makes its descriptor unreadable, as a read would, and saves a call."""
         self._is_set = False
         self._ring()
         if not self._is_set and self._fd is not None:
@@ -129,7 +129,7 @@ class OpenLoad:
         self.replan(due)
 
     def replan(self, due: Due) -> None:
-        """From now on follow another plan; what is before now in it is left out."""
+        """Follow another plan from now on; its arrivals before now are left out."""
         self._due, self.over = due, False
         now_ns = monotonic_ns()
         self._next()
@@ -138,18 +138,18 @@ class OpenLoad:
         self._arm()
 
     def ended(self, user: int) -> None:
-        """A place is free: for what waits, if anything does."""
+        """Give the free slot to the first queued arrival, if there is one."""
         self.in_flight -= 1
         if self.waiting:
             self._take_waiting()
 
     @property
     def is_done(self) -> bool:
-        """Whether everything that was due has been answered."""
+        """True if every due arrival has been answered."""
         return self.over and not self.in_flight and not self.waiting
 
     def give_up_waiting(self) -> None:
-        """Drop what waits for a place."""
+        """Drop all queued arrivals."""
         code = self._notes.code(DROPPED)
         now_ns = monotonic_ns()
         for waiting in self._backlogs.values():
@@ -164,7 +164,7 @@ class OpenLoad:
         self._alarm.close()
 
     def _ring(self) -> None:
-        """Begin what is due; a callback of the loop."""
+        """Begin the due operations; a callback of the event loop."""
         now_ns, begun, arrivals = monotonic_ns(), 0, self._notes.arrivals
         targets, number_of_targets = self._targets, len(self._targets)
         while self._at_ns <= now_ns and not self.over:
@@ -186,7 +186,7 @@ class OpenLoad:
         self._arm()
 
     def _take_waiting(self) -> None:
-        """Begin the first of those that wait whose server has a place."""
+        """Begin the first queued arrival whose server has a free slot."""
         if self.in_flight >= self._most:
             return
         waiting = [(queue[0][0], place) for place, queue in self._backlogs.items() if queue]

@@ -1,4 +1,4 @@
-"""The worker's side of the pipe: orders in; samples, its health, and the end of every play out."""
+"""The worker's side of the pipe: plays come in; samples, health, and the end of every play go out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLLECT = (100_000, 50, 100)
 
 
 def serve() -> int:
-    """Serve until the parent says bye, and give the exit code."""
+    """Serve until the parent ends the conversation; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says how to go on
     raise_descriptor_limit()
     pipes, notes = Pipes(), Notes()
@@ -57,7 +57,7 @@ def serve() -> int:
 
 
 class _Work:
-    """What goes on in a worker that knows its place."""
+    """The state of a worker that knows its position."""
 
     def __init__(self, pipes: Pipes, notes: Notes, told: Begin) -> None:
         log_to_stderr(told.position.log_level)
@@ -85,7 +85,7 @@ class _Work:
         self._send_updates()
 
     def _tell(self) -> None:
-        """Send what has happened, and the end of a play when it has come."""
+        """Send new samples, and the end of a play once it is over."""
         try:
             told_at = monotonic()
             while True:
@@ -116,7 +116,7 @@ class _Work:
 
 
 def _gone(work: _Work | None) -> int:
-    """Nobody is left to tell: leave no program behind."""
+    """Close everything when the parent is gone: leave no program running."""
     if work is not None:
         work.stage.kill_programs()
     return PARENT_GONE

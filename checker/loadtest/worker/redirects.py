@@ -1,4 +1,4 @@
-"""Redirects of REST operations under load: followed within the origin, by the rules of a check."""
+"""Redirects of REST operations under load: followed within the origin, by the same rules as in a check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUSES = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The request that a redirect asks for, as bytes too."""
+    """The request of a redirect, also as bytes."""
 
     request: Request
     cookies: Cookies
@@ -29,10 +29,10 @@ class Hop:
 
 
 def next_hop(options: RestOptions, first: Request, before: Hop | None, status: int, received: bytes) -> Hop | None:
-    """Where the reply leads; None where it leads nowhere.
+    """The next request that the reply leads to; None if there is none.
 
-    Raises ProbeFailure where it must not be followed, which is another origin, too: load is put on no server that the
-    plan does not name. Raises HTTPException for a reply that is no HTTP.
+    Raises ProbeFailure for a redirect that must not be followed, such as one to another origin: load goes to no server
+    that the plan does not name. Raises HTTPException for a reply that is not HTTP.
     """
     request = first if before is None else before.request
     headers, _ = whole_reply(received, request.method)

@@ -1,4 +1,4 @@
-"""REST requests to one server: the request as bytes, the connections it goes over, and what its reply is worth."""
+"""REST requests to one server: the request as bytes, its connections, and the verdict on its reply."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RestTarget:
         self._kind = _SECURED[kind] if self.tls is not None else kind
 
     def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
-        """Send the request, over a kept connection where one is free."""
+        """Send the request, over an idle kept connection if there is one."""
         if self.idle:
             connection = self.idle.pop()
             is_open = True
@@ -105,12 +105,12 @@ class RestTarget:
         return True
 
     def prefer(self, place: Place) -> None:
-        """Try the address that answered first from now on."""
+        """Prefer the address that answered first from now on."""
         if place != self.addresses[0]:
             self.addresses.sort(key=lambda one: one != place)
 
     def expire(self, now_ns: int) -> None:
-        """End requests that have taken too long; their time is the limit."""
+        """Fail requests that have exceeded their timeout; their time is the limit."""
         before = now_ns - self._timeout_ns
         for connection in [one for one in self.busy if one.sent_ns < before]:
             self._failed(connection, connection.timeout_reason.value, connection.sent_ns + self._timeout_ns)
@@ -127,7 +127,7 @@ class RestTarget:
         self.busy.clear()
 
     def is_free(self, connection: Connection, keep: bool) -> None:
-        """A reply has come: the connection is idle, or closed where it cannot be kept."""
+        """Make the connection idle after a reply, or close it if it cannot be kept."""
         self.busy.remove(connection)
         connection.hop = None
         if keep:
@@ -137,9 +137,9 @@ class RestTarget:
         self._load.ended(connection.user)
 
     def has_lost(self, connection: Connection, reason: str) -> None:
-        """The connection has broken; the request goes over another one where this was a kept one, not yet answered.
+        """Handle a broken connection; an unanswered request on a kept connection is sent again over another one.
 
-        A server may close a kept connection at any time; whoever calls it once more has the answer.
+        A server may close a kept connection at any time; a client that repeats the request gets the answer.
         """
         if not reason:
             self.idle.remove(connection)
@@ -166,11 +166,11 @@ class RestTarget:
         other.open()
 
     def note_phase(self, name: str, connection: Connection, nanoseconds: int) -> None:
-        """Keep what opening the connection took, of the operation that waited for it."""
+        """Record the time of opening a connection for the operation that waited for it."""
         self._notes.phases.extend((connection.key, connection.intended_ns, PHASES.index(name), nanoseconds))
 
     def led_on(self, connection: Connection, status: int, received: bytes, keep: bool) -> int | None:
-        """What a status that has not come before is worth; None for a redirect that is followed."""
+        """The code of a new status; None for a redirect that is followed."""
         if status not in STATUSES or self._options.max_redirects == 0:
             return self.code_of(status)
         try:
@@ -191,7 +191,7 @@ class RestTarget:
         return None
 
     def code_of(self, status: int) -> int:
-        """What a status is worth; kept for the next time, unless it depends on where it leads."""
+        """The code of a status, cached unless it depends on the redirect's destination."""
         accepted = status_accepted(status, self._options.expect.status)
         code = 0 if accepted else self._notes.code(f"{Reason.HTTP_STATUS.value} {status}")
         if status not in STATUSES:
@@ -199,10 +199,10 @@ class RestTarget:
         return code
 
     def code_inside(self, status: int, received: bytes, body: list[bytes], size: int) -> int:
-        """What a reply with an accepted status is worth, by the conditions on its headers and body, as a check has it.
+        """The code of a reply with an accepted status, by the conditions on its headers and body, as in a check.
 
-        ``received`` is the reply as it came, up to the length that is kept; ``body`` its body, if there is one to look
-        into.
+        ``received`` is the reply as received, up to the length that is kept; ``body`` its body, if there is one to
+        check.
         """
         method, read_body = self._options.method, self._options.read_body
         try:
@@ -240,7 +240,7 @@ class RestTarget:
 
 
 def _first(options: rest.RestOptions) -> Request:
-    """The request with which an operation begins."""
+    """The first request of an operation."""
     headers = {"User-Agent": USER_AGENT, "Accept": "application/json, */*;q=0.5", **credentials(options)}
     body = options.body.encode() if options.body is not None else None
     if body is not None and not any(name.lower() == "content-type" for name in headers):
@@ -251,7 +251,7 @@ def _first(options: rest.RestOptions) -> Request:
 def _request(
     options: rest.RestOptions, first: Request, addresses: Sequence[str]
 ) -> tuple[bytes, list[tuple[socket.AddressFamily, tuple[Any, ...]]], tuple[ssl.SSLContext, str] | None]:
-    """The request, where to connect to, and the context and name for TLS."""
+    """The request, the address to connect to, and the context and name for TLS."""
     url, target = parsed(first.url)
     secure = url.scheme == "https"
     port = url.port or (443 if secure else 80)

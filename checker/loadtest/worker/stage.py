@@ -1,4 +1,4 @@
-"""Everything that one play of scenarios needs in a worker: its targets, its loads, and when all of it is over."""
+"""A play of scenarios in a worker: its targets, its loads, and its end."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class _Playing:
 
 
 class _Now:
-    """Implements `checker.worker.transport.client.Grace`: nothing is waited for after a load test."""
+    """A `checker.worker.transport.client.Grace` without grace: nothing is waited for after a load test."""
 
     def spawn(self, work: Callable[[], Any]) -> Background:
-        """Start the work; whoever waits for it has its value or what it raised."""
+        """Start the work; the result gives its value or raises its error."""
         return Later(work)
 
 
 class StageRunner:
-    """Plays what it is told, one play at a time; connections and sessions last for a play."""
+    """A runner of one play at a time; connections and sessions last for a play."""
 
     def __init__(
         self, position: Position, servers: Mapping[str, Server], addresses: Mapping[str, Sequence[str]], notes: Notes
@@ -82,7 +82,7 @@ class StageRunner:
         self._shared = Shared(pools, PlainHttp(pools, 1000), self._processes, tokens, _Now())
 
     def play(self, parts: Sequence[Part], spans: Mapping[str, Sequence[LevelSpan]], epoch_ns: int) -> None:
-        """Begin to play; `look` says when it is over."""
+        """Begin to play; `look` reports the end."""
         self._epoch_ns = epoch_ns
         for part in parts:
             load = self._load(part)
@@ -97,7 +97,7 @@ class StageRunner:
             self._follow(playing, spans.get(playing.part.name, ()), first=False)
 
     def look(self) -> bool:
-        """End what takes too long, and give up waiting for places when all time is over; whether all has ended."""
+        """End operations that have timed out, and drop queued ones when all time is over; True if all have ended."""
         now_ns = monotonic_ns()
         for one in self._playing:
             for target in one.targets:
@@ -107,18 +107,18 @@ class StageRunner:
         return all(one.load.is_done for one in self._playing)
 
     def clear(self) -> None:
-        """Close the connections, sessions and programs of the play that is over."""
+        """Close the connections, sessions and programs of the finished play."""
         for one in self._playing:
             one.load.close()
         gevent.joinall([gevent.spawn(target.close) for one in self._playing for target in one.targets])
         self._playing.clear()
 
     def kill_programs(self) -> None:
-        """Kill what stdio servers were started."""
+        """Kill the stdio servers that were started."""
         self._processes.kill_all()
 
     def crowd(self) -> tuple[int, int, int]:
-        """Most operations at once and most that waited since the last call, and ports at the busiest server."""
+        """Peaks since the last call of concurrent and of queued operations, and ports at the busiest server."""
         in_flight = sum(one.load.most_in_flight for one in self._playing)
         backlog = sum(one.load.most_backlog for one in self._playing)
         ports = max((target.opened_recently() for one in self._playing for target in one.targets), default=0)
@@ -158,7 +158,7 @@ class StageRunner:
         return target
 
     def _known(self, name: str, url: str) -> Sequence[str]:
-        """The addresses that were allowed for the host, or those that it has where there is no list.
+        """The allowed addresses of the host, or its own addresses if there is no list.
 
         The echo is on loopback, and on no list.
         """
@@ -195,5 +195,5 @@ def _family(address: str) -> int:
 
 
 def _host(url: str) -> str:
-    """As `checker.loadtest.planning.safety.approved` spells it."""
+    """The host as `checker.loadtest.planning.safety.approved` spells it."""
     return plain_host(urlsplit(url).hostname or "")

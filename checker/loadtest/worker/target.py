@@ -1,4 +1,4 @@
-"""The target of a load and what it tells: what has happened since the parent was told last."""
+"""The target of a load and its notes: everything that has happened since the last message to the parent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from checker.worker.transport.client import Shared
 
 
 class Notes:
-    """Rows that targets and loads extend. They are bytes already: to make them so at the end would hold up the loop."""
+    """Rows that targets and loads extend. They are bytes already: converting at the end would block the loop."""
 
     def __init__(self) -> None:
         self.samples = array("q")
@@ -39,7 +39,7 @@ class Notes:
         return self._number(self._phases, "phases", name)
 
     def taken(self) -> SampleBatch | None:
-        """What there is; None where there is nothing. Arrays stay the same objects: others hold them."""
+        """The notes so far; None if there are none. Arrays stay the same objects: others hold references to them."""
         if not (self.samples or self.arrivals or self.stretches):
             return None
         updates = SampleBatch(
@@ -68,17 +68,17 @@ _RECENT_S = 60
 
 
 class OpenedConnections:
-    """How many connections were opened lately: their ports are not free yet."""
+    """A count of recently opened connections: their ports are not free yet."""
 
     def __init__(self) -> None:
         self._by_second: Counter[int] = Counter()
 
     def note(self, at_ns: int, number: int = 1) -> None:
-        """So many were opened at this moment."""
+        """Count connections opened at this moment."""
         self._by_second[at_ns // 1_000_000_000] += number
 
     def recently(self) -> int:
-        """Those of the last minute."""
+        """The number opened in the last minute."""
         since = monotonic_ns() // 1_000_000_000 - _RECENT_S
         for second in [one for one in self._by_second if one < since]:
             del self._by_second[second]
@@ -86,16 +86,16 @@ class OpenedConnections:
 
 
 class Load(Protocol):
-    """Who begins operations."""
+    """The part of a load that begins operations."""
 
     def ended(self, user: int) -> None:
-        """An operation that was begun is over, and its place is free."""
+        """Handle the end of an operation: its slot is free."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOrder:
-    """What the ``target`` function of an operation's module makes a target of (`checker.probe_kinds.LoadOperation`)."""
+    """The arguments of the ``target`` function of an operation's module (`checker.probe_kinds.LoadOperation`)."""
 
     part: Part
     series: int
@@ -117,14 +117,14 @@ class Target(Protocol):
     series: int
 
     def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
-        """Begin an operation; False where no connection is free and no further one allowed.
+        """Begin an operation; False if no connection is free and no further one allowed.
 
-        Never ends it before returning. ``waited`` is 0 or `WAITED`; ``user`` is told at the end.
+        Never ends it before returning. ``waited`` is 0 or `WAITED`; ``user`` is passed back at the end.
         """
         ...
 
     def expire(self, now_ns: int) -> None:
-        """End operations that have taken too long; called every few hundredths of a second."""
+        """End operations that have exceeded their timeout; called every few hundredths of a second."""
         ...
 
     def opened_recently(self) -> int:
@@ -132,5 +132,5 @@ class Target(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up what is under way, without a sample, and close everything."""
+        """Cancel everything in flight, without a sample, and close everything."""
         ...

@@ -1,4 +1,4 @@
-"""Load of whole attempts: what a check does at a server, once for each arrival, for any kind of probe."""
+"""Load of complete check attempts, one for each arrival, for any kind of probe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _END_S = 2.0
 
 
 class AttemptTarget:
-    """A `checker.loadtest.worker.target.Target` with a greenlet for each operation under way, each with a caller."""
+    """A `checker.loadtest.worker.target.Target` with a greenlet for each concurrent operation, each with a caller."""
 
     def __init__(self, order: TargetOrder, caller: Callable[[AttemptTarget], AttemptCaller]) -> None:
         self.series, self.order, self.kind = order.series, order, KIND_OF[order.part.operation]
@@ -42,7 +42,7 @@ class AttemptTarget:
         self._opened = OpenedConnections()
 
     def begin(self, key: int, intended_ns: int, waited: int, user: int) -> bool:
-        """Hand the operation to a greenlet that is free, or to a new one."""
+        """Pass the operation to a free greenlet, or to a new one."""
         if self._idle:
             self._idle -= 1
         elif len(self._callers) < self._most:
@@ -53,14 +53,14 @@ class AttemptTarget:
         return True
 
     def expire(self, now_ns: int) -> None:
-        """Every greenlet has a deadline of its own."""
+        """Does nothing: every greenlet has its own deadline."""
 
     def opened_recently(self) -> int:
         """Connections opened in the last minute."""
         return self._opened.recently()
 
     def close(self) -> None:
-        """End what the callers keep, within moments."""
+        """Close what the callers keep, within moments."""
         for _ in self._callers:
             self._jobs.put(None)
         gevent.joinall(self._callers, timeout=_END_S)
@@ -68,7 +68,7 @@ class AttemptTarget:
         self._callers.clear()
 
     def _serve(self) -> None:
-        """Do one operation after the other."""
+        """Run one operation after the other."""
         caller = self._new_caller(self)
         try:
             while (job := self._jobs.get()) is not None:
@@ -80,7 +80,7 @@ class AttemptTarget:
             caller.leave()
 
     def note(self, key: int, code: int, intended_ns: int, sent_ns: int, done_ns: int, trace: Trace) -> None:
-        """Keep a sample and the stages it went through."""
+        """Record a sample and the stages it went through."""
         first_ns = round(trace.answered_at * 1e9)
         self.notes.samples.extend((key, code, intended_ns, sent_ns, first_ns, done_ns, trace.received_bytes))
         if trace.connections_opened:
@@ -94,7 +94,7 @@ class AttemptTarget:
 
 
 class AttemptCaller:
-    """One of those who load a server: makes one attempt after the other, and keeps nothing between them."""
+    """A caller that makes one attempt after the other, and keeps nothing between them."""
 
     def __init__(self, target: AttemptTarget) -> None:
         self.target = target
@@ -102,7 +102,7 @@ class AttemptCaller:
         """Of the operation under way, or of the last one."""
 
     def do(self, key: int, intended_ns: int, waited: int) -> None:
-        """One operation and its sample; never raises for what a server does."""
+        """Run one operation and record its sample; never raises for the behaviour of a server."""
         target = self.target
         trace = Trace(Budget.of(target.options))
         failure: ProbeFailure | None = None
@@ -135,7 +135,7 @@ class AttemptCaller:
         target.note(key, code, intended_ns, sent_ns, done_ns, trace)
 
     def operate(self, trace: Trace) -> ProbeFailure | None:
-        """A whole attempt; the failure that its verdict is, if it is one. Raises ProbeFailure, too."""
+        """Run one attempt; returns the failure in its verdict, if there is one. Raises ProbeFailure, too."""
         target, probe = self.target, probe_of(self.target.kind)
         seen = self.seen = Observation(budget=trace.budget)
         client = Client(target.shared, target.options, trace)
@@ -155,19 +155,19 @@ class AttemptCaller:
         return ProbeFailure(verdict.reason, verdict.detail or "")
 
     def recover(self, failure: ProbeFailure) -> None:
-        """Be ready for the next operation after one that failed."""
+        """Prepare for the next operation after a failed one."""
 
     def leave(self) -> None:
-        """End what was kept."""
+        """Close everything that was kept."""
 
 
 def target(order: TargetOrder) -> Target:
-    """Whole attempts at a server."""
+    """A target of complete attempts at a server."""
     return AttemptTarget(order, AttemptCaller)
 
 
 def _said(failure: ProbeFailure, seen: Observation) -> str:
-    """The reason, with the status or the code of the error behind it where that tells servers' faults apart."""
+    """The reason, with the status or the error code that caused it if that distinguishes faults of the server."""
     if failure.reason is Reason.HTTP_STATUS and seen.http_status:
         return f"{failure.reason.value} {seen.http_status}"
     if failure.reason is Reason.CONDITION_FAILED and failure.detail == "isError":

@@ -1,4 +1,4 @@
-"""What a plan of a load test may have in its file, where that differs from what it becomes."""
+"""Blocks of a plan's file, where they differ from the parsed plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BLOCKS = ("servers", "defaults", "scenarios", "suite", "stress", "thresholds", "
 
 
 class PlanEntry(Options, frozen=True, kw_only=True):
-    """What a plan says at its top besides its blocks."""
+    """Keys at the top level of a plan, besides its blocks."""
 
     name: str = ""
     """What runs of it are listed and compared under; by default the file's name."""
@@ -43,7 +43,7 @@ class ScenarioEntry(Scenario, frozen=True, kw_only=True):
 
 
 class ThresholdEntry(Options, frozen=True, kw_only=True):
-    """A condition with more to it than its expression."""
+    """A threshold with more options than its expression."""
 
     expression: str
     """Such as ``p(95)<500`` (times are milliseconds) or ``rate<0.01``; also spelled ``threshold``, as in k6."""

@@ -1,4 +1,4 @@
-"""The original system's ``benchmarking`` block as a plan of ours: one of its scenarios, or its grid as a suite."""
+"""Legacy configurations: their ``benchmarking`` block as a plan, either one of its scenarios or its grid as a suite."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _KIND_OF_LOAD = "concurrent_users each wait for their answer before the next che
 def plan_of_block(
     block: Benchmarking, servers: Sequence[Server], names: Sequence[str], suite: bool, iterations: int = 1
 ) -> tuple[dict[str, Any], list[str]]:
-    """The document of a plan without its servers, and a line for each key that means something else here.
+    """The document of a plan without its servers, and a note for each key with a different meaning here.
 
-    ``names`` are the scenarios to play, one after the other; without one, the only one there is. ``suite`` takes the
-    grid of concurrent users and server counts instead. ``iterations`` is how often scenarios are played. Raises
-    UsageError for a choice that cannot be made.
+    ``names`` are the scenarios to play, one after the other; without names, the only scenario there is. ``suite`` takes
+    the grid of concurrent users and server counts instead. ``iterations`` is the number of repetitions of the
+    scenarios. Raises UsageError for a choice that cannot be made.
     """
     operation, notes = _operation(servers)
     document: dict[str, Any] = escaped_values({"output": _output(block.output)})
@@ -48,7 +48,7 @@ def _chosen(block: Benchmarking, names: Sequence[str]) -> list[str]:
 
 
 def _operation(servers: Sequence[Server]) -> tuple[Operation, list[str]]:
-    """What every user does: the REST request where any server has an address for it, else the MCP check."""
+    """The operation of every user: the REST request if any server has an address for it, else the MCP check."""
     rest = len(targets(servers, "rest"))
     operation = "rest" if rest else "mcp_check"
     there = len(targets(servers, operation))
@@ -94,7 +94,7 @@ def _scenarios(
 
 
 def _suite(block: Benchmarking, operation: Operation, there: int) -> tuple[dict[str, Any], list[str]]:
-    """The grid. Iterations become blocks: five at least, since fewer cannot be compared, in the same time."""
+    """The grid. Iterations become blocks in the same total time: at least five, since fewer cannot be compared."""
     usual = block.defaults
     blocks = max(Suite().blocks, usual.iterations)
     block_s = max(1.0, usual.duration_seconds * usual.iterations / blocks)

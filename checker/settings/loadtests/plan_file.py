@@ -1,4 +1,4 @@
-"""A plan's file into a Plan, in steps: read, fill in, validate, look for contradictions."""
+"""From a plan's file to a Plan, in steps: read, fill in, validate, look for contradictions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from checker.settings.yaml_document import Document, Place, Problem, read
 
 
 def read_scenarios(values: Any, source: Source) -> dict[str, Scenario]:
-    """The scenarios by name, in the order of the file; what is wrong with them is added to the problems."""
+    """The scenarios by name, in the order of the file; their faults are added to the problems."""
     if not isinstance(values, Mapping) or not values:
         source.complain((), "write names of scenarios, each with what it does, indented below")
         return {}
@@ -84,7 +84,7 @@ _K6 = {
 
 
 def _level(entry: ScenarioEntry, values: Mapping[str, Any], source: Source) -> float | None:
-    """The level that is held, None for one in stages; complains of what does not go together."""
+    """The level that is held, None for one in stages; adds problems for options that contradict each other."""
     given = [key for key in LEVELS if getattr(entry, key) is not None]
     if entry.stages:
         for key in (*LEVELS, *AROUND):
@@ -108,7 +108,7 @@ def _level(entry: ScenarioEntry, values: Mapping[str, Any], source: Source) -> f
 
 
 def read_thresholds(values: Any, source: Source) -> list[tuple[Threshold, Place]]:
-    """The thresholds and where each stands below the block; what is wrong is added to the problems."""
+    """The thresholds and the position of each below the block; faults are added to the problems."""
     if values is None:
         return []
     if not isinstance(values, Mapping):
@@ -174,7 +174,7 @@ _FROM_COMMAND_LINE = ("public_hosts", "allow_public")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Servers, and their entries as they are written, in the same order."""
+    """Servers, and their entries as written, in the same order."""
 
     servers: tuple[Server, ...]
     entries: Sequence[Any]
@@ -188,11 +188,11 @@ def load_plan(
     scenarios: Sequence[str] = (),
     suite: bool = False,
 ) -> Plan:
-    """The plan in a file: one of ours, or a legacy configuration with a ``benchmarking`` block.
+    """The plan in a file: one of our own, or a legacy configuration with a ``benchmarking`` block.
 
-    ``environment`` is one of the configuration's that the servers come from (None: MCP_STATUS_ENV), ``scenarios`` the
-    names of those to play, all of a plan's without one. ``suite`` asks for the suite. Raises ConfigError, which lists
-    what is wrong and how to mend it, and UsageError for a choice that the file does not have.
+    ``environment`` selects one of the environments of the configuration with the servers (None: MCP_STATUS_ENV),
+    ``scenarios`` the scenarios to play, by default all of the plan's. ``suite`` selects the suite. Raises ConfigError,
+    which lists the faults and their remedies, and UsageError for a choice that the file does not have.
     """
     document = read(Path(path))
     if not any(key in document.values for key in _PLAYED) and _has_block(document, environment, environ):
@@ -202,9 +202,9 @@ def load_plan(
 
 
 def stored_plan(source: Mapping[str, Any], environ: Mapping[str, str] = os.environ, name: str = "stored plan") -> Plan:
-    """The plan that a run was made by, from `Plan.source`; it has a warning where options were not stored.
+    """The plan of a stored run, from `Plan.source`; it has a warning if options were not stored.
 
-    ``name`` stands in messages where a file's name would. Raises ConfigError, such as for variables that are not set.
+    ``name`` stands in messages in place of a file name. Raises ConfigError, such as for variables that are not set.
     """
     values = {key: value for key, value in source.items() if key != LEFT_OUT}
     reader = _PlanReader(Document(Path(name), values, {}), environ)
@@ -225,7 +225,7 @@ def _has_block(document: Document, environment: str | None, environ: Mapping[str
 def _of_configuration(
     path: Path, environment: str | None, environ: Mapping[str, str], scenarios: Sequence[str], suite: bool
 ) -> Plan:
-    """The plan that a configuration's ``benchmarking`` block stands for."""
+    """The plan in a configuration's ``benchmarking`` block."""
     settings = load(path, environment, environ)
     written = _configuration(path, environment, environ)
     defaults = (written.values.get(_ORIGINAL) or {}).get("defaults") or {}
@@ -237,13 +237,13 @@ def _of_configuration(
 
 
 def _configuration(path: Path, environment: str | None, environ: Mapping[str, str]) -> Document:
-    """A configuration as it is written, with its environment laid over it."""
+    """A configuration as written, merged with its environment."""
     selected, named_by = selected_environment(environment, environ)
     return with_environment(read(path), selected, ENVIRONMENT_KEYS, named_by)
 
 
 def _chosen(document: Document, names: Sequence[str], suite: bool) -> Document:
-    """The document with those scenarios and their thresholds only; raises UsageError where it has none of them."""
+    """The document with only those scenarios and their thresholds; raises UsageError if a scenario is missing."""
     if suite and "suite" not in document.values:
         raise UsageError(f"{document.path} has no suite:; leave out --suite, or add one")
     there = document.values.get("scenarios")
@@ -269,7 +269,7 @@ def _scenario_of(metric: str) -> str | None:
 
 
 class _PlanReader:
-    """One document on its way to a Plan; problems are gathered, so that all are shown at once."""
+    """A reader of one document into a Plan; it collects problems, so that all are shown at once."""
 
     def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         self._document, self._environ = document, environ
@@ -280,7 +280,7 @@ class _PlanReader:
     def plan(
         self, servers: Callable[[], Listed], warnings: Sequence[str] = (), stored: Mapping[str, Any] | None = None
     ) -> Plan:
-        """The plan over what ``servers()`` lists; raises ConfigError. ``stored`` is a source to keep as it is."""
+        """The plan over the servers of ``servers()``; raises ConfigError. ``stored`` is a source to keep unchanged."""
         self._stop_on_problems()
         head = self._head()
         listed = servers()
@@ -363,14 +363,14 @@ class _PlanReader:
         return read_scenarios(self._values["scenarios"], self._whole.below("scenarios"))
 
     def _block(self, name: str, kind: type[Block]) -> Block | None:
-        """The options of a block at the top; None where it is not there or not valid."""
+        """The options of a block at the top level; None if it is missing or invalid."""
         if name not in self._values:
             return None
         given = self._values[name]
         return validated(kind, {} if given is None else given, self._whole.below(name))
 
     def _look_through(self, plan: Plan, thresholds: Sequence[tuple[Threshold, Place]]) -> None:
-        """Contradictions between values that are valid by themselves."""
+        """Add problems for contradictions between values that are valid on their own."""
         for keys, text in plan_faults(plan):
             self._whole.complain(keys, text)
         for threshold, place in thresholds:

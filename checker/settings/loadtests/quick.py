@@ -1,4 +1,4 @@
-"""A plan without a file: one address under load, from the command line."""
+"""A plan from the command line, without a file: load on one address."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def quick_plan(
 ) -> Plan:
     """The plan of one scenario at one server; durations are seconds.
 
-    Without an operation it is the call of ``tool`` if there is one, tools/list where the path ends in /mcp, a full
-    check where it ends in /sse, else the REST request; without rate and users, `RATE_PER_S`. Thresholds are spelled
+    The default operation is the call of ``tool`` if there is one, tools/list if the path ends in /mcp, a full check if
+    it ends in /sse, else the REST request; without rate and users the rate is `RATE_PER_S`. Thresholds are spelled
     ``failed:rate<0.01``, or without a metric for the response time. With ``abort`` a broken one ends the run. Raises
-    UsageError and ConfigError for what does not fit together.
+    UsageError and ConfigError for options that contradict each other.
     """
     if rate is not None and users is not None:
         raise UsageError("--rate and --users are two kinds of load (open, closed); give one of them")
@@ -117,7 +117,7 @@ def quick_plan(
 
 
 def _by_address(url: str) -> Operation:
-    """What an address is usually called with."""
+    """The usual operation for an address."""
     path = urlsplit(url).path.rstrip("/")
     if path.endswith("/sse"):  # the old transport carries whole checks only
         return "mcp_check"
@@ -130,7 +130,7 @@ _SHOWN = ("arrivals", "think_time", "timeout", "max_in_flight", "tool", "argumen
 def _threshold(text: str, abort: bool) -> Threshold:
     """The threshold of ``metric:expression``, or of an expression for the response time; raises UsageError.
 
-    A metric can hold colons too, in its selectors; an expression has none.
+    A metric can contain colons too, in its selectors; an expression has none.
     """
     metric, _, expression = text.rpartition(":")
     try:
@@ -148,7 +148,7 @@ def _as_written(thresholds: Sequence[Threshold]) -> dict[str, list[Any]]:
 
 
 def _option(keys: Sequence[str | int]) -> str:
-    """The option of the command line that the keys of a plan stand for, as a message begins with it."""
+    """The command line option for keys of a plan, at the start of a message."""
     last = next((str(key) for key in reversed(keys) if isinstance(key, str)), "")
     last = {"stages": "duration", "thresholds": "threshold", "target": "rate"}.get(last, last)
     return f"--{last.replace('_', '-')}: " if last and last != SCENARIO else ""

@@ -1,6 +1,6 @@
-"""A plan as it was written, without secrets: what is stored with a run, shown, and played again.
+"""The source of a plan: the plan as written, without secrets, which is stored with a run, shown, and played again.
 
-Servers are no more than their names and addresses. Variables stay variables, so that what they hold is not stored.
+Servers keep only their names and addresses. Variables are not filled in, so that their values are not stored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HARMLESS = re.compile(r"\d{1,5}|localhost|\d{1,3}(\.\d{1,3}){3}")
 def source_of(raw: Mapping[str, Any], name: str, servers: Sequence[Server], entries: Sequence[Any]) -> dict[str, Any]:
     """The source of a plan: JSON values.
 
-    ``raw`` is its document before variables are filled in, ``entries`` the servers' entries, likewise, in their order.
+    ``raw`` is its document before variables are filled in, ``entries`` the servers' entries, likewise, in order.
     """
     kept = {key: value for key, value in raw.items() if not key.startswith(("x-", "$")) and key not in _REPLACED}
     shown_parts: dict[str, Any] = {
@@ -44,12 +44,12 @@ def source_of(raw: Mapping[str, Any], name: str, servers: Sequence[Server], entr
 
 
 def escaped(text: str) -> str:
-    """Text as it is written in a plan, where ``$`` begins a variable."""
+    """Text escaped for a plan, where ``$`` begins a variable."""
     return text.replace("$", "$$")
 
 
 def escaped_values(value: Any) -> Any:
-    """The value with every text in it escaped; keys are no place for variables."""
+    """The value with every text in it escaped; keys cannot contain variables."""
     if isinstance(value, Mapping):
         return {key: escaped_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,7 +63,7 @@ _REPLACED = ("name", "servers", "defaults", LEFT_OUT)
 
 
 def _shown(server: Server, entry: Any) -> dict[str, Any]:
-    """Name, and the addresses as they may be shown; what is started by a command has none."""
+    """Name and displayable addresses; a server that is started by a command has none."""
     addresses = {
         kind: _shown_address(_written(options, entry, kind)) for kind, options in server.probes.items() if options.url
     }
@@ -71,7 +71,7 @@ def _shown(server: Server, entry: Any) -> dict[str, Any]:
 
 
 def _written(options: Any, entry: Any, kind: str) -> str:
-    """The address as it stands in the file; as it was understood, where it stands elsewhere."""
+    """The address as written in the file, or as parsed if it comes from elsewhere."""
     given = entry.get(kind) if isinstance(entry, Mapping) else None
     url = given.get("url") if isinstance(given, Mapping) else given
     return url if isinstance(url, str) else escaped(options.url)
@@ -99,7 +99,7 @@ def _shown_address(url: str) -> str:
 
 
 def _shown_variables(text: str) -> str:
-    """The text with variables that say what they are when they are not set only where that may be shown."""
+    """The text with the defaults of variables only where they may be shown."""
 
     def shown(match: re.Match[str]) -> str:
         harmless = match[2] is not None and _HARMLESS.fullmatch(match[2])
@@ -109,14 +109,14 @@ def _shown_variables(text: str) -> str:
 
 
 def _without_secrets(value: Any) -> Any:
-    """The value with what may be a secret left out of every tool's arguments."""
+    """The value with possible secrets removed from every tool's arguments."""
     if isinstance(value, Mapping):
         return {key: _masked(item) if key == "arguments" else _without_secrets(item) for key, item in value.items()}
     return value
 
 
 def _masked(value: Any, is_secret: bool = False) -> Any:
-    """The value with ``***`` for whatever may be a secret by its name or its looks, variables excepted."""
+    """The value with ``***`` for everything that may be a secret by its name or form, except variables."""
     if isinstance(value, Mapping):
         return {key: _masked(item, is_secret or bool(SECRET_NAME.search(key))) for key, item in value.items()}
     if isinstance(value, list):
