@@ -1,1 +1,1 @@
-"""What people see of a load test after it: one report, and its other forms."""
+"""Reports of load tests: the report itself, its other forms, comparisons and trends."""

@@ -1,4 +1,4 @@
-"""Latency against load: the levels of a stress test or the rates of ramps, the knee, and what capacity was found."""
+"""Latency against load: the levels of a stress test or the rates of ramps, the knee, and the capacity."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CURVE_POINTS = 40
 
 
 def latency_by_load(run: BenchRun) -> Section | None:
-    """Latency at each level of a stress test, else at each rate that was offered; None where the load was constant."""
+    """Latency at each level of a stress test, or at each offered rate; None if the load was constant."""
     if run.capacity is not None and run.capacity.levels:
         return _by_level(run, run.capacity)
     return None if is_closed(run) else _by_rate(run)
 
 
 def capacity(run: BenchRun, found: Capacity) -> Section:
-    """The last good level, the first bad one, what was not tested between, and each level."""
+    """The last good level, the first bad one, the untested gap between them, and each level."""
     rows = [
         [
             at,
@@ -60,7 +60,7 @@ def capacity(run: BenchRun, found: Capacity) -> Section:
 
 
 def capacity_facts(run: BenchRun, found: Capacity) -> list[tuple[str, str]]:
-    """What was found, as words and values."""
+    """The result of the search, as words and values."""
     unit = level_unit(run)
 
     def level(value: float | None) -> str:
@@ -114,7 +114,7 @@ def _by_level(run: BenchRun, found: Capacity) -> Section:
 
 
 def _achieved(found: Capacity, by_level: dict[float, LevelResult], unit: str, marks: list[Mark]) -> Chart:
-    """What was achieved at each level, with the scalability law that was fitted to it."""
+    """The achieved rate at each level, with the fitted scalability law."""
     measured = {level: one.achieved_per_s for level, one in by_level.items()}
     if not found.usl:
         lines = [
@@ -133,7 +133,7 @@ def _achieved(found: Capacity, by_level: dict[float, LevelResult], unit: str, ma
 
 
 def _by_rate(run: BenchRun) -> Section | None:
-    """Slots of like rate together: what a ramp shows."""
+    """Slots grouped by similar rate: the latency along a ramp."""
     line = Timeline.of(run)
     offered = line.sums("offered") / line.seconds
     there = offered > 0

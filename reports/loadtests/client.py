@@ -1,4 +1,4 @@
-"""The client's own health: what each worker used and how late it was, and when it was the limit."""
+"""The load generator's own health: each worker's use of resources and lateness, and the times when it was the limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHARTS: tuple[tuple[str, str, Callable[[WorkerSecond], float], float | None], .
 
 
 def bound_spans(saturation: Saturation) -> list[Span]:
-    """The stretches in which the load generator was the limit, to be hatched; overlapping ones as one."""
+    """The periods in which the load generator was the limit, for hatching in charts; overlapping ones merged."""
     found: list[Span] = []
     for one in sorted(saturation.spans, key=lambda span: span.from_s):
         if found and one.from_s <= found[-1].until_x:
@@ -38,7 +38,7 @@ def bound_spans(saturation: Saturation) -> list[Span]:
 
 
 def client(run: BenchRun, saturation: Saturation) -> Section:
-    """Each worker over time, with the spans that are invalid, and in one row."""
+    """Each worker over time, with the invalid spans, and one summary row each."""
     line = Timeline.of(run)
     spans = [*stage_spans(run), *bound_spans(saturation)]
     workers = sorted({one.worker for one in run.health})
@@ -71,7 +71,7 @@ def client(run: BenchRun, saturation: Saturation) -> Section:
 
 
 def bound_table(saturation: Saturation) -> Section:
-    """When the load generator was the limit, and in what."""
+    """The periods in which the load generator was the limit, and their causes."""
     columns = [Column("from", "From"), Column("until", "Until"), Column("worker", "Worker"), Column("what", "What")]
     rows = [
         [clock(one.from_s), clock(one.until_s), "all" if one.worker is None else str(one.worker), one.what]
@@ -81,7 +81,7 @@ def bound_table(saturation: Saturation) -> Section:
 
 
 def affected(run: BenchRun, saturation: Saturation) -> Section:
-    """The percentiles that are the client's, too, each between what it may be and what was measured."""
+    """The percentiles that the load generator affected, each between its possible value and the measured one."""
     columns = [
         Column("scenario", "Scenario"),
         Column("operation", "Operation"),
@@ -102,7 +102,7 @@ def affected(run: BenchRun, saturation: Saturation) -> Section:
 
 
 def affected_note(run: BenchRun, saturation: Saturation) -> str:
-    """A sentence about the percentile that the client changed most; empty where it changed none."""
+    """A sentence about the percentile that the load generator changed most; empty if it changed none."""
     numbers = saturation.claims.numbers
     if not numbers:
         return ""
@@ -118,7 +118,7 @@ def affected_note(run: BenchRun, saturation: Saturation) -> str:
 
 
 def calibration(run: BenchRun) -> Section:
-    """What the client can do and adds, against an echo on loopback."""
+    """The load generator's maximum rate and added latency, against a loopback echo."""
     columns = [
         Column("operation", "Operation"),
         Column("ceiling_per_s", "Ceiling", Kind.NUMBER, "/s", "Operations of all workers against the echo."),
@@ -135,7 +135,7 @@ def calibration(run: BenchRun) -> Section:
 
 
 def summed(run: BenchRun, starts: Sequence[int], name: str) -> list[float | None]:
-    """The largest value of each worker in each slot, added over the workers; None where none has said anything."""
+    """The largest value of each worker in each slot, summed over the workers; None without any report."""
     workers = sorted({one.worker for one in run.health})
     each = [_most(run, starts, worker, lambda one: float(getattr(one, name))) for worker in workers]
     found: list[float | None] = []

@@ -1,4 +1,4 @@
-"""Whether a load test is better or worse than another: from blocks or from runs, never from single requests."""
+"""Comparison of load tests, better or worse: by blocks or by runs, never by single requests."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ Sides = tuple[Sequence[Mapping[Key, Blocks]], Sequence[Mapping[Key, Blocks]], Se
 
 
 def compared_runs(sides: Sides, keys: Sequence[Key], rules: Mapping[Statistic, Rules]) -> list[OfRuns]:
-    """Every statistic of these series, which all runs of both sides have; corrected together for being many (Holm).
+    """Every statistic of these series that all runs of both sides have, with Holm's correction for many comparisons.
 
-    What has the same value everywhere can never be significant, and makes nothing else harder to tell (Tarone,
-    Biometrics 46, 1990).
+    A statistic with the same value everywhere can never be significant, and does not make the correction of the others
+    stricter (Tarone, Biometrics 46, 1990).
     """
     found = []
     for key in keys:
@@ -106,7 +106,7 @@ def _blocks(side: Sequence[Blocks], statistic: Statistic) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """The least differences that count, and how sure a verdict must be."""
+    """The smallest differences that count, and the significance level of a verdict."""
 
     ratio: float = 0.05
     """Of the baseline's median."""
@@ -119,7 +119,7 @@ class Effects:
     block_s: float = BLOCK_S
 
     def rules(self, statistic: Statistic) -> Rules:
-        """What counts for this statistic."""
+        """The rules that apply to this statistic."""
         common = Rules(alpha=self.alpha, least_effect_ratio=self.ratio)
         if statistic is Statistic.FAILED:
             return replace(common, least_effect=self.failed_ratio)
@@ -147,13 +147,13 @@ class Row:
 
     @property
     def outcome(self) -> CandidateOutcome:
-        """What can be said."""
+        """The verdict."""
         return CandidateOutcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
 
 
 @dataclass(frozen=True, slots=True)
 class BenchComparison:
-    """Two sides compared."""
+    """The comparison of two sides."""
 
     baseline: Side
     candidate: Side
@@ -168,16 +168,16 @@ class BenchComparison:
 
     @property
     def unit(self) -> str:
-        """What is compared: runs or blocks."""
+        """The unit of comparison: runs or blocks."""
         return "runs" if self.by_run else "blocks"
 
     def count(self, outcome: CandidateOutcome) -> int:
-        """How many rows came to this."""
+        """The number of rows with this verdict."""
         return sum(row.comparison is not None and row.outcome is outcome for row in self.rows)
 
     @property
     def more(self) -> int | None:
-        """How many more units on each side would probably tell what cannot be told; None where nothing is open."""
+        """Number of further units on each side that would probably settle the open rows; None if nothing is open."""
         open_rows = [
             row.comparison for row in self.rows if row.outcome is CandidateOutcome.CANNOT_TELL and row.comparison
         ]
@@ -186,7 +186,7 @@ class BenchComparison:
 
 
 def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # frozen
-    """Every statistic of every series that both sides have, corrected together for being many (Holm)."""
+    """Every statistic of every series that both sides have, with Holm's correction for multiple comparisons."""
     before, after = (_pooled(side, effects.block_s) for side in (baseline, candidate))
     if baseline.scenario or candidate.scenario:
         before, after = _alike(before, after)
@@ -210,7 +210,7 @@ def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects())
 
 
 def _one_run(baseline: Side, candidate: Side) -> bool:
-    """Whether both sides are parts of one run, whose blocks share everything else."""
+    """True if both sides are parts of one run, whose blocks share all other conditions."""
     runs = [*baseline.runs, *candidate.runs]
     first = runs[0]
     return all(run is first or (run.id is not None and run.id == first.id) for run in runs)
@@ -233,7 +233,7 @@ def _by_run(baseline: Side, candidate: Side, keys: Sequence[Key], effects: Effec
 
 
 def compared_rows(pairs: Mapping[Key, tuple[Blocks, Blocks]], effects: Effects) -> tuple[Row, ...]:
-    """The rows of series whose blocks of both sides are given."""
+    """The rows of series from the given blocks of both sides."""
     found: list[tuple[Key, Statistic, Floats, Floats]] = [
         (key, one, _known(before.values[one]), _known(after.values[one]))
         for key, (before, after) in pairs.items()
@@ -250,10 +250,10 @@ def compared_rows(pairs: Mapping[Key, tuple[Blocks, Blocks]], effects: Effects) 
 
 
 def _verdicts(series: Sequence[tuple[Statistic, Floats, Floats]], effects: Effects) -> list[Comparison]:
-    """The comparisons of all, in their order; those that could be significant are one family.
+    """The comparisons of all, in order; those that could be significant form one family.
 
-    What has the same value in all blocks can never be significant, so it does not make others harder to tell
-    (Tarone, Biometrics 46, 1990).
+    A statistic with the same value in all blocks can never be significant, so it does not make the correction of the
+    others stricter (Tarone, Biometrics 46, 1990).
     """
     found: list[Comparison | None] = [None] * len(series)
     tested = [at for at, (_, *sides) in enumerate(series) if min(one.size for one in sides) >= FEWEST_BLOCKS]
@@ -272,14 +272,14 @@ def _verdicts(series: Sequence[tuple[Statistic, Floats, Floats]], effects: Effec
 
 
 def _pooled(side: Side, block_s: float) -> dict[Key, Blocks]:
-    """The blocks of all runs of a side; only of series that all of them have."""
+    """The blocks of all runs of a side; only for series that all of them have."""
     each = [blocks_of(run, side.scenario, block_s) for run in side.runs]
     common = [key for key in each[0] if all(key in one for one in each)]
     return {key: reduce(Blocks.plus, (one[key] for one in each)) for key in common}
 
 
 def _alike(*both: dict[Key, Blocks]) -> list[dict[Key, Blocks]]:
-    """Two scenarios made one: keys without the scenario, and without the server where each side has but one."""
+    """Two scenarios under common keys: without the scenario, and without the server if each side has only one."""
     one_server = all(len({key.server for key in side}) == 1 for side in both)
     return [_renamed(side, one_server) for side in both]
 
@@ -289,7 +289,7 @@ def _renamed(side: Mapping[Key, Blocks], one_server: bool) -> dict[Key, Blocks]:
 
 
 def _incomparable(baseline: Side, candidate: Side) -> str:
-    """Why the kinds of the runs do not go together; empty where they do."""
+    """The reason why the kinds of the runs cannot be compared; empty if they can."""
     kinds = {run.kind for side in (baseline, candidate) for run in side.runs}
     if BenchKind.STRESS in kinds:
         return "a stress test finds its own levels; compare the capacities"
@@ -307,7 +307,7 @@ def _overall(rows: Sequence[Row]) -> CandidateOutcome:
 
 
 def _untold(row: Row) -> Row:
-    """The row with its values, but without a verdict: more blocks of a run that is unfit tell no more."""
+    """The row with its values, but without a verdict: more blocks of an unfit run would add no evidence."""
     if row.comparison is None:
         return row
     return replace(row, comparison=replace(row.comparison, outcome=CandidateOutcome.CANNOT_TELL, more_blocks=None))
@@ -321,7 +321,7 @@ def _notes(
     rows: Sequence[Row],
     effects: Effects,
 ) -> list[str]:
-    """What a reader must know before believing it."""
+    """Notes that a reader needs before relying on the result."""
     notes = [f"the environments differ in {words}" for words in _differing(baseline.runs, candidate.runs)]
     digests = {run.plan_digest for side in (baseline, candidate) for run in side.runs}
     if len(digests) > 1:
@@ -347,7 +347,7 @@ def _notes(
 
 
 def _apart(spreads: Sequence[Between]) -> str:
-    """How far runs are apart, in words."""
+    """The spread between runs, in words."""
     if any(one.assumed for one in spreads):
         return (
             "so few runs do not show how far runs differ: their standard deviation is assumed to be "
@@ -362,7 +362,7 @@ def _apart(spreads: Sequence[Between]) -> str:
 
 
 def _differing(baseline: Sequence[BenchRun], candidate: Sequence[BenchRun]) -> list[str]:
-    """What differs in the environments of any two runs, once."""
+    """The differences between the environments of any two runs, each once."""
     first = baseline[0]
     found = [words for run in (*baseline[1:], *candidate) for words in differences(first, run)]
     return [", ".join(dict.fromkeys(found))] if found else []

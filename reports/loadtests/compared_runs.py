@@ -1,4 +1,4 @@
-"""Which load tests are compared: the runs that a word stands for, and which make one series over time."""
+"""Selection of load tests to compare: the runs that a word stands for, and the runs that form a series over time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class JudgedRun:
 
 
 def judged(run: BenchRun, judge: Judge) -> JudgedRun:
-    """What is left of a run, and whether that can be relied on."""
+    """The judged run, and True if it can be relied on."""
     if run.state is not BenchState.FINISHED:
         return JudgedRun(run, unfit(run, judge), 0)
     saturation = judge(run)
@@ -62,7 +62,7 @@ def judged(run: BenchRun, judge: Judge) -> JudgedRun:
 
 
 def unfit(run: BenchRun, judge: Judge) -> str:
-    """Why a run can be no side of a comparison; empty where it can."""
+    """The reason why a run can be no side of a comparison; empty if it can."""
     if run.state is not BenchState.FINISHED:
         said = "has not finished" if run.state is BenchState.RUNNING else f"was {run.state}"
         return f"load test {run.id} {said}"
@@ -70,11 +70,11 @@ def unfit(run: BenchRun, judge: Judge) -> str:
 
 
 def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side, Side]:
-    """What the two words stand for: a number, ``last``, ``last-good``, ``window:5``, or the name of a baseline.
+    """The sides that the two words stand for: a number, ``last``, ``last-good``, ``window:5``, or a baseline's name.
 
     ``last-good`` and ``window:N`` are the newest good runs of the same plan before the other side's; a good run has
-    finished, kept its thresholds, and was not limited by the load generator. A scenario may follow any of them,
-    behind a slash. Raises UsageError where there is no such run, or no run of such a kind.
+    finished, passed its thresholds, and was not limited by the load generator. A scenario may follow any of them, after
+    a slash. Raises UsageError if there is no such run, or no run of such a kind.
     """
     if _is_relative(candidate):
         raise UsageError(f"{candidate}: stands for a baseline; write it first: `bench compare {candidate} last`")
@@ -85,7 +85,7 @@ def sides(path: Path, baseline: str, candidate: str, judge: Judge) -> tuple[Side
 
 
 def _others(path: Path, before: Side, then: Side, judge: Judge) -> tuple[BenchRun, ...]:
-    """Good runs before the candidate, where those of the sides are too few to say how far runs are apart."""
+    """Good runs before the candidate, for sides with too few runs to estimate the spread between runs."""
     taken = {run.id for side in (before, then) for run in side.runs}
     if len(taken) >= ENOUGH_RUNS or len(taken) < 2 or before.unfit or then.unfit:
         return ()
@@ -174,7 +174,7 @@ def _known_scenario(scenario: str, run: BenchRun, word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunsOverTime:
-    """Runs of one name."""
+    """The runs of one name over time."""
 
     name: str
     since_ms: int
@@ -187,9 +187,9 @@ class RunsOverTime:
 
 
 def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans: bool = False) -> RunsOverTime:
-    """The newest fit runs of a name, that of the newest load test where none is given, and of its newest plan.
+    """The newest fit runs of a name, by default that of the newest load test, and of its newest plan.
 
-    Raises UsageError where there is no load test of that name.
+    Raises UsageError if there is no load test of that name.
     """
     lines = bench_list(path, name=name)
     if not lines:

@@ -35,7 +35,7 @@ MOST_ROWS = 40
 def report_of(compared: BenchComparison, effects: Effects, top: int | None = None) -> Report:
     """The comparison as a report; the first section has a row for each statistic of each series.
 
-    ``top`` is the most rows of it: what is worse first, then what is better, and so on; None for all.
+    ``top`` is the maximum number of rows: the worse ones first, then the better ones, and so on; None for all.
     """
     runs = (*compared.baseline.runs, *compared.candidate.runs)
     return Report(
@@ -58,7 +58,7 @@ def report_of(compared: BenchComparison, effects: Effects, top: int | None = Non
 
 
 def verdict(compared: BenchComparison) -> str:
-    """The answer in a sentence or two."""
+    """The verdict in a sentence or two."""
     said = SAID[compared.outcome].capitalize()
     if compared.reason:
         return f"{said}: {compared.reason}."
@@ -75,7 +75,7 @@ def verdict(compared: BenchComparison) -> str:
 
 
 def markdown(compared: BenchComparison, effects: Effects) -> str:
-    """The comparison as Markdown: the verdict, a table of what is worse, better or open, and the notes."""
+    """The comparison as Markdown: the verdict, a table of rows that are worse, better or open, and the notes."""
     shown = [
         row for row in _sorted(compared.rows) if row.comparison is not None and row.outcome is not CandidateOutcome.SAME
     ]
@@ -101,7 +101,7 @@ def _sentence(row: Row, unit: str) -> str:
 
 
 def _cells(row: Row, unit: str) -> list[str]:
-    """A row as people read it."""
+    """A row in readable form."""
     one = row.comparison
     assert one is not None  # noqa: S101 # for the type checker: callers look
     between = ""
@@ -132,12 +132,12 @@ def _least(effects: Effects) -> str:
 
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:
-    """What is worse first, the largest first."""
+    """Worse rows first, the largest differences first."""
     return sorted(rows, key=lambda row: (_ORDER.index(row.outcome), -_size(row)))
 
 
 def _size(row: Row) -> float:
-    """How many times the least difference that counts a difference is."""
+    """The difference as a multiple of the smallest difference that counts."""
     one = row.comparison
     return abs(one.difference.value) / one.effect if one and one.difference and one.effect else 0.0
 
@@ -197,7 +197,7 @@ def _said(row: Row, compared: BenchComparison) -> list[Any]:
 
 
 def _charts(compared: BenchComparison) -> list[Chart]:
-    """The p95 of both sides, where there is one."""
+    """The p95 of both sides, if there is one."""
     rows = [row for row in compared.rows if row.statistic is Statistic.P95 and row.comparison is not None][:_MOST_BARS]
     if not rows:
         return []
@@ -244,7 +244,7 @@ def _sides(compared: BenchComparison) -> Iterator[tuple[str, Side]]:
 
 
 def _capacities(compared: BenchComparison) -> list[Section]:
-    """What stress tests found, side by side."""
+    """The capacities that stress tests found, side by side."""
     columns = [
         Column("side", "Side"),
         Column("benchmark_id", "Run", Kind.COUNT),

@@ -1,4 +1,4 @@
-"""The run for other places: Markdown, CSV, JUnit XML, Prometheus metrics, HdrHistogram's ``.hgrm``."""
+"""Exports of a run: Markdown, CSV, JUnit XML, Prometheus metrics, HdrHistogram's ``.hgrm``."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Compared:
 
     @property
     def is_told(self) -> bool:
-        """Whether the comparison came to a verdict."""
+        """True if the comparison reached a verdict."""
         return self.verdict in ("better", "worse", "same")
 
 
 def compared_rows(report: Report | None) -> Iterator[Compared]:
-    """The rows of the first table that has verdicts; none without a comparison."""
+    """The rows of the first table with verdicts; none without a comparison."""
     for section in report.sections if report is not None else ():
         columns = (
             {column.name: (at, column) for at, column in enumerate(section.table.columns)} if section.table else {}
@@ -93,14 +93,14 @@ _LATENCIES = tuple(f"{histogram}_{column.name}" for histogram in MEASURES for co
 
 
 def csv(outcome: LoadTestOutcome) -> str:
-    """A row for each series and stage."""
+    """One CSV row for each series and stage."""
     run = outcome.run
     header = ("run", *_NAMES, *_STAGE, *_COUNTS, *_RATES, *_LATENCIES)
     return "".join(rows_as_text.csv_lines(header, list(_by_stage(run))))
 
 
 def slots_csv(outcome: LoadTestOutcome) -> str:
-    """A row for each slot as it was stored: one series, in one stage and one stretch of time."""
+    """One CSV row for each slot as stored: one series, in one stage and one period."""
     header = (
         "run",
         *_NAMES,
@@ -136,7 +136,7 @@ def _by_slot(run: BenchRun) -> Iterator[list[Any]]:
 
 
 def _quantiles_ms(slots: Sequence[Slot], histogram: str, q: float) -> list[float | None]:
-    """A quantile of each slot; None where its samples are too few."""
+    """A quantile of each slot; None if it has too few samples."""
     cells = Cells.of_blobs(np.arange(len(slots)), [getattr(slot, histogram) for slot in slots])
     enough = cells.counts(len(slots)) >= fewest(q)
     found = cells.quantiles(len(slots), (q,))[:, 0] / 1000
@@ -161,7 +161,7 @@ def _of(place: int) -> Callable[[Slot], bool]:
 
 
 def junit(outcome: LoadTestOutcome) -> str:
-    """One suite, as Jenkins and GitLab read it; an invalid or unfinished run is a failure of its own."""
+    """One test suite for Jenkins and GitLab; an invalid or unfinished run is a failure of its own."""
     run, verdict = outcome.run, verdict_of(outcome)
     name = markup(f"bench {run.name}")
     stamp = (iso(run.started_at_ms) or "").removesuffix("Z").partition(".")[0]
@@ -206,7 +206,7 @@ _PREFIX = "mcp_status_bench"
 
 
 def prometheus(outcome: LoadTestOutcome) -> str:
-    """Gauges of the measured stages; quantiles are left out where samples are too few for them."""
+    """Gauges of the measured stages; quantiles with too few samples are left out."""
     return "".join(_lines(outcome))
 
 
@@ -280,7 +280,7 @@ def hgrm(outcome: LoadTestOutcome) -> str:
 
 
 def spectrum(one: Summary, histogram: HistogramName) -> str:
-    """One block: value, percentile as a ratio, samples up to it, and the odds against more."""
+    """One block: value, percentile as a ratio, samples up to it, and 1/(1 - percentile)."""
     cells = one.histograms[histogram]
     total = int(cells.count.sum())
     if not total:
@@ -300,7 +300,7 @@ def spectrum(one: Summary, histogram: HistogramName) -> str:
 
 
 def _ratios(total: int) -> Iterator[float]:
-    """From nothing to all, with as many steps for each halving of the rest, as far as there are samples."""
+    """Ratios from 0 to 1, with equally many steps in each halving of the rest, as far as there are samples."""
     step, left = 0, 1.0
     while left * total >= 1:
         yield 1 - left + left / 2 * (step % _PER_HALVING) / _PER_HALVING
@@ -358,7 +358,7 @@ def _series(every: Sequence[tuple[Any, Any]]) -> Iterator[str]:
 
 
 def _comparison(rows: Sequence[Compared], outcome: LoadTestOutcome) -> Iterator[str]:
-    """The verdict of the comparison where it is not the heading, and what is not the same, worse ones first."""
+    """The verdict of the comparison unless it is the heading, and all rows that differ, worse ones first."""
     if outcome.comparison is None:
         return
     if verdict_of(outcome).word != "REGRESSION":

@@ -1,4 +1,4 @@
-"""The run as one JSON document; `docs/bench.schema.json` is its promise."""
+"""The run as one JSON document; `docs/bench.schema.json` is its contract."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _COUNTS = ("offered", "dropped", "ok", "failed", "censored", "refused", "resent"
 
 
 def json(outcome: LoadTestOutcome) -> str:
-    """The document as text."""
+    """The document as JSON text."""
     return rows_as_text.json(document(outcome))
 
 
 def document(outcome: LoadTestOutcome) -> dict[str, Any]:
-    """Everything that the report says, as JSON values; times in ISO 8601 or seconds from the start of the run."""
+    """The whole report as JSON values; times in ISO 8601 or in seconds from the start of the run."""
     run, verdict = outcome.run, verdict_of(outcome)
     every, whole = tables.series_summaries(run), measured(run)
     advice = recommendations(RunFacts(outcome=outcome, every=every, whole=whole))
@@ -87,14 +87,14 @@ def figures(one: Summary) -> dict[str, Any]:
 
 
 def _bounds(one: Summary) -> dict[str, Any] | None:
-    """Between which two each percentile lies if what never ended counts; null where everything did."""
+    """Bounds of each percentile if operations that never ended are counted; null if all ended."""
     if not endless(one):
         return None
     return {f"{name}_ms": [_rounded(end) for end in bounds_ms(one, q)] for name, q in QUANTILES}
 
 
 def _latency(one: Summary, histogram: Any) -> dict[str, Any]:
-    """The percentiles of one histogram: null where samples are too few, with the smallest number that would do."""
+    """The percentiles of one histogram: null with too few samples, with the smallest number that would suffice."""
     columns = [column.name for column in percentile_cells.columns()]
     found: dict[str, Any] = {}
     few: dict[str, int] = {}
@@ -111,7 +111,7 @@ def _latency(one: Summary, histogram: Any) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Milliseconds to a microsecond; an end that is open is null."""
+    """Milliseconds rounded to a microsecond; an open end is null."""
     if isinstance(value, float):
         return None if abs(value) == float("inf") else round(value, _MS_DIGITS)
     return value
@@ -145,7 +145,7 @@ def _stage(span: StageSpan) -> dict[str, Any]:
 
 
 def _over_time(run: BenchRun) -> dict[str, Any]:
-    """Columns of equal length, a value for each slot, over all series."""
+    """Columns of equal length, with a value for each slot, over all series."""
     line = Timeline.of(run)
     p50, p95, p99 = line.quantiles_ms("response", (0.5, 0.95, 0.99))
     return {

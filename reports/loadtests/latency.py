@@ -1,4 +1,4 @@
-"""Response times: along the run, as a heat map, in bands of the objective, and as a spectrum of the tail."""
+"""Response times: over the run, as a heat map, in bands around the objective, and as a spectrum of the tail."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def over_time(run: BenchRun, bound: Sequence[Span], every: Sequence[tuple[Series
 
 
 def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
-    """How many operations were due when and took how long."""
+    """The number of operations by due time and duration."""
     line = Timeline.of(run, width_s(run, _MOST_COLUMNS))
     lines, edges = _heat_rows(line.cells("response"), len(line.starts))
     spans = [*stage_spans(run), *bound]
@@ -75,7 +75,7 @@ def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
 
 
 def _by_series(run: BenchRun, line: Timeline, spans: Sequence[Span], every: Sequence[tuple[Series, Summary]]) -> Chart:
-    """p95 of those series that have the highest."""
+    """p95 of the series with the highest values."""
     slowest = sorted(range(len(every)), key=lambda place: -(every[place][1].quantile_us(0.95) or 0.0))[:MOST_SERIES]
     title = "p95 of the response time, by series"
     title += f": the {len(slowest)} slowest of {len(every)}" if len(slowest) < len(every) else ""
@@ -87,7 +87,7 @@ def _by_series(run: BenchRun, line: Timeline, spans: Sequence[Span], every: Sequ
 
 
 def _heat_rows(cells: Cells, places: int) -> tuple[list[Line], list[float]]:
-    """A line of counts for each band of equal ratio, and the ends of the bands in milliseconds."""
+    """A line of counts for each band of equal ratio, and the edges of the bands in milliseconds."""
     if not len(cells.bin):
         return [], []
     ms = middle_us(cells.bin) / 1000
@@ -112,7 +112,7 @@ _BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
 
 
 def bands(run: BenchRun, whole: Summary) -> Section:
-    """How many operations took how long, in steps of the objective or in round ones."""
+    """The number of operations by duration, in multiples of the objective or in round steps."""
     limit = _objective_ms(run)
     edges = _round_edges(whole) if limit is None else [limit / 2, limit, 2 * limit, 5 * limit]
     cells = whole.histograms["response"]
@@ -138,7 +138,7 @@ def bands(run: BenchRun, whole: Summary) -> Section:
 
 
 def spectrum(run: BenchRun) -> Section:
-    """The distribution to its tail, and as the share that was done within a time."""
+    """The distribution up to its tail, and the share that ended within a time."""
     curves = _curves(run)
     most = max((samples(one) for _, one in curves), default=0)
     ratios = [q for q in _SPECTRUM if most and q <= 1 - 1 / most]
@@ -202,7 +202,7 @@ def _ends_us(one: Summary, histogram: HistogramName) -> list[float]:
 
 
 def _curves(run: BenchRun) -> list[tuple[str, Summary]]:
-    """The measured stages of each operation, of the first ones where there are many; without a name if it is one."""
+    """The measured stages of each operation, or of the first ones of many; without a name if there is only one."""
     operations = list(dict.fromkeys(series.operation for series in run.series))
     if len(operations) == 1:
         return [("", measured(run))]
@@ -214,7 +214,7 @@ def _curves(run: BenchRun) -> list[tuple[str, Summary]]:
 
 
 def _objective_ms(run: BenchRun) -> float | None:
-    """The smallest limit of the response time that a threshold names."""
+    """The strictest limit of the response time in the thresholds."""
     found = [
         _LIMITED.match(one.expression.replace(" ", ""))
         for one in run.thresholds
@@ -224,7 +224,7 @@ def _objective_ms(run: BenchRun) -> float | None:
 
 
 def _round_edges(whole: Summary) -> list[float]:
-    """Round milliseconds from below the median to above p99, at most six."""
+    """Round edges in milliseconds from below the median to above p99, at most six."""
     p50_us, p99_us = whole.quantile_us(0.5), whole.quantile_us(0.99)
     if p50_us is None or p99_us is None:
         return []

@@ -1,4 +1,4 @@
-"""A load test with all that was judged of it: what every form of its report is made of."""
+"""A load test with all verdicts on it: the input of every form of its report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.report_model import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestOutcome:
-    """A run, and what others found when they looked at it."""
+    """A run, and the findings on it."""
 
     run: BenchRun
     saturation: Saturation = NO_LIMIT
@@ -26,14 +26,14 @@ class LoadTestOutcome:
     """Whether it is to be said what to change."""
 
     def told(self) -> list[JudgedThreshold]:
-        """Each threshold of the run, and what is known of it."""
+        """Each threshold of the run, and the verdict on it."""
         claims: Sequence[Claim | None] = self.saturation.claims.thresholds or [None] * len(self.run.thresholds)
         return [_told(one, claim) for one, claim in zip(self.run.thresholds, claims, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedThreshold:
-    """A threshold, and what is known of it."""
+    """A threshold and the verdict on it."""
 
     result: ThresholdResult
     word: str

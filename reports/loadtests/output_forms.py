@@ -1,4 +1,4 @@
-"""The forms that a load test's report can have, by name, and a folder with several of them."""
+"""The output forms of a load test's report, by name, and a folder with several of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reports.report_model import Shape
 
 
 def html(outcome: LoadTestOutcome) -> str:
-    """The report as one page that needs nothing else."""
+    """The report as one self-contained page."""
     return pages.page(report_of(outcome))
 
 
@@ -49,10 +49,10 @@ IMAGES = ("png", "svg")
 
 
 def write_folder(outcome: LoadTestOutcome, folder: Path, names: Collection[str]) -> list[Path]:
-    """Write these forms and images into the folder, which is made; gives the files, in order.
+    """Write these forms and images into the folder, which is created; returns the files, in order.
 
-    Files of these names that are there are replaced, nothing else is touched. Raises UsageError where the folder cannot
-    be written, and KeyError for a name that is neither a form nor a kind of image.
+    Existing files of these names are replaced, nothing else is touched. Raises UsageError if the folder cannot be
+    written, and KeyError for a name that is neither a form nor a kind of image.
     """
     written = []
     try:
@@ -69,7 +69,7 @@ def write_folder(outcome: LoadTestOutcome, folder: Path, names: Collection[str])
 
 
 def _charts(outcome: LoadTestOutcome, images: str) -> Iterator[tuple[str, bytes]]:
-    """Each chart of the report that has something to show."""
+    """Each chart of the report that has data."""
     from reports.charts import files  # half a second, which a run without charts need not wait for
 
     report = report_of(outcome)
@@ -85,5 +85,5 @@ def _charts(outcome: LoadTestOutcome, images: str) -> Iterator[tuple[str, bytes]
 
 
 def _slug(title: str) -> str:
-    """The title as the part of a file's name: small letters, digits and hyphens, short."""
+    """The title as part of a file name: small letters, digits and hyphens, short."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].rstrip("-")

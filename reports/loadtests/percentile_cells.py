@@ -1,4 +1,4 @@
-"""Percentiles with their intervals as cells of a table, and their bounds where some operations never ended."""
+"""Percentiles with their intervals as cells of a table, and their bounds if some operations never ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WITHIN_RESPONSE = ("response", "service", "first_byte")
 
 
 def quantile_cell(summary: Summary, q: float, histogram: HistogramName = "response") -> Any:
-    """One quantile in milliseconds: None without samples, Insufficient where its interval has no upper end."""
+    """One quantile in milliseconds: None without samples, Insufficient if its interval has no upper end."""
     n = samples(summary, histogram)
     if n == 0:
         return None
@@ -40,19 +40,19 @@ def quantile_cell(summary: Summary, q: float, histogram: HistogramName = "respon
 
 
 def samples(summary: Summary, histogram: HistogramName = "response") -> int:
-    """How many there are."""
+    """The number of samples."""
     return int(summary.histograms[histogram].count.sum())
 
 
 def longest_ms(summary: Summary, histogram: HistogramName = "response") -> float | None:
-    """The longest sample: exact of response times, within 1% of the others."""
+    """The longest sample: exact for response times, within 1% for the others."""
     if histogram == "response" and summary.max_us:
         return summary.max_us / 1000
     return _within_longest(summary, summary.quantile_us(1.0, histogram), histogram)
 
 
 def _within_longest(summary: Summary, value_us: float | None, histogram: HistogramName) -> float | None:
-    """In milliseconds. No part of an operation takes longer than the longest: a bin's middle may say so."""
+    """The value in milliseconds, capped at the longest response time, which the middle of a bin may exceed."""
     if value_us is None:
         return None
     longest_us = summary.max_us if histogram in ("service", "first_byte") and summary.max_us else value_us
@@ -60,7 +60,7 @@ def _within_longest(summary: Summary, value_us: float | None, histogram: Histogr
 
 
 def cells(summary: Summary, histogram: HistogramName) -> list[Any]:
-    """Under `columns`: n, min, the quantiles, max, mean."""
+    """The cells under `columns`: n, min, the quantiles, max, mean."""
     found = summary.percentiles(histogram)
     if found is None:
         return [0, *[None] * (len(QUANTILES) + 3)]
@@ -69,7 +69,7 @@ def cells(summary: Summary, histogram: HistogramName) -> list[Any]:
 
 
 def columns() -> list[Column]:
-    """What `cells` gives."""
+    """The columns of `cells`."""
     return [
         Column("n", "n", Kind.COUNT, words="Samples."),
         Column("min_ms", "min", Kind.DURATION),
@@ -83,7 +83,7 @@ def columns() -> list[Column]:
 
 
 def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
-    """n, and both ends of the 95% interval of each quantile, infinite where it is open: under `interval_columns`."""
+    """n, and both ends of each quantile's 95% interval, infinite if it is open: the cells under `interval_columns`."""
     n = samples(summary, histogram)
     if n == 0:
         return [0, *[None] * (2 * len(QUANTILES))]
@@ -100,15 +100,15 @@ def ends(summary: Summary, histogram: HistogramName) -> list[Any]:
 
 
 def endless(summary: Summary) -> int:
-    """Operations whose response time nobody knows: never sent, or given up at the limit."""
+    """The number of operations without a known response time: never sent, or ended by the timeout."""
     return summary.dropped + summary.censored
 
 
 def bounds_ms(summary: Summary, q: float) -> tuple[float, float]:
-    """Between which two the quantile of the response time of good and endless operations lies, in milliseconds.
+    """The bounds of a quantile of the response time of successful and endless operations, in milliseconds.
 
-    At least: what timed out took its limit, what was never sent nothing. At most: all of these took for ever. Failures
-    with an answer are in neither. NaN where there are no operations.
+    Lower bound: an operation that timed out took its timeout, one that was never sent took no time. Upper bound: all of
+    these took for ever. Failures with an answer are in neither. NaN without operations.
     """
     good, failed = summary.histograms["response"], summary.histograms["failed_response"]
     n = int(good.count.sum()) + endless(summary)
@@ -128,12 +128,12 @@ def bounds_ms(summary: Summary, q: float) -> tuple[float, float]:
 
 
 def _edge(bins: np.typing.NDArray[np.int64], counts: np.typing.NDArray[np.int64], rank: int) -> float:
-    """The lower edge of the bin of this rank, in microseconds."""
+    """The lower edge of the bin with this rank, in microseconds."""
     return float(GROWTH ** int(bins[np.searchsorted(np.cumsum(counts), rank)]))
 
 
 def section(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section | None:
-    """A row for each series with operations that never ended; None where there is none."""
+    """A row for each series with operations that never ended; None without such series."""
     rows = []
     for series, one in every:
         if not endless(one):
@@ -163,7 +163,7 @@ def section(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section | Non
 
 
 def note(every: list[tuple[Series, Summary]]) -> str:
-    """A sentence about the worst p99, where it is not what the tables say; else nothing."""
+    """A sentence about the worst p99, if it differs from the tables; otherwise empty."""
     found = [(bounds_ms(one, 0.99), endless(one), series) for series, one in every if endless(one)]
     if not found:
         return ""

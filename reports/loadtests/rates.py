@@ -1,4 +1,4 @@
-"""What was offered, what came of it, why it failed, and where the time went, over the time of the run."""
+"""Rates over the run: offered and achieved, reasons of failures, and time by phase."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_REASONS = 8
 
 
 def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
-    """Offered, achieved and successful on one axis, and what had not ended."""
+    """Offered, achieved and successful rates on one axis, and the operations that had not ended."""
     line = Timeline.of(run)
     spans = [*stage_spans(run), *bound]
     offered, good = line.per_second("offered"), line.per_second("done_ok")
@@ -58,7 +58,7 @@ def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
 
 
 def errors(run: BenchRun, bound: Sequence[Span]) -> Section:
-    """Why operations failed, and when."""
+    """Failures by reason over time."""
     line = Timeline.of(run)
     reasons: Counter[str] = Counter()
     by_server: dict[str, Counter[str]] = {}
@@ -100,7 +100,7 @@ def errors(run: BenchRun, bound: Sequence[Span]) -> Section:
 
 
 def phases(run: BenchRun, whole: Summary) -> Section:
-    """On what good operations spent their service time."""
+    """The service time of successful operations by phase."""
     line = Timeline.of(run)
     charts, rows = [], []
     for operation in dict.fromkeys(series.operation for series in run.series):
@@ -145,7 +145,7 @@ def _most_at(servers: Counter[str]) -> str:
 
 
 def _ordered(names: set[str]) -> list[str]:
-    """In the order in which they happen, then those that are new."""
+    """The phases in the order in which they happen, then unknown ones."""
     return [*(name for name in STAGES if name in names), *sorted(names - set(STAGES))]
 
 

@@ -1,4 +1,4 @@
-"""The rules behind a load test's recommendations. A new one is a function and a line in `RULES`."""
+"""Rules of a load test's recommendations. A new rule is a function and a line in `RULES`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _MENDED = {
 
 
 class Recommendation(Struct, frozen=True, kw_only=True):
-    """Something to do."""
+    """A recommended action."""
 
     severity: Literal["worth doing", "consider"]
     subject: str
@@ -73,7 +73,7 @@ class Recommendation(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What the rules are given."""
+    """The input of the rules."""
 
     outcome: LoadTestOutcome
     every: Sequence[tuple[Series, Summary]]
@@ -91,7 +91,7 @@ Rule = Callable[[RunFacts], Iterator[Recommendation]]
 
 
 def recommendations(facts: RunFacts) -> list[Recommendation]:
-    """What all rules find, those worth doing first."""
+    """The recommendations of all rules, the most important first."""
     found = [one for rule in RULES for one in rule(facts)]
     return sorted(found, key=lambda one: one.severity != "worth doing")
 
@@ -111,7 +111,7 @@ def _client_bound(facts: RunFacts) -> Iterator[Recommendation]:
 
 
 def _client_advice(run: BenchRun, spans: Sequence[BoundSpan]) -> str:
-    """What fits the cause: the workers' own CPU time in these seconds says whether they had too much to do."""
+    """Advice by cause: the workers' own CPU time in these seconds shows whether they were overloaded."""
     said = " ".join(one.what for one in spans)
     if "file descriptors" in said:
         return "raise the limit of open files (ulimit -n), or lower max_in_flight"
@@ -219,7 +219,7 @@ def _reconnects(series: Series) -> bool:
 
 
 def _churned(facts: RunFacts, series: Series, one: Summary) -> bool:
-    """Whether more connections were opened than the load needs at once, and than the client lost or closed itself."""
+    """True if more connections were opened than the load needs at once, and than the client lost or closed itself."""
     lost = sum(count for reason, count in one.reasons.items() if reason.split()[0] in _LOSES_CONNECTION)
     place = facts.run.series.index(series)
     if series.model == "closed":
@@ -364,7 +364,7 @@ def _no_thresholds(facts: RunFacts) -> Iterator[Recommendation]:
 
 
 def _rounded_up(value_ms: float) -> float:
-    """To a round number that a person would write."""
+    """The value rounded up to a natural round number."""
     steps = (step * 10.0**power for power in range(-1, 7) for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5))
     return next((step for step in steps if step >= value_ms), value_ms)
 

@@ -1,4 +1,4 @@
-"""The report of a load test as one `Report`, which every form of output is made of, and its short form."""
+"""The report of a load test as one `Report`, the source of every output form, and its short form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reports.ticks import clock
 
 
 def report_of(outcome: LoadTestOutcome) -> Report:
-    """The report of a run with what was judged of it."""
+    """The report of a run with the verdicts on it."""
     outcome = replace(outcome, run=widened(outcome.run))
     run, verdict = outcome.run, verdict_of(outcome)
     until_ms = run.finished_at_ms or run.started_at_ms + round(1000 * reached_s(run))
@@ -43,7 +43,7 @@ def report_of(outcome: LoadTestOutcome) -> Report:
 
 
 def _wanted(outcome: LoadTestOutcome) -> Iterator[Section]:
-    """The sections, without what is not to be shown."""
+    """The sections, without the hidden ones."""
     for section in _sections(outcome):
         if section.name != "recommendations" or outcome.recommendations:
             yield section if outcome.charts else replace(section, charts=())
@@ -164,7 +164,7 @@ _OF_STAGES = (
 
 
 def text(outcome: LoadTestOutcome) -> str:
-    """Verdict, facts, and the sections that decide."""
+    """The short text: verdict, facts, and the sections that matter most."""
     report = report_of(outcome)
     stream = io.StringIO()
     out = console(stream)
@@ -184,7 +184,7 @@ def _is_shown(section: Section) -> bool:
 
 
 def _narrowed(section: Section) -> Section:
-    """The section with as many columns as a terminal has room for."""
+    """The section with as many columns as fit into the terminal."""
     if section.name != "stages" or section.table is None:
         return section
     kept = [at for at, column in enumerate(section.table.columns) if column.name in _OF_STAGES]

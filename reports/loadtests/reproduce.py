@@ -1,4 +1,4 @@
-"""What it takes to make a run again, and whether two runs were made in the same environment."""
+"""Reproduction of a run: seed, versions and command, and whether two runs had the same environment."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _EXPECTED = ("git_commit", "load_average", "checker_version")
 
 
 def environment_of(run: BenchRun) -> Mapping[str, str]:
-    """What the client's side of a run was like: machine, versions, worker processes."""
+    """The load generator's environment in a run: machine, versions, worker processes."""
     kept = {name: value for name, value in run.environment.items() if name not in _EXPECTED}
     return {**kept, "checker version": run.checker_version, "workers": str(run.workers)}
 
 
 def differences(first: BenchRun, second: BenchRun) -> list[str]:
-    """What differs, as words: ``python (3.12.1, 3.13.0)``."""
+    """The differences as words: ``python (3.12.1, 3.13.0)``."""
     before, after = environment_of(first), environment_of(second)
     names = dict.fromkeys((*before, *after))
     return [
@@ -62,12 +62,12 @@ def reproduction(run: BenchRun) -> Section:
 
 
 def command(run: BenchRun) -> str:
-    """What runs it again, with the same plan and seed."""
+    """The command that runs it again, with the same plan and seed."""
     return "" if run.id is None else f"mcp-status bench rerun {run.id}"
 
 
 def plan(run: BenchRun) -> Section:
-    """The plan as it was written, a row for each value."""
+    """The plan as written, a row for each value."""
     rows = [[path, _short(value)] for path, value in _flat(run.plan)]
     left_out = len(rows) - _MOST_KEYS
     text = f"{left_out} more values are in the JSON." if left_out > 0 else ""

@@ -1,4 +1,4 @@
-"""Load tests as blocks: one value of each statistic for every stretch of a series, which is what can be compared."""
+"""Load tests as blocks, the unit of comparison: one value of each statistic for every period of a series."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reports.report_model import Column, Kind
 
 
 class Statistic(StrEnum):
-    """What a block has a value of; the name ends with the unit."""
+    """A statistic of a block; the name ends with the unit."""
 
     P50 = "p50_ms"
     P95 = "p95_ms"
@@ -32,7 +32,7 @@ class Statistic(StrEnum):
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The label for people."""
         return _LABELS[self]
 
 
@@ -48,7 +48,7 @@ FEWEST_ANSWERS = {one: fewest(q) for one, q in QUANTILES.items()}
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """What is compared apart; an empty server is all servers of the scenario together."""
+    """The key of what is compared separately; an empty server means all servers of the scenario together."""
 
     scenario: str
     operation: str
@@ -59,13 +59,13 @@ class Key:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The label for people."""
         cell = f"{self.users} users on {self.servers} servers" if self.users else ""
         return " ".join(part for part in (self.scenario, self.operation, self.server or "all servers", cell) if part)
 
 
 def key_columns(keys: Collection[Key]) -> list[Column]:
-    """The columns that name these, and the statistic; cells of a suite only where there are some."""
+    """The columns of the keys, and the statistic; columns of a suite's cells only if there are some."""
     cell = [
         Column("users", "Users", Kind.COUNT, words="Of a suite: the cell."),
         Column("servers", "Servers", Kind.COUNT),
@@ -87,7 +87,7 @@ def key_cells(key: Key, statistic: Statistic, keys: Collection[Key]) -> list[str
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A series in blocks; every array has a value for each, NaN where the block has too few answers for it."""
+    """A series in blocks; every array has a value for each block, NaN if the block has too few answers."""
 
     answers: Floats
     """Good ones."""
@@ -129,9 +129,9 @@ def values_of(some: Sequence[Summary], closed: bool) -> Blocks:
 
 
 def quantile_ms(cells: Cells, q: float) -> float:
-    """A quantile of one histogram, somewhere in its share of its bin by chance; NaN for too few samples.
+    """A quantile of one histogram, placed at random within its share of its bin; NaN for too few samples.
 
-    Middles of bins would make many blocks equal, and a test by ranks takes equal values for more alike than they are.
+    Middles of bins would give many blocks equal values, and a rank test takes ties for more similarity than there is.
     The same histogram always gives the same value.
     """
     total = int(cells.count.sum())
@@ -155,7 +155,7 @@ def _cells(run: BenchRun) -> list[_Cell]:
 
 
 def _keys(run: BenchRun, scenario: str, cell: _Cell) -> Iterator[tuple[Key, list[int]]]:
-    """What is compared apart, with the indexes of its series."""
+    """The keys to compare, with the indexes of their series."""
     users, servers = cell[0] or 0, cell[1] or 0
     whole: dict[tuple[str, str], list[int]] = {}
     for number, one in enumerate(run.series):
@@ -168,7 +168,7 @@ def _keys(run: BenchRun, scenario: str, cell: _Cell) -> Iterator[tuple[Key, list
 
 
 def _part(run: BenchRun, slots: Iterable[Slot], scenario: str, cell: _Cell) -> BenchRun:
-    """The run with these slots, and with the stages of one scenario and cell as the only measured ones."""
+    """The run with these slots, and with only the stages of one scenario and cell as measured ones."""
     stages = tuple(
         replace(one, measured=one.measured and one.scenario == scenario and (one.users, one.servers) == cell)
         for one in run.stages

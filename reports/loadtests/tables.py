@@ -33,7 +33,7 @@ _RESPONSE = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
 def thresholds(outcome: LoadTestOutcome) -> Section:
-    """Each threshold, what was measured, and whether it holds."""
+    """Each threshold, its measured value, and its verdict."""
     run, invalid = outcome.run, outcome.saturation.invalid
     columns: Sequence[Column] = (
         Column("metric", "Metric"),
@@ -101,13 +101,13 @@ def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
 
 
 def head_columns(run: BenchRun) -> list[Column]:
-    """What names a series; scenarios only where there are several, called otherwise than their operations."""
+    """The columns that name a series; scenarios only if there are several whose names differ from their operations."""
     columns = [Column("server", "Server"), Column("operation", "Operation")]
     return [*columns, Column("scenario", "Scenario")] if _names_scenarios(run) else columns
 
 
 def head(run: BenchRun, series: Series) -> list[Any]:
-    """Under `head_columns`."""
+    """The cells under `head_columns`."""
     return [series.server, series.operation, *([series.scenario] if _names_scenarios(run) else [])]
 
 
@@ -117,7 +117,7 @@ def _names_scenarios(run: BenchRun) -> bool:
 
 
 def rate_columns() -> list[Column]:
-    """What `rates` gives."""
+    """The columns of `rates`."""
     return [
         Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Scheduled; in the closed model, started."),
         Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Completed in time, good or bad."),
@@ -127,13 +127,13 @@ def rate_columns() -> list[Column]:
 
 
 def rates(summary: Summary) -> list[Any]:
-    """Per second, and the share that failed."""
+    """Rates per second, and the failure rate."""
     failed_ratio = summary.failed_ratio if summary.offered else None
     return [summary.offered_per_s, summary.achieved_per_s, summary.ok_per_s, failed_ratio]
 
 
 def count_columns() -> list[Column]:
-    """What `counts` gives."""
+    """The columns of `counts`."""
     return [
         Column("offered", "Offered", Kind.COUNT, words="Arrivals scheduled; in the closed model, requests started."),
         Column("ok", "ok", Kind.COUNT),
@@ -148,12 +148,12 @@ def count_columns() -> list[Column]:
 
 
 def counts(summary: Summary) -> list[Any]:
-    """How many."""
+    """The counts of operations."""
     return [summary.offered, summary.ok, summary.failed + summary.dropped, summary.resent]
 
 
 def latency_columns() -> list[Column]:
-    """What `latencies` gives: response and service side by side."""
+    """The columns of `latencies`: response and service time side by side."""
     names = [*(name for name, _ in _RESPONSE), "max"]
     return [
         *(
@@ -166,7 +166,7 @@ def latency_columns() -> list[Column]:
 
 
 def latencies(summary: Summary) -> list[Any]:
-    """Quantiles of the response and the service time, and of late starts."""
+    """Quantiles of the response and the service time, and of the lateness of starts."""
     found = [quantile_cell(summary, q, which) for _, q in _RESPONSE for which in _BOTH]
     longest = [percentile_cells.longest_ms(summary, "response"), percentile_cells.longest_ms(summary, "service")]
     return [*found, *longest, quantile_cell(summary, 0.99, "late")]
@@ -194,7 +194,7 @@ def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
 
 
 def words_of(series: Series) -> str:
-    """The model, with what must be known of it."""
+    """The load model, with its main caveat."""
     return _MODELS.get(series.model, series.model)
 
 
@@ -244,7 +244,7 @@ def _counted(span: StageSpan, bound: bool) -> str:
 
 
 def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Iterator[Section]:
-    """All percentiles of each series, and how sure they are."""
+    """All percentiles of each series, with their confidence intervals."""
     named = [*head_columns(run), Column("measure", "Measure")]
     rows, intervals = [], []
     for series, one in every:
@@ -274,7 +274,7 @@ FEWEST_BLOCKS = 5
 
 
 def suite(outcome: LoadTestOutcome) -> Section | None:
-    """A row for each cell; None of a run without cells."""
+    """A row for each cell; None for a run without cells."""
     cells = cells_of(outcome)
     if not cells:
         return None
@@ -336,7 +336,7 @@ def _median(values: Sequence[float]) -> list[Any]:
 
 
 def _chart(title: str, rows: Sequence[Sequence[Any]], column: int, unit: str, *, log: bool) -> Chart:
-    """A line for each number of servers along the users."""
+    """A line for each number of servers over the number of users."""
     users = sorted({row[0] for row in rows})
     counts = sorted({row[1] for row in rows})
     values = {(row[0], row[1]): row[column] for row in rows}

@@ -1,4 +1,4 @@
-"""Slots along the time of a run: sums, rates and percentiles, made as wide as a picture can show."""
+"""Slots over the time of a run: sums, rates and percentiles, at a width that fits a chart."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _COUNTS = tuple(
 
 
 def width_s(run: BenchRun, most: int = MOST_SLOTS) -> int:
-    """The width that lets a run of this length have at most so many slots, a multiple of its own."""
+    """The slot width at which a run of this length has at most the maximum number of slots, a multiple of its own."""
     seconds = max((stage.until_s for stage in run.stages), default=0.0)
     wide = next((one for one in _WIDTHS_S if one % run.slot_s == 0 and seconds / one <= most), None)
     return wide or -(-int(seconds) // most // run.slot_s) * run.slot_s
 
 
 def widened(run: BenchRun, most: int = MOST_SLOTS) -> BenchRun:
-    """The run with wider slots where it has more than so many; sums and histograms of any time stay what they were."""
+    """The run with wider slots if it has too many; sums and histograms of any period stay the same."""
     width = width_s(run, most)
     if width <= run.slot_s:
         return run
@@ -87,7 +87,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Some slots, each at its place in time."""
+    """Slots in their positions on the time axis."""
 
     starts: Sequence[int]
     """Of the places, in seconds from the epoch."""
@@ -99,7 +99,7 @@ class Timeline:
 
     @classmethod
     def of(cls, run: BenchRun, width_s: int | None = None) -> Timeline:
-        """All slots of the run, at places of this width, or of a slot's."""
+        """All slots of the run, in positions of this width, by default a slot's."""
         width, end = width_s or run.slot_s, reached_s(run)
         starts = list(range(0, max(1, int(np.ceil(end))), width))
         seconds = np.minimum(width, np.maximum(1e-9, end - np.array(starts, np.float64)))
@@ -107,7 +107,7 @@ class Timeline:
         return cls(starts, seconds, run.slots, place)
 
     def of_slots(self, keep: Callable[[Slot], bool]) -> Timeline:
-        """Those to keep, on the same axis."""
+        """The selected slots, on the same axis."""
         kept = [at for at, slot in enumerate(self.slots) if keep(slot)]
         return dataclasses.replace(self, slots=[self.slots[at] for at in kept], place=self.place[kept])
 
@@ -122,7 +122,7 @@ class Timeline:
         log: bool = False,
         threshold: float | None = None,
     ) -> Chart:
-        """Lines with a value for each place, along the time of the run."""
+        """A chart of lines with a value for each position, over the time of the run."""
         return Chart(
             title=title,
             shape=shape,
@@ -138,7 +138,7 @@ class Timeline:
         )
 
     def sums(self, *names: str) -> Floats:
-        """The counts of these names added together."""
+        """The sum of the named counts at each position."""
         weights = [sum(getattr(slot, name) for name in names) for slot in self.slots]
         return np.bincount(self.place, weights, len(self.starts)).astype(np.float64)
 
@@ -152,29 +152,29 @@ class Timeline:
         return [float(one) for one in self.sums(*names) / self.seconds]
 
     def longest_ms(self) -> list[float | None]:
-        """The longest response time of the good ones; None where there is none."""
+        """The longest response time of successful operations; None without any."""
         found = np.zeros(len(self.starts))
         np.maximum.at(found, self.place, np.array([slot.max_us for slot in self.slots], np.float64))
         return [one / 1000 if one else None for one in found.tolist()]
 
     def cells(self, histogram: HistogramName) -> Cells:
-        """A histogram for each place."""
+        """A histogram for each position."""
         return Cells.of_blobs(self.place, [getattr(slot, histogram) for slot in self.slots])
 
     def quantiles_ms(self, histogram: HistogramName, ratios: Sequence[float]) -> list[list[float | None]]:
-        """A row for each ratio, with the quantile at each place; None where there is no sample."""
+        """A row for each ratio, with the quantile at each position; None without samples."""
         found = self.cells(histogram).quantiles(len(self.starts), ratios).T / 1000
         return [[None if one != one else one for one in row] for row in found.tolist()]
 
 
 def of_series(places: Iterable[int]) -> Callable[[Slot], bool]:
-    """Whether a slot is of these series."""
+    """A filter for slots of these series."""
     wanted = frozenset(places)
     return lambda slot: slot.series in wanted
 
 
 def stage_spans(run: BenchRun) -> list[Span]:
-    """The stages along the axis, those that are not measured shaded; of scenarios side by side, the first one's."""
+    """The stages along the axis, unmeasured ones shaded; for parallel scenarios, the stages of the first one."""
     first = run.stages[0].scenario if run.stages else ""
     return [
         Span(stage.from_s, stage.until_s, stage.name, Look.PLAIN if stage.measured else Look.SHADED)

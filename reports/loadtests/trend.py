@@ -1,4 +1,4 @@
-"""How load tests of one plan have gone over time: a point for each run and series, and where the level changed."""
+"""The trend of load tests of one plan: a point for each run and series, and changes of level."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class OverRuns:
 
     @property
     def known(self) -> int:
-        """How many runs have a value."""
+        """The number of runs with a value."""
         return sum(not math.isnan(one) for one in self.points)
 
     @property
     def came_back(self) -> bool:
-        """Whether its level changed, and is what it was first."""
+        """True if its level changed and then returned to the first one."""
         if not self.changes:
             return False
         first, last = self.changes[0].before, self.changes[-1].after
@@ -53,7 +53,7 @@ class OverRuns:
 
     @property
     def worse(self) -> bool:
-        """Whether its newest level is worse than its first one."""
+        """True if its newest level is worse than its first one."""
         if not self.changes or self.came_back:
             return False
         up = self.changes[-1].after > self.changes[0].before
@@ -61,7 +61,7 @@ class OverRuns:
 
     @property
     def between_runs(self) -> float:
-        """Standard deviation from run to run about the level, relative; NaN where that says nothing."""
+        """Standard deviation between runs around the level, relative; NaN if it is meaningless."""
         values = np.array(self.points)
         if self.statistic is Statistic.FAILED or np.nanmin(values) <= 0:
             return math.nan
@@ -71,13 +71,13 @@ class OverRuns:
 def build(
     runs: Sequence[BenchRun], left_out: Sequence[str] = (), block_s: float = BLOCK_S, *, brief: bool = False
 ) -> Report:
-    """The report on these runs, of which there must be one; ``left_out`` says which others there were, and why not.
+    """The report on at least one run; ``left_out`` names the excluded runs and the reasons.
 
-    `without_runs` is the report where there is none.
+    `without_runs` is the report if there is no run.
 
-    A ``brief`` one leaves out the points of every run.
+    A ``brief`` report leaves out the points of every run.
 
-    A change of level is told from ten runs on, five of them on either side; it must be 5% and 1 ms, or one in a
+    A change of level needs ten runs, five of them on either side; it must be 5% and 1 ms, or one in a
     hundred for failures.
     """
     ordered = sorted(runs, key=lambda run: (run.started_at_ms, run.id or 0))
@@ -105,7 +105,7 @@ def build(
 
 
 def without_runs(found: RunsOverTime) -> Report:
-    """The report where no run is fit for a trend: why each was left out."""
+    """The report if no run is fit for a trend: the reason why each was left out."""
     columns = [Column("why", "Left out", wide=True)]
     return Report(
         name="bench_trend",
@@ -125,7 +125,7 @@ def _trends(runs: Sequence[BenchRun], block_s: float) -> list[OverRuns]:
 
 
 def followed(blocks: Sequence[Mapping[Key, Blocks]]) -> list[OverRuns]:
-    """Each statistic of each series over the runs that these are, the oldest first."""
+    """Each statistic of each series over these runs, the oldest first."""
     keys = list(dict.fromkeys(key for one in blocks for key in one))
     series = []
     for key in keys:
@@ -192,7 +192,7 @@ def _level(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> Level:
 
 
 def _blind(trends: Sequence[OverRuns]) -> bool:
-    """Whether not even a large change could be seen in most of the series whose spread is known."""
+    """True if not even a large change could be detected in most of the series with a known spread."""
     known = [one for one in trends if not math.isnan(one.between_runs)]
     unseen = [one for one in known if not _smallest(one, len(trends)) <= _LARGE_RATIO]
     return len(unseen) > len(known) / 2
@@ -238,7 +238,7 @@ def _known(value: float) -> float | None:
 
 
 def _smallest(one: OverRuns, tested: int) -> float:
-    """The smallest change of level, half of the runs before and half after, that would be seen four times in five."""
+    """The smallest change of level, with half of the runs on each side, that would be detected with 80% probability."""
     if one.known < FEWEST_POINTS or math.isnan(one.between_runs):
         return math.nan
     half = one.known // 2
@@ -304,7 +304,7 @@ def _points(runs: Sequence[BenchRun], trends: Sequence[OverRuns], marks: Sequenc
 
 
 def _environment_marks(runs: Sequence[BenchRun]) -> list[tuple[BenchRun, str]]:
-    """The runs whose environment is not that of the run before, and how."""
+    """The runs whose environment differs from that of the run before, and the differences."""
     found = [(run, ", ".join(differences(before, run))) for before, run in pairwise(runs)]
     return [(run, words) for run, words in found if words]
 

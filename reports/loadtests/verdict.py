@@ -1,4 +1,4 @@
-"""What a load test came to, in one line: whether it says anything, whether it passed, and how far it came."""
+"""The verdict on a load test in one line: validity, pass or fail, and how far the run got."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.ticks import clock
 
 @dataclass(frozen=True, slots=True)
 class RunVerdict:
-    """The answer."""
+    """The verdict on a run."""
 
     word: str
     """INVALID, FAILED, ABORTED, INTERRUPTED, UNFINISHED, REGRESSION, CAPACITY, PASSED or MEASURED."""
@@ -25,17 +25,17 @@ class RunVerdict:
 
     @property
     def headline(self) -> str:
-        """A word for a page, where that of the level would say something else."""
+        """A word for a page, if the word of the level would be misleading."""
         return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
 
     @property
     def line(self) -> str:
-        """All of it."""
+        """The whole verdict in one line."""
         return f"{self.word}: {self.words}"
 
 
 def verdict_of(outcome: LoadTestOutcome) -> RunVerdict:
-    """The first of these that holds: a threshold is broken whatever the client did, it cannot be told, ..."""
+    """The first verdict that holds: a threshold is broken whatever the load generator did, it is inconclusive, ..."""
     run, told = outcome.run, outcome.told()
     broken = [one.result for one in told if one.word == "failed"]
     judged = bool(outcome.saturation.claims.thresholds)
@@ -62,7 +62,7 @@ def verdict_of(outcome: LoadTestOutcome) -> RunVerdict:
 
 
 def numbers(whole: Summary) -> str:
-    """The measured stages in a few numbers."""
+    """The measured stages in a few figures."""
     p95_us = whole.quantile_us(0.95)
     latency = "nothing was answered" if p95_us is None else f"p95 {duration(p95_us / 1000)}"
     rates = f"{number(whole.achieved_per_s)} of {number(whole.offered_per_s)} offered /s completed"
@@ -70,7 +70,7 @@ def numbers(whole: Summary) -> str:
 
 
 def threshold_words(one: ThresholdResult) -> str:
-    """What was asked for and what was measured."""
+    """The required and the measured value."""
     over = "" if one.over_s is None else f" over {one.over_s:g} s"
     value = "nothing" if one.value is None else f"{one.value:.4g}"
     return f"{one.metric} {one.expression}{over} (measured: {value})"
@@ -89,22 +89,22 @@ def capacity_words(run: BenchRun) -> str:
 
 
 def level_unit(run: BenchRun) -> str:
-    """What levels of stages are."""
+    """The unit of the levels of stages."""
     return "users" if is_closed(run) else "/s"
 
 
 def is_closed(run: BenchRun) -> bool:
-    """Whether every series is of the closed model."""
+    """True if every series is of the closed model."""
     return bool(run.series) and all(one.model == "closed" for one in run.series)
 
 
 def reached_s(run: BenchRun) -> float:
-    """How far the run came, in seconds from its epoch."""
+    """The end of the run so far, in seconds from its epoch."""
     return max((stage.until_s for stage in run.stages), default=0.0)
 
 
 def _suite_words(outcome: LoadTestOutcome) -> str:
-    """How much was measured, and the cell with the best median throughput."""
+    """The extent of the measurements, and the cell with the best median throughput."""
     rates = {cell: [one.ok_per_s for one in blocks] for cell, blocks in cells_of(outcome).items()}
     if not rates:
         return "no block was measured."
@@ -115,7 +115,7 @@ def _suite_words(outcome: LoadTestOutcome) -> str:
 
 
 def cells_of(outcome: LoadTestOutcome) -> dict[tuple[int, int], list[Summary]]:
-    """Of a suite: users and servers -> the blocks of the cell, without client-bound ones."""
+    """For a suite: users and servers -> the blocks of the cell, without client-bound ones."""
     found: dict[tuple[int, int], list[Summary]] = {}
     for at, stage in enumerate(outcome.run.stages):
         if stage.measured and stage.users is not None and stage.servers is not None:
@@ -131,7 +131,7 @@ def _broken(broken: list[ThresholdResult], of: int) -> str:
 
 
 def _cannot_tell(untold: list[JudgedThreshold], of: int) -> str:
-    """A sentence about the first threshold that could be either."""
+    """A sentence about the first inconclusive threshold."""
     if not untold:
         return ""
     first = untold[0]
@@ -148,7 +148,7 @@ def _cut_short(run: BenchRun) -> str:
 
 
 def _unfinished(run: BenchRun) -> RunVerdict:
-    """Everything is shown that was measured until then."""
+    """The verdict on an unfinished run: everything measured up to its end is shown."""
     word = "UNFINISHED" if run.state is BenchState.RUNNING else run.state.value.upper()
     why = f" ({run.notes[-1]})" if run.notes and run.state is BenchState.ABORTED else ""
     after = f"after {clock(reached_s(run))}{why}; until then {numbers(measured(run))}."
@@ -160,6 +160,6 @@ def _capacity_level(found: Capacity) -> Level:
 
 
 def title_of(run: BenchRun) -> str:
-    """What the report is called."""
+    """The title of the report."""
     kinds = {BenchKind.LOAD: "Load test", BenchKind.SUITE: "Benchmark suite", BenchKind.STRESS: "Stress test"}
     return f"{kinds[run.kind]} {run.name}" + ("" if run.id is None else f", run {run.id}")

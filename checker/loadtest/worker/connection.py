@@ -40,7 +40,7 @@ _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 
 class Dial:
-    """One connection attempt: calls ``connected`` with the socket and its address index, or ``failed`` with a reason."""
+    """One connection attempt: calls ``connected`` with the socket and its place, or ``failed`` with a reason."""
 
     __slots__ = ("_connected", "_failed", "_left", "_loop", "_reasons", "_timer", "_trying")
 
@@ -446,7 +446,7 @@ else:
 
 @dataclass(slots=True)
 class _TlsEnds:
-    """The two memory buffers of OpenSSL on the side of the network."""
+    """OpenSSL's own state: its session and the two memory buffers on the side of the network."""
 
     coming: ssl.MemoryBIO
     going: ssl.MemoryBIO
