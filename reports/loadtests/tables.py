@@ -101,7 +101,7 @@ def _summarized(run: BenchRun, slots: list[Any], stages: list[int]) -> Summary:
 
 
 def head_columns(run: BenchRun) -> list[Column]:
-    """The columns that name a series; scenarios only if there are several whose names differ from their operations."""
+    """The columns that name a series; scenarios only if there are several, not all named like their operations."""
     columns = [Column("server", "Server"), Column("operation", "Operation")]
     return [*columns, Column("scenario", "Scenario")] if _names_scenarios(run) else columns
 

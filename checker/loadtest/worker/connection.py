@@ -40,7 +40,7 @@ _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 
 class Dial:
-    """One connection attempt: calls ``connected`` with the socket and its place, or ``failed`` with a reason."""
+    """One connection attempt: calls ``connected`` with the socket and its address, or ``failed`` with a reason."""
 
     __slots__ = ("_connected", "_failed", "_left", "_loop", "_reasons", "_timer", "_trying")
 
