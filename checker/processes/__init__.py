@@ -1,1 +1,1 @@
-"""Processes: children and their parents, signals, and programs that must not outlive who started them."""
+"""Processes: children and their parents, signals, and programs that must not outlive the process that started them."""

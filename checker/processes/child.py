@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: started, spoken to without ever blocking, and ended."""
+"""A worker process from its parent's side: start, non-blocking messages, and end."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _STARVED = 5
 
 
 class ChildLost(Exception):
-    """The worker ended, fell silent, or sent what is no frame."""
+    """The worker ended, fell silent, or sent bytes that are not a frame."""
 
 
 class Silent(ChildLost):
-    """The worker said nothing for too long."""
+    """The worker sent nothing for too long."""
 
 
 def start_process(module: str, descriptors: Collection[int]) -> subprocess.Popen[bytes]:
-    """Run a module of ours in an interpreter and a session of its own, with pipes and with these descriptors."""
+    """Run one of our modules in its own interpreter and session, with pipes and these descriptors."""
     package_parent = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(  # noqa: S603 # our own interpreter and module
@@ -62,7 +62,7 @@ class Child(Generic[Message]):
     def __init__(
         self, decode: Callable[[bytes], Message], module: str = "checker.worker", descriptors: Collection[int] = ()
     ) -> None:
-        """Start it; it keeps these ``descriptors`` open under their numbers, and ``decode`` reads what it says."""
+        """Start it; it keeps these ``descriptors`` open under their numbers, and ``decode`` reads its messages."""
         self._decode = decode
         self._process = start_process(module, descriptors)
         assert self._process.stdin is not None  # noqa: S101 # it is a PIPE
@@ -84,7 +84,7 @@ class Child(Generic[Message]):
         return self._process.pid
 
     def greet(self) -> None:
-        """Wait for the worker's greeting; raises WorkerStartError where it does not come or does not fit."""
+        """Wait for the worker's greeting; raises WorkerStartError if it does not arrive or does not fit."""
         try:
             while True:
                 for body in self._bodies(0.1, _START_S):
@@ -98,13 +98,13 @@ class Child(Generic[Message]):
             raise WorkerStartError(f"a worker ended with code {code} as it started; its message is above") from None
 
     def send(self, message: Any) -> None:
-        """Put a message on its way; `receive` does the writing."""
+        """Queue a message; `receive` does the writing."""
         if not self._unsent:
             self._selector.register(self._in, selectors.EVENT_WRITE)
         self._unsent += frame(message)
 
     def receive(self, wait_s: float, silence_s: float) -> list[Message]:
-        """Messages that came within ``wait_s``; raises ChildLost, also after ``silence_s`` without any."""
+        """Messages that arrived within ``wait_s``; raises ChildLost, also after ``silence_s`` without any."""
         bodies = self._bodies(wait_s, silence_s)
         try:
             return [self._decode(body) for body in bodies]
@@ -130,7 +130,7 @@ class Child(Generic[Message]):
 
     @property
     def silent_s(self) -> float:
-        """For how long nothing has come, without the time in which it, or who listens here, could not have a core."""
+        """Seconds since the last message, without time in which the worker or the listener could not get a core."""
         if self._silent_s < _QUIET_S:
             return self._silent_s
         waited_s = _waited_for_core_s(self.pid)
@@ -140,7 +140,7 @@ class Child(Generic[Message]):
 
     @property
     def how_it_ended(self) -> str:
-        """In words, once it has."""
+        """The cause of the process's end in words, once it has ended."""
         code = self._process.returncode
         if code is None:
             return "still running"
@@ -199,14 +199,14 @@ def _is_of_this_version(greeting: bytes) -> bool:
 
 
 def _widen(pipe: int) -> None:
-    """Let the pipe hold more than a frame, where the system can: neither side then waits for the other so often."""
+    """Let the pipe hold more than a frame if the system can: neither side then waits for the other so often."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):  # a user may have only so much of it
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _waited_for_core_s(pid: int) -> float:
-    """For how long a process was ready to run and had no core (sched_debug(5)); 0 where the system does not tell."""
+    """Seconds that a process was ready to run but had no core (sched_debug(5)); 0 if the system does not report it."""
     try:
         with open(f"/proc/{pid}/schedstat") as stat:
             return int(stat.read().split()[1]) / 1e9

@@ -1,4 +1,4 @@
-"""The first thing that a worker process does: make the standard library give way to other greenlets."""
+"""The first step of a worker process: make the standard library yield to other greenlets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOADED_TOO_EARLY = 4
 
 
 def patch(program: str) -> None:
-    """Patch everything, and end the process where ``ssl``, ``urllib3`` or ``requests`` are imported already."""
+    """Patch everything, and end the process if ``ssl``, ``urllib3`` or ``requests`` are already imported."""
     for name in ("ssl", "urllib3", "requests"):
         if name in sys.modules:
             sys.stderr.write(f"{program}: {name} was imported before the worker could patch it\n")

@@ -1,4 +1,4 @@
-"""What Linux offers against processes that outlive who started them; elsewhere these do nothing."""
+"""Linux's means against processes that outlive their starter; on other systems these do nothing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def adopt_orphans() -> None:
 
 
 def wake_without_parent() -> None:
-    """Be sent SIGCONT when the parent ends, so that who was stopped can see to what that leaves (PR_SET_PDEATHSIG)."""
+    """Get SIGCONT when the parent ends, so that a stopped process can clean up (PR_SET_PDEATHSIG)."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def die_with(parent: int) -> Callable[[], None] | None:
-    """What a new process calls to be killed when ``parent`` is gone (prctl(2), PR_SET_PDEATHSIG); None without it."""
+    """A function that a new process calls to be killed when ``parent`` ends (prctl(2), PR_SET_PDEATHSIG), or None."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except (AttributeError, OSError):
@@ -42,7 +42,7 @@ def die_with(parent: int) -> Callable[[], None] | None:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes whose parent this is now."""
+    """The current child processes of a process."""
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -65,7 +65,7 @@ def _children_by_look(pid: int) -> list[int]:
 
 
 def descendants_of(pid: int, spare: Collection[int] = ()) -> list[int]:
-    """The processes below this one, without those to ``spare`` and what is below them."""
+    """The processes below this one, without those to ``spare`` and their descendants."""
     found: list[int] = []
     front = [pid]
     while front:
@@ -75,10 +75,10 @@ def descendants_of(pid: int, spare: Collection[int] = ()) -> list[int]:
 
 
 def kill_descendants(pid: int, spare: Collection[int] = ()) -> bool:
-    """Stop all that is below a process, so that none can start another, and kill it; whether there was anything.
+    """Stop all processes below a process, so that none can start another, and kill them; True if there were any.
 
-    One pass: what was started at that very moment is found by the next. Groups are killed as a whole, which no fork
-    in them can escape; the caller's own group is spared.
+    One pass: a process started at that very moment is found by the next. Groups are killed as a whole, which no fork in
+    them can escape; the caller's own group is spared.
     """
     seen: set[int] = set()
     for _ in range(_MOST_LOOKS):
@@ -100,7 +100,7 @@ def kill_descendants(pid: int, spare: Collection[int] = ()) -> bool:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Send a signal to a process, if it is there and may be sent one."""
+    """Send a signal to a process, if it exists and may be signalled."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
@@ -112,7 +112,7 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
 
 
 def kill_session(session: int) -> None:
-    """Kill the processes of a session, in whichever groups."""
+    """Kill the processes of a session, whatever their groups."""
     with suppress(OSError):
         for name in os.listdir("/proc"):
             with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination while a run is on: the first one ends the run in order, the second at once."""
+"""Ctrl-C and termination during a run: the first signal ends the run in order, the second at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Context manager that takes over SIGINT and SIGTERM; ``received`` is the first signal that came."""
+    """Context manager that takes over SIGINT and SIGTERM; ``received`` is the first signal that arrived."""
 
     def __init__(self, on_first: Callable[[], None], on_second: Callable[[], None]) -> None:
         self.received: signal.Signals | None = None

@@ -1,6 +1,6 @@
-"""Which tasks a worker has begun, in memory that its parent shares: it is there whatever ends the worker.
+"""The tasks that a worker has begun, in memory shared with its parent: the record survives any end of the worker.
 
-A message would be lost with the worker that had no time to send it; a byte that is set before a check begins is not.
+A message would be lost with a worker that had no time to send it; a byte that is set before a check begins is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOST = 1 << 20
 
 
 class BegunTasks:
-    """The parent's side: one byte for each task number, pages of which exist only once they are used."""
+    """The parent's side: one byte for each task number; memory pages are allocated only when used."""
 
     def __init__(self) -> None:
         if hasattr(os, "memfd_create"):
@@ -28,18 +28,18 @@ class BegunTasks:
         self._next = 0
 
     def number(self) -> int:
-        """A number for a task that is about to be dealt; it counts as not begun."""
+        """A number for a task that is about to be assigned; it counts as not begun."""
         number, self._next = self._next, (self._next + 1) % MOST
         if self._begun[number]:
             self._begun[number] = 0
         return number
 
     def has_begun(self, number: int) -> bool:
-        """Whether the worker has begun the task of that number."""
+        """True if the worker has begun the task with that number."""
         return bool(self._begun[number])
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._begun.close()
         with suppress(OSError):
             os.close(self.descriptor)

@@ -1,13 +1,14 @@
-"""A small process beside each worker that starts the programs of stdio servers, each below a supervisor of its own.
+"""A small process beside each worker that starts the programs of stdio servers, each under its own supervisor.
 
 A supervisor is the first process of a session and adopts every orphan of its program's tree (PR_SET_CHILD_SUBREAPER),
-so that what detached itself, changed its session and cleared its environment is still below it. When it is told to, or
-when the worker is gone, it kills whatever is below it until there is nothing. The keeper is small so that it forks at
-once, and adopts in its turn what is left of a supervisor that was killed by the very program it watched.
+so that a process that detached itself, changed its session and cleared its environment is still below it. When it is
+told to, or when the worker is gone, it kills everything below it until nothing is left. The keeper is small so that it
+forks quickly, and in turn adopts whatever a supervisor leaves behind if the very program it watched kills it.
 
 Standard input is a Unix socket that brings requests, each with four descriptors: the program's standard streams and the
-supervisor's end of a socket pair. Over that one the supervisor writes lines of JSON (``pid`` or ``error``, then
-``code``) and reads single bytes: `TERMINATE`, `KILL`. Its end, which is that of the worker, means to kill as well.
+supervisor's end of a socket pair. Over that pair the supervisor writes lines of JSON (``pid`` or ``error``, then
+``code``) and reads single bytes: `TERMINATE`, `KILL`. The end of the pair, which is the end of the worker, also means
+kill.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SI
 
 
 def main() -> None:
-    """Start programs until the worker is gone, then see that nothing is left."""
+    """Start programs until the worker is gone, then make sure that nothing is left."""
     adopt_orphans()
     wake_without_parent()
     woken = _wake_on_signals()
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def _begin(requests: socket.socket, supervisors: set[int]) -> bool:
-    """Take a request and fork its supervisor; False when the worker is gone."""
+    """Take a request and fork its supervisor; False if the worker is gone."""
     head, descriptors, _, _ = socket.recv_fds(requests, HEAD.size, DESCRIPTORS)
     body = _exactly(requests, HEAD.unpack(head)[0]) if len(head) == HEAD.size else None
     if body is None:
@@ -106,7 +107,7 @@ def _exactly(requests: socket.socket, size: int) -> bytes | None:
 
 
 def _bury(supervisors: set[int]) -> bool:
-    """Take note of children that have ended, and kill what dead supervisors have left; whether any child is there."""
+    """Reap children that have ended, and kill what dead supervisors left behind; True if any child remains."""
     while True:
         there = _reap(lambda pid, _: supervisors.discard(pid))
         strays = [child for child in children_of(os.getpid()) if child not in supervisors] if there else []
@@ -118,7 +119,7 @@ def _bury(supervisors: set[int]) -> bool:
 
 
 def _reap(note: Callable[[int, int], None]) -> bool:
-    """Tell ``note`` pid and status of children that have ended; whether any child is left."""
+    """Pass pid and status of ended children to ``note``; True if any child remains."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -130,7 +131,7 @@ def _reap(note: Callable[[int, int], None]) -> bool:
 
 
 def _supervise(request: dict[str, Any], control: socket.socket, streams: list[int]) -> None:
-    """Start the program, tell how it ends, and end what is below here when told to or when nobody is there to tell."""
+    """Start the program, report its end, and kill everything below on request or when the worker is gone."""
     with suppress(OSError):
         os.setsid()
     adopt_orphans()
@@ -197,9 +198,9 @@ def _say(control: socket.socket, said: dict[str, Any]) -> None:
 
 
 def _wake_on_signals() -> int:
-    """A descriptor that becomes readable with every signal; those that would end this process do nothing else.
+    """A descriptor that becomes readable on every signal; signals that would end this process do nothing else.
 
-    They get handlers instead of being ignored, because a program that is started would inherit that.
+    They get handlers instead of being ignored, because a started program would inherit that.
     """
     read, write = os.pipe()
     os.set_blocking(read, False)

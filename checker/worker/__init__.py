@@ -1,1 +1,1 @@
-"""The child process: everything in this folder runs only there, patched for greenlets from its first line."""
+"""The worker process: everything in this folder runs only there, patched for greenlets from its first line."""

@@ -1,4 +1,4 @@
-"""Checks at once in a worker: more while its loop keeps up, fewer when it lags."""
+"""Concurrent checks in a worker: more while its event loop keeps up, fewer when it lags."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT = 6000
 
 
 class LagMeter:
-    """Sleeps a moment again and again; what it oversleeps is the lag that every other greenlet had."""
+    """Sleeps briefly again and again; the time it oversleeps is the lag that every other greenlet had."""
 
     def __init__(self, too_late_s: float) -> None:
         self._too_late_s = too_late_s
@@ -27,19 +27,19 @@ class LagMeter:
         self._greenlet = gevent.spawn(self._measure)
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._greenlet.kill(block=False)
 
     def start_over(self) -> None:
-        """Take no note of what has just passed."""
+        """Ignore the lag measured so far."""
         self._greenlet.kill(block=False)
         self._awake_at = perf_counter() + _EVERY_S
         self._greenlet = gevent.spawn(self._measure)
 
     def saturated_since(self, moment: float) -> bool:
-        """Whether the loop was too late at any time since that `perf_counter` moment, or is just now.
+        """True if the loop was too late at any time since that `perf_counter` moment, or is now.
 
-        After a standstill others may run before the measuring does.
+        After a standstill other greenlets may run before the measuring one does.
         """
         return self._saturated_at >= moment or perf_counter() - self._awake_at >= self._too_late_s
 
@@ -78,7 +78,7 @@ _SLOWER_MS = 5.0
 
 
 class Concurrency:
-    """The number of checks that may be under way; `look` is called about 20 times a second."""
+    """The number of checks that may be in progress; `look` is called about 20 times a second."""
 
     def __init__(self, most: int, adaptive: bool) -> None:
         self._most, self._adaptive = most, adaptive
@@ -88,10 +88,10 @@ class Concurrency:
         self._best_ms: float | None = None
 
     def look(self, lag_s: float, all_in_use: bool, durations_ms: Sequence[float], strained: int) -> None:
-        """Adjust by what was seen since the last look.
+        """Adjust to the observations since the last call.
 
-        ``durations_ms`` are of checks that ended well; ``strained`` is how many ended as they do when somebody cannot
-        keep up: no connection in time, a connection broken off, a socket that could not be opened.
+        ``durations_ms`` are of checks that ended well; ``strained`` is the number that failed with signs of overload:
+        no connection in time, a connection broken off, a socket that could not be opened.
         """
         if not self._adaptive:
             return
@@ -109,7 +109,7 @@ class Concurrency:
             self.allowed = min(self._most, self.allowed + more)
 
     def _slower(self, durations_ms: Sequence[float]) -> bool:
-        """Whether the median is far above the best one there was: more at once would make nobody faster."""
+        """True if the median is far above the best one so far: more concurrency would speed up no check."""
         if len(durations_ms) < _ENOUGH:
             return False
         median = sorted(durations_ms)[len(durations_ms) // 2]

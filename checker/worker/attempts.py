@@ -1,4 +1,4 @@
-"""One probe: attempts with backoff under a wall-clock deadline, until one settles it, and its result."""
+"""One probe: attempts with backoff under a wall-clock deadline until one settles it, and its result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class ProbeOutcome(NamedTuple):
-    """What comes of a probe."""
+    """The outcome of a probe."""
 
     result: ProbeResult
     cache_entries: tuple[CacheEntry, ...]
@@ -73,9 +73,9 @@ def probe(
     deadlines: Deadlines,
     draw: Callable[[], float],
 ) -> ProbeOutcome:
-    """The result, and what is to be remembered of the endpoint.
+    """The result, and the facts to remember about the endpoint.
 
-    ``pool_name`` limits the attempts at one origin; waiting for it is not on the clock. ``draw`` gives 0 to 1.
+    ``pool_name`` limits the attempts at one origin; waiting for it is not timed. ``draw`` returns a number from 0 to 1.
     """
     earlier: list[Reason] = []
     budget = Budget.of(options)
@@ -113,7 +113,7 @@ def probe(
 
 
 def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
-    """What comes of a probe that its open circuit breaker leaves out: nobody is called."""
+    """The outcome of a probe that its open circuit breaker skips: no request is sent."""
     result = ProbeResult(
         kind=kind,
         status=Status.UNHEALTHY,
@@ -129,7 +129,7 @@ def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
 
 
 def broken(kind: str, options: Any, error: Exception) -> ProbeOutcome:
-    """What comes of a probe around which a mistake of ours came to light: without a row the run would not end."""
+    """The outcome of a probe in which a bug of ours surfaced: without a row the run would not end."""
     begin(options)
     log.error("%s probe of %s", kind, probe_of(kind).address(options).shown, exc_info=error)
     result = ProbeResult(
@@ -180,7 +180,7 @@ def _attempt(
 
 
 def _note_deadline(seen: Observation, trace: Trace, passed: DeadlinePassed, options: Any) -> None:
-    """The failure of an attempt whose deadline has passed before all had come."""
+    """The failure of an attempt whose deadline passed before everything had arrived."""
     seen.failure = _explained(seen.suspicion, deadline_failure(trace.step, trace.stage, options.timeout))
     if seen.advice and trace.step == "transfer":
         seen.failure.detail += f"; {seen.advice}"
@@ -191,7 +191,7 @@ def _note_deadline(seen: Observation, trace: Trace, passed: DeadlinePassed, opti
 
 
 def _judged(kind: str, options: Any, seen: Observation, at_ms: int, trace: Trace) -> Verdict:
-    """The verdict, also where judging stumbles over what the server sent."""
+    """The verdict, also if judging raises an error over the server's content."""
     try:
         return judge(probe_of(kind), options, seen, at_ms, trace.certificate_expires_at_ms, trace.certificate_of)
     except Exception as error:
@@ -203,7 +203,8 @@ def _judged(kind: str, options: Any, seen: Observation, at_ms: int, trace: Trace
 def _stumbled(kind: str, error: Exception) -> ProbeFailure:
     """The failure of an attempt that an unforeseen exception ended after the server had answered.
 
-    What a server sends must not take it out of the count, so it is told as the server's; the log shows whose it is.
+    A server's content must not remove it from the count, so the failure is reported as the server's; the log shows the
+    true origin.
     """
     if isinstance(error, _OURS):
         return _own_mistake(error)
@@ -220,14 +221,14 @@ def _is_too_deep(error: Exception) -> bool:
 
 
 def _explained(suspicion: ProbeFailure | None, failure: ProbeFailure) -> ProbeFailure:
-    """The failure of a passed deadline, by what the probe was suspecting when it passed."""
+    """The failure of a passed deadline, by the cause that the probe suspected when it passed."""
     if suspicion is None:
         return failure
     return ProbeFailure(suspicion.reason, f"{suspicion.detail}; {failure.detail}", suspicion.stage or failure.stage)
 
 
 def _with_words(failure: ProbeFailure, said: str) -> ProbeFailure:
-    """The failure with what the program said, unless that is quoted already; one that ended mostly says why."""
+    """The failure with the program's own message, unless it is quoted already; a program that ended mostly says why."""
     if said[:60] in failure.detail:
         return failure
     link = ": " if failure.reason is Reason.PROCESS_EXITED else "; it said: "
@@ -235,7 +236,7 @@ def _with_words(failure: ProbeFailure, said: str) -> ProbeFailure:
 
 
 def _may_pass(verdict: Verdict, seen: Observation) -> bool:
-    """Whether another attempt may end better."""
+    """True if another attempt may succeed."""
     if verdict.reason is Reason.RATE_LIMITED and seen.retry_after_s is not None:
         return True
     if verdict.status not in (Status.UNHEALTHY, Status.UNKNOWN):
@@ -303,7 +304,7 @@ def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:
 
 
 def _to_remember(key: str, seen: Observation, memory: Mapping[str, str]) -> tuple[CacheEntry, ...]:
-    """Only what is new: an entry that stays as it was runs out after its day and is found anew."""
+    """New facts only: an unchanged entry expires after its day and is looked up anew."""
     return tuple(
         cache_keys.entry(category, key, value, now_ms(), seen.remember_until_ms.get(category))
         for category, value in seen.remember.items()

@@ -1,4 +1,4 @@
-"""Work that goes on in a greenlet of its own while others wait for something else."""
+"""Work that runs in its own greenlet while others wait for something else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gevent
 
 
 class Later:
-    """What the work raises is raised to who waits, not printed."""
+    """Background work; its exceptions are raised to the greenlet that waits for it, not printed."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -22,7 +22,7 @@ class Later:
             return None, error
 
     def wait(self) -> Any:
-        """What the work returned; raises what it raised."""
+        """The return value of the work; raises its exception."""
         value, error = self.greenlet.get()
         if error is not None:
             raise error

@@ -36,7 +36,7 @@ for _kind in KINDS:
 
 
 class Finished(NamedTuple):
-    """The check of one server, and what each probe found to be remembered."""
+    """The check of one server, and the facts to remember from each probe."""
 
     check: CheckResult
     outcomes: Sequence[ProbeOutcome]
@@ -69,7 +69,7 @@ class Checker:
         self._limits_of: dict[tuple[str | int, ...], OriginLimit] = {}
 
     def check(self, task: Task) -> Finished:
-        """The result of one server, with what is to be remembered; never raises for what a server does."""
+        """The result of one server, with the facts to remember; never raises for anything a server does."""
         server = task.server
         if len(server.probes) == 1 or server.at_once == 1:
             outcomes = [self._probe(kind, task) for kind in server.probes]
@@ -91,15 +91,15 @@ class Checker:
         return Finished(check, outcomes)
 
     def pool_measures(self) -> tuple[PoolMeasures, ...]:
-        """The connections of each probe kind."""
+        """Figures on the connections of each probe kind."""
         return tuple(shared.pools.measures(kind) for kind, shared in self._shared.items())
 
     def ports_at_busiest_origin(self) -> int:
-        """Connections opened to one origin in the last minute, where they were most."""
+        """Connections opened in the last minute to the origin that had the most."""
         return max(shared.pools.counts.recent.most() for shared in self._shared.values())
 
     def cache_measures(self) -> tuple[CacheMeasures, ...]:
-        """The caches that live in the worker."""
+        """Figures on the caches that live in the worker."""
         return (self._tokens.measures(), self.dns.measures())
 
     def _probe(self, kind: str, task: Task) -> ProbeOutcome:
@@ -136,7 +136,7 @@ class Checker:
 
 
 def _side_by_side(work: list[Callable[[], ProbeOutcome]]) -> list[ProbeOutcome]:
-    """What each piece of work returns, all of them running at once; none of them outlives this call."""
+    """The return value of each piece of work, all run concurrently; none of them outlives this call."""
     *others, last = work
     running = [gevent.spawn(piece) for piece in others]
     try:

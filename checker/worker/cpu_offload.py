@@ -1,4 +1,4 @@
-"""The worker's side of `cpu_offload_process`: processes that start with the first large work there is."""
+"""The worker's side of `cpu_offload_process`: processes that start with the first large piece of work."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _WALL_S = 30.0
 
 
 class Judges:
-    """Two lanes, so that long work does not keep short work waiting; each lane does one job at a time."""
+    """Two lanes, so that long work does not hold up short work; each lane does one job at a time."""
 
     def __init__(self) -> None:
         self._short, self._long = _Judge(), _Judge()
 
     def run(self, job: str, args: list[Any], length: int) -> Any:
-        """The job's value; raises TooMuch. Whoever is interrupted while it waits has ended the job with that."""
+        """The job's value; raises TooMuch. If the waiting greenlet is interrupted, the job is ended."""
         if length <= _LONG_BYTES:
             try:
                 return self._short.run(job, args, _SHORT_S)
@@ -52,7 +52,7 @@ class Judges:
 
 
 class _OutOfTime(TooMuch):
-    """The CPU time of the job has passed."""
+    """The CPU time limit of the job has passed."""
 
 
 class _Judge:
@@ -93,7 +93,7 @@ class _Judge:
         return answer.value
 
     def drop(self) -> int:
-        """Kill the process, if there is one; its exit code."""
+        """Kill the process, if there is one; returns its exit code."""
         process, self._process = self._process, None
         if process is None:
             return 0
@@ -104,7 +104,7 @@ class _Judge:
         return code
 
     def _ask(self, message: bytes) -> JobDone | None:
-        """The answer; None where the process ended instead."""
+        """The answer; None if the process ended instead."""
         try:
             if self._process is None:
                 self._start()

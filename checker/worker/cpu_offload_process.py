@@ -1,7 +1,7 @@
-"""A process that does large work for a worker, in a time and a memory that the system holds it to.
+"""A process that does large work for a worker, within a time and memory limit enforced by the system.
 
-Whatever a server sends, this process ends and not the worker, of which every other greenlet goes on meanwhile. It has
-no sockets and no greenlets: frames come on standard input, and answers go out on standard output.
+Content from a server can end only this process, never the worker, whose other greenlets keep running meanwhile. It has
+no sockets and no greenlets: frames arrive on standard input, and answers go out on standard output.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LABEL = b"VmHWM:"
 
 
 def peak_memory_bytes() -> int:
-    """The most since this program began to run.
+    """Peak memory since this program began to run.
 
-    getrusage(2) would count what the process that started it had resident at that moment: Linux keeps ``ru_maxrss``
-    over execve(2). The high water mark of proc(5) begins anew with each program.
+    getrusage(2) would count the memory resident in the parent process at the start: Linux keeps ``ru_maxrss`` over
+    execve(2). The high water mark of proc(5) begins anew with each program.
     """
     with suppress(OSError, IndexError, ValueError, StopIteration), open("/proc/self/status", "rb") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(_LABEL)) * _KIB
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def serve() -> int:
-    """Do one job after the other until there are no more, or until a job has left the process large."""
+    """Do one job after another until there are no more, or until a job has left the process too large."""
     read_fd, write_fd = os.dup(0), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # a stray print goes to stderr, never into the frames

@@ -1,4 +1,4 @@
-"""Greenlets that share one loop: deadlines on one timer, and turns for whoever always finds something to read."""
+"""Greenlets that share one event loop: deadlines on one timer, and turns for greenlets that always have input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeadlinePassed(gevent.Timeout):
 
 
 class Deadline:
-    """A limit on what the greenlet that set it does next; `DeadlinePassed` (``raised``) comes when it passes."""
+    """A time limit on the work of the greenlet that set it; `DeadlinePassed` (``raised``) is thrown when it passes."""
 
     __slots__ = ("greenlet", "raised")
 
@@ -36,7 +36,7 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of a worker, the earliest first; those cancelled go when they are the earliest."""
+    """All deadlines of a worker, the earliest first; cancelled ones are removed when they are the earliest."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deadline]] = []
@@ -62,7 +62,7 @@ class Deadlines:
         self._timer.start(self._pass)
 
     def _pass(self) -> None:
-        """Called in the hub: throw into every greenlet whose time is over, and wait for the next live one."""
+        """Called in the hub: throw into every greenlet whose time is over, and wait for the next live deadline."""
         heap, now = self._heap, perf_counter()
         due = []
         while heap and (heap[0][0] <= now or heap[0][2].greenlet is None):
@@ -84,9 +84,9 @@ TURN_S = 0.005
 
 
 class _Turns:
-    """Those who have had their turn; one of them goes on each time the loop has turned.
+    """Greenlets that have had their turn; one of them continues each time the loop has turned.
 
-    `gevent.sleep(0)` would let dozens of them go on one after the other before anything else is looked at.
+    `gevent.sleep(0)` would let dozens of them continue one after another before anything else is looked at.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Turns:
         self._timer: Any = None
 
     def wait(self) -> None:
-        """Go to the end of the line, and come back when it is this greenlet's turn."""
+        """Go to the end of the queue, and return when it is this greenlet's turn."""
         greenlet = gevent.getcurrent()
         self._waiting.append(greenlet)
         if self._timer is None:
@@ -127,8 +127,8 @@ _line = _Turns()
 def breathe() -> None:
     """Let the loop turn, if it has not for a moment: others run, deadlines pass, timers fire.
 
-    To be called between two pieces of work of a few milliseconds at most. Costs a fraction of a microsecond where the
-    loop has just turned.
+    Call it between pieces of work of a few milliseconds at most. It costs a fraction of a microsecond if the loop has
+    just turned.
     """
     held_s = time() - gevent.get_hub().loop.now()
     if not 0 <= held_s < TURN_S:  # below zero after the clock was set back

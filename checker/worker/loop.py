@@ -1,4 +1,4 @@
-"""The greenlets of a worker: tasks come in, checks run side by side, batches go out as results come."""
+"""The greenlets of a worker: tasks come in, checks run side by side, batches of results go out."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _STRAINED = {
 
 
 class _GreenletGrace:
-    """Implements `checker.worker.transport.client.Grace`: remembers what is still under way."""
+    """Implements `checker.worker.transport.client.Grace`: keeps track of work still in progress."""
 
     def __init__(self) -> None:
         self._under_way = gevent.pool.Group()
@@ -59,15 +59,15 @@ class _GreenletGrace:
         return later
 
     def let_go(self, seconds: float) -> None:
-        """Wait that long for what is under way, then end it."""
+        """Wait that long for work in progress, then end it."""
         self._under_way.join(timeout=seconds)
         self._under_way.kill(block=True, timeout=0.2)
 
 
 class Loop:
-    """Runs tasks as they come, as many at once as the worker keeps up with and ``limits.concurrency`` allows.
+    """Runs tasks as they arrive, as many at once as the worker keeps up with and ``limits.concurrency`` allows.
 
-    A greenlet takes one task after the other, because starting a greenlet costs as much as a short exchange.
+    A greenlet takes one task after another, because starting a greenlet costs as much as a short exchange.
     """
 
     def __init__(self, emit: Callable[[Batch], None]) -> None:
@@ -88,7 +88,7 @@ class Loop:
         self._starting = self._strained = self._worker = self._checks = self._suspect = self._most_at_once = 0
 
     def start(self, limits: Limits, begun: mmap.mmap) -> None:
-        """Begin to run tasks, and note in ``begun`` which were begun."""
+        """Begin to run tasks, and record in ``begun`` which were begun."""
         self._begun = begun
         self._checker = Checker(limits, self._grace)
         do_elsewhere(self._judges.run, breathe)
@@ -99,19 +99,19 @@ class Loop:
         self._run_more()
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """Put tasks behind those that wait."""
+        """Queue tasks behind the waiting ones."""
         if self._lag is not None and not self._at_work:
             self._lag.start_over()  # nobody was held up by their being read
         self._tasks.extend(tasks)
         self._run_more()
 
     def gate(self, open_: bool) -> None:
-        """Begin no more checks, or begin them again."""
+        """Stop starting checks, or start them again."""
         self._open = open_
         self._run_more()
 
     def drop(self, detail: str) -> None:
-        """Give up what was not begun, with the reason that there was no room for it."""
+        """Give up tasks that have not begun, with the reason that there was no room for them."""
         for task in self._tasks:
             given_up = unanswered(task.server, Reason.RESOURCE_LIMIT, detail, task.tries)
             self._finished.append(Finished(given_up, ()))
@@ -119,10 +119,10 @@ class Loop:
         self._full.set()
 
     def stop(self, cancel: bool, within_s: float = 0) -> None:
-        """Take no more tasks and hand over all results; with ``cancel`` give up the checks that are under way.
+        """Take no more tasks and hand over all results; with ``cancel`` give up the checks in progress.
 
-        They are given ``within_s`` to come to their end. Without ``cancel`` nothing is under way: the parent says stop
-        when every task is answered.
+        They get ``within_s`` to end. Without ``cancel`` nothing is in progress: the parent sends stop when every task
+        is answered.
         """
         self._stopping = True
         if cancel:
@@ -140,18 +140,18 @@ class Loop:
         self._grace.let_go(seconds)
 
     def kill_programs(self) -> None:
-        """Kill what stdio servers were started, and what they have started; nothing is judged any more either."""
+        """Kill the programs of stdio servers and their descendants, and the processes for large work."""
         self._judges.end()
         if self._checker is not None:
             self._checker.processes.kill_all()
 
     @property
     def started(self) -> bool:
-        """Whether there is anything to report."""
+        """True if there is anything to report."""
         return self._checker is not None
 
     def report(self) -> WorkerReport:
-        """What was done until now, and what it took."""
+        """Totals so far, and the resources used."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         worker = WorkerMeasures(
             worker=self._worker,
@@ -175,7 +175,7 @@ class Loop:
         return self._open and not self._stopping and self._at_work < self._concurrency.allowed
 
     def _run_more(self) -> None:
-        """Start as many greenlets as there are tasks for, and room."""
+        """Start as many greenlets as there are tasks and free places."""
         if self._checker is None or self._lag is None:
             return
         while self._has_room and len(self._tasks) > self._starting:
@@ -185,7 +185,7 @@ class Loop:
         self._most_at_once = max(self._most_at_once, self._at_work)
 
     def _work(self, checker: Checker, lag: LagMeter) -> None:
-        """Run one task after the other while there are some, and room."""
+        """Run one task after another while there are tasks and free places."""
         tasks, concurrency = self._tasks, self._concurrency
         self._starting -= 1
         try:
@@ -216,7 +216,7 @@ class Loop:
             self._durations_ms.append(check.duration_us / 1000)
 
     def _look(self) -> None:
-        """Adjust how many checks run at once."""
+        """Adjust the number of concurrent checks."""
         while True:
             gevent.sleep(_LOOK_S)
             lag_s = 0.0 if self._lag is None else self._lag.recent_s
@@ -247,7 +247,7 @@ class Loop:
         self._hand_over(finished, tuple(self._fresh_entries()))
 
     def _hand_over(self, finished: list[Finished], fresh: tuple[CacheEntry, ...] = ()) -> None:
-        """Emit results; one that cannot cross to the parent takes no other with it."""
+        """Emit results; a result that cannot be sent to the parent takes no other down with it."""
         try:
             self._emit(_batch(finished, fresh, self._reached()))
         except (ValueError, TypeError, OverflowError) as error:  # too large, or what no frame can carry
@@ -279,7 +279,7 @@ def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: t
 
 
 def _checked(checker: Checker, task: Task) -> Finished:
-    """The result of the check; a mistake of ours must lose neither the row nor the greenlet."""
+    """The result of the check; a bug of ours must lose neither the row nor the greenlet."""
     try:
         return checker.check(task)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The way of an attempt to its origin: how many at once, how many a second, and not all in the same moment."""
+"""Limits on attempts at an origin: concurrency, rate, and spreading of the first burst."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from checker.limits import Pace
 
 
 class Waits:
-    """What the attempts of one probe kind have waited for their turn; not on any attempt's clock."""
+    """Time that the attempts of one probe kind waited for their turn; not counted on any attempt's clock."""
 
     __slots__ = ("count", "longest_us", "paced", "paced_us", "total_us")
 
@@ -32,7 +32,7 @@ class Waits:
 
 
 class Places:
-    """So many at once, and the rest in the order they came; with a semaphore who comes would overtake who waits."""
+    """A concurrency limit with a first-come, first-served queue; with a semaphore newcomers could overtake waiters."""
 
     __slots__ = ("_waiting", "free")
 
@@ -41,7 +41,7 @@ class Places:
         self._waiting: deque[AsyncResult[Any]] = deque()
 
     def take(self) -> float:
-        """Take a place; the seconds waited for it, 0 where one was free."""
+        """Take a place; returns the seconds waited for it, 0 if one was free."""
         if self.free > 0:
             self.free -= 1
             return 0.0
@@ -59,7 +59,7 @@ class Places:
         return perf_counter() - start
 
     def give_back(self) -> None:
-        """Hand the place to who has waited for longest, if somebody does."""
+        """Hand the place to the longest waiter, if there is one."""
         if self._waiting:
             self._waiting.popleft().set(None)
         else:
@@ -69,8 +69,8 @@ class Places:
 class OriginLimit:
     """Let an attempt through: ``with lane`` waits for its turn.
 
-    ``width`` is how many at once; ``slots`` is what all origins of a probe kind share, ``total`` what all kinds do;
-    ``share`` is over how many workers this origin is spread.
+    ``width`` is the concurrency limit; ``slots`` is shared by all origins of a probe kind, ``total`` by all kinds;
+    ``share`` is the number of workers that this origin is spread over.
     """
 
     def __init__(self, width: int, share: int, pace: Pace, slots: Places, total: Places, waits: Waits) -> None:
@@ -115,9 +115,9 @@ class OriginLimit:
         self._places.give_back()
 
     def _spread(self) -> float:
-        """Keep to the rate; of the first burst let only one go at once: those after it come as places get free.
+        """Keep to the rate; of the first burst let only one start at once: the others start as places become free.
 
-        Gives the seconds waited for the rate; being spread is no wait for others.
+        Returns the seconds waited for the rate; being spread does not count as waiting for others.
         """
         if self._gap_s:
             now = perf_counter()

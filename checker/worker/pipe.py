@@ -1,7 +1,7 @@
 """The worker's side of the pipe: frames in, batches out, and the ways a worker ends.
 
-Standard input brings ``run`` (servers to check) and ``stop``; standard output takes ``hello``, ``beat``, ``batch``
-and ``bye``. The end of standard input means that the parent is gone: nobody can take results any more.
+Standard input brings ``run`` (servers to check) and ``stop``; standard output takes ``hello``, ``beat``, ``batch`` and
+``bye``. The end of standard input means that the parent is gone: there is nobody to take results any more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _GRACE_WITHOUT_PARENT_S = 1.5
 
 
 class Pipes:
-    """The two ends towards the parent, kept apart from whatever a library prints."""
+    """The two pipe ends towards the parent, kept apart from anything a library prints."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.dup(0), os.dup(1)
@@ -54,7 +54,7 @@ class Pipes:
         self._writing = BoundedSemaphore(1)
 
     def read(self, most: int) -> bytes:
-        """Bytes from the parent; empty when it is gone."""
+        """Bytes from the parent; empty if it is gone."""
         received: bytes = nb_read(self._read_fd, most)
         return received
 
@@ -67,7 +67,7 @@ class Pipes:
 
 
 def serve() -> int:
-    """Serve until told to stop, and give the exit code."""
+    """Serve until told to stop, and return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says stop
     raise_descriptor_limit()
     pipes = Pipes()
@@ -108,7 +108,7 @@ def serve() -> int:
 
 
 def _beat(pipes: Pipes, loop: Loop) -> None:
-    """Say that the hub is turning, and how things stand; a worker that is silent for long is replaced."""
+    """Report that the hub is turning, and the current totals; a worker that is silent for long is replaced."""
     try:
         while True:
             gevent.sleep(_BEAT_S)
@@ -118,13 +118,13 @@ def _beat(pipes: Pipes, loop: Loop) -> None:
 
 
 def _terminated(loop: Loop) -> None:
-    """The parent, if there is one, gives the unanswered servers to another worker."""
+    """End on SIGTERM: the parent, if there is one, gives the unanswered servers to another worker."""
     _leave(loop, 128 + signal.SIGTERM)
     os._exit(128 + signal.SIGTERM)
 
 
 def _leave(loop: Loop, code: int) -> None:
-    """End the sessions that are open; whatever hangs, the process is gone when the grace time is over."""
+    """End the open sessions; even if something hangs, the process is gone when the grace time is over."""
     gevent.spawn_later(_GRACE_WITHOUT_PARENT_S, _exit, loop, code)
     loop.stop(cancel=True)
     loop.let_go(_GRACE_WITHOUT_PARENT_S)
@@ -137,7 +137,7 @@ def _exit(loop: Loop, code: int) -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Allow more open sockets: every check needs up to two, and the usual soft limit of 1024 is not the machine's."""
+    """Allow more open sockets: every check needs up to two, and the usual soft limit of 1024 is below the machine's."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""The worker's access tokens: in memory until they expire, encrypted where they are to be stored."""
+"""The worker's access tokens: in memory until they expire, encrypted if they are to be stored."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class TokenStore:
     def get(self, key: str, for_certain: bool = False) -> str | None:
         """The token, unless it expires within moments.
 
-        ``for_certain`` where it is fetched if it is not here. Whoever finds none looks again once it is its turn to
-        fetch one, which another may have done meanwhile: only the second look is counted as a miss.
+        ``for_certain``: the caller fetches a token if none is here. A caller that finds none looks again when it is its
+        turn to fetch, because another may have fetched one meanwhile: only the second look is counted as a miss.
         """
         token, until_s = self._tokens.get(key, (None, 0.0))
         if token is None or time.time() >= until_s:
@@ -45,7 +45,7 @@ class TokenStore:
     def put(self, key: str, token: str, expires_at_ms: int) -> tuple[str, int] | None:
         """Keep the token, for the configured time at most.
 
-        Gives its encrypted form to store and when that expires, if there is a key for it.
+        Returns its encrypted form to store and its expiry, if there is a key for it.
         """
         import orjson
 
@@ -69,7 +69,7 @@ class TokenStore:
             del self._tokens[key]
 
     def take_stored(self, key: str, encrypted: str) -> None:
-        """Take over a stored token, if it can be decrypted, is this one's and has not expired."""
+        """Take over a stored token if it can be decrypted, belongs to this server and has not expired."""
         if self._cipher is None or key in self._tokens:
             return
         import orjson
@@ -91,7 +91,7 @@ class TokenStore:
         self._pinned.setdefault(endpoint, issuer)
 
     def measures(self) -> CacheMeasures:
-        """How often a token was there when one was asked for, and how many had to go."""
+        """Number of lookups that found a token, and of evictions."""
         return CacheMeasures(
             category="auth_tokens",
             hits=self._hits,

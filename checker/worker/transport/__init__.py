@@ -1,1 +1,1 @@
-"""How a worker reaches servers: connections, pools, TLS, and the clock on each exchange."""
+"""The transport from a worker to its servers: connections, pools, TLS, and the clock on each exchange."""

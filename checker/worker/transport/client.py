@@ -39,7 +39,7 @@ USER_AGENT = f"mcp-status-check/{VERSION}"
 
 
 class Grace(Protocol):
-    """Where work goes that may outlive its attempt."""
+    """A holder for work that may outlive its attempt."""
 
     def spawn(self, work: Callable[[], Any]) -> Background:
         """Start the work; it is ended when the worker's grace time is over."""
@@ -48,7 +48,7 @@ class Grace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all attempts of one probe kind share in a worker."""
+    """Everything that all attempts of one probe kind share in a worker."""
 
     pools: Pools
     plain: PlainHttp
@@ -59,7 +59,7 @@ class Shared:
 
 
 class _Limit:
-    """That of `Client.at_most`: begins at once."""
+    """The limit of `Client.at_most`: it begins at once."""
 
     def __init__(self, seconds: float) -> None:
         self.timeout, self.ends_at = gevent.Timeout(seconds), perf_counter() + seconds
@@ -85,23 +85,23 @@ class Client:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that the program started last wrote to standard error."""
+        """The last lines that the most recently started program wrote to standard error."""
         return self._started[-1].stderr_tail if self._started else ""
 
     @property
     def last_words(self) -> str:
-        """The line in which the program started last tells why it does not answer; empty where there is none."""
+        """The line in which the most recently started program explains its silence; empty if there is none."""
         return self._started[-1].last_words if self._started else ""
 
     @property
     def has_output(self) -> bool:
-        """Whether a program that was started has written anything."""
+        """True if a started program has written anything."""
         return any(process.has_output for process in self._started)
 
     def send(self, request: Request) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure.
 
-        A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply came.
+        A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply arrived.
         """
         policy = self._policy(request) if request.redirected else CONFIGURED
         if self._options.proxy is not None or self._options.http != "fast":
@@ -153,7 +153,7 @@ class Client:
 
     @contextmanager
     def at_most(self, seconds: float) -> Iterator[None]:
-        """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
+        """Raise ProbeFailure (mcp_no_reply) if the work inside takes longer."""
         outer, self._limit = self._limit, _Limit(seconds)
         try:
             yield
@@ -167,7 +167,7 @@ class Client:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Do not count the time inside for `at_most`: somebody else is waited for."""
+        """Exclude the time inside from `at_most`: it is spent waiting for something else."""
         if (limit := self._limit) is None:
             yield
             return
@@ -179,9 +179,9 @@ class Client:
             self._limit = _Limit(max(0.001, left_s))
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
-        """Start work with a client of its own, whose connections this attempt's end does not touch.
+        """Start work with its own client, whose connections are not touched by the end of this attempt.
 
-        It has a limit too: what an attempt left behind must not read on for as long as a server sends.
+        It has a limit too: work left behind by an attempt must not read for as long as a server sends.
         """
         masking, seconds = current(), self._options.timeout + _GRACE_S
 
@@ -193,7 +193,7 @@ class Client:
         return self._shared.grace.spawn(done)
 
     def aside(self, work: Callable[[Transport], Any], begins_at: str | None = None) -> Any:
-        """Do work with a client of its own, whose exchanges are not the probe's: its server name, its certificate."""
+        """Do work with its own client, whose exchanges are not the probe's: without its server name and certificate."""
         tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
         trace = Trace(self._trace.budget)
         trace.first_reused, trace.reached = False, self._trace.reached if begins_at is None else None
@@ -201,14 +201,14 @@ class Client:
         return self._with_another(work, replace(self._options, url=url, tls=tls, max_body=_MOST_ASIDE_BYTES), trace)
 
     def start(self, command: Command) -> StartedProcess:
-        """Start a program; raises ProbeFailure where it cannot be started."""
+        """Start a program; raises ProbeFailure if it cannot be started."""
         self._trace.step = "wait"
         process = self._shared.processes.start(command, self._options.max_body, self._trace.budget)
         self._started.append(process)
         return process
 
     def go_on(self, trace: Trace) -> None:
-        """Begin another attempt under another clock; programs that were started go on."""
+        """Begin another attempt under another clock; started programs keep running."""
         for reply in self._open:
             reply.close()
         for opened in self._sockets:
@@ -220,7 +220,7 @@ class Client:
             process.budget = trace.budget
 
     def close(self, answered: bool = True) -> None:
-        """Close what was left half-read, and end the programs that were started."""
+        """Close replies that were left half-read, and end the started programs."""
         for reply in self._open:
             reply.close()
         for opened in self._sockets:
@@ -229,7 +229,7 @@ class Client:
             process.close(answered)
 
     def _policy(self, request: Request) -> AddressPolicy:
-        """Where a request may lead whose address a server named."""
+        """The addresses that a request may lead to if a server named its address."""
         reached = self._trace.reached
         if reached is Scope.GUARDED and origin(request.url) == origin(self._options.url):
             return CONFIGURED  # it stays where the configuration sends it
@@ -260,7 +260,7 @@ class Client:
         body: bytes | None,
         policy: AddressPolicy,
     ) -> IncomingResponse:
-        """Connect where need be, send, and read the head; a kept connection is judged as a new one would be."""
+        """Connect if needed, send, and read the head; a kept connection is judged like a new one."""
         trace = self._trace
         connection.trace, connection.policy = trace, policy
         reused = not connection.is_closed

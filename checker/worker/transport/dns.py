@@ -1,7 +1,7 @@
-"""Addresses of host names: asked of the system once for all who wait, and kept for a while.
+"""Addresses of host names: looked up once for all waiters, and cached for a while.
 
-The system's own lookup (getaddrinfo) says no lifetime, so the configured one counts. It is used all the same: it reads
-the hosts file and the search domains as every other program on the machine does.
+The system's own lookup (getaddrinfo) reports no lifetime, so the configured one applies. It is used nevertheless: it
+reads the hosts file and the search domains like every other program on the machine.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class DnsCache:
         gevent.get_hub().threadpool.maxsize = _LOOKUPS_AT_ONCE
 
     def refuse_unlisted(self, host: str) -> None:
-        """Raise ProbeFailure for a host that must not be called at all; here there is none (load tests have some)."""
+        """Raise ProbeFailure for a host that must not be called at all; never raised here (load tests override it)."""
 
     def addresses(self, host: str) -> list[Address]:
-        """Where the host can be reached, families taking turns; raises ProbeFailure (dns) where it has no address.
+        """Addresses of the host, families interleaved; raises ProbeFailure (dns) if it has no address.
 
-        Where the lookup fails, addresses past their time serve on for ``stale`` seconds.
+        If the lookup fails, expired addresses stay in use for ``stale`` seconds.
         """
         entry = self._entries.get(host)
         if entry is not None and time.time() < entry.good_until_s:
@@ -79,14 +79,14 @@ class DnsCache:
         return entry.addresses
 
     def prefer(self, host: str, address: Address) -> None:
-        """Note which address answered, so that it is tried first from now on, in later runs too."""
+        """Record the address that answered, so that it is tried first from now on, in later runs too."""
         entry = self._entries.get(host)
         if entry is not None and address in entry.addresses and address != entry.addresses[0]:
             entry.addresses = _first(address, entry.addresses)
             self._fresh += self._to_store(host, entry, time.time())
 
     def take_stored(self, host: str, value: str) -> None:
-        """Take over what an earlier run found out, unless something is known already."""
+        """Take over an earlier run's result, unless something is known already."""
         if not self._limits.enabled or host in self._entries:
             return
         try:
@@ -98,12 +98,12 @@ class DnsCache:
         self._keep(host, _Entry(addresses, None, good_until_s, good_until_s + self._limits.stale))
 
     def take_fresh(self) -> list[CacheEntry]:
-        """What was looked up since the last call, to be stored."""
+        """Results of lookups since the last call, to be stored."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
     def measures(self) -> CacheMeasures:
-        """What was counted until now."""
+        """Counts so far."""
         return CacheMeasures(
             category=CATEGORY,
             hits=self._hits,
@@ -125,7 +125,7 @@ class DnsCache:
         return found
 
     def _look_up(self, host: str, waiting: AsyncResult[Any]) -> None:
-        """Ask the system, and keep what it says whether or not somebody still waits for it."""
+        """Ask the system, and keep its answer even if nobody still waits for it."""
         addresses, error, own = list[Address](), "not a valid host name", None
         try:
             found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
@@ -181,14 +181,14 @@ class DnsCache:
 
 
 class ListedDns(DnsCache):
-    """Addresses of hosts that were judged before, and of no others: what a load test may call."""
+    """Addresses of hosts that were approved before, and no others: the hosts that a load test may call."""
 
     def __init__(self, limits: DnsLimits, listed: Collection[str]) -> None:
         super().__init__(limits)
         self._listed = frozenset(listed)
 
     def refuse_unlisted(self, host: str) -> None:
-        """Raise ProbeFailure for a host that is not on the list, however it came to be named."""
+        """Raise ProbeFailure for a host that is not on the list, whatever named it."""
         if _plain(host) not in self._listed:
             raise ProbeFailure(
                 Reason.REDIRECT_BLOCKED,

@@ -1,4 +1,4 @@
-"""Exceptions of an exchange, told as reasons."""
+"""Exceptions of an exchange, translated into reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMED_OUT = {
 
 
 def deadline_failure(step: str, stage: str, timeout_s: float) -> ProbeFailure:
-    """The failure of an attempt that its deadline ended while it was in a step."""
+    """The failure of an attempt whose deadline passed during a step."""
     reason, what = _TIMED_OUT[step]
     own = stage != step
     said = what.format(of=f" of {stage}" if own else "", to=f" to {stage}" if own else "")
@@ -30,12 +30,12 @@ def deadline_failure(step: str, stage: str, timeout_s: float) -> ProbeFailure:
 
 
 def never_answered(error: Exception) -> bool:
-    """Whether the server closed the connection before a byte of a reply: what a stale kept connection does."""
+    """True if the server closed the connection before a byte of a reply, as a stale kept connection does."""
     return isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError)
 
 
 def exchange_failure(error: Exception, step: str) -> ProbeFailure:
-    """The failure that an exception of sending, waiting or reading stands for."""
+    """The failure for an exception raised while sending, waiting or reading."""
     cause = error.args[1] if isinstance(error, ProtocolError) and len(error.args) > 1 else error
     if isinstance(error, DecodeError):
         return ProbeFailure(Reason.DECODE, f"body cannot be decompressed: {excerpt(str(error), 80)}", "transfer")
@@ -55,6 +55,6 @@ def exchange_failure(error: Exception, step: str) -> ProbeFailure:
 
 
 def _chunk_length_was_no_number(cause: BaseException) -> bool:
-    """http.client tells a chunk length that is no number like an early end, but for the error it came from."""
+    """True for a chunk length that is not a number; http.client reports it like an early end, but for its cause."""
     source = cause.__context__ if isinstance(cause, http.client.IncompleteRead) else None
     return isinstance(source, ValueError) and not str(source).endswith("b''")

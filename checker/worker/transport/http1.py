@@ -26,10 +26,10 @@ _INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d")
 
 
 def mended(received: bytes) -> bytes | None:
-    """What came of a response, without what clients pass over in a head and llhttp does not; None before it is whole.
+    """The response without head faults that clients ignore and llhttp rejects; None before the head is complete.
 
-    The same Content-Length several times is one (RFC 9112 section 6.3), spaces before a colon are none, and a line that
-    is no header is left out. None too where lengths differ.
+    Repeated identical Content-Length headers are one (RFC 9112 section 6.3), spaces before a colon are removed, and a
+    line that is not a header is left out. None also if lengths differ.
     """
     place = last_head(received)
     if place is None:
@@ -55,12 +55,12 @@ def mended(received: bytes) -> bytes | None:
 
 
 def may_be_mended(error: BaseException | str) -> bool:
-    """Whether what the parser says is about headers that `mended` may make readable."""
+    """True if the parser's error is about headers that `mended` may make readable."""
     return any(part in str(error) for part in ("Content-Length", "header token"))
 
 
 def last_head(received: bytes | bytearray) -> tuple[int, int, int] | None:
-    """Where the head behind all interim ones begins and ends, and where the body begins; None before it is whole."""
+    """Start and end of the head after all interim ones, and start of the body; None before it is complete."""
     start = 0
     while end := HEAD_END.search(received, start):
         if not _INTERIM.match(received, start):
@@ -70,12 +70,12 @@ def last_head(received: bytes | bytearray) -> tuple[int, int, int] | None:
 
 
 def has_whole_head(received: bytes) -> bool:
-    """Whether the head behind all interim ones has come whole."""
+    """True if the head after all interim ones has arrived completely."""
     return last_head(received) is not None
 
 
 def ends_with_its_connection(received: bytes) -> bool:
-    """Whether a response that began so, with a whole head, has no other end than that of its connection."""
+    """True if a response with this complete head ends only with its connection."""
     place = last_head(received)
     return place is not None and _SAYS_ITS_END.search(received, *place[:2]) is None
 
@@ -95,9 +95,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Headers(Mapping[str, str]):
-    """Response headers: looked up without regard to case; ``values`` are by names in lower case.
+    """Response headers: looked up case-insensitively; ``values`` are keyed by lower-case names.
 
-    Of a header that came more than once, ``fields`` has each field alone; ``values`` has them joined as a list.
+    For a repeated header, ``fields`` has each field separately; ``values`` has them joined as a list.
     """
 
     __slots__ = ("_fields", "_values")
@@ -109,11 +109,11 @@ class Headers(Mapping[str, str]):
         return self._values[name.lower()]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value, or the default: asked for so often that the mapping's own way is too slow."""
+        """The value, or the default: called so often that the mapping's own method is too slow."""
         return self._values.get(name.lower(), default)
 
     def getlist(self, name: str) -> list[str]:
-        """The fields of a header, each alone; the same method as that of urllib3's headers."""
+        """The fields of a header, each separately; the same method as in urllib3's headers."""
         name = name.lower()
         if self._fields is not None and name in self._fields:
             return self._fields[name]
@@ -156,9 +156,9 @@ def request_bytes(method: str, target: bytes, headers: Mapping[str, str], body: 
 
 
 def response_parser(target: Any) -> Any:
-    """A parser of responses that calls methods of the target: as strict as `curl` and browsers, and no stricter.
+    """A response parser that calls methods of the target: as strict as `curl` and browsers, and no stricter.
 
-    Where a response says a length and chunks, chunks count (RFC 9112 section 6.3).
+    If a response declares both a length and chunks, chunks apply (RFC 9112 section 6.3).
     """
     parser: Any = httptools.HttpResponseParser(target)
     parser.set_dangerous_leniencies(
@@ -172,7 +172,7 @@ def response_parser(target: Any) -> Any:
 
 
 def whole_reply(received: bytes, method: str) -> tuple[Headers, bytes]:
-    """Headers and body, as it was coded, of a response that came so; raises HTTPException for one that is no HTTP."""
+    """Headers and still encoded body of a complete response; raises HTTPException if it is not HTTP."""
     nowhere: Any = None  # nothing more is read
     response = IncomingResponse(nowhere, method, Trace())
     response.take(received)
@@ -180,7 +180,7 @@ def whole_reply(received: bytes, method: str) -> tuple[Headers, bytes]:
 
 
 class IncomingResponse:
-    """A response as it comes: its head first, then pieces of its body, still compressed."""
+    """A response as it arrives: its head first, then pieces of its body, still compressed."""
 
     __slots__ = (
         "_body_bytes",
@@ -227,13 +227,13 @@ class IncomingResponse:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry another exchange."""
+        """True if the connection can carry another exchange."""
         return self.complete and not self.surplus and self._delimited and self._keep_alive
 
     def read_head(self) -> None:
         """Read status line and headers, past every interim (1xx) reply.
 
-        Raises RemoteDisconnected where not a byte comes, and what `next_piece` raises.
+        Raises RemoteDisconnected if not a byte arrives, and the exceptions of `next_piece`.
         """
         trace, sent = self._trace, perf_counter()
         trace.step = "wait"
@@ -266,15 +266,15 @@ class IncomingResponse:
         trace.spent("transfer", perf_counter() - start)
 
     def take(self, received: bytes) -> None:
-        """Take what somebody else has read; raises HTTPException for what is no HTTP."""
+        """Take bytes that were read elsewhere; raises HTTPException if they are not HTTP."""
         self._received = received
         self._feed(received)
 
     def next_piece(self) -> bytes:
-        """What has come of the body since, waited for where that is nothing; empty at its end.
+        """The next part of the body, waiting if none has arrived; empty at its end.
 
-        Raises IncompleteRead for a body that is cut off, HTTPException for one that is no HTTP, OSError, and
-        ProbeFailure where the probe has taken enough.
+        Raises IncompleteRead for a body that is cut off, HTTPException for one that is not HTTP, OSError, and
+        ProbeFailure if the probe has taken enough.
         """
         while not self._pieces:
             if self.complete:
@@ -294,13 +294,13 @@ class IncomingResponse:
         return self.rest()
 
     def rest(self) -> bytes:
-        """All that has come of the body and was not taken yet."""
+        """All of the body that has arrived and was not taken yet."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         return body
 
     def _note_framing(self, received: int) -> None:
-        """Refuse a body that is nearly all framing: chunk extensions and trailers have no end of their own."""
+        """Refuse a body that is nearly all framing: chunk extensions and trailers have no size limit of their own."""
         body_bytes = sum(map(len, self._pieces))
         self._body_bytes += body_bytes
         self._framing_bytes += received - body_bytes
@@ -329,9 +329,9 @@ class IncomingResponse:
             self._mend(0)
 
     def _mend(self, looked_at: int) -> None:
-        """Read the head once more by another parser, if only what clients pass over is wrong; raises what broke it.
+        """Read the head again with another parser if its only faults are ones clients ignore; else raises the error.
 
-        It may have come in part so far; in what was ``looked_at`` before it does not end.
+        The head may have arrived only in part; the part already ``looked_at`` does not contain its end.
         """
         broken, received = self._broken, self._received
         assert broken is not None  # noqa: S101 # that is when this is called

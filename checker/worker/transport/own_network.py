@@ -1,8 +1,8 @@
-"""What the checker's own network did: looked into where a failure may come of it, with what no server has a hand in.
+"""State of the checker's own network, examined after failures it may cause, by means no server can influence.
 
-A lookup that came to nothing is blamed on the resolver only where no name server of this machine answers a question
-about the root, and a connection without a route on the link only where there is no way out at all: the kernel is asked
-for a route, nothing is sent. What a server's own DNS answers, or does not, plays no part in either.
+A failed lookup is blamed on the resolver only if no name server of this machine answers a question about the root, and
+a connection without a route is blamed on the link only if there is no way out at all: the kernel is asked for a route,
+nothing is sent. Answers from a server's own DNS, or their absence, play no part in either.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Surroundings:
         self._reached: set[int] = set()
 
     def confirms(self, fault: OwnFault) -> bool:
-        """Whether this is what is wrong right now; takes up to a second and a half."""
+        """True if this fault exists right now; takes up to a second and a half."""
         at_s, finding = self._findings.get(fault, (0.0, None))
         if finding is None or (finding.ready() and monotonic() - at_s > _GOOD_FOR_S):
             finding = AsyncResult()
@@ -55,18 +55,18 @@ class Surroundings:
         return bool(finding.get())
 
     def note_reached(self, scope: Scope, answered_at: float) -> None:
-        """Note that a host answered at that `perf_counter` moment; this machine itself says nothing about the link."""
+        """Record that a host answered at that `perf_counter` moment; this machine is no evidence about the link."""
         if scope is not Scope.LOOPBACK:
             self._reached.add(int(time() - (perf_counter() - answered_at)))
 
     def take_reached(self) -> tuple[int, ...]:
-        """The seconds (Unix time) in which hosts were connected to, since the last call."""
+        """The seconds (Unix time) in which connections to hosts succeeded, since the last call."""
         reached, self._reached = self._reached, set()
         return tuple(sorted(reached))
 
 
 def has_way_out() -> bool:
-    """Whether the kernel has a route to the world, in either family."""
+    """True if the kernel has a route to the internet, in either family."""
     for family, address in _FAR_AWAY:
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect(address)
@@ -75,7 +75,7 @@ def has_way_out() -> bool:
 
 
 def resolver_answers() -> bool:
-    """Whether a name server of this machine says anything at all to a question about the root."""
+    """True if a name server of this machine gives any answer to a question about the root."""
     asked = [gevent.spawn(_answers, address) for address in _resolvers()]
     try:
         return any(one.value for one in gevent.iwait(asked, timeout=_WITHIN_S + 0.5))
@@ -102,7 +102,7 @@ def _answers(address: str) -> bool:
 
 
 def _resolvers() -> list[str]:
-    """The name servers that the system asks; its own machine where none is named (resolv.conf(5))."""
+    """The system's name servers; this machine if none is configured (resolv.conf(5))."""
     found = []
     with suppress(OSError, UnicodeDecodeError), open(_RESOLVERS, encoding="utf-8") as file:
         for line in file:
@@ -113,7 +113,7 @@ def _resolvers() -> list[str]:
 
 
 def clock_is_wrong() -> bool:
-    """Whether it is earlier than the day on which this program was installed."""
+    """True if the clock shows a time before the day on which this program was installed."""
     try:
         return time() < os.stat(__file__).st_mtime - _DAY_S
     except OSError:

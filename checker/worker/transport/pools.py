@@ -47,7 +47,7 @@ class Recent:
         self._now[origin] += 1
 
     def most(self) -> int:
-        """Those to the origin with the most."""
+        """Number of those to the origin with the most."""
         self._roll()
         return max((number + self._before[origin] for origin, number in self._now.items()), default=0)
 
@@ -60,7 +60,7 @@ class Recent:
 
 
 class Counts:
-    """The connections of one probe kind in a worker."""
+    """Connection counts of one probe kind in a worker."""
 
     __slots__ = (
         "closed_by_peer",
@@ -83,14 +83,14 @@ class Counts:
         self.created = self.reused = self.closed_by_peer = self.evicted = self.tls_handshakes = self.tls_resumed = 0
 
     def opened(self, host: str, port: int) -> None:
-        """One more is open."""
+        """Count one more open connection."""
         self.recent.add((host, port))
         self.created += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
 
     def taken(self) -> None:
-        """One more is in use."""
+        """Count one more connection in use."""
         self.in_use += 1
         self.most_in_use = max(self.most_in_use, self.in_use)
 
@@ -117,7 +117,7 @@ class Connected:
 
 
 class _Traced:
-    """What both kinds of connection share; ``trace`` and ``policy`` are set before each exchange."""
+    """Common base of both kinds of connection; ``trace`` and ``policy`` are set before each exchange."""
 
     trace: Trace
     counts: Counts
@@ -199,7 +199,7 @@ _LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
 class _Leasing:
-    """Pooling and reuse as urllib3 has it, over a queue made for greenlets."""
+    """urllib3's pooling and reuse over a queue made for greenlets."""
 
     owner: Pools
     open_idle = 0
@@ -229,7 +229,7 @@ class _Leasing:
         return connection
 
     def give_back(self, connection: Any) -> None:
-        """Keep the connection for the next exchange, or close it where there are too many."""
+        """Keep the connection for the next exchange, or close it if there are too many."""
         pool: Any = self
         connection.idle_since = monotonic()
         self.owner.counts.in_use -= 1
@@ -243,7 +243,7 @@ class _Leasing:
         self.open_idle += connection.sock is not None
 
     def close_idle(self, idle_since: float) -> int:
-        """Close what has been idle since that moment or before; how many there were."""
+        """Close connections idle since that moment or before; returns their number."""
         if not self.open_idle:
             return 0
         pool: Any = self
@@ -277,7 +277,7 @@ class _HttpsPool(_Leasing, HTTPSConnectionPool):
 
 
 class Ceiling:
-    """What the pools of all probe kinds may have open together in this worker."""
+    """The limit on open connections for the pools of all probe kinds together in this worker."""
 
     def __init__(self, most: float = inf) -> None:
         self.most, self.places = most, Places(most)
@@ -285,12 +285,12 @@ class Ceiling:
 
     @property
     def reached(self) -> bool:
-        """Whether as many connections are open, or being opened, as may be."""
+        """True if the number of open connections, including those being opened, is at the limit."""
         return self.most != inf and sum(one.counts.open + one.counts.connecting for one in self.pools) >= self.most
 
     @property
     def passed(self) -> bool:
-        """Whether more are open than may be."""
+        """True if more are open than allowed."""
         return self.most != inf and sum(one.counts.open for one in self.pools) > self.most
 
 
@@ -326,11 +326,11 @@ class Pools:
 
     @property
     def may_keep_one(self) -> bool:
-        """Whether a connection that comes back may stay open."""
+        """True if a returned connection may stay open."""
         return self.keepalive_s > 0 and self.counts.open <= self.most_open and not self.ceiling.passed
 
     def make_room(self) -> None:
-        """Close idle connections of the origin that was not called for longest, if as many are open as may be."""
+        """Close idle connections of the least recently called origin if the limit of open connections is reached."""
         if self.counts.open + self.counts.connecting >= self.most_open:
             self._give_up_idle()
         if self.ceiling.reached:
@@ -348,7 +348,7 @@ class Pools:
         return Connected(host, port, timeout_s, trace, self.counts, self.dns)
 
     def measures(self, kind: str) -> PoolMeasures:
-        """What was counted until now."""
+        """Counts so far."""
         counts, waits = self.counts, self.waits
         return PoolMeasures(
             kind=kind,
@@ -372,7 +372,7 @@ class Pools:
         )
 
     def _sweep(self) -> None:
-        """Close what is idle for too long, also where nobody asks any more."""
+        """Close connections that are idle for too long, also in pools that are not used any more."""
         while True:
             gevent.sleep(max(_SHORTEST_SWEEP_S, self.keepalive_s / 2))
             for pool in list(self._pools.values()):
@@ -393,7 +393,7 @@ class Pools:
 
 
 def _has_ended(sock: Any) -> bool:
-    """Whether an idle connection has something to read: its end, or what no request asked for."""
+    """True if an idle connection has something to read: its end, or data that no request asked for."""
     try:
         sock._sock.recv(1, _LOOK)  # past gevent, which would wait, and past TLS: a record is something too
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The body of a response: read as it comes, decompressed under a limit, its connection kept or closed."""
+"""The body of a response: read as it arrives, decompressed under a limit, its connection kept or closed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from checker.worker.transport.trace import Trace
 
 
 def decoded(coding: str, body: bytes, most_bytes: int) -> bytes:
-    """A whole body without its coding, or some more than ``most_bytes`` of it; as it is where the coding is not known.
+    """A whole body decoded, or slightly more than ``most_bytes`` of it; unchanged if the coding is unknown.
 
-    Raises ProbeFailure (decode) for one that is broken, or ends before its end.
+    Raises ProbeFailure (decode) for a body that is broken, or ends early.
     """
     decoder = decoder_of(coding) if body else None
     if decoder is None:
@@ -48,7 +48,7 @@ def decoded(coding: str, body: bytes, most_bytes: int) -> bytes:
 
 
 def decoder_of(coding: str) -> Any:
-    """What decompresses a body of this coding; None where it is not known."""
+    """A decoder for bodies of this coding; None if the coding is unknown."""
     coding = coding.strip().lower()
     known = coding and all(one.strip() in BaseHTTPResponse.CONTENT_DECODERS for one in coding.split(","))
     try:
@@ -58,7 +58,7 @@ def decoder_of(coding: str) -> Any:
 
 
 def is_whole(decoder: Any) -> bool:
-    """Whether what a decoder was given came to its end; of the parts of gzip, the first: some are padded after it."""
+    """True if the decoder's input is complete; for gzip, its first part: some servers pad after it."""
     if isinstance(decoder, MultiDecoder):
         return all(is_whole(one) for one in decoder._decoders)
     if isinstance(decoder, GzipDecoder):
@@ -70,7 +70,7 @@ def is_whole(decoder: Any) -> bool:
 
 
 class _Refused:
-    """Stands for a chain of codings that is not decoded, such as one of fifty: told when the body is read."""
+    """Placeholder for a chain of codings that is not decoded, such as one of fifty: an error when the body is read."""
 
     has_unconsumed_tail = False
 
@@ -82,7 +82,7 @@ class _Refused:
         raise self._error
 
     def flush(self) -> bytes:
-        """Nothing came."""
+        """Nothing is pending."""
         return b""
 
 
@@ -97,7 +97,7 @@ _DRAIN_S = 0.02
 
 
 class Response(Protocol):
-    """A response whose head is there, whoever parses it."""
+    """A response whose head has arrived, whichever parser reads it."""
 
     @property
     def status(self) -> int:
@@ -106,25 +106,25 @@ class Response(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names are looked up without regard to case."""
+        """Response headers; names are looked up case-insensitively."""
         ...
 
     @property
     def complete(self) -> bool:
-        """Whether all of the body has come."""
+        """True if the whole body has arrived."""
         ...
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry another exchange."""
+        """True if the connection can carry another exchange."""
         ...
 
     def next_piece(self) -> bytes:
-        """The next piece of the body as it came; empty at its end. Raises HTTPException and OSError."""
+        """The next piece of the body as it arrived; empty at its end. Raises HTTPException and OSError."""
         ...
 
     def rest(self) -> bytes:
-        """All that has come of the body and was not taken yet."""
+        """All of the body that has arrived and was not taken yet."""
         ...
 
 
@@ -183,7 +183,7 @@ class HttpReply:
             self._give_back(self._connection)
 
     def _all_that_came(self) -> bytes:
-        """The rest of a body that has come whole and is not compressed: the usual case, without its clock."""
+        """The rest of an uncompressed body that has arrived completely: the usual case, without its clock."""
         body = self._response.rest()
         self._count(body)
         self._finish()
@@ -209,7 +209,7 @@ class HttpReply:
             raise ProbeFailure(Reason.BODY_TOO_LARGE, f"body of more than {self._max_body} bytes", "transfer")
 
     def _decoded(self) -> bytes:
-        """The next bytes of the body; empty where there are none yet, and at its end, which is noted."""
+        """The next bytes of the body; empty if there are none yet, and at its end, which is noted."""
         decoder = self._decoder
         if decoder is None:
             if not (piece := self._response.next_piece()):
@@ -238,7 +238,7 @@ class HttpReply:
         return piece
 
     def _finish(self) -> None:
-        """Note the end of the body: the connection goes back, and is closed before where it can't be used again."""
+        """Note the end of the body: the connection goes back, and is closed before if it cannot be reused."""
         self._done = True
         if not self._response.reusable:
             self._connection.close()

@@ -35,10 +35,10 @@ def open_socket(
 ) -> socket.socket:
     """A connected TCP socket without a timeout; raises ProbeFailure.
 
-    The addresses of the name are tried as RFC 8305 has it ("happy eyeballs"): both families in turn, the next one as
-    soon as the one before has failed or has been silent for 250 ms, all of them within ``timeout_s``. The first that
-    answers is taken, and tried first from then on. What is judged is the address that is connected to, not the name.
-    Where none answers, the failure is told that says most about the server.
+    The addresses of the name are tried as in RFC 8305 ("happy eyeballs"): both families in turn, the next one as soon
+    as the one before has failed or has been silent for 250 ms, all of them within ``timeout_s``. The first that answers
+    is used, and tried first from then on. The address that is connected to is judged, not the name. If none answers,
+    the failure that reveals most about the server is reported.
     """
     with trace.connecting("dns"):
         addresses = resolve(host, dns)
@@ -55,7 +55,7 @@ def open_socket(
 
 
 class _Race:
-    """Connections to several addresses of a host, of which the first that comes about is kept."""
+    """Connections to several addresses of a host; the first that is established is kept."""
 
     def __init__(self, host: str, port: int, timeout_s: float, policy: AddressPolicy, dns: DnsCache) -> None:
         self._host, self._port, self._timeout_s, self._policy, self._dns = host, port, timeout_s, policy, dns
@@ -64,7 +64,7 @@ class _Race:
         self._running: list[gevent.Greenlet[..., None]] = []
 
     def first_of(self, addresses: Sequence[Address]) -> socket.socket:
-        """The connection to the first address that answers; raises ProbeFailure where none does."""
+        """The connection to the first address that answers; raises ProbeFailure if none does."""
         failures: list[ProbeFailure] = []
         waiting = list(addresses)
         try:
@@ -107,7 +107,7 @@ class _Race:
 
 
 def _most_telling(failures: Sequence[ProbeFailure]) -> ProbeFailure:
-    """Of the failures at several addresses the one that says most about the server, with what the others were."""
+    """The failure that reveals most about the server, of those at several addresses, with the other failures."""
     first, *others = sorted(failures, key=lambda one: _TELLING.get(one.reason, 0) + 10 * (one.own is not None))
     told = "; ".join(dict.fromkeys(one.detail for one in others[:_MOST_TOLD] if one.detail != first.detail))
     told_first = f"{first.detail} ({told})" if told else first.detail
@@ -117,7 +117,7 @@ def _most_telling(failures: Sequence[ProbeFailure]) -> ProbeFailure:
 
 
 def send_all(sock: Any, data: bytes) -> None:
-    """Send all of it: in one go where the system takes it, which it does with nearly every request."""
+    """Send all of it: in one call if the system accepts it, which it does for nearly every request."""
     if type(sock) is gevent.socket.socket:  # one with TLS is another: what it has read already does not wake it
         plain: Any = sock
         try:
@@ -131,7 +131,7 @@ def send_all(sock: Any, data: bytes) -> None:
 
 
 def wait_readable(sock: Any) -> None:
-    """Wait until a plain socket has something to read: to ask before costs a call and an exception."""
+    """Wait until a plain socket has something to read: reading first would cost a call and an exception."""
     if type(sock) is gevent.socket.socket:  # one with TLS is another: what it has read already does not wake it
         plain: Any = sock
         plain._wait(plain._read_event)

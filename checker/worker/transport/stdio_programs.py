@@ -1,7 +1,7 @@
-"""Programs of stdio servers: started in a minimal environment, spoken to in lines, gone without a trace.
+"""Programs of stdio servers: started in a minimal environment, spoken to in lines, removed without a trace.
 
-A program that cannot run says so, and says much else: warnings, frames, the words of its launcher. Each line gets a
-weight by what it looks like; the heaviest is the telling one, of equally heavy ones the last.
+A program that cannot run says so, and prints much else: warnings, frames, its launcher's output. Each line gets a
+weight by its form; the heaviest is the telling one, or the last of several equally heavy ones.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ _MEANS = ("level", "severity", "levelname", "lvl")
 
 
 def telling_line(text: str) -> tuple[int, str]:
-    """The line that tells most, and its weight; 0 and nothing where there is none, 1 where it may be by the way.
+    """The most informative line and its weight; 0 and nothing if there is none, 1 if it may be incidental.
 
-    The text comes without secrets: what is given is as it stands there, up to 300 characters.
+    The text is already without secrets: the line is returned as it stands, up to 300 characters.
     """
     best, told = 0, ""
     lines = list(_lines(text))
@@ -100,7 +100,7 @@ def telling_line(text: str) -> tuple[int, str]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each line with its weight; of a Python traceback only what follows its frames."""
+    """Each line with its weight; of a Python traceback only the lines after its frames."""
     in_traceback = is_exception = False
     for raw in _ESCAPE.sub("", text).splitlines():
         line = _GROUPED.sub("", raw[:_LONGEST_LINE])
@@ -120,7 +120,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _weighed(line: str) -> tuple[int, str]:
-    """A line as it is told, and how much it tells."""
+    """A line in the form to report, and its weight."""
     level = ""
     if line.startswith("{") and line.endswith("}"):
         level, line = _of_record(line)
@@ -143,7 +143,7 @@ def _weighed(line: str) -> tuple[int, str]:
 
 
 def _of_record(line: str) -> tuple[str, str]:
-    """Level and message of a line of a log in JSON; the line itself where it is none."""
+    """Level and message of a line of a JSON log; the line itself if it is not one."""
     try:
         record = orjson.loads(line)
     except ValueError:
@@ -156,7 +156,7 @@ def _of_record(line: str) -> tuple[str, str]:
 
 
 def _with_what_it_announces(line: str, rest: list[tuple[int, str]]) -> str:
-    """The line, and where it announces something, what that is: the variables that are missing, the fields."""
+    """The line, with the list that it announces if it does: the missing variables, the fields."""
     if not line.endswith((":", "…")) and "validation error" not in line:
         return line
     for _, following in rest[:_MOST_JOINED]:
@@ -184,14 +184,14 @@ _PAUSE_S = 0.001
 
 
 class Processes:
-    """The programs that a worker has started, so that none survives it."""
+    """The programs that a worker has started, tracked so that none survives it."""
 
     def __init__(self) -> None:
         self._keeper = Keeper()
         adopt_orphans()
 
     def start(self, command: Command, max_line: int, budget: Budget) -> StartedProcess:
-        """Start a program; raises ProbeFailure where it cannot be started."""
+        """Start a program; raises ProbeFailure if it cannot be started."""
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environ |= {**command.env, _MARK: "1"}
         program = shutil.which(command.program, path=environ.get("PATH"))
@@ -218,7 +218,7 @@ class Processes:
         return StartedProcess(started, ours, command, max_line, budget)
 
     def kill_all(self) -> None:
-        """Kill every program and whatever they started: the worker is about to be gone."""
+        """Kill every program and its descendants: the worker is about to end."""
         self._keeper.end()
 
 
@@ -242,22 +242,23 @@ class StartedProcess:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of standard error, without the secrets of the probe that is being made."""
+        """The last lines of standard error, without the secrets of the current probe."""
         text = current()(self._stderr.decode("utf-8", "replace"))[-_STDERR_BYTES:]
         lines = ["".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines()]
         return "\n".join(lines[-20:]).strip()
 
     @property
     def last_words(self) -> str:
-        """The line that tells why it does not answer, of standard error or else of standard output, without secrets.
+        """The line that explains the lack of an answer, from standard error or else standard output, without secrets.
 
-        Empty where it wrote nothing but messages. A plain line of a program that is at work as well as one that ends.
+        Empty if it wrote nothing but messages. A plain line counts from a running program as well as from one that
+        ends.
         """
         said, printed = (telling_line(_masked_tail(kept)) for kept in (self._stderr, _no_messages(self._stdout)))
         return excerpt(max(said, printed, key=itemgetter(0))[1], _TOLD)
 
     def send(self, line: bytes) -> None:
-        """Write a line to its standard input; raises ProbeFailure where it does not read any more."""
+        """Write a line to its standard input; raises ProbeFailure if it no longer reads."""
         view = memoryview(line + b"\n")
         try:
             while view:
@@ -295,7 +296,7 @@ class StartedProcess:
         return self._lines.popleft()
 
     def close(self, answered: bool) -> None:
-        """Shut it down as the specification says: close its input, wait, SIGTERM, wait, SIGKILL; then the rest of it.
+        """Shut it down as the specification says: close its input, wait, SIGTERM, wait, SIGKILL; then its descendants.
 
         A program that has not ``answered`` is given less time.
         """
@@ -326,7 +327,7 @@ class StartedProcess:
         return ProbeFailure(Reason.PROCESS_EXITED, f"{ended} before it answered")
 
     def _gone_within(self, seconds: float) -> bool:
-        """Whether the program ends in time; its output is read meanwhile, which a full pipe would hold up."""
+        """True if the program ends in time; its output is read meanwhile, because a full pipe would block it."""
         draining = gevent.spawn(self._drain)
         try:
             return bool(self._program.ended.wait(seconds))
@@ -356,13 +357,13 @@ class StartedProcess:
 
 
 def _masked_tail(kept: bytes) -> str:
-    """The text that was kept, without secrets, and where its beginning is gone without what is next to that."""
+    """The kept text without secrets; if its beginning was cut, also without the text next to the cut."""
     text = current()(kept.decode("utf-8", "replace"))
     return text[_STDERR_BYTES:] if len(kept) >= _STDERR_KEPT else text
 
 
 def _no_messages(kept: bytes) -> bytes:
-    """The lines of standard output that are no JSON-RPC messages; a first line that is cut may be one."""
+    """The lines of standard output that are not JSON-RPC messages; a first line that is cut may be one."""
     lines = kept.split(b"\n")
     if len(kept) >= _STDERR_KEPT:
         del lines[0]

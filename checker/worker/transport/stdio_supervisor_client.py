@@ -33,11 +33,11 @@ class StartFailed(Exception):
 
 
 class _KeeperLost(StartFailed):
-    """Nothing was said of the program: whoever was to start it has ended."""
+    """No report about the program arrived: the process that was to start it has ended."""
 
 
 class Keeper:
-    """The keeper of this worker: started with its first program, and again should a program have ended it."""
+    """The keeper of this worker: started with its first program, and again if a program has ended it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,18 +72,18 @@ class Keeper:
         return supervised
 
     def wake(self) -> None:
-        """Let it go on, should a program have stopped it (SIGSTOP): others wait for their start."""
+        """Let it continue if a program has stopped it (SIGSTOP): others wait for their start."""
         if self._process is not None:
             kill(self._process.pid, signal.SIGCONT)
 
     def forget(self, supervised: Supervised) -> None:
-        """Take note that a program's tree is gone; what came to this worker because the keeper is gone is killed."""
+        """Note that a program's tree is gone; kills processes adopted by this worker because the keeper is gone."""
         self._live.discard(supervised)
         if self._process is not None and self._process.poll() is not None:
             self._kill_strays()
 
     def end(self, within_s: float = 1.0) -> None:
-        """Have everything killed, and wait a little for it: the worker is about to be gone."""
+        """Have everything killed, and wait a little for it: the worker is about to end."""
         live = list(self._live)
         for supervised in live:
             supervised.say(KILL)
@@ -174,7 +174,7 @@ class Supervised:
             raise StartFailed(self._error)
 
     def say(self, what: bytes) -> None:
-        """Tell the supervisor something."""
+        """Send the supervisor a command."""
         with suppress(OSError):  # it is gone
             self._control.sendall(what)
 

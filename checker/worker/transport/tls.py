@@ -1,4 +1,4 @@
-"""TLS: one context per distinct setting, why a handshake failed, and when a chain of certificates expires."""
+"""TLS: one context per distinct setting, causes of failed handshakes, and expiry of certificate chains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 
 
 class Expiry(NamedTuple):
-    """When the first certificate of a chain expires, and which one that is."""
+    """The earliest expiry in a certificate chain, and the certificate that has it."""
 
     at_ms: int
     issuer: str = ""
@@ -30,7 +30,7 @@ class Expiry(NamedTuple):
 
 
 def tls_for(url: str, options: Endpoint) -> Tls:
-    """The settings for a request to that address: server name and client certificate are for the configured host."""
+    """The settings for a request to that address: server name and client certificate apply to the configured host."""
     tls = options.tls
     if (tls.server_name or tls.cert_file) and origin(url)[1] != origin(options.url)[1]:
         return replace(tls, server_name=None, cert_file=None, key_file=None)
@@ -44,7 +44,7 @@ class TlsContexts:
         self._contexts: dict[Tls, ssl.SSLContext] = {}
 
     def get(self, tls: Tls) -> ssl.SSLContext:
-        """The context for the setting; raises ProbeFailure where a file of it cannot be used."""
+        """The context for the setting; raises ProbeFailure if one of its files cannot be used."""
         context = self._contexts.get(tls)
         if context is None:
             try:
@@ -57,16 +57,16 @@ class TlsContexts:
 
 
 class ResumingContext(ssl.SSLContext):
-    """A context that takes up the last TLS session of a server where it is fresh (RFC 8446 section 2.2).
+    """A context that resumes the last TLS session of a server if it is recent (RFC 8446 section 2.2).
 
-    A server does not send its certificate again when a session is resumed: after a few minutes it is asked for anew,
-    so that one that was replaced is seen.
+    A server does not send its certificate again when a session is resumed: after a few minutes a full handshake is
+    made, so that a replaced certificate is noticed.
     """
 
     sessions: dict[tuple[str | None, str, int], tuple[ssl.SSLSession, float, Expiry | None]]
 
     def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """As the standard one does; raises the same errors."""
+        """Like the standard one; raises the same errors."""
         server: Any = (kwargs.get("server_hostname"), *sock.getpeername()[:2])
         session, until_s, expiry = self.sessions.get(server, (None, 0.0, None))
         if session is not None and monotonic() < until_s:
@@ -82,7 +82,7 @@ class ResumingContext(ssl.SSLContext):
 def keep_session(sock: object) -> None:
     """Keep the TLS session of a socket that is about to be closed, for the next connection to the same server.
 
-    In TLS 1.3 a session comes with the first data, so that it is not there before.
+    In TLS 1.3 a session arrives with the first data, so it does not exist before.
     """
     if not isinstance(sock, ssl.SSLSocket) or not isinstance(context := sock.context, ResumingContext):
         return
@@ -97,7 +97,7 @@ def keep_session(sock: object) -> None:
 
 
 def _good_for_s(sock: ssl.SSLSocket) -> float:
-    """How long the session may be taken up: not past the end of the certificate, which nobody would see."""
+    """Seconds that the session may be resumed: not past the certificate's expiry, which would go unnoticed."""
     expiry = certificate_expiry(sock)
     return _RESUME_WITHIN_S if expiry is None else min(_RESUME_WITHIN_S, expiry.at_ms / 1000 - time())
 
@@ -120,7 +120,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
 
 
 def handshake_failure(error: Exception, timeout_s: float) -> ProbeFailure:
-    """The failure that an exception of the handshake stands for."""
+    """The failure for an exception raised by the handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code == _EXPIRED:
             return ProbeFailure(Reason.TLS_EXPIRED, "the certificate has expired", "tls")
@@ -140,10 +140,9 @@ def handshake_failure(error: Exception, timeout_s: float) -> ProbeFailure:
 
 
 def certificate_expiry(sock: object) -> Expiry | None:
-    """When the first of the peer's certificates expires; None where none can be read.
+    """The earliest expiry of the peer's certificates; None if none can be read.
 
-    They are those of the chain that was verified, up to the authority's, or those that the server sent where nothing is
-    verified.
+    They are those of the verified chain, up to the authority's, or those that the server sent if nothing is verified.
     """
     if not isinstance(sock, ssl.SSLSocket):
         return None

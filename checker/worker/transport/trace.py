@@ -1,4 +1,4 @@
-"""The clock of one attempt: how long each stage took, which one is under way, what the connections carried."""
+"""The clock of one attempt: the time of each stage, the current stage, and the traffic of its connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWN = {"auth", "start"}
 
 
 class Trace:
-    """Filled in by the connections and by the probe while an attempt goes on; read when it is over."""
+    """Filled in by the connections and by the probe during an attempt; read when it is over."""
 
     __slots__ = (
         "_elsewhere_s",
@@ -65,7 +65,7 @@ class Trace:
 
     @property
     def stage(self) -> str:
-        """The stage to name where the attempt breaks off now."""
+        """The stage to name if the attempt breaks off now."""
         return self.named if self.named and self.step not in CONNECTING else self.step
 
     @contextmanager
@@ -94,7 +94,7 @@ class Trace:
         return _StageTimer(self, stage)
 
     def connection(self, *, peer: Scope, reused: bool) -> None:
-        """Count the connection an exchange goes over, and note what kind of host it leads to."""
+        """Count the connection that an exchange uses, and record the kind of host it leads to."""
         self.connections_opened += not reused
         if self.first_reused is None:
             self.first_reused = reused
@@ -102,7 +102,7 @@ class Trace:
             self.reached = peer
 
     def note_certificate(self, expiry: Expiry, host: str) -> None:
-        """Keep when the certificates of a host expire, if no others do before."""
+        """Keep the expiry of a host's certificates, if no others expire before."""
         if self._first_host is None:
             self._first_host = host
         if self.certificate_expires_at_ms is None or expiry.at_ms < self.certificate_expires_at_ms:
@@ -119,7 +119,7 @@ class Trace:
 
 
 class _StageTimer:
-    """What `Trace.timed` gives; a generator would take four times as long."""
+    """The context manager returned by `Trace.timed`; a generator would take four times as long."""
 
     __slots__ = ("_elsewhere_s", "_outer", "_stage", "_start", "_trace")
 

@@ -1,4 +1,4 @@
-"""Exchanges through urllib3 as it comes: for what the fast path does not cover, proxies first of all."""
+"""Exchanges through unmodified urllib3: for cases the fast path does not cover, above all proxies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _now: Any = gevent.local.local()
 
 
 class _Watched(io.RawIOBase):
-    """What http.client reads from: counts, and lets others run where the server never makes it wait."""
+    """The input of http.client: counts bytes, and lets others run if the server never makes it wait."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -49,11 +49,11 @@ class _Watched(io.RawIOBase):
         self.has_head = False
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what has come; raises ProbeFailure past what the probe may take, HTTPException for an endless head."""
+        """Read available bytes; raises ProbeFailure past the probe's limit, HTTPException for an endless head."""
         breathe()
         count: int | None = self._raw.readinto(buffer)
         if self.trace is not None:
@@ -65,7 +65,7 @@ class _Watched(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close what it reads from."""
+        """Close the underlying reader."""
         self._raw.close()
         super().close()
 
@@ -87,13 +87,13 @@ class _WatchedResponse(http.client.HTTPResponse):
 
 
 class _Timed:
-    """What both kinds of connection share: the clock of the exchange that uses it."""
+    """Common base of both kinds of connection: the clock of the current exchange."""
 
     _used = False
     response_class: Any = _WatchedResponse
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
-        """Send the request; the socket is opened on the way where need be."""
+        """Send the request; the socket is opened on the way if needed."""
         connection: Any = self
         if connection.sock is not None and connection.peer > connection.policy.inmost:
             refusal = connection.policy.refusal(connection.sock.getpeername()[0])
@@ -140,7 +140,7 @@ class _Timed:
 
 
 class _PlainConnection(_Timed, TracedHTTPConnection):
-    """A connection that http.client speaks over."""
+    """A connection used by http.client."""
 
 
 class _TlsConnection(_Timed, TracedHTTPSConnection):
@@ -148,7 +148,7 @@ class _TlsConnection(_Timed, TracedHTTPSConnection):
 
 
 class _Handing:
-    """Hands connections out with what they need to know of the exchange."""
+    """Hands out connections with the data they need about the exchange."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection: Any = super()._get_conn(timeout)  # type: ignore[misc] # urllib3's
@@ -214,7 +214,7 @@ class PlainHttp:
         raise AssertionError("the second try returns or raises")
 
     def _judge_behind_proxy(self, request: Request, options: Endpoint) -> None:
-        """Refuse what must not be named to the proxy, which looks names up and connects where we cannot see it."""
+        """Refuse hosts that must not be named to the proxy: it looks names up and connects out of our sight."""
         dns = self._pools.dns
         host = origin(request.url)[1]
         dns.refuse_unlisted(host)
@@ -252,7 +252,7 @@ class PlainHttp:
 
 
 class _Body:
-    """A urllib3 response as `HttpReply` reads one, and the connection it came over."""
+    """A urllib3 response in the form `HttpReply` reads, and its connection."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
@@ -263,7 +263,7 @@ class _Body:
         """urllib3 looks after that itself."""
 
     def next_piece(self) -> bytes:
-        """The next piece of the body as it came; empty at its end; raises what http.client and urllib3 raise."""
+        """The next piece of the body as it arrived; empty at its end; raises the errors of http.client and urllib3."""
         breathe()
         piece: bytes | None = self._response.read1(_READ_BYTES, decode_content=False)
         if not piece:
@@ -271,7 +271,7 @@ class _Body:
         return piece or b""
 
     def rest(self) -> bytes:
-        """Nothing: what has come whole was read."""
+        """Nothing: everything that arrived was read."""
         return b""
 
     def close(self) -> None:
@@ -285,7 +285,7 @@ class _Body:
 
 
 def _known(host: str, dns: DnsCache) -> list[str]:
-    """The addresses of a host as they are known here; none where only the proxy can look it up."""
+    """The addresses of a host known here; none if only the proxy can look it up."""
     if (numbers := in_numbers(host)) is not None:
         return [numbers]
     try:
