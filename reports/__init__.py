@@ -1,1 +1,1 @@
-"""Numbers, tables and documents made from the history."""
+"""Reports on the history: figures, tables and documents."""

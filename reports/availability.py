@@ -1,4 +1,4 @@
-"""The availability report: how long servers were up, against their objectives, and what is left of their budgets."""
+"""The availability report: up time of servers compared with their objectives, and the error budgets left."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ MOST_LINES = 60
 
 
 def state_charts(past: Past, period: Period, servers: Sequence[Standing]) -> list[Chart]:
-    """The availability in each slot: of groups, where there are several, and of the first of these servers."""
+    """Charts of the availability in each slot: of groups, if there are several, and of the first of these servers."""
     word = "hour" if period.slot_ms < DAY_MS else "day"
     x = [slot * period.slot_ms for slot in period.slots]
     charts = []
@@ -144,7 +144,7 @@ def _server_lines(past: Past, period: Period, names: Sequence[str]) -> list[Line
 
 
 def _ratio(up_ms: int, down_ms: int) -> float | None:
-    """The up share; None where nothing is known."""
+    """The up share; None if nothing is known."""
     return up_ms / (up_ms + down_ms) if up_ms + down_ms else None
 
 
@@ -169,7 +169,7 @@ _REMARK_TEXT = (
 
 
 def build(past: Past, period: Period, objective_ratio: float | None = None, selection: str = "") -> Report:
-    """The report; ``objective_ratio`` stands in for the objectives of the servers."""
+    """The report; ``objective_ratio`` replaces the objectives of the servers."""
     incidents = past.rollups.incidents(period.since_ms, period.until_ms)
     servers = sorted(standings(past, period, incidents, objective_ratio), key=_worst_first)
     of_server = by_server(incidents)
@@ -211,7 +211,7 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
 
 
 def _notes(servers: Sequence[Standing], never: int) -> list[str]:
-    """What was left out, and which objectives no alert can watch."""
+    """Notes on servers left out, and on objectives that no alert can watch."""
     notes = [f"{_counted(never, 'server')} not checked in this time, and left out"] if never else []
     seldom = [one for one in servers if one.objective_ratio is not None and cannot_page(one.interval_ms or 0)]
     if seldom:
@@ -225,7 +225,7 @@ def _notes(servers: Sequence[Standing], never: int) -> list[str]:
 
 
 def verdict(servers: Sequence[Standing], overall: Standing) -> str:
-    """How many servers miss their objective, the worst first, in one sentence."""
+    """One sentence: the number of servers that miss their objective, and the worst of them."""
     ratio = overall.availability_ratio
     if ratio is None:
         return "Nothing is known of any server in this time."
@@ -252,7 +252,7 @@ def _level(servers: Sequence[Standing], overall: Standing) -> Level:
 
 
 def _worst_first(one: Standing) -> tuple[float, float, str]:
-    """Those with the least of their budget left, then those without an objective by availability."""
+    """Servers with the least budget left first, then those without an objective by availability."""
     budget, ratio = one.budget, one.availability_ratio
     return (
         float("inf") if budget is None else budget.left_ratio,
@@ -270,7 +270,7 @@ def _group(one: Standing) -> list[object]:
 
 
 def _measured(one: Standing) -> list[object]:
-    """The columns that servers and groups share."""
+    """The columns that servers and groups have in common."""
     budget = one.budget
     return [
         None if one.availability_ratio is None else ObjectiveRatio(one.availability_ratio, one.objective_ratio),
@@ -294,7 +294,7 @@ def _checks(one: Standing) -> list[object]:
 
 
 def _burn_section(servers: Sequence[Standing]) -> Section:
-    """Of servers whose budget burns at all, those with an alert and the fastest first."""
+    """Servers that are using up their budget, those with an alert and the fastest first."""
     bound = [one for one in servers if one.burns]
     rates = {one.name: burn_by_length(one.burns) for one in bound}
     burning = [one for one in bound if any(rates[one.name].values())]
@@ -310,14 +310,14 @@ def _burn_section(servers: Sequence[Standing]) -> Section:
 
 
 def _objectives(past: Past, servers: Sequence[Standing]) -> list[Section]:
-    """Each objective over its own window; nothing without one."""
+    """Each objective over its own window; None without any objective."""
     ids = {server.name: server.id for server in past.servers}
     found = section(past, {ids[one.name]: one.objective_ratio for one in servers if one.objective_ratio is not None})
     return [] if found is None else [found]
 
 
 def _remarks_section(past: Past) -> list[Section]:
-    """Remarks of the newest check of each server; nothing where nothing is."""
+    """Remarks of the newest check of each server; None if there are none."""
     names = {server.id: server.name for server in past.servers}
     rows = [
         [names[one.server_id], one.kind, str(one.remark.name), one.remark.detail, one.at_ms]

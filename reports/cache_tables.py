@@ -1,4 +1,4 @@
-"""The cache as tables and documents."""
+"""Cache statistics and entries as tables and documents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST_VALUE = 60
 
 
 def stats_document(row: CategoryRow) -> dict[str, Any]:
-    """A category under `STATS_COLUMNS`."""
+    """A category as a document with the keys `STATS_COLUMNS`."""
     return {
         "category": row.category,
         "entries": row.entries,
@@ -49,7 +49,7 @@ def stats_document(row: CategoryRow) -> dict[str, Any]:
 
 
 def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> TerminalTable:
-    """One line a category; ages in place of times."""
+    """One line per category; ages instead of times."""
     table = TerminalTable()
     for name in STATS_COLUMNS:
         header = name.removesuffix("_at").removesuffix("_s").replace("_", " ")
@@ -64,7 +64,7 @@ def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> TerminalTable:
 
 
 def entry_document(row: EntryRow) -> dict[str, Any]:
-    """An entry under `ENTRY_COLUMNS`; its value is shortened, and null where it is encrypted."""
+    """An entry as a document with the keys `ENTRY_COLUMNS`; its value is shortened, and null if it is encrypted."""
     value = row.value
     if value is not None and len(value) > _LONGEST_VALUE:
         value = value[: _LONGEST_VALUE - 1] + "…"
@@ -79,7 +79,7 @@ def entry_document(row: EntryRow) -> dict[str, Any]:
 
 
 def entries_table(rows: Sequence[EntryRow], now_ms: int) -> TerminalTable:
-    """One line an entry; ages in place of times."""
+    """One line per entry; ages instead of times."""
     table = TerminalTable()
     for name in ("category", "key", "value", "created", "expires", "last used"):
         table.add_column(name, overflow="fold", no_wrap=name not in ("key", "value"))

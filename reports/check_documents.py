@@ -1,4 +1,4 @@
-"""Stored checks as the documents that JSON, NDJSON and CSV print; `docs/check.schema.json` is their promise."""
+"""Stored checks as documents for JSON, NDJSON and CSV output; `docs/check.schema.json` is their stable format."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def milliseconds(duration_us: int | None) -> float | None:
 
 
 def counts(checks: Sequence[CheckRow]) -> dict[str, int]:
-    """How many checks have which status, without suspect ones and those under maintenance; every status is there."""
+    """Number of checks by status, without suspect ones and those under maintenance; every status is present."""
     counted = Counter(check.status for check in checks if not check.suspect and not check.maintenance)
     return {status.value: counted[status.value] for status in Status}
 
 
 def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
-    """The run itself."""
+    """A run as a document."""
     return {
         "id": run.id,
         "state": run.state,
@@ -59,7 +59,7 @@ def run_document(run: RunRow, checks: Sequence[CheckRow]) -> dict[str, Any]:
 
 
 def check_document(check: CheckRow) -> dict[str, Any]:
-    """A check with its probes."""
+    """A check with its probes as a document."""
     return {
         "run_id": check.run_id,
         "server": check.server,
@@ -83,14 +83,14 @@ def check_document(check: CheckRow) -> dict[str, Any]:
 
 
 def _as_shown(name: str, value: Any) -> Any:
-    """A figure as documents have it: times as text, durations in milliseconds."""
+    """A figure in the form of documents: times as text, durations in milliseconds."""
     if name.endswith("_at_ms"):
         return iso(value)
     return milliseconds(value) if name.endswith("_us") else value
 
 
 def probe_document(probe: ProbeResult) -> dict[str, Any]:
-    """A probe; ``stages`` has the stages that happened, ``mcp`` what an MCP server said of itself."""
+    """A probe; ``stages`` has the stages that happened, ``mcp`` the facts that an MCP server stated about itself."""
     spent_us = probe.stages_us
     stages = {f"{stage}_ms": milliseconds(spent_us[stage]) for stage in STAGES if stage in spent_us}
     document = {
@@ -124,7 +124,7 @@ def remark_documents(remarks: Sequence[Remark]) -> list[dict[str, str]]:
 
 
 def contract_document(row: ContractRow) -> dict[str, Any]:
-    """A version of what an MCP server offers, without the offer itself."""
+    """A version of an MCP server's contract, without the contract itself."""
     return {
         "server": row.server,
         "version": row.version,
@@ -161,7 +161,7 @@ def csv_header(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def csv_row(check: CheckRow, kinds: Sequence[str]) -> tuple[Any, ...]:
-    """The check under `csv_header`; tags and the names of remarks are joined by spaces."""
+    """The check in the columns of `csv_header`; tags and the names of remarks are joined by spaces."""
     names = dict.fromkeys(remark.name for probe in check.probes for remark in probe.remarks)
     document = check_document(check) | {"tags": " ".join(check.tags), "remarks": " ".join(names)}
     probes = {probe.kind: probe for probe in check.probes}

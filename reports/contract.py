@@ -1,4 +1,4 @@
-"""The contract report: what MCP servers have come to offer differently, and which versions run how often."""
+"""The contract report: changes in the contracts of MCP servers, and the distribution of versions."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from storage.rollups.read import Period
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A version of something and who runs it."""
+    """A version of something and the servers that run it."""
 
     of: str
     version: str
     servers: tuple[str, ...]
     ratio: float
-    """Of the servers that run any version of it."""
+    """Relative to the servers that run any version of it."""
     behind: bool
-    """Older than the version that more than half of them run."""
+    """True if older than the version that more than half of them run."""
 
 
 def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
-    """Each version of each thing, from server -> (thing, version); things in order, the most frequent version first."""
+    """Versions in use, from server -> (thing, version); things in order, the most frequent version of each first."""
     found = []
     for thing in sorted({of for of, _ in running.values()}):
         versions = {server: version for server, (of, version) in running.items() if of == thing}
@@ -48,12 +48,12 @@ def spread(running: Mapping[str, tuple[str, str]]) -> list[Share]:
 
 
 def lagging(shares: Iterable[Share]) -> list[str]:
-    """The servers that are behind in any of these."""
+    """Servers that run a lagging version of any of these."""
     return sorted({server for one in shares if one.behind for server in one.servers})
 
 
 def order(version: str) -> tuple[tuple[int, ...], bool]:
-    """What sorts versions by age: their numbers; before the release what is marked as coming before it (1.2.0-rc1)."""
+    """Sort key of versions by age: their numbers; pre-releases (1.2.0-rc1) before the release."""
     release, mark, _ = re.sub(r"^v", "", version).partition("-")
     if re.fullmatch(r"\d{4}", release):  # a date, as the versions of the protocol are
         return tuple(map(int, re.findall(r"\d+", version))), True
@@ -161,7 +161,7 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
 
 
 def verdict(drifted: Sequence[Version], names: Mapping[int, str], known: int, behind: Sequence[str]) -> str:
-    """How many servers changed, and the worst of them, in a sentence."""
+    """One sentence: the number of servers that changed, and the worst of them."""
     if not known:
         return "Nothing is known of the contract of any server in this time."
     late = ""
@@ -183,7 +183,7 @@ def _level(drifted: Sequence[Version], known: int) -> Level:
 
 
 def _changes(past: Past, drifted: Sequence[Version]) -> tuple[list[list[object]], int]:
-    """The rows, and how many changes have none: one server that changes all the time must not fill the list."""
+    """The rows, and the number of changes left out: one server that changes all the time must not fill the list."""
     by_id = {server.id: server for server in past.servers}
     rows: list[list[object]] = []
     listed: Counter[int] = Counter()

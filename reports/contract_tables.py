@@ -1,4 +1,4 @@
-"""What MCP servers offer, and what has changed in it: tables and documents."""
+"""Contracts of MCP servers and their changes as tables and documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHANGE_COLUMNS = ("grade", "kind", "item", "detail")
 
 
 def offer_title(row: ContractRow) -> str:
-    """Who offers it."""
+    """Title naming the server, its protocol and its contract version."""
     server = row.document.get("server") or {}
     named = " ".join(str(server[part]) for part in ("name", "version") if server.get(part))
     protocol = row.document.get("protocolVersion")
@@ -33,7 +33,7 @@ def offer_title(row: ContractRow) -> str:
 
 
 def kept_words(versions: Sequence[ContractRow]) -> Iterator[str]:
-    """What is not kept of a server's contract, and why."""
+    """Note on the parts of a server's contract that are not stored, with the reason; empty if all is."""
     newest = versions[-1]
     if newest.document and is_outline(newest.document):
         size = (newest.contract_bytes or 0) / 1e6
@@ -48,12 +48,12 @@ def kept_words(versions: Sequence[ContractRow]) -> Iterator[str]:
 
 
 def offered(row: ContractRow) -> int:
-    """How many things a server offers, as far as they are kept by name."""
+    """Number of things that a server offers, as far as they are stored by name."""
     return sum(len(items) for member in KEYS if isinstance(items := row.document.get(member), list))
 
 
 def offer_table(row: ContractRow, most: int | None = None) -> TerminalTable:
-    """One line for each thing that a server offers, for so many at most."""
+    """One line for each thing that a server offers, up to a limit."""
     document = row.document
     table = TerminalTable()
     for name in ("kind", "name"):
@@ -69,7 +69,7 @@ def offer_table(row: ContractRow, most: int | None = None) -> TerminalTable:
 
 
 def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> TerminalTable:
-    """One line a version, the newest first, for so many at most."""
+    """One line per version, newest first, up to a limit."""
     table = TerminalTable(title="versions")
     for name in ("version", "seen at", "run", "grade", "changes", "digest"):
         table.add_column(name, justify="right" if name in ("version", "run") else "left")
@@ -85,12 +85,12 @@ def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> 
 
 
 def version_row(row: ContractRow) -> tuple[Any, ...]:
-    """A version under `VERSION_COLUMNS`."""
+    """A version in the columns `VERSION_COLUMNS`."""
     return row.version, iso(row.seen_at_ms), row.run_id, row.grade, sum(row.change_counts.values()), row.digest
 
 
 def changes_table(changes: Sequence[Change]) -> TerminalTable:
-    """One line a change."""
+    """One line per change."""
     table = TerminalTable()
     for name in ("grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
@@ -101,17 +101,17 @@ def changes_table(changes: Sequence[Change]) -> TerminalTable:
 
 
 def change_document(change: Change) -> dict[str, Any]:
-    """A change."""
+    """A change as a document."""
     return asdict(change)
 
 
 def change_row(change: Change) -> tuple[Any, ...]:
-    """A change under `CHANGE_COLUMNS`."""
+    """A change in the columns `CHANGE_COLUMNS`."""
     return change.grade.value, change.kind, change.item, change.detail
 
 
 def diff_document(before: ContractRow, after: ContractRow, changes: Sequence[Change]) -> dict[str, Any]:
-    """What changed from one version to another."""
+    """Changes from one version to another, as a document."""
     return {
         "server": before.server,
         "from": {"version": before.version, "digest": before.digest, "seen_at": iso(before.seen_at_ms)},
@@ -121,6 +121,6 @@ def diff_document(before: ContractRow, after: ContractRow, changes: Sequence[Cha
 
 
 def summary(changes: Sequence[Change]) -> str:
-    """How many changes of which grade."""
+    """Number of changes by grade."""
     counted = Counter(change.grade for change in changes)
     return ", ".join(f"{counted[grade]} {grade}" for grade in Grade if counted[grade])

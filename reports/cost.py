@@ -1,4 +1,4 @@
-"""The cost report: what tool lists cost the models that use them, and what checking costs."""
+"""The cost report: tokens that tool lists take from models, and resources that checking takes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A server's tool list."""
+    """A server's tool list and its size."""
 
     server: ServerRow
     now: ServerFacts
@@ -52,19 +52,19 @@ class Context:
 
     @property
     def grown(self) -> int | None:
-        """Tokens more than before."""
+        """Increase in tokens."""
         if self.now.tools_tokens is None or self.before.tools_tokens is None:
             return None
         return self.now.tools_tokens - self.before.tools_tokens
 
     @property
     def many(self) -> bool:
-        """Whether it has more tools than are good."""
+        """True if the server has more tools than recommended."""
         return (self.now.tool_count or 0) > MANY_TOOLS
 
 
 def contexts(past: Past, period: Period) -> list[Context]:
-    """The tool lists of the servers that have told of any in the period, the most tokens first."""
+    """The tool lists of the servers that reported any in the period, the most tokens first."""
     ids = [server.id for server in past.servers]
     now = past.newest_facts(ids, period.since_ms)
     before = past.oldest_facts(ids, period.since_ms)
@@ -77,7 +77,7 @@ def contexts(past: Past, period: Period) -> list[Context]:
 
 
 def sections(found: Sequence[Context]) -> list[Section]:
-    """A line for each server, and for each group with one for all."""
+    """Tables with a row for each server, and for each group plus a total."""
     rows = [
         [one.server.name, one.server.group, *_costs([one]), f"more than {MANY_TOOLS} tools" if one.many else None]
         for one in found
@@ -96,7 +96,7 @@ def sections(found: Sequence[Context]) -> list[Section]:
 
 
 def _costs(members: Sequence[Context]) -> list[object]:
-    """Of these servers together; growth of those that can tell it."""
+    """Totals of these servers; growth only of servers where it is known."""
     compared = [one for one in members if one.grown is not None]
     grown = sum(one.grown or 0 for one in compared)
     was = sum(one.before.tools_tokens or 0 for one in compared)
@@ -176,7 +176,7 @@ Slotted = TypeVar("Slotted", PoolSlot, CacheSlot)
 
 
 def checking(costs: Sequence[ProbeCost], used: Footprint) -> Section:
-    """What a probe of each kind asks of its server."""
+    """Requests and other load that a probe of each kind puts on its server."""
     checks = sum(one.checks for one in used.workers)
     requests = {
         kind: sum(one.created + one.reused for one in theirs) for kind, theirs in _by(used.pools, _kind).items()
@@ -198,7 +198,7 @@ def checking(costs: Sequence[ProbeCost], used: Footprint) -> Section:
 
 
 def footprint(used: Footprint, period: Period) -> Section:
-    """What the checker took, slot after slot."""
+    """Resources used by the checker, slot by slot."""
     whole = {one.slot: one for one in used.resources}
     rows = [
         [
@@ -228,7 +228,7 @@ def footprint(used: Footprint, period: Period) -> Section:
 
 
 def punctuality(schedules: Sequence[Schedule]) -> Section:
-    """How far from regular the starts of runs were."""
+    """Regularity of the start times of runs."""
     rows: list[list[object]] = []
     for one in schedules:
         gaps_ms: Floats = np.diff(np.array(one.started_at_ms, np.float64))
@@ -238,7 +238,7 @@ def punctuality(schedules: Sequence[Schedule]) -> Section:
 
 
 def _slip(gaps_ms: Floats) -> list[object]:
-    """The columns of a schedule that its gaps tell."""
+    """The cells of a schedule that are computed from its gaps."""
     number, middle, tail = len(gaps_ms), fewest(0.5), fewest(0.95)
     if number < middle:
         return [Insufficient(number, middle)] * 6
@@ -256,7 +256,7 @@ def _slip(gaps_ms: Floats) -> list[object]:
 
 
 def caches(used: Footprint, period: Period) -> Section:
-    """How often caches had the answer."""
+    """Hit rates of the caches."""
     rows = []
     by_category = _by(used.caches, lambda one: one.category)
     for category, theirs in by_category.items():
@@ -272,7 +272,7 @@ def caches(used: Footprint, period: Period) -> Section:
 
 
 def pools(used: Footprint, period: Period) -> Section:
-    """How connections were used."""
+    """Use of connections."""
     rows = []
     by_kind = _by(used.pools, _kind)
     for kind, theirs in by_kind.items():
@@ -370,7 +370,7 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
 
 
 def verdict(found: Sequence[Context], used: Footprint) -> str:
-    """What the tool lists of all servers come to and who has too many, and what a check costs."""
+    """One sentence: tokens of all tool lists, servers with too many tools, and the cost of a check."""
     parts = []
     if found:
         tokens = sum(one.now.tools_tokens or 0 for one in found)

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else."""
+"""A report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Strip:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """A chart as the template wants it."""
+    """A chart as the template needs it."""
 
     chart: Chart
     picture: Picture
@@ -47,7 +47,7 @@ class _Figure:
 
 @dataclass(frozen=True, slots=True)
 class _SectionPart:
-    """A section as the template wants it."""
+    """A section as the template needs it."""
 
     section: Section
     figures: Sequence[_Figure]
@@ -56,11 +56,11 @@ class _SectionPart:
     rows_left_out: int
     folded: bool
     tall: bool
-    """Whether the table scrolls in a box of its own."""
+    """True if the table scrolls in its own box."""
 
 
 def page(report: Report, images: str = "svg") -> str:
-    """The whole page, under `MOST_BYTES`; ``images`` says how charts are drawn in it, as svg or png."""
+    """The whole page, at most `MOST_BYTES` long; ``images`` is the format of the charts in it, svg or png."""
     drawn = _drawn(report, images)
     counts = {len(line.values) for section in report.sections for chart in section.charts for line in chart.lines}
     for rows, charts in _ROWS_AND_CHARTS:
@@ -79,7 +79,7 @@ def page(report: Report, images: str = "svg") -> str:
 
 
 def _drawn(report: Report, images: str) -> list[tuple[Chart, Picture]]:
-    """The charts of the report that the library draws, as many as a page may have."""
+    """The charts of the report that matplotlib draws, up to the limit of a page."""
     wanted = [chart for section in report.sections for chart in section.charts if chart.shape is not Shape.STATES]
     if not wanted:
         return []
@@ -112,7 +112,7 @@ def _part(section: Section, drawn: Sequence[tuple[Chart, Picture]], most_rows: i
 
 
 def _states(chart: Chart) -> _Figure:
-    """A row of cells for each line."""
+    """A row of cells for each line of a STATES chart."""
     shown = [
         _Strip(line.label, svg.strip(line.values, line.label, chart.threshold), line.said)
         for line in chart.lines[:MOST_STRIPS]

@@ -1,4 +1,4 @@
-"""A table of a report as rows of HTML cells: numbers to the right, states with a word and a sign, times in UTC."""
+"""A table of a report as HTML rows: numbers right-aligned, states with a word and a symbol, times in UTC."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MOST_NUMBERS = 1200
 
 
 def table_rows(table: Table, most: int | None = None) -> Iterator[Markup]:
-    """Each row as markup, up to ``most``; the first cell heads its row."""
+    """Each row as markup, up to ``most``; the first cell is the row's header."""
     written = [_writer(column, place == 0) for place, column in enumerate(table.columns)]
     for row in table.rows[:most]:
         yield Markup("".join(write(value) for write, value in zip(written, row, strict=True)))  # noqa: S704 # escaped
 
 
 def numbers_of(chart: Chart) -> Table | None:
-    """The numbers of a chart as a table; None where there are too many."""
+    """The numbers of a chart as a table; None if there are too many."""
     if chart.shape is Shape.STATES or len(chart.x) * (len(chart.lines) + 1) > MOST_NUMBERS:
         return None
     first = _x_column(chart)
@@ -54,7 +54,7 @@ def _finite(line: Line) -> Sequence[float | None]:
 
 
 def _writer(column: Column, heads: bool) -> Callable[[Any], str]:
-    """What writes the cells of a column."""
+    """The function that writes the cells of a column."""
     tag, end = ('<th scope="row">', "</th>") if heads else ("<td>", "</td>")
     if not heads:
         tag = _TAGS.get(column.kind, '<td class="w">' if column.wide else tag)

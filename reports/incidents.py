@@ -1,4 +1,4 @@
-"""The incidents report: when servers were down, for how long and why, what was one fault, and who flaps."""
+"""The incidents report: start, duration and reason of downtime, common causes, and flapping servers."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ class Flapping:
     flap_ratio: float
     """Weighted share of changes, 0 to 1."""
     checks: int
-    """Checks that it was computed from."""
+    """Number of checks that it was computed from."""
     since_ms: int
-    """When the first of them began."""
+    """Start of the first of these checks."""
 
 
 def flapping_servers(past: Past, start_ratio: float = START_RATIO) -> Sequence[Flapping]:
-    """Those above the ratio, the worst first. What says nothing of the server is taken as the result before it."""
+    """Servers above the ratio, worst first. A result that says nothing about its server repeats the one before it."""
     ids = [server.id for server in past.servers]
     checks = past.newest_checks(ids, RESULTS)
     if not len(checks.server):
@@ -122,10 +122,10 @@ TOGETHER_MS = 120_000
 
 
 def clusters(incidents: Sequence[Incident], hosts: Mapping[int, Collection[str]]) -> list[list[Incident]]:
-    """Every incident in exactly one cluster, by start.
+    """Incidents grouped into clusters by common cause, each incident in exactly one, ordered by start.
 
-    Two are in the same one if they overlap, begin within two minutes, and have the same reason or their servers a host
-    in common; and so on from each to the next.
+    Two belong to the same cluster if they overlap, begin within two minutes, and either have the same reason or their
+    servers share a host; clusters are transitive.
     """
     ordered = sorted(incidents, key=lambda one: (one.started_at_ms, one.server_id))
     parent = list(range(len(ordered)))
@@ -148,7 +148,7 @@ def clusters(incidents: Sequence[Incident], hosts: Mapping[int, Collection[str]]
 
 
 def _keys(one: Incident, hosts: Mapping[int, Collection[str]]) -> Iterable[Hashable]:
-    """What another incident may have in common with it."""
+    """Properties that another incident may share with this one."""
     if one.reason is not None:
         yield "reason", one.reason
     for host in hosts.get(one.server_id, ()):
@@ -175,37 +175,37 @@ def by_server(incidents: Iterable[Incident]) -> dict[int, list[Incident]]:
 
 
 def repair_of(incidents: Sequence[Incident], period: Period, up_ms: float) -> Repair:
-    """How often the servers of these incidents failed in the period, of which they were up so long in all."""
+    """Failures and repairs of the servers of these incidents in the period, given their total up time."""
     spans = [(one.started_at_ms, one.ended_at_ms) for one in incidents]
     found = repair(spans, period.since_ms, period.until_ms, up_ms)
     return replace(found, longest_ms=max((lasted_ms(one) for one in incidents), default=None))
 
 
 def is_down(one: Incident, now_ms: int) -> bool:
-    """Whether the newest word of its server is that it is down."""
+    """True if the server is down by its newest known state."""
     return one.ended_at_ms is None and one.down_until_ms >= now_ms
 
 
 def lasted_ms(one: Incident) -> int:
-    """How long the incident lasted or, where no check has ended it, is known to have lasted."""
+    """Duration of the incident or, if no check has ended it, the duration known so far."""
     return (one.down_until_ms if one.ended_at_ms is None else one.ended_at_ms) - one.started_at_ms
 
 
 def maintenance_ms(one: Incident) -> int:
-    """How much of that was maintenance."""
+    """Time under maintenance during the incident."""
     return min(one.maintenance_ms, lasted_ms(one) - one.down_ms)
 
 
 def unknown_ms(one: Incident) -> int:
-    """In how much of that nothing was known of the server."""
+    """Time during the incident in which the state of the server was unknown."""
     return lasted_ms(one) - one.down_ms - maintenance_ms(one)
 
 
 def down_times(incidents: Iterable[Incident], period: Period, down_ms: Mapping[int, int]) -> dict[Incident, int]:
-    """For how much of the period servers were known to be down, by incident.
+    """Known downtime within the period, by incident.
 
-    ``incidents`` are all that lie in the period, ``down_ms`` is what it comes to for each server by id: what is left of
-    it belongs to the incident that began before the period.
+    ``incidents`` are all that overlap the period, ``down_ms`` is the total for each server by id: the remainder belongs
+    to the incident that began before the period.
     """
     found: dict[Incident, int] = {}
     for server, theirs in by_server(incidents).items():
@@ -216,7 +216,7 @@ def down_times(incidents: Iterable[Incident], period: Period, down_ms: Mapping[i
 
 
 def reasons_of(incidents: Iterable[Incident], down_ms: Mapping[Incident, int]) -> dict[str, int]:
-    """Reasons of incidents, each with the time that servers were down for it."""
+    """Reasons of incidents, each with the downtime of its incidents."""
     found: dict[str, int] = {}
     for one in incidents:
         reason = one.reason or "unknown"
@@ -225,7 +225,7 @@ def reasons_of(incidents: Iterable[Incident], down_ms: Mapping[Incident, int]) -
 
 
 def most(counts: Mapping[str, float], number: int) -> list[str]:
-    """The keys with the largest values, the largest first."""
+    """The keys with the largest values, largest first."""
     return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]]
 
 
@@ -251,7 +251,7 @@ _FLAPS = "Weighted share of state changes in the newest 21 checks, above 20% (as
 
 @dataclass(frozen=True, slots=True)
 class _SeenIncidents:
-    """The incidents of the report and what is known of them."""
+    """The incidents of the report with the figures needed for each."""
 
     past: Past
     period: Period
@@ -260,16 +260,16 @@ class _SeenIncidents:
     causes: Sequence[Sequence[Incident]]
     servers: dict[int, ServerRow]
     down_ms: Mapping[Incident, int]
-    """For how much of the period the server was known to be down."""
+    """Known downtime of the server within the period."""
     newest: Mapping[int, Last]
 
     @property
     def down_now(self) -> list[Incident]:
-        """Those of servers that are known to be down now, the newest first."""
+        """Incidents of servers that are known to be down now, newest first."""
         return [one for one in self.incidents if self.state(one) == "now"]
 
     def state(self, one: Incident) -> str:
-        """How it stands: over, now, maintenance, retired or, where nothing is known of its server, unknown."""
+        """State of the incident: over, now, maintenance, retired or, if nothing is known of its server, unknown."""
         if one.ended_at_ms is not None:
             return "over"
         if self.servers[one.server_id].retired_at_ms is not None:
@@ -282,7 +282,7 @@ class _SeenIncidents:
 
 
 def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str = "") -> Report:
-    """The report; incidents that were over in less than ``min_duration_ms`` are left out of all but the flapping."""
+    """The report; incidents shorter than ``min_duration_ms`` are left out of everything except flapping."""
     everything = past.rollups.incidents(period.since_ms, period.until_ms)
     kept = [one for one in everything if lasted_ms(one) >= min_duration_ms]
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
@@ -326,7 +326,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
 
 
 def _verdict(seen: _SeenIncidents, checked: bool) -> str:
-    """Who is down now, and how much there was, in a sentence."""
+    """One sentence: the servers down now, and the totals."""
     if not checked:
         return "No server was checked in this time."
     now = seen.down_now
@@ -376,7 +376,7 @@ def _incidents(seen: _SeenIncidents) -> list[list[object]]:
 
 
 def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list[object]]:
-    """The clusters of more than one server, newest first."""
+    """Clusters of more than one server, newest first."""
     rows: list[list[object]] = []
     for cause in reversed(seen.causes):
         number = _servers_of(cause)
@@ -401,7 +401,7 @@ def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list
 
 
 def _servers(seen: _SeenIncidents, up_ms: dict[int, int]) -> list[list[object]]:
-    """Those with an incident, the longest down first."""
+    """Servers with an incident, the longest downtime first."""
     rows: list[list[object]] = []
     for server, theirs in by_server(seen.incidents).items():
         found = repair_of(theirs, seen.period, up_ms[server])
@@ -414,7 +414,7 @@ def _servers(seen: _SeenIncidents, up_ms: dict[int, int]) -> list[list[object]]:
 
 
 def _reasons(seen: _SeenIncidents) -> list[list[object]]:
-    """Each reason with its share of the downtime, the largest first."""
+    """Each reason with its share of the downtime, largest first."""
     spent = reasons_of(seen.incidents, seen.down_ms)
     number: Counter[str] = Counter()
     servers: defaultdict[str, set[int]] = defaultdict(set)
@@ -434,7 +434,7 @@ def _flap(one: Flapping) -> list[object]:
 
 
 def _chart(seen: _SeenIncidents) -> Chart:
-    """How many incidents began in each slot."""
+    """Number of incidents that began in each slot."""
     slots = seen.period.slots
     starts = np.array([one.started_at_ms for one in seen.incidents], np.int64) // seen.period.slot_ms - slots[0]
     counted = np.bincount(starts[starts >= 0], minlength=len(slots))

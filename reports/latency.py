@@ -1,4 +1,4 @@
-"""How long probes take that get their answer, and those that got none, counted by reason."""
+"""The latency report: durations of answered probes, and unanswered probes counted by reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MOST_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Counts of probes without an answer; every array has one entry a bucket and reason."""
+    """Counts of unanswered probes; every array has one entry per bucket and reason."""
 
     names: tuple[str, ...]
     reason: Integers
@@ -52,7 +52,7 @@ class Failures:
     times: Integers
 
     def by_label(self, label: Integers, labels: int, only: frozenset[Reason] | None = None) -> Integers:
-        """How many there are under each label, ``label[s]`` being that of series ``s``; of these reasons only."""
+        """Number of failures per label, series ``s`` counting for ``label[s]``; only these reasons, if given."""
         of_entry = label[self.series]
         kept = of_entry >= 0
         if only is not None:
@@ -61,7 +61,7 @@ class Failures:
 
 
 def failures_of(counts: ReasonCounts) -> Failures:
-    """The failures among reasons: without those that came with an answer, and without the checker's own."""
+    """The failures among these reasons: without those that came with an answer, and without the checker's own."""
     failed = np.array([name not in ANSWERED | OWN for name in counts.names], bool)[counts.reason]
     return Failures(
         tuple(counts.names), counts.reason[failed], counts.series[failed], counts.slot[failed], counts.times[failed]
@@ -69,7 +69,7 @@ def failures_of(counts: ReasonCounts) -> Failures:
 
 
 def failure_sections(failures: Failures, period: Period, probes: int) -> list[Section]:
-    """Which failures there were, and when; ``probes`` are those that were answered."""
+    """Sections on failures by reason and over time; ``probes`` are the answered ones."""
     totals = np.bincount(failures.reason, failures.times, len(failures.names)).astype(np.int64)
     order = [one for one in np.argsort(-totals, kind="stable").tolist() if totals[one]]
     every = max(1, probes + int(totals.sum()))
@@ -131,10 +131,10 @@ def build(
     top: int | None = None,
     selection: str = "",
 ) -> Report:
-    """The report on this period, the one of equal length before it, and the newest full hour.
+    """The report on this period, compared with the preceding one of equal length, and on the newest full hour.
 
-    ``top`` is the most rows of a list, the slowest first; None is all, but at most `latency_before.MOST` of those that
-    are compared.
+    ``top`` is the largest number of rows in a list, slowest first; None is all, but at most `latency_change.MOST` of
+    those that are compared.
     """
     slots = period.slots
     both = Period((2 * slots.start - slots.stop) * period.slot_ms, period.until_ms, period.slot_ms)
@@ -184,20 +184,20 @@ def build(
 
 
 def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
-    """Which stages are read."""
+    """The stages to read."""
     if by is By.STAGE:
         return [TOTAL, *dict.fromkeys(one for kind in kinds for one in stages_of(kind))]
     return list(dict.fromkeys((TOTAL, stage)))
 
 
 def _kind_of(series: Sequence[BucketSeries], kinds: Sequence[str], stage: str) -> Integers:
-    """The place of each series' kind; -1 for other stages, and for kinds that were not asked for."""
+    """Index of each series' kind; -1 for other stages, and for kinds that were not requested."""
     places = {kind: place for place, kind in enumerate(kinds)}
     return np.array([places.get(one.kind, -1) if one.stage == stage else -1 for one in series], np.int64)
 
 
 def _whole(past: Past, series: Sequence[BucketSeries], rows: Subjects, stage: str) -> Integers:
-    """Of each series of whole probes the row of whose stage it is the whole; -1 where rows need none."""
+    """For each series of whole probes the row whose stage is a part of it; -1 if rows need none."""
     if rows.by is By.STAGE or stage == TOTAL:
         return np.full(len(series), -1)
     row = rows.also(past, series).row
@@ -205,7 +205,7 @@ def _whole(past: Past, series: Sequence[BucketSeries], rows: Subjects, stage: st
 
 
 def _shares(rows: Subjects, sums: Sums, whole: Sums, stage: str) -> Floats | None:
-    """How much of the whole time of its probes each row is; None where rows are of whole probes."""
+    """Share of each row in the total time of its probes; None if rows are of whole probes."""
     if rows.by is By.STAGE:
         totals = {key[0]: time for key, time in zip(rows.keys, sums.sum_us.tolist(), strict=True) if key[1] == TOTAL}
         whole_us = np.array([totals.get(key[0], 0.0) for key in rows.keys])
@@ -218,7 +218,7 @@ def _shares(rows: Subjects, sums: Sums, whole: Sums, stage: str) -> Floats | Non
 
 
 def _slowest(rows: Subjects, latencies: PercentileTable) -> list[int]:
-    """The rows that have samples: by p95 where that is known and by the longest where not; stages in their order."""
+    """The rows with samples, by p95 if it is known, else by their maximum; stages in their order."""
     some = np.flatnonzero(latencies.count).tolist()
     if rows.by is By.STAGE:
         places = {stage: place for place, stage in enumerate((TOTAL, *STAGES))}
@@ -293,7 +293,7 @@ def _over_time(period: Period, kinds: Sequence[str], found: PercentileTable) -> 
 
 
 def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spent: Sums, whole: Sums) -> Section:
-    """What a probe spends on each stage, on average."""
+    """Average time of each stage of a probe."""
     slots = period.slots
     spent_us = spent.sum_us.reshape(len(rows.keys), len(slots))
     probes = whole.count.reshape(len(kinds), len(slots))

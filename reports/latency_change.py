@@ -1,4 +1,4 @@
-"""Latency against what it was: in the period of equal length before, and at the same hour of earlier weeks."""
+"""Changes in latency: compared with the preceding period of equal length, and with the same hour of earlier weeks."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ _SAID = {
 
 @dataclass(frozen=True, slots=True)
 class PeriodComparison:
-    """How the period compares with the one before."""
+    """Comparison of the period with the one before."""
 
     sections: Sequence[Section]
     slower: int
-    """Rows of which the median or the p95 became worse."""
+    """Rows whose median or p95 became worse."""
     verdict: str
-    """A sentence to put behind the verdict, or nothing."""
+    """A sentence to append to the verdict, or nothing."""
     blind: bool = False
-    """Whether in more than a tenth of the rows not even a large change could have been seen."""
+    """True if not even a large change could have been detected in more than a tenth of the rows."""
 
 
 def compared(
@@ -71,9 +71,9 @@ def compared(
     sums: tuple[Sums, Sums],
     top: int | None,
 ) -> PeriodComparison:
-    """Median and p95 then and now, with a verdict from the slots of either period.
+    """Median and p95 of both periods, with a verdict from their slots.
 
-    ``sums`` are those before and now, ``both`` is the time of the two.
+    ``sums`` are those of the earlier and the current period, ``both`` is the time of the two.
     """
     then, now = sums
     if not then.count.any() or not now.count.any():
@@ -117,9 +117,9 @@ def compared(
 
 
 def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], rows: Subjects) -> list[Floats]:
-    """The median and the p95 of each row in each slot, shape (rows, slots); NaN where there was no answer.
+    """The median and the p95 of each row in each slot, shape (rows, slots); NaN for a slot without answers.
 
-    Without what they usually do at that hour of the day and of the week: the afternoon is compared with afternoons.
+    The usual effect of that hour of the day and of the week is removed: afternoons are compared with afternoons.
     """
     longer = earlier(both, len(found.series))
     stages = {one.stage for one, row in zip(found.series, rows.row.tolist(), strict=True) if row >= 0}
@@ -146,7 +146,7 @@ def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], row
 
 
 def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known: Sequence[int]) -> int:
-    """In how many of the rows a change that is not large could have been seen neither in the median nor in the p95."""
+    """Number of rows in which only a large change could have been detected, in the median and in the p95."""
     family = max(1, int(np.sum(~np.isnan(p_values))))
     smallest = np.full(len(p_values[0]), np.inf)
     for before, after in sides:
@@ -161,7 +161,7 @@ def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known
 
 
 def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> list[list[CandidateOutcome]]:
-    """Of each metric and row whether it is slower or faster; what needs an interval to be told apart is left open."""
+    """Slower or faster, for each metric and row; outcomes that need an interval stay undecided."""
     adjusted = np.nan_to_num(discoveries(p_values.ravel()), nan=1.0).reshape(p_values.shape)
     found = []
     for (before, after), of_rows in zip(sides, adjusted, strict=True):
@@ -268,7 +268,7 @@ def same_hour(
 
 
 def slowest(past: Past, period: Period, rows: Subjects, shown: Sequence[int], stage: str) -> list[Section]:
-    """The p95 of the slowest servers over time; nothing where rows are something else."""
+    """The p95 of the slowest servers over time; None if rows are not servers."""
     if rows.by is not By.SERVER or len(rows.keys) < 2 or not shown:
         return []
     keys = [rows.keys[row] for row in shown[:MOST_LINES]]

@@ -1,4 +1,4 @@
-"""Availability against objectives: up-time of a period, error budgets, and how fast they burn now."""
+"""Availability against objectives: up time of a period, error budgets, and current burn rates."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DOWN_MS = 8
 
 
 def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Burn, ...]]:
-    """The rules that fit how far apart checks are, applied to the servers that have an objective, by id."""
+    """Evaluated burn rules for the servers that have an objective, by id; only rules that fit their check interval."""
     servers = list(objectives)
     if not servers:
         return {}
@@ -85,13 +85,13 @@ def burns_of(past: Past, objectives: Mapping[int, float]) -> dict[int, tuple[Bur
 
 
 def cannot_page(interval_ms: float) -> bool:
-    """Whether checks are too far apart for any rule that pages."""
+    """True if checks are too far apart for every rule that pages."""
     paging = (rule for rule in BURN_RULES if rule.severity is Severity.PAGE)
     return all(short_window_ms(rule, interval_ms) is None for rule in paging)
 
 
 def alert(found: Sequence[Burn]) -> Severity | None:
-    """The worst severity of the rules that fire."""
+    """The highest severity of the rules that fire."""
     firing = {one.rule.severity for one in found if one.fires}
     return Severity.PAGE if Severity.PAGE in firing else Severity.TICKET if firing else None
 
@@ -104,7 +104,7 @@ def burn_by_length(found: Sequence[Burn]) -> dict[int, float | None]:
 
 
 def label(length_ms: int) -> str:
-    """The length of a window in a name: 5m, 6h, 3d."""
+    """The length of a window as part of a name: 5m, 6h, 3d."""
     for size_ms, unit in ((24 * HOUR_MS, "d"), (HOUR_MS, "h")):
         if length_ms % size_ms == 0:
             return f"{length_ms // size_ms}{unit}"
@@ -123,9 +123,9 @@ def _rolled(past: Past, servers: Sequence[int], length_ms: int) -> list[BudgetWi
 
 
 def _steady(past: Past, servers: Sequence[int], windows: Sequence[Mapping[int, BudgetWindow]]) -> list[bool]:
-    """Which servers failed in none of these windows and were up in every moment of the last hour.
+    """Servers that did not fail in any of these windows and were up for the whole of the last hour.
 
-    Their short windows need no look at raw rows.
+    Their short windows can be computed without raw rows.
     """
     period = _hours(past.now_ms, _RAW_UP_TO_MS)
     sums = past.outcome_sums(servers, period)
@@ -138,7 +138,7 @@ def _steady(past: Past, servers: Sequence[int], windows: Sequence[Mapping[int, B
 
 
 def _lengths(interval_ms: int) -> list[int]:
-    """The windows that are read from raw rows, for checks so far apart."""
+    """Lengths of the windows that are read from raw rows, for checks this far apart."""
     found = {short_ms for rule in BURN_RULES if (short_ms := short_window_ms(rule, interval_ms)) is not None}
     found |= {rule.long_ms for rule in BURN_RULES}
     return sorted(length for length in found if length <= _RAW_UP_TO_MS or length not in LENGTHS_MS)
@@ -147,7 +147,7 @@ def _lengths(interval_ms: int) -> list[int]:
 def _raw(
     checks: Checks, servers: Sequence[int], lengths: Sequence[Sequence[int]], now_ms: int
 ) -> list[dict[int, BudgetWindow]]:
-    """The windows of these lengths, one list for each of the servers, up to now."""
+    """The windows of these lengths up to now, one list per server."""
     start, end, state = spans_of(checks, now_ms)
     known = checks.outcome <= Outcome.UNHEALTHY
     found: list[dict[int, BudgetWindow]] = []
@@ -167,7 +167,7 @@ def _raw(
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A server, a group or all servers in a period."""
+    """Availability figures of a server, a group or all servers in a period."""
 
     name: str
     group: str
@@ -175,50 +175,50 @@ class Standing:
     numbers: Mapping[str, int]
     """The columns `storage.rollups.buckets.NUMBERS`: counts by outcome, milliseconds in each state, changes."""
     watched_ms: int
-    """Of the period: since the first check of each server that there ever was, until it left its configuration."""
+    """Watched part of the period: from the first check of each server ever made until it left its configuration."""
     objective_ratio: float | None
     repair: Repair
     reasons: Mapping[str, int]
-    """Why it was down, each with the milliseconds of the incidents that it began."""
+    """Reasons of downtime, each with the milliseconds of the incidents that it began."""
     burns: tuple[Burn, ...] = ()
     down_spans_ms: tuple[int, ...] = ()
-    """How long it was known to be down in the period by each incident."""
+    """Known downtime within the period by incident."""
     interval_ms: int | None = None
-    """How far apart checks of a server are, typically; None where that is not known."""
+    """Typical interval between checks of a server; None if unknown."""
 
     @property
     def up_ms(self) -> int:
-        """Healthy or degraded."""
+        """Time healthy or degraded."""
         return self.numbers["healthy_ms"] + self.numbers["degraded_ms"]
 
     @property
     def known_ms(self) -> int:
-        """Up or down."""
+        """Time up or down."""
         return self.up_ms + self.numbers["unhealthy_ms"]
 
     @property
     def availability_ratio(self) -> float | None:
-        """The up share of the known time; None where nothing is known."""
+        """The up share of the known time; None if nothing is known."""
         return availability(self.up_ms, self.numbers["unhealthy_ms"])
 
     @property
     def coverage_ratio(self) -> float | None:
-        """The known share of the time that it was watched."""
+        """The known share of the watched time."""
         return self.known_ms / self.watched_ms if self.watched_ms else None
 
     @property
     def good_checks(self) -> int:
-        """Those that found it healthy or degraded."""
+        """Number of checks with the result healthy or degraded."""
         return self.numbers["healthy"] + self.numbers["degraded"]
 
     @property
     def known_checks(self) -> int:
-        """Those that could tell."""
+        """Number of checks with a known result."""
         return self.good_checks + self.numbers["unhealthy"]
 
     @property
     def good_interval(self) -> Interval | None:
-        """The 95% interval of the share of good checks, from incidents; None of one or two."""
+        """The 95% interval of the share of good checks, from incidents; None for one or two incidents."""
         if not self.known_checks or 0 < self.incidents < FEWEST_INCIDENTS:
             return None
         bad = outages(self.known_checks - self.good_checks, self.known_checks, self.down_spans_ms)
@@ -226,7 +226,7 @@ class Standing:
 
     @property
     def incidents(self) -> int:
-        """That lasted for some of the period."""
+        """Number of incidents that overlap the period."""
         return sum(span > 0 for span in self.down_spans_ms)
 
     @property
@@ -238,7 +238,7 @@ class Standing:
 
     @property
     def misses(self) -> bool:
-        """Whether it was up for less than its objective."""
+        """True if availability is below the objective."""
         ratio = self.availability_ratio
         return ratio is not None and self.objective_ratio is not None and ratio < self.objective_ratio
 
@@ -246,7 +246,7 @@ class Standing:
 def standings(
     past: Past, period: Period, incidents: Sequence[Incident], objective_ratio: float | None = None
 ) -> list[Standing]:
-    """Each server of the past that was checked in the period; ``objective_ratio`` stands in for their own."""
+    """Figures of each server that was checked in the period; ``objective_ratio`` replaces the servers' objectives."""
     sums = past.outcome_sums([server.id for server in past.servers], period)
     rows = np.flatnonzero(sums.any(axis=1)).tolist()
     seen = [past.servers[row] for row in rows]
@@ -288,7 +288,7 @@ def standings(
 
 
 def combined(name: str, members: Sequence[Standing], incidents: Sequence[Incident], period: Period) -> Standing:
-    """Some servers as one: times and counts added up; an objective where all have the same."""
+    """Several servers as one: times and counts summed; an objective only if all have the same."""
     numbers = {column: sum(one.numbers[column] for one in members) for column in NUMBERS}
     objectives = {one.objective_ratio for one in members}
     return Standing(
@@ -305,7 +305,7 @@ def combined(name: str, members: Sequence[Standing], incidents: Sequence[Inciden
 
 
 def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The reasons of all parts, added up."""
+    """The reasons of all parts, summed."""
     found: dict[str, int] = {}
     for part in parts:
         for reason, down_ms in part.items():
@@ -337,7 +337,7 @@ _TEXT = (
 
 
 def section(past: Past, objectives: Mapping[int, float]) -> Section | None:
-    """A row for each server with an objective, by its id; None where there is none."""
+    """A row for each server with an objective, by its id; None if there is none."""
     servers = [one for one in past.servers if one.id in objectives]
     rows = []
     for window_ms in sorted({one.objective_window_ms or DEFAULT_WINDOW_MS for one in servers}):
@@ -366,7 +366,7 @@ def _first(lasts: Exhaustion) -> float:
 
 
 def _times(past: Past, servers: list[int], length_ms: int) -> list[tuple[float, float]]:
-    """Up and down time of each server in the newest so many milliseconds, from a full hour or day on."""
+    """Up and down time of each server in the newest milliseconds of this number, from a full hour or day on."""
     sums = past.outcome_sums(servers, Period.of(past.now_ms - length_ms, past.now_ms))
     at = {name: place for place, name in enumerate(NUMBERS)}
     up = sums[:, at["healthy_ms"]] + sums[:, at["degraded_ms"]]

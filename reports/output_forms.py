@@ -23,7 +23,7 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
 def text(report: Report, stream: TextIO) -> None:
-    """Write the report for people: the verdict first, then every section that has rows."""
+    """Write the report as text: the verdict first, then every section that has rows."""
     out = console(stream)
     out.print(Text(report.verdict, style=LEVELS[report.level]))
     of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
@@ -62,7 +62,7 @@ def document(report: Report) -> dict[str, Any]:
 
 
 def records(section: Section) -> Iterator[dict[str, Any]]:
-    """The rows of a section's table, by the names of the columns."""
+    """The rows of a section's table as records, keyed by column names."""
     if section.table is None:
         return
     for row in section.table.rows:
@@ -77,7 +77,7 @@ def records(section: Section) -> Iterator[dict[str, Any]]:
 
 
 def csv(report: Report, name: str | None = None) -> Iterator[str]:
-    """The lines of a section's table as CSV: of the first section that has one, or of the one with this name."""
+    """A section's table as CSV lines: the first section with a table, or the one with this name."""
     for section in report.sections:
         if section.table is not None and name in (None, section.name):
             yield from csv_of(section)
@@ -85,7 +85,7 @@ def csv(report: Report, name: str | None = None) -> Iterator[str]:
 
 
 def csv_of(section: Section) -> Iterator[str]:
-    """The lines of a section's table as CSV; none where it has no table."""
+    """A section's table as CSV lines; none if it has no table."""
     if section.table is not None:
         columns = section.table.columns
         rows = [
@@ -95,7 +95,7 @@ def csv_of(section: Section) -> Iterator[str]:
 
 
 def plain(column: Column, value: Any) -> Any:
-    """A value as JSON has it: times in ISO 8601, numbers rounded to what they can say."""
+    """A value for JSON: times in ISO 8601, numbers rounded to their precision."""
     if value is None:
         return None
     if column.kind is Kind.TIME:
@@ -114,7 +114,7 @@ def plain(column: Column, value: Any) -> Any:
 
 
 def words(column: Column, value: Any) -> str:
-    """A value as people read it."""
+    """A value as text for people."""
     if value is None:
         return ""
     if isinstance(value, Insufficient):
@@ -138,13 +138,13 @@ def when(at_ms: float) -> str:
 
 
 def rounded(ratio: float, objective_ratio: float | None = None) -> float:
-    """A ratio to six digits; as it is where these would make it all, nothing, or on the other side of its objective."""
+    """A ratio rounded to six digits; unrounded if these would show 0, 1, or the other side of its objective."""
     shown = round(ratio, 6)
     return ratio if _lies(shown, ratio, objective_ratio) else shown
 
 
 def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
-    """A ratio in per cent, with as many digits as tell it from all, from nothing, and from the objective it misses."""
+    """A ratio in per cent, with enough digits to differ from 0, from 100, and from the objective that it misses."""
     if ratio in (0.0, 1.0):
         return f"{100 * ratio:.0f}%"
     for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
@@ -158,7 +158,7 @@ def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
 
 
 def objective(ratio: float) -> str:
-    """An objective in per cent, with all of its digits."""
+    """An objective in per cent, with all its digits."""
     for digits in range(1 if ratio < 0.99 else 2, _MOST_DIGITS):
         shown = f"{100 * ratio:.{digits}f}"
         if float(f"{shown}e-2") == ratio:
@@ -167,14 +167,14 @@ def objective(ratio: float) -> str:
 
 
 def _lies(shown: float, ratio: float, objective_ratio: float | None) -> bool:
-    """Whether what is shown says all, nothing, or that the objective is met or missed, where the ratio does not."""
+    """True if the shown value falsely equals 0 or 1, or lies on the other side of the objective."""
     if shown in (0.0, 1.0) and shown != ratio:
         return True
     return objective_ratio is not None and (shown >= objective_ratio) != (ratio >= objective_ratio)
 
 
 def duration(value_ms: float) -> str:
-    """Milliseconds in the unit that fits; an infinite one is the end of an interval that is open."""
+    """Milliseconds in a suitable unit; an infinite value is the end of an open interval."""
     if math.isinf(value_ms):
         return "open"
     for size_ms, unit in _UNITS:
@@ -184,7 +184,7 @@ def duration(value_ms: float) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, more only before the point."""
+    """A number with three significant digits; more only before the decimal point."""
     if value == 0:
         return "0"
     digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
@@ -192,7 +192,7 @@ def number(value: float) -> str:
 
 
 def text_table(section: Section) -> TextTable:
-    """The table of a section for people; it must have one."""
+    """A section's table as text for people; the section must have one."""
     assert section.table is not None  # noqa: S101 # for the type checker
     table = TextTable()
     for place, column in enumerate(section.table.columns):

@@ -1,6 +1,6 @@
-"""The colours of pages and charts by name, for light and dark grounds, each with enough contrast on its ground.
+"""The colours of pages and charts by name, for light and dark backgrounds, with sufficient contrast on each.
 
-Text has at least 4.5 to 1 and lines have at least 3 to 1 (WCAG 2.2, 1.4.3 and 1.4.11); a test reckons it.
+Text has at least 4.5 to 1 and lines have at least 3 to 1 (WCAG 2.2, 1.4.3 and 1.4.11); a test computes it.
 """
 
 from __future__ import annotations
@@ -67,5 +67,5 @@ def variables(colours: dict[str, str]) -> str:
 
 
 def series(number: int) -> tuple[str, str]:
-    """The name of the colour of the line with this number, from 0, and the dashes it has."""
+    """Colour name and dash pattern of the line with this number, from 0."""
     return SERIES[number % len(SERIES)], DASHES[number // len(SERIES) % len(DASHES)]

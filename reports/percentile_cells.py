@@ -1,4 +1,4 @@
-"""Percentiles of summed histograms with their intervals, as cells of a table: never a number from too few samples."""
+"""Percentiles of summed histograms with their intervals, as table cells: never a number from too few samples."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9
 
 
 def fewest_samples(q: float) -> int:
-    """The smallest number of samples that quantile ``q`` is given for: 6 for p50, 10, 20, 100 and 1,000.
+    """The smallest number of samples for which quantile ``q`` is shown: 6 for p50, then 10, 20, 100 and 1,000.
 
-    In fewer samples the nearest rank is the largest sample by another name; the median wants an interval.
+    In fewer samples the nearest rank is simply the largest sample; for the median the limit comes from its interval.
     """
     return max(fewest(0.5), math.ceil(1 / (1 - q) - 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
 class PercentileTable:
-    """Percentiles in milliseconds; a row for each label that was summed, a column for each of `QUANTILES`."""
+    """Percentiles in milliseconds; a row for each label, a column for each of `QUANTILES`."""
 
     count: Floats
     min_ms: Floats
     max_ms: Floats
     values_ms: Floats
-    """NaN where the samples are too few."""
+    """NaN if there are too few samples."""
     low_ms: Floats
-    """The lower ends of 95% intervals; -inf where no sample is far enough out."""
+    """The lower ends of 95% intervals; -inf if no sample is far enough out."""
     high_ms: Floats
 
     def cells(self, row: int) -> list[Any]:
-        """n, min, the percentiles and max, as the columns `columns` want them."""
+        """n, min, the percentiles and max, in the order of `columns`."""
         n = int(self.count[row])
         if n == 0:
             return [0, *[None] * (len(QUANTILES) + 2)]
@@ -56,7 +56,7 @@ class PercentileTable:
         return self.cells(row)[2 + place]
 
     def ends(self, row: int) -> list[Any]:
-        """The intervals as the columns `interval_columns` want them."""
+        """The intervals in the order of `interval_columns`."""
         n = int(self.count[row])
         found: list[Any] = [n]
         for place, (_, q) in enumerate(QUANTILES):
@@ -69,7 +69,7 @@ class PercentileTable:
 
 
 def percentiles_of(sums: Sums) -> PercentileTable:
-    """The percentiles of what was summed under each label."""
+    """The percentiles of the samples summed under each label."""
     ratios = [q for _, q in QUANTILES]
     enough = sums.count[:, None] >= np.array([fewest_samples(q) for q in ratios])
     ends = np.stack([ranks_of_many(sums.count, q) for q in ratios], axis=1)

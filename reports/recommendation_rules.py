@@ -1,4 +1,4 @@
-"""The rules behind recommendations: evidence in, recommendations out. A new one is a function and a line in `RULES`."""
+"""The rules that turn evidence into recommendations; a new rule is a function and a line in `RULES`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAITED_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingRecommendation:
-    """A setting to change."""
+    """A recommended change of a setting."""
 
     severity: Literal["worth doing", "consider"]
     setting: str
@@ -32,14 +32,14 @@ class SettingRecommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceFacts:
-    """What the rules are given."""
+    """The input of the rules."""
 
     evidence: Evidence
     timeouts_s: Mapping[str, float]
-    """Probe kind -> the longest timeout in force; empty where it is not known."""
+    """Probe kind -> the longest timeout in force; empty if unknown."""
     cores: int | None
     host: str
-    """Where the cores are: runs that were made elsewhere are not measured by them."""
+    """Host that has these cores: runs on other hosts are not judged by them."""
 
 
 Rule = Callable[[AdviceFacts], Iterator[SettingRecommendation]]
@@ -77,7 +77,7 @@ def _too_many_at_once(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
 
 
 def _did_much(run: RunEvidence) -> bool:
-    """Whether a worker used so much of its core that it held itself up."""
+    """True if a worker used so much of its core that it delayed itself."""
     return max(worker.cpu_ms for worker in run.measures.workers) >= _OFTEN * run.duration_ms
 
 
@@ -168,7 +168,7 @@ def _workers(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
 
 
 def _is_full(run: RunEvidence) -> bool:
-    """Whether the machine had no core left for another worker."""
+    """True if the machine had no core left for another worker."""
     resources = run.measures.resources
     return resources is not None and resources.most_machine_cpu_percent >= _FULL_PERCENT
 
@@ -197,7 +197,7 @@ _OPTIONS = {
 
 
 def _pools(evidence: Evidence) -> dict[str, PoolMeasures]:
-    """Probe kind -> its counts over all runs; of the largest values the largest."""
+    """Probe kind -> its counts over all runs; for maxima, the largest."""
     found: dict[str, PoolMeasures] = {}
     for run in evidence.runs:
         for pool in run.measures.pools:
@@ -272,7 +272,7 @@ def _long_timeouts(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
 
 
 def _rounded_up(seconds: float) -> float:
-    """At least a second, in steps a person would write."""
+    """The duration rounded up to a usual step, at least one second."""
     return next((step for step in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120) if step >= seconds), 300.0)
 
 
@@ -308,7 +308,7 @@ def _useless_caches(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
 
 
 def _for_more_hits(category: str, gap_s: float) -> tuple[str, str]:
-    """The setting that a cache without a hit hangs on, and what to do about it."""
+    """The setting that prevents hits of a cache without any, and its recommended change."""
     if category == "results":
         return "run.max_age", f"longer than the {gap_s:.0f} s between runs, or leave it out"
     if category == "auth_tokens":
@@ -343,7 +343,7 @@ def _slower_servers(facts: AdviceFacts) -> Iterator[SettingRecommendation]:
 
 
 def _z(recent: Sequence[float], earlier: Sequence[float]) -> float:
-    """How far the recent ones rank above the earlier ones, in standard deviations (Mann-Whitney, normal form)."""
+    """Distance between ranks of recent and earlier values, in standard deviations (Mann-Whitney, normal form)."""
     import numpy as np
 
     few, many = np.asarray(recent), np.sort(np.asarray(earlier))

@@ -1,4 +1,4 @@
-"""Which settings to change, each with its evidence: the rules of rules.py over what stored runs say."""
+"""Recommended settings with their evidence: the rules of recommendation_rules.py applied to stored runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _COLOURS = {"worth doing": "yellow", "consider": ""}
 
 @dataclass(frozen=True, slots=True)
 class SettingsReport:
-    """What was found, and what it was found in."""
+    """Recommendations and the evidence that they were derived from."""
 
     recommendations: tuple[SettingRecommendation, ...]
     evidence: Evidence
 
     @property
     def looked_at(self) -> str:
-        """What the rules have seen, in one line; whether that was enough."""
+        """One line about the evidence that was examined, and whether it was enough."""
         runs = self.evidence.runs
         seen = f"{len(runs)} run{'' if len(runs) == 1 else 's'} with {self.evidence.checks} checks"
         since = f" since {iso(self.evidence.since_ms)}"
@@ -35,10 +35,10 @@ class SettingsReport:
 
 
 def recommend(evidence: Evidence, timeouts_s: Mapping[str, float], cores: int | None, host: str) -> SettingsReport:
-    """All recommendations, those worth doing first.
+    """All recommendations, most important first.
 
-    ``timeouts_s`` are the timeouts in force by probe kind, empty where they are not known; ``cores`` are those of
-    ``host``, on which runs that were made elsewhere are not measured.
+    ``timeouts_s`` are the timeouts in force by probe kind, empty if unknown; ``cores`` are those of ``host``: runs on
+    other hosts are not judged by them.
     """
     found: list[SettingRecommendation] = []
     if len(evidence.runs) >= FEWEST_RUNS:
@@ -63,7 +63,7 @@ def report_document(report: SettingsReport) -> dict[str, Any]:
 
 
 def as_page(report: SettingsReport, now_ms: int) -> report_model.Report:
-    """The report in the form that pages are made of."""
+    """The report in the form that pages are rendered from."""
     found = report.recommendations
     worth = sum(one.severity == "worth doing" for one in found)
     level = report_model.Level.WARNING if worth else report_model.Level.GOOD
@@ -89,12 +89,12 @@ def as_page(report: SettingsReport, now_ms: int) -> report_model.Report:
 
 
 def recommendation_document(one: SettingRecommendation) -> dict[str, Any]:
-    """A recommendation with the numbers behind it."""
+    """A recommendation with its figures."""
     return {**{name: getattr(one, name) for name in COLUMNS}, "numbers": dict(one.numbers)}
 
 
 def recommendations_table(found: Sequence[SettingRecommendation]) -> TerminalTable:
-    """One line a recommendation."""
+    """One line per recommendation."""
     table = TerminalTable()
     for name in COLUMNS:
         table.add_column(name, no_wrap=name in ("severity", "setting"), overflow="fold")

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is about and however it is shown: verdict, sections, tables, charts."""
+"""The data model of every report, independent of its subject and output: verdict, sections, tables, charts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Level(StrEnum):
     WARNING = "warning"
     BAD = "bad"
     UNKNOWN = "unknown"
-    """There is too little to say."""
+    """Too little data for a verdict."""
 
 
 class Kind(StrEnum):
-    """What the values of a column are, which says how they are written."""
+    """Kind of a column's values, which decides how they are formatted."""
 
     TEXT = "text"
     COUNT = "count"
@@ -38,15 +38,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Insufficient:
-    """In the place of a value that too few samples would make a guess of."""
+    """Placeholder for a value that would be a guess from too few samples."""
 
     samples: int
     wanted: int
-    """The smallest number of samples that would do."""
+    """The smallest number of samples that is enough."""
 
 
 class ObjectiveRatio(float):
-    """A ratio that is held against an objective: it is never shown rounded to the other side of it."""
+    """A ratio with its objective: rounding never shows it on the other side of the objective."""
 
     objective_ratio: float | None
 
@@ -62,64 +62,64 @@ class Column:
     """A column of a table."""
 
     name: str
-    """For machines: with its unit, as ``p95_ms``."""
+    """For machines: with its unit, as in ``p95_ms``."""
     label: str
     """For people."""
     kind: Kind = Kind.TEXT
     unit: str = ""
-    """For people, where the kind does not say it: ms, %, per hour."""
+    """For people, if the kind does not imply it: ms, %, per hour."""
     words: str = ""
     """Its meaning and calculation, in a sentence."""
     wide: bool = False
-    """Whether its texts are long, and should not be folded into a narrow column."""
+    """True if its texts are long, and should not be wrapped in a narrow column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns. A value is None where there is nothing to say, Insufficient where there is too little."""
+    """Rows with their columns. A value is None if there is none, Insufficient if there are too few samples."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
 
 
 class Shape(StrEnum):
-    """How a chart draws its lines."""
+    """Shape of a chart's lines."""
 
     LINES = "lines"
     BARS = "bars"
     """A bar for each x and line, side by side."""
     STACK = "stack"
-    """Areas one on top of the other, such as the share of each state."""
+    """Stacked areas, such as the share of each state."""
     BAND = "band"
     """The first line, with the area between the second and the third behind it."""
     POINTS = "points"
     STATES = "states"
-    """A row of small cells a line; the values are ratios 0 to 1, None where nothing is known."""
+    """A row of small cells per line; the values are ratios 0 to 1, None if unknown."""
     STEPS = "steps"
     """Lines that hold each value over its whole slot, or up to the next x."""
     HEAT = "heat"
-    """A row of cells a line, from the bottom up between the chart's ``edges``; the values are counts."""
+    """A row of cells per line, from the bottom up between the chart's ``edges``; the values are counts."""
 
 
 class Scale(StrEnum):
-    """How an x axis of numbers is laid out."""
+    """Scale of a numeric x axis."""
 
     LINEAR = "linear"
     LOG = "log"
     TAIL = "tail"
-    """Ratios p at equal distances of log(1 / (1 - p)): 0.9, 0.99 and 0.999 are as far apart as each other."""
+    """Ratios p at equal distances of log(1 / (1 - p)): 0.9, 0.99 and 0.999 are equally spaced."""
     CLOCK = "clock"
-    """Starts of slots, in seconds from a beginning, marked as minutes and seconds."""
+    """Starts of slots, in seconds from a start time, labelled as minutes and seconds."""
 
 
 class Look(StrEnum):
-    """How a stretch of the x axis is shown."""
+    """Look of a span of the x axis."""
 
     PLAIN = "plain"
-    """By a line at its beginning and its name."""
+    """A line at its beginning, and its name."""
     SHADED = "shaded"
     HATCHED = "hatched"
-    """What lies in it is not to be trusted."""
+    """Marks a span whose values are not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,14 @@ class Line:
     label: str
     values: Sequence[float | None]
     said: str = ""
-    """What stands at the end of a row of STATES, such as the availability over all of it."""
+    """Text at the end of a row of STATES, such as the overall availability."""
     dashed: bool = False
-    """Whether it is dashed, so that an equal line behind it shows through."""
+    """True for a dashed line, so that an equal line behind it stays visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at a place on the x axis."""
+    """An event at a place on the x axis."""
 
     x: float
     label: str
@@ -144,7 +144,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the x axis that is another matter than the rest."""
+    """A highlighted part of the x axis."""
 
     from_x: float
     until_x: float
@@ -154,32 +154,32 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture of numbers; the same numbers are in the table of its section or in its own."""
+    """A chart of numbers; the same numbers are in the table of its section or in its own."""
 
     title: str
     shape: Shape
     x: Sequence[Any]
-    """Unix milliseconds where ``x_is_time``, else words, or numbers."""
+    """Unix milliseconds if ``x_is_time``, else words, or numbers."""
     lines: Sequence[Line]
     unit: str = ""
     x_is_time: bool = True
     marks: Sequence[Mark] = ()
     threshold: float | None = None
-    """A level to draw across, such as an objective."""
+    """A horizontal line at this level, such as an objective."""
     log: bool = False
-    """Whether the y axis is logarithmic."""
+    """True for a logarithmic y axis."""
     scale: Scale = Scale.LINEAR
-    """Of an x axis of numbers."""
+    """Scale of a numeric x axis."""
     x_label: str = ""
-    """What numbers on the x axis are."""
+    """Meaning of the numbers on the x axis."""
     spans: Sequence[Span] = ()
-    """On an x axis of numbers."""
+    """Only on a numeric x axis."""
     edges: Sequence[float] = ()
-    """Of HEAT: the ends of the rows on the y axis, one more than there are lines."""
+    """For HEAT: the edges of the rows on the y axis, one more than there are lines."""
 
     @property
     def x_is_number(self) -> bool:
-        """Whether the x axis is one of numbers."""
+        """True for a numeric x axis."""
         return not self.x_is_time and all(isinstance(one, int | float) for one in self.x)
 
 
@@ -209,14 +209,14 @@ class Report:
     until_ms: int
     sections: Sequence[Section]
     servers: int
-    """How many servers it is about."""
+    """Number of servers covered."""
     selection: str = ""
-    """How they were chosen; empty for all."""
+    """Selection of the servers; empty for all."""
     facts: Sequence[tuple[str, str]] = ()
-    """What else to know, as words and values: objective, slot width, samples."""
+    """Further facts as names and values: objective, slot width, samples."""
     notes: Sequence[str] = field(default_factory=tuple)
-    """What the reader must keep in mind: what was left out, and why."""
+    """Caveats for the reader: what was left out, and why."""
     headline: str = ""
-    """What stands before the verdict on a page, where the word of the level says too little."""
+    """Text before the verdict on a page, if the word of the level says too little."""
     until_now: bool = True
-    """Whether its time ends with the moment at which it was made."""
+    """True if the period ends at the moment the report is made."""

@@ -1,4 +1,4 @@
-"""What the rows of a report are of: servers, groups, kinds or stages, and which series belong to each."""
+"""The rows of a report: servers, groups, kinds or stages, with the series that belong to each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOTAL = "total"
 
 
 class By(StrEnum):
-    """What a row is of; each is split by kind of probe."""
+    """Dimension of the rows; each is split by kind of probe."""
 
     SERVER = "server"
     GROUP = "group"
@@ -36,22 +36,22 @@ _LABELS = {"server": "Server", "group": "Group", "kind": "Kind", "stage": "Stage
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The rows by their keys."""
+    """The rows with their keys."""
 
     by: By
     keys: Sequence[tuple[str, ...]]
     """The values of the columns."""
     row: npt.NDArray[np.int64]
-    """Of each series; -1 where it is of none."""
+    """Row of each series; -1 if it belongs to none."""
 
     @property
     def columns(self) -> list[Column]:
-        """What the keys are."""
+        """The columns of the keys."""
         return [Column(name, _LABELS[name]) for name in _COLUMNS[self.by]]
 
     @property
     def short_columns(self) -> list[Column]:
-        """What names a row: without the group of a server."""
+        """The columns that name a row: without the group of a server."""
         return self.columns[:2]
 
     def short(self, row: int) -> tuple[str, ...]:
@@ -59,18 +59,18 @@ class Subjects:
         return self.keys[row][:2]
 
     def name(self, row: int) -> str:
-        """The row in words."""
+        """Name of the row as text."""
         return " ".join(value or "(no group)" for value in self.short(row))
 
     def also(self, past: Past, series: Sequence[BucketSeries]) -> Subjects:
-        """The same rows for other series; those that belong to none of them get none."""
+        """The same rows for other series; series that belong to none of them get -1."""
         numbers = {key: row for row, key in enumerate(self.keys)}
         keys = _keys(past, series, self.by)
         return Subjects(self.by, self.keys, np.array([numbers.get(key, -1) for key in keys], np.int64))
 
 
 def subjects(past: Past, series: Sequence[BucketSeries], by: By, stage: str = TOTAL) -> Subjects:
-    """The rows of these series; only those of this stage count, but all of them where rows are stages."""
+    """The rows of these series; only series of this stage count, but all of them if rows are stages."""
     numbers: dict[tuple[str, ...], int] = {}
     row = [
         numbers.setdefault(key, len(numbers)) if by is By.STAGE or one.stage == stage else -1

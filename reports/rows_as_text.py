@@ -1,4 +1,4 @@
-"""Rows as text: a table for people, JSON, NDJSON or CSV for programs, all at once or while they are read."""
+"""Rows as text: a table for people, JSON, NDJSON or CSV for programs, all at once or streamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from checker.errors import QueryError
 
 
 def ndjson(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One JSON object a line."""
+    """One JSON object per line."""
     for record in records:
         yield _dumped(record, orjson.OPT_APPEND_NEWLINE)
 
@@ -32,19 +32,19 @@ def answer(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
 ) -> Iterator[str]:
-    """The text of an answer as ``json``, which is the document, ``ndjson``, a line a record, or ``csv``, one a row."""
+    """The output as ``json`` (the document), ``ndjson`` (one record per line) or ``csv`` (one row per line)."""
     if fmt == "json":
         return iter((json(document),))
     return ndjson(records) if fmt == "ndjson" else csv_lines(columns, rows)
 
 
 def part_of_json(record: Any) -> str:
-    """A value as `json` has it, without a line end: to be put into an array that is written as it is read."""
+    """A value formatted as in `json`, without a line end: an item of an array that is written as it is read."""
     return _dumped(record, orjson.OPT_INDENT_2)
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """A header line and a line a row (RFC 4180); text that a spreadsheet would run is quoted with an apostrophe."""
+    """A header line and a line per row (RFC 4180); text that a spreadsheet would run is prefixed with an apostrophe."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     for row in (columns, *rows) if isinstance(rows, Sequence) else _chain(columns, rows):
@@ -70,7 +70,7 @@ def _cell(value: Any) -> Any:
 
 
 def _dumped(value: Any, option: int) -> str:
-    """JSON that is safe to print; broken Unicode, which JSON cannot hold, is replaced."""
+    """JSON that is safe to print; invalid Unicode, which JSON cannot represent, is replaced."""
     try:
         text = orjson.dumps(value, option=option, default=str)
     except TypeError:
@@ -100,7 +100,7 @@ def lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], fmt: str) -> It
 
 
 def table_rows(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """All rows, for a table; raises QueryError where they are too much to lay out."""
+    """All rows, for a table; raises QueryError if there are too many to lay out."""
     kept, size = [], 0
     for row in map(_plain_row, rows):
         kept.append(row)
@@ -111,7 +111,7 @@ def table_rows(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
 
 
 def distinct(columns: Sequence[str]) -> list[str]:
-    """The names of the columns with a number behind those that an earlier one has: JSON would lose it."""
+    """Column names made unique with a number: JSON would lose duplicates."""
     seen: Counter[str] = Counter()
     names: list[str] = []
     for column in columns:
@@ -125,7 +125,7 @@ def distinct(columns: Sequence[str]) -> list[str]:
 
 
 def _array(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """What `render.json` makes of the list, record by record."""
+    """The same text as `json` makes of the list, record by record."""
     before = "[\n"
     for record in records:
         text = part_of_json(record)

@@ -1,4 +1,4 @@
-"""What a run measured of itself: lines for `check -v`, and the same as a document."""
+"""Measurements that a run made of itself: lines for `check -v`, and a document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MIB = 1024 * 1024
 
 
 def measure_lines(measures: RunMeasures) -> Iterator[str]:
-    """One line for each worker, probe kind with connections, cache that was asked, and for the resources."""
+    """One line for each worker, probe kind with connections and used cache, and one for the resources."""
     yield from map(_worker, measures.workers)
     yield from (_pool(pool) for pool in measures.pools if pool.created or pool.reused)
     yield from (_cache(cache) for cache in measures.caches if cache.hits or cache.misses)
@@ -24,7 +24,7 @@ def measure_lines(measures: RunMeasures) -> Iterator[str]:
 
 
 def measures_document(measures: RunMeasures) -> dict[str, Any]:
-    """The measures with the names of their columns; times as text."""
+    """The measurements keyed by column names; times as text."""
     alerts = map(asdict, measures.alerts)
     return {
         "workers": tuple(map(asdict, measures.workers)),

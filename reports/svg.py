@@ -1,4 +1,4 @@
-"""Small pictures as hand-written SVG, where a chart library is too slow, and what is said beside a picture."""
+"""Small pictures as handwritten SVG, where a chart library is too slow, and the text that goes with them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from reports.ticks import short, time_ticks, value_ticks
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """What a line of a picture stands for."""
+    """A legend entry for a line of a picture."""
 
     label: str
     colour: str
-    """Name in the palette."""
+    """Colour name in the palette."""
     dashes: str = ""
-    """As SVG has them; empty for a solid line; area, pale or hatch for a ground."""
+    """Dash pattern as in SVG; empty for a solid line; area, pale or hatch for a background."""
     opacity: float | None = None
-    """Of an area."""
+    """Opacity of an area."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class Picture:
     """A drawn chart; without markup there was nothing to draw."""
 
     markup: str = ""
-    """Safe to put in a page as it is."""
+    """Safe to insert into a page unchanged."""
     keys: Sequence[LegendEntry] = ()
     marks: Sequence[str] = ()
-    """What the numbered marks are, from 1."""
+    """Meaning of the numbered marks, from 1."""
     note: str = ""
-    """What was left out."""
+    """Note on what was left out."""
 
 
 def summary(chart: Chart) -> str:
-    """The picture in words, for who cannot see it."""
+    """The picture as text, for screen readers."""
     found = [value for line in chart.lines for value in line.values if value is not None]
     lines = f"{len(chart.lines)} line{'' if len(chart.lines) == 1 else 's'}"
     if not found:
@@ -63,7 +63,7 @@ _TOPS = {"all": 0, "kept": 0, "part": 3, "low": 6, "none": 10}
 
 
 def gaps(lengths: Collection[int]) -> Markup:
-    """What a page has once that shows strips of so many cells: the gaps between them, as wide in every strip."""
+    """Gaps between the cells of a strip, defined once per page: equally wide in every strip."""
     paths = "".join(
         f'<path id="gaps-{length}" class="gaps" d="{_upright(length)}"/>'
         for length in sorted(set(lengths))
@@ -74,9 +74,9 @@ def gaps(lengths: Collection[int]) -> Markup:
 
 
 def strip(values: Sequence[float | None], name: str | None, objective_ratio: float | None = None) -> Markup:
-    """A cell for each ratio, 0 to 1; None is not known.
+    """A cell for each ratio, 0 to 1; None is unknown.
 
-    ``name`` is read aloud, with the numbers; without one nothing is, as where the numbers stand beside it.
+    ``name`` is read by screen readers, with the numbers; leave it out if the numbers stand beside the strip.
     """
     kinds = [_kind(value, objective_ratio or KEPT_FROM_RATIO) for value in values]
     runs: dict[str, list[str]] = {}
@@ -100,7 +100,7 @@ def strip(values: Sequence[float | None], name: str | None, objective_ratio: flo
 
 
 def in_words(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
-    """The cells for who cannot see them: how many are known, the mean of these and the worst."""
+    """The cells as text for screen readers: number of known cells, their mean and the worst."""
     known = [value for value in values if value is not None]
     if not known:
         return "nothing known"
@@ -110,7 +110,7 @@ def in_words(values: Sequence[float | None], objective_ratio: float | None = Non
 
 
 def legend(objective_ratio: float | None = None) -> list[tuple[Markup, str]]:
-    """The kinds of cells, drawn, and what they mean."""
+    """The kinds of cells, drawn, with their meaning."""
     words = {
         "all": "100%",
         "kept": f"from {objective(objective_ratio or KEPT_FROM_RATIO)}",
@@ -144,7 +144,7 @@ _LINE = 13
 
 
 def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Picture:
-    """The lines from zero up, with gaps where there is no value and dots where one stands alone."""
+    """The lines from zero up, with gaps for missing values and dots for isolated ones."""
     known = [value for line in lines for value in line.values if value is not None]
     if not known:
         return Picture()
@@ -174,7 +174,7 @@ def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Pi
 
 
 def _path(places: Sequence[str | None]) -> str:
-    """Through the places; a place alone is a line of no length, which its round ends make a dot."""
+    """Path through the points; an isolated point is a line of zero length, which its round ends turn into a dot."""
     parts, pen = [], False
     for number, place in enumerate(places):
         if place is not None:

@@ -1,4 +1,4 @@
-"""Tables for people: colours on a terminal only, every column as wide as there is room."""
+"""Tables for people: colours only on a terminal, columns as wide as space allows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 
 
 def checks_table(checks: Sequence[CheckRow]) -> TerminalTable:
-    """One line a server, the worst first."""
+    """One line per server, worst first."""
     table = TerminalTable()
     for name in ("server", "status"):
         table.add_column(name, no_wrap=True)
@@ -51,7 +51,7 @@ def checks_table(checks: Sequence[CheckRow]) -> TerminalTable:
 
 
 def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
-    """One line a check, in the order given, in local time."""
+    """One line per check, in the given order, in local time."""
     table = TerminalTable()
     table.add_column("when", no_wrap=True)
     table.add_column("run", justify="right")
@@ -74,7 +74,7 @@ def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
 
 
 def changes_table(versions: Sequence[ContractRow]) -> TerminalTable:
-    """One line a change of what MCP servers offer: of each server and in all no more than a reader takes in."""
+    """One line per change of an MCP contract, limited per server and in total to a readable number."""
     table = TerminalTable(title="changed contracts")
     for name in ("server", "version", "grade", "change", "item"):
         table.add_column(name, no_wrap=name != "item")
@@ -96,7 +96,7 @@ def changes_table(versions: Sequence[ContractRow]) -> TerminalTable:
 
 
 def changes_left_out(versions: Sequence[ContractRow]) -> Iterator[str]:
-    """For each server of which `changes_table` does not show all: how many more there are, and what shows them."""
+    """For each server with more changes than `changes_table` shows: their number, and the command that shows them."""
     left = MOST_CHANGES
     for place, row in enumerate(versions):
         shown = min(MOST_OF_A_SERVER, left, len(row.changes))
@@ -111,12 +111,12 @@ def changes_left_out(versions: Sequence[ContractRow]) -> Iterator[str]:
 
 
 def grade_text(grade: str | None) -> Text:
-    """The grade of a change in its colour; nothing where there is none."""
+    """The grade of a change in its colour; empty without one."""
     return Text(grade or "", style=_GRADES.get(grade or "", ""))
 
 
 def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> TerminalTable:
-    """Any rows."""
+    """A table of arbitrary rows."""
     table = TerminalTable()
     for column in columns:
         table.add_column(Text(column), overflow="fold")
@@ -145,18 +145,18 @@ def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
 
 
 def span(checks: Sequence[CheckRow]) -> str:
-    """First and last moment of some checks."""
+    """Times of the first and the last of some checks."""
     first, last = min(one.started_at_ms for one in checks), max(one.started_at_ms for one in checks)
     return f"{iso(first)} to {iso(last)}"
 
 
 def _age(age_ms: int | None) -> str:
-    """How long ago a result that was taken from an earlier run was made; nothing for a fresh one."""
+    """Age of a result that was reused from an earlier run; empty for a new one."""
     return "" if age_ms is None else f"{spelled_duration(age_ms / 1000)} ago"
 
 
 def spelled_duration(seconds: float) -> str:
-    """A duration in its largest fitting unit: 12 s, 5 min, 3 h, 4 d."""
+    """A duration in its largest suitable unit: 12 s, 5 min, 3 h, 4 d."""
     for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length or seconds == length:
             return f"{seconds / length:.0f} {unit}"
@@ -178,7 +178,7 @@ def _probes(probes: Sequence[ProbeResult]) -> Text:
 
 
 def _why(check: CheckRow) -> Text:
-    """Reason and detail, and below them the remarks, a line each."""
+    """Reason and detail, followed by the remarks, one per line."""
     text = _reason(check)
     for probe in check.probes:
         for remark in probe.remarks:

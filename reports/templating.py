@@ -1,4 +1,4 @@
-"""How templates become pages: everything is escaped, what no page may hold is replaced, only our script may run."""
+"""Rendering of templates into pages: values are escaped, invalid characters replaced, only our own script may run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from reports.svg import gaps
 
 
 def render(template: str, **values: Any) -> str:
-    """The template with these values."""
+    """The template rendered with these values."""
     return _environment().get_template(template).render(**values)
 
 
 def stamp(at_ms: float) -> str:
-    """A time in ISO 8601, in UTC and to the minute, as the `time` element has it."""
+    """A time in ISO 8601, in UTC and to the minute, for the `time` element."""
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 
 
@@ -75,12 +75,12 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy calls an inline element by (CSP level 3, section 2.3.1)."""
+    """Hash that identifies an inline element in a content security policy (CSP level 3, section 2.3.1)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _fit(value: Any) -> Any:
-    """What a template prints, cleaned; markup stays markup."""
+    """A printed template value, cleaned; markup stays markup."""
     if isinstance(value, Markup):
         return Markup(markup(str(value)))  # noqa: S704 # it was
     return markup(value) if isinstance(value, str) else value

@@ -1,7 +1,8 @@
-"""The only door to rich: tables, colours and what is redrawn on a terminal, of words that stay words.
+"""The only module that uses rich: tables, colours and live output on a terminal, with all text taken literally.
 
-What is given to a `Text`, to a cell or to a console is text: no markup and no emoji code is looked for in it, and
-what a terminal would act on is written as an escape (`checker.untrusted_text`). Others take these names from here.
+Text given to a `Text`, to a cell or to a console is plain text: no markup or emoji code in it is interpreted, and
+terminal control characters are written as escapes (`checker.untrusted_text`). Other modules import these names from
+here.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ _WIDTH_WITHOUT_TERMINAL = 160
 
 
 class Text(rich_text.Text):
-    """Words in a style, on one line."""
+    """Text in a style, on one line."""
 
     def __init__(self, text: str = "", style: str = "", **options: Any) -> None:
         super().__init__(untrusted_text.terminal(text), style, **options)
 
     def append(self, text: Any, style: Any = None) -> Text:
-        """More words, in a style of their own."""
+        """Append text with its own style."""
         super().append(untrusted_text.terminal(text) if isinstance(text, str) else text, style)
         return self
 
 
 class TerminalTable(rich_table.Table):
-    """A table as all of ours are: a line below its head, and no other."""
+    """A table in our standard style: only a line below its header."""
 
     def __init__(self, *, title: str | None = None) -> None:
         super().__init__(box=SIMPLE_HEAD, pad_edge=False, title=None if title is None else Text(title))
@@ -57,19 +58,19 @@ class TerminalTable(rich_table.Table):
 
 
 class Console(rich_console.Console):
-    """A console that looks for no markup, and cleans whatever comes to be printed."""
+    """A console that interprets no markup, and cleans everything that is printed."""
 
     def __init__(self, stream: TextIO, width: int | None = None, **options: Any) -> None:
         super().__init__(file=behind(stream), width=width, markup=False, emoji=False, highlight=False, **options)
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-        """The pieces of what is to be printed."""
+        """The segments to print."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(untrusted_text.lines(segment.text), segment.style)
 
 
 def console(stream: TextIO) -> Console:
-    """A console on the stream; where it is no terminal, wide enough that nothing is cut off in a log."""
+    """A console on the stream; if that is no terminal, wide enough that nothing is cut off in a log."""
     return Console(stream, None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL)
 
 
@@ -87,7 +88,7 @@ def progress(stream: TextIO, *columns: str) -> Progress:
 
 
 def live(on: Console) -> Live:
-    """A picture that is redrawn when it is told to, and goes at the end; without rich's own thread."""
+    """A live display that is redrawn on request and disappears at the end; without rich's own thread."""
     from rich.live import Live as Picture
 
     return Picture(console=on, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)

@@ -1,4 +1,4 @@
-"""Where an axis is marked, and with what words: times in UTC at round hours and days, numbers short."""
+"""Ticks of an axis and their labels: times in UTC at round hours and days, numbers in short form."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 def time_ticks(since_ms: float, until_ms: float, most: int = 8) -> list[tuple[float, str]]:
-    """Round times from one to the other with their words, not more than ``most``; the first moment where there is none.
+    """Round times in a range with their labels, at most ``most``; the start of the range if there are none.
 
-    A tick at midnight, and the first, name the day; years are named where there is more than one.
+    A tick at midnight, and the first, name the day; years are named if there is more than one.
     """
     span_ms = max(0.0, until_ms - since_ms)
     step_ms = (
@@ -39,7 +39,7 @@ def time_ticks(since_ms: float, until_ms: float, most: int = 8) -> list[tuple[fl
 
 
 def clock_ticks(low_s: float, high_s: float, most: int = 9) -> list[tuple[float, str]]:
-    """Round moments of a run in seconds from its beginning, as 0:30 or 1:00:00, not more than ``most`` + 1."""
+    """Round times of a run in seconds from its start, labelled 0:30 or 1:00:00, at most ``most`` + 1."""
     step = next((one for one in _STEPS_S if (high_s - low_s) / one <= most), 0.0)
     step = step or math.ceil((high_s - low_s) / most / 86_400) * 86_400
     first, last = math.ceil(low_s / step), math.floor(high_s / step)
@@ -47,14 +47,14 @@ def clock_ticks(low_s: float, high_s: float, most: int = 9) -> list[tuple[float,
 
 
 def clock(at_s: float) -> str:
-    """A moment of a run: minutes and seconds, with hours where there are any."""
+    """A time in a run: minutes and seconds, with hours if there are any."""
     whole = math.floor(at_s)
     hours, minutes, seconds = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def value_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers from low to high, both within, not more than ``most`` + 1; one where they are equal."""
+    """Round numbers between low and high, both included, at most ``most`` + 1; a single one if they are equal."""
     if not high > low:
         return [low]
     rough = (high - low) / most
@@ -65,7 +65,7 @@ def value_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def short(value: float, _place: object = None) -> str:
-    """A number as an axis has room for; takes the place as well, which matplotlib gives."""
+    """A number in short form for an axis; also takes the position, which matplotlib passes."""
     if value == 0:
         return "0"
     size = abs(value)

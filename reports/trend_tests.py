@@ -1,6 +1,6 @@
-"""Series that trends are looked for in, their seasonality, and the tests made of them.
+"""Tests for trends: the series, their seasonality, and the tests themselves.
 
-All of these are one family: what is told of any of them is corrected for all (false discoveries).
+All tests form one family: results of any of them are corrected for all (false discovery rate).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _MOST_READ = 400_000
 
 
 def earlier(period: Period, series: int) -> Period:
-    """The period with the time before it that its rhythm is known from.
+    """The period extended by the time before it that its seasonality is estimated from.
 
-    Four weeks of hours, of very many series less, or eight weeks of days.
+    Four weeks of hours, fewer for very many series, or eight weeks of days.
     """
     if period.slot_ms >= _DAY_MS:
         days = max(0, 7 * _WEEKS_OF_DAYS - len(period.slots))
@@ -46,9 +46,9 @@ def earlier(period: Period, series: int) -> Period:
 
 
 def usual(values: Floats, period: Period) -> Floats:
-    """How many times its level each value usually is in that slot, as a logarithm; 0 where no rhythm is known.
+    """Usual ratio of each value to its level in that slot, as a logarithm; 0 if no seasonality is known.
 
-    Of hours the hour of the day and, where there are three weeks, that of the week; of days the day of the week.
+    For hours: the hour of the day and, from three weeks on, the hour of the week; for days: the day of the week.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(values > 0, np.log(values), np.nan)
@@ -59,7 +59,7 @@ def usual(values: Floats, period: Period) -> Floats:
 
 
 def rhythm_is_known(values: Floats, slot_ms: int) -> npt.NDArray[np.bool_]:
-    """Whether each row reaches over so many days (of days: weeks) that a rhythm would be seen in it."""
+    """Mask of the rows that cover enough days (for days: weeks) for seasonality to be detected."""
     cycle = 24 if slot_ms == _HOUR_MS else 7
     known = ~np.isnan(values)
     reach = known.shape[1] - known.argmax(axis=1)
@@ -71,7 +71,7 @@ METRICS = {"p50": 0.5, "p95": 0.95}
 
 @dataclass(frozen=True, slots=True)
 class OfServer:
-    """What a row of values is of."""
+    """Server and kind of a row of values."""
 
     server: str
     group: str
@@ -85,20 +85,20 @@ class PercentileSeries:
     name: str
     series: Sequence[OfServer]
     values_ms: Floats
-    """Shape (series, slots); NaN where a slot has too few answers for it."""
+    """Shape (series, slots); NaN if a slot has too few answers for it."""
     usual: Floats | None = None
-    """How many times its level each is usually at that hour of the day or week, as a logarithm; None for once."""
+    """Usual ratio to the level at that hour of the day or week, as a logarithm; None for 1."""
     rhythm_known: npt.NDArray[np.bool_] | None = None
-    """Whether there are days enough to know that of each series; None for all."""
+    """True for each series with enough days to know that; None for all."""
 
     @property
     def even_ms(self) -> Floats:
-        """The values without what they usually do at that hour of the day and of the week."""
+        """The values without their usual effect of the hour of the day and of the week."""
         return self.values_ms if self.usual is None else np.asarray(self.values_ms / np.exp(self.usual))
 
     @property
     def points(self) -> npt.NDArray[np.int64]:
-        """How many slots of each series have a value."""
+        """Number of slots with a value for each series."""
         points: npt.NDArray[np.int64] = np.sum(~np.isnan(self.values_ms), axis=1)
         return points
 
@@ -108,16 +108,16 @@ class PercentileSeries:
         return [self.series[row] for row in np.flatnonzero(self.points >= FEWEST_SLOPE_POINTS).tolist()]
 
     def spread_ms(self, seed: int = 0) -> Floats:
-        """The even values, each by chance somewhere in the bin of the histogram that it was read from.
+        """The even values, each at a random place in the histogram bin that it was read from.
 
-        A value stands for its bin, 2% wide, so that many are equal; tests by ranks take equal values for more alike
-        than they are.
+        A value stands for its bin, 2% wide, so many values are equal; rank tests would take equal values for more
+        similar than they are.
         """
         random = np.random.default_rng(seed)
         return np.asarray(self.even_ms * GROWTH ** (random.random(self.values_ms.shape) - 0.5), dtype=np.float64)
 
     def typical_ms(self) -> Floats:
-        """The median of each series over its slots; NaN where it has none."""
+        """The median of each series over its slots; NaN if it has none."""
         found = np.full(len(self.series), np.nan)
         some = self.points > 0
         found[some] = np.nanmedian(self.values_ms[some], axis=1)
@@ -126,7 +126,7 @@ class PercentileSeries:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """How servers stood, slot by slot; every table has the shape (servers, slots)."""
+    """Up and down times of servers, slot by slot; every table has the shape (servers, slots)."""
 
     servers: Sequence[str]
     up_ms: Floats
@@ -136,14 +136,14 @@ class Steady:
 
     @property
     def available_ratio(self) -> Floats:
-        """Up of the time that is known; NaN where nothing is."""
+        """Up share of the known time; NaN if nothing is known."""
         known = self.up_ms + self.down_ms
         with np.errstate(invalid="ignore"):
             return np.where(known > 0, self.up_ms / np.maximum(known, 1), np.nan)
 
 
 def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[PercentileSeries]:
-    """The median and the p95 of every slot, and what they usually do at that hour, from the weeks before too."""
+    """The median and the p95 of every slot, and their seasonality, also from the weeks before."""
     longer = earlier(period, len(past.servers) * len(kinds))
     found = past.rollups.percentiles(longer, kinds, (TOTAL,))
     servers = {one.id: one for one in past.servers}
@@ -164,7 +164,7 @@ def metrics_of(past: Past, period: Period, kinds: Sequence[str]) -> list[Percent
 
 
 def steady_of(past: Past, period: Period) -> Steady:
-    """How the servers stood in every slot."""
+    """Up and down times of the servers in every slot."""
     found = past.rollups.standing(period)
     names = {one.id: one.name for one in past.servers}
     buckets = found.buckets
@@ -186,29 +186,29 @@ _WITHIN_ALPHA = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A series that rises or falls all along, and is no series of levels."""
+    """A series that rises or falls steadily, not in steps."""
 
     row: int
     ratio: float
-    """How much the line moves over the period, as a share of the level."""
+    """Change of the line over the period, as a share of the level."""
     p_value: float
 
 
 @dataclass(frozen=True, slots=True)
 class OfMetric:
-    """What was found in the series of a metric, by its row."""
+    """Findings in the series of a metric, by row."""
 
     metric: PercentileSeries
     slopes: Sequence[Slope]
     levels: Mapping[int, tuple[ChangePoint, ...]]
     """The changes of level in their order; their p-values are that of the series, corrected."""
     smallest_ratio: Floats
-    """The smallest change for half of the period that would be seen four times in five; NaN where nothing is tested."""
+    """The smallest change lasting half of the period that is detected with 80% power; NaN if nothing is tested."""
 
     def lasting(self, row: int) -> float:
-        """Last level - first level of a row with changes, in ms; 0 where the level came back.
+        """Last level - first level of a row with changes, in ms; 0 if the level came back.
 
-        It did unless the first and the last level are told apart as any two are: by their sizes and by Mann-Whitney.
+        It came back unless the first and the last level differ by the usual criteria: size and Mann-Whitney.
         """
         found = self.levels[row]
         first, last = found[0].before, found[-1].after
@@ -219,7 +219,7 @@ class OfMetric:
         return last - first if mann_whitney(*ends).p_value <= ALPHA else 0.0
 
     def slower(self) -> list[tuple[float, str]]:
-        """Servers whose level stayed higher, with how many times it is."""
+        """Servers whose level stayed higher, with the ratio."""
         return [
             (of[-1].after / of[0].before if of[0].before else float("inf"), self.metric.series[row].server)
             for row, of in self.levels.items()
@@ -229,34 +229,34 @@ class OfMetric:
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What was found, corrected together."""
+    """All findings, corrected together."""
 
     metrics: Sequence[OfMetric]
     availability_p: Floats
-    """Of Mann-Kendall, for each server; NaN where it was not tested."""
+    """P-value of Mann-Kendall for each server; NaN if not tested."""
     family: int
-    """Tests."""
+    """Number of tests."""
 
     @property
     def smallest_ratio(self) -> float:
-        """The smallest lasting change that would probably have been seen in nine of ten series; NaN without any."""
+        """The smallest lasting change that would probably be detected in nine of ten series; NaN without any."""
         every = np.concatenate([one.smallest_ratio for one in self.metrics]) if self.metrics else np.zeros(0)
         known = every[~np.isnan(every)]
         return float(np.quantile(known, 0.9, method="higher")) if known.size else float("nan")
 
     @property
     def cannot_tell(self) -> int:
-        """Of how many series no change would have been seen that is not large."""
+        """Number of series in which only a change above `LARGE_RATIO` would be detected."""
         return sum(int(np.sum(one.smallest_ratio > LARGE_RATIO)) for one in self.metrics)
 
     @property
     def series(self) -> int:
-        """How many have a smallest change."""
+        """Number of series with a smallest detectable change."""
         return sum(int(np.sum(~np.isnan(one.smallest_ratio))) for one in self.metrics)
 
 
 def is_large(before: float, after: float) -> bool:
-    """Whether levels in milliseconds differ by so much that it counts."""
+    """True if the difference of levels in milliseconds is large enough to count."""
     return abs(after - before) >= max(LEAST_CHANGE_RATIO * abs(before), LEAST_CHANGE_MS)
 
 
@@ -279,7 +279,7 @@ def examine(period: Period, metrics: Sequence[PercentileSeries], steady: Steady 
 
 
 def _varied(p_values: Floats, values: Floats) -> Floats:
-    """Without the rows of one value: they could never be significant, so they make nothing else harder to tell."""
+    """The rows without constant ones: these could never be significant, and must not weaken the other tests."""
     p_values = p_values.copy()
     tested_rows = np.flatnonzero(~np.isnan(p_values))
     if tested_rows.size:
@@ -305,7 +305,7 @@ def _of_metric(
 
 
 def _steep(period: Period, metric: PercentileSeries, p_values: Floats) -> list[Slope]:
-    """The significant slopes whose line moves by enough."""
+    """The significant slopes whose line changes by enough."""
     rows = np.flatnonzero(p_values <= ALPHA)
     level_ms = metric.typical_ms()[rows]
     moved_ms = slope_rows(metric.even_ms[rows]) * (len(period.slots) - 1)
@@ -319,7 +319,7 @@ def _steep(period: Period, metric: PercentileSeries, p_values: Floats) -> list[S
 
 
 def _levels_fit_better(values: Floats, found: Sequence[ChangePoint]) -> bool:
-    """Whether levels are nearer to the values than a line is, each measured with what it takes to be drawn."""
+    """True if levels fit the values better than a line, allowing for the parameters that each needs."""
     if not found:
         return False
     at = np.arange(values.size, dtype=np.float64)
@@ -335,7 +335,7 @@ def _levels_fit_better(values: Floats, found: Sequence[ChangePoint]) -> bool:
 
 
 def _smallest(metric: PercentileSeries, family: int) -> Floats:
-    """What each series could have shown by itself: its test has to be believed among the whole family."""
+    """The smallest change detectable in each series: its own test has to be significant within the whole family."""
     found = np.full(len(metric.series), np.nan)
     points = metric.points
     rows = np.flatnonzero(points >= FEWEST_POINTS)

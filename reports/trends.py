@@ -1,4 +1,4 @@
-"""The trends report: what has become slower, less available or otherwise different."""
+"""The trends report: servers that became slower, less available or unlike their group."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ _SERVER = (
 
 @dataclass(frozen=True, slots=True)
 class TrendList:
-    """A list, and the servers of all that belong to it for the worse, also of those that are not shown."""
+    """A list, and all servers in it that became worse, including those not shown."""
 
     section: Section
     servers: Sequence[str]
 
 
 def slope_list(period: Period, found: Tested, top: int) -> TrendList:
-    """Series that rise or fall all along."""
+    """Series that rise or fall steadily."""
     significant = [(one, of.metric) for of in found.metrics for one in of.slopes]
     significant.sort(key=lambda one: (one[0].ratio < 0, -abs(one[0].ratio)))
     days = np.arange(len(period.slots)) * period.slot_ms / _DAY_MS
@@ -251,7 +251,7 @@ def slowest(metrics: Sequence[PercentileSeries], top: int) -> Section:
 
 
 def flakiest(steady: Steady, top: int) -> Section:
-    """Servers that change between up and down most often."""
+    """Servers that change most often between up and down."""
     checks, changes = steady.checks.sum(axis=1), steady.changes.sum(axis=1)
     rate = np.where(checks >= FEWEST_CHECKS, 100 * changes / np.maximum(checks, 1), 0.0)
     order = [row for row in np.argsort(-rate, kind="stable").tolist() if rate[row] > 0]
@@ -269,7 +269,7 @@ def flakiest(steady: Steady, top: int) -> Section:
 
 
 def drifted(metrics: Sequence[PercentileSeries], top: int) -> Section:
-    """Series of which the end is farthest from the beginning."""
+    """Series with the largest difference between end and beginning."""
     found: list[tuple[float, list[Any]]] = []
     for metric in metrics:
         quarter = metric.values_ms.shape[1] // 4
@@ -302,7 +302,7 @@ def drifted(metrics: Sequence[PercentileSeries], top: int) -> Section:
 
 
 def _said(table: Sequence[Any], rule: str, none: str) -> str:
-    """The rule; before it, that it holds for nobody, where that is so."""
+    """The rule; preceded by a note if it applies to no series."""
     return rule if table else f"{none} {rule}"
 
 
@@ -345,9 +345,9 @@ MOST_NAMED = 3
 def build(
     past: Past, period: Period, *, kinds: Sequence[str] = tuple(KINDS), top: int = 20, selection: str = ""
 ) -> Report:
-    """The report; each list has at most ``top`` rows, the most important first.
+    """The report; each list has at most ``top`` rows, most important first.
 
-    The slot that is not over is left out: a day of its first hours only is no day to compare.
+    The current slot is left out while it is incomplete: the first hours of a day cannot be compared with a day.
     """
     period = period.finished if len(period.finished.slots) > 1 else period
     metrics = metrics_of(past, period, kinds)
@@ -397,7 +397,7 @@ def _verdict(metrics: Sequence[PercentileSeries], tests: Tested, slower: Sequenc
 
 
 def _blind(tests: Tested) -> bool:
-    """Whether the tests could not have seen a change that is not large in more than a tenth of the series."""
+    """True if only a change above `LARGE_RATIO` would be detected in more than a tenth of the series."""
     return tests.series == 0 or tests.cannot_tell > 0.1 * tests.series
 
 
@@ -409,7 +409,7 @@ def _blindness(tests: Tested) -> str:
 
 
 def _smallest(tests: Tested) -> str:
-    """The smallest lasting change that would be seen, in words; nothing where there is none."""
+    """The smallest lasting change that would be detected, as text; empty if there is none."""
     ratio = tests.smallest_ratio
     return "" if np.isnan(ratio) or np.isinf(ratio) else per_cent(ratio)
 

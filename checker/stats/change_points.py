@@ -225,7 +225,7 @@ def changes(
 
 
 def _divided(series: Floats, offset: int, alpha: float, shortest: int, seed: int) -> dict[int, float]:
-    """Cut -> p-value for a piece that starts at ``offset``: those of its strongest stretch and of what that leaves."""
+    """Cut -> p-value for a piece that starts at ``offset``: cuts of its strongest segment and of what is left."""
     n = int(series.size)
     if n < 2 * shortest:
         return {}

@@ -1,4 +1,4 @@
-"""Charts drawn by matplotlib: as small SVG that takes its colours from the page, or as PNG on a ground of its own."""
+"""Charts drawn by matplotlib: compact SVG in the page's colours, or PNG and SVG files with their own background."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[LegendEntry], 
 
 
 def pictures(charts: Sequence[Chart], images: str = "svg") -> list[Picture]:
-    """The charts drawn as ``svg`` or ``png``, of every shape but STATES; the same charts always give the same bytes."""
+    """The charts drawn as ``svg`` or ``png``, except those of shape STATES; equal charts give equal bytes."""
     with _style():
         return [_picture(chart, images) for chart in charts]
 
 
 def files(charts: Sequence[Chart], images: str) -> list[bytes]:
-    """The charts as files of their own, ``svg`` or ``png``, with title and ground.
+    """The charts as standalone files, ``svg`` or ``png``, with title and background.
 
-    Empty where there is nothing to draw, and for STATES, which are not drawn here.
+    Empty if there is nothing to draw, and for STATES, which are not drawn here.
     """
     with _style():
         return [_file(chart, images) for chart in charts]
@@ -57,7 +57,7 @@ def files(charts: Sequence[Chart], images: str) -> list[bytes]:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
+    """Matplotlib's defaults with our settings, independent of the user's matplotlibrc."""
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's fonts draw it, not ours
         mpl.rcdefaults()
@@ -76,7 +76,7 @@ def _picture(chart: Chart, images: str) -> Picture:
 
 
 def _drawn(chart: Chart) -> tuple[Figure, list[LegendEntry], str] | None:
-    """The figure, what its lines stand for and what was left out; None where no value can be drawn."""
+    """The figure, its legend and notes on what was left out; None if no value can be drawn."""
     rows = np.array([finite(line.values) for line in chart.lines], np.float64).reshape(len(chart.lines), len(chart.x))
     if chart.log and chart.shape is not Shape.HEAT:
         rows[rows <= 0] = np.nan
@@ -104,7 +104,7 @@ def _file(chart: Chart, images: str) -> bytes:
 
 
 def _headed(figure: Figure, title: str, keys: Sequence[LegendEntry]) -> None:
-    """Make the figure higher for its title and for what its colours stand for."""
+    """Increase the height of the figure for its title and legend."""
     height = figure.get_size_inches()[1] * INCH
     higher = height + _HEAD
     figure.set_size_inches(figure.get_size_inches()[0], higher / INCH)
@@ -126,7 +126,7 @@ def _headed(figure: Figure, title: str, keys: Sequence[LegendEntry]) -> None:
 
 
 def _handle(key: LegendEntry) -> Line2D | Patch:
-    """A sample of the line or area."""
+    """A legend sample of the line or area."""
     label, colour = key.label if len(key.label) <= _MOST_LETTERS else f"{key.label[:_MOST_LETTERS]}…", LIGHT[key.colour]
     if key.dashes in ("area", "pale"):
         return Patch(color=colour, alpha=key.opacity or (0.45 if key.dashes == "pale" else 0.85), label=label)

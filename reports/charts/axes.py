@@ -1,4 +1,4 @@
-"""The ground of a figure: its size, its two axes with their marks, and the stretches that are set apart on it."""
+"""The frame of a figure: its size, its two axes with ticks, and the highlighted spans."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SETTINGS: dict[Any, object] = {
 
 
 def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, with room for what stands around them."""
+    """A figure with one pair of axes and margins for their labels."""
     figure = Figure(figsize=(WIDTH / INCH, height / INCH), dpi=INCH)
     above = 8 + 16 * bool(chart.unit) + 14 * bool(chart.marks or chart.spans)
     left = _LEFT
@@ -69,7 +69,7 @@ def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[
 
 
 def x_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
-    """A figure whose x axis is time, numbers, or words side by side; and the places of the values on it."""
+    """A figure whose x axis is time, numbers, or categories side by side; and the positions of the values on it."""
     if chart.x_is_number:
         return _numbers_figure(chart)
     x = np.array(chart.x if chart.x_is_time else range(len(chart.x)), np.float64)
@@ -120,14 +120,14 @@ def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
 
 
 def _log_steps(ratio: float) -> tuple[float, ...]:
-    """What each power of ten is marked at, on an axis whose ends have this ratio."""
+    """Ticks within each power of ten, on an axis whose ends have this ratio."""
     if ratio > 1000:
         return (1.0,)
     return (1.0, 2.0, 5.0) if ratio > 10 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 
 
 def _tail(ratios: Numbers) -> Numbers:
-    """Where ratios lie on an axis of tails."""
+    """Positions of ratios on a tail axis."""
     return np.asarray(-np.log10(1 - np.minimum(ratios, 1 - 1e-12)), np.float64)
 
 
@@ -138,7 +138,7 @@ def _ticks(axes: Axes, ticks: Sequence[tuple[float, str]]) -> None:
 
 
 def _marks(axes: Axes, places: Sequence[float], low: float, high: float) -> None:
-    """A numbered line at each of these places that is on the axis."""
+    """A numbered line at each of these marks that lies on the axis."""
     for number, place in enumerate(places, 1):
         if low <= place <= high:
             axes.axvline(place, color=LIGHT["dim"], linewidth=1, linestyle=(0, (1, 2)))
@@ -147,7 +147,7 @@ def _marks(axes: Axes, places: Sequence[float], low: float, high: float) -> None
 
 
 def _spans(axes: Axes, chart: Chart, low: float, high: float) -> None:
-    """Stretches of the x axis, each with its name above where there is room for it."""
+    """Spans of the x axis, each with its name above if it fits."""
     room = (WIDTH - _LEFT - _SIDE) / (high - low)
     sideways = axes.get_xaxis_transform()
     for span in chart.spans:
@@ -170,12 +170,12 @@ def _spans(axes: Axes, chart: Chart, low: float, high: float) -> None:
 
 
 def _behind(axes: Axes, path: Path, **style: Any) -> None:
-    """A path behind everything else, whose height is that of the axes."""
+    """A path behind everything else, as high as the axes."""
     axes.add_patch(PathPatch(path, transform=axes.get_xaxis_transform(), zorder=0.5, **style))
 
 
 def _hatching(begin: float, end: float, room: float) -> Numbers:
-    """Slanted lines over a stretch: their ends, one after the other, on the x axis and from 0 to 1 on the y axis."""
+    """Slanted lines over a span: their ends, one after the other, on the x axis and from 0 to 1 on the y axis."""
     step, slant = 6 / room, 40 / room
     starts = np.arange(begin - slant, end, step)
     from_y = np.maximum(0.0, (begin - starts) / slant)
@@ -186,14 +186,14 @@ def _hatching(begin: float, end: float, room: float) -> Numbers:
 
 
 def span_keys(chart: Chart) -> list[LegendEntry]:
-    """What the looks of stretches stand for."""
+    """Legend entries for the looks of the spans."""
     looks = {span.look for span in chart.spans}
     found = [LegendEntry("not measured", "rule", "area")] if Look.SHADED in looks else []
     return [*found, LegendEntry("the load generator was the limit", "bad", "hatch")] if Look.HATCHED in looks else found
 
 
 def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, across: bool = False) -> None:
-    """Choose the range of the values, draw the threshold, and mark the axis."""
+    """Set the range of the values, draw the threshold, and place the ticks."""
     low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if chart.log:
         low = float(np.nanmin(np.where(rows > 0, rows, np.nan)))
@@ -222,7 +222,7 @@ def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, acr
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
-    """From zero where that costs little of the picture, else with some room on both sides."""
+    """Range from zero if that costs little of the picture, else with some margin on both sides."""
     if high == low:
         room = abs(high) * 0.1 or 1.0
         return (0.0, high + room) if low >= 0 else (low - room, high + room)
@@ -235,7 +235,7 @@ def _range(low: float, high: float) -> tuple[float, float]:
 def rectangles(
     axes: Axes, left: Numbers, right: Numbers, bottom: Numbers, top: Numbers, colour: str, alpha: float
 ) -> None:
-    """All rectangles as one path: a patch for each would be ten times the bytes and the time."""
+    """All rectangles as one path: one patch each would take ten times the bytes and the time."""
     corners = np.stack(
         [np.stack(pair, -1) for pair in ((left, bottom), (right, bottom), (right, top), (left, top), (left, bottom))], 1
     )
@@ -245,16 +245,16 @@ def rectangles(
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
-    """The values with NaN where there is none that an axis could show."""
+    """The values, with NaN for those that an axis cannot show."""
     return [float("nan") if value is None or not abs(value) < _GREATEST else float(value) for value in values]
 
 
 def slot_of(x: Numbers, alone: float = 3_600_000.0) -> float:
-    """The smallest distance between values on the x axis; ``alone`` where there is one value."""
+    """The smallest distance between values on the x axis; ``alone`` if there is only one value."""
     return float(np.diff(x).min()) if len(x) > 1 else alone
 
 
 def cut(words: str, most: int) -> str:
-    """The words as a picture has room for, in characters that can be drawn."""
+    """The text cut to the available space, in characters that can be drawn."""
     plain = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words)
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"

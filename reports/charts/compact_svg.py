@@ -1,4 +1,4 @@
-"""Matplotlib's SVG made fit for a page: no ids, no inline styles, the page's colours, a third of the bytes."""
+"""Matplotlib's SVG made suitable for a page: no ids, no inline styles, the page's colours, a third of the bytes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _TURNED = re.compile(r"rotate\((-?[\d.]+)")
 
 
 def slim(svg: str, name: str) -> Markup:
-    """The picture as an inline `svg` element with this name for who cannot see it.
+    """The picture as an inline `svg` element, with this name for screen readers.
 
-    Styles become attributes, which a content security policy without `unsafe-inline` allows; a marker that is used
-    many times becomes one path of round dots.
+    Styles become attributes, which a content security policy without `unsafe-inline` allows; a marker that is used many
+    times becomes one path of round dots.
     """
     root = ElementTree.fromstring(svg)  # noqa: S314 # matplotlib has just written it
     _, _, width, height = root.attrib["viewBox"].split()
@@ -42,7 +42,7 @@ def slim(svg: str, name: str) -> Markup:
 
 
 def _drawn(element: ElementTree.Element) -> Iterator[str]:
-    """The elements within one, in order, without the groups."""
+    """The elements inside an element, in order, with groups flattened."""
     dots: list[ElementTree.Element] = []
     for child in element:
         if child.tag == f"{_SVG}use":
@@ -67,7 +67,7 @@ def _path(path: ElementTree.Element) -> str:
 
 
 def _dots(dots: list[ElementTree.Element]) -> str:
-    """A dot where each of these is, all of the same look: a line of no length with round ends."""
+    """A dot at each of these places, all of the same style: lines of zero length with round ends."""
     style = _style(dots[0])
     places = "".join(f"M{_round(one.attrib['x'])} {_round(one.attrib['y'])}h0" for one in dots)
     colour = _NAMES.get(style.get("stroke", ""), style.get("stroke", "currentColor"))
@@ -100,7 +100,7 @@ def _style(element: ElementTree.Element) -> dict[str, str]:
 
 
 def _short(path: str) -> str:
-    """Coordinates to a tenth, and nothing between them but what must be."""
+    """Coordinates rounded to a tenth, with the shortest possible separators."""
     rounded = _NUMBER.sub(lambda found: _round(found[0]), path)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(rounded.split()))
 

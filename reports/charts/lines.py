@@ -1,4 +1,4 @@
-"""Lines, bands, stacks, bars and heat maps as figures, each with what its colours stand for."""
+"""Lines, bands, stacks, bars and heat maps as figures, each with its legend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPACITIES = (0.16, 0.3, 0.45, 0.6, 0.8, 1.0)
 
 
 def heat(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
-    """A cell for each row and place that has a count; each darkness stands for counts up to so many."""
+    """A cell for each row and place that has a count; each shade stands for counts up to a limit."""
     figure, axes, x = x_figure(chart)
     edges, width = np.array(chart.edges or range(len(rows) + 1), np.float64), slot_of(x, 1.0)
     counts = np.nan_to_num(np.maximum(rows, 0.0))
@@ -39,7 +39,7 @@ def heat(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
 
 
 def _steps(most: float) -> list[int]:
-    """The largest count of each darkness: equal ratios up to the largest of all."""
+    """The largest count of each shade: equal ratios up to the largest of all."""
     found: list[int] = []
     for number in range(1, len(_OPACITIES) + 1):
         found.append(max(round(most ** (number / len(_OPACITIES))), found[-1] + 1 if found else 1))
@@ -69,7 +69,7 @@ _DASHES = "5 4"
 
 
 def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
-    """The first lines in colour, some of the rest in grey behind them."""
+    """The first lines in colour, some of the others in grey behind them."""
     figure, axes, x = x_figure(chart)
     dots = "o" if chart.shape is Shape.POINTS else ""
     drawstyle = _drawstyle(chart)
@@ -114,7 +114,7 @@ def band(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
 
 
 def stack(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
-    """A column for each x, the lines one on top of the other; as wide as there is room, so that it is an area."""
+    """A column for each x with the lines stacked; columns touch each other, so that they form an area."""
     figure, axes, x = x_figure(chart)
     width = slot_of(x, 1.0 if chart.scale is Scale.CLOCK else 3_600_000.0)
     base = np.zeros(len(x))
@@ -135,7 +135,7 @@ def stack(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
 
 
 def bars(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
-    """Columns over time, or a bar to the right for each word."""
+    """Columns over time, or a horizontal bar for each word."""
     shown = rows[:COLOURED]
     keys = [
         LegendEntry(line.label, series(number)[0], "pale" if series(number)[1] else "area")
@@ -165,7 +165,7 @@ def bars(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
 
 
 def _grouped(axes: Axes, places: Numbers, rows: Numbers, width: float, *, across: bool) -> None:
-    """A bar for each place and row, those of a place side by side."""
+    """A bar for each place and row, with the bars of a place side by side."""
     each = width / len(rows)
     for number, row in enumerate(rows):
         start = places - width / 2 + number * each
@@ -181,7 +181,7 @@ def _grouped(axes: Axes, places: Numbers, rows: Numbers, width: float, *, across
 
 
 def _area(axes: Axes, x: Numbers, low: Numbers, high: Numbers, colour: str) -> None:
-    """What lies between two lines, as one path; not where either has a gap."""
+    """The area between two lines, as one path; interrupted where either has a gap."""
     known = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
     runs = [run for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(run) > 1]
     if runs:
@@ -200,7 +200,7 @@ def _drawstyle(chart: Chart) -> str:
 
 
 def _alone(row: Numbers) -> npt.NDArray[np.bool_]:
-    """Which values have a gap on both sides: a line would not show them."""
+    """Mask of values with a gap on both sides: a line would not show them."""
     known = np.isfinite(row)
     before, after = np.append(False, known[:-1]), np.append(known[1:], False)
     alone: npt.NDArray[np.bool_] = known & ~before & ~after

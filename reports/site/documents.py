@@ -1,4 +1,4 @@
-"""The files of a site for programs: JSON of the overview and of each server, badges, the feed of incidents."""
+"""The machine-readable files of a site: JSON of the overview and of each server, badges, the feed of incidents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_LETTERS = 40
 
 
 def badge(label: str, value: str, level: str) -> Markup:
-    """A badge; ``level`` is good, warning, bad or unknown, and the value says the same in words."""
+    """A badge; ``level`` is good, warning, bad or unknown, and the value states the same as text."""
     label, value = _cut(label), _cut(value)
     left, right = (round(sum(map(_width, words))) + _SIDES for words in (label, value))
     return Markup(
@@ -53,7 +53,7 @@ def badge(label: str, value: str, level: str) -> Markup:
 
 
 def uptime_badge(ratio: float | None, objective_ratio: float | None) -> Markup:
-    """The availability of 30 days: good where it keeps the objective, 99% where there is none."""
+    """The availability of 30 days: good if it meets the objective, or 99% without one."""
     if ratio is None:
         return badge("uptime 30d", "unknown", "unknown")
     level = "good" if ratio >= (objective_ratio or 0.99) else "warning" if ratio >= 0.9 else "bad"
@@ -61,7 +61,7 @@ def uptime_badge(ratio: float | None, objective_ratio: float | None) -> Markup:
 
 
 def _width(letter: str) -> float:
-    """About what a letter takes of 11 px Verdana; the text is set to the sum, whatever the font."""
+    """Approximate width of a letter in 11 px Verdana; the text is stretched to the sum, whatever the font."""
     if not letter.isascii():
         return 11.0
     if letter in _NARROW:
@@ -133,7 +133,7 @@ def overview(site: Site) -> str:
 
 
 def subject(site: Site, one: Subject) -> str:
-    """`servers/<slug>.json`: with the availability and the latency of each hour of the last day, and of each day."""
+    """`servers/<slug>.json`: includes availability and latency of each hour of the last day, and of each day."""
     offer = one.offer
     return _text(
         {
@@ -183,7 +183,7 @@ def _subject(one: Subject) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _starts(slots_ms: tuple[int, ...]) -> list[str | None]:
-    """The begins of slots, which are the same for all servers."""
+    """The starts of slots, which are the same for all servers."""
     return [iso(start) for start in slots_ms]
 
 

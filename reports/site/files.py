@@ -1,4 +1,4 @@
-"""The files of a site: their names, and each replaced whole in place."""
+"""The files of a site: their names, and atomic replacement of each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TAKEN = re.compile(r".*-uptime-30d|.*-[0-9a-f]{10,}")
 
 
 def slugs(names: Collection[str]) -> Mapping[str, str]:
-    """A slug for each name: the name itself where it is one, else what can be kept of it.
+    """A slug for each name: the name itself if it is a valid slug, else its usable characters.
 
-    A digest of the name follows where that is nothing, was cut, or belongs to more than one name, so that no name
-    can take the file of another, and which file a name has depends on no order.
+    A digest of the name is appended if nothing remains, if it was cut, or if it belongs to more than one name, so that
+    no name can take the file of another, and the file of a name does not depend on any order.
     """
     kept = {name: _kept(name) for name in names}
     claims: dict[str, list[str]] = {}
@@ -47,7 +47,7 @@ def _with_digest(name: str, slug: str) -> str:
 
 
 def _kept(name: str) -> str:
-    """The name in small letters without accents, and hyphens for the rest."""
+    """The name in lower case without accents, with hyphens for all other characters."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return _OTHER.sub("-", plain).strip("-")[:_LONGEST].strip("-")
 
@@ -59,13 +59,13 @@ FOLDERS = ("servers", "badges")
 
 
 class Folder:
-    """The folder of a site while it is written."""
+    """The folder of a site while it is being written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def put(self, name: str, text: str) -> None:
-        """Put the text in the file in one step, if it is not in it already."""
+        """Write the text to the file atomically, unless the file already has it."""
         path = self._path / name
         data = text.encode()
         if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
@@ -75,10 +75,10 @@ class Folder:
 
 @contextmanager
 def site_folder(path: Path, planned: Collection[str]) -> Iterator[Folder]:
-    """The folder to put the planned files in; those of an earlier time that are not planned go when all is written.
+    """The folder for the planned files; older files that are no longer planned are removed when all is written.
 
-    A write that is broken off leaves every file whole, the old or the new one. Raises UsageError where the folder
-    cannot be written, or holds files of these names that this command has not put there.
+    An interrupted write leaves every file complete, either the old or the new one. Raises UsageError if the folder
+    cannot be written, or contains files of these names that this command did not create.
     """
     assert all(_OURS.fullmatch(name) for name in planned)  # noqa: S101 # slugs see to it
     try:
@@ -100,7 +100,7 @@ def site_folder(path: Path, planned: Collection[str]) -> Iterator[Folder]:
 
 
 def _listed(path: Path) -> set[str] | None:
-    """The files that are ours, None where nothing says so; a line that could lead elsewhere is not believed."""
+    """The files that this command created, None if there is no list; lines that could lead elsewhere are ignored."""
     try:
         found = orjson.loads((path / LIST).read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""What a site says, gathered once for all servers: states, availability, latency, incidents, reasons."""
+"""The data of a site, collected once for all servers: states, availability, latency, incidents, reasons."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REASON_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What a server is now, in a word, with the level that colours it."""
+    """The current state of a server as a word, with the level that colours it."""
 
     word: str
     level: Level
@@ -58,51 +58,51 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class UptimeWindow:
-    """The availability of a server over a time up to now."""
+    """The availability of a server in a window that ends now."""
 
     name: str
     cells: Values
-    """Up over up and down of each hour or day; None where neither is known."""
+    """Up / (up + down) of each hour or day; None if neither is known."""
     ratio: float | None
-    """Of all of it, weighted by time."""
+    """Over the whole window, weighted by time."""
     known_ms: int
     known_well: bool
-    """For at least `WELL` of the time."""
+    """True if the state was known for at least `WELL` of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """How long the answers of one kind of probe took, in milliseconds a slot; None where there was none."""
+    """Response times of one kind of probe, in milliseconds per slot; None for a slot without answers."""
 
     kind: str
     p50_ms: Values
     p95_ms: Values
-    """None as well where there were fewer than `FEWEST_FOR_P95`."""
+    """None also with fewer than `FEWEST_FOR_P95` answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An incident, with the server that had it."""
+    """An incident with its server."""
 
     server: ServerRow
     slug: str
     started_at_ms: int
     ended_at_ms: int | None
     unknown_since_ms: int | None
-    """Of one that no check has ended: since when the server is not known to be down; None while it is."""
+    """If no check has ended it: start of the time with unknown state; None while the server is known to be down."""
     lasted_ms: int
-    """As far as is known, where it has no end."""
+    """Duration known so far, if it has no end."""
     reason: str | None
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is known to be down now."""
+        """True if the server is known to be down now."""
         return self.ended_at_ms is None and self.unknown_since_ms is None
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A server and all that its page says."""
+    """A server with everything its page shows."""
 
     server: ServerRow
     slug: str
@@ -112,15 +112,15 @@ class Subject:
     hourly: Sequence[Latencies]
     daily: Sequence[Latencies]
     incidents: Sequence[Happening]
-    """The newest first."""
+    """Newest first."""
     reasons: Sequence[tuple[str, int]]
-    """Of checks that were not HEALTHY in the last 30 days, the most frequent first."""
+    """Reasons of checks that were not HEALTHY in the last 30 days, most frequent first."""
     offer: OfferRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """All servers, by the groups they are in, and the verdict over them."""
+    """All servers by group, and the overall verdict."""
 
     title: str
     now_ms: int
@@ -128,12 +128,12 @@ class Site:
     level: Level
     verdict: str
     hours: tuple[int, ...]
-    """Begins of the hours of the last day, Unix milliseconds."""
+    """Starts of the hours of the last day, Unix milliseconds."""
     days: tuple[int, ...]
 
 
 def gather(past: Past, title: str) -> Site:
-    """What there is to say of these servers up to now; those that left their configuration are left out."""
+    """The data of these servers up to now; servers that left their configuration are left out."""
     there = tuple(one for one in past.servers if one.retired_at_ms is None)
     if there and len(there) < len(past.servers):
         past = past.of(there)
@@ -177,14 +177,14 @@ def gather(past: Past, title: str) -> Site:
 
 
 def _state(newest: Newest | None, last: Last | None, now_ms: int) -> ServerState:
-    """What a server is by its newest check, as long as that speaks."""
+    """The state of a server by its newest check, as long as that counts."""
     if newest is None or last is None or last.until_ms < now_ms or last.outcome is Outcome.SUSPECT:
         return STATES["UNKNOWN"]
     return STATES["MAINTENANCE" if newest.maintenance else newest.status]
 
 
 def _verdict(subjects: Sequence[Subject]) -> tuple[Level, str]:
-    """The overall line: the worst there is, with how many have it."""
+    """The overall line: the worst state, with the number of servers in it."""
     counts = Counter(one.state.status for one in subjects)
     number = len(subjects)
     for status, words in (("UNHEALTHY", "down"), ("DEGRADED", "degraded")):
@@ -214,7 +214,7 @@ def _times(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[i
 
 
 def _windows(name: str, up_ms: Numbers, known_ms: Numbers, cells: int, slot_ms: int) -> list[UptimeWindow]:
-    """The window of each server that is the last so many slots."""
+    """The window of each server over the newest slots of this number."""
     up_ms, known_ms = up_ms[:, -cells:], known_ms[:, -cells:]
     up, known = up_ms.sum(1).tolist(), known_ms.sum(1).tolist()
     well_ms = WELL * slot_ms * (cells - 1)
@@ -233,7 +233,7 @@ def _ratios(part: Numbers, whole: Numbers) -> Numbers:
 def _latencies(
     found: FoundBuckets[PercentileBuckets], period: Period, place: Mapping[int, int]
 ) -> dict[int, Sequence[Latencies]]:
-    """By place of the server: a row of percentiles for each of its kinds of probe."""
+    """By index of the server: a row of percentiles for each of its kinds of probe."""
     buckets = found.buckets
     size = len(found.series)
     p50_ms = buckets.table_us(buckets.p50_us, size, period.slots) / 1000
@@ -248,7 +248,7 @@ def _latencies(
 
 
 def _reasons(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping[int, int]) -> dict[int, Counter[str]]:
-    """By place of the server: how often each reason was given in the last days."""
+    """By index of the server: number of occurrences of each reason in the last days."""
     rows = _rows(found.series, place)[found.buckets.series]
     recent = found.buckets.slot > period.slots[-1] - _REASON_DAYS
     counted: dict[int, Counter[str]] = {}
@@ -259,7 +259,7 @@ def _reasons(found: FoundBuckets[OutcomeBuckets], period: Period, place: Mapping
 
 
 def _happenings(past: Past, period: Period, slug: Mapping[str, str]) -> dict[int, list[Happening]]:
-    """The incidents of each server by its id, the newest first."""
+    """The incidents of each server by its id, newest first."""
     servers = {server.id: server for server in past.servers}
     found: dict[int, list[Happening]] = {}
     for one in past.rollups.incidents(period.since_ms, period.until_ms):

@@ -1,4 +1,4 @@
-"""A site written to a folder: pages, badges, JSON files and the feed of the servers of a history."""
+"""Writing of a site to a folder: pages, badges, JSON files and the feed of the servers of a history."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ORDER = {state.status: place for place, state in enumerate(STATES.values())}
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The servers of a group, the worst first."""
+    """The servers of a group, worst first."""
 
     name: str
     subjects: Sequence[Subject]
@@ -38,9 +38,10 @@ class Group:
 
 
 def write_site(past: Past, folder: Path, title: str, address: str | None, progress: Callable[[int, int], None]) -> Site:
-    """Write or renew the site in the folder; ``address`` is where it will be found, for the links of the feed.
+    """Write or update the site in the folder; ``address`` is its later URL, for the links of the feed.
 
-    ``progress`` is told how many servers are written, of how many. Raises UsageError where the folder will not do.
+    ``progress`` is called with the number of servers written and the total. Raises UsageError if the folder cannot be
+    used.
     """
     site = gather(past, title)
     planned = ["index.html", "index.json", "feed.xml", *(name for one in site.subjects for name in _names(one))]
@@ -70,7 +71,7 @@ def _names(one: Subject) -> tuple[str, ...]:
 
 
 def _texts(site: Site, one: Subject) -> Iterator[str]:
-    """What goes in the files of a server, in the order of their names."""
+    """The contents of a server's files, in the order of their names."""
     yield _page(site, one)
     yield documents.subject(site, one)
     yield badge(one.server.name, one.state.word.lower(), one.state.level.value)
@@ -116,7 +117,7 @@ def _page(site: Site, one: Subject) -> str:
 
 
 def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> Picture:
-    """From where the first answer was on, so that a young server is not a line at the edge."""
+    """The chart, starting at the first answer, so that a new server is not a line at the edge."""
     known = [place for one in latencies for place, value in enumerate(one.p50_ms) if value is not None]
     first = min([*known, len(x_ms) - _FEWEST_SLOTS])
     lines = [
