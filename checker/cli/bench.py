@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "delete": ("checker.cli.bench_history:delete_command", "Delete load tests."),
 }
-"""Name -> where the command is, and what it does."""
+"""Name -> the place of the command, and its purpose."""
 
 
 @click.group("bench", cls=LazyGroup, lazy=COMMANDS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     pass
 
 WORSE = 99
-"""As a broken threshold."""
+"""The same as for a broken threshold."""
 _CANNOT_TELL = 1
 
 

@@ -287,7 +287,7 @@ def _times_document(times: Times) -> dict[str, float | int | None]:
 
 
 _WAITING = 300
-"""Texts that may wait to be written: five minutes of one a second."""
+"""Maximum number of queued texts: five minutes at one a second."""
 _LAST_S = 2.0
 
 
@@ -364,7 +364,7 @@ def background(stream: IO[str]) -> Iterator[BackgroundWriter]:
 
 
 EVERY_S = 5.0
-"""Between two plain lines."""
+"""Seconds between two plain lines."""
 
 
 @contextmanager

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "csv-slots", "html", "markdown", "junit", "hgrm", "prometheus")
 _IMAGES = ("png", "svg")
 _RELATIVE = ("last", "last-good")
-"""Baselines that may come to be, or not, with the run itself."""
+"""Baselines whose existence may depend on the run itself."""
 _FEWEST_FOR_TREND = 3
 _MOST_FOR_TREND = 20
 

@@ -18,10 +18,10 @@ class LevelSpan(Record, frozen=True):
     from_s: float
     until_s: float
     start: float
-    """Level at its beginning: arrivals per second, or users."""
+    """Level at the start: arrivals per second, or users."""
     end: float
     stage: int = 0
-    """The stage that it is."""
+    """Index of its stage."""
 
     @property
     def seconds(self) -> float:

@@ -23,7 +23,7 @@ class Cause(IntEnum):
     LATE = 6
     HELD = 7
     WAIT = 8
-    """Not the client's doing: there was no free place."""
+    """Not caused by the load generator: there was no free slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class BoundSpan:
     until_s: float
     """Offsets from the run's epoch."""
     worker: int | None
-    """None for all of them together."""
+    """None for all workers together."""
     what: str
-    """Goes on from "worker 0" or "the workers": what was the worst of it."""
+    """The worst value; continues a sentence that begins with "worker 0" or "the workers"."""
     cause: Cause = Cause.HELD
 
 
@@ -50,34 +50,36 @@ class WithinNoise:
     """p50, p95 or p99."""
     value_us: float
     noise_us: float
-    """p99 of the same client against an echo on loopback."""
+    """p99 of the same load generator against a loopback echo."""
 
 
 class Saturation(Struct, frozen=True):
     """The limits that the load generator set on a run's validity; by default it was never the limit."""
 
     invalid: bool = False
-    """Whether what the run claims cannot be told: a threshold, or without thresholds its headline."""
+    """True if the verdict of the run is unknown: a threshold, or without thresholds its headline."""
     reason: str = ""
-    """One sentence; also where the run is valid and some of it is marked. Empty where nothing is."""
+    """One sentence; also if the run is valid and parts of it are marked. Empty if nothing is marked."""
     spans: tuple[BoundSpan, ...] = ()
-    """In the order of time, in unmeasured stages, too."""
+    """In order of time, in unmeasured stages, too."""
     stages: Mapping[int, str] = field(default_factory=dict)
-    """Index of each stage that says nothing of the server, and why: the sentence goes on from "worker 0"."""
+    """Index of each stage that says nothing about the server -> the reason, which continues a sentence that begins with
+    "worker 0"."""
     bound_s: float = 0.0
-    """Of the measured time."""
+    """Seconds of the measured time."""
     measured_s: float = 0.0
     waits: tuple[BoundSpan, ...] = ()
-    """When arrivals waited for a free place: the server's slowness or the plan's ``max_in_flight``, not the client."""
+    """Times when arrivals were queued: caused by a slow server or the plan's ``max_in_flight``, not by the load
+    generator."""
     noise: tuple[WithinNoise, ...] = ()
-    """Percentiles that cannot be told from what the client adds."""
+    """Percentiles within the noise of the load generator."""
     limited: bool = False
-    """Whether the load generator was the limit for longer than a moment, whatever that did to the claims."""
+    """True if the load generator was the limit for longer than a moment, whatever the effect on the claims."""
     unfit: bool = False
-    """Whether the figures are the client's own: the run can be no side of a comparison."""
+    """True if the figures are those of the load generator: the run can be no side of a comparison."""
     claims: Claims = field(default_factory=Claims)
-    """What the client's lateness leaves of each threshold and number."""
+    """The effect of the load generator's lateness on each threshold and figure."""
 
 
 NO_LIMIT = Saturation()
-"""Of a client that nobody has judged, or that was fine."""
+"""For a load generator that was not judged, or was fast enough."""

@@ -43,16 +43,16 @@ from checker.wire import reader
 log = logging.getLogger(__name__)
 
 _LEAD_S = 0.3
-"""Time for the orders to reach the workers before the first arrival is due."""
+"""Seconds for a play to reach the workers before the first arrival is due."""
 _SILENCE_S = 30.0
 _WAIT_S = 0.02
 _SECOND_S = 1.0
 WIND_DOWN_S = 2.0
-"""In which the load goes down to nothing when a run is to end early."""
+"""Seconds of the ramp to zero when a run ends early."""
 _END_S = 5.0
 _NICENESS = 15
 _LATE_S = 15.0
-"""How much later than it can be a worker may say that a play is over."""
+"""Seconds after the latest possible end of a play within which a worker must report it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class GeneratorWorkers:
 
     servers: tuple[Server, ...]
     addresses: Mapping[str, tuple[str, ...]]
-    """Host -> the addresses that are allowed: nothing else is connected to."""
+    """Host -> the allowed addresses: the workers connect to no others."""
     workers: int
     limits: LoadLimits
     seed: int
@@ -73,7 +73,7 @@ class _PlayUnderWay:
     number: int
     spans: dict[str, list[LevelSpan]]
     open: set[int]
-    """Workers that have not said that it is over."""
+    """Workers that have not reported the end."""
     longest_s: float
     """Time limit of an operation."""
     wound_down: bool = False
@@ -100,9 +100,9 @@ class Generator:
         self._aside = ThreadPoolExecutor(1, "binning", _yield_to_others)
         self._stopped = ""
         self.aborted = False
-        """Whether nothing is waited for."""
+        """True if nothing is waited for."""
         self.cpu_s: dict[int, float] = {}
-        """Worker -> processor time that it has used until its last report."""
+        """Worker -> CPU seconds that it had used at its last report."""
 
     def __enter__(self) -> Generator:
         try:

@@ -15,12 +15,12 @@ from checker.loadtest.results import BenchRun, Slot, ThresholdResult, WorkerSeco
 from checker.stats.histogram import Cells, empty
 
 RECENT_S = 5.0
-"""What "the last seconds" are."""
+"""The length of "the last seconds"."""
 HISTORY = 120
-"""Rates kept for a picture of how they went."""
+"""Number of rates kept for the sparkline."""
 _RATIOS = (0.5, 0.95, 0.99)
 _SHORTEST_S = 0.2
-"""News that come sooner after those before are not divided by less: a rate would jump."""
+"""Updates that follow each other faster are divided by this all the same: a rate would jump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Rates:
 
     offered: float
     achieved: float
-    """What ended, good or bad."""
+    """Operations that ended, successful or failed."""
     ok: float
     failed: float
 
@@ -55,7 +55,7 @@ class StageNow:
     measured: bool
     progress_ratio: float
     level: float
-    """Now; on a ramp it moves."""
+    """The present level; on a ramp it moves."""
     unit: str
     """/s or users."""
 
@@ -71,7 +71,7 @@ class ClientNow:
     in_flight: int
     backlog: int
     bound: str
-    """Why the client is the limit in this second; empty if it is not."""
+    """The reason why the load generator is the limit in this second; empty if it is not."""
     bound_s: int
     """Seconds of the run in which it was."""
 
@@ -85,23 +85,23 @@ class Moment(Struct, frozen=True, kw_only=True):
     until_s: float
     stages: tuple[StageNow, ...]
     now: Rates
-    """Of the updates."""
+    """Of the newest updates."""
     recent: Rates
     """Of the last `RECENT_S` seconds."""
     history: tuple[float, ...]
-    """What was achieved per second, update after update, the newest last."""
+    """Achieved rates, update after update, the newest last."""
     updates: Times
     recent_times: Times
     run_times: Times
     """Of the measured stages so far."""
     ok: int
-    """In all, also in stages that are not measured; so are the next two."""
+    """Total over all stages, measured or not; the next two fields likewise."""
     failed: int
     reasons: Mapping[str, int]
-    """Of those that failed, the most frequent first."""
+    """Of the failures, the most frequent first."""
     new_reasons: Mapping[str, int]
     client: ClientNow | None
-    """None before a worker has said anything."""
+    """None before the first report of a worker."""
     thresholds: Sequence[ThresholdResult]
     note: str
 

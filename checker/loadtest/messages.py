@@ -17,7 +17,8 @@ from checker.model import Server
 from checker.structs import Record
 
 ECHO = "(echo)"
-"""The server that the client itself is measured against: it takes part where it is named, and no limit holds for it."""
+"""The server for calibration of the load generator: it takes part only where it is named, and no limit applies to
+it."""
 
 
 class Position(Record, frozen=True, kw_only=True):
@@ -26,7 +27,7 @@ class Position(Record, frozen=True, kw_only=True):
     worker: int
     workers: int
     max_connections: int
-    """At once to one host, over all workers."""
+    """Simultaneous connections to one host, over all workers."""
     max_rate: float
     """Operations per second, over all workers."""
     per_host: float | None
@@ -60,7 +61,7 @@ class Begin(Record, frozen=True, tag=True):
     position: Position
     servers: tuple[Server, ...]
     addresses: Mapping[str, tuple[str, ...]]
-    """Host -> the addresses that are allowed: nothing else is connected to."""
+    """Host -> the allowed addresses: the workers connect to no others."""
 
 
 class PlayRequest(Record, frozen=True, tag=True):
@@ -70,7 +71,7 @@ class PlayRequest(Record, frozen=True, tag=True):
     epoch_ns: int
     parts: tuple[Part, ...]
     spans: Mapping[str, Sequence[LevelSpan]]
-    """Scenario -> its stretches, in seconds from the epoch."""
+    """Scenario -> its level spans, in seconds from the epoch."""
 
 
 class Replan(Record, frozen=True, tag=True):
@@ -86,7 +87,7 @@ class SampleBatch(Record, frozen=True, tag=True, kw_only=True):
     arrivals: bytes
     phases: bytes
     stretches: bytes
-    """Nanoseconds for which the loop did not look for anything new, one after the other."""
+    """Periods in nanoseconds in which the event loop did not poll, one after the other."""
     new_reasons: tuple[str, ...]
     new_phases: tuple[str, ...]
     """Names that this worker numbers next."""
@@ -96,11 +97,11 @@ class Health(Record, frozen=True, tag=True, kw_only=True):
     """The report of a worker on itself about once a second (`checker.loadtest.results.WorkerSecond`)."""
 
     at_ns: int
-    """Start of the time, of `time.monotonic_ns`."""
+    """Start of the period, of `time.monotonic_ns`."""
     cpu_ratio: float
     busy_ratio: float
     cpu_s: float
-    """Since it was started."""
+    """Since the start of the process."""
     gc_us: int
     in_flight: int
     backlog: int
@@ -120,22 +121,22 @@ FromParent: TypeAlias = Begin | PlayRequest | Replan | Bye
 FromWorker: TypeAlias = SampleBatch | Health | PlayDone | Bye
 
 STAGES = 100_000
-"""A key is ``series * STAGES + stage``, so that one number says what a sample belongs to."""
+"""A key is ``series * STAGES + stage``, so that one number identifies what a sample belongs to."""
 SAMPLE = 7
 """Numbers of a sample: key, code, intended, sent, first byte, done, received bytes. Times are nanoseconds of
 `time.monotonic_ns`, which all processes of a machine share."""
 ARRIVAL = 2
 """Numbers of an arrival: key, intended."""
 PHASE = 4
-"""Numbers of a phase: key, intended, name (an index into `PHASES` and what the worker names after it), nanoseconds."""
+"""Numbers of a phase: key, intended, name (an index into `PHASES` and the worker's later names), nanoseconds."""
 REFUSED, WAITED, RESENT, SHIFT = 1, 2, 4, 3
-"""A code has three flags, and above them the reason: an index into `REASONS` and what the worker names after them."""
+"""A code has three flags, and above them the reason: an index into `REASONS` and the worker's later names."""
 
 OK = ""
 DROPPED = "dropped"
-"""Never sent: the run was over while it waited for a free place."""
+"""Never sent: the run ended while it was queued."""
 REASONS = (OK, DROPPED)
 PHASES = ("connect", "tls")
-"""What is named from the beginning; a worker tells further names before it uses their numbers."""
+"""Names known from the start; a worker sends further names before it uses their numbers."""
 CENSORED = frozenset({"send_timeout", "first_byte_timeout", "deadline", "connect_timeout"})
-"""Reasons that are timeouts: the time is the limit, not what it would have taken."""
+"""Reasons that are timeouts: the recorded time is the limit, not the true time."""

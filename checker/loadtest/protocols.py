@@ -25,18 +25,18 @@ class Second(Struct, frozen=True, kw_only=True):
     """The update of a run, about once a second."""
 
     run: BenchRun
-    """The run as far as it has come, without slots and health: series and stages are those that indexes refer to."""
+    """The run so far, without slots and health: its series and stages are those that indexes refer to."""
     at_s: float
     """Now, in seconds from the epoch."""
     until_s: float
-    """When what is being played ends, as far as it is known."""
+    """The end of the present play, as far as it is known."""
     stages: tuple[int, ...]
-    """Indexes of the stages that are under way."""
+    """Indexes of the stages in progress."""
     slots: Sequence[Slot]
-    """What is new, each slot to be added to what came before under its key."""
+    """New slots, each to be added to earlier ones under its key."""
     health: Sequence[WorkerSecond]
     note: str = ""
-    """What is happening besides: calibrating, waiting for late answers, ramping down."""
+    """Another activity: calibrating, waiting for late answers, ramping down."""
 
 
 class Watcher(Protocol):

@@ -295,7 +295,7 @@ def _p99_us(nanoseconds: Integers) -> int:
 
 
 _MERGE_AT = 20_000
-"""Slots that are kept before those of equal keys are added together."""
+"""Number of slots after which those of equal keys are added together."""
 
 
 class Recording:

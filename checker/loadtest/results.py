@@ -30,7 +30,7 @@ class BenchState(StrEnum):
     """The state of a run: in progress, or how it ended."""
 
     RUNNING = "running"
-    """Or its process was killed."""
+    """In progress, or its process was killed."""
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     """By Ctrl-C, after ramping down."""
@@ -58,17 +58,17 @@ class StageSpan(Record, frozen=True, kw_only=True):
     kind: str
     """A value of `checker.loadtest.plan.StageKind`."""
     measured: bool
-    """Whether it counts in summaries, thresholds and comparisons."""
+    """True if it counts in summaries, thresholds and comparisons."""
     from_s: float
     until_s: float
-    """Offsets from the epoch; the end it came to, where the run was cut short."""
+    """Offsets from the epoch; the actual end, if the run was cut short."""
     start_level: float
     end_level: float
     """Arrivals per second over all servers (open), or users (closed)."""
     users: int | None = None
     servers: int | None = None
     block: int | None = None
-    """Of a suite: the cell, and which of its blocks."""
+    """For a suite: the cell, and the number of the block."""
 
 
 class Slot(Record, frozen=True, kw_only=True):
@@ -87,21 +87,21 @@ class Slot(Record, frozen=True, kw_only=True):
     offered: int = 0
     """Arrivals due in it; in the closed model, requests begun."""
     dropped: int = 0
-    """Of these never sent: the run ended while they waited for a free place."""
+    """Arrivals among these that were never sent: the run ended while they were queued."""
     ok: int = 0
     failed: int = 0
-    """Of these; a timeout is a failure."""
+    """Failures among these; a timeout is a failure."""
     censored: int = 0
-    """Of the failed: timeouts, whose time is the limit and not what they would have taken."""
+    """Timeouts among the failures, whose time is the limit and not the true time."""
     done_ok: int = 0
     done_failed: int = 0
     connections: int = 0
-    """Opened for them."""
+    """Connections opened for them."""
     received_bytes: int = 0
     refused: int = 0
-    """Of all replies: 429, 503, or any with Retry-After."""
+    """Replies that are 429, 503, or have Retry-After."""
     resent: int = 0
-    """Operations of which a request was sent again: the server ended a kept connection before a byte of the reply."""
+    """Operations with a request that was sent again: the server closed a kept connection before a byte of the reply."""
     max_us: int = 0
     """Longest response time of the ok ones, exact."""
     response: bytes = b""
@@ -115,7 +115,7 @@ class Slot(Record, frozen=True, kw_only=True):
     failed_response: bytes = b""
     """Of the failed ones, from intended to the end."""
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """Why: a `checker.model.Reason` (http_status with the code behind it: ``http_status 500``) -> how many failed."""
+    """A `checker.model.Reason` (http_status followed by the code: ``http_status 500``) -> number of failures."""
     phases_us: Mapping[str, int] = field(default_factory=dict)
     """Stage of the operation (dns, connect, tls, wait, transfer, initialize, list, ...) -> time of all ok ones."""
 
@@ -127,27 +127,27 @@ class WorkerSecond(Record, frozen=True, kw_only=True):
     at_s: int
     """Start of the second, from the epoch."""
     cpu_ratio: float
-    """Of one core."""
+    """Share of one core."""
     busy_ratio: float = 0.0
-    """Share of the time for which its loop did not wait for anything: on a shared machine more than its CPU time."""
+    """Share of the time in which its event loop did not wait: on a shared machine more than its CPU time."""
     lag_p99_us: int
-    """How late its loop woke up."""
+    """Lateness of its event loop's wake-ups."""
     lag_max_us: int
     late_p99_us: int
-    """How late operations were begun although a place was free."""
+    """Lateness of operations that had a free slot."""
     gc_us: int
-    """Time in the cycle collector."""
+    """Time in the garbage collector."""
     in_flight: int
-    """Most operations at once."""
+    """Most simultaneous operations."""
     backlog: int
-    """Most arrivals that waited for a place."""
+    """Most queued arrivals."""
     descriptors: int
     ports: int
     """Connections opened to the busiest host in the last minute: each holds a local port for about that long."""
     memory_bytes: int
-    """Resident."""
+    """Resident memory."""
     starved_us: int = 0
-    """Time for which it was ready to run and others had the CPU; 0 where the system does not say it."""
+    """Time spent waiting for a CPU while ready to run; 0 if the system does not report it."""
 
 
 class Calibration(Record, frozen=True, kw_only=True):
@@ -156,12 +156,12 @@ class Calibration(Record, frozen=True, kw_only=True):
     operation: str
     """rest or mcp."""
     ceiling_per_s: float
-    """Operations per second of all workers, none of them waiting for more than the echo."""
+    """Operations per second of all workers, limited only by the load generator and the echo."""
     cpu_us: float
     """CPU time of the load generator per operation."""
     noise_p50_us: int
     noise_p99_us: int
-    """Response times at a low rate: nothing shorter can be told from the client's own noise."""
+    """Response times at a low rate: shorter times cannot be distinguished from the load generator's noise."""
 
 
 class ThresholdResult(Record, frozen=True, kw_only=True):
@@ -171,12 +171,12 @@ class ThresholdResult(Record, frozen=True, kw_only=True):
     expression: str
     over_s: float | None
     value: float | None
-    """What was measured, in the unit of the expression; of windows the worst; None where there was nothing."""
+    """The measured value, in the unit of the expression; of windows the worst; None without a measurement."""
     passed: bool
     aborted: bool
-    """Whether it ended the run."""
+    """True if it ended the run."""
     at_s: float | None = None
-    """When it was broken first, for windows and aborts."""
+    """The moment at which it first broke, for windows and aborts."""
 
 
 class LevelResult(Record, frozen=True, kw_only=True):
@@ -186,14 +186,14 @@ class LevelResult(Record, frozen=True, kw_only=True):
     level: float
     good: bool
     why: str
-    """What broke, empty for a good one."""
+    """The broken part, empty for a good level."""
     offered_per_s: float
     achieved_per_s: float
     p50_ms: float | None
     p99_ms: float | None
     failed_ratio: float
     client_bound: bool = False
-    """The client was the limit: it says nothing of the server."""
+    """The load generator was the limit: the level says nothing about the server."""
 
 
 class Capacity(Record, frozen=True, kw_only=True):
@@ -201,11 +201,11 @@ class Capacity(Record, frozen=True, kw_only=True):
 
     last_good: float | None
     first_bad: float | None
-    """Between the two nothing was tested; None where no level was good, or none bad."""
+    """Nothing was tested between the two; None if no level was good, or none bad."""
     knee: float | None
-    """The level from which on latency grows faster than what is achieved; None where none was seen."""
+    """The level above which latency grows faster than throughput; None if none was seen."""
     recovery_s: float | None
-    """Time after the last bad level until the objective held again; None where it did not, or was not watched."""
+    """Time after the last bad level until the objective held again; None if it did not, or was not watched."""
     levels: tuple[LevelResult, ...]
     usl: Mapping[str, float] | None = None
     """Universal scalability law, closed model: lambda, sigma, kappa, r_squared, peak_users, peak_per_s."""
@@ -231,7 +231,8 @@ class BenchRun(Record, frozen=True, kw_only=True):
     slot_s: int
     """Width of a slot: 1, and 10 for runs of more than an hour."""
     environment: Mapping[str, str]
-    """Machine, kernel, cores, Python, libraries, clock, git commit: what makes two runs comparable or not."""
+    """Machine, kernel, cores, Python, libraries, clock, git commit: the environment that makes runs comparable or
+    not."""
     series: tuple[Series, ...]
     stages: tuple[StageSpan, ...]
     slots: Sequence[Slot]
@@ -240,11 +241,11 @@ class BenchRun(Record, frozen=True, kw_only=True):
     thresholds: tuple[ThresholdResult, ...] = ()
     capacity: Capacity | None = None
     notes: tuple[str, ...] = ()
-    """What happened on the way that a reader must know."""
+    """Events during the run that a reader needs to know."""
 
 
 _NO_LOAD = {"output", "thresholds", "calibrate"}
-"""Keys of a plan that change what is made of the results, not what is done to the servers."""
+"""Keys of a plan that change the evaluation of results, not the load on the servers."""
 
 
 def plan_digest(source: Mapping[str, Any]) -> str:
@@ -271,9 +272,9 @@ class Claim(Record, frozen=True):
     told: Told
     low: float | None
     high: float | None
-    """Between which two the value lies without the client, in the unit of the threshold; None where it has no end."""
+    """Bounds of the value without the load generator, in the unit of the threshold; None for an open end."""
     why: str
-    """What the client did to it; goes on from "though" and "because"; empty where it did nothing."""
+    """The load generator's effect; continues a sentence after "though" and "because"; empty without an effect."""
 
 
 class Affected(Record, frozen=True):
@@ -285,18 +286,18 @@ class Affected(Record, frozen=True):
     """p50, p95 or p99."""
     value_us: float
     low_us: float
-    """It may have been as short as this."""
+    """The lower bound of the true value."""
     is_open: bool
-    """Whether it may have been longer, too: the server did not get the load."""
+    """True if the true value may be higher, too: the server did not get the load."""
 
 
 class Claims(Record, frozen=True):
     """All claims of a run."""
 
     thresholds: tuple[Claim, ...] = ()
-    """Of each threshold of the run, in their order; none where nothing is to be said."""
+    """For each threshold of the run, in order; empty if there is nothing to report."""
     numbers: tuple[Affected, ...] = ()
     added_us: int = 0
-    """The most that a response time contains of the client's own."""
+    """The largest share of the load generator in a response time."""
     is_unmade: bool = False
-    """Whether the server did not get the load for more than 5% of the measured seconds."""
+    """True if the server did not get the load for more than 5% of the measured seconds."""

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 _FEWEST_REPLIES = 20
-"""In the window: a few refusals are no storm."""
+"""Replies in the window: a few refusals are no storm."""
 
 
 class Storm:
@@ -92,14 +92,14 @@ class Total:
 
 log = logging.getLogger(__name__)
 
-"""Operations per second above which one worker more is started, where there is a core for it."""
+"""Operations per second above which one more worker is started, if there is a core for it."""
 _MOST_SLOTS = 40_000
 """Series times seconds above which slots are ten seconds wide."""
 _HOUR_S = 3600.0
 _WAIT_S = 0.2
-"""For another process that writes to the database, while there is load."""
+"""Seconds to wait for another process that writes to the database, during the load."""
 _LONGEST_WAIT_S = 60.0
-"""The same when the load is over."""
+"""The same after the load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,9 @@ class LoadRequest:
 
     plan: Plan
     database: Path | None = None
-    """None keeps nothing."""
+    """None stores nothing."""
     watchers: Sequence[Watcher] = ()
-    """Told of every second; see `checker.loadtest.protocols.Watcher`."""
+    """Receivers of every second; see `checker.loadtest.protocols.Watcher`."""
     log_level: int = 50
 
 
@@ -123,7 +123,7 @@ class LoadEnd:
     signal: int | None = None
     """The signal that interrupted it."""
     unstored: str = ""
-    """Why it could not be stored, where it was to be."""
+    """The reason why the run could not be stored, if it was to be."""
 
 
 def load_test(request: LoadRequest) -> LoadEnd:

@@ -51,7 +51,7 @@ def _joined(name: str, kind: Any, values: list[Any]) -> Any:
 HistogramName = Literal["response", "service", "first_byte", "late", "failed_response"]
 RATIOS = (0.5, 0.9, 0.95, 0.99, 0.999)
 BLOCK_S = 10
-"""Shortest stretch whose statistic is nearly independent of the next one's."""
+"""Shortest period whose statistic is nearly independent of the next one's."""
 
 
 @dataclass(frozen=True, slots=True)

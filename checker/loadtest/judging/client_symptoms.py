@@ -9,18 +9,18 @@ from checker.loadtest.bottleneck import Cause
 from checker.loadtest.results import WorkerSecond
 
 CPU_RATIO = 0.85
-"""Of a core: above it, starts queue behind each other (Locust warns at 90%, Artillery at 80%)."""
+"""Share of a core: above it, starts queue behind each other (Locust warns at 90%, Artillery at 80%)."""
 BUSY_RATIO = 0.95
-"""A loop that hardly waits for anything is behind, whatever processor time the system says that it has used."""
+"""Share of time: a loop that hardly ever waits is behind, whatever CPU time the system reports for it."""
 STRAINED_US = 500
-"""A busy worker that is on time to this (p99) holds nothing up: its loop does more at a time the busier it is."""
+"""A busy worker that is at most this late (p99) delays nothing: a loop does more per iteration the busier it is."""
 LATE_US = 2_000.0
 LATE_RATIO = 0.1
-"""Of the median response time. Late beyond the larger of the two is not on time."""
+"""Share of the median response time. Lateness above the larger of the two limits is a symptom."""
 GC_US = 10_000
-"""1% of a second: beyond it the collector met one operation in a hundred, which is what p99 is made of."""
+"""1% of a second: above it the garbage collector affected one operation in a hundred, and with it p99."""
 NEAR = 0.9
-"""Of a limit of the system."""
+"""Share of a limit of the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ClientLimits:
     """The limits that the system sets for the load generator; None where one is unknown, and not judged."""
 
     descriptors: int | None = None
-    """Open at once, of one worker."""
+    """Open file descriptors of one worker."""
     ports: int | None = None
     """Local ports, for connections to one address and port: the width of net.ipv4.ip_local_port_range."""
 
@@ -49,9 +49,9 @@ class Symptom:
 
     cause: Cause
     value: float
-    """The larger the worse, among signs of one cause."""
+    """The larger the worse, among symptoms with one cause."""
     what: str
-    """Goes on from "worker 0"."""
+    """Continues a sentence that begins with "worker 0"."""
 
 
 def late_limit_us(p50_us: float | None) -> float:

@@ -20,9 +20,9 @@ from checker.loadtest.thresholds.watch import value_over
 from checker.stats.histogram import Cells, middle_us
 
 UNMADE = frozenset({Cause.HELD, Cause.SILENT, Cause.DESCRIPTORS, Cause.PORTS})
-"""With these the server did not get the load that the run speaks of."""
+"""With these causes the server did not get the load that the run reports."""
 UNMADE_US = 1_000_000
-"""Arrivals that are later than a slot are another load, too."""
+"""Arrivals that are later than a slot are a different load."""
 _TIMES = ("response", "failed_response")
 
 
@@ -31,11 +31,11 @@ class Lateness:
     """The most that the load generator may have added to a response time, in each second."""
 
     begin_us: dict[int, int]
-    """Second -> how late operations were begun (p99)."""
+    """Second -> lateness of starts (p99)."""
     answer_us: dict[int, int]
-    """Second -> how late answers may have been seen."""
+    """Second -> possible lateness of reading replies."""
     unmade: frozenset[int]
-    """Seconds in which the server did not get the load that was planned."""
+    """Seconds in which the server did not get the planned load."""
 
     @classmethod
     def of(cls, run: BenchRun, spans: Iterable[BoundSpan]) -> Lateness:
@@ -123,7 +123,7 @@ def _shifted(blobs: list[bytes], shifts_us: np.typing.NDArray[np.int64]) -> list
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _UNMADE_RATIO = 0.05
-"""Of the measured seconds: with more in which the load was not made, nothing is known of times under it."""
+"""Share of the measured seconds: if the load was not made in more, nothing is known about times under it."""
 
 
 def claims_of(run: BenchRun, lateness: Lateness | None) -> Claims:

@@ -36,13 +36,13 @@ def within_noise(run: BenchRun) -> tuple[WithinNoise, ...]:
 
 
 RUN_RATIO = 0.05
-"""Of the measured seconds: a run with more that are client-bound is invalid."""
+"""Share of the measured seconds: a run with more client-bound seconds is invalid."""
 STAGE_RATIO = 0.2
-"""Of a stage: with more that are client-bound it says nothing of the server."""
+"""Share of a stage: with more client-bound seconds it says nothing about the server."""
 ACHIEVED_RATIO = 0.98
-"""Of what was offered; less is a shortfall, whose cause is to be found."""
+"""Share of the offered rate; less is a shortfall, whose cause must be found."""
 SILENT_S = 3.0
-"""A worker that says nothing of itself for so long was not running."""
+"""A worker without a report for this many seconds was not running."""
 
 
 def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturation:

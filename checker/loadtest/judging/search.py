@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from checker.loadtest.results import LevelResult
 
 _STEP_RATIO = 0.2
-"""Smallest rise of the load that is looked at: over smaller ones the noise is larger than what changes."""
+"""Smallest step of load that is examined: over smaller ones noise exceeds the change."""
 _GAIN_RATIO = 0.1
 _P99_RATIO = 0.5
 _P99_MS = 1.0
-"""Smallest rise of p99 that means anything."""
+"""Smallest rise of p99 that is significant."""
 _FAILED_RATIO = 0.001
 
 
@@ -33,7 +33,7 @@ class Knee:
 
     level: float
     why: str
-    """What changed from there to the next level."""
+    """The change from there to the next level."""
 
 
 def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
@@ -103,9 +103,9 @@ def _percent(ratio: float) -> str:
 
 
 _DIGITS = 12
-"""More than any level is written with."""
+"""More digits than any level has."""
 _MIDDLE = 0.25
-"""Of the gap, on each side: a level with few digits is taken as the middle if it is no closer to an end."""
+"""Share of the gap, on each side: a round level counts as the middle if it is no closer to an end."""
 
 
 class LevelVerdict(StrEnum):
@@ -114,7 +114,7 @@ class LevelVerdict(StrEnum):
     GOOD = "good"
     BAD = "bad"
     CLIENT_BOUND = "client_bound"
-    """Neither: the load generator was the limit."""
+    """Neither good nor bad: the load generator was the limit."""
 
 
 class Purpose(StrEnum):
@@ -122,11 +122,11 @@ class Purpose(StrEnum):
 
     RAISE = "raise"
     LOWER = "lower"
-    """Nothing was good yet."""
+    """No level was good so far."""
     NARROW = "narrow"
     CONFIRM_GOOD = "confirm_good"
     CONFIRM_BAD = "confirm_bad"
-    """The last of all, so that the recovery behind it can be watched."""
+    """The last level of all, so that the recovery after it can be watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Search(Struct, frozen=True, kw_only=True):
     factor: float
     maximum: float
     precision: float
-    """Share of the last good level that the gap may be wide."""
+    """Largest width of the gap, as a share of the last good level."""
     whole: bool = False
     """Levels are whole numbers (users); a gap of 1 is then narrow enough."""
     tried: tuple[tuple[Step, LevelVerdict], ...] = ()

@@ -59,7 +59,7 @@ _SETTLE_S = 2.0
 _SETTLE_RATIO = 0.25
 _PLACES = 1000
 _OFFERED_RATIO = 0.98
-"""Of the level's own rate: with fewer arrivals the level was not played."""
+"""Share of the level's own rate: with fewer arrivals the level was not played."""
 
 
 def scenario_of(level: float, stress: Stress, limits: LoadLimits, recovery_level: float | None = None) -> Scenario:
@@ -223,7 +223,7 @@ class StressResult:
 
     capacity: Capacity
     notes: tuple[str, ...]
-    """For the run's notes: why the search ended where it did, what contradicts itself, why the knee is a knee."""
+    """For the run's notes: the reason for the end of the search, contradictions, and the sign of the knee."""
 
 
 def find_capacity(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> StressResult:
@@ -246,7 +246,7 @@ def find_capacity(load_generator: LoadGenerator, plan: Plan, client_limits: Clie
     )
     levels: list[LevelResult] = []
     clear: list[LevelResult] = []
-    """Without those that the client was late in: what they say of times and throughput is the client's, too."""
+    """Levels without lateness of the load generator, which would change their times and throughput."""
     recovery: float | None = None
     while (step := search.next_step()) is not None:
         watched = step.purpose is Purpose.CONFIRM_BAD and stress.recovery > 0

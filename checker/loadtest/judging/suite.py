@@ -19,11 +19,11 @@ from checker.loadtest.summary import in_time, of_stage, summarize
 from checker.stats.robust import FAR_Z, Median, median_of_blocks, modified_z_of
 
 LEAST_MS = 0.5
-"""An interval that is no wider than this on either side is tight whatever the median is."""
+"""An interval that is at most this wide on either side is tight whatever the median is."""
 _WHOLE_RATIO = 0.9
-"""Of the longest block's time: a shorter one was cut off."""
+"""Share of the longest block's time: a shorter one was cut off."""
 _FIRST_RATIO = 0.1
-"""Of the median: a first block that is no slower than this is not worth a word."""
+"""Share of the median: a first block that is slower by no more than this is not mentioned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ class BlockResult:
 
     stage: int
     block: int
-    """From 1 on, in the order of time."""
+    """From 1 on, in order of time."""
     p95_ms: float | None
-    """Of the response time; None where nothing succeeded."""
+    """Of the response time; None if nothing succeeded."""
     ok_per_s: float
     failed_ratio: float
     client_bound: bool
@@ -48,14 +48,15 @@ class CellResult:
     servers: int
     blocks: tuple[BlockResult, ...]
     p95_ms: Median | None
-    """Over the blocks; None where none has a value."""
+    """Over the blocks; None if no block has a value."""
     ok_per_s: Median
     tight: bool
-    """Whether the 95% interval of ``p95_ms`` is within the precision."""
+    """True if the 95% interval of ``p95_ms`` is within the precision."""
     first_block_slow: bool
-    """The first block is far slower than the others: the server or the client was cold, a longer warm-up is due."""
+    """The first block is far slower than the others: the server or the client was cold and needs a longer warm-up."""
     client_bound: bool
-    """The client was the limit in more than half of the blocks. In fewer: these are left out of the medians."""
+    """The load generator was the limit in more than half of the blocks. If in fewer, these are left out of the
+    medians."""
 
 
 def cells(run: BenchRun, precision: float = 0.05, client_limits: ClientLimits | None = None) -> tuple[CellResult, ...]:
@@ -115,7 +116,7 @@ def _is_first_slow(p95s_ms: Sequence[float]) -> bool:
 
 
 Grid = dict[tuple[int, int], list[BlockResult]]
-"""Users and number of servers -> the blocks that were played."""
+"""Users and number of servers -> the played blocks."""
 
 SCENARIO = "suite"
 _PLACES = 1000
@@ -127,7 +128,7 @@ class SuiteResult:
 
     cells: tuple[CellResult, ...]
     notes: tuple[str, ...]
-    """For the run's notes: what was left out, and which cells are to be doubted."""
+    """For the run's notes: the missing parts, and doubtful cells."""
 
 
 def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> SuiteResult:

@@ -15,7 +15,7 @@ from pathlib import Path
 from checker.version import VERSION
 
 LIBRARIES = ("gevent", "greenlet", "httptools", "urllib3", "orjson", "numpy")
-"""Those whose version moves what the client itself costs."""
+"""Libraries whose version changes the cost of the load generator itself."""
 _CONTAINER_FILES = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
 _GIT_SECONDS = 2.0
 _MOST_DESCRIPTORS = 65_536  # as far as a worker raises its own limit

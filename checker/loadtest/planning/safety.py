@@ -32,9 +32,9 @@ from checker.probe_kinds import KIND_OF, KINDS, OPERATIONS
 from checker.probes.oauth.options import OAuth
 
 Lookup = Callable[[str], Sequence[str]]
-"""Host -> all its addresses, as numbers; raises OSError where it has none."""
+"""Host -> all its numeric addresses; raises OSError if it has none."""
 Pins = Mapping[str, tuple[str, ...]]
-"""Host, in lower case and without a dot at its end -> the addresses that may be connected to."""
+"""Host, in lower case and without a trailing dot -> the addresses that may be connected to."""
 
 _OWN = tuple(
     ip_network(text)

@@ -13,7 +13,7 @@ from checker.loadtest.plan import Scenario, Stage, StageKind
 from checker.loadtest.results import StageSpan
 
 Fault = tuple[tuple[str | int, ...], str]
-"""Keys that lead to what is wrong, and what to do about it."""
+"""Keys that lead to the fault, and the remedy."""
 
 
 def shorthand(
@@ -80,7 +80,7 @@ def stage_faults(stages: Sequence[Stage]) -> Iterator[Fault]:
 
 
 NAME_REMEDY = 'write up to 100 printable characters without { } , : and "'
-"""What to write instead of what is no name of a scenario or a stage."""
+"""The remedy for an invalid name of a scenario or a stage."""
 
 
 def is_name(text: str) -> bool:

@@ -54,7 +54,7 @@ class Aggregate(StrEnum):
     RATE = "rate"
     COUNT = "count"
     VALUE = "value"
-    """As k6 has it for gauges: here another word for the rate."""
+    """As k6 has it for gauges: here a synonym of the rate."""
 
 
 class Operator(StrEnum):
@@ -101,7 +101,8 @@ ALIASES = {
     "http_req_failed": "failed",
     "http_reqs": "achieved",
 }
-"""k6's metric -> ours. Its duration begins when a request is sent; ours when it was due, so that it is never less."""
+"""k6's metric -> ours. k6's duration begins when a request is sent, ours when it was due, so that ours is never
+less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ class Condition:
     aggregate: Aggregate
     operator: Operator
     limit: float
-    """Milliseconds of times, ratio of shares, otherwise a number or operations per second."""
+    """Milliseconds for times, a ratio for shares, otherwise a number or operations per second."""
     quantile: float = 0.0
     """Of the aggregate p(N) and of med: above 0, up to 1."""
     where: Mapping[str, str] = field(default_factory=dict)

@@ -37,10 +37,10 @@ Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
 SETTLE_S = 2.0
-"""What was due before this long ago has been told by every worker: they speak once a second."""
+"""Every worker has reported arrivals due before this many seconds ago: they report once a second."""
 _OFFERED, _ENDED, _EVENTS, _PASSING, _FAILING, _SUM_US = range(6)
-"""Columns: arrivals due, those that have ended, what the metric counts, samples that are as demanded and that are not,
-and the sum of their times."""
+"""Columns: arrivals due, those that have ended, events that the metric counts, samples that satisfy the condition and
+that do not, and the sum of their times."""
 _COLUMNS = 6
 _FAILS = {
     Operator.LT: np.greater_equal,
@@ -59,7 +59,7 @@ class Early:
         self._condition, self._over_s = condition, over_s
         self._rows: Integers = np.zeros((64, _COLUMNS), np.int64)
         self._again_from = 0
-        """The first row whose windows are to be judged at the next look."""
+        """The first row whose windows are to be judged next time."""
 
     def add(self, second: Second) -> None:
         """Take what is new."""
@@ -213,7 +213,7 @@ class Watch:
             if threshold.abort
         }
         self._aborted_at_s: dict[int, float] = {}
-        """Number of a threshold -> when it ended the run."""
+        """Number of a threshold -> the moment at which it ended the run."""
 
     def take(self, second: Second) -> str | None:
         """Take an update; the reason to end the run, once."""

@@ -25,10 +25,10 @@ class SlotRows:
     """A contiguous measured period, as rows of slots."""
 
     first: int
-    """Row that it begins in: of the second 10 that is row 10, and row 1 where slots are 10 s wide."""
+    """Row at which it begins: second 10 is row 10, or row 1 if slots are 10 s wide."""
     count: int
     seconds: tuple[float, ...]
-    """How much of each row it covers."""
+    """Seconds that it covers of each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ HISTOGRAMS: dict[Metric, HistogramName] = {
     Metric.LATE: "late",
 }
 _AT_ONCE = 512
-"""Windows whose histograms are laid out at a time: a few megabytes."""
+"""Windows whose histograms are expanded at a time: a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ class ConditionWindow:
     """The value of a condition in one window."""
 
     until_s: float
-    """When it ends, in seconds from the epoch."""
+    """The end, in seconds from the epoch."""
     value: float | None
-    """None where something was due and there is no sample: nothing of what was asked for is known to hold."""
+    """None if something was due and there is no sample: the condition is not known to hold."""
 
 
 def whole_value(run: BenchRun, condition: Condition) -> float | None:

@@ -30,7 +30,8 @@ class RateLimiter:
 _LOOK_S = 0.02
 _SHORTEST_NS = 5_000_000
 _PAUSE_S = 0.01
-"""A user whose operation was over at once without a place or an answer waits so long: no server would bear more."""
+"""Pause of a user whose operation ended at once without a slot or an answer: retrying faster would overload any
+server."""
 
 
 class ClosedLoad:
@@ -48,11 +49,11 @@ class ClosedLoad:
         self._epoch_ns, self._worker, self._workers = epoch_ns, worker, workers
         self._think_s, self._notes = think_s, notes
         self._paces = paces
-        """For each target, the limits that hold for it."""
+        """For each target, the rate limiters that apply to it."""
         self._targets: Sequence[Target] = ()
         self._spans: Sequence[LevelSpan] = ()
         self._turns: list[int] = []
-        """User -> how many operations it has begun."""
+        """User -> number of operations that it has begun."""
         self._begun_ns: list[int] = []
         self._parked: list[int] = []
         self._wanted = self._stage = 0

@@ -53,7 +53,7 @@ class Dial:
     ) -> None:
         self._left, self._loop, self._connected, self._failed = list(places), loop, connected, failed
         self._trying: dict[Any, Any] = {}
-        """Socket -> what watches it."""
+        """Socket -> its watcher."""
         self._timer: Any = None
         self._reasons: list[str] = []
         self._next()
@@ -123,7 +123,7 @@ class Dial:
 READ = 1
 READ_BYTES = 65536
 HEAD_BYTES = 64 * 1024
-"""As much of a reply is kept as it came; a head is no longer."""
+"""Longest raw reply that is kept; headers are never longer."""
 _STORM = (429, 503)
 
 
@@ -202,10 +202,10 @@ class Connection:
         self._keep = True
         self._body: list[bytes] = []
         self._head: bytes | bytearray = b""
-        """The reply as it comes, up to some length: its head, and a small body with it."""
+        """The received reply, up to a limit: its headers, and a small body with them."""
         self._step = "connect"
         self.hop: Hop | None = None
-        """Where redirects have led the operation."""
+        """The last redirect of the operation."""
         self.key = self.code = self.intended_ns = self.sent_ns = self.first_ns = self.size = self.user = 0
 
     def open(self) -> None:

@@ -29,7 +29,7 @@ _ANSWERED = frozenset(
         Reason.AUTH_SCOPE,
     }
 )
-"""Failures that are whole answers: the session is as it was, unless it is gone (404)."""
+"""Failures that are complete replies: the session is unchanged, unless it is gone (404)."""
 _GONE = 404
 
 

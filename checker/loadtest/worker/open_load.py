@@ -99,10 +99,10 @@ def _timer_descriptor() -> int | None:
 
 
 _AT_ONCE = 32
-"""Arrivals begun before the loop may look for answers: more would make those look late."""
+"""Arrivals begun before the event loop polls for replies again: more would delay the reading of replies."""
 
 Due = Iterator[tuple[float, int, int]]
-"""Moments in seconds from the epoch, with the number and the stage of what is due then."""
+"""Moments in seconds from the epoch, with the number and the stage of the due arrival."""
 
 
 class OpenLoad:
@@ -113,14 +113,14 @@ class OpenLoad:
         self._targets: Sequence[Target] = ()
         self._due: Due = iter(())
         self._backlogs: dict[int, deque[tuple[int, int]]] = {}
-        """Place of a target -> moment and key of what waits for it."""
+        """Index of a target -> moment and key of each queued arrival."""
         self.waiting = 0
-        """Arrivals for which there is no place yet."""
+        """Number of queued arrivals."""
         self._at_ns = self._number = self._stage = 0
         self._alarm = Alarm(self._ring)
         self.in_flight = self.most_in_flight = self.most_backlog = 0
         self.over = False
-        """Whether nothing will be due any more."""
+        """True if no more arrivals will be due."""
 
     def start(self, targets: Sequence[Target], due: Due) -> None:
         """Begin; targets take turns."""

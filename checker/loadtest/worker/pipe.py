@@ -23,7 +23,7 @@ from checker.worker.pipe import PARENT_GONE, Pipes, raise_descriptor_limit
 
 _LOOK_S = 0.02
 _TELL_S, _TELL_NUMBERS = 0.4, 20_000
-"""Samples are sent after this time, or when they are so many numbers: whenever the parent wakes up, somebody waits."""
+"""Samples are sent after this time, or once there are this many numbers: each wake-up of the parent delays somebody."""
 _HEALTH_S = 1.0
 _COLLECT = (100_000, 50, 100)
 

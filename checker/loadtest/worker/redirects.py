@@ -24,7 +24,7 @@ class Hop:
     request: Request
     cookies: Cookies
     count: int
-    """Redirects that led to it."""
+    """Number of redirects that led to it."""
     data: bytes
 
 

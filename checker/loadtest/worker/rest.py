@@ -73,7 +73,7 @@ class RestTarget:
         self.most_bytes = options.max_body + HEAD_BYTES
         self.looks_inside = bool(expect.json or expect.headers or expect.body_regex)
         self.codes: dict[int, int] = {}
-        """Status -> code, of those that have come."""
+        """Status -> code, for statuses seen so far."""
         self._options, self._notes, self._load = options, notes, load
         self._most, self._timeout_ns = most, round(timeout_s * 1e9)
         self._opened = OpenedConnections()

@@ -36,9 +36,9 @@ from checker.worker.transport.stdio_programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _FOREVER_S = 4_102_444_800.0
-"""When addresses that were looked up before the run go out of use: in 2100."""
+"""Expiry of addresses that were resolved before the run: in 2100."""
 _PLAYED_BY = {name: import_module(one.module) for name, one in OPERATIONS.items()}
-"""Imported as the worker starts: later it would be in the time of the first requests."""
+"""Imported at the start of the worker: later the import would count in the time of the first requests."""
 
 
 @dataclass(slots=True)

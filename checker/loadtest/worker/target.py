@@ -25,7 +25,7 @@ class Notes:
         self.phases = array("q")
         """Rows of `checker.loadtest.messages.PHASE` numbers."""
         self.stretches = array("q")
-        """Nanoseconds for which the loop did not look for anything new, one after the other."""
+        """Periods in nanoseconds in which the event loop did not poll, one after the other."""
         self._reasons = {name: at for at, name in enumerate(REASONS)}
         self._phases = {name: at for at, name in enumerate(PHASES)}
         self._new: dict[str, list[str]] = {"reasons": [], "phases": []}
@@ -100,11 +100,11 @@ class TargetOrder:
     part: Part
     series: int
     options: Any
-    """Of the probe of the operation's kind."""
+    """Options of the probe of the operation's kind."""
     addresses: Callable[[], Sequence[str]]
-    """Those that may be connected to."""
+    """The addresses that may be connected to."""
     most: int
-    """Connections, or operations under way, at most."""
+    """Maximum number of connections, or of simultaneous operations."""
     shared: Shared
     deadlines: Deadlines
     notes: Notes

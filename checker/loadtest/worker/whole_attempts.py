@@ -99,7 +99,7 @@ class AttemptCaller:
     def __init__(self, target: AttemptTarget) -> None:
         self.target = target
         self.seen = Observation()
-        """Of the operation under way, or of the last one."""
+        """Of the operation in progress, or of the last one."""
 
     def do(self, key: int, intended_ns: int, waited: int) -> None:
         """Run one operation and record its sample; never raises for the behaviour of a server."""
