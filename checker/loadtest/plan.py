@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Operation = str
 else:
     Operation = Literal[tuple(OPERATIONS)]
-"""What one arrival does: a name in `checker.probe_kinds.OPERATIONS`."""
+"""The operation of one arrival: a name in `checker.probe_kinds.OPERATIONS`."""
 
 
 class Model(StrEnum):
@@ -31,16 +31,16 @@ class Model(StrEnum):
     OPEN = "open"
     """Arrivals come at a rate, whatever the server does: latency is that of an outside caller."""
     CLOSED = "closed"
-    """Users each wait for their answer before the next request: a slow server slows its load (coordinated omission)."""
+    """Users each wait for their reply before the next request: a slow server slows its load (coordinated omission)."""
 
 
 class Arrivals(StrEnum):
     """The distribution of the open model's arrivals over time."""
 
     EVEN = "even"
-    """At equal distances."""
+    """Evenly spaced."""
     POISSON = "poisson"
-    """At random, as of many callers that know nothing of each other."""
+    """At random, like many independent callers."""
 
 
 class StageKind(StrEnum):
@@ -70,37 +70,38 @@ class Stage(Options, frozen=True, kw_only=True):
     """A period and the level at its end, spelled as in k6."""
 
     duration: Seconds
-    """How long it takes."""
+    """The length of the stage."""
     target: Level
     """Arrivals per second (open), or users (closed), at its end."""
     kind: StageKind | None = None
     """warm_up, ramp_up, hold, step, spike, soak, ramp_down or cool_down. Without it, as in k6: the level moves to the
-    target in a straight line, and a stage that stays at the level before it is a hold."""
+    target linearly, and a stage that stays at the level before it is a hold."""
     name: str = ""
-    """What reports call it; by default its kind and number."""
+    """The name in reports; by default its kind and number."""
 
 
 class Scenario(Options, frozen=True, kw_only=True):
     """One operation over some servers, in stages."""
 
     operation: Operation
-    """What one arrival does."""
+    """The operation of one arrival."""
     model: Model = Model.OPEN
     """open: targets are arrivals per second over all servers. closed: targets are users."""
     stages: tuple[Stage, ...] = ()
     """One after the other."""
     start_after: Seconds = 0.0
-    """When the first stage begins."""
+    """Time before the first stage begins."""
     servers: tuple[str, ...] = ()
-    """Names of servers of the plan; empty for all that have what the operation needs."""
+    """Names of servers of the plan; empty for all that support the operation."""
     arrivals: Arrivals = Arrivals.EVEN
     """even or poisson."""
     think_time: Seconds = 0.0
-    """Closed model: a user's pause between an answer and the next request."""
+    """Closed model: a user's pause between a reply and the next request."""
     timeout: Seconds = 10.0
     """Longest time for one operation, from when it is sent; a longer one is a failure (timeout)."""
     max_in_flight: Count = 1000
-    """Operations at once, over all servers and workers; arrivals above it wait, and the wait counts as latency."""
+    """Simultaneous operations, over all servers and workers; further arrivals are queued, and the wait counts as
+    latency."""
     tool: str = ""
     """mcp_call: the tool to call. Nothing else is ever called."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -111,14 +112,14 @@ class Threshold(Options, frozen=True, kw_only=True):
     """A condition on a metric, in k6's spelling, that decides whether the run passes."""
 
     metric: str
-    """response_time, service_time, first_byte, late, failed, timeouts, refused, resent, offered, achieved, ok; with
-    {scenario:x,server:y,operation:z,stage:w} behind it for a part."""
+    """response_time, service_time, first_byte, late, failed, timeouts, refused, resent, offered, achieved, ok; followed
+    by {scenario:x,server:y,operation:z,stage:w} to select a part."""
     expression: str
     """Such as ``p(95)<500``, ``avg<200``, ``max<2000``, ``rate<0.01``, ``count>100``; times are milliseconds."""
     over: Seconds | None = None
     """Must hold in every window of this length; None over all measured stages."""
     abort: bool = False
-    """Whether the run ends when it is broken."""
+    """True ends the run when the threshold is broken."""
     delay: Seconds = 0.0
     """No abort before this much time has passed."""
 
@@ -127,34 +128,34 @@ class LoadLimits(Options, frozen=True, kw_only=True):
     """Limits that a run never exceeds, whatever its stages say."""
 
     max_rate: PositiveNumber = 50_000.0
-    """Operations per second over everything."""
+    """Operations per second over the whole run."""
     max_total: Count = 50_000_000
     """Operations in all; the run ends there."""
     per_host: PositiveNumber | None = None
     """Operations per second to one host; None for no further limit."""
     max_connections: Count = 2_000
-    """Connections at once to one host."""
+    """Simultaneous connections to one host."""
     refusals: Annotated[float, Within(gt=0, le=1)] = 0.5
     """The run stops when this share of the replies of a window are 429 or 503, or carry Retry-After."""
     refusals_over: Seconds = 5.0
-    """The window."""
+    """The length of the window."""
 
 
 class Suite(Options, frozen=True, kw_only=True):
     """A grid of concurrent users and server counts, each cell measured in several blocks, in interleaved order."""
 
     operation: Operation = "rest"
-    """What every user does."""
+    """The operation of every user."""
     concurrent_users: tuple[Count, ...] = (1, 5, 10, 20, 50, 100)
-    """Users, closed model."""
+    """Numbers of users, closed model."""
     server_counts: tuple[Count, ...] = (1,)
-    """The first so many servers of the plan."""
+    """Numbers of servers, taken from the start of the plan's list."""
     blocks: Count = 5
-    """Blocks of each cell, at least; five are the fewest that can be compared."""
+    """Minimum number of blocks of each cell; at least five are needed for a comparison."""
     max_blocks: Count = 10
-    """Blocks of a cell, at most."""
+    """Maximum number of blocks of a cell."""
     block_duration: Seconds = 10.0
-    """How long a block is measured."""
+    """Measured time of a block."""
     warm_up: Seconds = 1.0
     """Time before each block, at the block's own level, which is not measured."""
     precision: Annotated[float, Within(gt=0, le=1)] = 0.05
@@ -171,7 +172,7 @@ class Stress(Options, frozen=True, kw_only=True):
     """Load that is raised until the objective breaks, then narrowed down between the last good and first bad level."""
 
     operation: Operation = "rest"
-    """What every arrival does."""
+    """The operation of every arrival."""
     model: Model = Model.OPEN
     """open: levels are arrivals per second. closed: levels are users."""
     start: PositiveNumber = 50.0
@@ -179,9 +180,9 @@ class Stress(Options, frozen=True, kw_only=True):
     factor: Annotated[float, Within(gt=1)] = 2.0
     """Each further level is this many times the one before, until one is bad."""
     maximum: PositiveNumber = 20_000.0
-    """No level is higher."""
+    """The highest level allowed."""
     level_duration: Seconds = 10.0
-    """How long a level is held and measured."""
+    """Measured time of a level."""
     precision: Annotated[float, Within(gt=0, lt=1)] = 0.1
     """Narrowing down ends when first bad and last good level are closer than this share of the last good."""
     p99: Seconds = 0.5
@@ -191,9 +192,9 @@ class Stress(Options, frozen=True, kw_only=True):
     achieved: Annotated[float, Within(gt=0, le=1)] = 0.98
     """Objective: at least this share of the offered rate is achieved."""
     recovery: Seconds = 30.0
-    """After the last bad level: how long to watch, at the first level, for the objective to hold again."""
+    """After the last bad level: longest time to wait, at the first level, for the objective to hold again."""
     servers: tuple[str, ...] = ()
-    """Names of servers; empty for all that have what the operation needs."""
+    """Names of servers; empty for all that support the operation."""
     timeout: Seconds = 10.0
     """Time limit of one operation."""
     tool: str = ""
@@ -206,15 +207,16 @@ class Output(Options, frozen=True, kw_only=True):
     """The files that a run writes, in addition to the stored history."""
 
     directory: str | None = None
-    """Folder of the files, from where the command is called; without it none are written but those that it asks for."""
+    """Folder of the files, relative to the working directory; without it only files requested on the command line are
+    written."""
     formats: tuple[Literal["html", "json", "csv", "junit", "markdown", "hgrm", "prometheus"], ...] = ("html", "json")
     """Files to write into it."""
     charts: tuple[Literal["png", "svg"], ...] = ()
-    """Pictures to write beside them."""
+    """Formats of charts to write beside them."""
     include_charts: bool = True
-    """Whether the HTML report shows charts."""
+    """True shows charts in the HTML report."""
     include_recommendations: bool = True
-    """Whether it says what to change."""
+    """True shows recommendations in the HTML report."""
 
 
 class Plan(Options, frozen=True, kw_only=True):
@@ -228,16 +230,16 @@ class Plan(Options, frozen=True, kw_only=True):
     thresholds: tuple[Threshold, ...] = ()
     limits: LoadLimits = LoadLimits()
     workers: int | None = None
-    """Processes; None for one, and more where the planned rate needs them and the machine has the cores."""
+    """Worker processes; None for one, and more if the planned rate needs them and the machine has the cores."""
     seed: int = 1
     """Seed of random arrivals and of the order of blocks."""
     calibrate: bool = True
-    """Whether the client is measured against a loopback echo first."""
+    """True measures the load generator against a loopback echo first."""
     output: Output = Output()
     public_hosts: tuple[str, ...] = ()
     """Hosts with public addresses that may be put under load: from the command line only, never from a file."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """The plan as it was written, without secrets: stored with the run, so that it can be run again."""
+    """The plan as written, without secrets: stored with the run, so that it can be run again."""
     path: str | None = None
     warnings: tuple[str, ...] = ()
 

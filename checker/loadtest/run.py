@@ -92,7 +92,6 @@ class Total:
 
 log = logging.getLogger(__name__)
 
-"""Operations per second above which one more worker is started, if there is a core for it."""
 _MOST_SLOTS = 40_000
 """Series times seconds above which slots are ten seconds wide."""
 _HOUR_S = 3600.0

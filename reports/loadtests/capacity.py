@@ -16,7 +16,7 @@ from reports.report_model import Chart, Column, Insufficient, Kind, Line, Mark, 
 
 _BINS = 12
 _WIDE_ENOUGH = 1.5
-"""Ratio of the highest and the lowest rate, below which there is no load to set latency against."""
+"""Ratio of the highest and the lowest rate, below which the load is too constant to show latency against it."""
 _CURVE_POINTS = 40
 
 

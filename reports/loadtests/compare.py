@@ -41,7 +41,7 @@ class OfRuns:
     key: Key
     statistic: Statistic
     runs: tuple[int, int]
-    """That have a value: of the baseline, and of the candidate."""
+    """Runs with a value: of the baseline, and of the candidate."""
     blocks: tuple[int, int]
     answers: int
     comparison: Comparison | None
@@ -109,13 +109,13 @@ class Effects:
     """The smallest differences that count, and the significance level of a verdict."""
 
     ratio: float = 0.05
-    """Of the baseline's median."""
+    """Share of the baseline's median."""
     response_ms: float = 1.0
-    """Of response times; the larger of this and ``ratio`` counts."""
+    """Milliseconds of response times; the larger of this and ``ratio`` counts."""
     failed_ratio: float = 0.01
-    """Of shares that failed, as a difference: 0.01 is one in a hundred requests."""
+    """Difference of failure rates: 0.01 is one in a hundred requests."""
     alpha: float = 0.05
-    """Chance that equal runs are told apart in any series and statistic."""
+    """Probability that equal runs are judged different in any series and statistic."""
     block_s: float = BLOCK_S
 
     def rules(self, statistic: Statistic) -> Rules:
@@ -135,15 +135,15 @@ class Row:
     key: Key
     statistic: Statistic
     blocks: tuple[int, int]
-    """Blocks that have a value: of the baseline, and of the candidate."""
+    """Blocks with a value: of the baseline, and of the candidate."""
     answers: int
-    """Good answers in a block, the fewer side's median."""
+    """Successful answers in a block, the smaller side's median."""
     comparison: Comparison | None
-    """None where blocks have too few answers for the statistic."""
+    """None if blocks have too few answers for the statistic."""
     runs: tuple[int, int] = (1, 1)
-    """Runs that have a value."""
+    """Runs with a value."""
     between: Between | None = None
-    """How far runs are apart; None where both sides are of one run, and blocks are the unit."""
+    """The spread between runs; None if both sides are of one run, and blocks are the unit."""
 
     @property
     def outcome(self) -> CandidateOutcome:
@@ -158,13 +158,13 @@ class BenchComparison:
     baseline: Side
     candidate: Side
     outcome: CandidateOutcome
-    """Worse if anything is; better if anything is and nothing worse; same if all is."""
+    """Worse if any row is; better if any row is and none is worse; same if all are."""
     reason: str
-    """Why nothing can be told whatever the rows say; empty where they are the reason."""
+    """The reason why the comparison is inconclusive whatever the rows say; empty if the rows are the reason."""
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     by_run: bool = False
-    """Whether the run is the unit, or the block where both sides are of one run."""
+    """True if the run is the unit, False if the block is, since both sides are of one run."""
 
     @property
     def unit(self) -> str:

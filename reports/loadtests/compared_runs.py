@@ -16,9 +16,9 @@ from checker.loadtest.results import BenchRun, BenchState
 from storage.loadtests.read import BenchLine, bench_baselines_of, bench_list, bench_run
 
 MOST_TRIED = 50
-"""Runs that are looked at for a good one."""
+"""Maximum number of runs read in search of a good one."""
 ENOUGH_RUNS = 7
-"""Of both sides: with fewer, others of the same plan are read to say how far runs are apart."""
+"""Runs of both sides: with fewer, others of the same plan are read to estimate the spread between runs."""
 
 
 Judge = Callable[[BenchRun], Saturation]
@@ -30,13 +30,13 @@ class Side(Struct, frozen=True):
     label: str
     runs: tuple[BenchRun, ...]
     scenario: str = ""
-    """Only this one; empty for all."""
+    """Only this scenario; empty for all."""
     unfit: str = ""
-    """Why nothing can be said from it; empty where something can."""
+    """The reason why nothing can be concluded from it; empty if something can."""
     stages_left_out: int = 0
-    """Measured stages in which the load generator was the limit: they are not measured any more."""
+    """Measured stages in which the load generator was the limit: they do not count as measured any more."""
     others: tuple[BenchRun, ...] = ()
-    """Of a baseline: further good runs of the candidate's plan, which say how far runs are apart."""
+    """For a baseline: further good runs of the candidate's plan, to estimate the spread between runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class JudgedRun:
 
     run: BenchRun
     unfit: str
-    """Why it can be no side of a comparison; empty where it can."""
+    """The reason why it can be no side of a comparison; empty if it can."""
     left_out: int
-    """How many stages went."""
+    """Number of stages left out."""
 
 
 def judged(run: BenchRun, judge: Judge) -> JudgedRun:
@@ -179,11 +179,11 @@ class RunsOverTime:
     name: str
     since_ms: int
     until_ms: int
-    """When the first and the last began, of those that were left out too."""
+    """The start of the first and the last run, including those that were left out."""
     runs: tuple[BenchRun, ...]
-    """The newest first; none where none is fit."""
+    """The newest first; empty if none is fit."""
     left_out: tuple[str, ...]
-    """Which others there are, and why they are not among them."""
+    """The other runs, and why they were left out."""
 
 
 def runs_of(path: Path, name: str | None, most: int, judge: Judge, *, all_plans: bool = False) -> RunsOverTime:

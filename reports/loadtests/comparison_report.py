@@ -29,7 +29,7 @@ _LEVELS = {
 _ORDER = (CandidateOutcome.WORSE, CandidateOutcome.BETTER, CandidateOutcome.CANNOT_TELL, CandidateOutcome.SAME)
 _MOST_BARS = 20
 MOST_ROWS = 40
-"""Of a table that people read."""
+"""Maximum number of rows in a table for people."""
 
 
 def report_of(compared: BenchComparison, effects: Effects, top: int | None = None) -> Report:

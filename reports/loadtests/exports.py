@@ -43,7 +43,7 @@ class Compared:
     baseline: str
     candidate: str
     difference: str
-    """With its interval where there is one."""
+    """With its interval, if there is one."""
 
     @property
     def is_told(self) -> bool:
@@ -87,7 +87,7 @@ _OF_SLOTS = (
     ("service_p99_ms", "service", 0.99),
     ("late_p99_ms", "late", 0.99),
 )
-"""Of a slot: column, histogram, quantile."""
+"""For a slot: column, histogram, quantile."""
 _AT_ONCE = 5000
 _LATENCIES = tuple(f"{histogram}_{column.name}" for histogram in MEASURES for column in columns())
 
@@ -265,7 +265,7 @@ def _metric(name: str, words: str, samples_of: Sequence[_Sample]) -> Iterator[st
 
 
 _PER_HALVING = 5
-"""Ticks for each halving of what is left above, as HdrHistogram's text has them by default."""
+"""Ticks for each halving of the remaining share, the default of HdrHistogram's text format."""
 _HEAD = f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}\n\n"
 
 

@@ -17,13 +17,13 @@ class LoadTestOutcome:
     run: BenchRun
     saturation: Saturation = NO_LIMIT
     comparison: Report | None = None
-    """With a baseline."""
+    """The comparison with a baseline, if there is one."""
     trend: Report | None = None
-    """Over earlier runs."""
+    """The trend over earlier runs."""
     charts: bool = True
-    """Whether they are to be shown."""
+    """True shows charts."""
     recommendations: bool = True
-    """Whether it is to be said what to change."""
+    """True shows recommendations."""
 
     def told(self) -> list[JudgedThreshold]:
         """Each threshold of the run, and the verdict on it."""
@@ -40,9 +40,9 @@ class JudgedThreshold:
     """passed, failed or cannot tell."""
     low: float | None = None
     high: float | None = None
-    """Between which two the value lies without the client's lateness, where that is another one."""
+    """Bounds of the value without the load generator's lateness, if that differs."""
     note: str = ""
-    """What the client did: a clause that goes on from a comma."""
+    """The load generator's effect: a clause that continues after a comma."""
 
 
 def _told(one: ThresholdResult, claim: Claim | None) -> JudgedThreshold:

@@ -31,7 +31,7 @@ FORMS: Mapping[str, Callable[[LoadTestOutcome], str]] = {
     "hgrm": hgrm,
     "prometheus": prometheus,
 }
-"""What ``--format`` may say."""
+"""The values of ``--format``."""
 FILES: Mapping[str, str] = {
     "table": "report.txt",
     "html": "report.html",
@@ -43,9 +43,9 @@ FILES: Mapping[str, str] = {
     "hgrm": "percentiles.hgrm",
     "prometheus": "bench.prom",
 }
-"""Their names in a folder."""
+"""Names of the forms' files in a folder."""
 IMAGES = ("png", "svg")
-"""What a folder may have besides: each chart as a file of its own."""
+"""Further files in a folder: each chart as a file of its own."""
 
 
 def write_folder(outcome: LoadTestOutcome, folder: Path, names: Collection[str]) -> list[Path]:

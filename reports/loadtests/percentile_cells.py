@@ -25,7 +25,7 @@ MEASURES: dict[HistogramName, tuple[str, str]] = {
     ),
     "failed_response": ("failed", "From scheduled to the end, of failures; a timeout counts as its limit."),
 }
-"""Histogram -> what it is called, and what it is."""
+"""Histogram -> its name, and its definition."""
 _WITHIN_RESPONSE = ("response", "service", "first_byte")
 
 

@@ -24,9 +24,9 @@ from reports.ticks import clock
 
 _CEILING_RATIO = 0.7
 _CORE_FULL = 0.7
-"""CPU of a worker below which it had not too much to do (it is called the limit above 85%)."""
+"""CPU of a worker below which it was not overloaded (above 85% it is judged to be the limit)."""
 _STARVED_RATIO = 0.1
-"""Share of their time for which workers waited for a CPU, that makes the others on the machine the cause."""
+"""Share of their time for which workers waited for a CPU, above which other programs on the machine are the cause."""
 _FAILED_RATIO = 0.001
 _CHURN_RATIO, _FEWEST_OPERATIONS = 0.2, 100
 _CONNECT_SHARE = 0.2
@@ -46,7 +46,7 @@ _LOSES_CONNECTION = {
     "connection_closed",
     "http_malformed",
 }
-"""Reasons of failures after which the client itself has to open another connection."""
+"""Reasons of failures after which the client has to open another connection."""
 _MENDED = {
     "rate_limited": "lower the rate below the server's rate limit, or have the limit raised for the test",
     "connect_refused": "look at the server's listen backlog and its limit of connections",
@@ -58,7 +58,7 @@ _MENDED = {
     "mcp_session_expired": "look at how many sessions the server keeps, and for how long",
     "auth_expired": "use tokens that outlive the run",
 }
-"""Reason, without its code -> what to do."""
+"""Reason, without its code -> remedy."""
 
 
 class Recommendation(Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class RunFacts:
     every: Sequence[tuple[Series, Summary]]
     """The measured stages of each series."""
     whole: Summary
-    """All of them together."""
+    """The sum of all series."""
 
     @property
     def run(self) -> BenchRun:

@@ -11,7 +11,7 @@ from reports.output_forms import duration
 from reports.report_model import Column, Section, Table
 
 _EXPECTED = ("git_commit", "load_average", "checker_version")
-"""What differs with the code, which is what is compared, or with the hour; the version is in the run itself."""
+"""Facts that change with the code, which is what is compared, or with time; the version is in the run itself."""
 
 
 def environment_of(run: BenchRun) -> Mapping[str, str]:

@@ -28,7 +28,7 @@ class Statistic(StrEnum):
     P99 = "p99_ms"
     FAILED = "failed_ratio"
     OK_RATE = "ok_per_s"
-    """In the closed model only: in the open one it is what was offered."""
+    """In the closed model only: in the open one it equals the offered rate."""
 
     @property
     def label(self) -> str:
@@ -41,9 +41,9 @@ _LABELS = {
     **{Statistic.FAILED: "failed", Statistic.OK_RATE: "good per second"},
 }
 QUANTILES = {Statistic.P50: 0.5, Statistic.P95: 0.95, Statistic.P99: 0.99}
-"""Of the response time of good answers."""
+"""Of the response time of successful answers."""
 FEWEST_ANSWERS = {one: fewest(q) for one, q in QUANTILES.items()}
-"""Good answers in a block from which on it has this quantile: the smallest samples whose 95% interval has two ends."""
+"""Fewest successful answers in a block for this quantile: the smallest samples whose 95% interval has two ends."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +54,7 @@ class Key:
     operation: str
     server: str
     users: int = 0
-    """Of a suite: the cell; 0 elsewhere."""
+    """For a suite: the cell; otherwise 0."""
     servers: int = 0
 
     @property
@@ -90,7 +90,7 @@ class Blocks:
     """A series in blocks; every array has a value for each block, NaN if the block has too few answers."""
 
     answers: Floats
-    """Good ones."""
+    """Numbers of successful answers."""
     values: Mapping[Statistic, Floats] = field(default_factory=dict)
 
     def plus(self, other: Blocks) -> Blocks:

@@ -26,7 +26,7 @@ from reports.report_model import Chart, Column, Insufficient, Kind, Line, Scale,
 from reports.ticks import clock
 
 CLOSED = "closed model: coordinated omission applies; a stall of the server shows as a lower rate, not as latency"
-"""What must stand by every number of the closed model."""
+"""The caveat that must accompany every figure of the closed model."""
 _MODELS = {"open": "open", "closed": "closed model: coordinated omission applies"}
 _BOTH: tuple[HistogramName, HistogramName] = ("response", "service")
 _RESPONSE = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
@@ -270,7 +270,7 @@ def percentile_tables(run: BenchRun, every: list[tuple[Series, Summary]]) -> Ite
 
 
 FEWEST_BLOCKS = 5
-"""Fewer have no interval, and can't be compared."""
+"""Fewer blocks have no interval, and cannot be compared."""
 
 
 def suite(outcome: LoadTestOutcome) -> Section | None:

@@ -19,7 +19,7 @@ from reports.loadtests.verdict import reached_s
 from reports.report_model import Chart, Line, Look, Scale, Shape, Span
 
 MOST_SLOTS = 600
-"""Of a chart over time."""
+"""Maximum number of slots in a chart over time."""
 _WIDTHS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 _KEY = ("series", "stage", "at_s")
 _HISTOGRAMS = ("response", "service", "first_byte", "late", "failed_response")
@@ -90,12 +90,12 @@ class Timeline:
     """Slots in their positions on the time axis."""
 
     starts: Sequence[int]
-    """Of the places, in seconds from the epoch."""
+    """Starts of the positions, in seconds from the epoch."""
     seconds: Floats
-    """How long each of them is; the last may be shorter."""
+    """Lengths of the positions; the last one may be shorter."""
     slots: Sequence[Slot]
     place: npt.NDArray[np.int64]
-    """Of each slot."""
+    """Position of each slot."""
 
     @classmethod
     def of(cls, run: BenchRun, width_s: int | None = None) -> Timeline:

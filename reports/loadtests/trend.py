@@ -20,10 +20,10 @@ from reports.output_forms import number, per_cent
 from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
 
 _LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
-"""The least change in the unit of the statistic; 1 ms for times."""
+"""The smallest relevant change in the unit of the statistic; 1 ms for times."""
 _LEAST_RATIO = 0.05
 _ALPHA = 0.05
-"""Of all statistics that are followed together (false discoveries)."""
+"""False discovery rate over all statistics that are followed together."""
 _LARGE_RATIO = 0.5
 _MOST_CHARTS = 12
 
@@ -35,7 +35,7 @@ class OverRuns:
     key: Key
     statistic: Statistic
     points: Sequence[float]
-    """The median of each run's blocks; NaN where it has none."""
+    """The median of each run's blocks; NaN for a run without a value."""
     changes: tuple[ChangePoint, ...]
 
     @property

@@ -21,7 +21,7 @@ class RunVerdict:
     """INVALID, FAILED, ABORTED, INTERRUPTED, UNFINISHED, REGRESSION, CAPACITY, PASSED or MEASURED."""
     level: Level
     words: str
-    """What stands behind the word."""
+    """The text after the word."""
 
     @property
     def headline(self) -> str:

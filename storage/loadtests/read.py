@@ -51,7 +51,7 @@ class BenchLine:
     kind: BenchKind
     state: BenchState
     killed: bool
-    """Whether it is in the state running and its process, of this machine, is gone."""
+    """True if it is in the state running and its process, of this machine, is gone."""
     started_at_ms: int
     finished_at_ms: int | None
     plan_digest: str
@@ -60,13 +60,13 @@ class BenchLine:
     environment: Mapping[str, str]
     thresholds: int
     broken: int
-    """Thresholds that did not hold."""
+    """Number of broken thresholds."""
     client_bound: str | None
-    """Why the load generator was the limit; "" where it was not, None where nobody judged."""
+    """The reason why the load generator was the limit; "" if it was not, None if that was not judged."""
     baselines: tuple[str, ...]
-    """By which names it is one."""
+    """The names under which it is a baseline."""
     ok_per_s: float | None
-    """Of all measured stages together, as what follows; None until the run has ended."""
+    """Over all measured stages together, like the following fields; None until the run has ended."""
     failed_ratio: float | None
     p50_us: int | None
     p95_us: int | None

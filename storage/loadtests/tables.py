@@ -35,7 +35,7 @@ Record = TypeVar("Record")
 
 _TYPES: dict[Any, Any] = {int: Integer, float: Float, str: Text, bool: Boolean, BenchKind: Text, BenchState: Text}
 _LEVEL = 1
-"""Of zlib: the highest makes slots 8% smaller than this at twice the time; 50 slots at once, again only 10%."""
+"""Level of zlib: the highest makes slots 8% smaller than this at twice the time; 50 slots at once, again only 10%."""
 HISTOGRAMS = "histograms"
 """The column for all fields of bytes."""
 
@@ -49,7 +49,7 @@ class Layout(Generic[Record]):
     json: tuple[str, ...]
     """Mappings; an empty one is null in the table."""
     blobs: tuple[str, ...]
-    """Packed by place: a new one goes behind the others."""
+    """Packed by position: new fields are appended."""
 
     @classmethod
     def of(cls, kind: type[Record], *without: str) -> Layout[Record]:
@@ -165,7 +165,7 @@ def _place(name: str) -> Column[Any]:
 bench_series = _part("bench_series", _place("series"), *SERIES.columns())
 bench_stages = _part("bench_stages", _place("stage"), *STAGES.columns())
 bench_slots = _part("bench_slots", _place("part"), *SLOTS.columns("at_s", "stage", "series"))
-"""While a run goes on, each ``part`` is what came at a time; of one that has ended there is only 0."""
+"""During a run, each ``part`` holds the slots that arrived at one time; a finished run has only part 0."""
 bench_health = _part("bench_health", *HEALTH.columns("at_s", "worker"))
 bench_thresholds = _part("bench_thresholds", _place("place"), *THRESHOLDS.columns())
 bench_levels = _part("bench_levels", _place("place"), *LEVELS.columns())
@@ -178,7 +178,7 @@ bench_failures = _part(
 )
 
 ALL = -1
-"""In the place of a series: all of them; in the place of a stage: all that are measured."""
+"""In place of a series: all of them; in place of a stage: all measured ones."""
 COUNTS = tuple(
     field.name for field in fields(Slot) if field.type is int and field.name not in ("series", "stage", "at_s")
 )
@@ -195,7 +195,7 @@ bench_summaries = _part(
     *(Column(name, Float, nullable=False) for name in RATES),
     *(Column(f"{name}_{word}_us", Integer) for name in TIMED for word in QUANTILES),
 )
-"""What slots come to, written when a run ends: each series in each stage, and with `ALL` in one place or in both."""
+"""Summaries of slots, written when a run ends: each series in each stage, and with `ALL` in one place or in both."""
 
 bench_baselines = Table(
     "bench_baselines",
@@ -205,7 +205,7 @@ bench_baselines = Table(
     Column("set_at_ms", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Runs that others are compared with by a name; they are never dropped."""
+"""Names of runs that others are compared with; these runs are never pruned."""
 
 PARTS = (
     bench_series,
@@ -217,6 +217,6 @@ PARTS = (
     bench_failures,
     bench_summaries,
 )
-"""What goes with a run."""
+"""The tables of a run's parts, deleted with it."""
 
 Index("bench_runs_by_name", bench_runs.c.name, bench_runs.c.plan_digest)

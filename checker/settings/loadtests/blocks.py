@@ -7,20 +7,20 @@ from checker.structs import Options
 from checker.units import Count, PositiveNumber, Seconds
 
 BLOCKS = ("servers", "defaults", "scenarios", "suite", "stress", "thresholds", "limits", "output")
-"""The keys at the top that are read on their own."""
+"""The top-level keys that are read separately."""
 
 
 class PlanEntry(Options, frozen=True, kw_only=True):
     """Keys at the top level of a plan, besides its blocks."""
 
     name: str = ""
-    """What runs of it are listed and compared under; by default the file's name."""
+    """The name under which its runs are listed and compared; by default the file's name."""
     workers: Count | None = None
-    """Processes that make the load; by default one, and more where the planned rate needs them."""
+    """Worker processes that make the load; by default one, and more if the planned rate needs them."""
     seed: int = 1
     """Seed of random arrivals and of the order of blocks."""
     calibrate: bool = True
-    """Whether the client is measured against a loopback echo first."""
+    """True measures the load generator against a loopback echo first."""
 
 
 class ScenarioEntry(Scenario, frozen=True, kw_only=True):
@@ -29,11 +29,11 @@ class ScenarioEntry(Scenario, frozen=True, kw_only=True):
     rate: PositiveNumber | None = None
     """Arrivals per second over all servers, held for ``duration``; instead of stages."""
     users: Count | None = None
-    """Users who each wait for their answer, held for ``duration``; instead of rate and of stages."""
+    """Users who each wait for their reply, held for ``duration``; instead of rate and of stages."""
     duration: Seconds | None = None
-    """With rate or users: how long the level is measured."""
+    """With rate or users: measured time at the level."""
     ramp_up: Seconds = 0.0
-    """With rate or users: time before it in which the level is reached in a straight line."""
+    """With rate or users: time before it in which the level rises linearly."""
     warm_up: Seconds = 0.0
     """With rate or users: time at the level before it is measured."""
     ramp_down: Seconds = 0.0
@@ -48,9 +48,9 @@ class ThresholdEntry(Options, frozen=True, kw_only=True):
     expression: str
     """Such as ``p(95)<500`` (times are milliseconds) or ``rate<0.01``; also spelled ``threshold``, as in k6."""
     over: Seconds | None = None
-    """Must hold in every window of this length; by default over everything that is measured."""
+    """Must hold in every window of this length; by default over all measured stages."""
     abort: bool = False
-    """Whether the run ends when it is broken; also spelled ``abortOnFail``."""
+    """True ends the run when the threshold is broken; also spelled ``abortOnFail``."""
     delay: Seconds = 0.0
     """No abort before this much time has passed; also spelled ``delayAbortEval``."""
 

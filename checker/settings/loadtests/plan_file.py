@@ -80,7 +80,7 @@ _K6 = {
     "maxVUs": "max_in_flight:",
     "gracefulStop": "timeout:, for which late answers are waited for",
 }
-"""What a scenario of k6 has -> what it is here."""
+"""An option of a scenario in k6 -> the option here."""
 
 
 def _level(entry: ScenarioEntry, values: Mapping[str, Any], source: Source) -> float | None:

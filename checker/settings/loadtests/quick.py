@@ -19,7 +19,7 @@ from checker.settings.loadtests.source import escaped_values, source_of
 RATE_PER_S = 50.0
 DURATION_S = 30.0
 SCENARIO = "quick"
-"""What the one scenario is called."""
+"""The name of the only scenario."""
 _USUAL = Scenario(operation="rest")
 
 

@@ -19,10 +19,10 @@ from checker.secrets.plain_values import SECRET_NAME, is_plain
 from checker.secrets.redactor import MASK
 
 LEFT_OUT = "left_out"
-"""The key that lists what is not in the source."""
+"""The key that lists the parts missing from the source."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _HARMLESS = re.compile(r"\d{1,5}|localhost|\d{1,3}(\.\d{1,3}){3}")
-"""What a variable may stand for when it is not set, and be shown: a port, or an address of a machine."""
+"""Defaults of variables that may be shown: a port, or an address of a machine."""
 
 
 def source_of(raw: Mapping[str, Any], name: str, servers: Sequence[Server], entries: Sequence[Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def escaped_values(value: Any) -> Any:
 
 
 _NOT_MISSED = ("url", "timeout", "retry", "breaker", "degraded_above", "certificate_warning")
-"""Options that are in the source, or that a load test has its own of or no use for."""
+"""Options that are in the source, or that a load test has its own version of or does not use."""
 _REPLACED = ("name", "servers", "defaults", LEFT_OUT)
 
 
