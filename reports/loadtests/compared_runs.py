@@ -51,7 +51,7 @@ class JudgedRun:
 
 
 def judged(run: BenchRun, judge: Judge) -> JudgedRun:
-    """The judged run, and True if it can be relied on."""
+    """The run without its client-bound stages, and the reason if it cannot be compared."""
     if run.state is not BenchState.FINISHED:
         return JudgedRun(run, unfit(run, judge), 0)
     saturation = judge(run)

@@ -108,7 +108,7 @@ def bounds_ms(summary: Summary, q: float) -> tuple[float, float]:
     """The bounds of a quantile of the response time of successful and endless operations, in milliseconds.
 
     Lower bound: an operation that timed out took its timeout, one that was never sent took no time. Upper bound: all of
-    these took for ever. Failures with an answer are in neither. NaN without operations.
+    these never ended. Failures with an answer are in neither. NaN without operations.
     """
     good, failed = summary.histograms["response"], summary.histograms["failed_response"]
     n = int(good.count.sum()) + endless(summary)
