@@ -1,1 +1,1 @@
-"""What an MCP server offers, as a document: its canonical form, and what has changed between two of them; pure."""
+"""The offer of an MCP server as a document: its canonical form, and the changes between two of them; pure."""

@@ -42,9 +42,9 @@ class Contract(Record, frozen=True, kw_only=True):
 
 
 def canonical(document: Mapping[str, Any]) -> Contract:
-    """The contract of a document; what is volatile (sizes and dates of resources) or ornament (icons) is left out.
+    """The contract of a document, without volatile members (sizes and dates of resources) and ornament (icons).
 
-    Raises ValueError for a document that is nested more than 200 levels deep.
+    Raises ValueError for a document nested more than 200 levels deep.
     """
     ordered = dict(document)
     for member, key in KEYS.items():
@@ -66,10 +66,10 @@ def canonical(document: Mapping[str, Any]) -> Contract:
 
 
 def with_sets_sorted(text: bytes) -> bytes:
-    """Canonical JSON in which ``required``, ``enum`` and ``type`` have their values in one order.
+    """Canonical JSON in which the values of ``required``, ``enum`` and ``type`` are sorted.
 
     They are sets (JSON Schema 2020-12 validation, sections 6.1 and 6.5.3), which some servers write from hash tables.
-    The text is gone through, not the values: every check does it.
+    The text is scanned, not the values: every check does it.
     """
     return _LIST.sub(_sorted_set, text)
 
@@ -82,9 +82,9 @@ def _sorted_set(found: re.Match[bytes]) -> bytes:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON with sorted keys and without spaces, also of numbers that do not fit 64 bits and of broken Unicode.
+    """JSON with sorted keys and without spaces, including numbers beyond 64 bits and broken Unicode.
 
-    Raises ValueError for what is nested too deeply to be compared.
+    Raises ValueError for a value nested too deeply to be compared.
     """
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -95,7 +95,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether values lie deeper than what is compared; without recursion, because that is what it protects."""
+    """True if values are nested deeper than the comparison limit; not recursive, because it guards recursive code."""
     level = [value]
     for _ in range(_DEEPEST):
         inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]

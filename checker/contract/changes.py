@@ -1,4 +1,4 @@
-"""What has changed between two contracts, and how much that matters to who uses the server."""
+"""Changes between two contracts, and their severity for users of the server."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ Say = Callable[[str, Grade, str], Change]
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     """The changes from one contract document to another, the worst first.
 
-    Breaking is what makes a call fail that worked; risky is what may change how a model or a program behaves, such
-    as a description, which models act on; the rest is cosmetic. Documents are taken as servers send them: any part
-    may be missing or of a wrong type. What differs in too much is not taken apart (`MOST_COMPARED_BYTES`).
+    Breaking changes make a call fail that used to work; risky ones may change the behaviour of a model or a program,
+    such as a description, which models act on; the rest is cosmetic. Documents are taken as servers send them: any part
+    may be missing or of a wrong type. A part with too many differences is not compared in detail
+    (`MOST_COMPARED_BYTES`).
     """
     found, left = list(_about_the_server(old, new)), Left(MOST_COMPARED_BYTES)
     for member, key in KEYS.items():
@@ -55,13 +56,13 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
 
 
 class Left:
-    """How much may still be compared part by part."""
+    """The remaining budget for comparing part by part."""
 
     def __init__(self, size: int) -> None:
         self._bytes = size
 
     def take(self, *items: Mapping[str, Any]) -> bool:
-        """Whether the items are within it; they are taken from it."""
+        """True if the items fit into the budget; they are deducted from it."""
         self._bytes -= sum(len(dumps(item)) for item in items)
         return self._bytes >= 0
 
@@ -121,10 +122,10 @@ def _about_items(
 def _renamed(
     member: str, gone: Mapping[str, Mapping[str, Any]], come: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Names of items that are gone -> names under which they have come back.
+    """Names of removed items -> names under which they have come back.
 
-    An item is the same if its shape and its description are, or its shape alone where that says something. Looked up,
-    not compared one by one: a server may list thousands.
+    An item is the same if its shape and its description are, or its shape alone if that is distinctive. Items are
+    looked up, not compared one by one: a server may list thousands.
     """
     described: dict[bytes, list[str]] = {}
     shaped: dict[bytes, list[str]] = {}
@@ -150,7 +151,7 @@ def _renamed(
 
 
 def _shape(member: str, item: Mapping[str, Any]) -> tuple[bytes, bool]:
-    """What an item is besides its name and its words, and whether that is telling by itself."""
+    """Everything in an item except its name and its descriptions, and True if that is distinctive on its own."""
     if member == "tools":
         telling = bool(_mapping(_mapping(item.get("inputSchema")).get("properties")))
         return dumps([item.get("inputSchema"), item.get("outputSchema")]), telling
@@ -230,7 +231,7 @@ def _argument_change(name: str, before: Mapping[str, Any], after: Mapping[str, A
 
 
 def items(document: Mapping[str, Any], member: str, key: str) -> dict[str, Mapping[str, Any]]:
-    """The items by name; a second one of a name, and one without, get a name that no server gives."""
+    """The items by name; a duplicate name, or a missing one, is replaced by a name that no server uses."""
     found: dict[str, Mapping[str, Any]] = {}
     counts: Counter[str] = Counter()
     listed = document.get(member)

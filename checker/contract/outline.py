@@ -1,6 +1,6 @@
-"""A contract that is too large to be kept, as its outline: names and digests of what it lists.
+"""The outline of a contract that is too large to be kept: names and digests of the listed items.
 
-Of an outline a comparison still says what was added, removed and changed, but not what has changed in it.
+A comparison of outlines still shows which items were added, removed and changed, but not the change inside an item.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def outline(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_outline(document: Mapping[str, Any]) -> bool:
-    """Whether this is the outline of a contract."""
+    """True if this is the outline of a contract."""
     return OUTLINE in document
 
 
 def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The changes from one contract to another, the worst first, as far as they are told where one is an outline."""
+    """The changes from one contract to another, the worst first, as far as known if one is an outline."""
     if not is_outline(old) and not is_outline(new):
         return diff(old, new)
     before, after = outline(old), outline(new)
@@ -85,7 +85,7 @@ def _list_changes(member: str, key: str, before: Mapping[str, Any], after: Mappi
 
 
 def _digests(items: Any, key: str) -> dict[str, list[str]]:
-    """Name -> the digests of the items that have it, sorted."""
+    """Name -> the sorted digests of the items that have it."""
     found: dict[str, list[str]] = {}
     for item in items:
         found.setdefault(item[key], []).append(item["sha256"])
@@ -97,7 +97,7 @@ def _without_lists(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(value: Any) -> Any:
-    """A part that is no list as an outline has it."""
+    """The outline of a part that is not a list."""
     size = len(dumps(value))
     return value if size <= _MOST_OF_A_PART else f"({size} bytes, SHA-256 {_digest(value)})"
 

@@ -1,4 +1,4 @@
-"""What has changed in a tool's JSON Schemas: who sends by the input schema, and who reads by the output schema."""
+"""Changes in a tool's JSON Schemas: callers send by the input schema, and read by the output schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALONE = {"type", "title", "description"}
 
 
 def input_changes(old: Any, new: Any) -> Iterator[Found]:
-    """Changes of what a caller may send: less allowed is breaking."""
+    """Changes to the input that a caller may send: allowing less is breaking."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         yield "schema_changed", Grade.RISKY, "inputSchema became an object, or is none any more"
         return
@@ -31,7 +31,7 @@ def input_changes(old: Any, new: Any) -> Iterator[Found]:
 
 
 def output_changes(old: Any, new: Any) -> Iterator[Found]:
-    """Changes of what a caller gets: less promised is breaking."""
+    """Changes to the output that a caller gets: promising less is breaking."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         removed = isinstance(old, dict)
         grade = Grade.BREAKING if removed else Grade.COSMETIC
@@ -42,7 +42,7 @@ def output_changes(old: Any, new: Any) -> Iterator[Found]:
 
 
 def _schema(old: Mapping[str, Any], new: Mapping[str, Any], where: str, out: bool, depth: int) -> Iterator[Found]:
-    """The changes of a schema and of those inside it; ``out`` for the output side."""
+    """The changes of a schema and of its subschemas; ``out`` for the output side."""
     if same(old, new):
         return
     if depth > _DEEPEST:
@@ -124,7 +124,7 @@ def _bounds(old: Mapping[str, Any], new: Mapping[str, Any], where: str, out: boo
 
 
 def _divides(new: Any, old: Any) -> bool:
-    """Whether every multiple of the old number is one of the new."""
+    """True if every multiple of the old number is a multiple of the new one."""
     whole = isinstance(new, int) and isinstance(old, int)
     return whole and bool(new) and not isinstance(new, bool) and old % new == 0
 
@@ -135,7 +135,7 @@ def _constraint(tighter: bool, out: bool, detail: str) -> Found:
 
 
 def _extent(name: str, before: Any, after: Any, where: str, out: bool) -> Iterator[Found]:
-    """``items`` or ``additionalProperties`` that came, went, or became true or false."""
+    """``items`` or ``additionalProperties`` that was added, removed, or became true or false."""
     if name == "additionalProperties":
         closed = after is False or (isinstance(after, dict) and before is not False)
         opened = before is False or after in (None, True)
@@ -184,7 +184,7 @@ def _words(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterat
 
 
 def _rest(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterator[Found]:
-    """Keywords that are not understood here, such as combinations and references."""
+    """Keywords that are not interpreted here, such as combinations and references."""
     understood = {
         *("type", "enum", "const", "properties", "required", "items", "additionalProperties", "uniqueItems"),
         *("pattern", "format", "multipleOf", "description", "default"),
@@ -203,13 +203,13 @@ def _rest(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterato
 
 
 def _in_another_order(before: Any, after: Any) -> bool:
-    """Whether two lists of schemas have the same members."""
+    """True if two lists of schemas have the same members."""
     both = isinstance(before, list) and isinstance(after, list) and len(before) == len(after)
     return both and sorted(map(dumps, before)) == sorted(map(dumps, after))
 
 
 def _type_set(schema: Mapping[str, Any]) -> frozenset[str]:
-    """The types a schema allows; all of them where it does not say."""
+    """The types that a schema allows; all of them if it names none."""
     kind = schema.get("type")
     if isinstance(kind, str):
         kinds = frozenset({kind})
@@ -221,12 +221,12 @@ def _type_set(schema: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _only_types(schema: Mapping[str, Any]) -> bool:
-    """Whether the types say all that ``type`` and ``anyOf`` say."""
+    """True if the types fully describe ``type`` and ``anyOf``."""
     return not ("type" in schema and "anyOf" in schema) and _plain_union(schema) is not None
 
 
 def _plain_union(schema: Mapping[str, Any]) -> frozenset[str] | None:
-    """The types of an ``anyOf`` whose branches are types alone, as optional arguments are often written."""
+    """The types of an ``anyOf`` whose branches are types alone, a common form for optional arguments."""
     branches = schema.get("anyOf", [{"type": schema["type"]}] if isinstance(schema.get("type"), str) else None)
     if not isinstance(branches, list) or not branches:
         return None

@@ -1,4 +1,4 @@
-"""One change of a contract, and the scale that changes are graded on."""
+"""One change of a contract, and the scale by which changes are graded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXACT = 2**53
 
 
 class Grade(StrEnum):
-    """How much a change matters, the worst first."""
+    """The severity of a change, the worst first."""
 
     BREAKING = "breaking"
     """A call that worked will fail."""
@@ -27,7 +27,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing that is not as it was."""
+    """One difference between two contracts."""
 
     kind: str
     """A stable word, such as ``tool_removed``."""
@@ -38,7 +38,7 @@ class Change:
 
     @classmethod
     def of(cls, item: str, kind: str, grade: Grade, detail: str) -> Change:
-        """A change whose texts are fit to be shown: one line, printable, short."""
+        """A change whose texts are safe to show: one line, printable, short."""
         return cls(kind=kind, grade=grade, item=_line(item, _LONGEST_ITEM), detail=_line(detail, _LONGEST_DETAIL))
 
 
@@ -48,7 +48,7 @@ def worst(grades: Iterable[Grade]) -> Grade:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality as JSON has it: true is not 1, and 1 is 1.0."""
+    """Equality by the rules of JSON: true is not 1, and 1 is 1.0."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):
@@ -63,12 +63,12 @@ def same(one: Any, other: Any) -> bool:
 
 
 def distinct(values: Iterable[Any]) -> dict[bytes, Any]:
-    """The values by their canonical text, in which equal ones meet."""
+    """The values keyed by their canonical text, so that equal ones coincide."""
     return {dumps(_as_float(one)): one for one in values}
 
 
 def _as_float(value: Any) -> Any:
-    """A whole number as a float, so that 1 and 1.0 meet; not beyond where floats lose units."""
+    """A whole number as a float, so that 1 and 1.0 coincide; not beyond the range where floats are exact."""
     small = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT
     return float(value) if small else value
 

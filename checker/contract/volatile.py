@@ -1,6 +1,6 @@
-"""What of a contract is another at each start of its server: defaults that are made up, orders, times in texts (pure).
+"""Parts of a contract that differ at each start of its server: generated defaults, orders, times in texts (pure).
 
-It is told once, and then no more: who is told at every check of a change that is none does not look any more.
+Each is reported once and then never again: a user who is alerted at every check without a real change stops looking.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ Known = Collection[tuple[str, str]]
 
 @dataclass(slots=True)
 class Settled:
-    """A new contract in which what is volatile stands as it stood, and what is to be told of that."""
+    """A new contract with its volatile parts as they were before, and the volatile parts to report."""
 
     document: Mapping[str, Any]
     told: list[Change] = field(default_factory=list)
 
 
 def settled(old: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any] | None, known: Known) -> Settled:
-    """The new contract with what is volatile as in the old one.
+    """The new contract with its volatile parts as in the old one.
 
-    ``known`` has item and kind of what was told before. Something else is volatile where it plainly was made at the
-    start (a time, a random name), or where it was another one in the version ``before`` the old one as well.
+    ``known`` has item and kind of everything reported before. Anything else is volatile if it was plainly generated at
+    the start (a time, a random name), or if it also differed between the version ``before`` the old one and the old
+    one.
     """
     found, left = Settled(dict(new)), Left(MOST_LOOKED_THROUGH)
     for member, key in KEYS.items():
@@ -74,7 +75,7 @@ def _item(
     told: list[Change],
     left: Left,
 ) -> Mapping[str, Any]:
-    """An item with what is volatile as in the old one; what of that is new is added to what is told."""
+    """An item with its volatile parts as in the old one; new ones are added to the report."""
     if old is None or same(old, new) or not left.take(old, new):
         return new
     label = Change.of(label, "", Grade.COSMETIC, "").item
@@ -107,7 +108,7 @@ class _Pair:
 
 
 def _adopted(old: Any, new: Any, kinds: Collection[str], pairs: list[_Pair], name: str = "", above: str = "") -> Any:
-    """The new value with what differs only in these kinds as in the old one; those places are added to ``pairs``."""
+    """The new value, with differences of only these kinds reset to the old value; those places are added to ``pairs``."""
     if same(old, new):
         return old
     if isinstance(old, dict) and isinstance(new, dict):
@@ -131,18 +132,18 @@ def _adopted(old: Any, new: Any, kinds: Collection[str], pairs: list[_Pair], nam
 
 
 def _choices(kinds: list[str]) -> Iterator[tuple[str, ...]]:
-    """Each way to choose some of the kinds, the fewest first."""
+    """Each combination of the kinds, the smallest first."""
     for count in range(1, len(kinds) + 1):
         yield from combinations(kinds, count)
 
 
 def _again(before: Mapping[str, Any] | None, old: Mapping[str, Any], kinds: Collection[str]) -> bool:
-    """Whether the old one already was another one than the one before it, in these kinds and nothing else."""
+    """True if the old one already differed from the one before it, in these kinds and nothing else."""
     return before is not None and not same(before, old) and same(before, _adopted(before, old, kinds, []))
 
 
 def _is_made_at_start(pair: _Pair) -> bool:
-    """Whether both values plainly were made at a start, so that nobody need see it twice."""
+    """True if both values were plainly generated at a start, so that one occurrence is enough."""
     old, new = pair.old, pair.new
     if isinstance(old, str) and isinstance(new, str):
         stripped = [_MADE_AT_START.sub("", one) for one in (old, new)]
@@ -152,7 +153,7 @@ def _is_made_at_start(pair: _Pair) -> bool:
 
 
 def _steady(text: str) -> str:
-    """A text without times, random names and numbers: what is left must be the same, or it is another text."""
+    """A text without times, random names and numbers: the remainder must be equal, or it is a different text."""
     return _NUMBERS.sub("", _MADE_AT_START.sub("", text))
 
 

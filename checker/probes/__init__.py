@@ -1,4 +1,4 @@
-"""What each probe kind does, by its name in `checker.probe_kinds.KINDS`: imported when it is needed first."""
+"""The implementation of each probe kind in `checker.probe_kinds.KINDS`, by name: imported on first use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from checker.wire import rebuilt
 
 @cache
 def probe_of(kind: str) -> Probe:
-    """How a kind of probe is configured, made and judged; raises KeyError for a kind that there is not."""
+    """The implementation of a probe kind: its options, attempts and judgement; raises KeyError for an unknown kind."""
     probe: Probe = import_module(KINDS[kind].module).PROBE
     return probe
 
 
 def with_options(server: Server) -> Server:
-    """The server that was just unpacked, the options of its probes now as their kinds have them; ValueError if not."""
+    """The unpacked server with its probes' options in their kinds' own types; raises ValueError if they are invalid."""
     probes = cast("dict[str, Any]", server.probes)  # nobody else has it yet
     for kind, plain in probes.items():
         probes[kind] = rebuilt(probe_of(kind).options, plain)

@@ -1,4 +1,4 @@
-"""What a probe kind is, and what it may ask of the transport it is given."""
+"""The interface of a probe kind, and of the transport that it gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SMALL_BYTES = 4096
 
 
 class OwnFault(StrEnum):
-    """What of the checker's own network may be behind a failure; whether it is, is looked into apart."""
+    """A fault of the checker's own network that may have caused a failure; it is verified separately."""
 
     ROUTE = "route"
     """The system said that there is no way to the address."""
@@ -36,7 +36,7 @@ class OwnFault(StrEnum):
 
 
 class ProbeFailure(Exception):
-    """An attempt that cannot go on: the fact, not yet the verdict."""
+    """An attempt that cannot continue: the fact, not yet the verdict."""
 
     def __init__(self, reason: Reason, detail: str, stage: str | None = None, own: OwnFault | None = None) -> None:
         super().__init__(reason, detail, stage, own)
@@ -57,7 +57,7 @@ class Request(Record, frozen=True):
 
 
 class Budget:
-    """What one probe may take from its server: over all its attempts, replies, pages, lists and streams."""
+    """The data that one probe may take from its server: over all its attempts, replies, pages, lists and streams."""
 
     __slots__ = ("_bytes_left", "_items_left", "most_bytes", "most_items", "requests_answered")
 
@@ -69,14 +69,14 @@ class Budget:
 
     @classmethod
     def of(cls, options: Endpoint) -> Budget:
-        """What the options allow."""
+        """The budget that the options allow."""
         most_bytes = options.max_total
         if most_bytes is None:
             most_bytes = max(_USUAL_TOTAL_BYTES, _BODIES * options.max_body)
         return cls(most_bytes, options.max_items)
 
     def take(self, number: int) -> None:
-        """Count bytes that came, or that came out of those; raises ProbeFailure (body_too_large) past the limit."""
+        """Count received or decompressed bytes; raises ProbeFailure (body_too_large) past the limit."""
         self._bytes_left -= number
         if self._bytes_left < 0:
             raise ProbeFailure(
@@ -86,10 +86,10 @@ class Budget:
             )
 
     def take_message(self, text: bytes) -> None:
-        """Count a message before it is parsed, a large one with the values that it may hold; raises as `take` does.
+        """Count a message before it is parsed, a large one with the values it may contain; raises as `take` does.
 
-        What they are is not known before it is parsed, which may take twenty times the bytes: braces, brackets and
-        commas are counted, also those inside of texts where they are few.
+        The values are unknown before parsing, which may need twenty times the bytes: braces, brackets and commas are
+        counted, including those inside texts if they are few.
         """
         items = values_in(text) if len(text) > _SMALL_BYTES else 1
         if items > LARGE_VALUES:
@@ -113,7 +113,7 @@ class Reply(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names are looked up without regard to case; a repeated header is joined with ", "."""
+        """Response headers; names are looked up case-insensitively; a repeated header is joined with ", "."""
         ...
 
     def chunks(self) -> Iterator[bytes]:
@@ -125,12 +125,12 @@ class Reply(Protocol):
         ...
 
     def release(self) -> None:
-        """Give up the rest of the body: a stream that ends at once keeps its connection, another loses it."""
+        """Give up the rest of the body: a stream that ends at once keeps its connection, any other loses it."""
         ...
 
 
 class Command(Record, frozen=True, kw_only=True):
-    """A program to start and to speak to over its standard input and output."""
+    """A program to start, with which the probe exchanges messages over standard input and output."""
 
     program: str
     args: tuple[str, ...]
@@ -142,16 +142,16 @@ class Command(Record, frozen=True, kw_only=True):
 
 
 class Process(Protocol):
-    """A started program; whatever happens, it and what it started are gone when the attempt is over."""
+    """A started program; in every case, it and its descendants are gone when the attempt is over."""
 
     def send(self, line: bytes) -> None:
-        """Write a line to its standard input; raises ProbeFailure where it does not read any more."""
+        """Write a line to its standard input; raises ProbeFailure if it no longer reads."""
         ...
 
     def read_line(self) -> bytes:
         """The next line of its standard output; raises ProbeFailure past the size limit or when it has ended.
 
-        Whoever is interrupted while it waits may ask again: nothing that came is lost.
+        If the wait is interrupted, the call may be repeated: no received data is lost.
         """
         ...
 
@@ -162,12 +162,13 @@ class Tokens(Protocol):
     def get(self, key: str, for_certain: bool = False) -> str | None:
         """The token, unless it expires within moments.
 
-        ``for_certain`` where it is asked for otherwise if it is not here: only that is counted as not found.
+        ``for_certain``: the caller fetches a token elsewhere if none is here; only then is a failed lookup counted as a
+        miss.
         """
         ...
 
     def put(self, key: str, token: str, expires_at_ms: int) -> tuple[str, int] | None:
-        """Keep the token; its encrypted form to store and when that expires, if the user gave a key for that."""
+        """Keep the token; returns its encrypted form to store and its expiry, if the user gave a key for that."""
         ...
 
     def drop(self, key: str, token: str) -> None:
@@ -175,7 +176,7 @@ class Tokens(Protocol):
         ...
 
     def take_stored(self, key: str, encrypted: str) -> None:
-        """Take over a stored token, if it can be decrypted, is this one's and has not expired."""
+        """Take over a stored token if it can be decrypted, belongs to this server and has not expired."""
         ...
 
     def pinned(self, endpoint: str) -> str | None:
@@ -192,18 +193,18 @@ class Tokens(Protocol):
 
 
 class Background(Protocol):
-    """Work that goes on although the attempt may end."""
+    """Work that continues although the attempt may end."""
 
     def wait(self) -> Any:
-        """The work's return value; raises what it raised."""
+        """The work's return value; raises its exception."""
         ...
 
 
 class Closing(Protocol):
-    """Something that was opened at a server, and is to be ended."""
+    """A resource that was opened at a server, and has to be closed."""
 
     def end(self, transport: Transport) -> None:
-        """End it, and wait a moment for the answer; raises nothing for what the server does."""
+        """End it, and wait briefly for the answer; raises nothing for anything the server does."""
         ...
 
     def leave(self, transport: Transport) -> None:
@@ -212,10 +213,10 @@ class Closing(Protocol):
 
 
 class Transport(Protocol):
-    """What a probe is given to reach its server, for one attempt."""
+    """The means of a probe to reach its server, for one attempt."""
 
     def send(self, request: Request) -> Reply:
-        """Send the request and read the reply's head; raises ProbeFailure with the stage it broke in."""
+        """Send the request and read the reply's head; raises ProbeFailure with the stage that failed."""
         ...
 
     def connect(self, host: str, port: int) -> socket:
@@ -234,11 +235,11 @@ class Transport(Protocol):
         ...
 
     def at_most(self, seconds: float) -> AbstractContextManager[None]:
-        """Raise ProbeFailure (mcp_no_reply) where the work inside takes longer."""
+        """Raise ProbeFailure (mcp_no_reply) if the work inside takes longer."""
         ...
 
     def uncounted(self) -> AbstractContextManager[None]:
-        """Do not count the time inside for `at_most`: somebody else is waited for."""
+        """Exclude the time inside from `at_most`: it is spent waiting for something else."""
         ...
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
@@ -246,15 +247,15 @@ class Transport(Protocol):
         ...
 
     def aside(self, work: Callable[[Transport], Any], begins_at: str | None = None) -> Any:
-        """Do work whose exchanges are not counted and timed as the probe's own; its return value.
+        """Do work whose exchanges are not counted and timed as the probe's own; returns its value.
 
-        ``begins_at`` is an address of the configuration where it begins: who answers there names what comes next, and
-        not the probe's server.
+        ``begins_at`` is the configured address where the work begins, if any: the next address is then named by the
+        server there, and not by the probe's server.
         """
         ...
 
     def start(self, command: Command) -> Process:
-        """Start a program; raises ProbeFailure where it cannot be started."""
+        """Start a program; raises ProbeFailure if it cannot be started."""
         ...
 
     @property
@@ -264,7 +265,7 @@ class Transport(Protocol):
 
 
 class Observation(Struct, kw_only=True):
-    """The facts of one attempt, filled in while it goes on, so that a failure keeps what was seen before it."""
+    """The facts of one attempt, filled in while it runs, so that a failure keeps the facts seen before it."""
 
     failure: ProbeFailure | None = None
     budget: Budget = field(default_factory=Budget)
@@ -310,12 +311,12 @@ class Observation(Struct, kw_only=True):
     """What is odd about it, each with the first detail that was noted."""
 
     def remark(self, name: RemarkName, detail: str) -> None:
-        """Note something odd; what was noted under the name before stays."""
+        """Record an oddity; an earlier one under the same name is kept."""
         self.remarks.setdefault(name, detail)
 
 
 class Complaint(Record, frozen=True):
-    """A condition that does not hold, and how bad that is."""
+    """A condition that does not hold, and its severity."""
 
     status: Status
     reason: Reason
@@ -328,7 +329,7 @@ COMMANDS = ("command",)
 
 
 class Address(Record, frozen=True):
-    """Where a probe goes: as it is remembered, shown, and limited."""
+    """The target of a probe: the forms to remember, to show, and to limit by."""
 
     key: str
     """Under which facts about it are kept between runs; no secret can be read from it."""
@@ -340,7 +341,7 @@ class Address(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class OptionWarning:
-    """Something odd about the options of a probe, which are valid."""
+    """An oddity in the options of a probe, which are valid."""
 
     key: str
     """Below the kind's block."""
@@ -351,9 +352,9 @@ class OptionWarning:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a kind of probe does: its options, how to make one attempt, and how to judge what came back.
+    """The behaviour of a probe kind: its options, one attempt, and the judgement of its reply.
 
-    What it is called and what it times is in `checker.probe_kinds`.
+    Its name and timed stages are in `checker.probe_kinds`.
     """
 
     options: type[Any]

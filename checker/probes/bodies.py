@@ -1,8 +1,8 @@
-"""Bodies of replies read with care: character encodings, and JSON within limits of work and memory.
+"""Safe reading of reply bodies: character encodings, and JSON within limits of work and memory.
 
-As browsers do it (WHATWG Encoding Standard): a byte order mark wins over Content-Type, that over what a document says
-of itself, and labels mean what the web takes them for. JSON of which Latin-1 is declared is UTF-8 where its bytes are
-(RFC 8259 section 8.1), because servers that declare Latin-1 by default do not always send it.
+The rules are those of browsers (WHATWG Encoding Standard): a byte order mark overrides Content-Type, which overrides
+the document's own declaration, and labels mean what the web takes them for. JSON declared as Latin-1 is read as UTF-8
+if its bytes are UTF-8 (RFC 8259 section 8.1), because servers that declare Latin-1 by default do not always send it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "und
 
 
 def as_utf8(body: bytes, content_type: str | None) -> bytes:
-    """The body as UTF-8 without a byte order mark; as it is where nothing known is declared."""
+    """The body as UTF-8 without a byte order mark; unchanged if no known encoding is declared."""
     for mark, encoding in _MARKS if body[:1] in _FIRST_BYTES else ():
         if body.startswith(mark):
             rest = body[len(mark) :]
@@ -61,7 +61,7 @@ def as_utf8(body: bytes, content_type: str | None) -> bytes:
 
 
 def json_as_utf8(body: bytes, content_type: str | None) -> bytes:
-    """The same for JSON; what is no UTF-8 in the end has replacement characters in it, as browsers read it."""
+    """The same for JSON; bytes that are not UTF-8 in the end become replacement characters, as in browsers."""
     if body.isascii() and b"\0" not in body[:4]:
         return body
     codec = _declared(content_type or "")
@@ -77,13 +77,13 @@ def json_as_utf8(body: bytes, content_type: str | None) -> bytes:
 
 @lru_cache(maxsize=256)
 def _declared(content_type: str) -> str | None:
-    """The codec of the charset that a Content-Type names; None where it names none that is known."""
+    """The codec of the charset in a Content-Type; None if it names none that is known."""
     match = _DECLARED.search(content_type)
     return _codec(match[1]) if match else None
 
 
 def _said_by_itself(body: bytes, content_type: str) -> str | None:
-    """The codec that a document of HTML or XML names at its beginning."""
+    """The codec that an HTML or XML document declares at its beginning."""
     if not re.search(r"html|xml", content_type, re.IGNORECASE):
         return None
     match = _IN_DOCUMENT.search(body[:_PROLOGUE_BYTES])
@@ -115,7 +115,7 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def _recoded(body: bytes, codec: str) -> bytes:
-    """The body from that encoding into UTF-8, in pieces, because it may be long."""
+    """The body converted from that encoding to UTF-8, in pieces, because it may be long."""
     decoder = codecs.getincrementaldecoder(codec)("replace")
     text = bytearray()
     for start in range(0, len(body), _PIECE_BYTES):
@@ -133,23 +133,23 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class TooDeep(ValueError):
-    """The text is JSON, and nested so deeply that nobody means it (RFC 8259 section 9 allows a limit)."""
+    """The text is JSON, but nested deeper than any real document (RFC 8259 section 9 allows a limit)."""
 
     def __init__(self) -> None:
         super().__init__("JSON that is nested too deeply")
 
 
 class TooManyValues(ValueError):
-    """The text holds so many values that it is not parsed."""
+    """The text contains too many values to be parsed."""
 
     def __init__(self) -> None:
         super().__init__(f"JSON of more than {MOST_VALUES} values")
 
 
 def loads(text: bytes) -> Any:
-    """The value; raises TooManyValues, TooDeep, and orjson's JSONDecodeError (all ValueErrors) where it is no JSON.
+    """The value; raises TooManyValues, TooDeep, and orjson's JSONDecodeError (all ValueErrors) if it is not JSON.
 
-    Values are counted by the characters that come before them.
+    Values are counted by the characters that precede them.
     """
     if (
         len(text) > MOST_VALUES
@@ -167,9 +167,10 @@ def loads(text: bytes) -> Any:
 
 
 def with_whole_numbers(value: Any, text: bytes) -> Any:
-    """The value of a JSON text that was parsed, with its whole numbers of more than 64 bits exact.
+    """The parsed value of a JSON text, with its whole numbers of more than 64 bits exact.
 
-    The parser makes those numbers that are near them, so a text that may have some is parsed once more by another one.
+    The parser turns those numbers into the nearest floats, so a text that may have some is parsed again by another
+    parser.
     """
     if _LONG_NUMBER.search(text) is None:
         return value
@@ -182,9 +183,9 @@ def with_whole_numbers(value: Any, text: bytes) -> Any:
 
 
 def values_outside_texts(text: bytes, most: float) -> int:
-    """How many values a JSON text holds, as `heavy.values_in` has it, but for the commas and brackets within its texts.
+    """Number of values in a JSON text, like `heavy.values_in`, but without commas and brackets inside texts.
 
-    Counting stops somewhere past ``most``. Lets others run now and then.
+    Counting stops somewhere past ``most``. Yields to others now and then.
     """
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")

@@ -1,4 +1,4 @@
-"""Conditions on a reply: which of them do not hold, and how to say so."""
+"""Conditions on a reply: their evaluation, and complaints about those that do not hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Otherwise = Literal["degraded", "unhealthy"]
 
 
 class JsonCondition(Options, frozen=True, kw_only=True):
-    """A demand on one value of a JSON body; every test that is given must hold."""
+    """A condition on one value of a JSON body; every given test must hold."""
 
     path: Public
     """JSONPath (RFC 9535) of the value, such as ``$.status``; the condition holds if any match passes."""
@@ -42,7 +42,7 @@ class JsonCondition(Options, frozen=True, kw_only=True):
 
 
 def libraries(json: Iterable[JsonCondition], *patterns: Any) -> Iterator[str]:
-    """The modules that these conditions take; patterns are what there is of regular expressions."""
+    """The modules that these conditions need, for patterns and JSONPaths."""
     if json:
         yield "checker.probes.jsonpaths"
     if json or any(patterns):
@@ -50,7 +50,7 @@ def libraries(json: Iterable[JsonCondition], *patterns: Any) -> Iterator[str]:
 
 
 def status_accepted(status: int, accepted: Iterable[int | str]) -> bool:
-    """Whether an HTTP status is among codes (``200``), ranges (``200-299``) and classes (``2xx``)."""
+    """True if an HTTP status is among codes (``200``), ranges (``200-299``) and classes (``2xx``)."""
     for spelled in accepted:
         low, high = status_range(spelled)
         if low <= status <= high:
@@ -71,9 +71,9 @@ def status_range(spelled: int | str) -> tuple[int, int]:
 
 
 def headers_unmet(headers: Mapping[str, str], wanted: Mapping[str, str]) -> list[Complaint]:
-    """Complaints about headers that are absent, or of whose fields none has what the regular expression looks for.
+    """Complaints about headers that are absent, or in none of whose fields the regular expression is found.
 
-    A header that came several times is judged field by field, and as the list that they are together.
+    A repeated header is judged field by field, and as the joined list.
     """
     unmet = []
     for name, pattern in wanted.items():
@@ -86,7 +86,7 @@ def headers_unmet(headers: Mapping[str, str], wanted: Mapping[str, str]) -> list
 
 
 def found_in(pattern: str, text: str | bytes) -> bool:
-    """Whether the regular expression is found in the text, of which bytes are read as UTF-8."""
+    """True if the regular expression is found in the text; bytes are read as UTF-8."""
     from checker.probes.patterns import compiled  # with its library, which most checks do without
 
     expression = compiled(pattern)
@@ -132,7 +132,7 @@ def json_unmet_in(document: Any, wanted: Iterable[JsonCondition]) -> list[Compla
 
 
 def _may_take_long(body: bytes, wanted: Iterable[JsonCondition]) -> bool:
-    """Whether the conditions may take more than some 20 milliseconds on this body."""
+    """True if evaluating the conditions on this body may take more than about 20 milliseconds."""
     if offload.is_large(body):
         return True
     values = offload.values_in(body)
@@ -181,7 +181,7 @@ def _passes(value: Any, condition: JsonCondition) -> bool:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equality as JSON has it: true is not 1."""
+    """Equality by the rules of JSON: true is not 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 

@@ -1,6 +1,6 @@
-"""Cookies within one attempt: what a redirect sets goes to its target, as RFC 6265 has it.
+"""Cookies within one attempt: a cookie set by a redirect goes to its target, by the rules of RFC 6265.
 
-They live as long as the attempt. There is no list of public suffixes: a cookie for a domain without a dot is taken only
+They live as long as the attempt. There is no public suffix list: a cookie for a domain without a dot is accepted only
 from that host itself.
 """
 
@@ -31,21 +31,21 @@ class _Cookie:
     secure: bool
 
     def goes_to(self, secure: bool, host: str, path: str) -> bool:
-        """RFC 6265 section 5.4."""
+        """True if the cookie is sent to that address (RFC 6265 section 5.4)."""
         domain_fits = host == self.domain or (not self.host_only and host.endswith(f".{self.domain}"))
         return domain_fits and _path_matches(path, self.path) and (secure or not self.secure)
 
 
 class Cookies:
-    """What the servers of one attempt have set."""
+    """The cookies set by the servers of one attempt."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, str], _Cookie] = {}
 
     def take(self, url: str, fields: list[str]) -> set[str]:
-        """Keep what the Set-Cookie fields of the reply from that address set, and forget what they end.
+        """Store the cookies from the reply's Set-Cookie fields for that address, and delete the expired ones.
 
-        What it gives back are values that may be secrets, by their length.
+        Returns the values that may be secrets, judged by their length.
         """
         secrets = set[str]()
         _, host, path = _place(url)
@@ -73,9 +73,9 @@ class Cookies:
         return secrets
 
     def header(self, url: str, configured: str | None = None) -> str | None:
-        """The Cookie header for a request to that address; None where there is nothing.
+        """The Cookie header for a request to that address; None if there are no cookies.
 
-        Of the ``configured`` one, pairs whose name a server has set meanwhile give way.
+        In the ``configured`` header, pairs with a name that a server has set meanwhile are replaced.
         """
         secure, host, path = _place(url)
         going = [one for one in self._kept.values() if one.goes_to(secure, host, path)]
@@ -100,7 +100,7 @@ def _place(url: str) -> tuple[bool, str, str]:
 
 
 def _is_within(host: str, domain: str) -> bool:
-    """Whether the host is below the domain, which is no number and has a dot in it."""
+    """True if the host is below the domain, which is not numeric and has a dot in it."""
     if "." not in domain or not host.endswith(f".{domain}"):
         return False
     try:
@@ -111,7 +111,7 @@ def _is_within(host: str, domain: str) -> bool:
 
 
 def _default_path(path: str) -> str:
-    """RFC 6265 section 5.1.4: all but the last part."""
+    """The default path of a cookie (RFC 6265 section 5.1.4): all but the last segment."""
     return path[: path.rfind("/")] or "/"
 
 
@@ -120,7 +120,7 @@ def _path_matches(path: str, wanted: str) -> bool:
 
 
 def _has_ended(said: dict[str, str]) -> bool:
-    """Whether Max-Age, or Expires where there is none, lies in the past."""
+    """True if Max-Age, or Expires if there is none, lies in the past."""
     age = said.get("max-age", "")
     if age.removeprefix("-").isascii() and age.removeprefix("-").isdigit():
         return age.startswith("-") or not age.strip("0")

@@ -1,4 +1,4 @@
-"""HTTP rules that both probes share: address, credentials, challenges, and refusals explained."""
+"""HTTP rules shared by both probes: address, credentials, challenges, and explanations of refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST = 8192
 
 
 def challenge(header: str | None) -> dict[str, str]:
-    """The parameters of a challenge by their names in lower case; of several challenges those of the first win."""
+    """The parameters of a challenge by their lower-case names; of several challenges, the first one wins."""
     found: dict[str, str] = {}
     for name, quoted, bare in _PARAMETER.findall((header or "")[:_LONGEST]):
         found.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted else bare)
@@ -32,13 +32,13 @@ def challenge(header: str | None) -> dict[str, str]:
 
 
 def says_expired(text: str) -> bool:
-    """Whether a text says that credentials have expired, and not only that they may have, among other faults."""
+    """True if a text states that credentials have expired, not only that they may have, among other faults."""
     words = text.lower()
     return "expired" in words and not re.search(r"invalid|\bor\b|malformed|revoked", words)
 
 
 def token_has_expired(token: str | None, now_s: float) -> bool:
-    """Whether a token is a JWT whose ``exp`` (RFC 7519 section 4.1.4) has passed; False for what is none."""
+    """True if a token is a JWT whose ``exp`` (RFC 7519 section 4.1.4) has passed; False if it is not a JWT."""
     import orjson
 
     parts = (token or "").split(".")
@@ -73,10 +73,10 @@ _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|::1|localhost", re.IGNORECASE)
 def host_refusal(
     url: str, status: int, said: str, challenged: bool, own_host: str | None = None
 ) -> ProbeFailure | None:
-    """The failure of a server that refuses the Host it was sent; None for any other refusal.
+    """The failure of a server that refuses the Host header it was sent; None for any other refusal.
 
-    ``said`` is the start of the body without secrets, ``challenged`` whether the reply asks for credentials, which is
-    then what it is about. ``own_host`` is the Host header of the configuration, where there is one.
+    ``said`` is the start of the body without secrets, ``challenged`` is true if the reply asks for credentials, in
+    which case the refusal is about those. ``own_host`` is the Host header of the configuration, if there is one.
     """
     if status not in _REFUSALS or challenged:
         return None
@@ -92,7 +92,7 @@ def host_refusal(
 
 
 def _remedy(url: str, said: str) -> str:
-    """The address that would do, as far as that is known, or what to change."""
+    """The address that would work, as far as known, or the setting to change."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     named = _NAMED.search(said)
@@ -108,7 +108,7 @@ def _remedy(url: str, said: str) -> str:
 
 
 def _is_host(text: str) -> bool:
-    """Whether a word of the server's is a name or an address that a user may try."""
+    """True if a word from the server is a name or an address that a user may try."""
     return text.lower() == "localhost" or "." in text
 
 
@@ -133,9 +133,9 @@ def _address(url: str) -> Address:
 
 
 def credentials(options: Any) -> dict[str, str]:
-    """Request headers that the config asks for, credentials among them; empty when it asks for none.
+    """Request headers from the config, including credentials; empty if it has none.
 
-    Those that a probe would send by itself are spelled as it does, so that each is sent once.
+    Headers that a probe also sends by itself use the probe's spelling, so that each is sent once.
     """
     configured = options.headers.items() if options.headers else ()
     sent = {_USUAL_SPELLING.get(name.lower(), name): str(value) for name, value in configured}
@@ -153,12 +153,12 @@ def credentials(options: Any) -> dict[str, str]:
 
 
 def carries_credentials(options: Any) -> bool:
-    """Whether the probe identifies itself: a 401 then means refused, not merely protected."""
+    """True if the probe identifies itself: a 401 then means refused, not merely protected."""
     return options.api_key is not None or any(_CREDENTIAL_NAME.search(name) for name in credentials(options))
 
 
 def bare_url(url: str) -> str:
-    """The address without user info and fragment: what is requested."""
+    """The address without user info and fragment: the form that is requested."""
     if "@" not in url and "#" not in url:
         return url
     parts = urlsplit(url)
@@ -176,7 +176,7 @@ def shown_url(url: str) -> str:
 
 
 def shown_endpoint(url: str) -> str:
-    """A configured address as it may be stored and printed: as `shown_url`, and of its path nothing random.
+    """A configured address in a form to store and print: like `shown_url`, without random parts of its path.
 
     The name of a variable that is not filled in stays.
     """
@@ -191,9 +191,9 @@ _WELL_KNOWN = re.compile(r"/\.well-known/(?:oauth-protected-resource|oauth-autho
 
 
 def told_url(url: str) -> str:
-    """An address that a server named, as it may be stored and printed: what it chose freely in it is not shown.
+    """An address named by a server, in a form to store and print: parts that the server chose freely are not shown.
 
-    Raises ValueError for what is no address.
+    Raises ValueError for text that is not an address.
     """
     parts = urlsplit(url)
     if not parts.scheme:
@@ -211,7 +211,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def each_field(headers: Mapping[str, str], name: str) -> list[str]:
-    """The fields of a header, each alone."""
+    """The fields of a header, each separately."""
     several = getattr(headers, "getlist", None)
     if several is not None:
         found: list[str] = several(name)
@@ -220,12 +220,12 @@ def each_field(headers: Mapping[str, str], name: str) -> list[str]:
 
 
 def first_field(headers: Mapping[str, str], name: str) -> str | None:
-    """The first field of a header of which one is meant; None where there is none."""
+    """The first field of a header that should have only one; None if there is none."""
     return fields[0] if (fields := each_field(headers, name)) else None
 
 
 def note_refusal(reply: Reply, seen: Observation) -> None:
-    """Keep what the reply's headers say about credentials to bring and time to wait."""
+    """Record the credentials that the reply's headers ask for, and the time to wait."""
     if asked := reply.headers.get("www-authenticate"):
         seen.challenge = challenge(asked)
         if url := seen.challenge.get("resource_metadata"):
@@ -238,9 +238,9 @@ def note_refusal(reply: Reply, seen: Observation) -> None:
 
 
 def refusal(options: Any, status: int, seen: Observation, said: str = "") -> ProbeFailure | None:
-    """The failure that 401, 403 and 429 stand for, and a refusal of the Host header; None for every other status.
+    """The failure for 401, 403 and 429, and for a refusal of the Host header; None for every other status.
 
-    ``said`` is the start of the body, in which some servers name what the challenge should.
+    ``said`` is the start of the body, in which some servers put what belongs in the challenge.
     """
     if status in (400, 403, 421) and (found := _refuses_host(options, status, seen, said)):
         return found
@@ -269,7 +269,7 @@ def _refuses_host(options: Any, status: int, seen: Observation, said: str) -> Pr
 
 
 def _seconds(retry_after: str) -> int | None:
-    """Seconds to wait for either form of Retry-After (RFC 9110 section 10.2.3)."""
+    """Seconds to wait, for either form of Retry-After (RFC 9110 section 10.2.3)."""
     seconds = retry_after.strip()
     if seconds.isascii() and seconds.isdigit():  # a superscript two is a digit too, but no number
         return min(int(seconds[:20]), _LONGEST_WAIT_S)

@@ -1,4 +1,4 @@
-"""JSONPath (RFC 9535) over documents of servers: with regular expressions of RE2, and a cost that is known before."""
+"""JSONPath (RFC 9535) over documents from servers: regular expressions by RE2, and a cost known in advance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class JsonPath:
         """How often the path may go over all of a document within each value of it: 0 for a single place."""
 
     def find_all(self, document: Any) -> list[Any]:
-        """The values at the path; raises what Python raises where the document does not bear it."""
+        """The values at the path; raises Python's errors if the document is too deep for it."""
         found: list[Any] = self._path.findall(document)
         return found
 
@@ -44,7 +44,7 @@ def compiled_path(path: str) -> JsonPath:
 
 
 def jsonpath_fault(path: str) -> str | None:
-    """What is wrong with a JSONPath; None where nothing is."""
+    """The error in a JSONPath; None if it is valid."""
     try:
         compiled_path(path)
     except PatternRefused as refused:
@@ -55,7 +55,7 @@ def jsonpath_fault(path: str) -> str | None:
 
 
 class _Parser(Parser):
-    """Reads `=~ /expression/`, which the library has beyond the RFC, with RE2 as well, and whole numbers exactly."""
+    """Reads `=~ /expression/`, the library's extension to the RFC, with RE2 as well, and whole numbers exactly."""
 
     def parse_integer_literal(self, stream: Any) -> Any:
         written = stream.current().value
@@ -78,7 +78,7 @@ class _Function(FilterFunction):
         self._is_match = name == "match"
 
     def __call__(self, value: object, pattern: object) -> bool:
-        """Whether the value is text that matches; False for an expression that is none, as the RFC says."""
+        """True if the value is text that matches; False for an invalid expression, as the RFC requires."""
         if not isinstance(value, str) or not isinstance(pattern, str):
             return False
         try:
@@ -89,7 +89,7 @@ class _Function(FilterFunction):
 
 
 def _foreign(pattern: str) -> Pattern:
-    """An expression that stands in the document: small, and not kept; raises PatternRefused."""
+    """An expression that comes from the document: small, and not cached; raises PatternRefused."""
     if len(pattern) > _LONGEST_FOREIGN:
         raise PatternRefused("too long")
     return Pattern(pattern, memory_bytes=_FOREIGN_BYTES)
@@ -99,7 +99,7 @@ class _Environment(jsonpath.JSONPathEnvironment):
     parser_class = _Parser
 
     def setup_function_extensions(self) -> None:
-        """The library's functions, and two of our own in place of those that run Python's ``re``."""
+        """The library's functions, with our own replacing the two that use Python's ``re``."""
         super().setup_function_extensions()
         for name in _FUNCTIONS:
             self.function_extensions[name] = _Function(name)
@@ -111,7 +111,7 @@ _OWN: set[str] = set()
 
 
 def _selectors(path: Any) -> Iterator[tuple[Any, Any]]:
-    """Segment and selector, of the path and of the paths that it is joined from."""
+    """Segment and selector, for the path and for the paths that it is joined from."""
     if isinstance(path, jsonpath.CompoundJSONPath):
         yield from _selectors(path.path)
         for _, other in path.paths:
@@ -123,7 +123,7 @@ def _selectors(path: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _expressions(node: Any) -> Iterator[Any]:
-    """A filter's expression and all within, without those of the paths in it."""
+    """A filter's expression and all its subexpressions, without those of the paths in it."""
     yield node
     for child in node.children():
         yield from _expressions(child)
@@ -135,7 +135,7 @@ def _within(selector: Any) -> Iterator[Any]:
 
 
 def _patterns(path: Any) -> Iterator[str]:
-    """The regular expressions that stand in the path as text."""
+    """The regular expressions that appear literally in the path."""
     for _, selector in _selectors(path):
         for node in _within(selector):
             if isinstance(node, filters.FunctionExtension) and node.name in _FUNCTIONS:
@@ -145,7 +145,7 @@ def _patterns(path: Any) -> Iterator[str]:
 
 
 def _fan_out(path: Any) -> int:
-    """At most how many times the number of a document's values is multiplied with itself by what the path visits."""
+    """Upper bound on an exponent: the path's visits grow at most as the document's number of values to this power."""
     total = 0
     seen: set[int] = set()
     for segment, selector in _selectors(path):

@@ -1,4 +1,4 @@
-"""Libraries that only some checks need: a worker loads them before its first check, not in the midst of others."""
+"""Libraries that only some checks need: a worker loads them before its first check, not between others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checker.probes import probe_of
 
 
 def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
-    """Names of the modules that the checks of these servers take, beside what a worker has loaded anyway."""
+    """Names of the modules that the checks of these servers need, beyond those a worker always loads."""
     needed = {
         name
         for server in servers
@@ -22,7 +22,7 @@ def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
 
 
 def load(names: Iterable[str]) -> None:
-    """Load these modules: some take tenths of a second, in which nothing else goes on in a worker."""
+    """Load these modules: some take tenths of a second, during which a worker does nothing else."""
     for name in names:
         import_module(name)
 

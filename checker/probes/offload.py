@@ -1,7 +1,7 @@
-"""Work whose length a server chooses: done elsewhere where it may take long, so that it holds up nobody else.
+"""Work whose length a server chooses: done elsewhere if it may take long, so that it delays no other check.
 
-A worker says where (`do_elsewhere`). In a process that says nothing there is no elsewhere (`is_elsewhere`): whoever has
-large work does it on the spot.
+A worker configures the place (`do_elsewhere`). In a process without one (`is_elsewhere` is false), large work is done
+on the spot.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ def do_elsewhere(run: Run | None, turn: Callable[[], None] | None = None) -> Non
 
 
 def do(job: str, args: list[Any], length: int) -> Any:
-    """The value of a job of `offloaded_jobs`, done elsewhere; raises TooMuch, LookupError where there is none."""
+    """The value of a job of `offloaded_jobs`, done elsewhere; raises TooMuch, LookupError if there is no elsewhere."""
     if _Place.run is None:
         raise LookupError(f"{job}: this process has nobody else to do large work")
     return _Place.run(job, args, length)
 
 
 def breathe() -> None:
-    """Let others run for a moment, where there are others."""
+    """Let others run for a moment, if there are others."""
     if _Place.turn is not None:
         _Place.turn()
 
 
 def is_elsewhere() -> bool:
-    """Whether large work is done by somebody else."""
+    """True if large work is done by another process."""
     return _Place.run is not None
 
 
 def values_in(text: bytes) -> int:
-    """At most how many JSON values a text holds: its commas, brackets and braces, also those within texts."""
+    """Upper bound on the JSON values in a text: its commas, brackets and braces, including those within texts."""
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def is_large(text: bytes) -> bool:
-    """Whether reading and judging the JSON text may hold up others."""
+    """True if reading and judging the JSON text may delay others."""
     if len(text) <= _NEVER_LARGE:
         return False
     return len(text) > LARGE_BYTES or values_in(text) > LARGE_VALUES

@@ -1,4 +1,4 @@
-"""The large work that can be done elsewhere: functions of what servers sent, on records and plain data alone."""
+"""Large work that can be done elsewhere: functions on content from servers, on records and plain data alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Part = Sequence[Any]
 
 
 def find(pattern: str, text: str | bytes) -> bool:
-    """Whether a regular expression is found in a text."""
+    """True if a regular expression is found in a text."""
     return conditions.found_in(pattern, text)
 
 
@@ -41,7 +41,7 @@ def judge_json(body: bytes, wanted: Sequence[Any]) -> list[Complaint]:
 
 
 def skim(text: bytes) -> dict[str, Any]:
-    """A JSON-RPC message, or a batch, without what is large in it, and what that was; or why it is no JSON."""
+    """A JSON-RPC message or batch without its large parts, and a summary of those; or the reason why it is not JSON."""
     try:
         document = loads(text)
     except TooManyValues as error:
@@ -71,7 +71,7 @@ def judge_offer(head: bytes, lists: dict[str, list[Part]], expected: Sequence[st
 
 
 def tools_named(parts: list[Part], names: Sequence[str]) -> dict[str, bytes]:
-    """The tools of these names, as JSON."""
+    """The tools with these names, as JSON."""
     wanted, found = set(names), {}
     for item in _items("tools", parts):
         if item.get("name") in wanted and (text := _small(item)) is not None:
@@ -105,9 +105,9 @@ def _items(member: str, parts: Sequence[Part]) -> list[Any]:
 
 
 def _slim(message: Any) -> list[Any]:
-    """The message as JSON, and of each large member of its result: how many items it has, or None; all objects or not.
+    """The message as JSON, and for each large member of its result its item count or None, and if all are objects.
 
-    What is large elsewhere in it is cut: nothing that is read there is long in earnest.
+    Large values elsewhere in it are cut: no member that is read there is long in practice.
     """
     if not isinstance(message, dict):
         return [b"null", {}]

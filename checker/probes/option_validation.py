@@ -1,4 +1,4 @@
-"""Contradictions in an endpoint's options that no single value shows; each with the key and the remedy."""
+"""Contradictions between an endpoint's options that no single value shows; each with the key and the remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
-    """What is wrong with options that every kind of endpoint has."""
+    """Faults of the options that every kind of endpoint has."""
     if has_url and options.url:
         yield from _url_faults(options)
         yield from _credential_faults(options)
@@ -124,7 +124,7 @@ def _latin(value: str) -> bool:
 
 
 def regex_fault(pattern: str | None) -> str | None:
-    """What is wrong with a regular expression; None where nothing is."""
+    """The error in a regular expression; None if it is valid."""
     if not pattern:
         return None
     from checker.probes.patterns import pattern_fault
@@ -133,14 +133,14 @@ def regex_fault(pattern: str | None) -> str | None:
 
 
 def jsonpath_fault(path: str) -> str | None:
-    """What is wrong with a JSONPath; None where nothing is."""
+    """The error in a JSONPath; None if it is valid."""
     from checker.probes import jsonpaths
 
     return jsonpaths.jsonpath_fault(path)
 
 
 def value_fault(check: Any, value: Any) -> str | None:
-    """What ``check`` raises for the value as ValueError; None where it raises nothing."""
+    """The text of the ValueError that ``check`` raises for the value; None if it raises nothing."""
     try:
         check(value)
     except ValueError as error:

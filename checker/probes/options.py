@@ -1,4 +1,4 @@
-"""Options that every probe kind shares: retries, circuit breaker, TLS, and what the endpoint is called with."""
+"""Options shared by all probe kinds: retries, circuit breaker, TLS, and request headers and credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RemarkVerdict = Literal["healthy", "degraded"]
 
 
 class Retry(Options, frozen=True, kw_only=True):
-    """How often a failed attempt is repeated, and how long to wait before it."""
+    """Number of retries of a failed attempt, and the backoff between them."""
 
     max_attempts: int = 1
     """Attempts in all; 1 means no retry."""
@@ -30,7 +30,7 @@ class Retry(Options, frozen=True, kw_only=True):
 
 
 class Breaker(Options, frozen=True, kw_only=True):
-    """When a probe that keeps failing is not made for a while, and what it takes until it counts as well again."""
+    """Circuit breaker: conditions for suspending a failing probe, and for closing the circuit again."""
 
     failures: Count
     """Failures in a row that open it; a probe with all its retries is one."""
@@ -41,7 +41,7 @@ class Breaker(Options, frozen=True, kw_only=True):
 
 
 class Tls(Options, frozen=True, kw_only=True):
-    """How an https connection is verified."""
+    """Verification of https connections."""
 
     verify: bool = True
     """Check the certificate and its host name. Off is shown in every report."""
@@ -78,7 +78,7 @@ class ApiKey(Options, frozen=True, kw_only=True):
 
 
 class Endpoint(Options, frozen=True, kw_only=True):
-    """What every HTTP probe is told: where, with which credentials, and within which limits."""
+    """Options of every HTTP probe: address, credentials, and limits."""
 
     url: Annotated[str, Holds.ADDRESS]
     """http or https address of the endpoint."""

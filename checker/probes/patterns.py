@@ -1,4 +1,4 @@
-r"""Regular expressions of the configuration, run over text that servers choose by RE2, whose time is linear in it.
+r"""Regular expressions from the configuration, run by RE2 over text from servers, in linear time.
 
 They are written and read as Python's ``re`` has them, and put into RE2's syntax part by part, because the two differ
 where it hurts: what ``\s``, ``\w`` and ``\d`` take in, and where ``^``, ``$`` and ``\Z`` stand. One difference
@@ -42,7 +42,7 @@ _NO_WORDS += r"\x{fe4d}-\x{fe4f}\x{ff3f}"
 
 
 class PatternRefused(ValueError):
-    """An expression that is none, or that RE2 cannot express; the text says what it is in and what to do."""
+    """An expression that is invalid, or that RE2 cannot express; the text names the place and the remedy."""
 
 
 class Pattern:
@@ -64,15 +64,15 @@ class Pattern:
         """How large the expression is: for each byte of a text, RE2 may have to look at so many places of it."""
 
     def found_in(self, text: str | bytes) -> bool:
-        """Whether the expression is found anywhere in the text; bytes are read as UTF-8."""
+        """True if the expression is found anywhere in the text; bytes are read as UTF-8."""
         return self._regexp.search(_utf8(text)) is not None
 
     def fullmatch(self, text: str) -> bool:
-        """Whether the expression is all of the text."""
+        """True if the expression matches all of the text."""
         return self._regexp.fullmatch(_utf8(text)) is not None
 
     def search(self, text: str) -> bool:
-        """As `found_in`; the name under which JSONPath's functions look for it."""
+        """Alias of `found_in`; JSONPath's functions look for it under this name."""
         return self.found_in(text)
 
 
@@ -83,7 +83,7 @@ def compiled(pattern: str, flags: int = 0) -> Pattern:
 
 
 def pattern_fault(pattern: str | None) -> str | None:
-    """What is wrong with a regular expression of the configuration, and the remedy; None where nothing is."""
+    """The error in a configured regular expression, and the remedy; None if it is valid."""
     try:
         compiled(pattern or "")
     except PatternRefused as refused:
@@ -92,7 +92,7 @@ def pattern_fault(pattern: str | None) -> str | None:
 
 
 def _utf8(text: str | bytes) -> bytes:
-    """The text as valid UTF-8, with U+FFFD for what is none: RE2 takes no other for a character."""
+    """The text as valid UTF-8, with U+FFFD for invalid parts: RE2 takes no other for a character."""
     if isinstance(text, bytes):
         if text.isascii():
             return text
@@ -152,7 +152,7 @@ def _one(kind: Any, value: Any, flags: int) -> str:
 
 
 def _times(least: int, most: int | None) -> Iterator[str]:
-    """Repetitions one after the other that come to so many: RE2 takes no number above 1000."""
+    """Consecutive repetitions that add up to this number: RE2 accepts no number above 1000."""
     if max(least, most or 0) > _MOST_REPEATED * 10:
         raise PatternRefused(f"repeats more than {_MOST_REPEATED * 10} times")
     while least > _MOST_REPEATED:

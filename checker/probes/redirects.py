@@ -1,4 +1,4 @@
-"""Redirects: the request to make next, or why it must not be followed (RFC 9110 section 15.4)."""
+"""Redirects: the request to make next, or the reason not to follow one (RFC 9110 section 15.4)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def redirected(request: Request, status: int, location: str, secrets: Mapping[str, str]) -> Request:
-    """The request to make next (RFC 9110 section 15.4); raises ProbeFailure where it must not be followed.
+    """The request to make next (RFC 9110 section 15.4); raises ProbeFailure if it must not be followed.
 
-    ``secrets`` are the configured headers: none of them but User-Agent and Accept goes to another host, and no body is
-    sent again to one. The step from port 80 of a host to TLS at its port 443 is none to another.
+    ``secrets`` are the configured headers: none of them except User-Agent and Accept goes to another host, and no body
+    is sent again to one. The step from port 80 of a host to TLS at its port 443 is not a change of host.
     """
     try:
         target = bare_url(urljoin(request.url, _written_in_ascii(location)))
@@ -47,7 +47,7 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
 
 
 def _written_in_ascii(location: str) -> str:
-    """An address from a header with its raw bytes escaped as they came, as browsers have it; of a host as UTF-8."""
+    """An address from a header with its raw bytes escaped as they arrived, as browsers do; its host as UTF-8."""
     if location.isascii() and location.isprintable() and " " not in location:
         return location
     raw = location.strip().encode("latin-1", "replace")

@@ -25,7 +25,7 @@ from checker.units import Public, Seconds, Secret
 
 
 class Expect(Options, frozen=True, kw_only=True):
-    """What a healthy reply looks like."""
+    """Conditions that a healthy reply meets."""
 
     status: tuple[int | Public, ...] = ("200-299",)
     """Accepted HTTP status codes and ranges, such as ``200`` or ``200-299``."""
@@ -96,7 +96,7 @@ def attempt(options: RestOptions, transport: Transport, seen: Observation, memor
 
 
 def _with(cookies: Cookies, request: Request) -> Request:
-    """The request with what has been set for its address."""
+    """The request with the cookies that are set for its address."""
     if (header := cookies.header(request.url, request.headers.get("Cookie"))) is None:
         return request
     return replace(request, headers={**request.headers, "Cookie": header})
@@ -107,7 +107,7 @@ def _looks_inside(options: RestOptions) -> bool:
 
 
 def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
-    """The conditions that the reply does not meet; a refusal is the only complaint where there is one."""
+    """The conditions that the reply does not meet; a refusal is the only complaint if there is one."""
     status, expect = seen.http_status or 0, options.expect
     if not conditions.status_accepted(status, expect.status):
         if refused := refusal(options, status, seen, excerpt(seen.body, 200)):
@@ -128,7 +128,7 @@ def judge(options: RestOptions, seen: Observation) -> list[Complaint]:
 
 
 def faults(options: RestOptions) -> Iterator[Fault]:
-    """What is contradictory in the options."""
+    """Contradictions in the options."""
     yield from endpoint_faults(options)
     expect = options.expect
     if options.body is not None and options.method != "POST":
@@ -153,7 +153,7 @@ def faults(options: RestOptions) -> Iterator[Fault]:
 
 
 def libraries(options: RestOptions) -> Iterator[str]:
-    """What the conditions take."""
+    """The modules that the conditions need."""
     yield from conditions.libraries(options.expect.json, options.expect.headers, options.expect.body_regex)
 
 

@@ -1,1 +1,1 @@
-"""What must not be shown: what counts as a secret, where options hold some, and masking them in any text."""
+"""Secrets that must not be shown: their definition, their places in options, and masking them in any text."""

@@ -1,4 +1,4 @@
-"""Text that came from outside, made fit to be shown: without secrets, one line, printable, short."""
+"""Text from outside, made safe to show: without secrets, one line, printable, short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOOKED_THROUGH = 16 * 1024
 def excerpt(text: str | bytes, limit: int = 120) -> str:
     """At most ``limit`` characters of the text on one line, without control characters.
 
-    The secrets of the probe that is being made are masked before anything is cut off.
+    The secrets of the current probe are masked before anything is cut off.
     """
     if len(text) > limit * 4 + _LOOKED_THROUGH:
         text = text[: limit * 4 + _LOOKED_THROUGH]

@@ -1,4 +1,4 @@
-"""The secrets in a value: the whole, and every part of it that works or means something without the rest."""
+"""The secrets in a value: the whole, and every part of it that works or has meaning without the rest."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _LONG_IN_PATH = re.compile(
 
 
 def secrets_of(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
-    """A value that is secret by declaration, and the secrets in it.
+    """A value that is declared secret, and the secrets in it.
 
-    Parts are what follows a scheme (``Bearer x``), user and password of ``Basic``, pairs of a cookie or a form, parts
+    Parts are the text after a scheme (``Bearer x``), user and password of ``Basic``, pairs of a cookie or a form, parts
     between separators, the texts in JSON, user info and query of an address: those that are not plainly public.
     """
     if not value:
@@ -50,7 +50,7 @@ def secrets_of(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def found_in(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
-    """The secrets inside a value that is not one as a whole, or may not be."""
+    """The secrets inside a value that is not, or may not be, a secret as a whole."""
     if len(value) < SHORTEST or len(value) > _LONGEST_TAKEN_APART or depth > _DEEPEST:
         return
     if value[0] in '{["':
@@ -92,7 +92,7 @@ def maybe_secret(value: str, name: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def value_secrets(value: Any, name: str = "", depth: int = 0) -> Iterator[str]:
-    """The secrets in JSON values, by their names and looks."""
+    """The secrets in JSON values, judged by their names and form."""
     if depth > 50:
         return
     if isinstance(value, str):
@@ -108,7 +108,7 @@ def value_secrets(value: Any, name: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def pair_secrets(pair: str) -> Iterator[str]:
-    """Password and, where it is like a token, user of ``user:password``; and the two together."""
+    """The password and, if it looks like a token, the user of ``user:password``; and the two together."""
     user, colon, password = pair.partition(":")
     if colon:
         yield pair
@@ -119,7 +119,7 @@ def pair_secrets(pair: str) -> Iterator[str]:
 
 
 def address_secrets(url: str) -> Iterator[str]:
-    """User, password, query values, fragment and what is random in the path: as they are written, and as meant."""
+    """User, password, query values, fragment and random path parts of an address: as written, and unescaped."""
     for start, end in path_secrets(url):
         yield from {url[start:end], unquote(url[start:end])}
     try:
@@ -142,9 +142,9 @@ def address_secrets(url: str) -> Iterator[str]:
 
 
 def path_secrets(url: str) -> list[tuple[int, int]]:
-    """Where in the path of an address something random stands, or what follows a word such as ``hooks``.
+    """Positions in an address's path of random parts, and of parts after a word such as ``hooks``.
 
-    Of those as well the short are left out: ``v1beta1``.
+    Short ones among those are left out too: ``v1beta1``.
     """
     found = _LONG_IN_PATH.match(url)  # most have none, and a fleet has many
     if found is None:
@@ -194,7 +194,7 @@ def _is_address(value: str) -> bool:
 
 
 def _mixed(piece: str) -> bool:
-    """Whether a part between separators is a secret by its looks."""
+    """True if a part between separators is a secret by its form."""
     return not is_plain(piece.strip("\"'(){}[]<>"))
 
 

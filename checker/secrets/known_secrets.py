@@ -1,9 +1,9 @@
-"""The secrets that are masked now: found by their declarations, those of one probe or of the whole process.
+"""The secrets to mask at present: found by their declarations, those of one probe or of the whole process.
 
-A text field says what it holds by its type in `checker.units`: `Secret`, `Public`, or one of the marks below in an
-Annotated. One that says nothing counts as a secret, and a test refuses it.
+A text field declares its content by its type in `checker.units`: `Secret`, `Public`, or one of the marks below in an
+Annotated. One without a declaration counts as a secret, and a test refuses it.
 
-A probe says who it is once (`begin`); from then on whatever is shown of a server's words is masked before it is cut
+A probe identifies itself once (`begin`); from then on all server text to be shown is masked before it is cut
 (`checker.secrets.excerpts.excerpt`), and so is every line that is logged.
 """
 
@@ -56,7 +56,7 @@ def declared_secrets(options: Any) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def undeclared(kind: Any) -> tuple[str, ...]:
-    """The text fields of an options class, and of those in it, that do not say whether they are secret."""
+    """The text fields of an options class, and of nested ones, that do not declare if they are secret."""
     found: list[str] = []
     hints = get_type_hints(kind, include_extras=True)
     for name in kind.__struct_fields__:
@@ -70,7 +70,7 @@ def undeclared(kind: Any) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _readers(kind: Any) -> tuple[tuple[Callable[[Any], Any], Any, _Read], ...]:
-    """For each field that may hold a secret: how to take it, its default, and how to find the secrets in it."""
+    """For each field that may contain a secret: its getter, its default, and the function that finds its secrets."""
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for field in fields(kind):
@@ -83,7 +83,7 @@ def _readers(kind: Any) -> tuple[tuple[Callable[[Any], Any], Any, _Read], ...]:
 
 
 def _what(hint: Any) -> tuple[_Read | None, Any]:
-    """How to find the secrets in a value of this type, or the options class that it is; neither where it has none."""
+    """The function that finds secrets in a value of this type, or its options class; neither if it has none."""
     origin = get_origin(hint)
     if origin is Annotated:
         kind, *notes = get_args(hint)
@@ -121,7 +121,7 @@ def _each(read: _Read, named: bool) -> _Read:
 
 
 def _unsaid(value: Any) -> Iterator[str]:
-    """Of a field that does not say what it holds: a secret, unless it is plainly none."""
+    """The secrets of a field without a declaration: a secret, unless it is plainly none."""
     yield from value_secrets(value)
 
 
@@ -173,7 +173,7 @@ _READ: dict[Holds, _Read] = {
 
 
 class Masking:
-    """The secrets of some options, and those that are acquired on the way; nothing is built before it is asked for."""
+    """The secrets of some options, and those acquired on the way; nothing is built before it is needed."""
 
     __slots__ = ("_count", "_options", "_redactor", "acquired")
 
@@ -200,12 +200,12 @@ class Masking:
         return redactor.value(value) if redactor else value
 
     def suspects(self, text: str) -> bool:
-        """Whether there may be a secret in a text: quick, and never wrong where it says no."""
+        """True if there may be a secret in a text: fast, and a False is always right."""
         redactor = self._known()
         return bool(redactor) and redactor.suspects(text)
 
     def secrets(self) -> tuple[str, ...]:
-        """What is masked, for who masks in another process."""
+        """The masked secrets, for masking in another process."""
         secrets = dict.fromkeys(secret for one in self._options for secret in _secrets(one))
         return tuple(secrets | dict.fromkeys(self.acquired))
 
@@ -218,7 +218,7 @@ class Masking:
 
 @lru_cache(maxsize=256)
 def _redactor(secrets: tuple[str, ...]) -> Redactor:
-    """Servers of a fleet often share their credentials."""
+    """The redactor for these secrets, cached because servers of a fleet often share their credentials."""
     return Redactor(secrets)
 
 
@@ -244,21 +244,21 @@ def go_on(masking: Masking) -> None:
 
 
 def current() -> Masking:
-    """What masks for the probe that is being made; nothing is masked outside one."""
+    """The masking of the current probe; nothing is masked outside one."""
     return _current.get()
 
 
 def acquire(secrets: Iterable[str]) -> None:
-    """Mask these as well, in the probe that is being made: they were made or fetched for it."""
+    """Mask these as well in the current probe: they were made or fetched for it."""
     if (masking := _current.get()) is not _NOBODY:
         masking.acquired.update(secrets)
 
 
 def know(secrets: Iterable[Any]) -> None:
-    """Mask these secrets, or those of these options, in what the process itself says: logs and tracebacks."""
+    """Mask these secrets, or those of these options, in the process's own output: logs and tracebacks."""
     _process[0] = Masking(*secrets)
 
 
 def masked_for_log(text: str) -> str:
-    """The text without the secrets of the probe that is being made and without those that the process knows."""
+    """The text without the secrets of the current probe and without those that the process knows."""
     return _process[0](_current.get()(text))

@@ -1,4 +1,4 @@
-"""What is plainly no secret: words, numbers, versions, places. Everything else counts as one."""
+"""Values that are plainly no secret: words, numbers, versions, places. Everything else counts as a secret."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _PUNCTUATION = re.compile(r"[<>()\[\]{}\"'`,;!?*^~|…]+")
 
 
 def is_public_header(name: str) -> bool:
-    """Whether a request header is one whose value says nothing about who sends it."""
+    """True if the value of this request header reveals nothing about the sender."""
     return name.lower() in _PUBLIC_HEADERS
 
 
 @lru_cache(maxsize=8192)
 def is_plain(value: str, name: str = "") -> bool:
-    """Whether a value is plainly no secret, by the name it stands under and by what it looks like.
+    """True if a value is plainly no secret, judged by its name and its form.
 
-    Plain are numbers, versions, words in one case and what is made of them (``eu-west-1``, ``text/html``), paths and
-    addresses without anything random, user info and query. What is left is taken for a secret.
+    Plain are numbers, versions, words in one case and combinations of them (``eu-west-1``, ``text/html``), and paths
+    and addresses without random parts, user info and query. Everything else is taken for a secret.
     """
     if len(value) < SHORTEST:
         return True
@@ -63,15 +63,15 @@ def is_plain(value: str, name: str = "") -> bool:
 
 
 def _is_worded(value: str) -> bool:
-    """Whether a value is a number or made of words."""
+    """True if a value is a number or made of words."""
     return any(looks.fullmatch(value) for looks in (_NUMBER, _PIECES, _CAMEL))
 
 
 @lru_cache(maxsize=1024)
 def is_prose(text: str) -> bool:
-    """Whether a text without a name is written for people: some words, each plain by itself, and nothing is assigned.
+    """True if a text without a name is written for people: some words, each plain by itself, and no assignments.
 
-    For what is longer, or has more of punctuation, than a value that `is_plain`: a script, a message, a usage.
+    For text that is longer, or has more punctuation, than a value that `is_plain`: a script, a message, a usage.
     """
     if len(text) > _LONGEST_PROSE or re.search(r"[=@]|://", text):
         return False
@@ -83,10 +83,10 @@ def is_prose(text: str) -> bool:
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether no part of a path looks like something random."""
+    """True if no part of a path looks random."""
     return not _RANDOM.search(path)
 
 
 def is_flag(argument: str) -> bool:
-    """Whether an argument is the name of an option."""
+    """True if an argument is the name of an option."""
     return bool(_FLAG.fullmatch(argument)) and not _RANDOM.search(argument)

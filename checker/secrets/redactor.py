@@ -1,9 +1,9 @@
-"""Secrets masked in text, in whatever form a server that was sent them writes them down.
+"""Masking of secrets in text, in whatever form a server that was sent them writes them down.
 
-A text is looked through as it stands and with its escapes undone, once and again, without regard to case, white space
-and, where a secret has enough letters and digits, to anything else between those. A secret is looked for as it is, in
-base64 (also inside something larger) and in hex. What is found is masked where it stands. What a server makes of a
-secret beyond that is not recognised: docs/secrets.md says what is promised.
+A text is searched as it stands and with its escapes undone, repeatedly, ignoring case, white space and, if a secret has
+enough letters and digits, all characters between those. A secret is looked for as it is, in base64 (also inside
+something larger) and in hex. Matches are masked in place. Other transformations of a secret by a server are not
+recognised: docs/secrets.md states the guarantee.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Unescaped:
         self._starts, self._origins, self._changed = starts, origins, changed
 
     def origin(self, position: int) -> int:
-        """Where the character at this position begins in the text before."""
+        """The start of the character at this position, in the text before."""
         index = bisect_right(self._starts, position) - 1
         offset = 0 if self._changed[index] else position - self._starts[index]
         return self._origins[index] + offset
 
     def origin_of_end(self, position: int) -> int:
-        """Where what ends before this position ends in the text before."""
+        """The end, in the text before, of the part that ends at this position."""
         index = bisect_right(self._starts, position - 1) - 1
         if self._changed[index]:
             return self._origins[index + 1]
@@ -68,12 +68,12 @@ class Unescaped:
 
 
 def unescaped(text: str) -> Unescaped | None:
-    """The text without its escapes, and without what is not seen; None where it has none."""
+    """The text without its escapes and invisible characters; None if it has none."""
     return None if _BEGINNING.search(text) is None else _undone(text, _ESCAPE)
 
 
 def unquoted_printable(text: str) -> Unescaped | None:
-    """The text without the escapes of quoted-printable (RFC 2045, 6.7), such as ``=2B``; None where it has none."""
+    """The text without the escapes of quoted-printable (RFC 2045, 6.7), such as ``=2B``; None if it has none."""
     return _undone(text, _QUOTED) if "=" in text else None
 
 
@@ -113,7 +113,7 @@ def _undone(text: str, escape: re.Pattern[str]) -> Unescaped | None:
 
 
 def unescaped_text(text: str) -> str:
-    """The text without its escapes, where the way back is of no interest."""
+    """The text without its escapes, for callers that need no positions in the original."""
     if _BEGINNING.search(text) is None:
         return text
     return _ESCAPE.sub(_replacement, text)
@@ -127,7 +127,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 
 def _meant(match: re.Match[str]) -> list[tuple[str, int, int]] | None:
-    """What an escape stands for: each character, with where it begins and ends in it; None for what is none."""
+    """The characters that an escape stands for, each with its start and end in it; None if it is not an escape."""
     kind = match.lastgroup
     if kind == "percent":
         return _decoded_octets(match[0], "%=", 16)
@@ -152,7 +152,7 @@ def _meant(match: re.Match[str]) -> list[tuple[str, int, int]] | None:
 def _decoded_octets(text: str, marks: str, base: int) -> list[tuple[str, int, int]]:
     """The characters of UTF-8 whose bytes are written as numbers behind marks.
 
-    Bytes that are none stand for themselves.
+    Invalid bytes stand for themselves.
     """
     numbers = re.split(f"[{re.escape(marks)}]", text)[1:]
     octets, width = bytes(int(number, base) for number in numbers), len(numbers[0]) + 1
@@ -178,10 +178,10 @@ _MEMORY_BYTES = 4 * 1024 * 1024
 
 
 class Fold:
-    """A way to fold texts: lower case, without some characters, a byte for each that is left.
+    """A way to fold texts: lower case, without some characters, one byte for each remaining character.
 
-    Of a character that is not ASCII the lowest byte stands for it. What is found can be another text then, which is no
-    more likely than to guess it.
+    A character that is not ASCII is represented by its lowest byte. A match can then be another text, which is no more
+    likely than guessing the secret.
     """
 
     def __init__(self, dropped: bytes) -> None:
@@ -193,7 +193,7 @@ class Fold:
         return _as_octets(text).translate(_LOWER, self._dropped)
 
     def places(self, text: str) -> array[int]:
-        """Where in the text each byte of the folded one stands."""
+        """The position in the text of each byte of the folded one."""
         return array("L", compress(range(len(text)), _as_octets(text).translate(self._kept)))
 
 
@@ -213,13 +213,13 @@ def _as_octets(text: str) -> bytes:
 
 
 class Pieces:
-    """Finds the first of many pieces in a folded text, in a time that hardly depends on how many there are."""
+    """Finds the first of many pieces in a folded text, in a time that hardly depends on their number."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pattern = b"|".join(re.escape(piece) for piece in pieces)
 
     def first(self, text: bytes, start: int = 0) -> tuple[int, int] | None:
-        """Where the first piece begins and ends, from there on; None where there is none."""
+        """Start and end of the first piece from there on; None if there is none."""
         found = self._regexp.search(text, start)
         return None if found is None else found.span()
 
@@ -262,14 +262,14 @@ class _Needle(NamedTuple):
 
 
 class _NeedleSearch:
-    """The needles that are looked for in texts folded the same way, by their pieces."""
+    """The needles to look for in texts folded the same way, found by their pieces."""
 
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
         self.known: dict[bytes, list[tuple[_Needle, int]]] = {}
 
     def add(self, needle: _Needle, stride: int) -> None:
-        """Find this needle, and pieces of it that far apart; 0 stands for nothing but the whole."""
+        """Add this needle, searched by pieces that far apart; 0 searches only the whole."""
         last = len(needle.text) - _PIECE
         stride = max(stride, len(needle.text) // _MOST_PIECES) if stride else last + 1
         for offset in {*range(0, last + 1, stride), *({last} if needle.in_parts and stride <= last else set())}:
@@ -309,9 +309,9 @@ class Redactor:
         return _masked(text, spans) if spans else text
 
     def json(self, document: str) -> str:
-        """A JSON text with the secrets in its values masked; what is no value stays as it is.
+        """A JSON text with the secrets in its values masked; everything that is not a value stays as it is.
 
-        Names are masked as well where a secret is in them that nobody takes for a word. Keys come sorted out of it.
+        Names are masked too if they contain a secret that cannot be a word. The keys of the result are sorted.
         """
         if not self.suspects(document):
             return document
@@ -339,7 +339,7 @@ class Redactor:
         return value
 
     def _name(self, key: str, taken: dict[str, Any]) -> str:
-        """A member's name; changed only for what is nobody's word, and then still one of its own."""
+        """A member's name; changed only for a secret that cannot be a word, and then still unique."""
         if is_plain(key) or len(key) < _PIECE or (masked := self(key)) == key:
             return key
         number, name = 1, masked
@@ -393,7 +393,7 @@ class Redactor:
             self._searches[1].add(_Needle(squeezed, in_parts), stride)
 
     def suspects(self, text: str) -> bool:
-        """Whether there may be a secret in the text: quick, and never wrong where it says no."""
+        """True if there may be a secret in the text: fast, and a False is always right."""
         return any(map(self._is_suspect, _texts(text))) or any(f'"{one}"' in text for one in self._whole)
 
     def _is_suspect(self, text: str) -> bool:
@@ -406,7 +406,7 @@ class Redactor:
         return Pieces(_utf8(short) for short in self._short)
 
     def _spans(self, text: str) -> list[Span]:
-        """Where in the text the secrets are."""
+        """The positions of the secrets in the text."""
         spans: list[Span] = []
         for layer in _layers(text):
             for start, end in self._spans_as_written(layer[-1].text):
@@ -439,7 +439,7 @@ class _AsWritten(Unescaped):
 
 
 def _loaded(document: str) -> Any:
-    """The value of a JSON text, also of one with numbers beyond 64 bits or broken Unicode; raises ValueError."""
+    """The value of a JSON text, including numbers beyond 64 bits and broken Unicode; raises ValueError."""
     if not _LONG_NUMBER.search(document):
         try:
             return orjson.loads(document)
@@ -480,9 +480,9 @@ def _texts(text: str) -> Iterator[str]:
 
 
 def _run(text: str, folded: bytes, places: array[int], at: int, needle: _Needle, offset: int) -> tuple[int, int, int]:
-    """How far the text around a piece is the needle, and where that ends in the folded text.
+    """The span of text around a piece that matches the needle, and the end of the match in the folded text.
 
-    It is nothing where that is too little to tell.
+    It is empty if the match is too short to be conclusive.
     """
     start, end, known = at, at + _PIECE, needle.text
     first, last = offset, offset + _PIECE
@@ -515,7 +515,7 @@ def _utf8(text: str) -> bytes:
 
 
 def _encoded(secret: str) -> Iterator[str]:
-    """What of a secret can be seen when it is encoded: base64 wherever it begins in something larger, and hex."""
+    """Recognisable forms of an encoded secret: base64 at any offset in something larger, and hex."""
     octets = secret.encode("utf-8", "surrogateescape")
     for before in range(3):
         text = base64.b64encode(bytes(before) + octets).decode()
@@ -529,7 +529,7 @@ def _encoded(secret: str) -> Iterator[str]:
 
 
 def _masked(text: str, spans: list[Span]) -> str:
-    """The text with a mask for each span, and one for spans that touch."""
+    """The text with a mask for each span, and a single one for spans that touch."""
     pieces: list[str] = []
     done = 0
     for start, end in sorted(spans):

@@ -1,7 +1,7 @@
-"""Which parts of addresses, headers, arguments and environments are secrets, by their names and looks (pure).
+"""Parts of addresses, headers, arguments and environments that are secrets, by their names and form (pure).
 
-It errs to the safe side: what is not plainly harmless counts as a secret. Used where documents of others are written
-as configurations, and where it is decided what of a server must never be shown.
+It errs on the safe side: anything that is not plainly harmless counts as a secret. It is used to import other tools'
+documents as configurations, and to decide which text from a server must never be shown.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _LETTER_OPTIONS = frozenset(_LETTER_OPTIONS_TEXT.split())
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what is called so is a secret, as far as its name says: ``GITHUB_PAT``, ``apiKey``, ``X-Session``."""
+    """True if a value of this name is a secret, as far as its name shows: ``GITHUB_PAT``, ``apiKey``, ``X-Session``."""
     if _ANYWHERE.search(name):
         return _COUNTS.fullmatch(name.strip("-")) is None
     words = _words(name)
@@ -102,12 +102,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def in_environment(name: str, value: str) -> Parts:
-    """The value of an environment variable: all of it, where anything in it is a secret."""
+    """The value of an environment variable: all of it, if any part of it is a secret."""
     return _whole(value, name) if _in_value(value, name, words=_is_plain_name(name)) else ()
 
 
 def in_header(name: str, value: str) -> Parts:
-    """The value of a request header: all of it, where it is not plainly harmless."""
+    """The value of a request header: all of it, if it is not plainly harmless."""
     harmless = _PLAIN_HEADERS.fullmatch(name.strip()) is not None
     if harmless and not _has_random_word(value):
         return ()
@@ -115,7 +115,7 @@ def in_header(name: str, value: str) -> Parts:
 
 
 def in_url(url: str) -> Parts:
-    """User and password, and what of path, query and fragment is a secret; never the host."""
+    """User and password, and the secret parts of path, query and fragment; never the host."""
     opening = _ADDRESS.match(url)
     at = opening.end() if opening else 0
     ends = re.search(r"[/?#;\\]", url[at:])
@@ -146,7 +146,7 @@ def in_url(url: str) -> Parts:
 
 
 def in_arguments(args: Sequence[str]) -> tuple[Parts, ...]:
-    """Of each argument of a program the parts that are secrets, which the argument before it may tell."""
+    """The secret parts of each argument of a program, which the preceding argument may reveal."""
     found: list[Parts] = []
     before = ""
     for one in args:
@@ -156,9 +156,9 @@ def in_arguments(args: Sequence[str]) -> tuple[Parts, ...]:
 
 
 def texts_of_program(args: Sequence[str], env: Mapping[str, str]) -> frozenset[str]:
-    """Every secret text of a program's arguments and environment, also the smaller ones within a larger one.
+    """Every secret text of a program's arguments and environment, including smaller ones within larger ones.
 
-    So that a password is known when a server repeats it without the address it was given in.
+    So that a password is recognised if a server repeats it without the address it was given in.
     """
     found: set[str] = set()
     for one, parts in zip(args, in_arguments(args), strict=True):
@@ -170,7 +170,7 @@ def texts_of_program(args: Sequence[str], env: Mapping[str, str]) -> frozenset[s
 
 
 def _is_deep(text: str) -> bool:
-    """Whether there is more in a text than anybody nests, were each ``name=value`` and ``name: value`` in another."""
+    """True if a text may nest ``name=value`` and ``name: value`` pairs deeper than real text does."""
     structured = text.lstrip()[:1] in ("{", "[") or _ADDRESS.match(text)
     return not structured and text.count("=") + text.count(":") > _MOST_NESTED
 
@@ -209,7 +209,7 @@ def _of_pair(pair: re.Match[str], offset: int) -> Parts:
 
 
 def _in_value(text: str, name: str, *, words: bool) -> Parts:
-    """The secrets in a value of this name; ``words`` says whether it may be a word without being one."""
+    """The secrets in a value of this name; with ``words``, the value may be a word that is no secret."""
     if is_secret_name(name):
         return () if text.strip().lower() in _NO_SECRETS else tuple(_pieces(text, 0, len(text), name))
     if len(text) > LONGEST_PLAIN:
@@ -234,7 +234,7 @@ def _in_value(text: str, name: str, *, words: bool) -> Parts:
 
 
 def _pairs(text: str, one: str) -> Parts | None:
-    """The secrets of ``name=value`` pairs, each found by the pattern; None where it is no such list."""
+    """The secrets of ``name=value`` pairs, each found by the pattern; None if the text is not such a list."""
     found = [match for match in re.finditer(one, text) if match[0].strip()]
     pairs = [pair for match in found if (pair := _PAIR.fullmatch(match[0]))]
     if len(found) < 2 or len(pairs) < len(found) or re.search("[\"'`]", text):  # what is in quotes may hold a separator
@@ -247,7 +247,7 @@ def _pairs(text: str, one: str) -> Parts | None:
 
 
 def _in_json(text: str) -> Iterator[SecretPart]:
-    """Of something that looks like JSON the values that are secrets by the last name before them."""
+    """In text that looks like JSON, the values that are secrets by the last name before them."""
     name = ""
     for token in _JSON_TOKEN.finditer(text):
         if token[2]:
@@ -262,7 +262,7 @@ def _in_json(text: str) -> Iterator[SecretPart]:
 
 
 def _pieces(text: str, start: int, end: int, name: str) -> list[SecretPart]:
-    """What of ``text[start:end]`` is written out; next to variables what is long enough to be more than a prefix."""
+    """The literal parts of ``text[start:end]``; next to variables only those too long to be a mere prefix."""
     if MARK not in text[start:end]:
         return [SecretPart(start, end, name)] if start < end else []
     return [
@@ -281,7 +281,7 @@ def _moved(parts: Iterable[SecretPart], by: int) -> Parts:
 
 
 def _with_inner(text: str, name: str) -> Iterator[str]:
-    """The text, and what would be a secret in it under no name: its password, its values, what follows a scheme."""
+    """The text, and the secrets in it judged without a name: its password, its values, the text after a scheme."""
     yield text
     for part in _in_value(text, "", words=False):
         inner = text[part.start : part.end]
@@ -293,7 +293,7 @@ def _with_inner(text: str, name: str) -> Iterator[str]:
 
 
 def _has_random_word(text: str) -> bool:
-    """Whether a word of the text looks random; for texts of many words, such as the name of a program."""
+    """True if a word of the text looks random; for texts of many words, such as the name of a program."""
     return any(looks_random(word) for word in text.split())
 
 
@@ -302,7 +302,7 @@ def _is_plain_name(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, in small letters: of ``githubApiKey`` the same as of ``GITHUB_API-KEY``."""
+    """The words of a name in lower case: the same for ``githubApiKey`` as for ``GITHUB_API-KEY``."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return [word.rstrip("0123456789").lower() for word in re.split(r"[^A-Za-z0-9]+", apart) if word]
 

@@ -1,4 +1,4 @@
-"""The MCP probe: reach the server the way it is to be reached, speak its era, and see what it offers."""
+"""The MCP probe: reach the server over its transport, speak its protocol era, and read its offer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOT_SSE_ANY_MORE = {Reason.HTTP_STATUS, Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_R
 
 
 def attempt(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:
-    """Speak MCP with the server once; what was seen is in ``seen``, also when ProbeFailure is raised."""
+    """Speak MCP with the server once; observations are in ``seen``, also when ProbeFailure is raised."""
     try:
         _note(options, _by_transport(options, transport, seen, memory), seen, memory)
     except BaseException:  # a deadline too
@@ -53,7 +53,7 @@ def attempt(options: McpOptions, transport: Transport, seen: Observation, memory
 
 
 def _note(options: McpOptions, offer: Offer, seen: Observation, memory: Mapping[str, str]) -> None:
-    """Keep what was learned of the server, and complain of what it does not offer."""
+    """Record facts about the server, and complain about missing items in its offer."""
     facts = seen.mcp or McpFacts()
     seen.remember[ERA], seen.remember[TRANSPORT] = facts.era or "", facts.transport or ""
     seen.mcp = contracts.note(offer, options.expected_tools, facts, seen, memory)
@@ -67,9 +67,9 @@ def _note(options: McpOptions, offer: Offer, seen: Observation, memory: Mapping[
 
 
 def _by_transport(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
-    """What the server offers, over the transport that is configured, else remembered, else found by asking.
+    """The server's offer, over the transport that is configured, else remembered, else detected.
 
-    For an address that is Streamable HTTP first and HTTP+SSE where POST is refused (2025-11-25, Transports,
+    For an address, detection means Streamable HTTP first, and HTTP+SSE if POST is refused (2025-11-25, Transports,
     Backwards Compatibility).
     """
     if options.command is not None:
@@ -114,7 +114,7 @@ def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, me
 
 
 def judge(options: McpOptions, seen: Observation) -> list[Complaint]:
-    """Everything there is to complain of was found on the way."""
+    """The complaints, all of which were found during the attempt."""
     return list(seen.complaints)
 
 
@@ -128,12 +128,12 @@ def address(options: McpOptions) -> Address:
 
 
 def not_inherited(own: Mapping[str, Any]) -> Collection[str]:
-    """A server that is started takes no defaults that are meant for those over HTTP."""
+    """Defaults meant for servers over HTTP, which a server started by command does not inherit."""
     return ONLY_HTTP if "command" in own else ()
 
 
 def libraries(options: McpOptions) -> Iterator[str]:
-    """What the dialects of schemas, large messages, the signatures of OAuth and the conditions on calls take."""
+    """The modules for schema dialects, large messages, OAuth signatures and conditions on calls."""
     yield from ("checker.probes.mcp.schema_dialects", "checker.probes.mcp.large_messages")
     if options.oauth is not None:
         yield from _SIGNING
@@ -142,7 +142,7 @@ def libraries(options: McpOptions) -> Iterator[str]:
 
 
 def warnings(options: McpOptions) -> Iterator[OptionWarning]:
-    """Credentials that are sent to nobody."""
+    """Warnings about credentials that are never sent."""
     if options.oauth is not None and (text := withheld(options.oauth)):
         yield OptionWarning("oauth", text, "oauth: without an issuer")
 

@@ -1,4 +1,4 @@
-"""The calls that the config names: a tool called, a resource read, a prompt gotten; nothing else is ever called."""
+"""The calls named in the config: a tool call, a resource read, a prompt get; nothing else is ever called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from checker.secrets.excerpts import excerpt
 
 
 def make_calls(transport: Transport, ask: Ask, calls: tuple[Call, ...], offer: Offer, seen: Observation) -> None:
-    """Make each call in turn and complain of what its answer does not meet; raises ProbeFailure where one breaks."""
+    """Make each call in turn and complain about unmet conditions; raises ProbeFailure if a call breaks."""
     listed = offer.lists.get("tools", [])
     if isinstance(listed, large_messages.Pages):
         tools = large_messages.tools_named(listed, [call.tool for call in calls if call.tool is not None])
@@ -32,7 +32,7 @@ def make_calls(transport: Transport, ask: Ask, calls: tuple[Call, ...], offer: O
 
 
 def call_faults(calls: tuple[Call, ...]) -> Iterator[Fault]:
-    """What is contradictory in the calls of a config."""
+    """Contradictions in the calls of a config."""
     for place, call in enumerate(calls):
         where = f"calls[{place}]"
         if sum(one is not None for one in (call.tool, call.resource, call.prompt)) != 1:
@@ -85,7 +85,7 @@ def _ask(ask: Ask, call: Call, tools: Mapping[str, Mapping[str, Any]]) -> Answer
 
 
 def unmet(call: Call, result: Mapping[str, Any], duration_us: int) -> Iterator[Complaint]:
-    """What the result of a call does not meet."""
+    """The conditions that the result of a call does not meet."""
     expect = call.expect
     if result.get("resultType", "complete") != "complete":
         yield _complaint(

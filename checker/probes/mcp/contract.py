@@ -1,4 +1,4 @@
-"""What a server offers, judged and made its contract: tools, schemas, digest, counts, secrets masked."""
+"""A server's offer, judged and turned into its contract: tools, schemas, digest, counts, secrets masked."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MOST_NAMED = 3
 
 
 def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -> list[Complaint]:
-    """What is wrong with the list: expected tools that are absent, what clients refuse, schemas that are not valid.
+    """Faults of the tool list: missing expected tools, parts that clients refuse, invalid schemas.
 
-    What clients take although it is odd is a complaint too, of status HEALTHY: a remark.
+    An oddity that clients accept is a complaint too, of status HEALTHY: a remark.
     """
     names = [tool.get("name") for tool in tools]
     found = []
@@ -57,7 +57,7 @@ def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -
 
 
 def _fault(tool: Mapping[str, Any]) -> str | None:
-    """What is wrong with a tool that clients take: a schema that no model can be given."""
+    """The fault of a tool that clients accept: a schema that cannot be given to a model."""
     try:
         fault = _schema_fault(dumps(tool["inputSchema"]))
     except ValueError as error:
@@ -67,7 +67,7 @@ def _fault(tool: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _schema_fault(text: bytes) -> str | None:
-    """Why the text is no JSON Schema; None where it is one."""
+    """The reason why the text is not a JSON Schema; None if it is one."""
     from checker.probes.mcp.schema_dialects import schema_fault
 
     schema = orjson.loads(text)
@@ -82,7 +82,7 @@ def _some(items: list[str], separator: str = ", ") -> str:
 
 
 def masked_canonical(document: Mapping[str, Any]) -> Contract:
-    """As `canonical`, with secrets masked before the digest is made: it is no way to guess what was masked."""
+    """Like `canonical`, with secrets masked before the digest is made: it must not help to guess them."""
     contract = canonical(document)
     if current().suspects(contract.text):
         contract = canonical(current().value(document))
@@ -98,7 +98,7 @@ def note(
 ) -> McpFacts:
     """The facts with the contract's digest and counts; a contract that is new to the endpoint is handed on.
 
-    One of which a list could not be read has no digest: it would be taken for a change.
+    A contract with an unreadable list has no digest: it would be taken for a change.
     """
     contract, complaints = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
     for one in complaints:
@@ -130,7 +130,7 @@ def note(
 def _judged(
     offer: Offer, expected_tools: tuple[str, ...], known: str | None
 ) -> tuple[Contract | None, list[Complaint]]:
-    """The contract, or None where there can be none, and complaints about it and the tools in it."""
+    """The contract, or None if there can be none, and complaints about it and its tools."""
     document = offer.document()
     if any(isinstance(one, large_messages.Pages) for one in offer.lists.values()):
         return large_messages.judge_offer(document, expected_tools, known)

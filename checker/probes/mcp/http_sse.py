@@ -23,7 +23,7 @@ _EVENTS = "text/event-stream"
 
 
 class HttpSse:
-    """A `rpc_channel.Channel`; closing the stream, which the attempt's end does, ends it."""
+    """A `rpc_channel.Channel`; closing the stream, at the end of the attempt, ends it."""
 
     name = "sse"
     leaves_sessions = False
@@ -38,7 +38,7 @@ class HttpSse:
         self._answer_later: Callable[[Callable[[Transport], None]], Any] | None = None
 
     def open(self, transport: Transport) -> None:
-        """GET the stream and read on to its endpoint event; raises ProbeFailure where there is none."""
+        """GET the stream and read until its endpoint event; raises ProbeFailure if there is none."""
         with transport.timed("initialize"):
             reply = self._get(transport)
             if reply.status != 200 or media_type(reply) != _EVENTS:
@@ -59,7 +59,7 @@ class HttpSse:
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
-        """POST a request and read the stream up to its reply."""
+        """POST a request and read the stream until its reply."""
         self.asked += 1
         request_id = self.asked
         answer = self._post(transport, request_body(method, params, request_id))
@@ -81,7 +81,7 @@ class HttpSse:
         return 204
 
     def _get(self, transport: Transport) -> Reply:
-        """The stream's head; after a refusal once more with a new token, where one is to be had."""
+        """The stream's head; after a refusal once more with a new token, if one is available."""
         for last in (False, True):
             own = self._credentials(transport)
             request = Request("GET", self._url, {"Accept": _EVENTS, "Cache-Control": "no-store", **own})
@@ -119,9 +119,9 @@ class HttpSse:
         return reply
 
     def _endpoint(self, events: Iterator[tuple[bytes, bytes]]) -> str:
-        """The address for POSTs, of the endpoint event; another origin would get the credentials.
+        """The address for POSTs, from the endpoint event; another origin would get the credentials.
 
-        Messages before it answer nothing yet; events of other types are passed over.
+        Messages before it are not replies yet; events of other types are ignored.
         """
         for kind, data in events:
             if kind != b"endpoint":
@@ -155,7 +155,7 @@ class HttpSse:
         return Answer(reply.status, reply.headers)
 
     def _answer_server(self, body: bytes) -> None:
-        """POST an answer to a request of the server's own; nothing of the check waits for what becomes of it."""
+        """POST an answer to a request from the server; the check does not wait for the outcome."""
 
         def post(later: Transport) -> None:
             headers = {"Content-Type": "application/json", **self._credentials(later)}

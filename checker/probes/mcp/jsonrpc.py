@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages: how requests are written, and what counts as a reply to one of them."""
+"""JSON-RPC 2.0 messages: writing requests, and recognising the reply to one of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _USUAL_MEMBERS = 3
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
-    """A request, or a notification where there is no id."""
+    """A request, or a notification if there is no id."""
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
     if request_id is not None:
         message["id"] = request_id
@@ -53,13 +53,13 @@ def request_body(method: str, params: Mapping[str, Any] | None, request_id: int 
 
 
 def is_request(message: Any) -> bool:
-    """Whether the message is a request of the server's own, which waits for an answer."""
+    """True if the message is a request from the server, which waits for an answer."""
     request = isinstance(message, dict) and isinstance(message.get("method"), str)
     return request and isinstance(message.get("id"), str | int | float)  # JSON-RPC 2.0 section 4 knows no other id
 
 
 def answer_body(request: Mapping[str, Any]) -> bytes:
-    """The answer of a client that announced no capabilities: ping is known, every other method is not."""
+    """The answer of a client that announced no capabilities: only ping is known."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
     if request["method"] == "ping":
         answer["result"] = {}
@@ -69,7 +69,7 @@ def answer_body(request: Mapping[str, Any]) -> bytes:
 
 
 def parse(text: bytes) -> Any:
-    """The JSON value; raises ProbeFailure where the text is not JSON, or nested so deeply that nobody means it.
+    """The JSON value; raises ProbeFailure if the text is not JSON, or nested deeper than any real message.
 
     Results in a message that is too large to be read beside others are `checker.probes.mcp.large_messages.LargeResult`.
     """
@@ -89,9 +89,9 @@ def parse(text: bytes) -> Any:
 
 
 def find_reply(message: Any, request_id: int) -> RpcReply | None:
-    """The reply to ``request_id`` in a message or in a batch of them; None where the message is about something else.
+    """The reply to ``request_id`` in a message or in a batch; None if the message is about something else.
 
-    Raises ProbeFailure where the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
+    Raises ProbeFailure if the message claims to be the reply and breaks JSON-RPC 2.0 section 5.
     """
     if isinstance(message, list):  # batches exist in protocol version 2025-03-26 only, but are harmless to read
         if any(isinstance(one, list) for one in message):
@@ -123,17 +123,17 @@ def find_reply(message: Any, request_id: int) -> RpcReply | None:
 
 
 def answers(given: Any, request_id: int) -> bool:
-    """Whether the id of a message is that of the request; the official clients take it as a text too."""
+    """True if a message's id is that of the request; as text too, which the official clients accept."""
     return bool(given == request_id or given == str(request_id)) and not isinstance(given, bool)
 
 
 def spelled(message: Any) -> bytes:
-    """The begin of a JSON value, for a person."""
+    """The beginning of a JSON value, for a human reader."""
     return _shown(message, 80).encode("utf-8", "replace")
 
 
 def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
-    """Servers that refuse a request before reading it cannot know its id, so an error may carry another one."""
+    """The reply for an error that may carry another id: a server that refuses a request unread cannot know its id."""
     error = message["error"]
     if "result" in message:
         raise _broken("both result and error in it")
@@ -146,7 +146,7 @@ def _error_reply(message: Mapping[str, Any], request_id: int) -> RpcReply:
 
 
 def _shown(value: Any, limit: int) -> str:
-    """The begin of a value, of which as little is spelled out as that takes: it may be megabytes."""
+    """The beginning of a value, of which no more than necessary is serialised: it may be megabytes."""
     if isinstance(value, dict):
         members = {name[:limit]: _cut(item, limit) for name, item in islice(value.items(), 5)}
         return excerpt(repr(members), limit)

@@ -1,4 +1,4 @@
-"""Messages that are too large to be read beside other checks: skimmed elsewhere, and kept as they came until judged."""
+"""Messages too large to be read beside other checks: skimmed elsewhere, and kept as text until judged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from checker.wire import rebuilt
 
 
 class LargeResult(dict[str, Any]):
-    """The small members of a result; the large ones are in the text that it came in."""
+    """The small members of a result; the large ones stay in the text in which it arrived."""
 
     def __init__(self, small: Mapping[str, Any], held: Mapping[str, Any], text: bytes, place: int | None) -> None:
         super().__init__(small)
@@ -53,7 +53,7 @@ Items = list[Mapping[str, Any]] | Pages
 
 
 def parse_large(text: bytes) -> Any:
-    """The message, or the batch, whose results are `LargeResult` where something large is in them."""
+    """The message or batch; a result with large members is a `LargeResult`."""
     said = _done("skim", [text], len(text), f"a message of {len(text)} bytes")
     if "fault" in said:
         raise ProbeFailure(Reason(said["reason"]), said["fault"])
@@ -82,20 +82,20 @@ def judge_offer(
 
 
 def tools_named(pages: Pages, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """The tools of these names."""
+    """The tools with these names."""
     length = sum(len(text) for text, _ in pages.parts)
     said = _done("tools_named", [pages.parts, list(names)], length, "the list of tools")
     return {name: orjson.loads(text) for name, text in said.items()}
 
 
 def judge_call(call: Call, result: LargeResult, duration_us: int) -> list[Complaint]:
-    """What the result of a call does not meet."""
+    """The conditions that the result of a call does not meet."""
     expected, length = replace(call, arguments={}), len(result.part[0])
     return complaints(_done("judge_call", [result.part, expected, duration_us], length, f"an answer of {length} bytes"))
 
 
 def complaints(plain: Iterable[Any]) -> list[Complaint]:
-    """Complaints as a job gave them."""
+    """The complaints from a job's output."""
     return [rebuilt(Complaint, one) for one in plain]
 
 

@@ -1,4 +1,4 @@
-"""What a server offers: each list read to its last page, where the server announces it."""
+"""A server's offer: each list that the server announces, read to its last page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LISTS: dict[Listing, _List] = {
 
 @dataclass(slots=True)
 class Offer:
-    """What a server says of itself and offers, as far as it was read."""
+    """A server's statements about itself and its lists, as far as they were read."""
 
     protocol_version: str
     server: Mapping[str, str | None]
@@ -65,10 +65,10 @@ class Offer:
 
 
 def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -> None:
-    """Read the lists into the offer; raises ProbeFailure where tools cannot be listed or the connection breaks.
+    """Read the lists into the offer; raises ProbeFailure if tools cannot be listed or the connection breaks.
 
-    A list that is announced and whose method is unknown is empty, and remarked: what has nothing to list is often left
-    out. One that cannot be read is a complaint, if it is another than that of tools.
+    An announced list whose method is unknown is empty, and remarked: servers with nothing to list often omit it. A list
+    that cannot be read, other than tools, is a complaint.
     """
     for name, kind in LISTS.items():
         if name not in options.lists and not (name == "tools" and _needs_tools(options)):
@@ -101,14 +101,14 @@ def _needs_tools(options: McpOptions) -> bool:
 
 
 class _Gathered:
-    """The pages of one list: as they were read while they are small together, else as texts."""
+    """The pages of one list: as parsed values while they are small together, else as texts."""
 
     def __init__(self, member: str) -> None:
         self._member, self._length = member, 0
         self.items: Items = []
 
     def add(self, result: Mapping[str, Any]) -> str | None:
-        """Take the page in the result; what is wrong with it, or None."""
+        """Take the page in the result; returns its fault, or None."""
         if isinstance(result, LargeResult) and self._member in result.held:
             count, are_objects = result.held[self._member]
             if count is None or not are_objects:
@@ -143,9 +143,9 @@ class _Gathered:
 
 
 def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] | None = None) -> Items:
-    """All items; raises ProbeFailure for an error, a malformed page, a cursor that comes back, or too many pages.
+    """All items; raises ProbeFailure for an error, a malformed page, a repeated cursor, or too many pages.
 
-    What one of the official clients refuses of a page is added to ``complaints``.
+    Parts of a page that one of the official clients refuses are added to ``complaints``.
     """
     gathered = _Gathered(kind.member)
     cursors: set[str] = set()
@@ -173,7 +173,7 @@ def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] 
 
 
 def _refused(page: Mapping[str, Any], kind: _List) -> list[Complaint]:
-    """What clients refuse of a page; the items of tools are judged with all of them (`checker.probes.mcp.contract`)."""
+    """Parts of a page that clients refuse; tools are judged together (`checker.probes.mcp.contract`)."""
     found = list(refusals(page, PAGE, ""))
     if kind.member in OTHERS and isinstance(items := page.get(kind.member), list):
         for place, item in enumerate(items):

@@ -15,7 +15,7 @@ ONLY_HTTP = (*_CREDENTIALS, "tls", "bearer_file", "transport", "url", "proxy", "
 
 
 def faults(options: McpOptions) -> Iterator[Fault]:
-    """What is contradictory in the options."""
+    """Contradictions in the options."""
     if options.command is not None:
         yield from _command_faults(options)
     else:

@@ -1,4 +1,4 @@
-"""Options of the MCP probe, and a stdio command as it may be shown."""
+"""Options of the MCP probe, and a stdio command in a form to show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Listing = Literal["tools", "resources", "resource_templates", "prompts"]
 
 
 class CallExpect(Options, frozen=True, kw_only=True):
-    """What a healthy answer to a named call looks like."""
+    """Conditions that a healthy answer to a named call meets."""
 
     is_error: bool = False
     """Whether a tool is to report an error of its own (``isError``)."""
@@ -40,7 +40,7 @@ class CallExpect(Options, frozen=True, kw_only=True):
 
 
 class Call(Options, frozen=True, kw_only=True):
-    """One thing to ask of the server in every check: a tool to call, a resource to read or a prompt to get."""
+    """One request to make in every check: a tool to call, a resource to read or a prompt to get."""
 
     tool: Public | None = None
     """Name of the tool to call."""
@@ -55,7 +55,7 @@ class Call(Options, frozen=True, kw_only=True):
 
 
 class McpOptions(Endpoint, frozen=True, kw_only=True):
-    """An MCP server: an address to speak to, or a command to start."""
+    """An MCP server: an address to connect to, or a command to start."""
 
     url: Annotated[str, Holds.ADDRESS] = ""
     """http or https address of the endpoint; or give ``command``."""
@@ -94,13 +94,13 @@ _MOST = 200
 
 @lru_cache(maxsize=4096)
 def shown_command(program: str, args: tuple[str, ...]) -> str:
-    """The program's name and arguments; of an address scheme, host and path; of what may be a secret, nothing."""
+    """The program's name and arguments; of an address scheme, host and path; nothing that may be a secret."""
     text = shlex.join(shown_words(program, args))
     return f"stdio: {text if len(text) <= _MOST else text[: _MOST - 1] + '…'}"
 
 
 def shown_words(program: str, args: tuple[str, ...]) -> list[str]:
-    """The words of a command, each as it may be stored and printed; the program by its name alone."""
+    """The words of a command, each in a form to store and print; the program by its name alone."""
     shown, before = [PurePath(program).name], ""
     for arg, parts in zip(args, in_arguments(args), strict=True):
         name, value = split_argument(arg)
@@ -119,7 +119,7 @@ def shown_words(program: str, args: tuple[str, ...]) -> list[str]:
 
 
 def _without(arg: str, parts: tuple[SecretPart, ...]) -> str:
-    """The argument with a mask for each part; all of it where what is left may still be a secret."""
+    """The argument with a mask for each part; a mask for all of it if the rest may still be a secret."""
     shown = arg
     for part in sorted(parts, key=lambda one: one.start, reverse=True):
         shown = shown[: part.start] + MASK + shown[part.end :]

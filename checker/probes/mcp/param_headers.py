@@ -1,4 +1,4 @@
-"""Arguments of a tool that travel as HTTP headers too (2026-07-28, Custom Headers from Tool Parameters)."""
+"""Tool arguments that are also sent as HTTP headers (2026-07-28, Custom Headers from Tool Parameters)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST = 50
 
 
 def header_fault(schema: Any) -> str | None:
-    """What is wrong with the header marks of an input schema; a client must not offer such a tool. None if nothing."""
+    """The fault in the header marks of an input schema, whose tool a client must not offer; None if it is valid."""
     names: set[str] = set()
     for node, reachable in _marked(schema, True, 0):
         name = node[_MARK]
@@ -35,7 +35,7 @@ def header_fault(schema: Any) -> str | None:
 
 
 def param_headers(schema: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """The headers for a call; the schema has no fault. Arguments that are absent or null have none."""
+    """The headers for a call; the schema must be free of faults. Arguments that are absent or null have none."""
     found: dict[str, str] = {}
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for name, node in properties.items() if isinstance(properties, dict) else ():
@@ -50,7 +50,7 @@ def param_headers(schema: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def header_value(text: str) -> str:
-    """The text as it may stand in a header: itself where that is plain, else wrapped as base64 of its UTF-8."""
+    """The text as a header value: unchanged if it is plain, else wrapped as base64 of its UTF-8."""
     if not text or (_PLAIN.fullmatch(text) and not _WRAPPED.fullmatch(text)):
         return text
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
@@ -65,7 +65,7 @@ def _text(value: Any) -> str:
 
 
 def _marked(node: Any, reachable: bool, depth: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """Every schema with a mark, and whether only ``properties`` lead to it."""
+    """Every schema with a mark, and True if only ``properties`` lead to it."""
     if depth > _DEEPEST or not isinstance(node, dict | list):
         return
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Which family of protocol versions a server speaks: as configured, else as remembered, else found by asking."""
+"""The family of protocol versions of a server: as configured, else as remembered, else detected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE = 1 / 3
 
 
 def check(transport: Transport, channel: Channel, remembered: str | None) -> Offer:
-    """What the server offers; raises ProbeFailure."""
+    """The server's offer; raises ProbeFailure."""
     configured = channel.options.era
     era = configured if configured != "auto" else remembered
     if isinstance(channel, HttpSse) and configured == "auto":  # the transport is as old as the session era
@@ -58,7 +58,7 @@ def check(transport: Transport, channel: Channel, remembered: str | None) -> Off
 
 @dataclass(slots=True)
 class Discovery:
-    """What became of server/discover where it was not answered."""
+    """The outcome of a server/discover request that was not answered."""
 
     ended: str = ""
     """How it ended."""
@@ -67,7 +67,7 @@ class Discovery:
 
 
 def _in_session(transport: Transport, channel: Channel) -> Offer:
-    """The offer of a session; one that the server drops on the way is started over once."""
+    """The offer from a session; a session that the server drops on the way is restarted once."""
     try:
         return Session(channel).check(transport)
     except ProbeFailure as failure:
@@ -78,10 +78,10 @@ def _in_session(transport: Transport, channel: Channel) -> Offer:
 
 
 def discover(transport: Transport, channel: Channel, asked: Discovery | None = None) -> Mapping[str, Any] | None:
-    """What the server discovers of itself; None where it speaks the session era.
+    """The server's discovery result; None if it speaks the session era.
 
-    A server that does not answer, closes the connection or even ends at a message it does not know is one of the
-    session era (2026-07-28, stdio, Backward Compatibility): initialize tells. ``asked`` says how it ended.
+    A server that does not answer, closes the connection or even exits on an unknown message is one of the session era
+    (2026-07-28, stdio, Backward Compatibility): initialize decides. ``asked`` records the outcome.
     """
     asked = Discovery() if asked is None else asked
     if channel.options.era == "sessionless":
@@ -102,7 +102,7 @@ def discover(transport: Transport, channel: Channel, asked: Discovery | None = N
 
 
 def _again(transport: Transport, channel: Channel, asked: Discovery) -> Mapping[str, Any] | None:
-    """What the server discovers of itself after it refused to initialize: by a late answer, or asked once more."""
+    """The discovery result of a server that refused to initialize: from a late answer, or from a second request."""
     if not asked.request_id or not isinstance(channel, Stdio):
         return sessionless.discover(transport, channel)
     if (late := channel.late_reply(asked.request_id)) is not None:

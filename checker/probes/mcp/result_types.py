@@ -1,7 +1,8 @@
-"""Results as the official clients accept and refuse them, and what a server says of itself.
+"""Results that the official clients accept and refuse, and facts that a server states about itself.
 
-Found out by running them: `tests/test_referees.py` holds every statement here against the Python and the TypeScript
-SDK. What both refuse breaks the server for everybody; null where a member may be absent breaks it for one of them.
+Determined by running them: `tests/test_referees.py` checks every statement here against the Python and the TypeScript
+SDK. A result that both refuse breaks the server for every client; null in place of an absent member breaks it for one
+of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class ValueShape:
-    """What a value has to be."""
+    """The required type of a value."""
 
     kind: type
     """str, bool, int for any number, dict or list."""
@@ -53,7 +54,7 @@ class Refusal:
 
     @property
     def by_all(self) -> bool:
-        """Whether neither official client is left."""
+        """True if both official clients refuse it."""
         return self.clients == _BOTH
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ def _refuse(clients: tuple[str, ...]) -> str:
 
 
 def refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
-    """What clients refuse in the value; ``where`` is how it is called."""
+    """The parts of the value that clients refuse; ``where`` is its name in messages."""
     kind = type(value)
     if shape.is_property:
         if kind is bool:
@@ -98,7 +99,7 @@ def refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
 
 
 def _refusing(value: Any, shape: ValueShape) -> tuple[str, ...]:
-    """Who refuses a value of the wrong type."""
+    """The clients that refuse a value of the wrong type."""
     if shape.list_may_pass and isinstance(value, list):
         return (PYTHON, "TypeScript SDK 2.x")
     if shape.kind is bool and (value in (0, 1) if isinstance(value, int | float) else _is_flag_word(value)):
@@ -121,7 +122,7 @@ def _spelled(value: Any) -> str:
 def refused(
     found: Iterable[Refusal], what: str, stage: str, reason: Reason = Reason.MCP_INVALID_RESULT
 ) -> list[Complaint]:
-    """One complaint for all that is refused: UNHEALTHY where both clients refuse something, else DEGRADED."""
+    """One complaint for all refused parts: UNHEALTHY if both clients refuse something, else DEGRADED."""
     everything = list(found)
     if not everything:
         return []
@@ -230,7 +231,7 @@ OTHERS: Mapping[str, ValueShape] = {
 
 
 def server_identity(info: Any) -> tuple[str | None, str | None]:
-    """Name and version of an Implementation object; None for what is not text."""
+    """Name and version from an Implementation object; None for members that are not text."""
     if not isinstance(info, dict):
         return None, None
     name, version = info.get("name"), info.get("version")
@@ -241,7 +242,7 @@ def server_identity(info: Any) -> tuple[str | None, str | None]:
 
 
 def capabilities_text(capabilities: Mapping[str, Any]) -> str:
-    """The capabilities as canonical JSON text; a size nobody announces in earnest is cut to the names."""
+    """The capabilities as canonical JSON text; beyond any realistic size only the names are kept."""
     text = orjson.dumps(capabilities, option=orjson.OPT_SORT_KEYS)
     if len(text) > 10_000:
         text = orjson.dumps({name: {} for name in sorted(capabilities)[:100]})
@@ -249,5 +250,5 @@ def capabilities_text(capabilities: Mapping[str, Any]) -> str:
 
 
 def instructions_text(instructions: Any) -> str | None:
-    """The instructions, if they are text; what nobody writes in earnest is cut."""
+    """The instructions, if they are text; cut beyond any realistic length."""
     return instructions[:100_000] if isinstance(instructions, str) else None

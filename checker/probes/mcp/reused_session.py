@@ -1,4 +1,4 @@
-"""A session that is kept: opened once, asked many times, ended at last, for whoever is not after a whole check."""
+"""A long-lived session: opened once, used for many requests, then ended; for callers that need no whole check."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PING_UNKNOWN = (-32601, -32602)
 
 
 class KeptSession:
-    """A session over Streamable HTTP or with a started program; in the sessionless era, what stands for one.
+    """A session over Streamable HTTP or with a started program; in the sessionless era, an equivalent without one.
 
-    Every method raises ProbeFailure. After mcp_session_expired, and after any failure that leaves the channel in
-    doubt, the session is to be opened anew.
+    Every method raises ProbeFailure. After mcp_session_expired, and after any failure that leaves the channel in doubt,
+    the session has to be opened anew.
     """
 
     def __init__(self, options: McpOptions) -> None:
@@ -37,11 +37,11 @@ class KeptSession:
 
     @property
     def seen(self) -> Observation:
-        """What the exchanges showed: the last status, and how long a refusal asks to wait."""
+        """Observations from the exchanges: the last status, and the wait that a refusal asks for."""
         return self._seen
 
     def open(self, transport: Transport) -> None:
-        """Start the program if it is one, find the era out, and shake hands."""
+        """Start the program if there is one, detect the era, and do the handshake."""
         self._begin()
         channel = self._channel = self._new_channel()
         self._session = None
@@ -55,7 +55,7 @@ class KeptSession:
         self.is_open = True
 
     def ping(self, transport: Transport) -> None:
-        """Ask for nothing: ping, or server/discover in the sessionless era, which has no ping."""
+        """Make an empty request: ping, or server/discover in the sessionless era, which has no ping."""
         if self._session is None:
             self._result(transport, "ping", "server/discover", {})
             return
@@ -72,14 +72,14 @@ class KeptSession:
             raise ProbeFailure(Reason.MCP_INVALID_RESULT, "tools/list: tools is not a list", "list")
 
     def find_tool(self, transport: Transport, name: str) -> None:
-        """Make sure that the tool is listed, and know its schema; mcp_missing_tool where it is not."""
+        """Make sure that the tool is listed, and fetch its schema; mcp_missing_tool if it is not listed."""
         if self._tools is None:
             self._tools = {str(tool.get("name")): tool for tool in self._all_tools(transport)}
         if name not in self._tools:
             raise ProbeFailure(Reason.MCP_MISSING_TOOL, f"not listed: {name}", "list")
 
     def call_tool(self, transport: Transport, name: str, arguments: Mapping[str, Any]) -> None:
-        """Call the tool; condition_failed where it reports an error of its own."""
+        """Call the tool; condition_failed if it reports an error of its own."""
         schema = (self._tools or {}).get(name, {}).get("inputSchema")
         headers = {"Mcp-Name": header_value(name), **param_headers(schema, arguments)}
         params = {"name": name, "arguments": dict(arguments)}

@@ -1,4 +1,4 @@
-"""What a session needs of a way to an MCP server, whichever way that is: messages out, and the answers to them."""
+"""The interface between a session and any transport to an MCP server: messages out, and the answers to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_STRAYS = 10_000
 
 
 class Answer(Record, frozen=True):
-    """What came back for one message; the status is 200 where messages do not travel over HTTP."""
+    """The answer to one message; the status is 200 if messages do not travel over HTTP."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,7 @@ class Answer(Record, frozen=True):
     """Start of a body that was no JSON-RPC, for the detail of a refusal."""
 
     def refused(self, method: str) -> ProbeFailure:
-        """The failure that this answer is, where a result was needed."""
+        """The failure for this answer, when a result was needed."""
         if self.error is not None:
             status = "" if self.status == 200 else f" (HTTP {self.status})"
             return ProbeFailure(Reason.MCP_ERROR, f"{method}: {self.error}{status}")
@@ -48,7 +48,7 @@ class Answer(Record, frozen=True):
 
 
 class Channel(Protocol):
-    """One attempt's way to its server; used by one greenlet, except where a method says otherwise."""
+    """One attempt's channel to its server; used by one greenlet, except where a method says otherwise."""
 
     name: str
     """`streamable-http`, `sse` or `stdio`."""
@@ -67,9 +67,9 @@ class Channel(Protocol):
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
-        """Send a request and read until its reply; ``headers`` matter to Streamable HTTP only.
+        """Send a request and read until its reply; ``headers`` apply to Streamable HTTP only.
 
-        ``on_head`` sees the head of an HTTP reply before its body is awaited.
+        ``on_head`` gets the head of an HTTP reply before its body is read.
         """
         ...
 
@@ -78,7 +78,7 @@ class Channel(Protocol):
         ...
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
-        """End the session where that takes a message of its own, and give the HTTP status."""
+        """End the session if that takes a message of its own, and return the HTTP status."""
         ...
 
 
@@ -86,7 +86,7 @@ Loose = Literal["", "at once", "at the end"]
 
 
 def note_oddness(reply: RpcReply, seen: Observation) -> None:
-    """Note what is odd about the message that a reply came in."""
+    """Record the oddities of the message that contained a reply."""
     if reply.odd:
         seen.remark(RemarkName.RESULT_SHAPE, f"a reply: {reply.odd}")
     if reply.refused:
@@ -94,21 +94,21 @@ def note_oddness(reply: RpcReply, seen: Observation) -> None:
 
 
 def refused_once(seen: Observation, detail: str) -> None:
-    """Complain of what one of the official clients refuses, which may be so in every reply."""
+    """Complain once about a part that an official client refuses, because every reply may contain it."""
     complaint = Complaint(Status.DEGRADED, Reason.MCP_NOT_JSONRPC, detail, "transfer")
     if complaint not in seen.complaints:
         seen.complaints.append(complaint)
 
 
 class IncomingMessages:
-    """Messages that come on a stream: replies are looked for, the server's own requests answered, the rest passed over.
+    """Messages that arrive on a stream: finds replies, answers the server's requests, ignores the rest.
 
-    As the official clients do, who drop what is no message and what answers nobody. It is a remark where the reply
-    comes in spite of it, and what is told where none does.
+    The official clients also drop invalid messages and replies to no request. Such a message is a remark if the reply
+    arrives in spite of it, and the reported cause if none does.
     """
 
     def __init__(self, seen: Observation, send: Callable[[bytes], None], remark: RemarkName) -> None:
-        """``remark`` is what it is called that something else than messages comes."""
+        """``remark`` is the name of the remark for data other than messages."""
         self._seen, self._send, self._remark = seen, send, remark
         self._strays, self._since_reply, self._first_stray = 0, 0, ""
         self._loose: Mapping[str, Any] | None = None
@@ -118,9 +118,9 @@ class IncomingMessages:
         """Number of a request that was given up -> the message that answers it."""
 
     def reply_to(self, request_id: int, messages: Iterable[Any], *, loose: Loose = "") -> RpcReply | None:
-        """The reply among the messages; None where they end without it. Raises ProbeFailure for a broken one.
+        """The reply among the messages; None if they end without it. Raises ProbeFailure for a broken one.
 
-        ``loose`` says when an error that names no request is taken for the reply.
+        ``loose`` decides if an error that names no request is taken for the reply.
         """
         found: RpcReply | None = None
         self._loose = None
@@ -141,7 +141,7 @@ class IncomingMessages:
         return None
 
     def note_stray(self, what: str, shown: bytes) -> None:
-        """Note what is no message; raises ProbeFailure where there is no end to it."""
+        """Record data that is not a message; raises ProbeFailure if there is no end to it."""
         self._strays += 1
         self._since_reply += 1
         self._first_stray = self._first_stray or f"{what}: {excerpt(shown, 80)!r}"
@@ -153,7 +153,7 @@ class IncomingMessages:
             raise self._seen.suspicion
 
     def _taken(self, one: Any, request_id: int, loose: Loose) -> RpcReply | None:
-        """The reply that the message is; everything else is dealt with."""
+        """The message if it is the reply; every other message is handled here."""
         if not isinstance(one, dict):
             self.note_stray(_NO_MESSAGE, spelled(one))
             return None
@@ -183,7 +183,7 @@ class IncomingMessages:
         return None
 
     def _answer(self, request: Mapping[str, Any]) -> None:
-        """Answer as a client without any capability does: ping is answered, everything else not known."""
+        """Answer like a client without any capability: ping is answered, every other method is unknown."""
         budget = self._seen.budget
         budget.requests_answered += 1
         if budget.requests_answered > _MOST_ANSWERED:

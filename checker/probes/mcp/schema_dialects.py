@@ -1,7 +1,7 @@
-"""Whether a document is a JSON Schema: judged by meta-schemas that are held here, so that nothing is ever fetched.
+"""JSON Schema validation of documents: by meta-schemas stored here, so that nothing is ever fetched.
 
-A server's schema is data for the meta-schema of its dialect and nothing else: no ``$schema``, ``$id``, ``$ref`` or
-``$dynamicRef`` in it is followed, in whatever scheme it is written.
+A server's schema is only data for the meta-schema of its dialect: no ``$schema``, ``$id``, ``$ref`` or ``$dynamicRef``
+in it is followed, whatever its URI scheme.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _META = {
 
 
 def schema_fault(schema: Mapping[str, Any]) -> str | None:
-    """Why the object is no JSON Schema of its dialect; None where it is one.
+    """The reason why the object is not a JSON Schema of its dialect; None if it is one.
 
-    A dialect that is not known is told, unless 2020-12 finds a worse fault: clients cannot be expected to know it.
+    An unknown dialect is reported, unless 2020-12 finds a worse fault: clients cannot be expected to know it.
     """
     if _is_deep(schema):
         return f"is nested more than {MOST_LEVELS} levels deep"
@@ -64,7 +64,7 @@ def _refuse(uri: str) -> NoReturn:
 
 
 def _is_deep(schema: Mapping[str, Any]) -> bool:
-    """Whether values lie deeper than what is judged; without recursion, because that is what it protects."""
+    """True if values are nested deeper than the judging limit; not recursive, because it guards recursive code."""
     level: list[Any] = [schema]
     for _ in range(MOST_LEVELS):
         inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]

@@ -1,4 +1,4 @@
-"""The session era, protocol versions 2024-11-05 to 2025-11-25: handshake, requests, and the session ended again."""
+"""The session era, protocol versions 2024-11-05 to 2025-11-25: handshake, requests, and the end of the session."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST_END_S = 1.0
 
 
 class Session:
-    """One session of one attempt; whatever happens, its end is the last thing done with it."""
+    """One session of one attempt; in every case, ending it is the last step."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel, self._options, self._seen = channel, channel.options, channel.seen
@@ -41,9 +41,9 @@ class Session:
         self._version: str | None = None
 
     def check(self, transport: Transport) -> Offer:
-        """Handshake, ping, lists and calls; what ends the session is left in ``seen.closing``.
+        """Handshake, ping, lists and calls; the step that ends the session is left in ``seen.closing``.
 
-        Raises ProbeFailure, with the session ended; mcp_session_expired where the server has dropped it meanwhile.
+        Raises ProbeFailure, with the session ended; mcp_session_expired if the server has dropped it meanwhile.
         """
         if not self._channel.leaves_sessions:
             return self._use(transport, lambda: self._open(transport))
@@ -57,15 +57,15 @@ class Session:
         return offer
 
     def open(self, transport: Transport) -> Offer:
-        """Handshake only: what the server announces. Whoever opens a session like this has to `end` it."""
+        """Handshake only: returns the server's announcement. A caller that opens a session like this must `end` it."""
         return self._accept(transport, lambda: self._open(transport))
 
     def ask(self, transport: Transport, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """A request in the open session; raises ProbeFailure where the server has dropped it."""
+        """A request in the open session; raises ProbeFailure if the server has dropped it."""
         return self._ask(transport, method, params or None, headers)
 
     def end(self, transport: Transport) -> None:
-        """End the session where the server gave one."""
+        """End the session if the server created one."""
         self._end(transport)
 
     def leave(self, transport: Transport) -> None:
@@ -98,7 +98,7 @@ class Session:
             self._seen.sessions_opened = (self._seen.sessions_opened or 0) + 1
 
     def _accept(self, transport: Transport, opened: Any) -> Offer:
-        """What the server announces, once the handshake is done."""
+        """The server's announcement, once the handshake is done."""
         with transport.timed("initialize"):
             answer: Answer = opened()
             if (result := answer.result) is None:
@@ -152,7 +152,7 @@ class Session:
     def _ask(
         self, transport: Transport, method: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> Answer:
-        """A request in the session; raises ProbeFailure where the server has dropped it (Session Management, 404)."""
+        """A request in the session; raises ProbeFailure if the server has dropped it (Session Management, 404)."""
         answer = self._channel.call(transport, method, params, {**self._headers(), **headers})
         gone = answer.status == 404 and (answer.error is None or answer.error.code != _METHOD_UNKNOWN)
         if gone and self._id is not None:
@@ -164,9 +164,9 @@ class Session:
         return ProbeFailure(Reason.MCP_SESSION_EXPIRED, f"{method}: HTTP 404, the session is gone")
 
     def _end(self, transport: Transport, patient: bool = False) -> None:
-        """DELETE the session, if the server gave one: a DELETE without an id breaks one server for the next caller.
+        """DELETE the session, if the server created one: a DELETE without an id breaks one server for the next caller.
 
-        What goes wrong here is no fault of what was checked, so it is not a failure; the counts tell it.
+        An error here is not a fault of the checked server, so it is not a failure; the counts show it.
         """
         if self._id is None:
             return
@@ -195,7 +195,7 @@ class Session:
             self._seen.remark(RemarkName.SESSION_END, f"HTTP {status} to DELETE of the session")
 
     def _abandon(self, transport: Transport, opening: Background) -> None:
-        """Wait for an initialize that is still under way, because its session would stay; then end it."""
+        """Wait for an initialize that is still in progress, because its session would remain; then end it."""
         with suppress(ProbeFailure):  # the attempt has told it already
             opening.wait()
         self._end(transport, patient=True)
@@ -208,6 +208,6 @@ class Session:
 
 
 def _failure(complaints: list[Complaint]) -> ProbeFailure:
-    """The failure that a result is which the official clients refuse."""
+    """The failure for a result that the official clients refuse."""
     (one,) = complaints
     return ProbeFailure(one.reason, one.detail)

@@ -1,4 +1,4 @@
-"""The sessionless era, protocol version 2026-07-28: no handshake, everything said again with every request."""
+"""The sessionless era, protocol version 2026-07-28: no handshake, all client facts repeated with every request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
 
 
 def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None:
-    """The result of server/discover; None where the endpoint does not speak this era.
+    """The result of server/discover; None if the endpoint does not speak this era.
 
-    Anything but a result that names the version, or the error that names it, means the other era: servers of
-    the session era answer an unknown first request in many ways, most of them valid.
+    Anything but a result that names the version, or the error that names it, means the other era: servers of the
+    session era answer an unknown first request in many ways, most of them valid.
     """
     with transport.timed("discover"):
         for _ in range(2):
@@ -43,7 +43,7 @@ def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None
 
 
 def supported(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The result of server/discover, where it is one and names the version of this era."""
+    """The result of server/discover, if it is one and names the version of this era."""
     versions = None if result is None else result.get("supportedVersions")
     return result if isinstance(versions, list) and VERSION in versions else None
 
@@ -84,7 +84,7 @@ def ask(
     params: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One request, with everything that it has to say of the client."""
+    """One request, with all the facts it has to state about the client."""
     meta = {
         _META + "protocolVersion": VERSION,
         _META + "clientInfo": CLIENT_INFO,

@@ -18,7 +18,7 @@ _LONGEST_ID = 1024
 
 
 class EventStream:
-    """The events of one stream, and what it said about taking it up again."""
+    """The events of one stream, and the data for resuming it."""
 
     def __init__(self) -> None:
         self.last_id: str | None = None
@@ -54,7 +54,7 @@ class EventStream:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their ends; CR, LF and CRLF end a line, also where a CRLF is split over two chunks."""
+    """Lines without their ends; CR, LF and CRLF end a line, also if a CRLF is split over two chunks."""
     begun = bytearray()  # of a line that has not ended: only what is new is searched for its end
     after_cr = False
     for chunk in _without_mark(chunks):
@@ -71,7 +71,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _without_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks that are not empty, without a byte order mark at their beginning."""
+    """The non-empty chunks, without a byte order mark at their beginning."""
     begin = b""
     left = iter(chunks)
     for chunk in left:
@@ -84,7 +84,7 @@ def _without_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: IncomingMessages, seen: Observation) -> Iterator[Any]:
-    """What the events of type message carry; what is not JSON in one of them is noted."""
+    """The messages in events of type message; data that is not JSON is recorded."""
     for kind, data in events:
         seen.budget.take_message(data)
         if kind != b"message":
@@ -101,12 +101,12 @@ def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: IncomingMessage
 
 
 def note_other(kind: bytes, seen: Observation) -> None:
-    """Note an event of another type than message, which clients pass over."""
+    """Record an event of another type than message, which clients ignore."""
     seen.remark(RemarkName.STREAM_EVENTS, f"the event stream carries events of type {excerpt(kind, 40)!r}")
 
 
 def others(seen: Observation) -> str:
-    """What to add where a stream ended without a reply: the reply may have been in an event of another type."""
+    """A note for a stream that ended without a reply: the reply may have been in an event of another type."""
     said = seen.remarks.get(RemarkName.STREAM_EVENTS)
     return f"; {said}" if said else ""
 

@@ -25,7 +25,7 @@ class Stdio:
         self._incoming = IncomingMessages(seen, self._write, RemarkName.STDOUT_LINES)
 
     def open(self, transport: Transport) -> None:
-        """Start the program; raises ProbeFailure where that is not possible."""
+        """Start the program; raises ProbeFailure if that is not possible."""
         options = self.options
         with transport.timed("start"):
             self._process = transport.start(
@@ -46,7 +46,7 @@ class Stdio:
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
-        """Write a request and read lines up to its reply."""
+        """Write a request and read lines until its reply."""
         self.asked += 1
         request_id = self.asked
         self._write(request_body(method, params, request_id))
@@ -73,9 +73,9 @@ class Stdio:
         return self
 
     def __next__(self) -> Any:
-        """The next message; a line that is not JSON is noted, and told should no reply come.
+        """The next message; a line that is not JSON is recorded, and reported if no reply arrives.
 
-        No generator, because one is over when a time limit interrupts it.
+        Not a generator, because a generator is finished once a time limit interrupts it.
         """
         while self._process is not None:
             line = self._process.read_line()
@@ -89,7 +89,7 @@ class Stdio:
         raise StopIteration
 
     def late_reply(self, request_id: int) -> RpcReply | None:
-        """The reply to a request that was given up, should it have come since."""
+        """The reply to a request that was given up, if it has arrived since."""
         message = self._incoming.late.get(request_id)
         try:
             return None if message is None else find_reply(message, request_id)

@@ -1,4 +1,4 @@
-"""The Streamable HTTP transport: every message a POST, the reply in its body or in an event stream."""
+"""The Streamable HTTP transport: every message is a POST, the reply is in its body or in an event stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WITHOUT_REPLY = (202, 204, 205)
 
 
 class StreamableHttp:
-    """Implements `checker.probes.mcp.rpc_channel.Channel`: the address, the next id, and what was seen on the way."""
+    """Implements `checker.probes.mcp.rpc_channel.Channel`: the address, the next id, and observations on the way."""
 
     name = "streamable-http"
     leaves_sessions = True
@@ -52,7 +52,7 @@ class StreamableHttp:
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
     ) -> Answer:
-        """Send a request and read until its reply; ``on_head`` sees the reply's head before its body is awaited."""
+        """Send a request and read until its reply; ``on_head`` gets the reply's head before its body is read."""
         self.asked += 1
         request_id = self.asked
         headers = {"Mcp-Method": method, **headers}
@@ -71,7 +71,7 @@ class StreamableHttp:
         return Answer(reply.status, reply.headers, text=text)
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
-        """Send DELETE and give the HTTP status."""
+        """Send DELETE and return the HTTP status."""
         reply = transport.send(Request("DELETE", self._url, {**self._all_headers(transport), **headers}))
         reply.release()
         return reply.status
@@ -83,13 +83,13 @@ class StreamableHttp:
         return own if self._bearer is None else {**own, **self._bearer.headers(transport, self.seen)}
 
     def _take_cookies(self, reply: Reply) -> None:
-        """Keep cookies for the attempt: by them a load balancer knows which of its servers has the session."""
+        """Keep cookies for the attempt: a load balancer uses them to find the server that has the session."""
         if "set-cookie" in reply.headers:
             self._cookies = self._cookies or Cookies()
             self.seen.secrets |= self._cookies.take(self._url, each_field(reply.headers, "set-cookie"))
 
     def _post(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """POST the body; where a token is to be had and none was sent, or it was refused, once more with a new one."""
+        """POST the body; if a token is available and none was sent, or it was refused, once more with a new one."""
         reply = self._post_once(transport, body, headers)
         if reply.status == 401 and self._bearer is not None and self._bearer.may_renew:
             reply.release()
@@ -146,9 +146,9 @@ class StreamableHttp:
     def _from_stream(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
     ) -> RpcReply:
-        """Read events up to the reply: some servers hold the stream open after it.
+        """Read events until the reply: some servers hold the stream open after it.
 
-        A stream that ends early after an event with an id is taken up again where it ended (2025-11-25, Transports,
+        A stream that ends early after an event with an id is resumed where it ended (2025-11-25, Transports,
         Resumability and Redelivery).
         """
         incoming = IncomingMessages(
@@ -175,7 +175,7 @@ class StreamableHttp:
         raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the event stream ended without a reply{others(self.seen)}")
 
     def _answer_server(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> None:
-        """POST an answer to a request of the server's own; nothing of the check waits for what becomes of it."""
+        """POST an answer to a request from the server; the check does not wait for the outcome."""
         own = {name: value for name, value in headers.items() if name != "Mcp-Method"}
 
         def post(later: Transport) -> None:
@@ -185,7 +185,7 @@ class StreamableHttp:
         transport.in_background(post)
 
     def _refusal(self, reply: Reply, request_id: int, kind: str) -> Answer:
-        """An answer with another status than 200; its body is JSON-RPC only if it keeps to it."""
+        """An answer with another status than 200; its body is treated as JSON-RPC only if it is valid."""
         body = reply.read()
         error = None
         try:

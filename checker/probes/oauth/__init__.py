@@ -1,1 +1,1 @@
-"""OAuth 2.1 client credentials for probes: discovery, the token request, and what can go wrong with them."""
+"""OAuth 2.1 client credentials for probes: discovery, the token request, and their failures."""

@@ -23,7 +23,7 @@ _FOR_GOOD_MS = 253_402_300_799_000
 
 
 class Bearer:
-    """Gives the Authorization header; one for each attempt, or each session whose operations `begin`."""
+    """Source of the Authorization header; one for each attempt, or each session whose operations `begin`."""
 
     def __init__(self, oauth: OAuth, url: str, memory: Mapping[str, str]) -> None:
         self._oauth, self._url, self._stored = oauth, url, memory.get(AUTH_TOKEN)
@@ -35,22 +35,22 @@ class Bearer:
         self._parts = (url, oauth.client_id, *oauth.scopes, *map(str, named), *map(str, secret))
 
     def _key(self, tokens: Tokens) -> str:
-        """Under which the token is kept: it is for this server and these options, and of this issuer."""
+        """The key under which the token is kept: for this server and these options, and from this issuer."""
         if _pins(self._oauth):
             self._pinned = self._pinned or tokens.pinned(self._endpoint)
         return hashlib.sha256("\0".join((*self._parts, self._pinned or "")).encode()).hexdigest()
 
     def begin(self) -> None:
-        """Another operation of the same session: the token may have expired since, and may be renewed again."""
+        """Begin another operation of the same session: the token may have expired since, and may be renewed again."""
         self._token, self._fetched = None, False
 
     @property
     def may_renew(self) -> bool:
-        """Whether a refusal may be answered with a new token: not if the refused one is new already."""
+        """True if a refusal may be answered with a new token: not if the refused one is already new."""
         return not self._fetched
 
     def headers(self, transport: Transport, seen: Observation) -> dict[str, str]:
-        """The header with the token; empty where none is known and the server has not asked yet."""
+        """The header with the token; empty if none is known and the server has not asked yet."""
         if self._token is None:
             key = self._key(transport.tokens)
             if self._stored is not None:
@@ -100,5 +100,5 @@ class Bearer:
 
 
 def _pins(oauth: OAuth) -> bool:
-    """Whether the authorization server is pinned on first use: what the config names comes first."""
+    """True if the authorization server is pinned on first use: one named in the config takes precedence."""
     return oauth.trust_on_first_use and oauth.issuer is None and oauth.token_url is None

@@ -1,6 +1,6 @@
-"""Where a protected server's tokens come from: RFC 9728 metadata of the server, RFC 8414 metadata of its issuer.
+"""Discovery of a protected server's token endpoint: RFC 9728 metadata of the server, RFC 8414 of its issuer.
 
-Metadata is read at the address that was built for it alone: a redirect is no answer.
+Metadata is read only at the address constructed for it: a redirect is no answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_PASSED_OVER = {Reason.REDIRECT_BLOCKED, Reason.BODY_TOO_LARGE, Reason.DEADL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSource:
-    """Where to ask for a token, and what to ask for."""
+    """The endpoint to request a token from, and the parameters to request."""
 
     issuer: str | None
     """Who is trusted; None where only the token endpoint is configured."""
@@ -50,8 +50,8 @@ def token_source(
 ) -> TokenSource:
     """Find the token endpoint for the server at ``url``; raises ProbeFailure (auth_server, issuer_not_trusted).
 
-    What the config names is not looked up. Otherwise the server is asked for its issuer, which is taken only where it
-    is trusted: ``pinned`` is the one that was trusted before. A server without any metadata is taken for one of
+    Values named in the config are not looked up. Otherwise the server is asked for its issuer, which is used only if it
+    is trusted: ``pinned`` is the one that was trusted before. A server without any metadata is treated as one of
     2025-03-26, whose authorization server is at its own origin.
     """
     server = bare_url(url)
@@ -108,7 +108,7 @@ def _wanted(oauth: OAuth, metadata: Mapping[str, Any], server: str) -> str:
 
 
 def _resource(metadata: Mapping[str, Any], server: str) -> str:
-    """What the token is to be for; metadata of another resource must not be used (RFC 9728 section 3.3)."""
+    """The resource that the token is for; metadata of another resource must not be used (RFC 9728 section 3.3)."""
     named = metadata.get("resource")
     if not isinstance(named, str):
         return server
@@ -125,7 +125,7 @@ def _resource(metadata: Mapping[str, Any], server: str) -> str:
 
 
 def _resource_urls(server: str, challenged: str | None) -> Iterator[str]:
-    """RFC 9728 section 3.1: what the challenge names, then the well-known address with the path and without it."""
+    """Metadata addresses (RFC 9728 section 3.1): from the challenge, then well-known with and without the path."""
     scheme, netloc, path, _, _ = urlsplit(server)
     known = [urlunsplit((scheme, netloc, f"/.well-known/{_PROTECTED}", "", ""))]
     if path.strip("/"):
@@ -134,7 +134,7 @@ def _resource_urls(server: str, challenged: str | None) -> Iterator[str]:
 
 
 def _issuer_urls(issuer: str) -> Iterator[str]:
-    """RFC 8414 section 3.1 and OpenID Connect Discovery section 4, in the order of the MCP specification."""
+    """Metadata addresses (RFC 8414 section 3.1, OpenID Connect Discovery section 4), ordered as MCP specifies."""
     scheme, netloc, path, _, _ = urlsplit(issuer)
     path = path.rstrip("/")
     for name in _SERVER:
@@ -145,7 +145,7 @@ def _issuer_urls(issuer: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _FoundDocument:
-    """A document, and what each address answered that was asked for it before."""
+    """A document, and the answers of the addresses that were tried before it."""
 
     document: Mapping[str, Any] | None
     """None where it is at none of the addresses."""
@@ -153,19 +153,18 @@ class _FoundDocument:
 
     @property
     def said(self) -> str:
-        """What the addresses answered, to be added to a detail."""
+        """The answers of the addresses, to be added to a detail."""
         return f": {'; '.join(self.refused[:_MOST_TOLD])}" if self.refused else ""
 
 
 def _first(
     transport: Transport, oauth: OAuth, server: str, urls: Iterator[str], own: Sequence[str], wanted: str
 ) -> _FoundDocument:
-    """The first of the documents that is there and has the member that is wanted of it.
+    """The first document that exists and has the required member.
 
-    An address that answers anything else, or nothing, is passed over for the next, as the official clients do: what
-    stands before an authorization server answers addresses that it does not know in many ways. Raises ProbeFailure
-    where none of them could be reached. ``own`` are the addresses that the config names: their origins are called
-    wherever they are.
+    An address that answers anything else, or nothing, is skipped for the next, as in the official clients: proxies
+    before an authorization server answer unknown addresses in many ways. Raises ProbeFailure if none of them could be
+    reached. ``own`` are the addresses named in the config: their origins are called wherever they are.
     """
     refused: list[str] = []
     answered = False
@@ -210,7 +209,7 @@ def _document(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _may_follow(server: str, url: str) -> bool:
-    """Whether an address that a server named is http or https, and not a way out of https."""
+    """True if an address named by a server is http or https, and not a downgrade from https."""
     try:
         scheme, host, _ = origin(url)
     except ValueError:
@@ -219,7 +218,7 @@ def _may_follow(server: str, url: str) -> bool:
 
 
 def _elsewhere(url: str, own: Sequence[str]) -> bool:
-    """Whether an address is at none of the origins that the config names; one that is none is for others to refuse."""
+    """True if an address is at none of the configured origins; an invalid address is left for others to refuse."""
     try:
         return origin(url) not in map(origin, own)
     except ValueError:

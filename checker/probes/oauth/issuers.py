@@ -1,4 +1,4 @@
-"""Which authorization server is trusted with credentials: the configured one, or the one that was pinned (pure)."""
+"""Trust in authorization servers that get credentials: the configured one, or the one that was pinned (pure)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 1000
 
 
 def issuer_fault(issuer: str) -> str:
-    """Why a text is no issuer (RFC 8414 section 2); empty where it is one."""
+    """The reason why a text is not an issuer (RFC 8414 section 2); empty if it is one."""
     try:
         parts, (scheme, host, _) = urlsplit(issuer), origin(issuer)
     except ValueError:
@@ -33,26 +33,26 @@ def issuer_fault(issuer: str) -> str:
 
 
 def is_same_issuer(one: str, other: object) -> bool:
-    """Whether two identifiers are the same, letter by letter (RFC 8414 section 3.3).
+    """True if two identifiers are identical, character by character (RFC 8414 section 3.3).
 
-    Only a slash at the end is passed over: the official SDKs add one to what they name.
+    Only a trailing slash is ignored: the official SDKs add one to the issuers they name.
     """
     return isinstance(other, str) and one.removesuffix("/") == other.removesuffix("/")
 
 
 def named_issuers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The authorization servers that a protected resource names (RFC 9728 section 2), as far as they are addresses."""
+    """The authorization servers that a protected resource names (RFC 9728 section 2), if they are addresses."""
     named = metadata.get("authorization_servers")
     listed = named[:_MOST_NAMED] if isinstance(named, list) else []
     return tuple(one for one in listed if isinstance(one, str) and len(one) <= _LONGEST and not issuer_fault(one))
 
 
 def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str | None, asked: str = "") -> str:
-    """The one of the named issuers that gets credentials; raises ProbeFailure (issuer_not_trusted) where none does.
+    """The named issuer that gets credentials; raises ProbeFailure (issuer_not_trusted) if none may.
 
-    One at the origin of the MCP server itself is named by the configuration, which has the server's address.
-    ``server`` is that address; a server that names none is its own, as in 2025-03-26. ``asked`` is what the addresses
-    answered at which it could have named one.
+    An issuer at the origin of the MCP server itself counts as named by the configuration, which has the server's
+    address. ``server`` is that address; a server that names no issuer is its own, as in 2025-03-26. ``asked`` holds the
+    answers of the addresses at which it could have named one.
     """
     those = list(named) or ["{}://{}".format(*urlsplit(server)[:2])]
     told = ", ".join(excerpt(shown_url(one), 200) for one in those[:3])
@@ -92,12 +92,12 @@ def trusted_issuer(oauth: OAuth, server: str, named: Sequence[str], pinned: str 
 
 
 def is_at_own_origin(url: str, server: str) -> bool:
-    """Whether an address is at the origin of the MCP server, by https or on this machine."""
+    """True if an address is at the origin of the MCP server, over https or on this machine."""
     return origin(url) == origin(server) and (origin(url)[0] == "https" or is_loopback(url))
 
 
 def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object, server: str) -> str:
-    """Why credentials may not be sent to the token endpoint of an issuer's metadata; empty where they may.
+    """The reason not to send credentials to an issuer's token endpoint; empty if they may be sent.
 
     Where the configuration names the server alone, it has to be at the server's own origin.
 
@@ -122,7 +122,7 @@ def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object, server: s
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is this machine's by its name or number."""
+    """True if an address is this machine's by its name or number."""
     host = origin(url)[1].rstrip(".")
     number = in_numbers(host)
     return scope(number) is Scope.LOOPBACK if number else host == "localhost" or host.endswith(".localhost")

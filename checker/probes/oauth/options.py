@@ -11,7 +11,7 @@ Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 
 class OAuth(Options, frozen=True, kw_only=True):
-    """Client credentials: who this checker is to the authorization server, and what it asks for."""
+    """Client credentials: the identity of this checker at the authorization server, and the requested access."""
 
     client_id: Public
     """Identifier that the authorization server gave this client."""

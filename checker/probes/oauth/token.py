@@ -1,4 +1,4 @@
-"""The token request of OAuth 2.1 client credentials (RFC 6749 section 4.4), its answer, and faults of its options."""
+"""The token request of OAuth 2.1 client credentials (RFC 6749 section 4.4), its answer, and option faults."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _KEY_TYPES = {"E": "EC", "R": "RSA", "P": "RSA"}
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token and how long it is good for."""
+    """An access token and its lifetime."""
 
     value: str
     life_s: float
 
 
 def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets: set[str]) -> Token:
-    """Ask for a token; raises ProbeFailure: auth_server where nothing proper answers, else what was refused.
+    """Request a token; raises ProbeFailure: auth_server for an improper answer, else the reason of the refusal.
 
-    What must not be shown of the request and of the answer is added to ``secrets``.
+    Parts of the request and the answer that must not be shown are added to ``secrets``.
     """
     form = {"grant_type": "client_credentials"}
     if source.resource:
@@ -92,7 +92,7 @@ def fetch_token(transport: Transport, oauth: OAuth, source: TokenSource, secrets
 
 
 def chosen_method(oauth: OAuth, offered: tuple[str, ...]) -> Method:
-    """How the client identifies itself: as configured, else as offered; secrets in a header where nothing is said."""
+    """The client authentication method: as configured, else as offered, else the secret in a header."""
     if oauth.method is not None:
         return oauth.method
     if oauth.private_key is not None:
@@ -103,7 +103,7 @@ def chosen_method(oauth: OAuth, offered: tuple[str, ...]) -> Method:
 
 
 def signing_key(oauth: OAuth) -> Any:
-    """The private key as the library wants it; raises ValueError where the text is no key for the algorithm."""
+    """The private key in the library's form; raises ValueError if the text is not a key for the algorithm."""
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -139,7 +139,7 @@ def _identified(
 
 
 def _judge_answer(where: str, source: TokenSource, answer: dict[str, Any]) -> None:
-    """Raise ProbeFailure for a token of another issuer (``iss``, as RFC 9207), or of a kind that is no bearer token."""
+    """Raise ProbeFailure for a token of another issuer (``iss``, as in RFC 9207), or one that is not a bearer token."""
     issuer, kind = answer.get("iss"), answer.get("token_type")
     if issuer is not None and source.issuer is not None and not is_same_issuer(source.issuer, issuer):
         raise ProbeFailure(Reason.AUTH_SERVER, f"{where} answered for another issuer, {excerpt(str(issuer), 100)}")
@@ -159,7 +159,7 @@ def _sent_secrets(oauth: OAuth, headers: dict[str, str], body: str) -> Iterator[
 
 
 def _refused(where: str, status: int, answer: dict[str, Any], secrets: Iterable[str]) -> ProbeFailure:
-    """The failure that an error answer is (RFC 6749 section 5.2); what it repeats of secrets is masked uncut."""
+    """The failure for an error answer (RFC 6749 section 5.2); secrets repeated in it are masked before cutting."""
     error, description = str(answer.get("error")), str(answer.get("error_description") or "")
     for value in sorted(filter(None, secrets), key=len, reverse=True):
         error, description = error.replace(value, "***"), description.replace(value, "***")
@@ -179,7 +179,7 @@ Fault = tuple[tuple[str, ...], str]
 
 
 def oauth_faults(options: OAuth) -> Iterator[Fault]:
-    """What is contradictory in the options, below the ``oauth`` block."""
+    """Contradictions in the options, below the ``oauth`` block."""
     if not options.client_id:
         yield ("client_id",), "write the identifier that the authorization server gave"
     if (options.client_secret is None) == (options.private_key is None):
@@ -202,7 +202,7 @@ def oauth_faults(options: OAuth) -> Iterator[Fault]:
 
 
 def withheld(options: OAuth) -> str:
-    """What to warn of where the options do not say whom to trust with credentials; empty where they do."""
+    """The warning if the options do not say which issuer to trust with credentials; empty if they do."""
     if options.issuer or options.token_url or options.trust_on_first_use:
         return ""
     return (
