@@ -1,12 +1,13 @@
 r"""Text from outside, made safe for each sink: shown as text, and never interpreted as anything else.
 
-Names of servers, what servers say of themselves, names of files, documents of others: all of it may hold terminal
-controls, letters that change the direction of writing, invisible letters, markup, formulas. There is one function for
-each sink; what cannot be shown is written as Python and JSON write it (``\x1b``, ``\u202e``), so that a reader sees
-that it is there. Text of any language, and emoji, stay as they are.
+Names of servers, their descriptions of themselves, file names, other tools' documents: all of them may contain terminal
+controls, characters that change the direction of writing, invisible characters, markup, formulas. There is one function
+for each sink; a character that cannot be shown is written as an escape of Python or JSON (``\x1b``, ``\u202e``), so
+that a reader sees that it is there. Text in any language, and emoji, stay unchanged.
 
-The sinks apply these functions themselves, so that nobody has to remember them: `checker.standard_streams` what is
-printed, `reports.terminal` tables and colours, `reports.rows_as_text` JSON and CSV, `reports.templating` HTML and XML.
+The sinks apply these functions themselves, so that no caller has to remember them: `checker.standard_streams` for
+printed text, `reports.terminal` for tables and colours, `reports.rows_as_text` for JSON and CSV, `reports.templating`
+for HTML and XML.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _BLOCK = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=-)|=|\d{1,9}(?=[.)](\s|$))
 
 
 def terminal(text: str) -> str:
-    """The text on one line of a terminal, a log or a cell: no controls, nothing invisible, no change of direction."""
+    """The text on one line for a terminal, a log or a cell: no control, invisible or direction-changing characters."""
     if text.isascii() and text.isprintable():
         return text
     return _LINE.sub(_escape_in(text), text)

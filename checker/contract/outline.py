@@ -27,7 +27,7 @@ _UNKNOWN = "has changed; of so large a contract only names and digests are kept"
 
 
 def outline(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The outline of a contract; an outline is its own."""
+    """The outline of a contract; an outline is returned unchanged."""
     if OUTLINE in document:
         return dict(document)
     kept: dict[str, Any] = {key: _part(value) for key, value in document.items() if key not in KEYS}

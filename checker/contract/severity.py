@@ -43,7 +43,7 @@ class Change:
 
 
 def worst(grades: Iterable[Grade]) -> Grade:
-    """The worst of at least one grade."""
+    """The worst of the grades, of which there is at least one."""
     return min(grades, key=list(Grade).index)
 
 

@@ -108,7 +108,7 @@ class _Pair:
 
 
 def _adopted(old: Any, new: Any, kinds: Collection[str], pairs: list[_Pair], name: str = "", above: str = "") -> Any:
-    """The new value, with differences of only these kinds reset to the old value; those places are added to ``pairs``."""
+    """The new value, with differences of only these kinds reset to the old value; ``pairs`` gets their places."""
     if same(old, new):
         return old
     if isinstance(old, dict) and isinstance(new, dict):

@@ -220,7 +220,7 @@ class Transport(Protocol):
         ...
 
     def connect(self, host: str, port: int) -> socket:
-        """A TCP connection that is closed when the attempt is over, for a probe that speaks another protocol than HTTP.
+        """A TCP connection for a probe of another protocol than HTTP, closed when the attempt is over.
 
         Its stages are dns and connect. Raises ProbeFailure.
         """

@@ -105,7 +105,7 @@ def body_unmet(body: bytes, pattern: str | None) -> list[Complaint]:
 
 
 def json_unmet(body: bytes, wanted: Iterable[JsonCondition]) -> list[Complaint]:
-    """Complaints about JSON conditions that do not hold; one complaint if the body is not JSON."""
+    """Complaints about JSON conditions that do not hold; a single complaint if the body is not JSON."""
     from checker.probes.bodies import TooDeep, TooManyValues, loads, with_whole_numbers
 
     wanted = tuple(wanted)

@@ -123,7 +123,7 @@ _CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|
 
 
 def http_address(options: Any) -> Address:
-    """The address of an endpoint with a url."""
+    """The address of an endpoint that has a url."""
     return _address(options.url)
 
 
@@ -166,7 +166,7 @@ def bare_url(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The address as it may be stored and printed: no user info, no fragment, and no query values."""
+    """The address in a form to store and print: no user info, no fragment, and no query values."""
     try:
         parts = urlsplit(url)
     except ValueError:  # a server may name what is no address
@@ -178,7 +178,7 @@ def shown_url(url: str) -> str:
 def shown_endpoint(url: str) -> str:
     """A configured address in a form to store and print: like `shown_url`, without random parts of its path.
 
-    The name of a variable that is not filled in stays.
+    The name of an unset variable stays.
     """
     shown = shown_url(url)
     for start, end in reversed(path_secrets(shown)):

@@ -1,8 +1,8 @@
 r"""Regular expressions from the configuration, run by RE2 over text from servers, in linear time.
 
-They are written and read as Python's ``re`` has them, and put into RE2's syntax part by part, because the two differ
-where it hurts: what ``\s``, ``\w`` and ``\d`` take in, and where ``^``, ``$`` and ``\Z`` stand. One difference
-is left: ``\b`` looks at ASCII letters, digits and underscores only.
+They are written in the syntax of Python's ``re``, parsed by its rules, and translated into RE2's syntax part by part,
+because the two differ in important details: the characters that ``\s``, ``\w`` and ``\d`` match, and the positions of
+``^``, ``$`` and ``\Z``. One difference remains: ``\b`` considers only ASCII letters, digits and underscores.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _set(items: Iterable[tuple[Any, Any]], flags: int) -> str:
 
 
 def _category(kind: Any, is_ascii: bool) -> str:
-    r"""What a class such as ``\s`` takes in, as it stands within brackets."""
+    r"""The characters that a class such as ``\s`` matches, in the form used within brackets."""
     spaces, digits, words = (
         (_ranges(_ASCII_SPACES), _ranges(_ASCII_DIGITS), _ranges(_ASCII_WORDS))
         if is_ascii

@@ -44,7 +44,7 @@ class ResultsCache:
         self._ttl_ms = round(limits.ttl * 1000)
 
     def keys(self) -> dict[str, str]:
-        """Key -> server, for all servers that have one."""
+        """Key -> server, for all servers that have a key."""
         return {key: name for name in self._servers if (key := self._key(name)) is not None}
 
     def entries(self, run_id: int, checks: Iterable[CheckResult]) -> tuple[CacheEntry, ...]:

@@ -155,7 +155,7 @@ def path_secrets(url: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=1024)
 def _in_path(path: str, is_hook: bool) -> tuple[tuple[int, int], ...]:
-    """The same for a path; the servers of a fleet often have the same one."""
+    """The same for a path, cached because the servers of a fleet often have the same one."""
     host = "//hooks.test" if is_hook else "//test"
     return tuple(
         (part.start - len(host), part.end - len(host))

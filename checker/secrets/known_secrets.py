@@ -41,7 +41,7 @@ _Read = Callable[[Any], Iterator[str]]
 
 
 def declared_secrets(options: Any) -> Iterator[str]:
-    """Every secret in a record of options, in every form in which it is one; raises nothing for odd values."""
+    """Every secret in a record of options, in each of its forms; raises nothing for unusual values."""
     kind: Any = type(options)
     for take, default, read in _readers(kind):
         value = take(options)
@@ -190,7 +190,7 @@ class Masking:
         return redactor(text) if redactor else text
 
     def json(self, document: str) -> str:
-        """A JSON text with the secrets in its values masked, and its structure as it was."""
+        """A JSON text with the secrets in its values masked, and its structure unchanged."""
         redactor = self._known()
         return redactor.json(document) if redactor else document
 

@@ -279,12 +279,12 @@ class _NeedleSearch:
 
     @cached_property
     def pieces(self) -> Pieces:
-        """All of them; none may be added from then on."""
+        """All pieces; none may be added from then on."""
         return Pieces(self.known)
 
 
 class Redactor:
-    """Masks a set of secrets; it does not change."""
+    """Masks a set of secrets; immutable."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._searches: tuple[_NeedleSearch, ...] = (_NeedleSearch(BARE), _NeedleSearch(SQUEEZED))
@@ -302,7 +302,7 @@ class Redactor:
         return bool(self._known)
 
     def __call__(self, text: str) -> str:
-        """The text with every secret in it masked; the text itself where it has none."""
+        """The text with every secret in it masked; the text itself if it has none."""
         if text in self._whole:
             return MASK
         spans = self._spans(text) if len(text) >= self._least and self.suspects(text) else []

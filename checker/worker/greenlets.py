@@ -31,7 +31,7 @@ class Deadline:
         self.raised: DeadlinePassed | None = None
 
     def cancel(self) -> None:
-        """The work is done."""
+        """Cancel the deadline, because the work is done."""
         self.greenlet = None
 
 

@@ -106,7 +106,7 @@ class TokenStore:
 
 
 def _cipher(key: str) -> Any:
-    """Fernet (AES-128-CBC with HMAC-SHA256) under a key that is derived from the user's text."""
+    """Fernet (AES-128-CBC with HMAC-SHA256) with a key that is derived from the user's text."""
     import base64
 
     from cryptography.fernet import Fernet

@@ -96,7 +96,7 @@ class HttpSse:
         return reply
 
     def _sent(self, transport: Transport, request: Request, own: Mapping[str, str]) -> Reply:
-        """The reply; a redirect within the origin that keeps method and body (307, 308) is followed, once each time."""
+        """The reply; each redirect within the origin that keeps method and body (307, 308) is followed once."""
         reply, self._followed = transport.send(request), ""
         if "set-cookie" in reply.headers:  # by it a load balancer knows which of its servers has the session
             self._cookies = self._cookies or Cookies()

@@ -88,7 +88,7 @@ class Session:
         return offer
 
     def _open(self, transport: Transport) -> Answer:
-        """Send initialize, without a version header: some healthy servers refuse one there."""
+        """Send initialize, without a version header: some healthy servers refuse one in that request."""
         params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
         return self._channel.call(transport, "initialize", params, {}, on_head=self._note_id)
 

@@ -27,9 +27,9 @@ class EventStream:
         """How long to wait before that."""
 
     def events(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Type and data of each event, lines of data joined by line feeds; events without data are passed over.
+        """Type and data of each event, lines of data joined by line feeds; events without data are skipped.
 
-        An event that the end of the stream cuts off is dropped, as the standard says.
+        An event that is cut off by the end of the stream is dropped, as the standard requires.
         """
         data: list[bytes] = []
         kind, event_id = b"", None

@@ -1,4 +1,4 @@
-"""The stdio transport: a started program, one JSON-RPC message a line."""
+"""The stdio transport: a started program, one JSON-RPC message per line."""
 
 from __future__ import annotations
 

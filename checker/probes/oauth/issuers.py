@@ -99,10 +99,10 @@ def is_at_own_origin(url: str, server: str) -> bool:
 def token_endpoint_fault(oauth: OAuth, issuer: str, token_url: object, server: str) -> str:
     """The reason not to send credentials to an issuer's token endpoint; empty if they may be sent.
 
-    Where the configuration names the server alone, it has to be at the server's own origin.
+    If the configuration names only the server, the endpoint has to be at the server's own origin.
 
-    It has to be https (RFC 6749 section 3.2). Below an issuer that is http itself, one on loopback may be http, and one
-    at the origin of an issuer that the configuration names.
+    It has to be https (RFC 6749 section 3.2). Below an issuer that is http itself, one on loopback may be http, and so
+    may one at the origin of an issuer that the configuration names.
     """
     if not isinstance(token_url, str):
         return "its metadata has no token_endpoint"

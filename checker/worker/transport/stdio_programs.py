@@ -376,7 +376,7 @@ def _close(descriptor: int) -> None:
 
 
 def _three_pipes() -> tuple[list[int], list[int]]:
-    """The program's ends of its standard streams, and ours."""
+    """The program's ends of its standard streams, and the worker's."""
     pipes: list[tuple[int, int]] = []
     try:
         pipes.extend(os.pipe() for _ in range(3))

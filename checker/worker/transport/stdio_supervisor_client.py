@@ -148,7 +148,7 @@ class Keeper:
 
 
 class Supervised:
-    """A program below its supervisor."""
+    """A program under its supervisor."""
 
     def __init__(self, control: Any, keeper: Keeper) -> None:
         self._control, self._keeper = control, keeper

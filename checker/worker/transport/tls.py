@@ -162,7 +162,7 @@ def certificate_expiry(sock: object) -> Expiry | None:
 
 
 def _chain(sock: ssl.SSLSocket) -> list[Any]:
-    """The certificates of a connection, the server's own first; the standard library has them under this name only."""
+    """The certificates of a connection, the server's own first; the standard library offers them only privately."""
     inner: Any = getattr(sock, "_sslobj", None)
     named = "get_verified_chain" if sock.context.verify_mode == ssl.CERT_REQUIRED else "get_unverified_chain"
     try:

@@ -90,7 +90,7 @@ class Trace:
             spent_s[step] = spent_s.get(step, 0.0) + seconds
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
-        """Time a stage of the probe's own, without the time that went into connecting or into a stage inside it."""
+        """Time a stage of the probe's own, without the time spent connecting or in a nested stage."""
         return _StageTimer(self, stage)
 
     def connection(self, *, peer: Scope, reused: bool) -> None:
