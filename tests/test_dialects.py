@@ -81,16 +81,16 @@ def test_every_schema_gets_an_answer_at_once(schema: Any) -> None:
 
 _REFEREE = """
 import json, sys
-from checker.probes.mcp import dialects
-from checker.probes.mcp.contract import complaints
-complaints([{"name": "x", "inputSchema": {"type": "object"}}], ())  # what is loaded late is loaded now
+from checker.probes.mcp import schema_dialects
+from checker.probes.mcp.contract import tool_complaints
+tool_complaints([{"name": "x", "inputSchema": {"type": "object"}}], ())  # what is loaded late is loaded now
 seen = []
 def watch(event, args):
     if event == "open" or event.startswith(("socket.", "subprocess.", "os.posix_spawn")):
         seen.append((event, repr(args)))
 sys.addaudithook(watch)
 for schema in json.loads(sys.argv[1]):
-    complaints([{"name": "x", "inputSchema": schema}], ())
+    tool_complaints([{"name": "x", "inputSchema": schema}], ())
 sys.stdout.write(json.dumps(seen))
 """
 

@@ -162,8 +162,8 @@ def test_killed_roll_loses_and_doubles_nothing(tmp_path: Path) -> None:
             at_ms = start_ms + minute * 60_000
             write_run(store, names, at_ms, [builders.check(name, started_at_ms=at_ms) for name in names])
     code = (
-        "from pathlib import Path; from storage.rollups import marks; from storage.store import open_store\n"
-        "marks._CHECKS_AT_ONCE = 1000\n"  # a few servers in a transaction
+        "from pathlib import Path; from storage.rollups import watermarks; from storage.store import open_store\n"
+        "watermarks._CHECKS_AT_ONCE = 1000\n"  # a few servers in a transaction
         f"with open_store(Path({str(path)!r})) as store:\n"
         f"    store.roll({start_ms + DAY_MS}, anew=True, note=lambda done, total: print(done, flush=True))\n"
     )
