@@ -189,7 +189,7 @@ def test_table_is_sorted_by_its_headings_with_what_is_not_known_last(visit: Visi
     for order, direction in (("ascending", 1), ("descending", -1)):
         button.click()
         column = page.eval_on_selector_all("#section-1-table tbody td:nth-child(3)", cells)
-        numbers = [float(text.split()[0].rstrip('%')) for text in column if not text.startswith("insufficient")]
+        numbers = [float(text.split()[0].rstrip("%")) for text in column if not text.startswith("insufficient")]
         assert numbers == sorted(numbers)[::direction]
         assert all(text.startswith("insufficient") for text in column[len(numbers) :])
         assert page.locator("#section-1-table th").nth(2).get_attribute("aria-sort") == order
