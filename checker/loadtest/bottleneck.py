@@ -54,7 +54,7 @@ class WithinNoise:
 
 
 class Saturation(Struct, frozen=True):
-    """The limits that the load generator set on a run's validity; by default it was never the limit."""
+    """The effect of the load generator's limits on the validity of a run; by default it was never the limit."""
 
     invalid: bool = False
     """True if the verdict of the run is unknown: a threshold, or without thresholds its headline."""

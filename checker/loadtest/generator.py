@@ -84,7 +84,7 @@ class _PlayUnderWay:
 
 
 class Generator:
-    """Implements `checker.loadtest.protocols.Player`; a context manager, used by one thread.
+    """Implements `checker.loadtest.protocols.LoadGenerator`; a context manager, used by one thread.
 
     ``recording`` takes all measurements. Raises WorkerStartError if a worker cannot be started.
     """

@@ -36,7 +36,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Per second."""
+    """Rates per second."""
 
     offered: float
     achieved: float

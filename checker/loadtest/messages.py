@@ -1,6 +1,6 @@
 """Messages between a load test's parent and its workers: plays and their schedule, samples and health.
 
-A sample is not binned where it is taken: binning would block the worker's event loop for milliseconds, and be measured.
+A sample is not binned where it is taken: binning blocks the worker's event loop for milliseconds, which is measured.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def build(
 
     A ``brief`` report leaves out the points of every run.
 
-    A change of level needs ten runs, five of them on either side; it must be 5% and 1 ms, or one in a
+    A change of level needs ten runs, five of them on either side; it must be at least 5% and 1 ms, or one in a
     hundred for failures.
     """
     ordered = sorted(runs, key=lambda run: (run.started_at_ms, run.id or 0))

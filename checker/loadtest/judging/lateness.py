@@ -112,7 +112,7 @@ def _quicker(slot: Slot, lateness: Lateness, run: BenchRun) -> Slot:
 
 
 def _shifted(blobs: list[bytes], shifts_us: np.typing.NDArray[np.int64]) -> list[bytes]:
-    """Packed histograms with all samples shorter by this much, but at least a microsecond."""
+    """Packed histograms with all samples shortened by this much, to no less than a microsecond."""
     if not blobs:
         return []
     cells = Cells.of_blobs(np.arange(len(blobs)), blobs)

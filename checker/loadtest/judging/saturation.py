@@ -46,7 +46,7 @@ SILENT_S = 3.0
 
 
 def judge(run: BenchRun, client_limits: ClientLimits | None = None) -> Saturation:
-    """The verdict of the workers' seconds on a run that is over or in progress.
+    """The verdict on a run, finished or in progress, by the workers' seconds.
 
     A second is client-bound by the symptoms of `client_symptoms`, when the workers have used up the local ports, when a
     worker sent nothing for three seconds, or when less than 98% of the offered requests ended although the missing ones

@@ -39,11 +39,11 @@ class Knee:
 def knee(levels: Sequence[LevelResult], noise_ms: float = 0.0) -> Knee | None:
     """The first level of a stress test at which a step up shows one of three signs of a knee; None if none does.
 
-    The signs: less than 10% more is achieved while p99 rises by more than half; p99 rises by more than half, and per
-    added load more than twice as steeply as in the step before; the share that fails doubles. Steps of less than 20%
-    more load are passed over. Where a level was played twice the better time counts: what disturbs from outside only
-    makes it worse. Levels at which the load generator was the limit are left out. A rise of p99 within the
-    noise of the client, or below a millisecond, is none: twice a tiny median is tiny.
+    The signs: throughput rises by less than 10% while p99 rises by more than half; p99 rises by more than half, and per
+    added load more than twice as steeply as in the step before; the failure rate doubles. Steps of less than 20%
+    more load are skipped. If a level was played twice the better result counts: outside disturbances can only
+    make it worse. Levels at which the load generator was the limit are left out. A rise of p99 within the
+    load generator's noise, or below a millisecond, does not count: twice a tiny median is tiny.
     """
     steps = list(pairwise(_spaced(levels)))
     for at, (low, high) in enumerate(steps):

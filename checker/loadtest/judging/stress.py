@@ -27,7 +27,7 @@ def better_under_more_load(levels: Sequence[LevelResult]) -> str:
     """A description of the pair of levels that contradicts most; empty if none does.
 
     Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if its failure
-    rate was more than twice as high, and by more than 1%. Causes are a cold server at the first level, a cache that
+    rate was more than twice as high, and by more than 1 percentage point. Causes are a cold server at the first level, a cache that
     fills, or a server that scales out under load. Levels at which the load generator was the limit are left out.
     """
     counted = sorted((result for result in levels if not result.client_bound), key=lambda result: result.level)
@@ -227,9 +227,9 @@ class StressResult:
 
 
 def find_capacity(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLimits | None = None) -> StressResult:
-    """Play levels of ``plan.stress``, each after a moment to settle, until the search is over or the player stopped.
+    """Play levels of ``plan.stress``, each after settling, until the search is over or the load generator has stopped.
 
-    ``client_limits`` is what the system allows the client, by default what the run's environment says of it. Raises
+    ``client_limits`` are the load generator's limits by the system, by default those in the run's environment. Raises
     ValueError for a plan without a stress test.
     """
     stress = plan.stress

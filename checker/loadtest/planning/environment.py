@@ -1,4 +1,4 @@
-"""The environment of a load test, which decides about comparability: machine, system, versions, clock, commit."""
+"""The environment of a load test, on which comparability depends: machine, system, versions, clock, commit."""
 
 from __future__ import annotations
 

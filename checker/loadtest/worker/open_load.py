@@ -81,7 +81,7 @@ class Alarm:
             self._fd = None
 
     def _fired(self) -> None:
-        """Handle the timer: setting it again makes its descriptor unreadable, as a read would, and saves a call."""
+        """Handle the timer: setting it again makes it unreadable, as a read would, and saves a system call."""
         self._is_set = False
         self._ring()
         if not self._is_set and self._fd is not None:

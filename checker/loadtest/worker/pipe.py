@@ -29,7 +29,7 @@ _COLLECT = (100_000, 50, 100)
 
 
 def serve() -> int:
-    """Serve until the parent ends the conversation; returns the exit code."""
+    """Serve until the parent's last message; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says how to go on
     raise_descriptor_limit()
     pipes, notes = Pipes(), Notes()
