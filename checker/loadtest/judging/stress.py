@@ -27,8 +27,9 @@ def better_under_more_load(levels: Sequence[LevelResult]) -> str:
     """A description of the pair of levels that contradicts most; empty if none does.
 
     Less load was worse if its p99 was more than twice that of a higher level, and by more than 1 ms, or if its failure
-    rate was more than twice as high, and by more than 1 percentage point. Causes are a cold server at the first level, a cache that
-    fills, or a server that scales out under load. Levels at which the load generator was the limit are left out.
+    rate was more than twice as high, and by more than 1 percentage point. Causes are a cold server at the first level,
+    a cache that fills, or a server that scales out under load. Levels at which the load generator was the limit are
+    left out.
     """
     counted = sorted((result for result in levels if not result.client_bound), key=lambda result: result.level)
     pairs = [(low, high) for low, high in combinations(counted, 2) if low.level < high.level]

@@ -136,7 +136,7 @@ def run_suite(load_generator: LoadGenerator, plan: Plan, client_limits: ClientLi
 
     A cell is done after its minimum number of blocks once the 95% interval of its median p95, which needs six blocks,
     is tight enough, and at its maximum in any case. The suite ends when all cells are done, when the remaining budget
-    is too short for another block, or when the load has stopped. Raises ValueError for a plan without a suite, or
+    is too short for another block, or when the run is stopped. Raises ValueError for a plan without a suite, or
     without a server for it.
     """
     suite = plan.suite
