@@ -146,7 +146,7 @@ def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], row
 
 
 def _cannot_tell(sides: Sequence[tuple[Floats, Floats]], p_values: Floats, known: Sequence[int]) -> int:
-    """Number of rows in which only a large change could have been detected, in the median and in the p95."""
+    """Number of rows in which only a change above `LARGE_RATIO` could have been detected, in both median and p95."""
     family = max(1, int(np.sum(~np.isnan(p_values))))
     smallest = np.full(len(p_values[0]), np.inf)
     for before, after in sides:
@@ -219,7 +219,7 @@ def _columns(rows: Subjects) -> list[Column]:
 def same_hour(
     past: Past, period: Period, rows: Subjects, kinds: Sequence[str], stage: str, top: int | None
 ) -> list[Section]:
-    """The newest full hour against the same hour of the week in earlier weeks, where there are three; else nothing."""
+    """The newest full hour against the same hour of three or more earlier weeks; None if there are fewer."""
     if stage != TOTAL or rows.by is By.STAGE:
         return []
     newest = period.until_ms // _HOUR_MS - 1

@@ -46,7 +46,7 @@ def sections_text(report: Report, out: Console) -> None:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """The report for machines: every table as records; what too few samples say is null, with its reason beside it."""
+    """The report as JSON data: each table as records; a value from too few samples is null, with the reason added."""
     return {
         "report": report.name,
         "verdict": report.verdict,

@@ -1,4 +1,4 @@
-"""The command line: one small module for each command; what is heavy to import is imported in command bodies."""
+"""The command line: one small module per command; heavy imports are inside the bodies of commands."""
 
 from __future__ import annotations
 

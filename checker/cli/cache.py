@@ -1,4 +1,4 @@
-"""`mcp-status cache`: what is kept between runs, how much it helps, and forgetting it."""
+"""`mcp-status cache`: entries kept between runs, their hit rates, and clearing them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def for_good() -> Iterator[None]:
-    """What is made inside stays until the program ends: the collector of cycles never goes through it.
+    """Freeze objects made inside, so that the garbage collector never scans them; they live until the program ends.
 
     A fleet of ten thousand servers is a million objects; collections took a third of a run's time.
     """
@@ -41,9 +41,9 @@ def for_good() -> Iterator[None]:
 
 
 def configured(path: Path, environment: str | None, database: Path) -> tuple[Settings, ConfigUse | None]:
-    """The settings, and how they were come to; raises ConfigError.
+    """The settings and the ingredients they were made of; raises ConfigError.
 
-    The second is None for a file that cannot be kept, such as a pipe.
+    The second is None for a file that cannot be cached, such as a pipe.
     """
     from checker.run.caches import CONFIG, ConfigUse
     from checker.settings import config_cache
@@ -65,7 +65,7 @@ _MOST_CHARACTERS = 10_000
 
 
 def leave(commands: bool, variables: Sequence[str]) -> Leave:
-    """What the options allow; what they do not is asked, where there is a terminal to ask on."""
+    """Permissions from the options; for anything else the user is asked, if there is a terminal."""
     from checker.importers.trust import Leave
 
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
@@ -255,7 +255,7 @@ def command(
 
 
 def _status_code(statuses: set[tuple[str, bool]], fail_on: str) -> int:
-    """The exit code; what a worker that was late found to be wrong may have been its own lateness."""
+    """The exit code; failures found by a worker that was late may have been caused by its own lateness."""
     found = {"UNKNOWN" if suspect and status != "HEALTHY" else status for status, suspect in statuses}
     return next((_EXIT_CODES[one] for one in _FAILS_ON[fail_on] if one in found), 0)
 
@@ -299,7 +299,7 @@ def _settings(
 
 
 def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
-    """Print the run; the summary goes to standard error where standard output is data."""
+    """Print the run; the summary goes to standard error if standard output is data."""
     from reports import check_documents, rows_as_text, tables
 
     if fmt == "json":

@@ -1,4 +1,4 @@
-"""`mcp-status contract`: what an MCP server offers, and what has changed in it."""
+"""`mcp-status contract`: the contract of an MCP server, and its changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _ShowByDefault(click.Group):
-    """A group whose commands may be left out: what is no command is the server that `show` is asked for."""
+    """A group whose command may be left out: an argument that is no command is the server for `show`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -118,13 +118,13 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
 
 
 def _say_more(rows: int, most: int | None, command: list[str]) -> None:
-    """Where not all rows were shown, how many more there are and what shows them."""
+    """If rows were left out, print their number and the way to see them."""
     if most is not None and rows > most:
         click.echo(f"and {rows - most:,} more: {shlex.join(['mcp-status', *command, '--all'])}\n")
 
 
 def _version(versions: list[ContractRow], asked: str, server: str) -> ContractRow:
-    """The version of this number or of a digest that begins so; raises UsageError."""
+    """The version with this number or with a digest that begins so; raises UsageError."""
     found = [row for row in versions if str(row.version) == asked]
     if not found and len(asked) >= 4:
         found = [row for row in versions if row.digest.startswith(asked.lower())]

@@ -1,4 +1,4 @@
-"""`mcp-status db`: what is in the database file, and what keeps it small, whole and safe."""
+"""`mcp-status db`: information about the database file, pruning, integrity check, repair of rollups and backup."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def _show(facts: dict[str, Any], fmt: str) -> None:
 
 
 def _refuse(keep: Any) -> None:
-    """Raise UsageError where the times do not go together."""
+    """Raise UsageError if the retention times contradict each other."""
     from checker.errors import UsageError
     from checker.limits import keep_faults
 
@@ -221,7 +221,7 @@ def _refuse(keep: Any) -> None:
 
 
 def _must_exist(path: Path) -> None:
-    """Raise StorageError where there is no database: looking after one makes none."""
+    """Raise StorageError if there is no database: maintenance never creates one."""
     from storage.connections import reading_connection
 
     reading_connection(path).close()

@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are asked for: `--help` must not wait for a database library."""
+"""A group whose commands are imported on first use: `--help` must not wait for a database library."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import click
 
 
 class LazyGroup(click.Group):
-    """``lazy`` has for each name where the command is, ``module`` or ``module:attribute``, and what it does.
+    """``lazy`` has for each name the place of the command, ``module`` or ``module:attribute``, and its description.
 
-    The attribute is ``command`` where none is named.
+    The attribute is ``command`` if none is given.
     """
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **options: Any) -> None:
@@ -20,11 +20,11 @@ class LazyGroup(click.Group):
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order they are listed in."""
+        """The names, in the order of the listing."""
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of this name, imported."""
+        """The command with this name, imported."""
         if name not in self._lazy:
             return None
         module, _, attribute = self._lazy[name][0].partition(":")
@@ -33,6 +33,6 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What `--help` says of the commands, without importing them."""
+        """The list of commands for `--help`, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in self._lazy.items()])

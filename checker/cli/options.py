@@ -24,7 +24,7 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; fails with the spelling that is expected."""
+        """Seconds; fails with the expected format."""
         try:
             return parse_duration(value)
         except ValueError as error:
@@ -37,7 +37,7 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes; fails with the spelling that is expected."""
+        """Bytes; fails with the expected format."""
         try:
             return parse_size(value)
         except ValueError as error:
@@ -57,7 +57,7 @@ def database(command: Decorated) -> Decorated:
 
 
 def format_option(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
-    """Add ``--format`` with these forms, of which a table is the default."""
+    """Add ``--format`` with these choices, of which table is the default."""
     return click.option(
         "--format", "fmt", type=click.Choice(formats), default="table", show_default=True, help="Output format."
     )
@@ -68,7 +68,7 @@ output_format = format_option(FORMATS)
 
 
 def database_path(given: Path | None) -> Path:
-    """The database file: the one that was given, else the default one."""
+    """The given database file, else the default one."""
     if given is not None:
         return given
     from storage.sqlite_driver import default_path

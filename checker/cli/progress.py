@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on: a bar on a terminal, and everywhere a word when checks have to wait."""
+"""Progress of a run: a bar on a terminal, and everywhere a message when checks have to wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Steps = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(wanted: bool) -> Iterator[Progress]:
-    """What a run reports to; draws on standard error, if that is a terminal, and is silent where not wanted."""
+    """The progress callback of a run; draws on standard error if that is a terminal, and is silent if not wanted."""
     if not wanted:
         yield lambda done, total, counts, waits_for: None
     elif not sys.stderr.isatty():
@@ -29,7 +29,7 @@ def progress_bar(wanted: bool) -> Iterator[Progress]:
 
 @contextmanager
 def step_bar(words: str, wanted: bool = True) -> Iterator[Steps]:
-    """What long work reports how many steps of how many are done to; draws on standard error, if that is a terminal."""
+    """The callback for steps done and total of a long task; draws on standard error if that is a terminal."""
     if not wanted or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -41,7 +41,7 @@ def step_bar(words: str, wanted: bool = True) -> Iterator[Steps]:
 
 
 def _said_once() -> Progress:
-    """Say when checks begin to wait, and when they go on."""
+    """Print a message when checks begin to wait, and when they continue."""
     waiting = False
 
     def show(done: int, total: int, counts: Mapping[Status, int], waits_for: str | None) -> None:

@@ -21,7 +21,7 @@ REPORTS = {
 
 
 class ReportGroup(LazyGroup):
-    """Makes the commands of reports that need no more than the options of all."""
+    """Creates the commands of reports that need only the options common to all."""
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of the report, imported."""

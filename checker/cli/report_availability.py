@@ -1,4 +1,4 @@
-"""`mcp-status report availability`: how long servers were up, against their objectives."""
+"""`mcp-status report availability`: up time of servers compared with their objectives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Objective(click.ParamType[float]):
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The ratio; fails with the spelling that is expected."""
+        """The ratio; fails with the expected format."""
         try:
             return parse_objective(value if str(value).endswith("%") else float(value))
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""`mcp-status report incidents`: when servers were down, for how long, and why."""
+"""`mcp-status report incidents`: downtime of servers, with duration and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mcp-status report latency`: how long probes take, where the time goes, and whether that has changed."""
+"""`mcp-status report latency`: durations of probes and of their stages, and changes in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all reports share on the command line: whom and what time they are about, and the form of the output."""
+"""Command line options common to all reports: selection of servers, period, and output format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ of_kinds = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a report is asked about, and how it is to be shown."""
+    """Subject of a report and its output options."""
 
     since_s: float
     groups: tuple[str, ...]
@@ -55,18 +55,18 @@ class Asked:
     fmt: str
     output: Path | None
     images: str
-    """How charts are drawn in HTML: svg or png."""
+    """Format of charts in HTML: svg or png."""
     database: Path
 
     @property
     def selection(self) -> str:
-        """Which servers were asked for, in words."""
+        """The selection of servers, as text."""
         given = (("group", self.groups), ("tag", self.tags), ("server", self.names))
         return " and ".join(f"{word} {' or '.join(values)}" for word, values in given if values)
 
     @contextmanager
     def past(self) -> Iterator[tuple[Past, Period]]:
-        """The past of these servers, and the time that is asked about."""
+        """The history of the selected servers, and the requested period."""
         from storage.report_history import open_past
         from storage.rollups.read import Period
 
@@ -81,7 +81,7 @@ class Asked:
 
 
 def report_options(since: str) -> Callable[[Decorated], Decorated]:
-    """Add the options of every report; the command gets them as one argument, ``asked``."""
+    """Add the options of every report; the command receives them as one argument, ``asked``."""
 
     def decorate(command: Decorated) -> Decorated:
         @wraps(command)
@@ -135,9 +135,10 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
 
 
 def report_command(name: str, module: str) -> click.Command:
-    """The command of a report that takes the options of every report alone.
+    """The command of a report that only takes the options common to all.
 
-    ``build`` of the module makes it, and has its help as docstring; ``SINCE`` is how far it looks back.
+    ``build`` of the module makes the report, and its docstring is the help; ``SINCE`` is the default start of the
+    period.
     """
     report = import_module(module)
 
@@ -152,7 +153,7 @@ def report_command(name: str, module: str) -> click.Command:
 
 
 def show(report: Report, asked: Asked) -> None:
-    """Print the report as asked, or write it to the file, whole or not at all."""
+    """Print the report as requested, or write it to the file, whole or not at all."""
     from reports import output_forms as forms
 
     if asked.fmt == "table" and asked.output is None:
@@ -167,7 +168,7 @@ def show(report: Report, asked: Asked) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put the text in the file in one step: who reads it meanwhile sees the old one or the new one."""
+    """Write the text to the file atomically: a concurrent reader sees the old or the new text."""
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             file.write(text)

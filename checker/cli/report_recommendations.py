@@ -1,4 +1,4 @@
-"""`mcp-status report recommendations`: which settings to change, with the evidence from stored runs."""
+"""`mcp-status report recommendations`: settings to change, with the evidence from stored runs."""
 
 from __future__ import annotations
 

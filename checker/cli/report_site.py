@@ -64,7 +64,7 @@ def command(
 
 
 def _address(url: str | None) -> str | None:
-    """The address with a slash at its end; raises UsageError where it is none."""
+    """The address with a trailing slash; raises UsageError if it is no address."""
     if url is None:
         return None
     if not url.startswith(("https://", "http://")):
@@ -74,7 +74,7 @@ def _address(url: str | None) -> str | None:
 
 @contextmanager
 def _bar(servers: int) -> Iterator[Callable[[int, int], None]]:
-    """Progress on a terminal, where it takes longer than a blink."""
+    """Progress on a terminal, if the work takes longer than a moment."""
     if servers < _LARGE or not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -1,4 +1,4 @@
-"""`mcp-status report trends`: what has become slower, less available, or different from its group."""
+"""`mcp-status report trends`: servers that became slower, less available, or unlike their group."""
 
 from __future__ import annotations
 

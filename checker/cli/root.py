@@ -1,4 +1,4 @@
-"""The command group: its commands by name, loaded when they are used, and how every error ends the program."""
+"""The root command group: its commands by name, loaded on first use, and the handling of every error at exit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def group() -> None:
 
 
 def run() -> int:
-    """Run the command that the arguments name, and give the exit code."""
+    """Run the command that the arguments name, and return the exit code."""
     with plain_streams():
         return _run()
 

@@ -1,4 +1,4 @@
-"""`mcp-status sql`: any question to the history, reading only, within a time limit."""
+"""`mcp-status sql`: read-only queries on the history, within a time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from checker.named_query import Query
 
 @contextmanager
 def time_limit(seconds: float, told_s: float) -> Iterator[None]:
-    """Raise QueryError after so many seconds, wherever the main thread is in Python by then.
+    """Raise QueryError in the main thread after this many seconds, wherever it is in Python.
 
     ``told_s`` is the limit that the message names.
     """
@@ -42,9 +42,9 @@ _BUILT_IN = "built-in"
 
 
 def chosen(query: str | None, file: Any, config: Path | None, environment: str | None) -> tuple[Query, str]:
-    """The query to ask, and what a message about it begins with: file and key of one that has a name.
+    """The query to run, and a prefix for messages about it: file and key of a named query.
 
-    Raises UsageError for none, for two, and for a name that is not known; ConfigError for a bad configuration.
+    Raises UsageError for none, for two, and for an unknown name; ConfigError for a bad configuration.
     """
     if (query is None) == (file is None):
         raise UsageError(
@@ -67,7 +67,7 @@ def chosen(query: str | None, file: Any, config: Path | None, environment: str |
 
 
 def list_queries(config: Path | None, environment: str | None, fmt: str) -> None:
-    """Print the queries that have a name; raises ConfigError for a bad configuration."""
+    """Print the named queries; raises ConfigError for a bad configuration."""
     from reports import rows_as_text, tables
 
     known = _known(config, environment)
@@ -93,7 +93,7 @@ def list_queries(config: Path | None, environment: str | None, fmt: str) -> None
 
 
 def describe(view: str | None, fmt: str) -> None:
-    """Print what the views are, or the one of this name; raises UsageError where there is none."""
+    """Describe the views, or the one with this name; raises UsageError if there is none."""
     from reports import rows_as_text, tables
     from storage.views import KEYS, described
 
@@ -134,7 +134,7 @@ def _teach(views: list[dict[str, Any]], of_one: bool) -> None:
 
 
 def _known(config: Path | None, environment: str | None) -> dict[str, tuple[str, Query]]:
-    """Name -> where it is from, and the query; one of the configuration goes before a built-in one."""
+    """Name -> origin and query; a query in the configuration overrides a built-in one."""
     from storage.named_queries import QUESTIONS
 
     known = {name: (_BUILT_IN, query) for name, query in QUESTIONS.items()}
@@ -150,7 +150,7 @@ def _saved(config: Path, environment: str | None) -> Mapping[str, Query]:
 
 
 def _params(query: Query) -> str:
-    """The parameters as --param takes them; one without a value of its own has none here."""
+    """The parameters in the form of --param; one without a default has no value here."""
     from checker.named_query import parameters
 
     return " ".join(
@@ -257,7 +257,7 @@ def _values(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _show(columns: Sequence[str], rows: Iterator[Sequence[Any]], fmt: str, limit: int) -> bool:
-    """Print up to so many rows, as they come where the format allows; gives whether there are more."""
+    """Print at most this many rows, streamed if the format allows it; returns true if there are more."""
     from reports import rows_as_text, tables
 
     shown: Iterable[Sequence[Any]] = islice(rows, limit)
@@ -272,7 +272,7 @@ def _show(columns: Sequence[str], rows: Iterator[Sequence[Any]], fmt: str, limit
 
 @contextmanager
 def _errors_name(query: str) -> Iterator[None]:
-    """Put file and key of a saved query before what is wrong with it."""
+    """Prefix errors of a saved query with its file and key."""
     try:
         yield
     except (QueryError, UsageError) as error:

@@ -1,4 +1,4 @@
-"""MCP servers from the files of other programs and from registries; nothing that is read is ever started."""
+"""Import of MCP servers from the files of other programs and from registries; nothing that is read is ever started."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["Imported", "read"]
 
 
 def read(source: str, *, prefix: str = "") -> Imported:
-    """The servers in a file or at an http or https address; the format is found out.
+    """The servers in a file or at an http or https address; the format is detected.
 
-    Every name begins with ``prefix``. Raises ConfigError, whose message is fit to be shown.
+    Every name begins with ``prefix``. Raises ConfigError, whose message is safe to show.
     """
     from checker.importers import fetch
     from checker.importers.entries import Origin, ServerNames

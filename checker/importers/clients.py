@@ -1,4 +1,4 @@
-"""Servers as MCP clients list them, in JSON under ``mcpServers`` or ``servers`` or in Codex's ``config.toml``."""
+"""Servers of MCP clients, from JSON under ``mcpServers`` or ``servers`` or from Codex's ``config.toml``."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _NOT_READ = {
 
 @dataclass(frozen=True, slots=True)
 class ClientFormat:
-    """What is particular about a program's file."""
+    """Peculiarities of a program's file."""
 
     placeholders: Placeholders
     url_means: str | None = None
-    """Transport of ``url`` where no type is given; None leaves it to be found out."""
+    """Transport of ``url`` if no type is given; None means that it is detected."""
 
 
 Convert = Callable[[Mapping[str, Any], ClientFormat, list[str]], Entry]
@@ -55,7 +55,7 @@ Convert = Callable[[Mapping[str, Any], ClientFormat, list[str]], Entry]
 def servers(
     listed: Any, where: str, origin: Origin, names: ServerNames, client: ClientFormat, convert: Convert
 ) -> Imported:
-    """The servers of a mapping; those that cannot be used become notes. Raises ConfigError for what is no mapping."""
+    """The servers of a mapping; unusable ones become notes. Raises ConfigError if it is no mapping."""
     if not isinstance(listed, dict):
         raise ConfigError(f"{origin.shown}: {where}: not a mapping; write names, each with its server")
     if len(listed) > MOST_SERVERS:
@@ -100,7 +100,7 @@ def options(block: Mapping[str, Any], client: ClientFormat, notes: list[str]) ->
 
 
 def _spelled_usually(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The block with what some clients spell otherwise: a command as a list or an object, a transport as an object."""
+    """The block with some clients' variants normalised: a command as a list or an object, a transport as an object."""
     found = dict(block)
     if isinstance(found.get("transport"), dict):  # it may hold address, headers and timeout
         found = {**found.pop("transport"), **found}
@@ -134,7 +134,7 @@ def _command(command: str, block: Mapping[str, Any], placeholders: Placeholders,
 
 
 def _with_own(found: Entry, env: Mapping[str, str]) -> Entry:
-    """The options with the values of the entry's own ``env`` for its variables, which come before the process's."""
+    """The options with variables filled in from the entry's own ``env``, which overrides the process's."""
     # one that is handed on under its own name, or made of others there, is the process's: nothing goes round in circles
     own = {
         name: value
@@ -186,7 +186,7 @@ def _address(
 
 
 def _timeout(timeout_ms: Any, notes: list[str]) -> str | None:
-    """The time limit as we spell it."""
+    """The timeout in our format."""
     if timeout_ms is None:
         return None
     number = isinstance(timeout_ms, int | float) and not isinstance(timeout_ms, bool) and math.isfinite(timeout_ms)

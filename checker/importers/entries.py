@@ -1,4 +1,4 @@
-"""Entries of our configuration as importers give them: notes on the rest, placeholders as variables."""
+"""Imported servers as configuration entries: notes on everything left out, placeholders as variables."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ class Imported:
     """Servers that were read."""
 
     entries: tuple[Entry, ...]
-    """Server entries in the order of the file; names are unique, and a ``$`` of the file is written ``$$``."""
+    """Server entries in the order of the file; names are unique, and each literal ``$`` is written ``$$``."""
     notes: tuple[str, ...] = ()
     """One line each: what was left out or changed, and why. Values are never shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a document was found."""
+    """Source of a document."""
 
     shown: str
-    """Path or address as it may be printed: without credentials and query values."""
+    """Path or address in printable form: without credentials and query values."""
     file: Path | None
     """Absolute path; None for an address."""
 
     @property
     def folder(self) -> Path | None:
-        """The project's folder: that of the file, or the one above a ``.vscode`` or ``.cursor`` folder."""
+        """The project's folder: that of the file, or the parent of a ``.vscode`` or ``.cursor`` folder."""
         if self.file is None:
             return None
         return self.file.parent.parent if self.file.parent.name in (".vscode", ".cursor") else self.file.parent
 
 
 class Unusable(ValueError):
-    """A server that cannot be imported; the message says why, and becomes a note."""
+    """A server that cannot be imported; the message gives the reason, and becomes a note."""
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """The text with line breaks and what else a terminal would act on written as escapes, and cut."""
+    """The text on one line, shortened, with line breaks and other terminal control characters written as escapes."""
     return shortened(text, most)
 
 
 def name_of(entry: Entry) -> str:
-    """The name of an entry as people know it, without the doubled ``$``."""
+    """The name of an entry for display, without the doubled ``$``."""
     return str(entry["name"]).replace("$$", "$")
 
 
 class ServerNames:
-    """Gives each server a name that no other one has, and that a configuration accepts."""
+    """Gives each server a unique name that a configuration accepts."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._taken: dict[str, int] = {}
 
     def unique(self, wanted: str) -> str:
-        """The name, made printable and cut where it must be, with `` (2)`` where it is taken."""
+        """The name, made printable and shortened if needed, with `` (2)`` if it is taken."""
         printable = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in self._prefix + wanted)
         base = printable.strip()[:LONGEST_NAME].strip() or "server"
         name, number = base, self._taken.get(base, 0) + 1
@@ -95,16 +95,16 @@ _SET_EVERYWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Placeholders:
-    """The placeholders that a program fills in, and what they stand for in a file."""
+    """The placeholders that a program fills in, and their values for a file."""
 
     folder: Path | None = None
-    """What ``${workspaceFolder}`` is; None where there is no folder."""
+    """Value of ``${workspaceFolder}``; None if there is no folder."""
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     """Id of an input that VS Code asks for -> its default."""
     bare: bool = False
-    """Whether ``$NAME`` is a variable."""
+    """True if ``$NAME`` is a variable."""
     enabled: bool = True
-    """Whether the program fills in anything at all."""
+    """True if the program fills in any placeholder at all."""
 
     def translated(self, text: str, notes: list[str]) -> str:
         """The text with our variables; every other ``$`` is doubled. Raises Unusable; adds to the notes."""
@@ -144,19 +144,19 @@ class Placeholders:
 
 
 def escaped(text: str) -> str:
-    """The text as a configuration has to write it for nothing in it to be a variable."""
+    """The text in the form in which a configuration takes nothing in it for a variable."""
     return text.replace("$", "$$")
 
 
 def reference(name: str, default: str | None = None) -> str:
-    """``${NAME}`` or ``${NAME:-default}``; a default that cannot be written that way is left out."""
+    """``${NAME}`` or ``${NAME:-default}``; a default that cannot be written this way is left out."""
     return f"${{{name}}}" if default is None or "}" in default else f"${{{name}:-{default}}}"
 
 
 def variable_name(*words: str) -> str:
     """The words as the name of an environment variable: ``GITHUB_API_KEY`` for ``github`` and ``apiKey``.
 
-    A word that the following one begins with is not written twice; what every system has set gets another name.
+    A word that is the beginning of the next one is not repeated; variables that every system sets get another name.
     """
     snake: list[str] = []
     for word in words:
@@ -182,5 +182,5 @@ def needed(value: Any) -> tuple[str, ...]:
 
 
 def is_name(text: str) -> bool:
-    """Whether our configuration takes the text for the name of a variable."""
+    """True if our configuration accepts the text as the name of a variable."""
     return _NAME.fullmatch(text) is not None

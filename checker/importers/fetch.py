@@ -1,4 +1,4 @@
-"""The text of a source, from a file or over HTTP to judged addresses, within limits of size and time."""
+"""The text of a source, from a file or over HTTP from checked addresses, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class AddressRefused(Exception):
-    """A server named an address that it may not lead to; the text says which."""
+    """A server referred to an address that it must not lead to; the text names it."""
 
 
 class Guard:
-    """Where the next request may lead: anywhere what the user named, and from there no farther inside."""
+    """Policy for the next request: any address that the user named, but redirects must not lead into inner networks."""
 
     def __init__(self) -> None:
         self._policy: AddressPolicy = CONFIGURED
         self._reached: Scope | None = None
 
     def follow(self) -> None:
-        """From now on it is servers that name addresses."""
+        """Treat the following addresses as named by servers, not by the user."""
         self._policy = named_by(self._reached)
 
     def judge_behind_proxy(self, host: str) -> None:
-        """Judge a host that only a proxy connects to, by what it is here; raises AddressRefused."""
+        """Check a host that only a proxy connects to, by its addresses as resolved here; raises AddressRefused."""
         known = [number] if (number := in_numbers(host)) is not None else _looked_up(host)
         for address in known:
             self._judge(address)
@@ -45,7 +45,7 @@ class Guard:
         self._note(min(map(scope, known), default=Scope.PUBLIC))
 
     def open(self, connection: Any, connect: Any) -> socket.socket:
-        """Connect to the first address that answers; each is judged before. Raises AddressRefused, else as urllib3."""
+        """Connect to the first address that answers; each is checked first. Raises AddressRefused, else as urllib3."""
         host = connection._dns_host  # what urllib3 looks up, under this name only; the certificate is for another
         addresses = _looked_up(host.strip("[]"))
         try:
@@ -74,14 +74,14 @@ class Guard:
 
 
 class JudgingAdapter(HTTPAdapter):
-    """What a session of requests is given to connect; one for each chain of redirects."""
+    """The connection adapter of a requests session; one for each chain of redirects."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools, of connections that the guard opens."""
+        """Create the pools, with connections opened by the guard."""
         super().init_poolmanager(*args, **kwargs)
         guard = self._guard
 
@@ -121,12 +121,12 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def is_address(source: str) -> bool:
-    """Whether the source is read over HTTP."""
+    """True if the source is read over HTTP."""
     return source.lower().startswith(("http://", "https://"))
 
 
 def shown(source: str) -> str:
-    """The source as it may be printed: an address without credentials and query values."""
+    """The source in printable form: an address without credentials and query values."""
     if not is_address(source):
         return source
     try:
@@ -175,7 +175,7 @@ def address_text(url: str) -> str:
 
 
 def _followed(session: Session, url: str, name: str) -> Response:
-    """The reply at the end of the redirects, each judged before it is followed; raises what requests raises."""
+    """The response at the end of the redirects, each checked before it is followed; raises what requests raises."""
     from requests.utils import get_auth_from_url, select_proxy
 
     pass  # REGROUP
@@ -211,7 +211,7 @@ def _followed(session: Session, url: str, name: str) -> Response:
 
 
 def _nobody(request: PreparedRequest) -> PreparedRequest:
-    """No credentials: neither of the address nor of ~/.netrc."""
+    """No credentials: neither from the address nor from ~/.netrc."""
     return request
 
 

@@ -1,4 +1,4 @@
-"""Tells the formats of documents apart, and reads each."""
+"""Detection of document formats, and the reader for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GEMINI = "settings.json"
 
 
 def converted(values: Any, origin: Origin, url: str | None, names: ServerNames) -> Imported:
-    """The servers of a document by what it looks like; raises ConfigError. ``url`` is where to read further pages."""
+    """The servers of a document in its detected format; raises ConfigError. ``url`` is the source of further pages."""
     if isinstance(values, list):
         return listing(values, origin, url, names)
     if not isinstance(values, dict):
@@ -55,7 +55,7 @@ def converted(values: Any, origin: Origin, url: str | None, names: ServerNames) 
 
 
 def _deep(values: Any, *keys: str) -> dict[str, Any] | None:
-    """The mapping below these keys; None where there is none."""
+    """The mapping under these nested keys; None if there is none."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else None
@@ -92,5 +92,5 @@ def _vs_code(values: dict[str, Any], origin: Origin, names: ServerNames) -> Impo
 
 
 def is_toml(name: str) -> bool:
-    """Whether a file of this name is TOML."""
+    """True if a file with this name is TOML."""
     return Path(name).suffix.lower() == ".toml"

@@ -24,7 +24,7 @@ _FIRST_PAGE = "/v0.1/servers"
 
 
 def first_page(url: str) -> str:
-    """The address with the path of a listing where it has none."""
+    """The address, with the path of a registry listing if it has none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -113,7 +113,7 @@ def _with_cursor(url: str, cursor: str) -> str:
 
 
 def _current(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
-    """Whether the registry, or an older file itself, calls it active and the latest."""
+    """True if the registry, or an older file itself, calls the server active and the latest version."""
     metas = [one.get("_meta") for one in (item, document)]
     official = [one[_OFFICIAL] for one in metas if isinstance(one, dict) and isinstance(one.get(_OFFICIAL), dict)]
     said = official[0] if official else {}

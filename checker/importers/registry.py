@@ -26,24 +26,24 @@ BRACED = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How the variables of a server are called."""
+    """Names for the variables of a server."""
 
     server: str = ""
-    """What their names begin with; in a listing each server has its own, so that none gets another's credential."""
+    """Prefix of their names; in a listing each server has its own, so that none gets another's credential."""
 
     def variable(self, key: str) -> str:
-        """The environment variable for what the registry calls ``key``."""
+        """The environment variable for the registry's ``key``."""
         return variable_name(self.server, key)
 
 
 def value(values: Mapping[str, Any], key: str) -> Any:
-    """The value of a key, in camelCase or as files from before September 2025 spell it."""
+    """The value of a key, in camelCase or in the spelling of files from before September 2025."""
     found = values.get(key)
     return values.get(re.sub(r"(?=[A-Z])", "_", key).lower()) if found is None else found
 
 
 def blocks(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The list of mappings of a key; raises Unusable for anything else."""
+    """The list of mappings under a key; raises Unusable for anything else."""
     listed = value(values, key)
     if listed is None:
         return []
@@ -53,14 +53,14 @@ def blocks(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def word(values: Mapping[str, Any], key: str) -> str | None:
-    """The text of a key, in either spelling; None where there is none."""
+    """The text under a key, in either spelling; None if there is none."""
     return look.text({key: value(values, key)}, key)
 
 
 def given(block: Mapping[str, Any], key: str, naming: Naming) -> str | None:
-    """What an input of the registry is: its value, its default, or a variable where it must be given.
+    """The value of a registry input: its value, its default, or a variable if it is required.
 
-    None is an optional one without a default.
+    None for an optional one without a default.
     """
     for source in ("value", "default"):
         plain = look.texts({source: [block[source]]}, source)[0] if block.get(source) is not None else None
@@ -75,7 +75,7 @@ def given(block: Mapping[str, Any], key: str, naming: Naming) -> str | None:
 
 
 def filled(template: str, block: Mapping[str, Any], naming: Naming) -> str:
-    """The template with each ``{name}`` that its ``variables`` describe filled in; others stay as they are."""
+    """The template with each ``{name}`` that is listed in its ``variables`` filled in; others are left as they are."""
     variables = block.get("variables")
     if variables is not None and not isinstance(variables, dict):
         raise Unusable("variables is not a mapping")
@@ -129,7 +129,7 @@ _USUAL = (
 
 
 def _runtime(block: Mapping[str, Any]) -> str:
-    """The program: the one that is hinted at if it is one of ours, else by the kind of registry."""
+    """The program: the hinted one if it is supported, else chosen by the kind of registry."""
     hint, kind = word(block, "runtimeHint"), word(block, "registryType") or word(block, "registryName")
     if hint in RUNTIMES.values():
         return str(hint)
@@ -142,7 +142,7 @@ def _runtime(block: Mapping[str, Any]) -> str:
 
 
 def _started(runtime: str, identifier: str, version: str | None, before: list[str], env: list[str]) -> list[str]:
-    """The arguments up to the package."""
+    """The arguments before the package."""
     if runtime == "npx":
         unasked = [] if {"-y", "--yes"} & set(before) else ["-y"]
         return [*unasked, *before, f"{identifier}@{version}" if version else identifier]

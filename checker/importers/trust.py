@@ -1,7 +1,7 @@
-"""Whose a document is, and what it may therefore do: start programs, and be told values of the environment.
+"""Trust in documents: the owner of a document decides whether it may start programs and read environment variables.
 
 Only the configurations that clients keep in the user's home are the user's own. A ``.mcp.json`` or ``.vscode/mcp.json``
-came with somebody's repository, and an address is answered by whoever is there.
+came with somebody's repository, and an address is answered by anyone.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ _NAMED_BY_PLACE = ("user", "password", "query", "path")
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """What a document of somebody else may do."""
+    """Permissions of a document that is not the user's own."""
 
     commands: bool = False
-    """Whether the programs that it names are started."""
+    """True if the programs that it names may be started."""
     variables: frozenset[str] = frozenset()
-    """Variables of the environment whose values it is told."""
+    """Environment variables whose values it may use."""
     ask: Callable[[Wishes], bool] | None = None
-    """Asks the user whether what is wished may be; None where there is nobody to ask."""
+    """Asks the user to grant the requests; None if there is nobody to ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a document would do beyond what it may, a line of text each; secrets are masked."""
+    """Requests of a document beyond its permissions, one line of text each; secrets are masked."""
 
     commands: tuple[str, ...]
     """Server and command line."""
     variables: tuple[str, ...]
-    """Name of a variable, and where its value would go."""
+    """Name of a variable, and the destination of its value."""
 
 
 NOTHING = Leave()
@@ -82,10 +82,10 @@ NOTHING = Leave()
 
 
 def own_file(path: Path) -> Path | None:
-    """Where a file really is, if a client of this user keeps its servers there; None where it is anybody else's.
+    """The resolved path of a file in which a client of this user keeps its servers; None if it is anybody else's.
 
-    Links are followed once: the one that leads there may lead elsewhere when the file is read. The file must belong to
-    the user, and neither it nor its folder may be writable by everybody.
+    Links are resolved once: a link could point elsewhere by the time the file is read. The file must belong to the
+    user, and neither it nor its folder may be writable by everybody.
     """
     try:
         home, found = Path.home().resolve(), path.resolve()
@@ -101,9 +101,9 @@ def own_file(path: Path) -> Path | None:
 
 
 def command_line(entry: Entry, told: Collection[str]) -> str:
-    """What starts the server of an entry: program, arguments, variables and folder, with secrets masked.
+    """The command line of an entry's server: program, arguments, variables and folder, with secrets masked.
 
-    ``told`` are the variables whose values it would be told; of any other its default is what is shown.
+    ``told`` are the variables whose values it would get; for any other its default is shown.
     """
     options = entry["mcp"]
     args = [_marked(one, told) for one in options.get("args", ())]
@@ -120,7 +120,7 @@ def command_line(entry: Entry, told: Collection[str]) -> str:
 
 
 def variable_line(entry: Entry, name: str, told: Collection[str]) -> str:
-    """Where the value of a variable would go, if these are told."""
+    """The destination of a variable's value, if the document gets the values of ``told``."""
     options = entry["mcp"]
     return one_line(f"{name} to {_receiver(options, told)} ({name_of(entry)})", 500)
 
@@ -154,7 +154,7 @@ def used(entry: Entry) -> tuple[str, ...]:
 
 
 def _marked(text: str, told: Collection[str]) -> str:
-    """The text as it would be used, with a mark for each value that it would be told: defaults are the document's."""
+    """The text as it would be used, with a mark for each value filled in; defaults come from the document itself."""
 
     def used_there(match: re.Match[str]) -> str:
         if not match[1]:
@@ -165,9 +165,9 @@ def _marked(text: str, told: Collection[str]) -> str:
 
 
 def _masked(text: str, parts: Sequence[SecretPart], *, whole: bool = False) -> str:
-    """The text without its secrets; of what is only not plainly harmless the words stay, as they may be the harm.
+    """The text without its secrets; words that are merely not known to be harmless stay, as they may be the harm.
 
-    Where what is hidden could be a command, that is said.
+    If the hidden part could be a command, a note says so.
     """
     for part in reversed(parts):
         within = text[part.start : part.end]

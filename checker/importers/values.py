@@ -1,4 +1,4 @@
-"""Documents of other programs as plain values: JSON, JSON with comments and TOML, looked into with care."""
+"""Documents of other programs as plain values: JSON, JSON with comments and TOML, with typed access to keys."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def _json(text: str, shown: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The mapping; of a key that stands twice, each value that is a mapping itself is kept, under a name of its own.
+    """The mapping; if a key occurs twice, each value that is a mapping is kept, under a name of its own.
 
-    So that no server is lost. For anything else the last one counts, as it does for the programs that read the file.
+    This way no server is lost. For other values the last one counts, as in the programs that read the file.
     """
     found = dict(pairs)
     if len(found) == len(pairs):
@@ -99,7 +99,7 @@ TRANSPORTS = {
 
 
 def text(values: Mapping[str, Any], key: str) -> str | None:
-    """The text of a key; None where there is none."""
+    """The text under a key; None if there is none."""
     value = values.get(key)
     if value is not None and not isinstance(value, str):
         raise Unusable(f"{key} is not text")
@@ -107,7 +107,7 @@ def text(values: Mapping[str, Any], key: str) -> str | None:
 
 
 def texts(values: Mapping[str, Any], key: str) -> list[str]:
-    """The list of texts of a key; numbers become text."""
+    """The list of texts under a key; numbers become text."""
     value = values.get(key)
     if value is None:
         return []
@@ -119,7 +119,7 @@ def texts(values: Mapping[str, Any], key: str) -> list[str]:
 
 
 def texts_by_name(values: Mapping[str, Any], key: str) -> dict[str, str]:
-    """The mapping from names to texts of a key; numbers and booleans become text, null is left out."""
+    """The mapping from names to texts under a key; numbers and booleans become text, null is left out."""
     value = values.get(key)
     if value is None:
         return {}
@@ -142,12 +142,12 @@ def _scalar(value: Any, what: str) -> str:
 
 
 def flag(values: Mapping[str, Any], key: str) -> bool:
-    """Whether a key is true; the word counts as well."""
+    """True if the value of a key is true; the word "true" counts as well."""
     return str(values.get(key)).lower() == "true" if isinstance(values.get(key), bool | str) else False
 
 
 def transport(kind: str | None) -> str | None:
-    """Our name of a transport; None where none is given."""
+    """Our name of a transport; None if none is given."""
     if kind is None or kind.lower() == "remote":
         return None
     found = TRANSPORTS.get(kind) or TRANSPORTS.get(kind.lower())
@@ -158,7 +158,7 @@ def transport(kind: str | None) -> str | None:
 
 
 def address(url: str) -> str:
-    """The address, known to be one that can be requested; one that begins with a variable is taken as it is."""
+    """The address, checked to be usable in a request; one that begins with a variable is accepted as it is."""
     if len(url) > _LONGEST_ADDRESS:
         raise Unusable(f"the address is longer than {_LONGEST_ADDRESS} characters")
     if url.startswith("${"):
@@ -178,7 +178,7 @@ def address(url: str) -> str:
 
 
 def headers(given: Mapping[str, str]) -> dict[str, str]:
-    """The request headers, known to be ones that HTTP can carry."""
+    """The request headers, checked to be valid in HTTP."""
     for name, value in given.items():
         if not _HEADER_NAME.fullmatch(name):
             raise Unusable("the name of a header is not valid; use letters, digits and -")
@@ -188,7 +188,7 @@ def headers(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables, known to be ones that a process can be given."""
+    """The environment variables, checked to be valid for a process."""
     for name, value in given.items():
         if not name or "=" in name or "\0" in name + value:
             raise Unusable("the name or the value of an environment variable is not valid")

@@ -1,1 +1,1 @@
-"""The configuration: YAML into Settings, strictly. A cached configuration needs neither reader nor validator."""
+"""The configuration: YAML into Settings with strict validation; a cached one needs no YAML reader or validator."""

@@ -1,4 +1,4 @@
-"""Servers without a file: addresses and commands from the command line, and the names they are given."""
+"""Servers given on the command line without a file: addresses and commands, and the names derived from them."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ _SILENT = frozenset(_SILENT_TEXT.split())
 def name_of_command(program: str, args: Sequence[str]) -> str:
     """The name of a server that this command starts: the package, module, file or image, and its arguments.
 
-    ``npx -y @scope/server /data`` is ``@scope/server /data``. What does not fit, or may be a secret, is left out; six
-    digits of a digest of what was left out, with secrets masked, keep apart what would be called the same.
+    ``npx -y @scope/server /data`` is ``@scope/server /data``. Parts that do not fit or may be secrets are left out; six
+    digits of a digest of the omitted parts, with secrets masked, keep names distinct.
     """
     found = _named(program, tuple(args), _DEEPEST)
     left_out = list(found.left_out)
@@ -113,7 +113,7 @@ def name_of_command(program: str, args: Sequence[str]) -> str:
 
 
 def name_of_address(url: str) -> str:
-    """Host and port, and the path where it is more than where such servers usually are."""
+    """Host and port, and the path unless it is the usual one of such servers."""
     parts = urlsplit(shown_endpoint(url))
     path = "" if _PLAIN_PATH.fullmatch(parts.path) else parts.path.rstrip("/")
     return parts.netloc.rpartition("@")[2] + path
@@ -124,7 +124,7 @@ class _Named:
     what: str
     args: tuple[str, ...] = ()
     left_out: list[str] = field(default_factory=list)
-    """Words, fit to be shown, that tell this server from others but are not in its name."""
+    """Printable words that distinguish this server from others but are not in its name."""
 
 
 def _named(program: str, args: tuple[str, ...], depth: int) -> _Named:
@@ -207,7 +207,7 @@ def _of_env(args: tuple[str, ...], depth: int) -> _Named | None:
 
 
 def _of_shell(tool: str, args: tuple[str, ...], depth: int) -> _Named:
-    """What a shell is told to run: its last command, with what comes before that."""
+    """The command that a shell is asked to run: its last command, with everything before it."""
     for at, word in enumerate(args[:-1]):
         if re.fullmatch(r"-[a-z]*c|/[cC]", word):
             inner = " ".join(args[at + 1 :]) if word in ("/c", "/C") else args[at + 1]
@@ -260,7 +260,7 @@ def _of_container(args: tuple[str, ...]) -> _Named | None:
 
 
 def _options(args: tuple[str, ...], takes: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """A launcher's own options, and what it starts with its arguments."""
+    """A launcher's own options, and the program it starts with its arguments."""
     at = 0
     while at < len(args) and args[at].startswith("-"):
         if args[at] == "--":
@@ -270,12 +270,12 @@ def _options(args: tuple[str, ...], takes: frozenset[str]) -> tuple[tuple[str, .
 
 
 def _telling(words: Sequence[str], silent: set[str] | None = None) -> list[str]:
-    """Of words that are not in the name those that tell a server from others."""
+    """The words not in the name that distinguish a server from others."""
     return _told([one for one in words if one not in _SILENT and one not in (silent or ())])
 
 
 def _told(args: Sequence[str]) -> list[str]:
-    """Words for a digest: a mask for what is a secret, and only for that, or what differs would be told as the same."""
+    """Words for a digest, with only the secrets masked: masking more would make different servers look the same."""
     told: list[str] = []
     for one, parts in zip(args, in_arguments(args), strict=True):
         for part in () if _MOUNT.fullmatch(one) else sorted(parts, key=lambda part: part.start, reverse=True):
@@ -291,7 +291,7 @@ def _shown(args: Sequence[str]) -> list[str]:
 
 
 def _package(spec: str) -> str:
-    """A package's name without its version: a newer one is the same server."""
+    """A package's name without its version: a newer version is the same server."""
     if "://" in spec or spec.startswith((".", "/", "~")):
         return _shown([spec])[0]
     return re.sub(r"(?<=[\w\])])(?:@|==|>=|~=|<=).*\Z", "", spec)
@@ -302,7 +302,7 @@ def _is_binary(program: str) -> bool:
 
 
 def _place(path: str) -> str:
-    """A file by its whole path, for a relative one may be another file tomorrow; the home folder is ``~``."""
+    """The full path of a file, since a relative one depends on the current folder; the home folder is ``~``."""
     if "://" in path:
         return _shown([path])[0]
     absolute = Path(os.path.abspath(Path(path).expanduser()))
@@ -314,7 +314,7 @@ def _place(path: str) -> str:
 def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Server:
     """One server from the command line: addresses and commands by the options of `checker.probe_kinds.FLAGS`.
 
-    It is named after the first address or what the command starts (`checker.settings.adhoc`). Raises ConfigError.
+    It is named after the first address or the command it starts (`checker.settings.adhoc`). Raises ConfigError.
     """
     probes: dict[str, Any] = {}
     for option, given in addresses.items():
@@ -339,7 +339,7 @@ def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Serve
 
 
 def _given(option: str, given: str) -> tuple[str, dict[str, Any]]:
-    """The kind of probe that an option names, and the kind's options that its value is."""
+    """The kind of probe that an option names, and the kind's options from its value."""
     kind, flag = FLAGS[option]
     if not flag.is_command:
         return kind.name, {flag.key: given}

@@ -1,4 +1,4 @@
-"""The blocks of our own configuration file: server entries, run options and what is read from them."""
+"""The blocks of our own configuration file: server entries, and the settings made from the file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ServerEntry(Options, frozen=True, kw_only=True):
 
 
 class Settings(Options, frozen=True, kw_only=True):
-    """A configuration, validated: everything a run needs to know."""
+    """A validated configuration: everything a run needs to know."""
 
     servers: tuple[Server, ...]
     run: RunOptions = RunOptions()

@@ -1,8 +1,8 @@
-"""A validated configuration as text to keep: it opens only with everything that it was made of, unchanged.
+"""A cached, validated configuration in encrypted form, readable only while everything it was made from is unchanged.
 
 It is encrypted (AES-256-GCM) under a key that is derived from the content of the file, of the files and variables it
-reads, and the program's version. Whoever has only the text learns the names of those files and variables. Opening
-it imports neither the YAML reader nor the validator, which is what it is for.
+reads, and the program's version. Anyone who has only the text learns the names of those files and variables. Opening it
+imports neither the YAML reader nor the validator, which is its purpose.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _PURPOSE = b"mcp-status-check configuration"
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """Everything that decides what the settings are."""
+    """Everything that determines the settings."""
 
     path: str
-    """Of the file, from the root."""
+    """Absolute path of the file."""
     environment: str | None
     document: bytes
     variables: Mapping[str, str | None]
-    """Those that were asked for; None where one is not set."""
+    """Variables that were read; None for one that is not set."""
     files: Mapping[str, tuple[str, str | None]]
-    """As `checker.settings.files.Files` has seen them."""
+    """In the form of `checker.settings.files.Files.seen`."""
 
 
 class _WatchedEnvironment(Mapping[str, str]):
-    """An environment that notes which of its variables are asked for."""
+    """An environment that records which of its variables are read."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -66,7 +66,7 @@ class _WatchedEnvironment(Mapping[str, str]):
 
 
 def cache_key(path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Under which the settings of this file are kept: its path, and the environment that is selected."""
+    """The cache key of this file's settings: its path, and the selected environment."""
     selected = selected_environment(environment, environ)[0]
     return str(path.absolute()) + (f" ({selected})" if selected else "")
 
@@ -74,9 +74,9 @@ def cache_key(path: Path, environment: str | None, environ: Mapping[str, str] = 
 def loaded(
     path: Path, environment: str | None, environ: Mapping[str, str] = os.environ
 ) -> tuple[Settings, Ingredients | None]:
-    """The settings as `checker.settings.load.load` has them, and what they were made of; raises ConfigError.
+    """The settings as from `checker.settings.load.load`, and their ingredients; raises ConfigError.
 
-    None for what cannot be read twice, such as a pipe, and for a file that changed meanwhile.
+    The ingredients are None for a file that cannot be read twice, such as a pipe, or that changed meanwhile.
     """
     from checker.settings.files import Files
     from checker.settings.load import load
@@ -91,7 +91,7 @@ def loaded(
 
 
 def encode_settings(settings: Settings, made_of: Ingredients) -> str | None:
-    """The text to keep; None for settings that hold what is no text, such as a variable that is not UTF-8."""
+    """The text for the cache; None if the settings cannot be encoded, such as for a variable that is not UTF-8."""
     try:
         names = orjson.dumps([sorted(made_of.variables), sorted(made_of.files)])
         content = packed(settings)
@@ -103,7 +103,7 @@ def encode_settings(settings: Settings, made_of: Ingredients) -> str | None:
 
 
 def opened(text: str, path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> Settings | None:
-    """The settings in a text that `seal` made; None where anything that they were made of is not as it was."""
+    """The settings in a text from `encode_settings`; None if any of their ingredients has changed."""
     try:
         names, encoded = (base64.b64decode(part, validate=True) for part in text.split(" "))
         variables, files = orjson.loads(names)
@@ -119,7 +119,7 @@ def opened(text: str, path: Path, environment: str | None, environ: Mapping[str,
 def _now(
     path: Path, environment: str | None, variables: list[str], files: list[str], environ: Mapping[str, str]
 ) -> Ingredients | None:
-    """What the settings would be made of today; None where there is no such file any more; raises OSError."""
+    """The current ingredients of the settings; None if a file no longer exists; raises OSError."""
     document = _content(path)
     if document is None:
         return None
@@ -152,7 +152,7 @@ def _settings(content: bytes) -> Settings:
 
 
 def _cipher(made_of: Ingredients) -> Any:
-    """AES-GCM under the key that these ingredients give; raises TypeError where they are not all text."""
+    """AES-GCM under the key derived from these ingredients; raises TypeError if they are not all text."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -178,7 +178,7 @@ def _invalid_tag() -> type[Exception]:
 
 
 def _content(path: Path) -> bytes | None:
-    """What stands in a regular file; None for anything else: reading a pipe would empty it."""
+    """The content of a regular file; None for anything else: reading a pipe would empty it."""
     try:
         return path.read_bytes() if _is_regular(str(path)) else None
     except OSError:

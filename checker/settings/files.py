@@ -1,4 +1,4 @@
-"""Options that name a file: made absolute, known to be readable, and read where the file holds a secret."""
+"""Options that name a file: made absolute, checked to be readable, and read if the file holds a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDER = "cwd"
 
 
 class Files:
-    """What a configuration's paths lead to: they start at its folder, and what was found there is noted."""
+    """Resolves the paths in a configuration, relative to its folder, and records what was found there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,14 +24,14 @@ class Files:
         """Path before symbolic links are followed -> the path behind them, and the text that was read, if it was."""
 
     def place(self, named: str) -> Path:
-        """The path, absolute and without symbolic links; raises RuntimeError and ValueError for what is none."""
+        """The path, absolute and without symbolic links; raises RuntimeError and ValueError for an invalid one."""
         path = (self._folder / Path(named).expanduser()).absolute()
         resolved = path.resolve()
         self.seen.setdefault(str(path), (str(resolved), None))
         return resolved
 
     def text(self, named: str) -> tuple[str, str]:
-        """The path as `place` has it, and what stands in the file; raises OSError too."""
+        """The path as from `place`, and the content of the file; raises OSError too."""
         path = (self._folder / Path(named).expanduser()).absolute()
         resolved = path.resolve()
         content = resolved.read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ class Files:
 
 
 def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files: Files) -> dict[str, Any]:
-    """The values with absolute paths; what ``x_file`` holds is in ``x`` too, where the options class has an ``x``.
+    """The values with absolute paths; the content of ``x_file`` goes into ``x`` if the options class has an ``x``.
 
     Unreadable files and values given in both ways are added to the problems.
     """
@@ -71,7 +71,7 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files
 
 
 def _said(error: Exception) -> str:
-    """Why a file could not be read; a path can also hold a NUL, or the home of a user who does not exist."""
+    """The reason why a file could not be read; a path can also contain a NUL, or the home of a nonexistent user."""
     if isinstance(error, OSError):
         return error.strerror or "not readable"
     return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "not a path"
@@ -85,13 +85,13 @@ def _inside(values: Any, keys: tuple[str, ...]) -> Any:
 
 @lru_cache(maxsize=64)
 def _leading_to_files(kind: Any) -> frozenset[str]:
-    """The keys of a block below which a file can be named, most blocks having none of them."""
+    """The keys of a block that can contain file names at any depth; most blocks have none."""
     return frozenset(keys[0] for keys, _ in _file_options(kind)) | {_FOLDER}
 
 
 @lru_cache(maxsize=64)
 def _file_options(kind: Any) -> tuple[tuple[tuple[str, ...], str | None], ...]:
-    """The keys of every option that names a file, with the option that holds what is read from it, if there is one."""
+    """The keys of all options that name a file, each with the option that receives the content, if there is one."""
     found: list[tuple[tuple[str, ...], str | None]] = []
     types = option_types(kind)
     for name in kind.__struct_fields__:

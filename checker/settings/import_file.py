@@ -1,7 +1,7 @@
-"""Imported servers written into a configuration file, literal secrets replaced by variables.
+"""Writing of imported servers to a configuration file, with literal secrets replaced by variables.
 
-`checker.secrets.sensitive_names` says where they are. detect-secrets is asked once more of what it takes for plain, and
-knows the tokens of many services. Nothing is verified with those services: texts are looked at, nothing is sent.
+`checker.secrets.sensitive_names` locates them. detect-secrets then checks the text that this found harmless, and knows
+the tokens of many services. Nothing is verified with those services: texts are only examined, nothing is sent.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _LONGEST_SEARCHED = 4096
 
 
 def withheld(entries: Sequence[Entry], taken: set[str]) -> tuple[list[Entry], list[str]]:
-    """The entries with a variable for each literal secret, and a note for each that says which one to set.
+    """The entries with a variable for each literal secret, and a note for each that names the variable to set.
 
-    No new variable is called like one that is ``taken``, or that an entry already has. With the new variables set to
-    what they stand for, the entries are what they were.
+    No new variable has a name that is ``taken``, or that an entry already uses. With the new variables set to the
+    secrets they replace, the entries are equivalent to the originals.
     """
     taken = taken | set(needed(list(entries)))
     numbers: dict[str, int] = {}  # variable -> the number it was last given, where several servers want it
@@ -59,7 +59,7 @@ def withheld(entries: Sequence[Entry], taken: set[str]) -> tuple[list[Entry], li
 
 
 class _Withheld:
-    """One entry on its way; the variables it takes are added to those that are taken."""
+    """One entry in progress; the variables it introduces are added to the taken names."""
 
     def __init__(self, name: str, taken: set[str], numbers: dict[str, int]) -> None:
         self._name, self._taken, self._numbers = name, taken, numbers
@@ -95,7 +95,7 @@ class _Withheld:
         ]
 
     def _without_defaults(self, texts: Sequence[str], judge: Judge) -> list[str]:
-        """The texts with ``${NAME}`` for each ``${NAME:-default}`` whose default is a secret where it stands."""
+        """The texts with ``${NAME}`` for each ``${NAME:-default}`` whose default is a secret in its context."""
         shown, places = [], []
         for text in texts:
             inlined, at, defaults = "", 0, []
@@ -149,13 +149,13 @@ class _Withheld:
 
 
 def _marked(text: str) -> tuple[str, list[str]]:
-    """The text as it is meant, with a MARK for each variable; and the variables as they are written."""
+    """The text with a MARK for each variable; and the variables in their original form."""
     references = [match[0] for match in REFERENCE.finditer(text) if match[1]]
     return REFERENCE.sub(lambda match: MARK if match[1] else "$", text), references
 
 
 def _detected(text: str, name: str) -> list[SecretPart]:
-    """What detect-secrets finds: all that is written out, as it says that there is a secret and not where it ends."""
+    """The secret that detect-secrets finds: always the whole text, since it detects a secret but not where it ends."""
     pieces = [piece for piece in text.split(MARK) if piece]
     if not any(_is_detected(piece[:_LONGEST_SEARCHED]) for piece in pieces):
         return []
@@ -175,10 +175,10 @@ def _is_detected(text: str) -> bool:
 
 @cache
 def _detectors() -> tuple[list[Any], list[Any]]:
-    """The detectors of detect-secrets that know shapes, and those that count entropy.
+    """The detectors of detect-secrets that know formats, and those that measure entropy.
 
-    Left out are that of names, which reads source code and whose names `sensitive_names` knows, and that of
-    public IP addresses, which are no secrets here.
+    Left out are that of names, which reads source code and whose names `sensitive_names` knows, and that of public IP
+    addresses, which are no secrets here.
     """
     # takes as long to import as requests does, which it imports to verify what it finds; nobody asks it to
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
@@ -195,10 +195,10 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def merged_config(existing_text: str | None, imported: Imported) -> tuple[str, list[str]]:
-    """The YAML of a configuration with these servers, and notes on what was left out and what is to be set.
+    """The YAML of a configuration with these servers, and notes on what was left out and on the variables to set.
 
-    An existing text is kept as it is, and the servers are added at the end of its list; those whose names are there
-    are left out. No secret is written. Raises ConfigError for a text whose list cannot be added to.
+    An existing text is kept unchanged, and the servers are added at the end of its list; those whose names exist are
+    left out. No secret is written. Raises ConfigError for a text whose list cannot be extended.
     """
     there = names_in(existing_text) if existing_text is not None else set()
     new = [entry for entry in imported.entries if entry["name"] not in there]
@@ -223,7 +223,7 @@ def merged_config(existing_text: str | None, imported: Imported) -> tuple[str, l
 
 
 def chosen(imported: Imported, only: Sequence[str]) -> Imported:
-    """The servers of these names; all where none is given. Raises UsageError for a name that no server has."""
+    """The servers with these names; all if none is given. Raises UsageError for a name that no server has."""
     by_name = {name_of(entry): entry for entry in imported.entries}
     for name in only:
         if name not in by_name:
@@ -233,13 +233,13 @@ def chosen(imported: Imported, only: Sequence[str]) -> Imported:
 
 
 def existing_text(path: Path) -> str:
-    """The text of a configuration with its line ends as they are; raises ConfigError for what is not valid YAML."""
+    """The text of a configuration with its original line endings; raises ConfigError if it is not valid YAML."""
     read(path)  # for its messages: with the line, and of keys that stand twice
     return path.read_bytes().decode("utf-8")
 
 
 def write(path: Path, text: str, replace: bool) -> None:
-    """Write the file whole or not at all; raises ConfigError where it cannot be, or is there and not to be replaced."""
+    """Write the file whole or not at all; raises ConfigError if that fails, or if a file must not be replaced."""
     target = path.resolve()  # the file, not a link to it
     try:
         if not replace:

@@ -1,4 +1,4 @@
-"""Imported servers as a part of our own configuration: as Settings, or in the text of a file."""
+"""Imported servers as part of our own configuration: as Settings, or as text of a file."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _REFUSED = "its servers: cannot be added to; write them as a list, each on lines
 def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leave: Leave = NOTHING) -> Settings:
     """The settings of the servers in a file of another program, or at the address of one or of a registry.
 
-    What a client keeps for this user may do everything. Any other file starts programs and is told variables only with
-    ``leave``, and an address never starts one. A server that needs a variable that is not set, or that it is not told,
-    is left out with a warning; so is, at an address, one that would start a command. Raises UsageError where programs
-    would have to be started and may not be, and ConfigError, also where no server is left.
+    A file that a client keeps for this user may do everything. Any other file starts programs and gets variables only
+    with ``leave``, and an address never starts one. A server that needs a variable that is not set, or not granted to
+    it, is left out with a warning; so is, at an address, one that would start a command. Raises UsageError if programs
+    would have to be started without permission, and ConfigError, also if no server is left.
     """
     own = None if is_address(source) else own_file(Path(source))
     imported = read(source if own is None else str(own))
@@ -77,14 +77,14 @@ def imported_settings(source: str, environ: Mapping[str, str] = os.environ, leav
 
 
 def _host(server: Server) -> str:
-    """The host that the server is at; empty for a program."""
+    """The host of the server; empty for a program."""
     return origin(server.probes["mcp"].url)[1]
 
 
 def _told(
     source: str, entries: Sequence[Entry], environ: Mapping[str, str], leave: Leave, warnings: list[str]
 ) -> Mapping[str, str]:
-    """The variables that somebody else's document is told, once it may do what it wishes; adds to the warnings."""
+    """The variables granted to a document that is not the user's own, after asking if possible; adds warnings."""
     allowed = {name: value for name, value in environ.items() if name in leave.variables}
     untold = [(entry, name) for entry in entries for name in used(entry) if name in environ and name not in allowed]
     commands = [] if leave.commands else [entry for entry in entries if "command" in entry["mcp"]]
@@ -110,7 +110,7 @@ def _told(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists indented below their keys, and everything out."""
+    """Writes lists indented below their keys, and never uses YAML aliases."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -120,15 +120,15 @@ class _Dumper(yaml.SafeDumper):
 
 
 def names_in(text: str) -> set[str]:
-    """The names of the servers in the text of a configuration; raises ConfigError for what is no YAML."""
+    """The names of the servers in the text of a configuration; raises ConfigError if it is not YAML."""
     listed = _values(text).get("servers")
     return {str(one.get("name")) for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
 
 
 def appended(text: str | None, entries: Sequence[Entry]) -> str:
-    """The text with the entries at the end of its ``servers:``, or a new text; raises ConfigError where it cannot be.
+    """The text with the entries appended to its ``servers:``, or a new text; raises ConfigError if that is impossible.
 
-    What was there stays there to the byte, apart from an end of line that may be missing at the end.
+    Existing text stays byte for byte, except that a missing line end is added at the end.
     """
     if not entries:
         return text or ""
@@ -173,7 +173,7 @@ def _values(text: str) -> dict[str, Any]:
 
 
 def _end_of_servers(text: str) -> tuple[int, int]:
-    """Where the list under ``servers:`` ends, and the column of its dashes; raises ConfigError for no such list."""
+    """The end of the list under ``servers:``, and the column of its dashes; raises ConfigError if there is none."""
     starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
     events: Iterator[Any] = iter(yaml.parse(text, Loader=_Loader))
     depth, at_key = 0, True

@@ -1,6 +1,6 @@
-"""The blocks of a legacy configuration: the keys that act here, and a word on those that do not.
+"""The blocks of a legacy configuration: keys that take effect here, and warnings for those that do not.
 
-A key acts only if it is in the file: the defaults of the legacy system do not replace ours.
+A key takes effect only if it is in the file: the defaults of the legacy system do not replace ours.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _MIB = 1024 * 1024
 def run_options(
     base: Mapping[str, Any], above: Mapping[str, Any], given: Mapping[str, Any], performance: PerformanceOptimization
 ) -> dict[str, Any]:
-    """The ``run`` block with what the legacy blocks say: layers from the file's own to the environment's.
+    """The ``run`` block combined with the legacy blocks, in layers from the file's own to the environment's.
 
-    ``base`` is the file, ``above`` its environment, each as it is written; ``given`` is the ``run`` block of both, and
-    ``performance`` the legacy block of both. In each layer our own keys override the legacy ones, and
-    whatever the environment says for more than what the file does, also where another key limits the same.
+    ``base`` is the file, ``above`` its environment, each as written; ``given`` is the ``run`` block of both, and
+    ``performance`` the legacy block of both. In each layer our own keys override the legacy ones, and everything in the
+    environment overrides the file, also if another key limits the same.
     """
     layers = (
         run_defaults(_block(base), performance),
@@ -92,7 +92,7 @@ def _block(layer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def run_defaults(block: Mapping[str, Any], performance: PerformanceOptimization) -> dict[str, Any]:
-    """Run options that the keys of a block set; ``performance`` has their values."""
+    """Run options set by the keys of a block; ``performance`` has their values."""
     batches, pools = performance.batch_processing, performance.connection_pools
     at_once = {
         "concurrent_execution.default_max_concurrent": performance.concurrent_execution.default_max_concurrent,
@@ -131,7 +131,7 @@ def run_defaults(block: Mapping[str, Any], performance: PerformanceOptimization)
 
 
 def _pool(block: Mapping[str, Any], kind: str, pools: ConnectionPools) -> dict[str, Any]:
-    """The options of the connections of a probe kind that the block sets."""
+    """The connection options of a probe kind that the block sets."""
     own, name = getattr(pools, f"{kind}_pool"), f"connection_pools.{kind}_pool"
     options: dict[str, Any] = {}
     if _has(block, f"{name}.max_connections"):
@@ -164,7 +164,7 @@ def _resource_limits(block: Mapping[str, Any], limits: ResourceLimits) -> dict[s
 
 
 def _caches(block: Mapping[str, Any], caching: Caching) -> dict[str, Any]:
-    """Cache category -> the options of it that the block sets; and ``size``, of all of them."""
+    """Cache category -> its options set by the block; and ``size``, for all of them together."""
     given: dict[str, Any] = {}
     for name, ttl_key in _TTL_KEYS.items():
         category, options = getattr(caching.categories, name), dict[str, Any]()
@@ -182,7 +182,7 @@ def _caches(block: Mapping[str, Any], caching: Caching) -> dict[str, Any]:
 
 
 def _monitoring(block: Mapping[str, Any], performance: PerformanceOptimization) -> dict[str, Any]:
-    """The options of ``run`` that ``monitoring`` sets: alerts, and what is kept of what the run measures of itself."""
+    """The options of ``run`` that ``monitoring`` sets: alerts, and which measurements of a run are stored."""
     monitoring, given = performance.monitoring, dict[str, Any]()
     alerts, marks = monitoring.alerts, monitoring.alerts.thresholds
     values = {
@@ -222,7 +222,7 @@ def history_defaults(block: Mapping[str, Any], performance: PerformanceOptimizat
 
 
 def of_one_server(performance: PerformanceOptimization, servers: Sequence[Server]) -> tuple[Server, ...]:
-    """The servers, with ``per_server_limits`` on those that it names."""
+    """The servers, with ``per_server_limits`` applied to those that it names."""
     most = performance.concurrent_execution.per_server_limits
     if not most:
         return tuple(servers)
@@ -233,7 +233,7 @@ def of_one_server(performance: PerformanceOptimization, servers: Sequence[Server
 
 
 def probe_defaults(block: Mapping[str, Any], performance: PerformanceOptimization) -> dict[str, Any]:
-    """Probe options that the block sets, as they would stand under ``defaults``."""
+    """Probe options that the block sets, in the form they have under ``defaults``."""
     given: dict[str, Any] = {}
     execution = performance.concurrent_execution
     if _has(block, "connection_pools.connection_timeout"):
@@ -254,9 +254,9 @@ def probe_defaults(block: Mapping[str, Any], performance: PerformanceOptimizatio
 def defaults_over(
     given: Mapping[str, Any], base: Mapping[str, Any], above: Mapping[str, Any], performance: PerformanceOptimization
 ) -> Mapping[str, Any]:
-    """The ``defaults`` of file and environment, with what the legacy block of the environment says over the file's.
+    """The ``defaults`` of file and environment, with the environment's legacy block applied over the file's.
 
-    ``base`` and ``above`` are the file and its environment as they are written.
+    ``base`` and ``above`` are the file and its environment as written.
     """
     of_every_probe = probe_defaults(_block(above), performance)
     if not of_every_probe or not base.get("defaults"):
@@ -272,7 +272,7 @@ def defaults_over(
 
 
 def warnings(performance: Mapping[str, Any], servers: Sequence[Server]) -> Iterator[str]:
-    """A line for each block with keys that have no use here, and one for limits of servers that there are not."""
+    """One warning for each block with keys that have no effect here, and one for limits of nonexistent servers."""
     for name in performance:
         without_use = [
             f"{key.removeprefix(f'{name}.')} ({instead})"

@@ -1,4 +1,4 @@
-"""A configuration file into Settings, in steps: read, lay over, fill in, validate, look for contradictions."""
+"""A configuration file into Settings, in steps: read, merge layers, fill in variables, validate, cross-check."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FOLDER = "cwd"
 def faults_of_others(document: Document, selected: str | None) -> Iterator[Problem]:
     """Unknown keys and wrong values of the environments that are not selected.
 
-    What stands in a variable or in a file is not looked at: it may be there only where the environment is used.
+    Values of variables and files are not checked: they may exist only where the environment is used.
     """
     environments = document.values.get("environments")
     for name, above in environments.items() if isinstance(environments, Mapping) else ():
@@ -49,7 +49,7 @@ def faults_of_others(document: Document, selected: str | None) -> Iterator[Probl
 
 
 def _faults(base: Mapping[str, Any], place: Place, above: Mapping[str, Any], files: Files) -> list[Problem]:
-    """All problems of the file with this environment laid over it; the places are those of the environment."""
+    """All problems of the file with this environment merged over it, with places in the environment."""
     problems: list[Problem] = []
     whole = Source(place, above, problems)
     for key, kind in _BLOCKS.items():
@@ -80,7 +80,7 @@ def _faults(base: Mapping[str, Any], place: Place, above: Mapping[str, Any], fil
 
 
 def _stands(document: Document, place: Place) -> bool:
-    """Whether the environment itself says what is complained of, in plain words."""
+    """True if the faulty value is written literally in the environment itself."""
     if place[-1] == "url" and isinstance(_at(document.values, place[:-1]), str):
         place = place[:-1]  # an address alone
     if place not in document.lines or str(place[-1]).endswith(FILE_SUFFIX) or place[-1] == _FOLDER:
@@ -108,10 +108,10 @@ def load(
     environ: Mapping[str, str] = os.environ,
     files: Files | None = None,
 ) -> Settings:
-    """The settings in a file; raises ConfigError, which lists what is wrong and how to mend it.
+    """The settings in a file; raises ConfigError, which lists the faults and their remedies.
 
-    ``environment`` is one of the file's ``environments``; None takes MCP_STATUS_ENV, if it is set. ``files`` notes
-    what is read besides the file itself; None forgets it.
+    ``environment`` is one of the file's ``environments``; None takes MCP_STATUS_ENV, if it is set. ``files`` records
+    the other files that are read; None discards this.
     """
     environment, named_by = selected_environment(environment, environ)
     with _without_collections():
@@ -124,7 +124,7 @@ def load(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Hold the cycle collector: a large file is a million small objects, which it would go through again and again."""
+    """Pause the garbage collector: a large file is a million small objects, which it would scan again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -135,7 +135,7 @@ def _without_collections() -> Iterator[None]:
 
 
 class _Loader:
-    """One file on its way to Settings; problems are gathered, so that one run of `config validate` shows them."""
+    """One file on its way to Settings; problems are collected, so that one run of `config validate` shows them all."""
 
     def __init__(self, document: Document, environment: str | None, environ: Mapping[str, str], files: Files) -> None:
         self._document, self._environment, self._files = document, environment, files
@@ -181,7 +181,7 @@ class _Loader:
         )
 
     def _block(self, name: str, kind: type[Block], below: Mapping[str, Any] | None = None) -> Block:
-        """The options of a block at the top, laid over ``below``; the defaults alone where it is not valid."""
+        """The options of a top-level block, merged over ``below``; the defaults alone if it is not valid."""
         given = self._values.get(name)
         given = {} if given is None else given
         if isinstance(given, Mapping):
@@ -190,7 +190,7 @@ class _Loader:
         return validated(kind, laid, self._whole.below(name)) or kind()
 
     def _run(self, performance: PerformanceOptimization) -> RunOptions:
-        """The ``run`` block, with what the legacy blocks say in each layer of the file."""
+        """The ``run`` block, combined with the legacy blocks in each layer of the file."""
         given = self._values.get("run")
         given = {} if given is None else given
         source = self._whole.below("run")
@@ -222,7 +222,7 @@ class _Loader:
 
 
 def _warnings(servers: Sequence[Server]) -> Iterator[str]:
-    """What is odd about the options of probes: a line for each of the first servers, and one for the others."""
+    """Warnings about odd probe options: a line for each of the first servers, and one for the others."""
     said: dict[str, list[str]] = {}
     for server in servers:
         for kind, options in server.probes.items():

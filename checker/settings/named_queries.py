@@ -1,4 +1,4 @@
-"""The saved queries of a configuration: `queries`, a name -> SQL, or SQL with what it answers and its parameters."""
+"""The saved queries of a configuration: `queries`, a name -> SQL, or SQL with its description and parameters."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 def saved_queries(path: Path, environment: str | None, environ: Mapping[str, str] = os.environ) -> Mapping[str, Query]:
-    """The saved queries of a file; raises ConfigError for what is wrong with them.
+    """The saved queries of a file; raises ConfigError for faults in them.
 
-    Nothing else in the file is looked at: a query needs neither the servers' variables nor their secrets.
+    The rest of the file is ignored: a query needs neither the servers' variables nor their secrets.
     """
     environment, named_by = selected_environment(environment, environ)
     document = with_environment(read(path), environment, ENVIRONMENT_KEYS, named_by)
@@ -35,7 +35,7 @@ def saved_queries(path: Path, environment: str | None, environ: Mapping[str, str
 
 
 def read_queries(values: Any, source: Source) -> dict[str, Query]:
-    """The queries that stand below the key; what is wrong with them is added to the problems."""
+    """The queries under the key; faults are added to the problems."""
     if values is None:
         return {}
     if not isinstance(values, Mapping):

@@ -15,9 +15,9 @@ FILE_SUFFIX = "_file"
 
 
 def merged(below: Any, above: Any) -> Any:
-    """``above`` laid over ``below``: mappings are merged key by key, everything else is replaced.
+    """``above`` merged over ``below``: mappings are merged key by key, everything else is replaced.
 
-    A value replaces the file it might be read from, and the reverse: ``bearer`` above goes for ``bearer_file`` below.
+    A value replaces the file it might be read from, and the reverse: ``bearer`` above removes ``bearer_file`` below.
     """
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
@@ -28,7 +28,7 @@ def merged(below: Any, above: Any) -> Any:
 
 
 def picked(whole: Any, like: Any) -> Any:
-    """Of ``whole`` the values of those keys that ``like`` has too."""
+    """The values of ``whole`` whose keys ``like`` has too."""
     if not isinstance(whole, Mapping) or not isinstance(like, Mapping):
         return whole
     return {key: picked(whole[key], item) for key, item in like.items() if key in whole}
@@ -39,15 +39,15 @@ def _other_spelling(key: str) -> str:
 
 
 def spelled_out(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A server entry in which an address alone has become a mapping with a url."""
+    """A server entry in which a bare address has become a mapping with a url."""
     return {key: {"url": value} if key in KINDS and isinstance(value, str) else value for key, value in entry.items()}
 
 
 def with_environment(document: Document, environment: str | None, known: Sequence[str], named_by: str = "") -> Document:
-    """The document as the environment has it, without its ``environments`` block; raises ConfigError.
+    """The document with the environment merged in, without its ``environments`` block; raises ConfigError.
 
-    In an environment ``servers`` is a mapping from a server's name to what is different about it. ``known`` are the
-    keys that an environment may have, ``named_by`` says in a message where the environment's name comes from.
+    In an environment ``servers`` is a mapping from a server's name to its differences. ``known`` are the keys that an
+    environment may have, ``named_by`` is the part of a message that tells where the environment's name comes from.
     """
     values = dict(document.values)
     environments = values.pop("environments", None) or {}
@@ -75,7 +75,7 @@ def with_environment(document: Document, environment: str | None, known: Sequenc
 
 
 def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:
-    """What is wrong with the environments at first sight, those that were not asked for included."""
+    """Basic faults of all environments, including those that were not selected."""
     if not isinstance(environments, Mapping):
         return [Problem(("environments",), "write names of environments, indented below")]
     problems = []
@@ -92,7 +92,7 @@ def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:
 
 
 def _servers(document: Document, servers: Any, changes: Any, place: Place) -> tuple[list[Any], dict[str, int]]:
-    """The server entries with the changes laid over them, and where in the list each changed one stands."""
+    """The server entries with the changes merged over them, and the position in the list of each changed one."""
     if not isinstance(changes, Mapping):
         raise document.refuse([Problem(place, "write names of servers, each with what is different, indented below")])
     listed = list(servers) if isinstance(servers, list) else []

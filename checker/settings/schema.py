@@ -73,7 +73,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _changes(server: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
-    """What an environment may say about servers: by name, none of their keys required, a kind switched off by null."""
+    """Changes to servers in an environment: by name, none of their keys required, a kind switched off by null."""
     address = {"type": "string", "description": "The address alone."}
     partly = {kind: {"anyOf": [address, whole, {"type": "null"}]} for kind, whole in kinds.items()}
     return {
@@ -88,7 +88,7 @@ def _changes(server: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A reference to the class's schema, which is put among the definitions."""
+    """A reference to the class's schema, which is added to the definitions."""
     schema = adapter(kind).json_schema(ref_template="#/$defs/{model}")
     definitions |= schema.pop("$defs", {})
     if "$ref" in schema:
@@ -156,7 +156,7 @@ _BLOCKS = {"suite": Suite, "stress": Stress, "limits": LoadLimits, "output": Out
 
 
 def _threshold(definitions: dict[str, Any]) -> dict[str, Any]:
-    """A condition with more to it, under our keys or k6's."""
+    """A threshold given as an object, with our keys or k6's."""
     found = schema_of(ThresholdEntry, definitions)
     written = definitions[found["$ref"].rpartition("/")[2]]
     written["properties"] |= {theirs: written["properties"][ours] for theirs, ours in SPELLINGS.items()}

@@ -1,4 +1,4 @@
-"""Which environment and which servers of a configuration; loads no validator, so that a cached one needs none."""
+"""Selection of the environment and of servers; imports no validator, so that a cached configuration needs none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENVIRONMENT = "MCP_STATUS_ENV"
 
 
 def selected_environment(given: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
-    """The environment: the one that was given, else MCP_STATUS_ENV's; and what a message adds in the second case."""
+    """The environment: the given one, else that of MCP_STATUS_ENV; and an addition to messages in the second case."""
     if given:
         return given, ""
     return environ.get(_ENVIRONMENT) or None, f", which {_ENVIRONMENT} names"
@@ -23,7 +23,7 @@ def select(
 ) -> tuple[Server, ...]:
     """The servers that have any of the tags, are in any of the groups and have any of the names.
 
-    An empty choice does not narrow. Raises UsageError for a word that no server has, and where nothing is left.
+    An empty selection does not narrow. Raises UsageError for a word that no server has, and if no server is left.
     """
     _known("tag", tags, {tag for server in servers for tag in server.tags})
     _known("group", groups, {server.group for server in servers if server.group})

@@ -1,4 +1,4 @@
-"""Server entries laid over the file's defaults, validated, and looked through for contradictions."""
+"""Server entries merged over the file's defaults, validated, and checked for contradictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
 
 
 class ServerReader:
-    """What makes servers of entries: it knows the defaults, and the files that paths lead to."""
+    """Makes servers from entries: it knows the defaults, and resolves paths."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -39,9 +39,9 @@ class ServerReader:
         """Kind, and whether over http -> the options of an entry that gives no more of them than an address."""
 
     def read_defaults(self, given: Any, source: Source, of_every_probe: Mapping[str, Any]) -> None:
-        """Take the ``defaults`` block over what is to hold for every probe.
+        """Read the ``defaults`` block, merged over the options that apply to every probe.
 
-        Its faults are told here, once: what is not valid is not laid under any server.
+        Its faults are reported here, once: invalid defaults are not merged into servers.
         """
         if not isinstance(given, Mapping):
             source.complain((), "write keys and values, indented below")
@@ -70,7 +70,7 @@ class ServerReader:
                 self._probes[kind] = laid
 
     def server(self, values: Any, source: Source) -> Server | None:
-        """The server of an entry; None where something is wrong with it."""
+        """The server of an entry; None if anything is wrong with it."""
         if not isinstance(values, Mapping):
             source.complain((), f"not a server; write name: and {kinds_in_words(':')}, indented")
             return None
@@ -128,7 +128,7 @@ class ServerReader:
 
 
 def _tell_forgotten(expected: Any, default: Any, source: Source) -> None:
-    """Complain about conditions without a value, which null takes back only where there is a default for them."""
+    """Report conditions without a value: null only removes a condition that has a default."""
     for key in _MAY_BE_TAKEN_BACK if isinstance(expected, Mapping) else ():
         has_default = isinstance(default, Mapping) and default.get(key) is not None
         if key in expected and expected[key] is None and not has_default:
@@ -136,7 +136,7 @@ def _tell_forgotten(expected: Any, default: Any, source: Source) -> None:
 
 
 def _with_own_remarks(given: Mapping[str, Any], remarks: str | None) -> dict[str, Any]:
-    """The probes of an entry that says for all of them what remarks come to."""
+    """The probes of an entry that sets the effect of remarks for all of them."""
     return {
         kind: {_OF_PROBES: remarks, **given[kind]}
         for kind in KINDS

@@ -1,4 +1,4 @@
-"""Plain values into options classes by pydantic, and its errors as problems a person can act on."""
+"""Plain values into options classes by pydantic, and its errors as problems that a person can fix."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _PLAINER = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where values come from: what stands in the file, at which place, and the list for what is wrong with it."""
+    """Origin of values: the content of the file, its place, and the list that collects its problems."""
 
     place: Place
     raw: Any
-    """The values before variables were filled in: what may be shown."""
+    """The values before variables were filled in: only these may be shown."""
     problems: list[Problem]
 
     def complain(self, where: Place, text: str) -> None:
@@ -59,7 +59,7 @@ class Source:
         return Source((*self.place, *keys), raw, self.problems)
 
     def shown(self, where: Place) -> str:
-        """The value as it stands in the file, short; a secret's is not shown."""
+        """The value as written in the file, shortened; a secret's is not shown."""
         if any(step in _SECRET_KEYS or _is_secret(str(step)) for step in where):
             return "the value (not shown)"
         raw = self.raw
@@ -78,13 +78,13 @@ class Source:
 
 
 def _is_secret(key: str) -> bool:
-    """Whether an option's name says that its value is secret; that of a file is none."""
+    """True if an option's name marks its value as secret; the name of a file is not secret."""
     return not key.endswith("_file") and key not in _PUBLIC_KEYS and SECRET_NAME.search(key) is not None
 
 
 @lru_cache(maxsize=64)
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """The validator of an options class; made once, because that takes longer than a thousand validations."""
+    """The validator of an options class; cached, since making it takes longer than a thousand validations."""
     return TypeAdapter(kind)
 
 
@@ -108,7 +108,7 @@ def validated(kind: type[Options], values: Any, source: Source) -> Options | Non
 
 
 def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
-    """Where pydantic took yes or no, or a variable that holds "nan", for a number of this bare type or inside it."""
+    """Places where pydantic took a boolean, or a variable that holds "nan", for a number of this bare type."""
     if kind is int or kind is float or _is_number(kind):
         if isinstance(value, bool) or not _finite(value):
             yield where
@@ -129,7 +129,7 @@ def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
 
 
 def _is_number(kind: Any) -> bool:
-    """Whether the type is a number of either kind, whole where it is written so."""
+    """True if the type accepts both int and float, so that whole numbers stay whole."""
     return {int, float} <= set(get_args(kind)) <= {int, float, types.NoneType}
 
 
@@ -140,7 +140,7 @@ def _with_numbers(kind: Any) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> bool:
-    """False for an infinite number and for what is none, however it is written; durations and sizes are as parsed."""
+    """False for infinity, NaN and non-numbers in any notation; durations and sizes are already parsed here."""
     try:
         return math.isfinite(float(value))
     except (TypeError, ValueError):
@@ -180,7 +180,7 @@ def _text(fault: Any, kind: type[Any], where: Place, source: Source) -> str:
 
 
 def unknown_key(name: str, known: list[str]) -> str:
-    """The message for a key that does not exist, with the one that was probably meant."""
+    """The message for a key that does not exist, with the most similar known key."""
     close = get_close_matches(name, known, n=1)
     if close:
         return f'unknown key; did you mean "{close[0]}"?'
@@ -188,7 +188,7 @@ def unknown_key(name: str, known: list[str]) -> str:
 
 
 def known_keys(kind: Any, where: Place) -> list[str]:
-    """The keys that an options class has at a place inside it; none where keys are free."""
+    """The keys that an options class has at a place inside it; none if keys are free."""
     for step in where:
         kind = _bare(kind)
         if is_options(kind):

@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the line of every key, and nothing in it that YAML lets slip through."""
+"""A YAML file as plain values, with the line of every key, and without YAML's silent surprises."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "s
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a file: where, and what to do about it."""
+    """A fault in a file, with its place and remedy."""
 
     place: Place
     text: str
     line: int | None = None
-    """Where it stands, if that is not where the place stands."""
+    """Line of the fault, if it is not that of the place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The values of a file and the line, counted from 1, at which each of them stands."""
+    """The values of a file and the line of each, counted from 1."""
 
     path: Path
     values: dict[str, Any]
     lines: dict[Place, int]
     layers: tuple[dict[str, Any], dict[str, Any]] = field(default_factory=lambda: ({}, {}))
-    """Where an environment may be laid over the file: the file without it, and the environment, as they stand there."""
+    """If an environment may be merged over the file: the file without it, and the environment, as written."""
 
     def refuse(self, problems: list[Problem], most: int = 10) -> ConfigError:
         """The error that lists these problems in the order of the file, a line each."""
@@ -73,7 +73,7 @@ class Document:
 
 
 def dotted(place: Place) -> str:
-    """The place as people write it: ``servers[2].rest.timeout``."""
+    """The place in the usual notation: ``servers[2].rest.timeout``."""
     text = ""
     for step in place:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
@@ -81,7 +81,7 @@ def dotted(place: Place) -> str:
 
 
 def read(path: Path) -> Document:
-    """The document; raises ConfigError for what cannot be read, is no YAML, or has a key twice."""
+    """The document; raises ConfigError if it cannot be read, is not YAML, or has a duplicate key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -117,12 +117,12 @@ def read(path: Path) -> Document:
 
 
 def _without_names(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong; without the name of an alias, which may be a password that was not quoted."""
+    """The fault, without the name of an alias, which may be a password that was not quoted."""
     return re.sub(r"(alias|anchor|tag|handle) +(['\"]).*\2", r"\1", str(error.problem or error.context))
 
 
 def _written_nodes(text: str) -> int:
-    """How many nodes the text writes out; raises ValueError for nesting that would overflow the composer's C stack."""
+    """Number of nodes written in the text; raises ValueError for nesting that would overflow the composer's C stack."""
     nodes = depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         kind = type(event)
@@ -136,7 +136,7 @@ def _written_nodes(text: str) -> int:
 
 
 def _walk(root: yaml.Node, most: int, document: Document, problems: list[Problem]) -> None:
-    """Note the line of every key and list item, and complain of what YAML allows and a configuration does not."""
+    """Record the line of every key and list item, and report what YAML allows and a configuration does not."""
     waiting: list[tuple[yaml.Node, Place]] = [(root, ())]
     for _ in range(most):
         if not waiting:
@@ -158,7 +158,7 @@ def _walk(root: yaml.Node, most: int, document: Document, problems: list[Problem
 def _entries(
     node: yaml.MappingNode, place: Place, document: Document, problems: list[Problem]
 ) -> list[tuple[yaml.Node, Place]]:
-    """The values of a mapping with their places; complains of keys that stand twice or are not text."""
+    """The values of a mapping with their places; reports keys that are duplicate or not text."""
     entries: dict[str, tuple[yaml.Node, Place]] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
@@ -176,7 +176,7 @@ def _entries(
 
 
 def _value(node: yaml.Node, loader: Any) -> Any:
-    """What the node stands for; after `_walk`, so that its keys are text and it is not deep. Most of it is text."""
+    """The value of the node; call it after `_walk`, so that keys are text and nesting is limited. Most are text."""
     if isinstance(node, yaml.ScalarNode):
         return node.value if node.tag == _TEXT else loader.construct_object(node)
     if isinstance(node, yaml.SequenceNode):
@@ -187,7 +187,7 @@ def _value(node: yaml.Node, loader: Any) -> Any:
 
 
 def _settle(node: yaml.Node) -> str | None:
-    """Make text of what only YAML 1.1 takes for a number or a date; say what no value of ours can be."""
+    """Turn values that only YAML 1.1 takes for numbers or dates into text; report values that are never allowed."""
     if node.tag == _TEXT:
         return None
     if node.tag == f"{_TAG}value":  # a lone "=", for which the loader has no constructor
@@ -204,7 +204,7 @@ def _settle(node: yaml.Node) -> str | None:
 
 
 def _finite(spelled: str) -> bool:
-    """Whether a YAML float is one that can be counted with; its ``.inf`` and ``.nan`` are none for Python."""
+    """True if a YAML float is finite; Python cannot parse ``.inf`` and ``.nan``."""
     try:
         return math.isfinite(float(spelled.replace("_", "")))
     except ValueError:
