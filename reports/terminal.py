@@ -75,7 +75,7 @@ def console(stream: TextIO) -> Console:
 
 
 def progress(stream: TextIO, *columns: str) -> Progress:
-    """Bars on a terminal that go when they are done; ``columns`` are `bar`, `count`, `time`, or words with fields."""
+    """Temporary progress bars on a terminal; ``columns`` are `bar`, `count`, `time`, or text with fields."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 

@@ -43,24 +43,23 @@ class ServerEntry(Options, frozen=True, kw_only=True):
     group: str = ""
     """The one group it belongs to."""
     tags: tuple[str, ...] = ()
-    """Free words to select by."""
+    """Free words for selection."""
     priority: Priority = Priority.NORMAL
-    """Which servers are dealt first: critical, high, normal or low."""
+    """Priority in the queue: critical, high, normal or low."""
     objective: Objective | None = None
-    """The share of the time that it is to be up; availability reports show the budget that is left."""
+    """Share of time that the server is expected to be up; availability reports show the error budget left."""
     objective_window: Annotated[Seconds, Checked(_objective_window)] | None = None
-    """The time that the objective is promised for, up to now; 30d where it is not given."""
+    """Window of the objective, up to now; 30d by default."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """Times in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Probe kind -> weight in the score; 1 where it is not given."""
+    """Probe kind -> weight in the score; 1 by default."""
     combine: Combination = field(default_factory=Combination)
-    """How the probes' statuses become the server's."""
+    """Rule that combines the probes' statuses into the server's."""
     remarks: RemarkVerdict | None = None
-    """Status of a probe that does its work and of which there is a remark: healthy, or degraded; what the probes say
-    of themselves goes before."""
+    """Status of a probe that succeeds but has a remark: healthy, or degraded; a probe's own setting overrides it."""
     at_once: Count | None = None
-    """Probes of this server at the same time; 1 makes them one after the other, by default all go side by side."""
+    """Concurrent probes of this server; 1 runs them one after the other, by default all run at the same time."""
 
 
 class Settings(Options, frozen=True, kw_only=True):

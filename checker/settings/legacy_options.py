@@ -29,28 +29,28 @@ class KindPool(Options, frozen=True, kw_only=True):
     """Connection pool of one probe kind."""
 
     enabled: bool = True
-    """Whether connections are kept; without a pool each exchange has its own (run.pools.<kind>.keepalive: 0)."""
+    """False closes each connection after its exchange (run.pools.<kind>.keepalive: 0)."""
     max_connections: Count = 50
     """Acts as run.pools.<kind>.max_connections."""
     max_connections_per_host: Count = 15
-    """Acts as run.pools.<kind>.per_origin; the smaller of it and the block's own does."""
+    """Acts as run.pools.<kind>.per_origin; the smaller of it and the block's own applies."""
 
 
 class ConnectionPools(Options, frozen=True, kw_only=True):
     """Connection pools."""
 
     max_connections: Count = 100
-    """Acts as run.max_connections: a total over both kinds, beside the kinds' own."""
+    """Acts as run.max_connections: a total over both kinds, in addition to the kinds' own."""
     max_connections_per_host: Count = 30
-    """Acts as run.per_origin, of each kind on its own."""
+    """Acts as run.per_origin, for each kind separately."""
     keepalive_timeout: Seconds = 30.0
     """Acts as run.pools.<kind>.keepalive of both kinds."""
     connection_timeout: TimeLimit = 10.0
     """Acts as connect_timeout of every probe."""
     read_timeout: Seconds = 30.0
-    """No use here: a probe's timeout covers the whole attempt."""
+    """Has no effect here: a probe's timeout covers the whole attempt."""
     pool_cleanup_interval: Seconds = 300.0
-    """No use here: idle connections are looked at twice in each keepalive time."""
+    """Has no effect here: idle connections are checked twice in each keepalive time."""
     mcp_pool: KindPool = KindPool()
     """Connections of MCP probes."""
     rest_pool: KindPool = KindPool()
@@ -58,7 +58,7 @@ class ConnectionPools(Options, frozen=True, kw_only=True):
 
 
 class ResourceThresholds(Options, frozen=True, kw_only=True):
-    """Share of a limit from which on there is a warning."""
+    """Share of a limit at which a warning starts."""
 
     memory_warning_percent: Percent = 80.0
     """Of max_memory_usage_mb; acts as run.limits.memory_warning."""
@@ -72,7 +72,7 @@ class ResourceLimits(Options, frozen=True, kw_only=True):
     """Limits on what the checker itself uses."""
 
     max_concurrent_checks: Count = 50
-    """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
+    """Acts as run.concurrency; the smallest of all limits on concurrent checks applies."""
     max_memory_usage_mb: PositiveNumber = 512.0
     """Acts as run.limits.memory."""
     max_cpu_usage_percent: Percent = 80.0
@@ -84,11 +84,11 @@ class ResourceLimits(Options, frozen=True, kw_only=True):
     monitoring_enabled: bool = True
     """Acts as run.limits.enabled."""
     thresholds: ResourceThresholds = ResourceThresholds()
-    """When there is a warning."""
+    """Thresholds of warnings."""
 
 
 class CacheTtl(Options, frozen=True, kw_only=True):
-    """How long entries of each category live: run.caches.<category>.ttl."""
+    """Lifetime of entries in each category: run.caches.<category>.ttl."""
 
     config_cache: Seconds = 300.0
     """Configurations."""
@@ -97,16 +97,16 @@ class CacheTtl(Options, frozen=True, kw_only=True):
     dns_cache: Seconds = 600.0
     """Addresses of names."""
     result_cache: Seconds = 60.0
-    """Results of checks; acts as run.max_age, too: a server whose result is younger is not checked again."""
+    """Results of checks; also acts as run.max_age: a server with a younger result is not checked again."""
 
 
 class CacheCategory(Options, frozen=True, kw_only=True):
     """One category of the cache: run.caches.<category>."""
 
     enabled: bool = True
-    """Whether anything is kept."""
+    """True if anything is cached."""
     max_size: Count = 200
-    """Most entries; acts as size."""
+    """Largest number of entries; acts as size."""
 
 
 class CacheCategories(Options, frozen=True, kw_only=True):
@@ -126,13 +126,13 @@ class Caching(Options, frozen=True, kw_only=True):
     """The cache."""
 
     enabled: bool = True
-    """Whether anything is kept."""
+    """True if anything is cached."""
     ttl: CacheTtl = CacheTtl()
-    """How long entries live."""
+    """Lifetime of entries."""
     max_cache_size: Count = 1000
-    """Most entries of all categories together; acts as run.caches.size."""
+    """Largest number of entries of all categories together; acts as run.caches.size."""
     cleanup_interval: Seconds = 60.0
-    """No use here: expired entries are removed at the end of each run."""
+    """Has no effect here: expired entries are removed at the end of each run."""
     categories: CacheCategories = CacheCategories()
     """Limits by category."""
 
@@ -141,7 +141,7 @@ class BatchProcessing(Options, frozen=True, kw_only=True):
     """Batches of checks."""
 
     enabled: bool = True
-    """Whether checks are dealt in batches; without, one at a time (run.pace.batch_size: 1)."""
+    """True to queue checks in batches; false, one at a time (run.pace.batch_size: 1)."""
     max_batch_size: Count = 10
     """Acts as run.pace.batch_size."""
     batch_timeout: Seconds = 5.0
@@ -149,9 +149,9 @@ class BatchProcessing(Options, frozen=True, kw_only=True):
     priority_batching: bool = True
     """Acts as run.pace.by_priority."""
     processing_interval: Seconds = 1.0
-    """No use here: checks are dealt as soon as a worker has room."""
+    """Has no effect here: checks are sent as soon as a worker is free."""
     max_concurrent_batches: Count = 5
-    """With max_batch_size it acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
+    """Times max_batch_size it acts as run.concurrency; the smallest of all limits on concurrent checks applies."""
 
 
 class ExecutionTimeouts(Options, frozen=True, kw_only=True):
@@ -160,35 +160,35 @@ class ExecutionTimeouts(Options, frozen=True, kw_only=True):
     health_check: TimeLimit = 30.0
     """Acts as timeout of every probe."""
     batch_processing: Seconds = 60.0
-    """No use here: every probe has its own timeout."""
+    """Has no effect here: every probe has its own timeout."""
 
 
 class ExecutionRetry(Options, frozen=True, kw_only=True):
     """Acts as retry of every probe."""
 
     max_attempts: Count = 3
-    """Attempts in all."""
+    """Total number of attempts."""
     backoff_factor: Annotated[float, Within(ge=1)] = 2.0
-    """Each wait is this many times the one before."""
+    """Each wait is this many times the previous one."""
     max_backoff: Seconds = 30.0
-    """No wait is longer than this."""
+    """Longest wait."""
 
 
 class ConcurrentExecution(Options, frozen=True, kw_only=True):
-    """Checks at once."""
+    """Concurrent checks."""
 
     default_max_concurrent: Count = 20
-    """Acts as run.concurrency; the smallest of the numbers that limit checks at once does."""
+    """Acts as run.concurrency; the smallest of all limits on concurrent checks applies."""
     per_server_limits: Mapping[str, Count] = field(default_factory=dict)
-    """Server -> probes of it at once; acts as at_once of that server."""
+    """Server -> its concurrent probes; acts as at_once of that server."""
     timeouts: ExecutionTimeouts = ExecutionTimeouts()
     """Time limits."""
     retry: ExecutionRetry = ExecutionRetry()
-    """Repetition of failed attempts."""
+    """Retry of failed attempts."""
 
 
 class AlertThresholds(Options, frozen=True, kw_only=True):
-    """When there is an alert; they act as run.alerts."""
+    """Thresholds of alerts; they act as run.alerts."""
 
     high_response_time: Annotated[float, Within(ge=0)] = 5000.0
     """Mean of a run in milliseconds."""
@@ -206,9 +206,9 @@ class MonitoringAlerts(Options, frozen=True, kw_only=True):
     """Alerts on the checker's own metrics."""
 
     enabled: bool = True
-    """Whether there are any."""
+    """True if there are any alerts."""
     thresholds: AlertThresholds = AlertThresholds()
-    """When there is one."""
+    """Thresholds of alerts."""
 
 
 Metric = Literal[
@@ -228,15 +228,15 @@ class Monitoring(Options, frozen=True, kw_only=True):
     """Collection of the checker's own metrics."""
 
     enabled: bool = True
-    """Whether metrics are collected; off keeps none (run.measures: []) and alerts of none."""
+    """True to collect metrics; false stores none (run.measures: []) and raises no alerts."""
     collection_interval: Seconds = 10.0
-    """How often; acts as run.alerts.interval."""
+    """Interval of collection; acts as run.alerts.interval."""
     retention_period: Seconds = 3600.0
-    """How long they are kept; acts as history.measures."""
+    """Retention of the metrics; acts as history.measures."""
     detailed_metrics: bool = True
-    """Whether the figures of single workers are kept besides the sums."""
+    """True to store the figures of single workers in addition to the sums."""
     metrics: tuple[Metric, ...] = _METRICS
-    """Which ones; acts as run.measures, and there are alerts of these only."""
+    """Names of the metrics; acts as run.measures, and alerts are limited to these."""
     alerts: MonitoringAlerts = MonitoringAlerts()
     """Alerts on them."""
 
@@ -249,35 +249,35 @@ class PerformanceOptimization(Options, frozen=True, kw_only=True):
     resource_limits: ResourceLimits = ResourceLimits()
     """Limits on what the checker itself uses."""
     caching: Caching = Caching()
-    """What is remembered between checks."""
+    """Results and data remembered between checks."""
     batch_processing: BatchProcessing = BatchProcessing()
     """Batches of checks."""
     concurrent_execution: ConcurrentExecution = ConcurrentExecution()
-    """Checks at once, their time limits and retries."""
+    """Concurrent checks, their time limits and retries."""
     monitoring: Monitoring = Monitoring()
     """The checker's own metrics."""
 
 
 class BenchmarkDefaults(Options, frozen=True, kw_only=True):
-    """How long a benchmark runs."""
+    """Duration of a benchmark."""
 
     duration_seconds: Seconds = 60.0
-    """Time that is measured."""
+    """Measured time."""
     warmup_duration: Seconds = 10.0
-    """Time before it, which is not."""
+    """Time before it, not measured."""
     cooldown_duration: Seconds = 5.0
-    """Time after it, which is not."""
+    """Time after it, not measured."""
     iterations: Count = 3
-    """How often it is repeated."""
+    """Number of repetitions."""
 
 
 class LegacyScenario(Options, frozen=True, kw_only=True):
     """One load scenario."""
 
     concurrent_users: Count
-    """Checks at once."""
+    """Concurrent checks."""
     duration_seconds: Seconds
-    """Time in all."""
+    """Total time."""
     ramp_up_seconds: Seconds = 0.0
     """Time in which the users arrive."""
 
@@ -286,24 +286,24 @@ class Charts(Options, frozen=True, kw_only=True):
     """Charts of a benchmark's report."""
 
     enabled: bool = True
-    """Whether there are any."""
+    """True if there are any charts."""
     formats: tuple[Literal["png", "svg"], ...] = ("png", "svg")
     """Files to write."""
 
 
 class BenchmarkReports(Options, frozen=True, kw_only=True):
-    """What a benchmark's report holds."""
+    """Contents of a benchmark's report."""
 
     enabled: bool = True
-    """Whether there is one."""
+    """True if there is a report."""
     include_charts: bool = True
-    """Whether it shows the charts."""
+    """True if it shows the charts."""
     include_recommendations: bool = True
-    """Whether it says what to change."""
+    """True if it includes recommendations."""
 
 
 class BenchmarkOutput(Options, frozen=True, kw_only=True):
-    """Where a benchmark's results go."""
+    """Destination of a benchmark's results."""
 
     directory: str = "benchmark_results"
     """Folder of the files."""
@@ -319,9 +319,9 @@ class Benchmarking(Options, frozen=True, kw_only=True):
     """The benchmark block of a legacy configuration."""
 
     defaults: BenchmarkDefaults = BenchmarkDefaults()
-    """How long a benchmark runs."""
+    """Duration of a benchmark."""
     concurrent_users: tuple[Count, ...] = (1, 5, 10, 20, 50, 100)
-    """Numbers of checks at once to measure with."""
+    """Numbers of concurrent checks to measure with."""
     server_counts: tuple[Count, ...] = (1, 5, 10, 25, 50)
     """Numbers of servers to measure with."""
     scenarios: Mapping[str, LegacyScenario] = field(
@@ -334,4 +334,4 @@ class Benchmarking(Options, frozen=True, kw_only=True):
     )
     """Load scenarios by name."""
     output: BenchmarkOutput = BenchmarkOutput()
-    """Where results go."""
+    """Destination of results."""

@@ -116,7 +116,7 @@ _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
 def expand(value: Any, environ: Mapping[str, str], place: Place, problems: list[Problem]) -> Any:
-    """The value with every ``${VAR}`` and ``${VAR:-default}`` filled in and ``$$`` made ``$``; adds to problems."""
+    """The value with ``${VAR}`` and ``${VAR:-default}`` filled in and ``$$`` turned into ``$``; adds to problems."""
     if isinstance(value, dict):
         return {key: expand(item, environ, (*place, key), problems) for key, item in value.items()}
     if isinstance(value, list):
