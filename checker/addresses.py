@@ -40,7 +40,7 @@ class AddressPolicy:
     """The addresses that one request may be connected to, over a new connection or a kept one."""
 
     inmost: Scope
-    """What is farther inside is refused."""
+    """The innermost scope allowed; anything farther inside is refused."""
 
     def allows(self, address: str) -> bool:
         """True if the numeric address may be connected to; raises ValueError if it is not an address."""

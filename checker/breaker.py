@@ -40,9 +40,9 @@ class Circuit:
     successes: int = 0
     """Trials in a row that succeeded."""
     since_ms: int = 0
-    """When it came to this state; of one that was never open, when it failed first."""
+    """Time of the change to this state; for one that was never open, of its first failure."""
     retry_at_ms: int | None = None
-    """When an open one is tried again."""
+    """Time of the next trial of an open one."""
     reason: str | None = None
     """Reason of the last failure."""
 

@@ -26,16 +26,16 @@ class PoolLimits(Options, frozen=True, kw_only=True):
     keepalive: Seconds = 30.0
     """An idle connection is closed after this time."""
     when_full: Literal["wait", "overflow"] = "wait"
-    """What an attempt does that finds max_connections open and none idle: wait for one, or open one more."""
+    """Action of an attempt if max_connections are open and none is idle: wait for one, or open one more."""
 
 
 class CacheLimits(Options, frozen=True, kw_only=True):
     """Limits of one cache category."""
 
     enabled: bool = True
-    """Whether anything is kept."""
+    """True enables the cache."""
     ttl: Seconds = 3600.0
-    """How long an entry is good."""
+    """Lifetime of an entry."""
     size: Count = 10_000
     """Most entries; the one that was not used for longest goes first."""
 
@@ -44,7 +44,7 @@ class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
     """Limits of the cache of validated configurations."""
 
     ttl: Seconds = 30 * 86400.0
-    """How long an entry is good, as long as nothing that it was made of changes."""
+    """Lifetime of an entry, provided that none of its sources changes."""
     size: Count = 100
     """Most entries; the one that was not used for longest goes first."""
 
@@ -60,11 +60,11 @@ class DnsLimits(Options, frozen=True, kw_only=True):
     """Limits of the cache of host addresses."""
 
     enabled: bool = True
-    """Whether anything is kept; hosts that are asked for at the same time share one lookup either way."""
+    """True enables the cache; concurrent lookups of the same host are shared either way."""
     ttl: Seconds = 60.0
-    """How long addresses are good, give or take a tenth."""
+    """Lifetime of addresses, plus or minus a tenth."""
     negative_ttl: Seconds = 5.0
-    """How long a name that was not found is not looked up again."""
+    """Time before a name that was not found is looked up again."""
     stale: Seconds = 600.0
     """For how long after its end an entry still serves when the lookup fails."""
     size: Count = 10_000
@@ -96,9 +96,9 @@ class ResourceCaps(Options, frozen=True, kw_only=True):
     """Resource limits for starting checks; while one is exceeded, new checks wait."""
 
     enabled: bool = True
-    """Whether resources are looked at."""
+    """True enables the monitoring of resources."""
     interval: Seconds = 1.0
-    """How often."""
+    """Interval between samples."""
     cpu_percent: Percent | None = None
     """CPU of the checker's own processes, of all cores."""
     memory: Bytes | None = None
@@ -143,12 +143,12 @@ class Alerts(Options, frozen=True, kw_only=True):
     cpu_percent: Percent | None = None
     """The checker's own processes use more CPU, of all cores."""
     interval: Seconds = 10.0
-    """How often this is looked at, besides the end of the run."""
+    """Interval between evaluations, in addition to one at the end of the run."""
 
 
 Measure = Literal["workers", "pools", "caches", "resources"]
 MEASURES: tuple[Measure, ...] = ("workers", "pools", "caches", "resources")
-"""What a run may keep of what it measured of itself."""
+"""The groups of its own measurements that a run may store."""
 
 
 class Pace(Options, frozen=True, kw_only=True):
@@ -174,17 +174,17 @@ class Keep(Options, frozen=True, kw_only=True):
     raw: Seconds = 30 * 86400.0
     """Every check and probe; full days in UTC."""
     hours: Seconds = 35 * 86400.0
-    """What each hour came to: whole checks and durations; the rest of single probes is kept for three days."""
+    """Totals of each hour: whole checks and durations; the rest of single probes is kept for three days."""
     days: Seconds = 1825 * 86400.0
-    """What each day came to, and incidents."""
+    """Totals of each day, and incidents."""
     benchmarks: Seconds = 365 * 86400.0
     """Load tests; those that are baselines stay."""
     measures: Seconds | None = None
-    """What runs measured of themselves, such as pool_history; null keeps it as long as the run."""
+    """The runs' own measurements, such as pool_history; null keeps them as long as the run."""
     max_size: Bytes | None = 900 * 1024**2
     """Size of the database above which rows go before their time, of who wrote most first; null sets none."""
     after_runs: bool = True
-    """Whether a run that is over sees to it, at most once an hour; `mcp-status db prune` does so at any time."""
+    """True applies retention after a run, at most once an hour; `mcp-status db prune` does so at any time."""
 
 
 def keep_faults(keep: Keep) -> Iterator[tuple[str, str]]:
@@ -239,19 +239,19 @@ class RunOptions(Options, frozen=True, kw_only=True):
     token_key_file: str | None = None
     """File that holds the key."""
     pace: Pace = field(default_factory=Pace)
-    """How the checks are spread over time."""
+    """Spread of the checks over time."""
     pools: Mapping[str, PoolLimits] = field(default_factory=dict)
     """Probe kind -> limits of its connections."""
     caches: Caches = field(default_factory=Caches)
-    """What is kept between checks and between runs."""
+    """Caches between checks and between runs."""
     max_age: Seconds | None = None
     """A server whose last result is younger than this is not checked again; by default every server is."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
-    """What may be used while new checks are begun."""
+    """Resource limits for starting checks."""
     alerts: Alerts = field(default_factory=Alerts)
-    """When a run tells that it was slow, that much failed, or that it needed much itself."""
+    """Thresholds for alerts about slowness, failures and the run's own resource use."""
     measures: tuple[Measure, ...] = MEASURES
-    """What is kept of what the run measured of itself."""
+    """The groups of its own measurements that the run stores."""
     canaries: tuple[Annotated[str, Checked(_canary)], ...] = ()
     """Addresses (``host:port`` or http) that are always up, such as a name server and a gateway. Where none of them can
     be reached, failing to connect says nothing about a server: UNKNOWN, own_network."""

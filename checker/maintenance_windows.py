@@ -22,13 +22,13 @@ class MaintenanceWindow(Options, frozen=True, kw_only=True):
     at: str | None = None
     """Time of day at which a window begins again and again, such as 02:30 or 02:30+05:00."""
     lasts: str | None = None
-    """How long it lasts, such as 2h; at most a day."""
+    """Its duration, such as 2h; at most a day."""
     days: tuple[str, ...] = ()
     """On which days it begins: mon, tue, wed, thu, fri, sat, sun; every day where none is given."""
     timezone: str = "UTC"
     """The time zone of times that have no offset of their own, such as Europe/Berlin."""
     note: str = ""
-    """What it is for."""
+    """Its purpose."""
 
 
 def in_maintenance(windows: Iterable[MaintenanceWindow], at_ms: int) -> bool:

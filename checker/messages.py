@@ -92,7 +92,7 @@ class Job(Record, frozen=True):
     cpu_s: float
     """CPU time after which the system ends the process."""
     secrets: tuple[str, ...]
-    """What is masked in it."""
+    """The secrets to mask in it."""
 
 
 class JobDone(Record, frozen=True):
@@ -100,4 +100,4 @@ class JobDone(Record, frozen=True):
 
     value: Any = None
     fault: str | None = None
-    """Why there is no value."""
+    """The reason why there is no value."""

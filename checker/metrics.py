@@ -156,7 +156,7 @@ class MetricsCollector:
         self._caches: list[CacheMeasures] = []
         self._alerts: list[ResourceAlert] = []
         self.resources: Callable[[], tuple[ResourceMeasures | None, tuple[ResourceAlert, ...]]] = lambda: (None, ())
-        """Where the parent's own measures of resources come from."""
+        """Source of the parent's own resource measurements."""
 
     def take(self, report: WorkerReport) -> None:
         """Replace a worker's earlier report; called from any thread."""

@@ -210,7 +210,7 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     failed_stage: str | None = None
     """The stage that did not succeed, by its name in `checker.probe_kinds.STAGES`."""
     url: str | None = None
-    """Where the probe went, without credentials and query values."""
+    """The address of the probe's target, without credentials and query values."""
     attempts: int = 1
     earlier_reasons: str | None = None
     """Reasons of the attempts before the last, separated by commas."""
@@ -230,7 +230,7 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     """An answer of success counts, and that sessions "cannot be ended by clients" (404, 405)."""
     stderr_tail: Annotated[str | None, "last lines of a command's standard error; null when HEALTHY"] = None
     remarks: tuple[Remark, ...] = ()
-    """What is odd about the last attempt, whatever its status."""
+    """Oddities of the last attempt, whatever its status."""
     mcp: McpFacts | None = None
 
 
@@ -269,7 +269,7 @@ class CheckResult(Record, frozen=True, kw_only=True):
     detail: str | None = None
     score: float | None = None
     tries: int = 1
-    """How often the server was given to a worker: 2 after the first worker was lost."""
+    """Number of times the server was given to a worker: 2 after the first worker was lost."""
     suspect: bool = False
     """Taken while its worker was too late to be trusted with time: not counted in availability."""
     maintenance: bool = False

@@ -11,7 +11,7 @@ from checker.errors import UsageError
 from checker.structs import Options
 
 Value = str | int | float | None
-"""What a parameter can be bound to."""
+"""A value that a parameter can be bound to."""
 
 _PARTS = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\] | --[^\n]* | /\*.*?(?:\*/|\Z)
@@ -31,7 +31,7 @@ class Query(Options, frozen=True, kw_only=True):
     sql: str
     """One reading statement; parameters are written :name."""
     description: str = ""
-    """What it answers, for `mcp-status sql --list`."""
+    """The question it answers, for `mcp-status sql --list`."""
     params: Mapping[str, Value] = field(default_factory=dict)
     """Name of a parameter -> its value where `--param` gives none."""
 

@@ -18,7 +18,7 @@ class ProbeStage:
     name: str
     """Of letters; the same name in two kinds is the same step."""
     words: str
-    """What it is, in a few words; its unit is added where it is shown."""
+    """A description in a few words; its unit is added on display."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ProbeKind:
     module: str
     """The module with its `checker.probes.base.Probe` as ``PROBE``."""
     operations: tuple[LoadOperation, ...] = ()
-    """What load tests may do with it."""
+    """The operations that load tests may perform on it."""
     echo: Mapping[str, str] = field(default_factory=dict)
     """Its options at the echo server (`checker.loadtest.echo`), against which a load test measures its client, with
     the path alone as address; none where the echo server does not speak it."""

@@ -174,7 +174,7 @@ def _given(value: Any) -> Any:
 
 
 GIVEN = _Given()
-"""What says of an option that null is no value of it."""
+"""Mark of an option that does not accept null."""
 
 Count = Annotated[int, Within(ge=1)]
 """A number of things of which there is at least one."""

@@ -30,18 +30,18 @@ _JOINED = re.compile(
     "(?<=[\u2000-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2000-\u2bff\U0001f000-\U0001faff])"
     "|(?<=[\u0600-\u0dff])[\u200c\u200d](?=[\u0600-\u0dff])"
 )
-"""Where the joiners belong: between emoji, and between letters of Arabic and Indic scripts."""
+"""Places where joiners belong: between emoji, and between letters of Arabic and Indic scripts."""
 _LINE = re.compile(f"[\x00-\x1f{_INVISIBLE}]|{_MANY_SELECTORS}")
 _LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_INVISIBLE}]|\r(?!\n)|{_MANY_SELECTORS}")
 _JSON = re.compile(f"[{_INVISIBLE}]|{_MANY_SELECTORS}")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
-"""What spreadsheets begin a formula, a number or a command with (OWASP, CSV Injection); also in full width."""
+"""Characters that begin a formula, number or command in spreadsheets (OWASP, CSV Injection); also in full width."""
 _MARKDOWN = re.compile(r"[\\`*_\[\]|<>~&$]|:(?=//)|(?<=\bwww)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
 _MENTION = re.compile(r"([@#])(?=\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BLOCK = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=-)|=|\d{1,9}(?=[.)](\s|$))")
-"""What a line of Markdown begins a heading, a list, or a rule with."""
+"""Text that begins a heading, a list, or a rule on a line of Markdown."""
 
 
 def terminal(text: str) -> str:

@@ -33,7 +33,7 @@ class Change:
     """A stable word, such as ``tool_removed``."""
     grade: Grade
     item: str
-    """What has changed: ``tool add``, ``prompt greet``, ``resource file:///x``, ``server``."""
+    """The changed item: ``tool add``, ``prompt greet``, ``resource file:///x``, ``server``."""
     detail: str
 
     @classmethod

@@ -138,7 +138,7 @@ class Command(Record, frozen=True, kw_only=True):
     """On top of a minimal environment."""
     cwd: str | None
     shutdown_s: float
-    """How long it may take to end after its input is closed, and again after SIGTERM."""
+    """Time allowed for it to end after its input is closed, and again after SIGTERM."""
 
 
 class Process(Protocol):
@@ -269,7 +269,7 @@ class Observation(Struct, kw_only=True):
 
     failure: ProbeFailure | None = None
     budget: Budget = field(default_factory=Budget)
-    """What may still be taken from the server; all attempts of a probe share it."""
+    """The remaining budget for the server; all attempts of a probe share it."""
     duration_us: int = 0
     http_status: int | None = None
     auth_metadata_url: str | None = None
@@ -285,30 +285,30 @@ class Observation(Struct, kw_only=True):
     body: bytes = b""
     mcp: McpFacts | None = None
     figures: dict[str, int | float | str | None] = field(default_factory=dict)
-    """What else was measured, by the fields of `checker.model.ProbeResult`."""
+    """Other measurements, by the fields of `checker.model.ProbeResult`."""
     snapshot: ContractSnapshot | None = None
     remember: dict[str, str] = field(default_factory=dict)
     """Cache category -> value to keep for this endpoint."""
     remember_until_ms: dict[str, int] = field(default_factory=dict)
     """Cache category -> when its value expires, where that is not after the usual time."""
     suspicion: ProbeFailure | None = None
-    """What explains it, should the deadline pass."""
+    """The explanation, should the deadline pass."""
     advice: str = ""
-    """What to write in the configuration where a body that does not end is none of the server's faults."""
+    """The configuration to write if a body that does not end is not a fault of the server."""
     kept_waiting: bool = False
     """The deadline passed while the checker had what was to be judged, and had long not come to it."""
     secrets: set[str] = field(default_factory=set)
     """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)
-    """What is wrong with a server that did answer; the worst decides."""
+    """Faults of a server that did answer; the worst decides."""
     closing: Closing | None = None
-    """What is still to be ended of an attempt that has its answers: no verdict hangs on how that goes."""
+    """Work left to end after an attempt that has its answers: its outcome does not affect the verdict."""
     is_answered: bool = False
     """All there is to judge has come."""
     closing_us: int = 0
     """Of ``duration_us``, what ending took."""
     remarks: dict[RemarkName, str] = field(default_factory=dict)
-    """What is odd about it, each with the first detail that was noted."""
+    """Oddities of the server, each with the first detail that was noted."""
 
     def remark(self, name: RemarkName, detail: str) -> None:
         """Record an oddity; an earlier one under the same name is kept."""
@@ -336,7 +336,7 @@ class Address(Record, frozen=True):
     shown: str
     """As it may be stored and printed."""
     pool_name: tuple[str | int, ...]
-    """What shares a limit on attempts at once: the origin of an address, or all commands together."""
+    """The key by which concurrent attempts are limited: the origin of an address, or all commands together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +347,7 @@ class OptionWarning:
     """Below the kind's block."""
     text: str
     of_many: str
-    """What servers have of which there are more than are named."""
+    """A short form, for servers beyond those that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,13 +360,13 @@ class Probe:
     options: type[Any]
     """Frozen dataclass; its fields are the keys of the kind's YAML block."""
     address: Callable[[Any], Address]
-    """Where a probe with these options goes."""
+    """The target of a probe with these options."""
     attempt: Callable[[Any, Transport, Observation, Mapping[str, str]], None]
     """Options, transport, the observation to fill in, what is remembered of this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]
     """Conditions that do not hold; called only when the attempt succeeded. Pure; may raise ProbeFailure."""
     unusable: Reason
-    """Why a server is UNHEALTHY whose reply our own code stumbles over: such a reply must not hide behind UNKNOWN."""
+    """The reason for UNHEALTHY if our own code fails on a server's reply: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
     """Contradictions in the options: the keys below the kind's block, and what to say about them."""
     example: str = "https://localhost/"
@@ -376,4 +376,4 @@ class Probe:
     libraries: Callable[[Any], Iterator[str]] = lambda options: iter(())
     """Modules that an attempt with these options takes: a worker imports them before its first check."""
     warnings: Callable[[Any], Iterator[OptionWarning]] = lambda options: iter(())
-    """What is odd about options that are valid."""
+    """Oddities of valid options."""

@@ -22,7 +22,7 @@ _IN_DOCUMENT = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:+-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:+-]+)", re.I
 )
 _PROLOGUE_BYTES = 1024
-"""How far browsers look for what a document says of itself."""
+"""Length that browsers search for a document's own declaration of its encoding."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -47,7 +47,7 @@ _TAKEN_FOR = {
 }
 """Python's name of an encoding -> what the web means by it, which has more characters or says the order of bytes."""
 _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7", "mbcs", "oem"}
-"""What Python has among its text encodings and no document is written in."""
+"""Text encodings of Python that no document is written in."""
 
 
 def as_utf8(body: bytes, content_type: str | None) -> bytes:

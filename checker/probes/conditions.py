@@ -36,7 +36,7 @@ class JsonCondition(Options, frozen=True, kw_only=True):
     greater_than: Annotated[int | float | None, GIVEN] = None
     """The number is larger than this."""
     exists: bool = True
-    """Whether the path must match at all; false demands that it does not."""
+    """True if the path must match at all; false demands that it does not."""
     otherwise: Otherwise = "unhealthy"
     """Status when the condition does not hold."""
 

@@ -29,7 +29,7 @@ class JsonPath:
             compiled(pattern)  # a function of RFC 9535 takes a bad one for no match, which would hide a mistake
             _OWN.add(pattern)
         self.fan_out = _fan_out(self._path)
-        """How often the path may go over all of a document within each value of it: 0 for a single place."""
+        """Number of nested passes over the whole document: 0 for a path to a single place."""
 
     def find_all(self, document: Any) -> list[Any]:
         """The values at the path; raises Python's errors if the document is too deep for it."""
@@ -145,7 +145,7 @@ def _patterns(path: Any) -> Iterator[str]:
 
 
 def _fan_out(path: Any) -> int:
-    """Upper bound on an exponent: the path's visits grow at most as the document's number of values to this power."""
+    """Upper bound on the number of nested passes over all values of a document that evaluating the path takes."""
     total = 0
     seen: set[int] = set()
     for segment, selector in _selectors(path):

@@ -35,7 +35,7 @@ class Breaker(Options, frozen=True, kw_only=True):
     failures: Count
     """Failures in a row that open it; a probe with all its retries is one."""
     cooldown: Seconds = 60.0
-    """How long the probe is not made after the last failure; the next run makes a trial."""
+    """Cooldown after the last failure during which the probe is skipped; the next run makes a trial."""
     trials: Count = 2
     """Trials in a row, one in each run, that must succeed to close it."""
 
@@ -105,7 +105,7 @@ class Endpoint(Options, frozen=True, kw_only=True):
     proxy: Annotated[Secret, Holds.PROXY] | None = None
     """http or https address of a proxy to go through; may hold user and password. Nothing is read from HTTPS_PROXY."""
     http: Literal["fast", "urllib3"] = "fast"
-    """Who speaks HTTP: the parser made for this, or urllib3 as it comes, for a server that the former dislikes."""
+    """The HTTP client: the parser made for this, or unmodified urllib3, for a server that the former rejects."""
     max_body: Bytes = 1024 * 1024
     """Largest body accepted, after decompression."""
     max_total: Bytes | None = None

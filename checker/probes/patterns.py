@@ -18,7 +18,7 @@ from typing import Any
 import re2
 
 MEMORY_BYTES = 16 * 1024 * 1024
-"""What one expression and the states that it is in may take (`max_mem` of RE2); what needs more is refused."""
+"""Memory limit of one expression and its states (`max_mem` of RE2); an expression that needs more is refused."""
 _LONGEST = 10_000
 _MOST_REPEATED = 1000
 _REMEDY = "write it without, or as several conditions"
@@ -37,7 +37,7 @@ _ASCII_DIGITS = ((0x30, 0x39),)
 _ASCII_WORDS = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _LAST = 0x10FFFF
 _NO_WORDS = r"\p{M}\p{S}\p{Z}\p{C}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}\x{203f}\x{2040}\x{2054}\x{fe33}\x{fe34}"
-"""What is neither letter nor number, without the underscore; the next line has the rest of its category."""
+"""Characters that are neither letter nor number, without the underscore; the next line has the rest of its category."""
 _NO_WORDS += r"\x{fe4d}-\x{fe4f}\x{ff3f}"
 
 
@@ -61,7 +61,7 @@ class Pattern:
             text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
             raise PatternRefused(f'"{pattern}" cannot be run in bounded time: {text}; {_REMEDY}') from None
         self.steps: int = self._regexp.programsize
-        """How large the expression is: for each byte of a text, RE2 may have to look at so many places of it."""
+        """The size of the expression: the number of its places that RE2 may have to look at for each byte of a text."""
 
     def found_in(self, text: str | bytes) -> bool:
         """True if the expression is found anywhere in the text; bytes are read as UTF-8."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MOST_LOOKS = 200
-"""How often a pass looks for what was started while it stopped the others; what is left then is left to the next."""
+"""Rounds of a pass to find processes started while it stopped the others; the rest is left to the next pass."""
 
 
 def adopt_orphans() -> None:

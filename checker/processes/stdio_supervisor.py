@@ -45,7 +45,7 @@ DESCRIPTORS = 4
 _MOST_S = 10.0
 """After this time even what cannot be killed, such as a program of another user, is left behind."""
 _GRACE_S = 2.0
-"""How long supervisors may take after the worker's end, before the keeper does their work."""
+"""Time allowed for supervisors after the worker's end, before the keeper does their work."""
 _PAUSE_S = 0.002
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 

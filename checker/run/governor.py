@@ -106,7 +106,7 @@ def _descriptors_percent(pid: int) -> float | None:
 log = logging.getLogger(__name__)
 
 LEVEL = "alert"
-"""What these are called in `ResourceAlert.level`."""
+"""The value of `ResourceAlert.level` for these alerts."""
 _MIB = 1024 * 1024
 
 
@@ -197,7 +197,7 @@ class ResourceThreshold:
     option: str
     words: str
     measure: str
-    """Where the highest value is kept in ResourceMeasures."""
+    """The field of ResourceMeasures that keeps the highest value."""
     in_bytes: bool = False
     own_warning: str = ""
     """The option with a threshold of its own for warnings, where there is one."""
@@ -263,7 +263,7 @@ class Governor:
         self._alerts: list[ResourceAlert] = []
         self._closed_at: float | None = None
         self.waits_for: str | None = None
-        """Why checks wait right now."""
+        """The reason why checks wait right now."""
         self._thread = threading.Thread(target=self._govern, name="governor", daemon=True)
 
     def start(self) -> None:

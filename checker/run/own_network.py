@@ -23,7 +23,7 @@ from checker.judge import combine
 from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
 
 _CONNECTING = {Reason.DNS, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED}
-"""What a link that is down looks like, where canaries are asked."""
+"""Reasons that look like a link that is down, if canaries are configured."""
 _BEFORE_S, _AFTER_S = 1, 2
 """A host that was reached so long before a failure, or after it, shows that there was a way out."""
 _HELD_S = _AFTER_S + 3

@@ -15,7 +15,7 @@ from checker.probes.libraries import libraries
 LARGEST = 50
 """Servers in a shard, unless the options say otherwise."""
 PROGRAMS = "programs"
-"""What the programs of stdio servers are called among the probe kinds that have a limit."""
+"""The name for programs of stdio servers among the probe kinds that have a limit."""
 _SHARDS_PER_WORKER = 8
 _TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
 """Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
@@ -137,9 +137,9 @@ class Shards:
         self._gate = threading.Event()
         self._gate.set()
         self.libraries = libraries(server for shard in self._waiting for server in shard.servers)
-        """What every worker is to load before it begins a check (`checker.probes.libraries`)."""
+        """The modules that every worker loads before it begins a check (`checker.probes.libraries`)."""
         self.given_up: str | None = None
-        """Why workers are to give up what they have not begun; None while they are not."""
+        """The reason for workers to give up tasks that have not begun; None while they are not to."""
 
     def take(self, held: int, runner: int = 0) -> Shard | None:
         """The next shard for a runner that already holds so many servers.

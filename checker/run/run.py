@@ -99,9 +99,9 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     database: Path
     options: RunOptions = field(default_factory=RunOptions)
     config: ConfigUse | None = None
-    """How the configuration was come to, where it is one that may be kept."""
+    """The source of the configuration, if it is one that may be cached."""
     keep: Keep = field(default_factory=Keep)
-    """How long the history is kept."""
+    """Retention of the history."""
     config_path: str | None = None
     environment: str | None = None
     configured: Sequence[str] = ()

@@ -44,7 +44,7 @@ TICK_S = 0.1
 _STOP_S = 3.0
 _END_S = 8.0
 _ENDING_S = 1.0
-"""How long a worker that closed its pipe may take to be gone, so that it is known how it ended."""
+"""Time allowed for a worker that closed its pipe to end, so that its exit code is known."""
 _BEATS_S = 2.0
 """A worker says something once a second; after this silence it is looked at what it does with its time."""
 _WEDGED_CPU_S = 3.0
@@ -97,7 +97,7 @@ class Driver:
         """After how long a silence the worker counts as lost."""
         self.unanswered: dict[str, Assigned] = {}
         self.answered = 0
-        """How many results this worker has given."""
+        """Number of results that this worker has delivered."""
         self.said_stop = False
 
     @property
@@ -281,7 +281,7 @@ class Quarantine:
     def __init__(self, shards: Shards, sink: Sink, options: RunnerOptions) -> None:
         self._shards, self._sink = shards, sink
         self.needs_all = _cannot_be_shared(options.limits)
-        """Whether a limit is so low that nothing may go on beside: then the groups have their turns one by one."""
+        """True if a limit is so low that nothing may run beside: then the groups take turns one by one."""
         self._at_once = 1 if self.needs_all else _PARTS
         self._options = options if self.needs_all else replace(options, limits=_part_of(options.limits))
         self._threads: ThreadPoolExecutor | None = None

@@ -174,7 +174,7 @@ _UNSEEN = frozenset((*range(32), 127, *range(0x80, 0xA1), 0xAD))
 _SPACES = bytes(sorted({32, *_UNSEEN}))
 _MARKS = bytes(code for code in range(256) if (code < 128 and not chr(code).isalnum()) or code in _UNSEEN)
 _MEMORY_BYTES = 4 * 1024 * 1024
-"""What the states of one search may take; RE2 forgets and makes them anew where it needs more."""
+"""Memory limit for the states of one search; RE2 discards and rebuilds them if it needs more."""
 
 
 class Fold:
@@ -234,7 +234,7 @@ class Pieces:
 
 
 MASK = "***"
-"""What stands in the place of a secret."""
+"""The mask in place of a secret."""
 _PIECE = 8
 """So many characters in a row are looked for first; what is around them decides."""
 _CONTINUED = 16
@@ -243,7 +243,7 @@ _STRIDE = _CONTINUED - _PIECE + 1
 _MOST_PIECES = 24
 _LONGEST_IN_PARTS = 65_536
 _LEVELS = 4
-"""How often escapes are undone: JSON in JSON in an address in HTML."""
+"""Number of times that escapes are undone: JSON in JSON in an address in HTML."""
 _LEVELS_QUOTED = 2
 """The same before quoted-printable, whose escapes look like what stands behind the = of a query."""
 _CUT = re.compile(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
@@ -258,7 +258,7 @@ class _Needle(NamedTuple):
     in_parts: bool
     before: str = ""
     after: str = ""
-    """What the secret begins and ends with that is not in the folded text."""
+    """The beginning and end of the secret that are not in the folded text."""
 
 
 class _NeedleSearch:

@@ -31,7 +31,7 @@ class SecretPart:
     start: int
     end: int
     name: str
-    """What the text around it calls it; never a secret itself."""
+    """Its name in the surrounding text; never a secret itself."""
 
 
 Parts = tuple[SecretPart, ...]

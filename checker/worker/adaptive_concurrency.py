@@ -62,7 +62,7 @@ class LagMeter:
 
 
 FEWEST = 64
-"""Where it begins, and what it never falls below."""
+"""The initial number, which is also the minimum."""
 MOST_MORE = 128
 """Added at a time: opening as many connections takes about as long as one look."""
 LATE_S = 0.1

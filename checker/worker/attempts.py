@@ -35,7 +35,7 @@ def backoff_s(retry: Retry, failures: int, drawn: float) -> float:
 STUMBLED = "the checker could not make sense of what the server sent"
 """Begins the detail of a failure whose cause is an exception that nobody foresaw; the log has its traceback."""
 _OURS = (OSError, ImportError, NameError)
-"""What does not come of a reply, whatever it says: the checker's own surroundings and its own mistakes."""
+"""Reasons that a reply cannot cause, whatever its content: the checker's own surroundings and its own bugs."""
 _TOO_LONG = 0.5
 """Share of its deadline that a probe may be kept waiting. Less is the server's: it could choose its moment."""
 _SAYS_WHY = {
@@ -58,9 +58,9 @@ class ProbeOutcome(NamedTuple):
     spent_us: int
     """All attempts and the waits between them, without waiting for others."""
     own_fault: OwnFault | None = None
-    """What of the checker's own network seems to be behind the failure."""
+    """The fault of the checker's own network that may have caused the failure."""
     is_suspect: bool = False
-    """Whether the deadline passed while the checker kept the probe waiting, and had for most of the time."""
+    """True if the deadline passed while the checker kept the probe waiting, and had for most of the time."""
 
 
 def probe(

@@ -27,7 +27,7 @@ _SHORT_S = 0.3
 _LONG_BYTES = 2 * 1024 * 1024
 _READ_BYTES = 1 << 20
 _WALL_S = 30.0
-"""Where the machine is so busy that the job's CPU time does not pass."""
+"""Time limit for a machine so busy that the job's CPU time does not pass."""
 
 
 class Judges:

@@ -80,7 +80,7 @@ class Deadlines:
 
 
 TURN_S = 0.005
-"""How long the loop may stand still before whoever works on what a server sends lets it turn."""
+"""Time the loop may stand still before work on a server's content lets it turn."""
 
 
 class _Turns:

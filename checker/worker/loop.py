@@ -44,7 +44,7 @@ _STRAINED = {
     Reason.RATE_LIMITED,
     Reason.INTERNAL_ERROR,
 }
-"""What comes of too much at once, here or there."""
+"""Reasons caused by too much concurrency, here or at the server."""
 
 
 class _GreenletGrace:

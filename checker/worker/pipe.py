@@ -32,7 +32,7 @@ _BEAT_S = 1.0
 _COLLECT = (20_000, 20, 20)
 """Collections are rarer than Python's own: nearly everything here goes when its last reference does."""
 _GRACE_AT_END_S = 5.0
-"""How long sessions that are still being opened are waited for when all results are delivered."""
+"""Time to wait for sessions that are still being opened, after all results are delivered."""
 _GRACE_WHEN_STOPPED_S = 4.0
 """The same after Ctrl-C: it is over as soon as the sessions are, and a second Ctrl-C does not wait."""
 _GRACE_WITHOUT_PARENT_S = 1.5

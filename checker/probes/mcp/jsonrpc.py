@@ -34,7 +34,7 @@ class RpcReply(Record, frozen=True):
     result: Mapping[str, Any] | None = None
     error: RpcError | None = None
     odd: str = ""
-    """What is odd about the message, and every client takes."""
+    """Oddities of the message that every client accepts."""
     refused: str = ""
     """For what one of the official clients refuses the message, and which."""
 

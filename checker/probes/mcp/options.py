@@ -28,7 +28,7 @@ class CallExpect(Options, frozen=True, kw_only=True):
     """Conditions that a healthy answer to a named call meets."""
 
     is_error: bool = False
-    """Whether a tool is to report an error of its own (``isError``)."""
+    """True if a tool is to report an error of its own (``isError``)."""
     json: tuple[JsonCondition, ...] = ()
     """Conditions on the result object, such as ``$.structuredContent.total`` or ``$.content[0].text``."""
     text_regex: Public | None = None
@@ -51,7 +51,7 @@ class Call(Options, frozen=True, kw_only=True):
     arguments: Annotated[Mapping[str, Any], Holds.PERHAPS] = field(default_factory=dict)
     """Arguments of the tool or the prompt."""
     expect: CallExpect = CallExpect()
-    """What makes the answer a healthy one."""
+    """Conditions for a healthy answer."""
 
 
 class McpOptions(Endpoint, frozen=True, kw_only=True):
@@ -68,9 +68,9 @@ class McpOptions(Endpoint, frozen=True, kw_only=True):
     cwd: Public | None = None
     """Folder in which the command starts; relative to the folder of this file."""
     shutdown_timeout: Seconds = 2.0
-    """How long a started command may take to end after its input is closed, and again after SIGTERM."""
+    """Time allowed for a started command to end after its input is closed, and again after SIGTERM."""
     transport: Literal["auto", "streamable-http", "sse", "stdio"] = "auto"
-    """How messages travel; auto is stdio for a command, and for an address Streamable HTTP, then HTTP+SSE."""
+    """Transport of the messages; auto is stdio for a command, and for an address Streamable HTTP, then HTTP+SSE."""
     era: Literal["auto", "session", "sessionless"] = "auto"
     """Protocol family: ``session`` is 2024-11-05 to 2025-11-25, ``sessionless`` 2026-07-28; auto asks the server."""
     oauth: OAuth | None = None
@@ -78,7 +78,7 @@ class McpOptions(Endpoint, frozen=True, kw_only=True):
     ping: bool = True
     """Send ping in the session era; a server that does not know the method is not blamed."""
     lists: tuple[Listing, ...] = ("tools", "resources", "resource_templates", "prompts")
-    """What is read to its last page, where the server announces it, and kept as its contract."""
+    """The lists to read to their last page, if the server announces them, and to keep as its contract."""
     expected_tools: tuple[Public, ...] = ()
     """Names of tools that must be listed."""
     calls: tuple[Call, ...] = ()

@@ -23,7 +23,7 @@ _NO_ANSWER = {
     Reason.DECODE,
     Reason.PROCESS_EXITED,
 }
-"""How server/discover may end at a server that does not know it, and is healthy when it is asked to initialize."""
+"""Outcomes of server/discover at a healthy server that does not know it and accepts initialize."""
 _PATIENCE = 1 / 3
 """Share of the deadline that a server may take to answer server/discover, which it may not know."""
 
@@ -61,7 +61,7 @@ class Discovery:
     """The outcome of a server/discover request that was not answered."""
 
     ended: str = ""
-    """How it ended."""
+    """The outcome in words."""
     request_id: int = 0
     """Its number, where its answer may still come: on the one stream of a started program."""
 

@@ -21,7 +21,7 @@ PYTHON, TYPESCRIPT, TYPESCRIPT_1 = "Python SDK", "TypeScript SDK", "TypeScript S
 _BOTH = (PYTHON, TYPESCRIPT)
 _SPELLED = {str: "text", bool: "true or false", dict: "an object", list: "a list", int: "a number"}
 _TAKEN_FOR_FLAGS = frozenset(["0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"])
-"""What pydantic, by which the Python SDK reads, takes for true or false, in any case."""
+"""Texts that pydantic, with which the Python SDK reads, takes for true or false, in any case."""
 _MOST_NAMED = 3
 
 
@@ -179,7 +179,7 @@ INITIALIZE = ValueShape(
 )
 """The result of initialize."""
 PAGE = ValueShape(dict, {"nextCursor": _TEXT, "_meta": _OBJECT})
-"""What a page of any list has beside its items."""
+"""Members of a page of any list, besides its items."""
 _SCHEMA = ValueShape(
     dict,
     {

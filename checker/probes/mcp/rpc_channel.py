@@ -53,7 +53,7 @@ class Channel(Protocol):
     name: str
     """`streamable-http`, `sse` or `stdio`."""
     leaves_sessions: bool
-    """Whether a session outlives the connection it was opened on."""
+    """True if a session outlives the connection it was opened on."""
     options: McpOptions
     seen: Observation
     asked: int
@@ -113,7 +113,7 @@ class IncomingMessages:
         self._strays, self._since_reply, self._first_stray = 0, 0, ""
         self._loose: Mapping[str, Any] | None = None
         self.first_odd = ""
-        """What came first that is neither a reply nor of the server's own accord."""
+        """The first data that is neither a reply nor a message of the server's own accord."""
         self.late: dict[int, Mapping[str, Any]] = {}
         """Number of a request that was given up -> the message that answers it."""
 

@@ -15,7 +15,7 @@ import jsonschema_rs
 from checker.secrets.excerpts import excerpt
 
 MOST_LEVELS = 100
-"""How deep a schema may be nested to be judged; the validator recurses, and schemas in use have less than 30."""
+"""Maximum nesting of a schema that is judged; the validator recurses, and schemas in use have less than 30."""
 
 _NAMES = (
     ("json-schema.org/draft-04/schema", "http", jsonschema_rs.Draft4Validator),
@@ -25,7 +25,7 @@ _NAMES = (
     ("json-schema.org/draft/2020-12/schema", "https", jsonschema_rs.Draft202012Validator),
 )
 _USUAL = "https://json-schema.org/draft/2020-12/schema"
-"""What a schema is that names no dialect (MCP 2025-11-25, JSON Schema Usage)."""
+"""The dialect of a schema that names none (MCP 2025-11-25, JSON Schema Usage)."""
 _META = {
     f"{scheme}://{name}{end}": (f"{own}://{name}", validator)
     for name, own, validator in _NAMES

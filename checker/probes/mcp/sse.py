@@ -24,7 +24,7 @@ class EventStream:
         self.last_id: str | None = None
         """Identifier of the last event that had one: where to go on after a break."""
         self.retry_ms: int | None = None
-        """How long to wait before that."""
+        """Time to wait before that."""
 
     def events(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Type and data of each event, lines of data joined by line feeds; events without data are skipped.

@@ -23,7 +23,7 @@ _SERVER = ("oauth-authorization-server", "openid-configuration")
 _MOST_TOLD = 3
 """Addresses that a detail names with their answers."""
 _NOT_PASSED_OVER = {Reason.REDIRECT_BLOCKED, Reason.BODY_TOO_LARGE, Reason.DEADLINE, Reason.FIRST_BYTE_TIMEOUT}
-"""How an exchange ends after which the next address is not asked: it leads where nobody may go, or has no end."""
+"""Outcomes after which no further address is tried: the address is forbidden, or its reply has no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +31,18 @@ class TokenSource:
     """The endpoint to request a token from, and the parameters to request."""
 
     issuer: str | None
-    """Who is trusted; None where only the token endpoint is configured."""
+    """The trusted issuer; None if only the token endpoint is configured."""
     token_url: str
     configured: bool
     """The origin of the token endpoint is one that the config names."""
     audience: str
-    """What a signed assertion is addressed to: the trusted issuer, else the configured token endpoint."""
+    """The audience of a signed assertion: the trusted issuer, else the configured token endpoint."""
     resource: str
     scopes: tuple[str, ...]
     methods: tuple[str, ...]
     """Client authentication that the server offers; empty where it does not say."""
     passed_over: tuple[str, ...] = ()
-    """What well-known addresses answered at which the metadata was not; 404 is nothing odd."""
+    """Answers of well-known addresses that did not have the metadata; a 404 is usual."""
 
 
 def token_source(

@@ -26,11 +26,11 @@ class OAuth(Options, frozen=True, kw_only=True):
     algorithm: Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"] = (
         "ES256"
     )
-    """How the private key signs."""
+    """The signature algorithm of the private key."""
     key_id: Public | None = None
     """``kid`` of the key, where the authorization server knows several."""
     method: Method | None = None
-    """How the client identifies itself; by default what the server offers and the credentials allow."""
+    """The client authentication method; by default one that the server offers and the credentials allow."""
     scopes: tuple[Public, ...] = ()
     """Scopes to ask for; none by default. What a server asks for in its challenge adds none."""
     issuer: Annotated[str, Holds.ADDRESS] | None = None

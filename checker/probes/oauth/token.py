@@ -19,7 +19,7 @@ from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import acquire
 
 _USUAL_LIFE_S = 300.0
-"""How long a token is kept whose end the authorization server does not name."""
+"""Lifetime of a token if the authorization server states none."""
 _LONGEST_LIFE_S = 24 * 3600.0
 _LONGEST = 64 * 1024
 """Characters of a token: it goes with every request, and servers take no head of that size."""

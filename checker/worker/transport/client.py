@@ -34,7 +34,7 @@ from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _MOST_ASIDE_BYTES = 1024 * 1024
 _GRACE_S = 5.0
-"""How much longer than its attempt what goes on in the background may take."""
+"""Extra time that background work gets beyond its attempt."""
 USER_AGENT = f"mcp-status-check/{VERSION}"
 
 

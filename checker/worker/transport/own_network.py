@@ -21,7 +21,7 @@ from checker.addresses import Scope
 from checker.probes.base import OwnFault
 
 _GOOD_FOR_S = 2.0
-"""How long a finding holds: a fleet that fails at once is looked into once."""
+"""Lifetime of a finding: a fleet that fails at once is examined once."""
 _FAR_AWAY = ((socket.AF_INET, ("198.41.0.4", 53)), (socket.AF_INET6, ("2001:503:ba3e::2:30", 53, 0, 0)))
 """The root name server A, as an address that every way out leads to; nothing is sent there."""
 _RESOLVERS = "/etc/resolv.conf"

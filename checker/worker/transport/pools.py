@@ -30,7 +30,7 @@ from checker.worker.transport.tls import Expiry, TlsContexts, certificate_expiry
 from checker.worker.transport.trace import Trace
 
 _PORT_KEPT_S = 60.0
-"""How long Linux keeps a port after its connection was closed here (TIME_WAIT)."""
+"""Time that Linux keeps a port after its connection was closed here (TIME_WAIT)."""
 
 
 class Recent:
@@ -124,7 +124,7 @@ class _Traced:
     dns: DnsCache
     policy: AddressPolicy = CONFIGURED
     peer: Scope = Scope.PUBLIC
-    """What the open connection leads to: one that is kept is judged by it as a new one is by its address."""
+    """The scope of the open connection's peer: a kept one is judged by it as a new one is by its address."""
     expiry: Expiry | None = None
     """Of the certificates of the open connection."""
     idle_since = 0.0

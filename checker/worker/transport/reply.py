@@ -93,7 +93,7 @@ _CODED_BYTES = 8192
 _HANDED_OVER = 16384
 """At most this much is handed over at a time: it may be as many lines of an event stream."""
 _DRAIN_S = 0.02
-"""How long a stream may take to end after its reply, so that its connection can be kept."""
+"""Time allowed for a stream to end after its reply, so that its connection can be kept."""
 
 
 class Response(Protocol):

@@ -23,10 +23,10 @@ from checker.worker.transport.trace import Trace
 _NEXT_AFTER_S = 0.25
 """The connection attempt delay that RFC 8305 section 5 recommends."""
 _TELLING = {Reason.REDIRECT_BLOCKED: 0, Reason.CONNECT_REFUSED: 1, Reason.CONNECT_TIMEOUT: 2, Reason.CONNECT_FAILED: 3}
-"""What says most about the server comes first: a refusal is an answer, silence is not."""
+"""Failures, the most revealing about the server first: a refusal is an answer, silence is not."""
 _MOST_TOLD = 3
 _NO_WAY = {errno.ENETUNREACH, errno.ENETDOWN}
-"""What the system says where it has no route; a router far away may say the former too."""
+"""Errors of the system if it has no route; a router far away may report the former too."""
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
 

@@ -38,7 +38,7 @@ _MOST_JOINED = 3
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _FRAME_OF_BOX = re.compile(r"^[\s│┃║╭╮╰╯─━┌┐└┘═▶├]*|[\s│┃║╭╮╰╯─━┌┐└┘═]*$")
 _GROUPED = re.compile(r"^ *\+-[+-]+(?: \d+ -+)?$|^(?: *[|+] ?)+")
-"""What stands before a line of an exception group's traceback (Python)."""
+"""The prefix of a line in an exception group's traceback (Python)."""
 _LAUNCHER = re.compile(r"^(?:npm (?:error|ERR!)|pnpm:?|yarn|error: script|ERR_PNPM\S*)\s*", re.IGNORECASE)
 _LEVEL = re.compile(
     r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?)\b|(?i:\b(?:trace|debug|info|notice|warn(?:ing)?)(?:[:\]]|\s*\|)"
@@ -80,7 +80,7 @@ _WANTS = re.compile(
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|(?:^|\s)--?[a-z][\w-]+")
 _USAGE = re.compile(r"^\W{0,4}usage\b", re.IGNORECASE)
 _EXCEPTION = 5
-"""What the line below a traceback weighs, whatever its name."""
+"""The weight of the line below a traceback, whatever its name."""
 _GROUP = re.compile(r"\w*ExceptionGroup\b|unhandled errors in a TaskGroup", re.IGNORECASE)
 _SAYS = ("message", "msg", "error", "err", "detail", "reason")
 _MEANS = ("level", "severity", "levelname", "lvl")
@@ -176,7 +176,7 @@ _STDERR_KEPT = 5 * _STDERR_BYTES
 _TOLD = 250
 """Characters of its last words that a detail quotes."""
 _QUICK_S = 0.3
-"""How long a program that has not answered may take to end, before the next way of ending it."""
+"""Time allowed for a program that has not answered to end, before the next way of ending it."""
 _EXIT_CODE_S = 1.0
 _DRAIN_S = 0.05
 _PAUSE_S = 0.001
@@ -229,7 +229,7 @@ class StartedProcess:
         self, program: Supervised, streams: Sequence[int], command: Command, max_line: int, budget: Budget
     ) -> None:
         self.budget = budget
-        """What the probe may still take of what it writes, to either of its outputs."""
+        """The probe's remaining budget for data on either of its outputs."""
         self.has_output = False
         self._too_much: ProbeFailure | None = None
         self._program, self._command, self._max_line = program, command, max_line

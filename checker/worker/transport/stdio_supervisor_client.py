@@ -25,7 +25,7 @@ from checker.processes.stdio_supervisor import HEAD, KILL, TERMINATE
 _LOOK_S = 0.5
 """After so long it is seen to that a keeper or a supervisor that a program has stopped goes on."""
 _GONE_S = 3.0
-"""How long a supervisor may take to kill everything, before it is done without it."""
+"""Time allowed for a supervisor to kill everything, before it is done without it."""
 
 
 class StartFailed(Exception):
@@ -157,7 +157,7 @@ class Supervised:
         self.pid = 0
         self.supervisor = 0
         self.code: int | None = None
-        """How the program ended; None while it runs, and for one that ended its supervisor."""
+        """The program's exit code; None while it runs, and for one that ended its supervisor."""
         self.ended = gevent.event.Event()
         """The program has ended."""
         self.gone = gevent.event.Event()

@@ -41,9 +41,9 @@ class Trace:
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget() if budget is None else budget
-        """What the probe may still take from its server."""
+        """The probe's remaining budget for data from its server."""
         self.step = "dns"
-        """What is being waited for right now: one of dns, connect, tls, send, wait, transfer."""
+        """The step in progress: one of dns, connect, tls, send, wait, transfer."""
         self.named: str | None = None
         """The probe's own stage that is under way, such as initialize."""
         self.answered_at = 0.0

@@ -33,7 +33,7 @@ _MOST_HEAD_BYTES = 256 * 1024
 """Bytes of one head, all interim replies before it included; http.client limits its lines and headers only."""
 _READ_BYTES = 65536
 _BUFFERED_BYTES = 4096
-"""What http.client works on without looking up: as many as eight hundred chunks."""
+"""Bytes that http.client processes without yielding: as many as eight hundred chunks."""
 _now: Any = gevent.local.local()
 """The exchange that this greenlet makes: urllib3 hands connections out and opens them by itself."""
 
