@@ -27,7 +27,7 @@ class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-    """Made in every run, each of them a trial."""
+    """Tried in every run, each time as a trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Circuit:
 
     state: BreakerState = BreakerState.CLOSED
     failures: int = 0
-    """Failures in a row."""
+    """Consecutive failures."""
     successes: int = 0
-    """Trials in a row that succeeded."""
+    """Consecutive successful trials."""
     since_ms: int = 0
     """Time of the change to this state; for one that was never open, of its first failure."""
     retry_at_ms: int | None = None

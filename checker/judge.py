@@ -30,7 +30,7 @@ RETRYABLE = {
     Reason.AUTH_SERVER,
     Reason.INTERNAL_ERROR,
 }
-"""Reasons that may be gone a moment later, together with any HTTP status of 500 and above."""
+"""Reasons that may pass a moment later, as may any HTTP status of 500 and above."""
 
 
 @dataclass(frozen=True, slots=True)

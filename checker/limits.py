@@ -22,7 +22,7 @@ class PoolLimits(Options, frozen=True, kw_only=True):
     max_connections: Count = 2000
     """Connections open at once over all workers."""
     per_origin: Count | None = None
-    """Attempts at once at one scheme, host and port; null takes run.per_origin."""
+    """Concurrent attempts at one scheme, host and port; null takes run.per_origin."""
     keepalive: Seconds = 30.0
     """An idle connection is closed after this time."""
     when_full: Literal["wait", "overflow"] = "wait"
@@ -37,7 +37,7 @@ class CacheLimits(Options, frozen=True, kw_only=True):
     ttl: Seconds = 3600.0
     """Lifetime of an entry."""
     size: Count = 10_000
-    """Most entries; the one that was not used for longest goes first."""
+    """Maximum number of entries; the least recently used one is removed first."""
 
 
 class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
@@ -46,14 +46,14 @@ class ConfigLimits(CacheLimits, frozen=True, kw_only=True):
     ttl: Seconds = 30 * 86400.0
     """Lifetime of an entry, provided that none of its sources changes."""
     size: Count = 100
-    """Most entries; the one that was not used for longest goes first."""
+    """Maximum number of entries; the least recently used one is removed first."""
 
 
 class ResultLimits(CacheLimits, frozen=True, kw_only=True):
     """Limits of the cache of check results."""
 
     size: Count = 100_000
-    """Most entries; the one that was not used for longest goes first."""
+    """Maximum number of entries; the least recently used one is removed first."""
 
 
 class DnsLimits(Options, frozen=True, kw_only=True):
@@ -66,9 +66,9 @@ class DnsLimits(Options, frozen=True, kw_only=True):
     negative_ttl: Seconds = 5.0
     """Time before a name that was not found is looked up again."""
     stale: Seconds = 600.0
-    """For how long after its end an entry still serves when the lookup fails."""
+    """Time after its expiry in which an entry is still used if the lookup fails."""
     size: Count = 10_000
-    """Most entries; the one that was not used for longest goes first."""
+    """Maximum number of entries; the least recently used one is removed first."""
 
 
 class Caches(Options, frozen=True, kw_only=True):
@@ -77,13 +77,13 @@ class Caches(Options, frozen=True, kw_only=True):
     config: ConfigLimits = ConfigLimits()
     """Validated configurations: an unchanged file is not parsed again."""
     auth_tokens: CacheLimits = CacheLimits()
-    """Access tokens; no longer than the token itself says."""
+    """Access tokens; kept no longer than the lifetime the token states."""
     dns: DnsLimits = DnsLimits()
     """Addresses of host names."""
     results: ResultLimits = ResultLimits()
     """Results of checks, for `check --max-age`."""
     size: Count | None = None
-    """Most entries of all categories together; null is no limit beside their own."""
+    """Maximum number of entries of all categories together; null sets no limit besides their own."""
 
 
 def _worker_memory(size: int) -> int:
@@ -100,48 +100,48 @@ class ResourceCaps(Options, frozen=True, kw_only=True):
     interval: Seconds = 1.0
     """Interval between samples."""
     cpu_percent: Percent | None = None
-    """CPU of the checker's own processes, of all cores."""
+    """CPU of the checker's own processes, in percent of all cores."""
     memory: Bytes | None = None
     """Resident memory of the checker's own processes."""
     machine_cpu_percent: Percent | None = None
-    """CPU of everything on the machine, of all cores."""
+    """CPU of everything on the machine, in percent of all cores."""
     machine_memory_percent: Percent = 95.0
-    """Memory in use of the machine."""
+    """Memory in use on the machine."""
     descriptors_percent: Percent = 90.0
-    """File descriptors of a worker, of what the system allows it."""
+    """File descriptors of a worker, in percent of the number the system allows it."""
     ports_percent: Percent = 90.0
-    """Ports of outgoing connections in use, of the range the system takes them from."""
+    """Ports of outgoing connections in use, in percent of the range the system takes them from."""
     warn_at_percent: Percent = 80.0
-    """Share of a limit from which on there is a warning, where the resource has no threshold of its own below."""
+    """Share of a limit at which a warning is raised, if the resource has no threshold of its own below."""
     cpu_warning_percent: Percent | None = None
-    """CPU of the checker's own processes, of all cores, from which on there is a warning."""
+    """CPU of the checker's own processes, in percent of all cores, at which a warning is raised."""
     memory_warning: Bytes | None = None
-    """Resident memory of the checker's own processes from which on there is a warning."""
+    """Resident memory of the checker's own processes at which a warning is raised."""
     queue_warning: Count | None = None
-    """Checks that wait from which on there is a warning; by default only while nothing can be begun."""
+    """Number of waiting checks at which a warning is raised; by default only while no check can begin."""
     queue_size: Count = 100_000
-    """Checks that may wait; those of lowest priority above it are UNKNOWN with resource_limit."""
+    """Maximum number of waiting checks; those of lowest priority above it are UNKNOWN with resource_limit."""
     queue_wait: Seconds = 300.0
-    """Longest time without any room; then what waits is UNKNOWN with resource_limit."""
+    """Longest time without any room; after it the waiting checks are UNKNOWN with resource_limit."""
     worker_memory: Annotated[Bytes, Checked(_worker_memory)] | None = 512 * 1024**2
-    """Resident memory of a worker, above which another takes its place; at twice as much it is killed."""
+    """Resident memory above which a worker is replaced; at twice as much it is killed."""
     lag: Seconds = 0.25
-    """A result taken while its worker was this late is marked suspect."""
+    """Lag of a worker above which a result taken in it is marked suspect."""
 
 
 class Alerts(Options, frozen=True, kw_only=True):
     """Alert thresholds of a run: each alert is raised once per run, on standard error and in resource_alerts."""
 
     response_time: Seconds | None = None
-    """Checks take longer than this in the mean."""
+    """Mean duration of a check above which an alert is raised."""
     throughput: PositiveNumber | None = None
-    """Fewer checks than this end in a second."""
+    """Checks per second below which an alert is raised."""
     error_rate: Annotated[float, Within(ge=0, le=1)] | None = None
-    """A larger share of the checks is UNHEALTHY; those that are UNKNOWN do not count."""
+    """Share of UNHEALTHY checks above which an alert is raised; UNKNOWN checks do not count."""
     memory: Bytes | None = None
-    """The checker's own processes have more resident memory."""
+    """Resident memory of the checker's own processes above which an alert is raised."""
     cpu_percent: Percent | None = None
-    """The checker's own processes use more CPU, of all cores."""
+    """CPU of the checker's own processes, in percent of all cores, above which an alert is raised."""
     interval: Seconds = 10.0
     """Interval between evaluations, in addition to one at the end of the run."""
 
@@ -155,17 +155,17 @@ class Pace(Options, frozen=True, kw_only=True):
     """The spread of a run's checks over time."""
 
     adaptive: bool = True
-    """Begin with few checks at once, add more while the workers keep up; off allows run.concurrency at once."""
+    """Start with few concurrent checks, and add more while the workers keep up; off allows run.concurrency at once."""
     rate_per_origin: PositiveNumber | None = None
-    """Attempts a second at one scheme, host and port, for each probe kind on its own."""
+    """Attempts per second at one scheme, host and port, for each probe kind separately."""
     jitter: Seconds = 0.02
-    """The first attempts at an origin that several servers share start at random within this time."""
+    """The first attempts at an origin shared by several servers start at random times within this period."""
     batch_size: Count = 50
-    """Most servers dealt to a worker at a time."""
+    """Maximum number of servers assigned to a worker together."""
     by_priority: bool = True
-    """Deal critical servers first, then those of high priority more often than others; off keeps the file's order."""
+    """Check critical servers first, then those of high priority more often than others; off keeps the file's order."""
     batch_timeout: Seconds = 0.25
-    """Results are stored after this time, or when 100 are there."""
+    """Results are stored after this time, or once there are 100."""
 
 
 class Keep(Options, frozen=True, kw_only=True):
@@ -178,11 +178,11 @@ class Keep(Options, frozen=True, kw_only=True):
     days: Seconds = 1825 * 86400.0
     """Totals of each day, and incidents."""
     benchmarks: Seconds = 365 * 86400.0
-    """Load tests; those that are baselines stay."""
+    """Load tests; baselines stay."""
     measures: Seconds | None = None
     """The runs' own measurements, such as pool_history; null keeps them as long as the run."""
     max_size: Bytes | None = 900 * 1024**2
-    """Size of the database above which rows go before their time, of who wrote most first; null sets none."""
+    """Size of the database above which rows are deleted early, of the largest writer first; null sets none."""
     after_runs: bool = True
     """True applies retention after a run, at most once an hour; `mcp-status db prune` does so at any time."""
 
@@ -227,15 +227,15 @@ class RunOptions(Options, frozen=True, kw_only=True):
     workers: Count | None = None
     """Worker processes; by default one per core, fewer for a small fleet."""
     concurrency: Count = 500
-    """Checks at once over all workers."""
+    """Concurrent checks over all workers."""
     per_origin: Count = 30
-    """Attempts at once at one scheme, host and port, for each probe kind on its own."""
+    """Concurrent attempts at one scheme, host and port, for each probe kind separately."""
     max_connections: Count | None = None
     """Connections open at once over all workers and probe kinds; by default each kind has its own limit only."""
     processes: Count = 8
-    """Programs of stdio servers at once over all workers."""
+    """Concurrent programs of stdio servers over all workers."""
     token_key: Annotated[Secret, Checked(_token_key)] | None = None
-    """Encrypts access tokens, so that they may be kept in the database between runs; without it they are not kept."""
+    """Key that encrypts access tokens, so that they can be stored between runs; without it they are not stored."""
     token_key_file: str | None = None
     """File that holds the key."""
     pace: Pace = field(default_factory=Pace)
@@ -245,7 +245,7 @@ class RunOptions(Options, frozen=True, kw_only=True):
     caches: Caches = field(default_factory=Caches)
     """Caches between checks and between runs."""
     max_age: Seconds | None = None
-    """A server whose last result is younger than this is not checked again; by default every server is."""
+    """A server with a last result younger than this is not checked again; by default every server is."""
     limits: ResourceCaps = field(default_factory=ResourceCaps)
     """Resource limits for starting checks."""
     alerts: Alerts = field(default_factory=Alerts)
@@ -256,7 +256,7 @@ class RunOptions(Options, frozen=True, kw_only=True):
     """Addresses (``host:port`` or http) that are always up, such as a name server and a gateway. Where none of them can
     be reached, failing to connect says nothing about a server: UNKNOWN, own_network."""
     heartbeat_timeout: Annotated[Seconds, Checked(_heartbeat_timeout)] = 15.0
-    """A worker that says nothing for this long is replaced."""
+    """Silence after which a worker is replaced."""
 
     def attempts_at_origin(self, kind: str) -> int:
         """Concurrent attempts of a probe kind at one origin in the whole run."""
@@ -273,7 +273,7 @@ class Limits(RunOptions, frozen=True, kw_only=True):
     """The limits sent to one worker: the options of the run, of which it takes its share, except ``concurrency``."""
 
     workers: int = 1
-    """So many share the limits."""
+    """Number of workers that share the limits."""
     worker: int = 0
     """The worker's number, from 0."""
     log_level: int = 50

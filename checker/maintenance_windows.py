@@ -16,15 +16,15 @@ class MaintenanceWindow(Options, frozen=True, kw_only=True):
     """A one-off window with ``start`` and ``end``, or a recurring one with ``at`` and ``lasts``."""
 
     start: str | None = None
-    """Start of a window that is once, such as 2026-12-01T22:00Z."""
+    """Start of a one-off window, such as 2026-12-01T22:00Z."""
     end: str | None = None
     """Its end, not included."""
     at: str | None = None
-    """Time of day at which a window begins again and again, such as 02:30 or 02:30+05:00."""
+    """Time of day at which a recurring window begins, such as 02:30 or 02:30+05:00."""
     lasts: str | None = None
     """Its duration, such as 2h; at most a day."""
     days: tuple[str, ...] = ()
-    """On which days it begins: mon, tue, wed, thu, fri, sat, sun; every day where none is given."""
+    """Days on which it begins: mon, tue, wed, thu, fri, sat, sun; every day if none is given."""
     timezone: str = "UTC"
     """The time zone of times that have no offset of their own, such as Europe/Berlin."""
     note: str = ""

@@ -29,11 +29,11 @@ class Task(Record, frozen=True, kw_only=True):
     """Probe kind -> cache category -> value."""
     tries: int = 1
     share: int = 1
-    """Over how many workers the servers of its origin are spread."""
+    """Number of workers that the servers of its origin are spread over."""
     skip: Mapping[str, str] = field(default_factory=dict)
-    """Probe kind -> why its circuit breaker leaves it out."""
+    """Probe kind -> reason why its circuit breaker skips it."""
     number: int = 0
-    """Under which the parent is told that it has begun."""
+    """Number under which its start is reported to the parent."""
 
 
 class Start(Record, frozen=True, tag=True):
@@ -41,7 +41,7 @@ class Start(Record, frozen=True, tag=True):
 
     limits: Limits
     libraries: tuple[str, ...]
-    """To load before the first check."""
+    """Modules to load before the first check."""
     begun: int
     """The descriptor of `checker.processes.started_tasks`."""
 
@@ -68,7 +68,7 @@ class Stop(Record, frozen=True, tag=True):
     """Notice that no more tasks will come."""
 
     cancel: bool
-    """Give up what is under way, too."""
+    """Give up checks in progress, too."""
     within_s: float = 0
 
 

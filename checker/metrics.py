@@ -34,10 +34,10 @@ class PoolMeasures(Record, frozen=True, kw_only=True):
     tls_handshakes: int = 0
     tls_resumed: int = 0
     paced: int = 0
-    """Of ``waits`` those for ``run.pace`` alone."""
+    """Those of ``waits`` caused by ``run.pace`` alone."""
     paced_us: int = 0
     program_waits: int = 0
-    """Beside ``waits``: for a place among the programs of stdio servers."""
+    """Waits for a place among the programs of stdio servers, not included in ``waits``."""
     program_wait_us: int = 0
 
 

@@ -23,7 +23,7 @@ class Status(StrEnum):
     DEGRADED = "DEGRADED"
     UNHEALTHY = "UNHEALTHY"
     UNKNOWN = "UNKNOWN"
-    """The checker could not tell: its own fault, its own overload, a lost worker."""
+    """The checker could not determine it: its own fault, its own overload, a lost worker."""
 
 
 class Reason(StrEnum):
@@ -72,34 +72,34 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     OWN_NETWORK = "own_network"
     REMARK = "remark"
-    """Nothing but remarks, where the configuration lets them count."""
+    """Nothing but remarks, if the configuration lets them count."""
 
 
 class RemarkName(StrEnum):
     """An oddity of a server that works: a stable list, safe for grouping, and never a worse status."""
 
     STDOUT_LINES = "stdout_lines"
-    """A started program printed lines on standard output that are no messages."""
+    """A started program printed lines on standard output that are not messages."""
     STREAM_EVENTS = "stream_events"
-    """An event stream carried events that are no messages."""
+    """An event stream carried events that are not messages."""
     STATUS_CODE = "status_code"
-    """A proper reply came with an HTTP status that such replies do not have."""
+    """A valid reply had an HTTP status that such replies do not have."""
     MEDIA_TYPE = "media_type"
-    """A proper reply came with another media type than it is to have."""
+    """A valid reply had another media type than required."""
     NOTIFICATION_ANSWERED = "notification_answered"
     """A notification was answered, refused, or not taken in time."""
     REPLY_WITHOUT_ID = "reply_without_id"
-    """A reply or an error came that names no request."""
+    """A reply or an error arrived that names no request."""
     FIRST_REQUEST = "first_request"
-    """A first request that the server does not know was left without an answer, or broke the connection."""
+    """A first request that the server does not know got no answer, or broke the connection."""
     LIST_UNKNOWN = "list_unknown"
-    """A list is announced, and asking for it is an unknown method."""
+    """A list is announced, but the method to read it is unknown."""
     SESSION_END = "session_end"
     """The end of the session was refused, or not answered in time."""
     AUTH_METADATA = "auth_metadata"
-    """Metadata of the authorization was not where it is looked for first."""
+    """Authorization metadata was not at the first address to look at."""
     RESULT_SHAPE = "result_shape"
-    """A result stretches the schema of the protocol in a way that every client takes."""
+    """A result deviates from the protocol's schema in a way that every client accepts."""
 
 
 class Remark(Record, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Remark(Record, frozen=True, kw_only=True):
 
     name: RemarkName
     detail: str
-    """A short sentence for a person; no secret is ever in it."""
+    """A short sentence for a human reader; never contains a secret."""
 
 
 class Priority(StrEnum):
@@ -128,7 +128,7 @@ class RunState(StrEnum):
     FAILED = "failed"
     """The checker itself gave up, for example because the disk was full."""
     ABANDONED = "abandoned"
-    """The process that ran it is gone without having said how it ended."""
+    """The process that ran it ended without recording the outcome."""
 
 
 class Combination(Options, frozen=True, kw_only=True):
@@ -139,7 +139,7 @@ class Combination(Options, frozen=True, kw_only=True):
     all_bad: Status = Status.UNHEALTHY
     """Every probe is UNHEALTHY."""
     all_unknown: Status = Status.UNKNOWN
-    """No probe could tell."""
+    """No probe was conclusive."""
 
 
 class Server(Options, frozen=True, kw_only=True):
@@ -152,16 +152,16 @@ class Server(Options, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
     objective: float | None = None
-    """The share of the time that the server is to be up, above 0 and below 1; None sets no objective."""
+    """The availability objective, above 0 and below 1; None sets no objective."""
     objective_window: float | None = None
-    """Seconds that the objective is promised for, up to now; None for 30 days."""
+    """Seconds in the objective's window, up to now; None for 30 days."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
-    """Times in which its checks are not counted."""
+    """Windows in which its checks are not counted."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Probe kind -> weight in the score; a kind that is absent weighs 1."""
     combine: Combination = Combination()
     at_once: int | None = None
-    """Probes of the server at the same time; None is all of them."""
+    """Concurrent probes of the server; None is all of them."""
 
 
 class McpFacts(Record, frozen=True, kw_only=True):
@@ -183,7 +183,7 @@ class McpFacts(Record, frozen=True, kw_only=True):
     tools_digest: str | None = None
     """SHA-256 in hex of the canonical tool list."""
     contract_digest: str | None = None
-    """SHA-256 in hex of the canonical contract: all that the server offers and says of itself."""
+    """SHA-256 in hex of the canonical contract: everything that the server offers and states about itself."""
     tools_bytes: int | None = None
     """Length of the canonical tool list."""
     tools_tokens: int | None = None
@@ -204,18 +204,18 @@ class ProbeResult(Record, frozen=True, kw_only=True):
     """The last attempt, without the waits between attempts."""
     reason: Reason | None = None
     detail: str | None = None
-    """A short sentence for a person; no secret is ever in it."""
+    """A short sentence for a human reader; never contains a secret."""
     score: float | None = None
-    """0 to 1; None where the status is UNKNOWN."""
+    """0 to 1; None if the status is UNKNOWN."""
     failed_stage: str | None = None
-    """The stage that did not succeed, by its name in `checker.probe_kinds.STAGES`."""
+    """The stage that failed, by its name in `checker.probe_kinds.STAGES`."""
     url: str | None = None
     """The address of the probe's target, without credentials and query values."""
     attempts: int = 1
     earlier_reasons: str | None = None
     """Reasons of the attempts before the last, separated by commas."""
     stages_us: Mapping[str, int] = field(default_factory=dict)
-    """Microseconds spent in each timed step that happened, by its name in `checker.probe_kinds.STAGES`."""
+    """Microseconds spent in each timed stage that happened, by its name in `checker.probe_kinds.STAGES`."""
     http_status: Annotated[int | None, "status of the last HTTP reply"] = None
     received_bytes: Annotated[int | None, "body bytes after decompression, all exchanges"] = None
     connections_opened: Annotated[int | None, "connections opened by the last attempt"] = None

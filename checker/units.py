@@ -127,7 +127,7 @@ Bytes = Annotated[int, _Spelled(parse_size, r"^\d+\s*(B|KiB|MiB|GiB)$", "integer
 """A size in bytes, spelled ``64KiB`` or ``1MiB`` in YAML."""
 
 Objective = Annotated[float, _Spelled(parse_objective, r"^\d+(\.\d+)?\s*%$", "number", "99.9%")]
-"""The share of the time that something is to be up, spelled ``99.9%`` in YAML: a ratio."""
+"""An availability objective, spelled ``99.9%`` in YAML: a ratio."""
 
 
 class Within:
@@ -177,7 +177,7 @@ GIVEN = _Given()
 """Mark of an option that does not accept null."""
 
 Count = Annotated[int, Within(ge=1)]
-"""A number of things of which there is at least one."""
+"""A whole number of at least one."""
 Percent = Annotated[float, Within(gt=0, le=100)]
 """More than 0, up to 100."""
 PositiveNumber = Annotated[float, Within(gt=0)]

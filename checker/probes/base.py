@@ -347,7 +347,7 @@ class OptionWarning:
     """Below the kind's block."""
     text: str
     of_many: str
-    """A short form, for servers beyond those that are named."""
+    """The phrase that completes "more servers with", for servers beyond those that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
