@@ -107,7 +107,7 @@ REMARKS = (
 )
 
 MOST_LINES = 60
-"""Servers in a chart: the worst."""
+"""Largest number of servers in a chart: the worst ones."""
 
 
 def state_charts(past: Past, period: Period, servers: Sequence[Standing]) -> list[Chart]:

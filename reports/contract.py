@@ -61,9 +61,9 @@ def order(version: str) -> tuple[tuple[int, ...], bool]:
 
 
 MOST_NAMED = 20
-"""Servers that a version names."""
+"""Largest number of servers named per version."""
 MOST_CHANGES = 50
-"""Rows that changes of one server take; those of its newest versions are shown, the worst first."""
+"""Largest number of rows with changes of one server; those of its newest versions are shown, worst first."""
 _NAMED = 3
 _LEVELS = {Grade.BREAKING: Level.BAD, Grade.RISKY: Level.WARNING}
 

@@ -19,7 +19,7 @@ from storage.history import ContractRow
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
 
 MOST_ROWS = 50
-"""Of a table, unless all are asked for."""
+"""Largest number of rows in a table, unless all are requested."""
 VERSION_COLUMNS = ("version", "seen_at", "run_id", "grade", "changes", "digest")
 CHANGE_COLUMNS = ("grade", "kind", "item", "detail")
 

@@ -18,7 +18,7 @@ from storage.report_history import Past, ServerRow
 from storage.rollups.read import Period
 
 SINCE = "7d"
-"""How far it looks back."""
+"""Default start of the period."""
 MANY_TOOLS = 20
 """With more, models choose the wrong one more often (OpenAI, Function calling: aim for fewer than 20 at a time)."""
 
@@ -116,7 +116,7 @@ def _total(values: Iterable[int | None]) -> int | None:
 
 _MIB = 1024 * 1024
 _MISSED = 1.5
-"""A gap of so many intervals has a run missing."""
+"""A gap longer than this many intervals means that a run is missing."""
 
 CHECKING = (
     Column("kind", "probe"),

@@ -13,17 +13,17 @@ from reports.svg import Picture
 from reports.templating import render
 
 MOST_BYTES = 2_000_000
-"""Of a page; above it tables are cut, and then charts are left out."""
+"""Largest size of a page; above it tables are cut, and then charts are left out."""
 MOST_CHARTS = {"svg": 24, "png": 12}
-"""Drawn by the chart library; hand-written strips are not counted."""
+"""Largest number of charts drawn by matplotlib; handwritten strips are not counted."""
 MOST_STRIPS = 60
-"""Rows of cells in a picture."""
+"""Largest number of rows of cells in a picture."""
 _FOLDED_FROM = 12
-"""Rows of a table that is folded away where a picture shows the same."""
+"""Number of rows from which on a table is folded if a picture shows the same."""
 _TALL_FROM = 40
-"""Rows of a table that scrolls in a box of its own, so that what follows is not out of reach."""
+"""Number of rows from which on a table scrolls in its own box, so that the content after it stays within reach."""
 _ROWS_AND_CHARTS: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (500, 12), (200, 8), (50, 4), (10, 1))
-"""How many rows of each table and how many charts are tried, one after the other, until the page is small enough."""
+"""Limits on rows per table and on charts, tried one after the other until the page is small enough."""
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
 
 

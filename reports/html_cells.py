@@ -16,13 +16,13 @@ LEVELS = {
     **{"HEALTHY": "good", "DEGRADED": "warning", "UNHEALTHY": "bad", "UNKNOWN": "unknown"},
     **{"PASSED": "good", "FAILED": "bad", "GOOD": "good", "BAD": "bad"},
 }
-"""The class of each status and result; the style sheet puts its sign before the word."""
+"""The class of each status and result; the style sheet puts its symbol before the word."""
 NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
 _TAGS = {**dict.fromkeys(NUMBERS, '<td class="n">'), Kind.TIME: '<td class="t">'}
 MOST_LETTERS = 80
-"""Of the name that heads a row; the whole one is in its title."""
+"""Largest length of a row's name; the full name is in its title."""
 MOST_NUMBERS = 1200
-"""Numbers in the table behind a chart; a longer one would outweigh the page."""
+"""Largest number of values in the table behind a chart; a longer one would dominate the page."""
 
 
 def table_rows(table: Table, most: int | None = None) -> Iterator[Markup]:

@@ -118,7 +118,7 @@ def flapping_servers(past: Past, start_ratio: float = START_RATIO) -> Sequence[F
 
 
 TOGETHER_MS = 120_000
-"""Incidents with one cause begin within two minutes of each other."""
+"""Incidents with a common cause begin within two minutes of each other."""
 
 
 def clusters(incidents: Sequence[Incident], hosts: Mapping[int, Collection[str]]) -> list[list[Incident]]:
@@ -230,9 +230,9 @@ def most(counts: Mapping[str, float], number: int) -> list[str]:
 
 
 MOST_DETAILS = 200
-"""The newest incidents whose raw row is looked up."""
+"""Largest number of newest incidents whose raw row is looked up."""
 MOST_NAMED = 20
-"""Servers and hosts that a cluster names."""
+"""Largest number of servers and hosts named per cluster."""
 _NAMED = 3
 _UP_MS = slice(6, 8)
 _DOWN_MS = 8

@@ -24,9 +24,9 @@ from storage.rollups.read import BucketSeries, Period
 Integers = npt.NDArray[np.int64]
 
 ANSWERED = frozenset({Reason.SLOW, Reason.CERTIFICATE_EXPIRES_SOON})
-"""Not HEALTHY, but answered: these are among the latencies."""
+"""Not HEALTHY, but answered: these are included in the latencies."""
 TIMEOUTS = frozenset({Reason.CONNECT_TIMEOUT, Reason.SEND_TIMEOUT, Reason.FIRST_BYTE_TIMEOUT, Reason.DEADLINE})
-"""Censored: it would have taken at least as long as the limit, nobody knows how long."""
+"""Censored: the answer would have taken at least as long as the limit, but nobody knows how long."""
 OWN = frozenset(
     {
         Reason.WORKER_LOST,
@@ -36,9 +36,9 @@ OWN = frozenset(
         Reason.CIRCUIT_OPEN,
     }
 )
-"""The checker's own: says nothing of the server."""
+"""The checker's own failures: they say nothing about the server."""
 MOST_SHOWN = 8
-"""Reasons with a column and a line; the rest are one."""
+"""Reasons with their own column and line; the rest are combined."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,14 @@ from storage.rollups.read import FoundBuckets, Period
 Floats = npt.NDArray[np.float64]
 
 MOST = 20
-"""Rows that are compared in detail if no number is given: each takes a bootstrap of its own."""
+"""Default number of rows compared in detail: each needs its own bootstrap."""
 MOST_LINES = 6
 _MOST_SUMMED = 150_000
-"""Histograms that are summed for the sake of a rhythm: a third of a second."""
+"""Largest number of histograms summed for seasonality: a third of a second."""
 METRICS = (("p50", 0.5), ("p95", 0.95))
 WEEK_HOURS = 168
 FEWEST_SAMPLES = fewest_samples(0.5)
-"""Answers in an hour that has a median."""
+"""Fewest answers in an hour for a median."""
 FEWEST_WEEKS = 3
 MOST_WEEKS = 12
 _HOUR_MS = 3_600_000

@@ -36,11 +36,11 @@ from storage.rollups.read import Incident, Period
 from storage.rollups.watermarks import Outcome
 
 LENGTHS_MS = tuple(sorted({length for rule in BURN_RULES for length in (rule.long_ms, rule.short_ms)}))
-"""Of all windows that the rules look at."""
+"""Lengths of all windows that the rules use."""
 _RAW_UP_TO_MS = HOUR_MS
-"""Shorter windows, and this one, are read from raw rows; longer ones begin at a full hour."""
+"""Windows up to this length are read from raw rows; longer ones begin at a full hour."""
 _NEWEST = 24
-"""Checks that are looked at where they are far apart: those of a short window, and some that tell how far."""
+"""Checks read if they are far apart: those of a short window, and some that show the interval."""
 _UP_MS = slice(6, 8)
 _DOWN_MS = 8
 
@@ -318,7 +318,7 @@ def _objective(server: ServerRow, instead: float | None) -> float | None:
 
 
 _LATE = 10
-"""What a budget is used up by of late: in the last tenth of its window."""
+"""Recent use of a budget is measured over the last tenth of its window."""
 _COLUMNS = (
     Column("server", "server"),
     Column("objective_ratio", "objective", Kind.RATIO),

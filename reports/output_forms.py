@@ -18,7 +18,7 @@ LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", L
 """The style of each level on a terminal."""
 _RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
 _MOST_DIGITS = 13
-"""Of a percentage: beyond them a double has no more."""
+"""Largest number of digits of a percentage: a double has no more."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 

@@ -28,7 +28,7 @@ LIGHT = {
     "c6": "#5f6b1a",
     "rest": "#8b929b",
 }
-"""On paper as well."""
+"""Colours for light backgrounds and for paper."""
 
 DARK = {
     "ground": "#14171b",
@@ -55,10 +55,10 @@ DARK = {
 }
 
 SERIES = ("c1", "c2", "c4", "c3", "c5", "c6")
-"""The lines of a chart, in this order; then once more, dashed."""
+"""The colours of a chart's lines, in this order; then once more, dashed."""
 DASHES = ("", "6 3")
 COLOURED = len(SERIES) * len(DASHES)
-"""Lines that can be told apart."""
+"""Number of distinguishable lines."""
 
 
 def variables(colours: dict[str, str]) -> str:

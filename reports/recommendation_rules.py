@@ -12,9 +12,9 @@ from checker.metrics import PoolMeasures
 from storage.settings_evidence import Evidence, RunEvidence
 
 FEWEST_RUNS = 3
-"""One run may have been a bad moment."""
+"""Fewest runs: a single run may have been unusual."""
 WAITED_SHARE = 0.2
-"""Of exchanges or checks: from so many on that waited, waiting is what takes the time."""
+"""Share of exchanges or checks that had to wait, from which on waiting is significant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,10 @@ class AdviceFacts:
 Rule = Callable[[AdviceFacts], Iterator[SettingRecommendation]]
 
 _OFTEN = 0.5
-"""Share of runs that something has to be seen in."""
+"""Share of runs in which a symptom must appear."""
 _LATE_MS, _ON_TIME_MS, _SUSPECT_SHARE = 100.0, 20.0, 0.01
 _LONG_MS = 10_000
-"""Shorter runs are mostly starting up: nothing is won."""
+"""Shorter runs consist mostly of start-up: nothing can be gained."""
 _IDLE_SHARE, _BUSY_SHARE = 0.3, 0.85
 _FULL_PERCENT = 95.0
 

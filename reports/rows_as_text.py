@@ -87,7 +87,7 @@ def _storable(value: Any) -> Any:
 
 
 _LARGEST_TABLE = 64 * 1024**2
-"""Characters in all cells together: a table is laid out in memory."""
+"""Largest number of characters in all cells together: a table is laid out in memory."""
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], fmt: str) -> Iterator[str]:

@@ -52,14 +52,14 @@ def summary(chart: Chart) -> str:
 
 
 CELL_HEIGHT = 12
-"""A cell is one wide: strips are stretched to the room there is."""
+"""Each cell is one unit wide: strips are stretched to the available width."""
 KEPT_FROM_RATIO = 0.99
-"""Where no objective says another."""
+"""Ratio from which on a cell counts as kept, if there is no objective."""
 WARNING_FROM_RATIO = 0.9
 MOST_GAPS = 130
-"""Cells from which on they are drawn without gaps, which would be wider than they."""
+"""Number of cells from which on they are drawn without gaps, which would be wider than the cells."""
 _TOPS = {"all": 0, "kept": 0, "part": 3, "low": 6, "none": 10}
-"""Where each kind of cell begins: it can be told without its colour."""
+"""Top of each kind of cell: kinds are distinguishable without colour."""
 
 
 def gaps(lengths: Collection[int]) -> Markup:

@@ -20,7 +20,7 @@ COLOURS = {
 }
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 MOST_CHANGES, MOST_OF_A_SERVER = 100, 20
-"""Changes of contracts that the table of a run has, in all and of one server."""
+"""Largest number of contract changes in the table of a run, in total and per server."""
 _MOST_NAMED = 20
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 

@@ -14,9 +14,9 @@ _STEPS_MS = (
     *(one * _DAY_MS for one in (1, 2, 7, 14, 28, 56, 91, 182, 364)),
 )
 _MONDAY_MS = 4 * _DAY_MS
-"""The first Monday after the beginning of 1970: steps of weeks begin on Mondays."""
+"""The first Monday of 1970: weekly ticks are on Mondays."""
 _SCALES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
-"""From where on, by what, and the letter."""
+"""Lower limit, divisor and suffix letter."""
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 

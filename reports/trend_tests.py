@@ -25,11 +25,11 @@ from storage.rollups.read import Period
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _WEEKS_OF_HOURS = 4
-"""Before the period: the hours of a week need three of each, and half a week at either end has no level."""
+"""Weeks before the period: the hours of a week need three of each, and half a week at either end has no level."""
 _FEWEST_DAYS_OF_HOURS = 7
 _WEEKS_OF_DAYS = 8
 _MOST_READ = 400_000
-"""Values that are read for the sake of a rhythm: half a second."""
+"""Largest number of values read for seasonality: half a second."""
 
 
 def earlier(period: Period, series: int) -> Period:
@@ -174,14 +174,14 @@ def steady_of(past: Past, period: Period) -> Steady:
 
 
 ALPHA = 0.05
-"""Of what is told at most so much is false on average, and where nothing happened nothing is told this often."""
+"""False discovery rate of all findings, and the probability of any finding if nothing changed."""
 LEAST_CHANGE_RATIO = 0.10
 LEAST_CHANGE_MS = 1.0
 LEAST_AVAILABILITY_RATIO = 0.001
 LARGE_RATIO = 0.5
-"""A smallest change above this is large: a test that could see no less says little by being silent."""
+"""A smallest detectable change above this is large: if a test finds nothing, smaller changes remain possible."""
 _WITHIN_ALPHA = 0.01
-"""For the places of several changes in a series that has one."""
+"""Significance level for the places of several changes in a series that has one."""
 
 
 @dataclass(frozen=True, slots=True)

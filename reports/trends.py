@@ -34,10 +34,10 @@ from storage.rollups.read import Period
 
 FEWEST_CHECKS = 100
 FAR_FACTOR = 1.25
-"""An outlier is at least that many times the median of its group, or of which the median is that many times."""
+"""An outlier is at least this many times the median of its group, or the median this many times the outlier."""
 MOST_CHARTS = 6
 MOST_SURE_RATIO = 0.9999
-"""No confidence is larger: what the tests take for granted is not that sure."""
+"""Largest stated confidence: the assumptions of the tests are not more certain."""
 _DAY_MS = 86_400_000
 _SERVER = (
     Column("server", "Server"),
@@ -339,7 +339,7 @@ def _with_line(period: Period, metric: PercentileSeries, row: int, one: Trend) -
 
 
 MOST_NAMED = 3
-"""Servers that the verdict names."""
+"""Largest number of servers named in the verdict."""
 
 
 def build(

@@ -34,22 +34,22 @@ from storage.tables import cache_entries, checks, probes, run_caches, runs, serv
 RESULTS = "results"
 """Category: SHA-256 of a server and its options -> the run that checked it last."""
 CONFIG = "config"
-"""Category: path and environment of a configuration -> its settings, sealed."""
+"""Category: path and environment of a configuration -> its settings, encrypted."""
 
 _values = attrgetter("category", "key", "value", "created_at_ms", "expires_at_ms")
 _KEEP = """insert into cache_entries (category, key, value, created_at_ms, expires_at_ms) values (?, ?, ?, ?, ?)
     on conflict (category, key) do update set
     value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
-"""Written out, because there is one for each check: a Core statement takes four times as long."""
+"""Literal SQL, because it runs once per check: a Core statement takes four times as long."""
 _KEEP_FIRST = _KEEP.partition("on conflict")[0] + "on conflict (category, key) do nothing"
 _OF_THEIR_OWN = {RESULTS, CONFIG}
-"""Categories whose keys are no endpoints and no hosts."""
+"""Categories whose keys are neither endpoints nor hosts."""
 _MOST_LETTERS = 64 * 1024
-"""Of a key and its value, of what is remembered of a server."""
+"""Largest size of a key and its value, in characters, for data about a server."""
 _FOR_GOOD = {"oauth_issuer"}
-"""Categories that are only cleared by name, and of whose entries the first one stays."""
+"""Categories that are only cleared by name, and whose first entry for a key stays."""
 _USE_STEP_MS = 60_000
-"""A use is noted once a minute: which entry was used last is not worth writing all of them in every run."""
+"""A use is recorded at most once a minute: exact times are not needed, and would rewrite every entry in every run."""
 _LAST_USE = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
 _CATEGORIES = text(
     """with recursive found(category) as (

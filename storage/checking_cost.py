@@ -12,9 +12,9 @@ from storage.rollups.newest_rows import last_run_before
 from storage.tables import runs
 
 MOST_RUNS = 20_000
-"""Of a period with more runs, every second, third, ... is looked at, so that about this many are."""
+"""If a period has more runs, only every second, third, ... is read, so that about this many remain."""
 NEWEST_CHECKS = 20
-"""Of each server, whose probes are looked at."""
+"""Newest checks of each server whose probes are read."""
 
 _FROM = """from runs r cross join {table} m on m.run_id = r.id
     where r.id > :after and r.id % :step = 0 and r.started_at_ms >= :since_ms"""

@@ -13,7 +13,7 @@ from storage.rollups.newest_rows import last_run_before
 from storage.tables import contract_versions
 
 _LOOKED_AT = 1000
-"""Probes of a server, of any kind, that are looked through for one that got so far as to learn the facts."""
+"""Probes of a server, of any kind, searched for one that got far enough to learn the facts."""
 _FACTS = f"""select t.id, f.era, f.protocol_version, f.server_name, f.server_version, f.tool_count,
     f.tools_bytes, f.tools_tokens from servers t join mcp_facts f on f.id = (
         select l.mcp_facts_id from (

@@ -27,15 +27,15 @@ from storage.rows import insert_new
 from storage.tables import contract_versions, contracts
 
 MOST_BYTES = 2 * 1024**2
-"""Of a contract's canonical text that is kept whole; what real servers offer takes some hundred kilobytes at most."""
+"""Largest canonical text of a contract stored in full; real servers have a few hundred kilobytes at most."""
 MOST_CHANGES = 200
-"""Of a version that are listed, the worst first."""
+"""Largest number of listed changes of a version, worst first."""
 MOST_VERSIONS = 100
-"""Of a server."""
+"""Largest number of versions of a server."""
 MOST_BYTES_OF_A_SERVER = 16 * 1024**2
-"""Of all versions of a server, with their documents."""
+"""Largest size of all versions of a server, with their documents."""
 FEWEST_VERSIONS = 3
-"""The first and the two newest stay, whatever they take."""
+"""The first and the two newest stay, whatever their size."""
 
 _LOST = "the version before is not kept any more, so what has changed is not known"
 _VERSIONS = text(

@@ -38,14 +38,14 @@ _DROPPED = {
     "contract_versions_not_kept": """select coalesce(sum(gone), 0) from (
         select max(version) - count(*) as gone from contract_versions group by server_id)""",
 }
-"""What servers have offered that was too much to be kept (storage/contracts.py)."""
+"""Contracts and versions that are not stored in full (storage/contracts.py)."""
 _SPANS = {
     "checks_since": "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)",
     "hours_since": "select min(slot) * 3600000 from hour_outcomes",
     "days_since": "select min(slot) * 86400000 from day_outcomes",
     "rolled_until": "select min(rolled_until_ms) from rollup_state",
 }
-"""From when rows of each kind are there, and up to when all servers are rolled; null where there are none."""
+"""Start of the rows of each kind, and the time up to which all servers are rolled; null without rows."""
 
 
 def database_info(path: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ _TIMED = """with timed as (
     and not suspect and not maintenance and server like :server
     and started_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || :days || ' days')
 )"""
-"""Probes that got their answer, each with its place among those of its server and kind by duration."""
+"""Answered probes, each with its rank by duration among those of its server and kind."""
 
 QUESTIONS: Mapping[str, Query] = {
     "failing": Query(

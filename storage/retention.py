@@ -59,13 +59,13 @@ def _drop_counted(connection: Connection, pruned: Pruned, run_id: int) -> None:
 
 
 SHARE_BYTES = 256 * 1024
-"""What old versions of a server's contract, or the texts of its probes, may take before others lose anything."""
+"""Space that old versions of a server's contract, or texts of its probes, may take before they are deleted first."""
 NEWEST_RUNS = 100
-"""The texts of the newest probes of a server stay: they are what somebody looks for."""
+"""The texts of the newest probes of a server stay: these are the ones that users look at."""
 
 _SAMPLE = 200
 _MANY_BYTES = 256
-"""Of texts in a probe, from which on those of a server are added up; the detail of a failure takes half of that."""
+"""Bytes of text per probe from which on a server's texts are summed; the detail of a failure takes half of that."""
 _OLD_VERSIONS = text(
     """select v.server_id, v.version, length(v.changes) + coalesce(c.document_bytes, 0) as bytes
     from contract_versions v left join contracts c on c.digest = v.digest
@@ -167,9 +167,9 @@ def _strip(connection: Connection, pruned: Pruned, server_id: int) -> None:
 
 
 Step = Callable[..., None]
-"""A part of the work: called with a connection, inside a transaction, and the count of what went."""
+"""A step of work: called with a connection, inside a transaction, and the count of deleted rows."""
 DETAIL_HOURS_MS = 3 * DAY_MS
-"""How long hour buckets of the stages and outcomes of probes are kept: there are many, and days have them too."""
+"""Retention of the hour buckets of stages and probe outcomes: they are many, and day buckets contain them too."""
 _AT_ONCE = 200
 _MEASURES = ("run_pools", "run_caches", "run_workers", "run_resources", "run_alerts")
 _OLD_PROBES = """delete from probes where server_id = :server and run_id < :run

@@ -29,13 +29,13 @@ def add_column(table: str, definition: str) -> Step:
 
 
 MIGRATIONS: tuple[Step, ...] = ()
-"""Step n brings a database from version n to version n + 1; a new database is made as the tables stand."""
+"""Step n migrates a database from version n to version n + 1; a new database is created directly in the newest form."""
 
 NEWEST = 1 + len(MIGRATIONS)
 """The version that this program writes."""
 
 _APPLICATION_ID = 0x4D435053  # "MCPS"
-"""What SQLite keeps in the header of a file to tell whose it is; files from before version 1 have none."""
+"""The application id in the header of the SQLite file; files from before version 1 have none."""
 
 
 def version_of(connection: Connection, path: str, newest: int = NEWEST) -> int:

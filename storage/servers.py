@@ -28,7 +28,7 @@ _OF_SERVERS = (
     tables.rollup_state,
     tables.series,
 )
-"""What is kept of servers, what refers to another one before that."""
+"""Tables with data of servers; tables that refer to others come first."""
 _NAMED_AT_ONCE = 500
 
 

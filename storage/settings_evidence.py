@@ -14,11 +14,11 @@ from storage.history import measures_of, reading
 from storage.tables import checks, probes, runs, servers
 
 MOST_RUNS = 500
-"""The newest runs whose own measures are read."""
+"""Largest number of newest runs whose measurements are read."""
 _MOST_PROBES = 100_000
-"""The newest probes, whole runs of them, that durations and retries are taken from."""
+"""Largest number of newest probes, in whole runs, that durations and retries are taken from."""
 _SERIES = 220
-"""The newest good checks of a server that its history is made of."""
+"""Newest good checks of a server that are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

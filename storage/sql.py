@@ -24,12 +24,12 @@ from storage.sqlite_driver import driver
 from storage.views import VIEWS
 
 MOST_MEMORY_BYTES = 128 * 1024**2
-"""Of SQLite, for everything: sorting and temporary tables go to files above a few megabytes, values do not."""
+"""Memory limit of SQLite in total: sorting and temporary tables use files above a few megabytes, values do not."""
 
 MOST_ROW_BYTES = 64 * 1024**2
-"""Of the values in one row together: on its way to the screen a value is copied and converted several times."""
+"""Largest size of the values in one row together: a value is copied and converted several times until it is shown."""
 _CACHE_KIB = 8 * 1024
-"""What a sort takes before it goes to a file, too; a library may come with many times as much."""
+"""Memory of a sort before it uses a file; a library may have a far larger default."""
 _LONGEST_STATEMENT_BYTES = 1024**2
 _STOP_EVERY_STEPS = 100_000
 
@@ -60,7 +60,7 @@ _READING_PRAGMAS = {
     "pragma_list",
 }
 _OF_A_TABLE = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
-"""Of these the argument names a table or an index; any other argument would set something."""
+"""Pragmas whose argument names a table or an index; in all others an argument would set something."""
 
 
 def guard(connection: Any, refused: list[str], stopped: Callable[[], bool]) -> None:
@@ -196,7 +196,7 @@ Row = tuple[Any, ...]
 _BATCH_ROWS = 256
 _BATCH_BYTES = 1024**2
 _LAST_WAIT_S = 2.0
-"""For the thread to let go of the file, which takes no time but in the middle of a long step."""
+"""Longest wait for the thread to release the file, which is immediate except in the middle of a long step."""
 
 
 @dataclass(frozen=True, slots=True)

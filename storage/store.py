@@ -51,7 +51,7 @@ from storage.tables import (
 )
 
 _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""What a value raises that the database has no room for: text with lone surrogates, numbers beyond 64 bits."""
+"""Exceptions for values that the database cannot store: text with lone surrogates, numbers beyond 64 bits."""
 log = logging.getLogger(__name__)
 _CHECK_FIELDS = tuple(name for name in CheckResult.__struct_fields__ if name not in ("server", "probes"))
 _PROBE_FIELDS = tuple(
@@ -65,7 +65,7 @@ _SAID = dict.fromkeys((figure.name for figure in figures() if figure.type is str
     "auth_metadata_url": 2000,
     "earlier_reasons": 1000,
 }
-"""Column of a probe that may hold what a server has said -> the most characters of it that are kept."""
+"""Column of a probe that may contain a server's text -> the largest number of characters stored."""
 _MOST_OF_A_FACT = 20_000
 _MOST_OF_AN_ADDRESS = 4000
 _check_values = attrgetter(*_CHECK_FIELDS)

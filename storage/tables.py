@@ -70,7 +70,7 @@ urls = Table(
     Column("id", Integer, primary_key=True),
     Column("url", Text, nullable=False, unique=True),
 )
-"""Addresses of probes, each once: in every row they would be a third of the file."""
+"""Addresses of probes, each stored once: in every row they would be a third of the file."""
 
 checks = Table(
     "checks",
@@ -89,7 +89,7 @@ checks = Table(
     CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
     sqlite_with_rowid=False,
 )
-"""The key leads with the server: a server's history lies together and its latest check is found at once."""
+"""The key starts with the server: a server's history is stored together and its latest check is found at once."""
 
 mcp_facts = Table(
     "mcp_facts",
@@ -112,7 +112,7 @@ mcp_facts = Table(
     Column("fingerprint", Text, nullable=False),
     UniqueConstraint("fingerprint", name="mcp_facts_fingerprint"),
 )
-"""Each combination of facts once: a server says the same of itself every minute."""
+"""Each combination of facts is stored once: a server repeats the same facts at every check."""
 
 probes = Table(
     "probes",
@@ -188,7 +188,7 @@ cache_entries = Table(
     Column("used_at_ms", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
-"""``used_at_ms`` is when a run last read the entry; those unused for longest go when a category is full."""
+"""``used_at_ms`` is the time a run last read the entry; the least recently used are evicted when a category is full."""
 
 run_cached = Table(
     "run_cached",
@@ -198,7 +198,7 @@ run_cached = Table(
     Column("from_run_id", Integer, ForeignKey("runs.id"), nullable=False),
     sqlite_with_rowid=False,
 )
-"""The servers whose earlier result a run took instead of checking them again: no sample of their own."""
+"""Servers whose earlier result a run reused instead of checking them again: it is no sample of its own."""
 
 
 def _measures(name: str, kind: Any, *keys: str) -> Table:
@@ -232,7 +232,7 @@ breakers = Table(
     CheckConstraint("state in ('closed', 'open', 'half_open')", name="known_state"),
     sqlite_with_rowid=False,
 )
-"""The circuit breaker of each server's probes, where one has counted failures: as the newest run left it."""
+"""The circuit breaker of each server's probes with counted failures: as the newest run left it."""
 
 series = Table(
     "series",
@@ -243,7 +243,7 @@ series = Table(
     Column("stage", Text, nullable=False),
     UniqueConstraint("server_id", "kind", "stage", name="series_names"),
 )
-"""What buckets are kept of: ``kind`` is check or a probe kind; ``stage`` is total or a timed step of the probe."""
+"""The series of buckets: ``kind`` is check or a probe kind; ``stage`` is total or a timed step of the probe."""
 
 
 def _outcomes(name: str) -> Table:

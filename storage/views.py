@@ -138,7 +138,7 @@ AVAILABILITY_SOURCE = f"""from (
 ) a join servers s on s.id = a.server_id
 where a.healthy + a.degraded + a.unhealthy + a.unknown + a.maintenance + a.suspect + a.up_ms + a.down_ms > 0
 group by s.id"""  # noqa: S608 # our names
-"""All checks of each server: days, the hours of the day that is not over, and rows that are in no bucket yet."""
+"""All checks of each server: days, the hours of the current day, and rows that are in no bucket yet."""
 
 
 def cut_percent(ratio: str) -> str:
@@ -480,7 +480,7 @@ KEYS = {
     "benchmark_id": "one load test: benchmarks has a row for each",
     "contract_digest": "one contract: of contract_history, and column digest of the table contracts",
 }
-"""Columns that mean the same wherever they are -> what they lead to."""
+"""Columns that mean the same in every view -> the row that they identify."""
 
 _UNITS = {
     "_at": "ISO 8601 UTC",

@@ -61,7 +61,7 @@ def configured(path: Path, environment: str | None, database: Path) -> tuple[Set
 
 _MOST_SHOWN = 100
 _MOST_CHARACTERS = 10_000
-"""What nobody would look through is not asked about."""
+"""A longer request than anybody would read is denied without asking."""
 
 
 def leave(commands: bool, variables: Sequence[str]) -> Leave:

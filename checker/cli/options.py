@@ -12,7 +12,7 @@ import click
 from checker.units import parse_duration, parse_size
 
 FORMATS = ("table", "json", "ndjson", "csv")
-"""The forms that every answer has; reports have more."""
+"""The output formats of every command; reports have more."""
 REPORT_FORMATS = (*FORMATS, "html")
 
 Decorated = Callable[..., Any]

@@ -12,7 +12,7 @@ from checker.model import Status
 from checker.run.run import Progress
 
 Steps = Callable[[int, int], None]
-"""Steps done, steps in all."""
+"""Callback with steps done and total steps."""
 
 
 @contextmanager

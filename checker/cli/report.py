@@ -17,7 +17,7 @@ REPORTS = {
     "site": ("checker.cli.report_site", "A static status page, with a page for each server, badges and a feed."),
     "recommendations": ("checker.cli.report_recommendations", "Settings to change, and why."),
 }
-"""Name -> where the report is, and what it answers: ``build`` of a report, or a command that has more options."""
+"""Name -> module and description: ``build`` of a report, or a command that has more options."""
 
 
 class ReportGroup(LazyGroup):

@@ -41,7 +41,7 @@ of_kinds = click.option(
     callback=lambda _context, _option, given: given or tuple(KINDS),
     help="Only probes of this kind.",
 )
-"""Adds ``--kind``; the command gets all kinds where none is asked for."""
+"""Adds ``--kind``; the command gets all kinds if none is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from checker.clock import now_ms
 from checker.errors import UsageError
 
 _LARGE = 50
-"""Servers from which on a bar is worth its place."""
+"""Number of servers from which on a progress bar is shown."""
 
 
 @click.command("site")

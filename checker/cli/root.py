@@ -23,7 +23,7 @@ COMMANDS = {
     "bench": ("checker.cli.bench", "Load tests: what load servers can take, and whether that has changed."),
     "db": ("checker.cli.db", "Inspect, prune, back up and check the database file."),
 }
-"""Name -> where the command is, and what it does."""
+"""Name -> place of the command, and its description."""
 _USAGE = 3
 """Nagios: bad usage is UNKNOWN, not a statement about a server."""
 _PIPE_CLOSED = 141

@@ -160,9 +160,9 @@ def _params(query: Query) -> str:
 
 _MOST_ROWS = 10_000
 _MOST_ROWS_OF_A_TABLE = 1000
-"""Nobody reads more, and laying it out takes long: 3 s for the 50 columns of probe_history."""
+"""A readable limit; layout is slow, too: 3 s for the 50 columns of probe_history."""
 _GRACE_S = 0.5
-"""Waiting for a row ends by itself at the time limit; what is interrupted this much later is the printing."""
+"""Waiting for a row ends by itself at the time limit; after this extra time the output is interrupted."""
 
 
 @click.command("sql")

@@ -12,11 +12,11 @@ from typing import Any
 from checker.untrusted_text import shortened
 
 Entry = dict[str, Any]
-"""A server as it stands in the ``servers:`` list of a configuration, before variables are filled in."""
+"""A server in the form of the ``servers:`` list of a configuration, before variables are filled in."""
 
 LONGEST_NAME = 200
 MOST_SERVERS = 50_000
-"""Of one document or listing; the official registry has a tenth of it."""
+"""Limit for one document or listing; the official registry has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ _WORDS = re.compile(r"[A-Za-z]{1,20}(?::[A-Za-z]{1,20})?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WITH_DEFAULT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-.*)?", re.DOTALL)
 REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})")
-"""A variable of our configuration, its name and its default; or ``$$``, which is none."""
+"""A variable of our configuration, its name and its default; or ``$$``, a literal dollar sign."""
 _SET_EVERYWHERE = {
     *("PATH", "HOME", "USER", "USERNAME", "LOGNAME", "SHELL", "PWD", "HOST", "HOSTNAME", "LANG", "TERM", "TMP", "TEMP"),
     *("TMPDIR", "EDITOR", "DISPLAY", "MAIL", "PAGER"),

@@ -15,7 +15,7 @@ from checker.importers.registry import Naming, server
 from checker.importers.values import parsed
 
 MOST_PAGES = 200
-"""Pages of a listing that are read, at most."""
+"""Largest number of pages of a listing that are read."""
 MOST_TIME_S = 300.0
 """Longest time for a whole listing."""
 

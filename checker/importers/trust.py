@@ -46,10 +46,10 @@ _OWN = (
     ".junie/mcp/mcp.json",
     *(f"{folder}/{file}" for folder in _APPLICATIONS for file in _OF_APPLICATIONS),
 )
-"""Below the home of the user: where clients keep the servers that the user gave them."""
+"""Paths below the user's home where clients keep the user's servers."""
 _WRITABLE_BY_ALL = 0o002
 _CODE = re.compile(r"(?:OPTIONS|OPTS?|ARGS|FLAGS|PRELOAD|STARTUP|COMMAND)\Z|\ABASH_", re.IGNORECASE)
-"""Variables that say what a program runs; what they hold is shown as arguments are."""
+"""Variables that determine what a program runs; their values are shown like arguments."""
 _OF_SHELLS = re.compile(r"[`;|<>(\n\r]|&&|\$\{")
 _MAY_RUN = "***(hidden, and may hold commands: look at the file)"
 _NAMED_BY_PLACE = ("user", "password", "query", "path")
@@ -78,7 +78,7 @@ class Wishes:
 
 
 NOTHING = Leave()
-"""What a document may do that nobody spoke for."""
+"""The permissions of a document without any grant."""
 
 
 def own_file(path: Path) -> Path | None:

@@ -95,7 +95,7 @@ TRANSPORTS = {
     "streamablehttp": "streamable-http",
     "sse": "sse",
 }
-"""How other programs spell a transport -> how we do."""
+"""Transport names of other programs -> ours."""
 
 
 def text(values: Mapping[str, Any], key: str) -> str | None:

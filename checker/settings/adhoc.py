@@ -21,19 +21,19 @@ from checker.secrets.sensitive_names import in_arguments
 
 _LONGEST = 60
 _DEEPEST = 5
-"""Launchers that start launchers."""
+"""Limit on launchers that start launchers."""
 _PLAIN_PATH = re.compile(r"/?|/(?:mcp|sse|health|healthz|livez|readyz|ping|status|up)/?")
 _FILE = re.compile(r"\.(?:py|pyz|[cm]?[jt]sx?|rb|php|jar|dll|sh|exe|go|pl|lua|R)\Z")
 _BARE = re.compile(r"[\w@%+=:,./~-]+")
 """Words that need no quotes in a name."""
 _MOUNT = re.compile(r"(?:[A-Za-z]:|~|\.{1,2})?/[\w./-]{0,200}:/[\w./-]{0,200}(?::[a-z,]{1,20})?", re.ASCII)
-"""Two paths, of which none is a password."""
+"""Two paths, which cannot be a password."""
 _BINARIES = frozenset(("bin", ".bin", "sbin", "Scripts"))
 _SHELLS = frozenset(("sh", "bash", "zsh", "dash", "ksh", "ash", "fish"))
 _PASS_ON = frozenset(
     ("sudo", "doas", "nice", "ionice", "nohup", "setsid", "time", "timeout", "stdbuf", "xvfb-run", "exec")
 )
-"""Programs that run the rest of their words."""
+"""Programs that run the rest of their arguments."""
 _PASSED_ON_TAKES = frozenset(("-u", "-g", "-n", "-c", "-k", "-s", "-o", "-e", "-i", "--adjustment", "--signal"))
 _PACKAGES: dict[tuple[str, ...], str] = {
     # the words that start a package's program: their options that take a value
@@ -87,7 +87,7 @@ _SILENT_TEXT = """
 -y --yes -q --quiet -u -i -t -it -ti --rm --interactive --tty --init --prefer-offline --no-install
 """
 _SILENT = frozenset(_SILENT_TEXT.split())
-"""Switches of launchers that change nothing about what is started."""
+"""Options of launchers that do not affect the program started."""
 
 
 def name_of_command(program: str, args: Sequence[str]) -> str:

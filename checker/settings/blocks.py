@@ -26,7 +26,7 @@ TOP_KEYS = (
     "benchmarking",
 )
 ENVIRONMENT_KEYS = tuple(key for key in TOP_KEYS if key != "environments")
-"""What an environment may have."""
+"""The keys that an environment may have."""
 
 
 def _objective_window(seconds: float) -> float:

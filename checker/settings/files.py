@@ -12,7 +12,7 @@ from checker.settings.validate import Source, option_types
 from checker.structs import is_options
 
 _FOLDER = "cwd"
-"""The one option that names a folder; it need not be there before the program starts in it."""
+"""The one option that names a folder; the folder need not exist before the program starts in it."""
 
 
 class Files:

@@ -27,10 +27,10 @@ _INSTEAD = {
     "caching.cleanup_interval": "expired entries go at the end of each run, or by `mcp-status cache clear`",
     "concurrent_execution.timeouts.batch_processing": "timeout limits each probe, and nothing waits for a batch",
 }
-"""Key without a use here -> what there is instead of it."""
+"""Key without an effect here -> its replacement."""
 _PER_HOST = "max_connections_per_host"
 _KINDS = ("mcp", "rest")
-"""The probes that there were."""
+"""The probe kinds of the legacy system."""
 _TTL_KEYS = {
     "config": "config_cache",
     "auth_tokens": "auth_token_cache",
@@ -43,7 +43,7 @@ _MEASURED_BY: dict[Metric, tuple[Measure, ...]] = {
     "cache_performance": ("caches",),
     "connection_pool_stats": ("pools",),
 }
-"""Metric -> what a run keeps for it; the others are told by the checks themselves, which are always kept."""
+"""Metric -> the measurement of a run that contains it; other metrics come from checks, which are always stored."""
 _TOLD_BY: dict[str, Metric] = {
     "response_time": "response_times",
     "throughput": "throughput",
@@ -51,7 +51,7 @@ _TOLD_BY: dict[str, Metric] = {
     "memory": "resource_usage",
     "cpu_percent": "resource_usage",
 }
-"""Option of ``run.alerts`` -> the metric that it looks at."""
+"""Option of ``run.alerts`` -> the metric that it watches."""
 _MIB = 1024 * 1024
 
 

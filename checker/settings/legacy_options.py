@@ -18,7 +18,7 @@ def _time_limit(seconds: float) -> float:
 
 
 TimeLimit = Annotated[Seconds, Checked(_time_limit)]
-"""A duration in which something has to happen."""
+"""A time limit."""
 Percent = Annotated[float, Within(ge=0, le=100)]
 """0 to 100."""
 Share = Annotated[float, Within(ge=0, le=1)]

@@ -11,7 +11,7 @@ from checker.settings.validate import unknown_key
 from checker.settings.yaml_document import Document, Place, Problem
 
 FILE_SUFFIX = "_file"
-"""How the name of an option ends that names a file."""
+"""Ending of the name of an option that names a file."""
 
 
 def merged(below: Any, above: Any) -> Any:

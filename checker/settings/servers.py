@@ -18,12 +18,12 @@ from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
 _OF_PROBES = "remarks"
-"""The key that is written once for all probes of a server, and kept by each of them."""
+"""The key that is written once for all probes of a server, and copied to each of them."""
 _OF_SERVER = tuple(name for name in ServerEntry.__struct_fields__ if name != _OF_PROBES)
 _KNOWN = dict.fromkeys((*ServerEntry.__struct_fields__, *KINDS))
 _LONGEST_NAME = 200
 _MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
-"""Conditions of which null is a value: none."""
+"""Conditions for which null is a value: no condition."""
 
 
 class ServerReader:

@@ -173,14 +173,14 @@ def _stretches(n: int, shortest: int) -> _Stretches:
 
 
 FEWEST_POINTS = 10
-"""Shorter series have no change points."""
+"""Shorter series are not searched for change points."""
 
 MOST_POINTS = 400
-"""Of a longer piece every so many points are scanned; the place of a change is still sought among all."""
+"""Number of points scanned in a longer piece, evenly spaced; the place of a change is still searched among all."""
 
 
 SHORTEST = 5
-"""Points between two changes, and before the first and after the last: five against five can be significant."""
+"""Fewest points between two changes, and before the first and after the last: five against five can be significant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,13 +292,13 @@ def _median(values: Floats) -> float:
 
 
 POWER = 0.8
-"""The chance with which the smallest change that is stated would have been seen."""
+"""Power: the probability that a change of the stated smallest size is detected."""
 _WORTH_MORE_PERMUTATIONS = 0.01
-"""P-values of the scan that may be smaller than permutations can tell."""
+"""P-values of the scan that may be below the resolution of the permutations."""
 _MORE = 1.3
-"""For what the reckoning leaves out: deviations are only estimates, and the place of a change is one too (measured)."""
+"""Correction factor (measured): deviations are only estimates, and so is the place of a change."""
 _RANKS_KEEP = 0.977
-"""Of the strength of a test by means that one by ranks has, squared: 3 / pi is 0.955."""
+"""Square root of the efficiency of rank tests relative to tests of means: 3 / pi is 0.955."""
 
 
 def level_p_values(values: Floats, shortest: int = SHORTEST, seed: int = 0) -> Floats:

@@ -81,10 +81,10 @@ def _ascending(values: npt.ArrayLike) -> Floats:
 
 
 FEWEST_BLOCKS = 5
-"""On each side: three against three cannot be significant, four against four only just."""
+"""Fewest blocks on each side: three against three cannot be significant, four against four only just."""
 
 MOST_MORE_BLOCKS = 1000
-"""The number of further blocks that stands for this many or more."""
+"""Largest reported number of further blocks; it means this many or more."""
 
 
 class CandidateOutcome(StrEnum):
@@ -234,11 +234,11 @@ def _clean(blocks: npt.ArrayLike) -> Floats:
 
 
 FEWEST_FREE = 3
-"""Runs beyond the first of each level that the spread between runs is measured from: below, it is assumed."""
+"""Runs beyond the first of each level needed to measure the spread between runs; with fewer, it is assumed."""
 ASSUMED_RATIO = 0.1
-"""Standard deviation between runs where too few are known to measure it."""
+"""Assumed standard deviation between runs, if there are too few to measure it."""
 ASSUMED_SHARE_RATIO = 0.5
-"""The same for shares that fail: half of what fails in the runs at hand."""
+"""The same for shares of failures, relative to the share in the present runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from checker.stats import Floats
 
 RESULTS = 21
-"""How many results are looked at; between them are 20 possible changes."""
+"""Number of results examined; between them are 20 possible changes."""
 
 WEIGHTS: Floats = np.linspace(0.8, 1.2, RESULTS - 1)
-"""Of a change, the oldest first; they add up to 20, so that a change at every result gives a ratio of 1."""
+"""Weights of changes, oldest first; they add up to 20, so that a change at every result gives a ratio of 1."""
 
 START_RATIO = 0.20
-"""Flapping starts above it (the service default of Nagios)."""
+"""Flapping starts above this ratio (the service default of Nagios)."""
 
 
 def flap_ratio(statuses: npt.ArrayLike, unknown: int | None = None) -> Floats:

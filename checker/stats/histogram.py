@@ -29,13 +29,13 @@ _LOG_GROWTH = math.log(GROWTH)
 LAST_BIN = math.floor(math.log(LONGEST_US) / _LOG_GROWTH)
 _LOWER = GROWTH ** np.arange(LAST_BIN + 1)
 _MIDDLE_US = 2 * _LOWER * GROWTH / (1 + GROWTH)
-"""The value that a bin stands for: no sample of the bin is further from it than 0.99%."""
+"""The representative value of each bin: no sample of the bin differs from it by more than 0.99%."""
 _BYTE = 255
 BINS = LAST_BIN + 1
 _AT_ONCE = 4096
 """Blobs unpacked at a time: few enough that the arrays stay in the processor's cache."""
 _DENSE = 4
-"""Cells of a full table for each one given, up to which adding in such a table is quicker than sorting."""
+"""Cells of a full table per given cell, up to which adding in such a table is faster than sorting."""
 
 
 @dataclass(frozen=True, slots=True)

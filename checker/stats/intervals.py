@@ -16,7 +16,7 @@ _STUDENT_95 = (
     *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
 )
 FEWEST_INCIDENTS = 3
-"""From which on `outages` says something; of one the ends are 0 and 1."""
+"""Fewest incidents for a useful interval from `outages`; for one incident it is 0 to 1."""
 _LARGE_VARIANCE = 25.0
 _ROUNDING = 1e-9  # 0.07 * 100 is a little above 7, and is meant to be 7
 

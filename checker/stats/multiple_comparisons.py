@@ -40,7 +40,7 @@ def discoveries_of(families: Sequence[Floats]) -> list[Floats]:
 
 
 _AT_ONCE = 2_000_000
-"""Slopes of pairs of points: 16 MB."""
+"""Slopes of point pairs computed at a time: 16 MB."""
 _SQRT_2 = math.sqrt(2)
 
 

@@ -16,7 +16,7 @@ FAR_Z = 3.5
 """A modified z-score beyond this is an outlier (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993)."""
 
 SMALLEST_GROUP = 5
-"""In smaller groups nobody is the exception."""
+"""Smaller groups are not examined for outliers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 FEWEST_LEVELS = 5
-"""Three coefficients pass through three points whatever these are; two more can contradict."""
+"""Three coefficients fit any three points; two more points can contradict the fit."""
 LEAST_R_SQUARED = 0.9
 _BEYOND = 2.0
-"""A peak further out than this many times the most users that were tried is not told."""
+"""A peak beyond this multiple of the largest tested number of users is not reported."""
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from checker.stats import Floats
 
 FEWEST_CYCLES = 3
-"""Values of a phase that its usual place is the median of."""
+"""Fewest cycles: values of a phase behind its median."""
 _LEAST_KNOWN = 0.25
-"""Of a cycle that has a level."""
+"""Share of a cycle that must be known for a level."""
 
 
 def rhythm(logs: Floats, first: int, cycle: int) -> Floats:

@@ -12,10 +12,10 @@ MINUTE_MS = 60_000
 DAY_MS = 24 * HOUR_MS
 
 FEWEST_SAMPLES = 4
-"""In the short window: a check each minute leaves five in five minutes, of which one may be late."""
+"""Fewest checks in the short window: a check each minute leaves five in five minutes, of which one may be late."""
 
 FEWEST_BAD = 2
-"""Of them: at 99.9% one failed check in an hour already burns 16 times too fast."""
+"""Fewest failed checks among them: at 99.9% one failed check in an hour already burns 16 times too fast."""
 
 
 class Severity(StrEnum):
@@ -60,7 +60,7 @@ BURN_RULES = (
 
 
 DEFAULT_WINDOW_MS = 30 * DAY_MS
-"""What objectives are promised for where nothing else is said; the rules above are made for it."""
+"""The default window of objectives; the rules above are made for it."""
 
 
 def rules_for(window_ms: float) -> tuple[BurnRule, ...]:

@@ -14,10 +14,10 @@ from checker.stats import Floats
 from checker.stats.ranks import ranking
 
 FEWEST_SLOPE_POINTS = 8
-"""Below this the normal approximation of Mann-Kendall is not to be trusted."""
+"""Below this the normal approximation of Mann-Kendall is unreliable."""
 
 MOST_POINTS = 400
-"""Longer series are thinned evenly: all pairs are looked at, and 400 points have 79,800."""
+"""Longer series are thinned evenly: all pairs are compared, and 400 points have 79,800."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,15 @@ from reports.ticks import clock_ticks, short, time_ticks
 Numbers = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 760, 230
-"""In the units of the SVG; text is 11 of them high."""
+"""In the units of the SVG; text is 11 units high."""
 INCH = 72
 MOST_LETTERS = 28
 _MOST_WORDS = 12
 _LEFT, _SIDE, _LETTER = 52, 24, 6.0
 _GREATEST = 1e100
-"""A value beyond has no place on an axis."""
+"""Values beyond this are not drawn."""
 _TAILS = ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"))
-"""Ratios that an axis of tails is marked at, and their words in per cent."""
+"""Ticks of a tail axis: ratios, and their labels in per cent."""
 SETTINGS: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mcp-status-check",
@@ -50,7 +50,7 @@ SETTINGS: dict[Any, object] = {
     "axes.labelcolor": LIGHT["dim"],
     "lines.linewidth": 1.6,
 }
-"""Of matplotlib, over its own defaults."""
+"""Settings of matplotlib that replace its defaults."""
 
 
 def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Figure, Axes]:

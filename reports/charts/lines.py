@@ -63,7 +63,7 @@ def _cells(there: npt.NDArray[np.bool_], left: Numbers, width: float, edges: Num
 MOST_GREY = 60
 """Lines that are drawn in grey behind the coloured ones."""
 MOST_BARS = 30
-"""Words of a bar chart."""
+"""Largest number of words in a bar chart."""
 _BAR_HEIGHT = 22
 _DASHES = "5 4"
 

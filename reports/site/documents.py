@@ -76,7 +76,7 @@ def _cut(words: str) -> str:
 
 MOST_ITEMS = 100
 _NOWHERE = "about:blank"
-"""A channel must have an address (RSS 2.0): of one that nobody has told us this is the honest one."""
+"""A channel must have an address (RSS 2.0): this one is used if none is given."""
 
 
 def feed(site: Site, happened: Sequence[Happening], address: str | None) -> str:

@@ -17,7 +17,7 @@ from checker.errors import UsageError
 _LONGEST = 60
 _OTHER = re.compile(r"[^a-z0-9]+")
 _TAKEN = re.compile(r".*-uptime-30d|.*-[0-9a-f]{10,}")
-"""What ends like a badge or like a digest could be the file of another name."""
+"""Names that end like a badge or like a digest could collide with the file of another name."""
 
 
 def slugs(names: Collection[str]) -> Mapping[str, str]:
@@ -53,7 +53,7 @@ def _kept(name: str) -> str:
 
 
 LIST = ".mcp-status-site.json"
-"""Names the files that are ours; nothing else in the folder is ever removed."""
+"""The list of files created by this command; nothing else in the folder is ever removed."""
 _OURS = re.compile(r"index\.html|index\.json|feed\.xml|(servers|badges)/[a-z0-9-]+\.(html|json|svg)")
 FOLDERS = ("servers", "badges")
 

@@ -27,9 +27,9 @@ Values = Sequence[float | None]
 
 DAYS = 90
 WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d", DAY_MS, DAYS))
-"""Name, length of a cell and number of cells; the last cell is the hour or the day that it is now."""
+"""Name, length of a cell and number of cells; the last cell is the current hour or day."""
 FEWEST_FOR_P95 = 20
-"""Answers in a slot: of fewer the 95th percentile is their maximum."""
+"""Fewest answers in a slot: with fewer, the 95th percentile is their maximum."""
 WELL = 0.9
 _UP = (NUMBERS.index("healthy_ms"), NUMBERS.index("degraded_ms"))
 _DOWN = NUMBERS.index("unhealthy_ms")
@@ -53,7 +53,7 @@ STATES = {
     "MAINTENANCE": ServerState("Maintenance", Level.UNKNOWN, "MAINTENANCE"),
     "HEALTHY": ServerState("Up", Level.GOOD, "HEALTHY"),
 }
-"""The worst first."""
+"""Worst first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from reports.templating import render
 from storage.report_history import Past
 
 MOST_RECENT = 25
-"""Ended incidents on the overview."""
+"""Largest number of ended incidents on the overview."""
 DEFAULT_WINDOW = "30d"
 _FEWEST_SLOTS = 7
-"""In the picture of a server that is new."""
+"""Fewest slots in the chart of a new server."""
 _ORDER = {state.status: place for place, state in enumerate(STATES.values())}
 
 

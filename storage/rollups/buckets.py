@@ -18,7 +18,7 @@ from storage.rows import columns_of
 
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)
-"""Those that are kept beside the histogram, for queries in SQL."""
+"""Quantiles stored beside the histogram, for queries in SQL."""
 
 OUTCOME_COLUMNS = ("series_id", "slot", *NUMBERS, "reasons")
 _SUMS = ("series_id", "slot", "count", "sum_us", "min_us", "max_us")
@@ -224,7 +224,7 @@ def latency_buckets(folded: FoldedLatencies, numbers: SeriesOf) -> LatencyBucket
 
 
 _AT_ONCE = 8192
-"""Blobs taken apart at a time: few enough that the arrays stay in the processor's cache."""
+"""Blobs unpacked at a time: few enough that the arrays stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,19 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 LEAST_HOLD_MS = 300_000
-"""For so long a check speaks at least."""
+"""Shortest time for which a check counts."""
 FIRST_HOLD_MS = 3_600_000
-"""For so long the first check of a server speaks: nobody knows yet when the next one is to come."""
+"""Time for which the first check of a server counts: nobody knows yet when the next one is due."""
 MOST_HOLD_MS = 93 * 86_400_000
 """Three times the longest month."""
 HOLD_GAPS = 3
-"""A check speaks for so many typical gaps."""
+"""A check counts for this many typical gaps."""
 _GAPS_KEPT = 9
 _OUTLIERS = 2
 SURE_MS = 21_600_000
-"""A single gap is believed so far; beyond it a check speaks for half as long again as the gap was."""
+"""A single gap is trusted up to this; beyond it a check counts for one and a half times the gap."""
 _ROUND = 3
-"""A check begins a round of its own after a third of the typical gap."""
+"""A check starts a new round after a third of the typical gap."""
 _LEAST_TYPICAL_MS = LEAST_HOLD_MS // HOLD_GAPS
 
 

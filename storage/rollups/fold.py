@@ -21,9 +21,9 @@ from storage.rollups.raw_rows import REFUSALS, Checks, Probes
 from storage.rollups.watermarks import HOUR_MS, Outcome
 
 _STATES = 5
-"""Outcomes that time is kept of: a suspect check leaves the state unknown."""
+"""Number of outcomes with a time: a suspect check leaves the state unknown."""
 _DENSE = 8
-"""Places of a table for each row, up to which marking them is quicker than sorting."""
+"""Cells of a table per row, up to which marking them is faster than sorting."""
 _NEVER = np.iinfo(np.int64).max
 
 

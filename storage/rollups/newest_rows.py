@@ -15,7 +15,7 @@ from storage.rollups.watermarks import DAY_MS, HOUR_MS
 from storage.tables import runs
 
 _BEFORE = 16
-"""Checks that tell how far apart they are (`storage.rollups.fold`), some of them close to each other."""
+"""Earlier checks that show the check interval (`storage.rollups.fold`), some of them close to each other."""
 _SINCE = f"""select {CHECK_ROW} from servers t cross join checks c on c.server_id = t.id
     and c.started_at_ms >= coalesce((select e.started_at_ms from checks e where e.server_id = t.id
         and e.started_at_ms < :since_ms order by e.started_at_ms desc limit 1 offset {_BEFORE - 1}), 0)

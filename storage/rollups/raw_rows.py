@@ -16,10 +16,10 @@ from storage.rollups.watermarks import CHECK, STAGES, TOTAL, Outcome
 from storage.rows import columns_of
 
 REFUSALS = frozenset({Reason.AUTH_REQUIRED, Reason.RATE_LIMITED})
-"""Up, but not the answer that was asked for: how long it took is not the server's latency."""
+"""The server is up but refused the request: the duration is not its latency."""
 
 _MOST_NAMED = 500
-"""Servers that a query names; for more it reads all and leaves out what is not wanted."""
+"""Largest number of servers named in a query; for more it reads all and filters the rows."""
 CHECK_ROW = """c.server_id, c.run_id, c.started_at_ms,
     case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
     when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""

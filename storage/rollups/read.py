@@ -54,7 +54,7 @@ from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL,
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
-"""A longer time is read by full days."""
+"""A longer period is read by full days."""
 Buckets = TypeVar(
     "Buckets", OutcomeBuckets, LatencyBuckets, PackedBuckets, PercentileBuckets, ReasonBuckets, StandingBuckets
 )

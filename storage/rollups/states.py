@@ -29,7 +29,7 @@ from storage.tables import (
 _FIELDS = ("at_ms", "outcome", "known", "down_ms", "maintenance_ms", "down_until_ms")
 _COLUMNS = ("server_id", "rolled_until_ms", *_FIELDS)
 _NONE = dict.fromkeys(("down_ms", "maintenance_ms", "down_until_ms"), 0)
-"""What stands for null, where that is not -1."""
+"""Values that stand for null, if not -1."""
 
 
 def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str = "last") -> States:

@@ -27,7 +27,7 @@ class Outcome(IntEnum):
 
 TOTAL = "total"
 STAGES: tuple[str, ...] = (TOTAL, *_STAGES)
-"""The timed parts of a probe: all of it first, then its stages."""
+"""The timed parts of a probe: the total first, then its stages."""
 CHECK = "check"
 """The kind of the buckets of whole checks."""
 STATES = tuple(one.name.lower() for one in Outcome)
@@ -37,7 +37,7 @@ HOUR_MS = 3_600_000
 DAY_HOURS = 24
 DAY_MS = DAY_HOURS * HOUR_MS
 _LONGEST_RUN_MS = DAY_MS
-"""A run that says it is running for longer has died on another machine."""
+"""A run that has been running for longer has died on another machine."""
 _CHECKS_AT_ONCE = 100_000
 _RUN_RANGE = """select min(c.run_id) from rollup_state t cross join checks c
     on c.server_id = t.server_id and c.run_id >= :first_run where c.started_at_ms >= t.rolled_until_ms"""
