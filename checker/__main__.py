@@ -6,7 +6,7 @@ import gc
 import sys
 
 _COLLECT = (100_000, 20, 20)
-"""Collections are rarer than Python's own: nearly everything here goes when its last reference does."""
+"""Garbage collections are rarer than Python's default: nearly all objects here are freed with their last reference."""
 
 
 def main() -> None:

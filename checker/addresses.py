@@ -28,7 +28,7 @@ class Scope(IntEnum):
     PUBLIC = 0
     """Reachable from everywhere, or meant to be."""
     PRIVATE = 1
-    """Of some network only: private, shared, reserved, for documentation or benchmarks."""
+    """Specific to some network: private, shared, reserved, for documentation or benchmarks."""
     LOOPBACK = 2
     """This machine; 0.0.0.0 and :: lead to it too."""
     GUARDED = 3
@@ -54,7 +54,7 @@ class AddressPolicy:
 
 
 CONFIGURED = AddressPolicy(Scope.GUARDED)
-"""For what the configuration names: everything."""
+"""The policy for addresses named in the configuration: everything is allowed."""
 _FROM = {
     Scope.PUBLIC: AddressPolicy(Scope.PUBLIC),
     Scope.PRIVATE: AddressPolicy(Scope.PRIVATE),
@@ -84,7 +84,7 @@ METADATA_NAMES = frozenset({
     "metadata.tencentyun.com",
     "metadata.platformequinix.com",
 })  # fmt: skip
-"""Host names of metadata services, for where a name is looked up by somebody else: a proxy."""
+"""Host names of metadata services, for cases where a proxy looks the name up."""
 
 
 def _networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -151,7 +151,7 @@ _TABLE: tuple[tuple[Scope, tuple[IPv4Network | IPv6Network, ...]], ...] = (
     ),
     (Scope.PUBLIC, _networks("0.0.0.0/0", "2000::/3", "64:ff9b::/96")),
 )
-"""The first that holds an address counts; of IPv6 what is not handed out at all (outside 2000::/3) is private."""
+"""The first network that contains an address applies; unassigned IPv6 space (outside 2000::/3) is private."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _OWN_NAT64 = IPv6Network("64:ff9b:1::/48")

@@ -106,7 +106,7 @@ class ResourceCaps(Options, frozen=True, kw_only=True):
     machine_cpu_percent: Percent | None = None
     """CPU of everything on the machine, in percent of all cores."""
     machine_memory_percent: Percent = 95.0
-    """Memory in use on the machine."""
+    """Memory in use on the machine, in percent."""
     descriptors_percent: Percent = 90.0
     """File descriptors of a worker, in percent of the number the system allows it."""
     ports_percent: Percent = 90.0

@@ -87,7 +87,7 @@ class RemarkName(StrEnum):
     MEDIA_TYPE = "media_type"
     """A valid reply had another media type than required."""
     NOTIFICATION_ANSWERED = "notification_answered"
-    """A notification was answered, refused, or not taken in time."""
+    """A notification got an answer, was refused, or was not accepted in time."""
     REPLY_WITHOUT_ID = "reply_without_id"
     """A reply or an error arrived that names no request."""
     FIRST_REQUEST = "first_request"
@@ -271,7 +271,7 @@ class CheckResult(Record, frozen=True, kw_only=True):
     tries: int = 1
     """Number of times the server was given to a worker: 2 after the first worker was lost."""
     suspect: bool = False
-    """Taken while its worker was too late to be trusted with time: not counted in availability."""
+    """Taken while its worker lagged too much for its times to be trusted: not counted in availability."""
     maintenance: bool = False
     """Taken while the server was under maintenance: not counted in availability."""
     probes: tuple[ProbeResult, ...] = ()
@@ -312,7 +312,7 @@ class Batch(Record, frozen=True, kw_only=True, tag=True):
     cache_entries: tuple[CacheEntry, ...] = ()
     contracts: tuple[ContractSnapshot, ...] = ()
     doubts: tuple[Doubt, ...] = ()
-    """Of the checks in it."""
+    """Doubts about the checks in it."""
     reached_s: tuple[int, ...] = ()
     """Seconds (Unix time) in which the worker connected to hosts other than its own machine."""
 
@@ -322,11 +322,11 @@ class RunInfo(Record, frozen=True, kw_only=True):
 
     started_at_ms: int
     servers_expected: int
-    """Servers to check, without those whose earlier result was taken."""
+    """Number of servers to check, without those whose earlier result was reused."""
     workers: int
     concurrency: int
     servers_cached: int = 0
-    """Servers whose earlier result was young enough."""
+    """Number of servers whose earlier result was recent enough."""
     config_path: str | None = None
     environment: str | None = None
     checker_version: str = ""

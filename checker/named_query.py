@@ -33,7 +33,7 @@ class Query(Options, frozen=True, kw_only=True):
     description: str = ""
     """The question it answers, for `mcp-status sql --list`."""
     params: Mapping[str, Value] = field(default_factory=dict)
-    """Name of a parameter -> its value where `--param` gives none."""
+    """Name of a parameter -> its value if `--param` gives none."""
 
 
 def parameters(sql: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ class ProbeStage:
     """A timed stage of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
 
     name: str
-    """Of letters; the same name in two kinds is the same step."""
+    """Letters only; the same name in two kinds is the same stage."""
     words: str
     """A description in a few words; its unit is added on display."""
 
@@ -26,13 +26,13 @@ class Flag:
     """An option of `mcp-status check` that names one server without a configuration file."""
 
     name: str
-    """Without its dashes."""
+    """Its name without dashes."""
     metavar: str
     help: str
     key: str = "url"
     """The key of the kind's options that is given."""
     is_command: bool = False
-    """The value is split as a shell does: a program for ``key``, and what follows it for ``args``."""
+    """The value is split like a shell command: the program for ``key``, and the rest for ``args``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class LoadOperation:
     module: str = "checker.loadtest.worker.whole_attempts"
     """The module whose ``target`` plays it; this one makes a whole attempt of the probe."""
     per_worker: float = 1000.0
-    """So many a second are no trouble for one worker."""
+    """Rate per second that one worker sustains easily."""
     calls_tool: bool = False
-    """It calls the tool that the plan names; the others call none."""
+    """It calls the tool that the plan names; other operations call none."""
     reconnects: bool = False
     """It opens a connection by design: that is nothing to recommend against."""
     is_exchange: bool = False
@@ -143,7 +143,7 @@ KINDS: dict[str, ProbeKind] = {
 """Name -> kind: the only list of them, in the order in which they are shown."""
 
 STAGES: dict[str, str] = {}
-"""Stage -> what it is, of all kinds: the stages of an HTTP exchange, which several kinds have, and then the others."""
+"""Stage -> its description, for all kinds: the stages of an HTTP exchange, shared by several kinds, then others."""
 for _stage in (*_HTTP_STAGES, *(stage for kind in KINDS.values() for stage in kind.stages)):
     STAGES.setdefault(_stage.name, _stage.words)
 
@@ -154,7 +154,7 @@ _OPERATIONS = (one for kind in KINDS.values() for one in kind.operations)
 OPERATIONS: dict[str, LoadOperation] = {one.name: one for one in sorted(_OPERATIONS, key=lambda one: -one.per_worker)}
 """Name -> operation of load tests; the lightest first."""
 KIND_OF: dict[str, str] = {one.name: kind.name for kind in KINDS.values() for one in kind.operations}
-"""Name of an operation -> the kind of probe whose options say how a server is reached for it."""
+"""Name of an operation -> the probe kind whose options define the connection to the server for it."""
 
 
 def stages_of(kind: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class PlainStream:
 
     def __init__(self, behind: TextIO) -> None:
         self.behind = behind
-        """The stream itself, for who cleans its text."""
+        """The stream itself, for callers that clean their text."""
 
     def write(self, text: str) -> int:
         """Write the text as `checker.untrusted_text.lines` cleans it."""

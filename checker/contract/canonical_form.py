@@ -17,7 +17,7 @@ KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate",
 
 _SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*+"|[-+.0-9eE]++|true|false|null')
 _LIST = re.compile(rb'":\[((?:(?:' + _SCALAR.pattern + rb"),)++(?:" + _SCALAR.pattern + rb"))\]")
-"""The value of a member that is a list of two scalars or more; it begins with what is searched for fastest."""
+"""The value of a member that is a list of two scalars or more; it begins with the fastest text to search for."""
 _BYTES_PER_TOKEN = 4
 _DEEPEST = 200
 
@@ -30,7 +30,7 @@ class Contract(Record, frozen=True, kw_only=True):
     text: str
     """JSON with sorted keys and lists and without spaces."""
     tools_digest: str | None
-    """SHA-256 of the canonical tool list; None where there is none, as with the counts."""
+    """SHA-256 of the canonical tool list; None if there is no list, as for the counts."""
     tool_count: int | None
     resource_count: int | None
     template_count: int | None

@@ -26,10 +26,10 @@ _HINTS = {
     "idempotentHint": (False, True),
     "openWorldHint": (True, False),
 }
-"""Annotation -> what it means where it is missing, and its harmless value (2025-06-18, ToolAnnotations)."""
+"""Annotation -> its default if it is missing, and its harmless value (2025-06-18, ToolAnnotations)."""
 
 MOST_COMPARED_BYTES = 1024 * 1024
-"""Items that differ are compared part by part up to this size in all; of the rest it is told that they have changed."""
+"""Items that differ are compared part by part up to this total size; the others are only reported as changed."""
 
 Say = Callable[[str, Grade, str], Change]
 

@@ -16,10 +16,10 @@ from checker.contract.severity import Change, Grade
 OUTLINE = "outline"
 """Member of an outline that no contract has: ``bytes`` of the contract, and for each list its ``count`` and digest."""
 MOST_BYTES = 1024**2
-"""Of an outline; lists whose names would take more are kept as their count and digest alone."""
+"""Maximum size of an outline; lists whose names would take more are kept as their count and digest alone."""
 
 _MOST_OF_A_PART = 4096
-"""Bytes of what is no list, such as the capabilities, that an outline has as it is."""
+"""Maximum bytes of a part that is not a list, such as the capabilities, that an outline keeps unchanged."""
 _LONGEST_NAME = 200
 _DIGITS = 32
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}

@@ -18,9 +18,9 @@ from checker.secrets.randomness import looks_random
 
 DEFAULT, ORDER, TEXT = "volatile_default", "volatile_order", "volatile_text"
 KINDS = (DEFAULT, ORDER, TEXT)
-"""Kinds of changes that stand for what differs at each start."""
+"""Kinds of changes that occur at each start."""
 MOST_LOOKED_THROUGH = 256 * 1024
-"""Bytes of the items that differ, as JSON; of the rest it is told what has changed."""
+"""Maximum bytes of the items that differ, as JSON; beyond it changes are reported as they are."""
 _POSITIONAL = ("prefixItems", "items")
 """Lists of a schema of which the order is a part of the meaning."""
 _MADE_AT_START = re.compile(

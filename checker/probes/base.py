@@ -28,9 +28,9 @@ class OwnFault(StrEnum):
     """A fault of the checker's own network that may have caused a failure; it is verified separately."""
 
     ROUTE = "route"
-    """The system said that there is no way to the address."""
+    """The system reported that there is no route to the address."""
     RESOLVER = "resolver"
-    """The lookup came to no answer at all, neither an address nor that there is none."""
+    """The lookup got no answer at all, neither an address nor a denial."""
     CLOCK = "clock"
     """A certificate is not valid at this time."""
 
@@ -51,7 +51,7 @@ class Request(Record, frozen=True):
     headers: Mapping[str, str]
     body: bytes | None = None
     redirected: bool = False
-    """The address came from a server, not from the config: `checker.addresses.named_by` says where it may lead."""
+    """The address was named by a server, not by the config: `checker.addresses.named_by` decides where it may lead."""
     private_allowed: bool = False
     """The config lets a server name private addresses here."""
 
@@ -135,7 +135,7 @@ class Command(Record, frozen=True, kw_only=True):
     program: str
     args: tuple[str, ...]
     env: Mapping[str, str]
-    """On top of a minimal environment."""
+    """Environment variables in addition to a minimal environment."""
     cwd: str | None
     shutdown_s: float
     """Time allowed for it to end after its input is closed, and again after SIGTERM."""
@@ -290,23 +290,23 @@ class Observation(Struct, kw_only=True):
     remember: dict[str, str] = field(default_factory=dict)
     """Cache category -> value to keep for this endpoint."""
     remember_until_ms: dict[str, int] = field(default_factory=dict)
-    """Cache category -> when its value expires, where that is not after the usual time."""
+    """Cache category -> expiry of its value, if it is not the usual time."""
     suspicion: ProbeFailure | None = None
     """The explanation, should the deadline pass."""
     advice: str = ""
     """The configuration to write if a body that does not end is not a fault of the server."""
     kept_waiting: bool = False
-    """The deadline passed while the checker had what was to be judged, and had long not come to it."""
+    """The deadline passed while the checker had everything to judge, and had not got around to it for a long time."""
     secrets: set[str] = field(default_factory=set)
-    """Secrets acquired on the way, on top of the configured ones: masked wherever a server echoes them."""
+    """Secrets acquired on the way, in addition to the configured ones: masked wherever a server echoes them."""
     complaints: list[Complaint] = field(default_factory=list)
     """Faults of a server that did answer; the worst decides."""
     closing: Closing | None = None
     """Work left to end after an attempt that has its answers: its outcome does not affect the verdict."""
     is_answered: bool = False
-    """All there is to judge has come."""
+    """Everything there is to judge has arrived."""
     closing_us: int = 0
-    """Of ``duration_us``, what ending took."""
+    """The part of ``duration_us`` spent on ending."""
     remarks: dict[RemarkName, str] = field(default_factory=dict)
     """Oddities of the server, each with the first detail that was noted."""
 
@@ -332,7 +332,7 @@ class Address(Record, frozen=True):
     """The target of a probe: the forms to remember, to show, and to limit by."""
 
     key: str
-    """Under which facts about it are kept between runs; no secret can be read from it."""
+    """The key under which facts about it are kept between runs; no secret can be read from it."""
     shown: str
     """As it may be stored and printed."""
     pool_name: tuple[str | int, ...]
@@ -362,13 +362,13 @@ class Probe:
     address: Callable[[Any], Address]
     """The target of a probe with these options."""
     attempt: Callable[[Any, Transport, Observation, Mapping[str, str]], None]
-    """Options, transport, the observation to fill in, what is remembered of this endpoint."""
+    """Arguments: options, transport, the observation to fill in, and the remembered facts about this endpoint."""
     judge: Callable[[Any, Observation], list[Complaint]]
     """Conditions that do not hold; called only when the attempt succeeded. Pure; may raise ProbeFailure."""
     unusable: Reason
     """The reason for UNHEALTHY if our own code fails on a server's reply: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
-    """Contradictions in the options: the keys below the kind's block, and what to say about them."""
+    """Contradictions in the options: the keys below the kind's block, and the message about them."""
     example: str = "https://localhost/"
     """An address that is valid, under which defaults are looked through."""
     not_inherited: Callable[[Mapping[str, Any]], Collection[str]] = lambda own: ()

@@ -45,7 +45,7 @@ _TAKEN_FOR = {
     "utf-16": "utf-16-le",
     "utf-32": "utf-32-le",
 }
-"""Python's name of an encoding -> what the web means by it, which has more characters or says the order of bytes."""
+"""Python's name of an encoding -> the web's meaning of it, which has more characters or states the byte order."""
 _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7", "mbcs", "oem"}
 """Text encodings of Python that no document is written in."""
 
@@ -126,7 +126,7 @@ def _recoded(body: bytes, codec: str) -> bytes:
 
 
 MOST_VALUES = 500_000
-"""About as many as are parsed in 50 ms. A list of 10,000 tools with large schemas has fewer."""
+"""The number that is parsed in about 50 ms. A list of 10,000 tools with large schemas has fewer."""
 _DEEP = 200
 _WINDOW_BYTES = 65536
 _LONG_NUMBER = re.compile(rb"\d{19}")

@@ -13,12 +13,12 @@ from time import time
 from urllib.parse import urlsplit
 
 _MOST = 50
-"""Cookies of one attempt; RFC 6265 section 6.1 asks for as many for a domain."""
+"""Maximum cookies of one attempt; RFC 6265 section 6.1 requires as many for a domain."""
 _MOST_BYTES = 8192
 """Bytes of one cookie, and of one Cookie header: servers take no more in a header."""
 
 _LIKE_A_SECRET = 16
-"""Characters from which on the value of a cookie is taken for what identifies somebody."""
+"""Characters from which the value of a cookie is taken for an identifier of a user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def token_has_expired(token: str | None, now_s: float) -> bool:
 
 
 _REFUSALS = (400, 403, 421)
-"""421 is RFC 9110 section 15.5.20; the others are what SDKs, frameworks and development servers answer."""
+"""421 is RFC 9110 section 15.5.20; the others are answers of SDKs, frameworks and development servers."""
 _BY_HOST = re.compile(
     r"\b(?:invalid|bad|disallowed|forbidden|unknown|untrusted|unexpected|blocked|illegal)\b[\s\w'\"-]{0,20}"
     r"\b(?:http_)?hosts?(?:name)?\b(?! (?:key|certificate))"
@@ -113,7 +113,7 @@ def _is_host(text: str) -> bool:
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-"""Configured headers that say what the client is, and go along to whatever host a redirect leads to."""
+"""Scheme -> its default port."""
 _USUAL_SPELLING = {
     name.lower(): name
     for name in ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Cookie", "Authorization")

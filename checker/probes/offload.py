@@ -14,7 +14,7 @@ LARGE_BYTES = 128 * 1024
 LARGE_VALUES = 10_000
 """The same for JSON that may hold more values: they take up to a microsecond each to read, and ten to judge."""
 LARGE_STEPS = 100_000_000
-"""The same for a regular expression, whose places times the text's bytes are the most that RE2 may look at."""
+"""The same for a regular expression: its places times the text's bytes are the upper bound on RE2's steps."""
 MOST_VISITS = 1_000
 """The same for a JSONPath, which takes some 20 microseconds for each value that it visits."""
 _NEVER_LARGE = 4096

@@ -27,7 +27,7 @@ _KEPT_NAMES = 100
 _NAMED = ("nextCursor", "protocolVersion", "capabilities", "serverInfo", "instructions", "supportedVersions", "isError")
 
 Part = Sequence[Any]
-"""Text of a message, and its place in the batch that the text is; None where it is none."""
+"""Text of a message, and its place in the batch; None if the text is not a batch."""
 
 
 def find(pattern: str, text: str | bytes) -> bool:

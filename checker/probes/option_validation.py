@@ -11,7 +11,7 @@ from checker.probes.http import shown_endpoint
 from checker.probes.options import Endpoint, Retry, Tls
 
 Fault = tuple[tuple[str, ...], str]
-"""Keys below the probe's block, and what to say about them."""
+"""Keys below the probe's block, and the message about them."""
 
 _USUAL_TLS = Tls()
 _USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-5]?\d{1,4})?(/[!-~]*)?", re.ASCII)

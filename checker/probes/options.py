@@ -20,11 +20,11 @@ class Retry(Options, frozen=True, kw_only=True):
     max_attempts: int = 1
     """Attempts in all; 1 means no retry."""
     initial_backoff: Seconds = 0.2
-    """Wait before the second attempt."""
+    """Backoff before the second attempt."""
     backoff_factor: float = 2.0
-    """Each further wait is this many times the one before."""
+    """Factor from each wait to the next."""
     max_backoff: Seconds = 30.0
-    """No wait is longer than this."""
+    """Longest wait."""
     jitter: float = 0.2
     """Each wait is drawn from the computed one plus or minus this share of it (0 to 1)."""
 
@@ -33,11 +33,11 @@ class Breaker(Options, frozen=True, kw_only=True):
     """Circuit breaker: conditions for suspending a failing probe, and for closing the circuit again."""
 
     failures: Count
-    """Failures in a row that open it; a probe with all its retries is one."""
+    """Consecutive failures that open it; a probe with all its retries is one."""
     cooldown: Seconds = 60.0
     """Cooldown after the last failure during which the probe is skipped; the next run makes a trial."""
     trials: Count = 2
-    """Trials in a row, one in each run, that must succeed to close it."""
+    """Consecutive trials, one in each run, that must succeed to close it."""
 
 
 class Tls(Options, frozen=True, kw_only=True):
@@ -50,9 +50,9 @@ class Tls(Options, frozen=True, kw_only=True):
     cert_file: Public | None = None
     """PEM file of a client certificate."""
     key_file: Public | None = None
-    """PEM file of the client certificate's key, where it is not in cert_file."""
+    """PEM file of the client certificate's key, if it is not in cert_file."""
     server_name: Public | None = None
-    """Host name to ask for and to verify, where it is not the one in the URL."""
+    """Host name to request and to verify, if it is not the one in the URL."""
 
 
 class Basic(Options, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Basic(Options, frozen=True, kw_only=True):
 
 
 class ApiKey(Options, frozen=True, kw_only=True):
-    """A key sent in a header of its own."""
+    """A key sent in its own header."""
 
     header: Public = "X-API-Key"
     """Name of the header."""
@@ -89,7 +89,7 @@ class Endpoint(Options, frozen=True, kw_only=True):
     retry: Retry = Retry()
     """Repetition of failed attempts."""
     breaker: Breaker | None = None
-    """Circuit breaker: leaves the probe out for a while when it keeps failing. None by default."""
+    """Circuit breaker: skips the probe for a while if it keeps failing. None by default."""
     headers: Annotated[Mapping[str, Secret], Holds.HEADERS] = field(default_factory=dict)
     """Request headers; values are treated as secrets."""
     bearer: Secret | None = None
@@ -99,11 +99,11 @@ class Endpoint(Options, frozen=True, kw_only=True):
     basic: Basic | None = None
     """User and password."""
     api_key: ApiKey | None = None
-    """Key in a header of its own."""
+    """Key in its own header."""
     tls: Tls = Tls()
     """Certificate verification and client certificate."""
     proxy: Annotated[Secret, Holds.PROXY] | None = None
-    """http or https address of a proxy to go through; may hold user and password. Nothing is read from HTTPS_PROXY."""
+    """http or https address of a proxy to use; may contain user and password. HTTPS_PROXY is not read."""
     http: Literal["fast", "urllib3"] = "fast"
     """The HTTP client: the parser made for this, or unmodified urllib3, for a server that the former rejects."""
     max_body: Bytes = 1024 * 1024
@@ -112,11 +112,11 @@ class Endpoint(Options, frozen=True, kw_only=True):
     """Most bytes taken from the server in one probe: all replies, pages, streams and attempts, before decompression and
     after it. By default 64MiB, or four times max_body where that is more."""
     max_items: Count = 1_000_000
-    """Most JSON values taken from the server in one probe: over all messages, lists and pages."""
+    """Maximum JSON values taken from the server in one probe: over all messages, lists and pages."""
     auth_required: AuthVerdict = "degraded"
     """Status of an endpoint that answers 401 or 403 when no credentials are configured."""
     remarks: RemarkVerdict = "healthy"
-    """Status of an endpoint that does its work and of which there is a remark."""
+    """Status of an endpoint that works but has a remark."""
     degraded_above: Seconds | None = None
     """A probe that succeeds but takes longer than this is DEGRADED."""
     certificate_warning: Seconds | None = None

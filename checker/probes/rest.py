@@ -36,7 +36,7 @@ class Expect(Options, frozen=True, kw_only=True):
     headers: Mapping[str, Public] = field(default_factory=dict)
     """Header name -> regular expression that must be found in its value."""
     max_latency: Seconds | None = None
-    """A slower reply is UNHEALTHY."""
+    """Reply time above which the server is UNHEALTHY."""
 
 
 class RestOptions(Endpoint, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class RestOptions(Endpoint, frozen=True, kw_only=True):
     max_redirects: int = 5
     """Redirects followed; 0 takes a redirect as the reply. https to http is never followed."""
     read_body: bool = True
-    """Read the reply to its end. false judges status and headers alone: for streams, which need not end."""
+    """Read the reply to its end; false judges only status and headers, for streams that need not end."""
     expect: Expect = Expect()
     """Conditions on the reply."""
 

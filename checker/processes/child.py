@@ -25,11 +25,11 @@ _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
 _START_S = 30.0
 _LATE_S = 0.2
-"""A look at the pipe that comes later than this was held up, as the worker may have been."""
+"""Delay of a look at the pipe that shows it was held up, as the worker may have been."""
 _QUIET_S = 0.5
-"""After so long a silence it is looked at whether the worker waits for a core of a busy machine."""
+"""Silence after which it is checked if the worker waits for a core of a busy machine."""
 _STARVED = 5
-"""A worker that waits for a core all the time is given so many times the time."""
+"""Factor on the time given to a worker that waits for a core all the time."""
 
 
 class ChildLost(Exception):

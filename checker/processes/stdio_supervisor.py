@@ -43,7 +43,7 @@ KILL = b"K"
 HEAD = struct.Struct(">I")
 DESCRIPTORS = 4
 _MOST_S = 10.0
-"""After this time even what cannot be killed, such as a program of another user, is left behind."""
+"""Time after which even processes that cannot be killed, such as another user's program, are left behind."""
 _GRACE_S = 2.0
 """Time allowed for supervisors after the worker's end, before the keeper does their work."""
 _PAUSE_S = 0.002

@@ -82,7 +82,7 @@ class ConfigUse:
     key: str
     """Its key in the cache category `CONFIG`."""
     encode_settings: Callable[[], str | None] | None
-    """Makes the value to keep, or None for a configuration that cannot be kept; absent where it was in the cache."""
+    """Makes the value to store, or None for a configuration that cannot be cached; absent if it came from the cache."""
 
 
 class RunCaches:

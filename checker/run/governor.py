@@ -184,7 +184,7 @@ class Alarms:
 
 
 _BACK = 0.95
-"""A level is left below this share of its threshold, so that a value at the threshold does not come and go."""
+"""A level is left only below this share of its threshold, so that a value near the threshold does not flap."""
 _FIRST_LOOK_S = 0.2
 _BATCH = 500
 
@@ -200,7 +200,7 @@ class ResourceThreshold:
     """The field of ResourceMeasures that keeps the highest value."""
     in_bytes: bool = False
     own_warning: str = ""
-    """The option with a threshold of its own for warnings, where there is one."""
+    """The option with its own threshold for warnings, if there is one."""
 
     def limit(self, limits: ResourceCaps) -> float | None:
         """The limit in force."""

@@ -25,9 +25,9 @@ from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Statu
 _CONNECTING = {Reason.DNS, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED}
 """Reasons that look like a link that is down, if canaries are configured."""
 _BEFORE_S, _AFTER_S = 1, 2
-"""A host that was reached so long before a failure, or after it, shows that there was a way out."""
+"""A host reached within this time before or after a failure shows that there was a way out."""
 _HELD_S = _AFTER_S + 3
-"""Until then everybody has told which hosts were reached at that time, on a busy machine as well."""
+"""By then every worker has reported the hosts reached at that time, even on a busy machine."""
 _CANARY_WITHIN_S = 2.0
 _LOOK_AGAIN_S = 5.0
 _WHY = {
@@ -45,7 +45,7 @@ class OwnNetwork:
         self._servers = {server.name: server for server in servers}
         self._canaries = [canary(text) for text in canaries]
         self._held: list[tuple[CheckResult, Mapping[str, str], Future[bool] | None]] = []
-        """A check, what its worker found behind which probe's failure, and whether a canary could be reached."""
+        """A check, its worker's suspicion about the failure of each probe, and True if a canary could be reached."""
         self._reached: set[int] = set()
         self._look: Future[bool] | None = None
         self._looked_at_s = 0.0

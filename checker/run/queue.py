@@ -18,7 +18,7 @@ PROGRAMS = "programs"
 """The name for programs of stdio servers among the probe kinds that have a limit."""
 _SHARDS_PER_WORKER = 8
 _TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
-"""Once the critical ones are dealt, for each shard of low priority two of normal and four of high, so none starves."""
+"""After the critical ones, two shards of normal and four of high priority for each of low, so that none starves."""
 
 _OriginLimit = tuple[str | int, ...]
 
@@ -31,7 +31,7 @@ class Shard:
     home: int | None = None
     """Shards with the same one go to the same worker: they share an origin, and with it open connections."""
     share: int = 1
-    """Over how many workers their origins are spread: each takes that part of the limits of an origin."""
+    """Number of workers that their origins are spread over: each takes that part of the limits of an origin."""
 
 
 def shards(

@@ -89,7 +89,7 @@ _MOST_AT_ONCE = 8
 _TICK_S = 0.1
 
 Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
-"""Checks done, checks in all, how many have which status so far, and what checks wait for, if they do."""
+"""Checks done, checks in all, number of checks with each status so far, and the cause if checks wait."""
 
 
 class RunRequest(Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     config_path: str | None = None
     environment: str | None = None
     configured: Sequence[str] = ()
-    """Names of all servers of the configuration, checked or not; none where the servers come from elsewhere."""
+    """Names of all servers of the configuration, checked or not; empty if the servers come from elsewhere."""
     log_level: int = 50
 
 

@@ -36,7 +36,7 @@ from checker.wire import reader
 
 Sink = Callable[[Batch], None]
 Memory = Mapping[str, Mapping[str, str]]
-"""Probe kind -> cache category -> what is remembered of the server's endpoint."""
+"""Probe kind -> cache category -> the remembered fact about the server's endpoint."""
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ _END_S = 8.0
 _ENDING_S = 1.0
 """Time allowed for a worker that closed its pipe to end, so that its exit code is known."""
 _BEATS_S = 2.0
-"""A worker says something once a second; after this silence it is looked at what it does with its time."""
+"""A worker sends a message once a second; after this silence its CPU use is examined."""
 _WEDGED_CPU_S = 3.0
-"""CPU time since its last report: a loop that turns says something long before."""
+"""CPU time since its last report: a loop that turns sends one long before."""
 _LOOK_S = 0.25
 _DRAIN_S = 3.0
 _HARD = 2
-"""A worker is killed at so many times the memory at which it is replaced."""
+"""A worker is killed at this multiple of the memory at which it is replaced."""
 _MIB = 1024 * 1024
 
 
@@ -64,9 +64,9 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     skipped: Callable[[Server], Mapping[str, str]] = field(default=lambda _server: {})
     """Gives the probe kinds that are not to be made, with why."""
     report: Callable[[WorkerReport], None] = field(default=lambda _report: None)
-    """Takes what a worker says of itself: about once a second, and when it ends."""
+    """Takes the reports of a worker: about once a second, and at its end."""
     alert: Callable[[ResourceAlert], None] = field(default=lambda _alert: None)
-    """Takes what is to be told of workers that were lost or replaced; called from any thread."""
+    """Takes alerts about workers that were lost or replaced; called from any thread."""
 
 
 class Assigned(NamedTuple):
@@ -76,7 +76,7 @@ class Assigned(NamedTuple):
     share: int
     tries: int = 1
     number: int = 0
-    """Under which its worker tells that it has begun."""
+    """Number under which its worker marks it as begun."""
 
 
 class Driver:
@@ -94,7 +94,7 @@ class Driver:
         self._looked_at = 0.0
         self._cpu_heard_s = 0.0
         self.patience_s = options.limits.heartbeat_timeout
-        """After how long a silence the worker counts as lost."""
+        """Silence after which the worker counts as lost."""
         self.unanswered: dict[str, Assigned] = {}
         self.answered = 0
         """Number of results that this worker has delivered."""
@@ -268,10 +268,10 @@ class Driver:
 
 
 _PARTS = 4
-"""Into how many a group is split, and how many groups have a worker at the same time."""
+"""Number of parts a group is split into, and of groups that have a worker at the same time."""
 _ALONE_TWICE = 2
 _SILENCE_S = 5.0
-"""A group's worker is lost after so long a silence: where that was a mistake, the group is only split for nothing."""
+"""Silence after which a group's worker counts as lost: if that is wrong, the group is only split for nothing."""
 _TICK_S = 0.1
 
 
@@ -430,7 +430,7 @@ def _part_of(limits: Limits) -> Limits:
 
 _STARTS_IN_A_ROW = 3
 _LOST_FOR_NOTHING = 3
-"""Workers lost in a row that had begun and answered nothing: what ends them is no server."""
+"""Consecutive lost workers that had begun and answered nothing: the cause is not a server."""
 
 
 def run_shards(shards: Shards, sink: Sink, options: RunnerOptions, begin: threading.Event | None = None) -> None:

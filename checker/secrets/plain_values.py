@@ -16,7 +16,7 @@ SECRET_NAME = re.compile(
     r"|cookie|credential|bearer|signature|session[-_.]?id|webhook|[a-z]Key$|dsn|connection[-_.]?string",
     re.IGNORECASE,
 )
-"""Names whose values are secret whatever they look like."""
+"""Names whose values are secret whatever their form."""
 
 _PUBLIC_HEADERS = {"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type"}
 _WORD = r"(?:[a-z]{1,14}|[A-Z]{1,14}|[A-Z][a-z]{1,13})"

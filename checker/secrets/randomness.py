@@ -9,10 +9,10 @@ import re
 from itertools import pairwise
 
 MARK = "\ud800"
-"""Stands in a text for a variable that is not filled in. No text that was decoded has it."""
+"""Placeholder in a text for an unset variable. No decoded text contains it."""
 
 LONGEST_PLAIN = 4096
-"""Characters; nobody reads a longer text, and looking for secrets in it is not worth the time."""
+"""Characters; longer text is not meant to be read, and a search for secrets in it is not worthwhile."""
 
 _SAME_EVERYWHERE_TEXT = """
 true false yes no on off none null nil undefined auto default all any always never enabled disabled enable

@@ -198,7 +198,7 @@ class Fold:
 
 
 SQUEEZED = Fold(_SPACES)
-"""Without white space and what cannot be seen."""
+"""Without white space and invisible characters."""
 BARE = Fold(_MARKS)
 """Letters and digits only: nothing that is set between them or escapes them is in the way."""
 
@@ -236,16 +236,16 @@ class Pieces:
 MASK = "***"
 """The mask in place of a secret."""
 _PIECE = 8
-"""So many characters in a row are looked for first; what is around them decides."""
+"""Number of consecutive characters that are looked for first; the text around them decides."""
 _CONTINUED = 16
-"""A part of a secret as long as this is masked wherever it stands; at an end or a cut, the first `_PIECE` are."""
+"""A part of a secret as long as this is masked anywhere; at an end or a cut, the first `_PIECE` characters are."""
 _STRIDE = _CONTINUED - _PIECE + 1
 _MOST_PIECES = 24
 _LONGEST_IN_PARTS = 65_536
 _LEVELS = 4
 """Number of times that escapes are undone: JSON in JSON in an address in HTML."""
 _LEVELS_QUOTED = 2
-"""The same before quoted-printable, whose escapes look like what stands behind the = of a query."""
+"""The same before quoted-printable, whose escapes look like the text after the = of a query."""
 _CUT = re.compile(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
 _LONG_NUMBER = re.compile(r"\d{16}")
 _LETTERS = re.compile(r"[A-Za-z]+")

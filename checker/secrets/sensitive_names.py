@@ -84,7 +84,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_.:-]*\Z", re.ASCII)
 _JSON_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:)?|[^\s{}\[\],:"]+', re.DOTALL)
 _MOST_NESTED = 50
 _BEFORE_MARK = 5
-"""Letters and digits; what stands next to a variable and has fewer is taken for a prefix of it."""
+"""Letters and digits; text next to a variable that has fewer is taken for a prefix of it."""
 _HEADER_OPTIONS = frozenset(("-H", "--header", "--headers", "--http-header"))
 _ENVIRONMENT_OPTIONS = frozenset(("-e", "--env", "--build-arg"))
 _LETTER_OPTIONS_TEXT = """

@@ -10,7 +10,7 @@ import gevent
 
 _EVERY_S = 0.02
 _KEPT = 6000
-"""Samples that percentiles are taken from: the last two minutes."""
+"""Samples from which percentiles are computed: the last two minutes."""
 
 
 class LagMeter:
@@ -66,7 +66,7 @@ FEWEST = 64
 MOST_MORE = 128
 """Added at a time: opening as many connections takes about as long as one look."""
 LATE_S = 0.1
-"""Lag from which on the worker does not keep up."""
+"""Lag above which the worker does not keep up."""
 _LESS = 0.7
 _PAUSE_LOOKS = 10
 """Looks without growth after a step back, so that its effect is seen first."""

@@ -33,7 +33,7 @@ def backoff_s(retry: Retry, failures: int, drawn: float) -> float:
 
 
 STUMBLED = "the checker could not make sense of what the server sent"
-"""Begins the detail of a failure whose cause is an exception that nobody foresaw; the log has its traceback."""
+"""Begins the detail of a failure caused by an unforeseen exception; the log has its traceback."""
 _OURS = (OSError, ImportError, NameError)
 """Reasons that a reply cannot cause, whatever its content: the checker's own surroundings and its own bugs."""
 _TOO_LONG = 0.5
@@ -44,7 +44,7 @@ _SAYS_WHY = {
     Reason.DEADLINE,
     Reason.MCP_NO_REPLY,
 }
-"""Failures of a started program of which its own words tell the cause."""
+"""Failures of a started program that its own output explains."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
 log = logging.getLogger(__name__)
 

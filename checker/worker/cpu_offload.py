@@ -23,7 +23,7 @@ from checker.worker.greenlets import DeadlinePassed
 CPU_S = 2.0
 """CPU time of one job; the system ends the process that takes more."""
 _SHORT_S = 0.3
-"""The same in the lane for short work; what takes more is done in the other lane from its beginning."""
+"""The same in the lane for short work; a job that takes more is restarted in the other lane."""
 _LONG_BYTES = 2 * 1024 * 1024
 _READ_BYTES = 1 << 20
 _WALL_S = 30.0

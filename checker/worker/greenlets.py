@@ -18,7 +18,7 @@ class DeadlinePassed(gevent.Timeout):
     """Thrown into the greenlet whose time is over."""
 
     kept_waiting_s = 0.0
-    """For how long it had been waiting for the checker, not for a server: whoever catches it on the way says so."""
+    """Time it had been waiting for the checker, not for a server; set by handlers on the way."""
 
 
 class Deadline:

@@ -21,7 +21,7 @@ class Waits:
     def __init__(self) -> None:
         self.count = self.total_us = self.longest_us = 0
         self.paced = self.paced_us = 0
-        """Of these: waits for the pace that was asked for, and for nothing else."""
+        """Those of the waits caused by the configured pace alone."""
 
     def add(self, seconds: float) -> None:
         """Count one wait."""

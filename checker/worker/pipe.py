@@ -30,13 +30,13 @@ PARENT_GONE = 3
 """Exit code when standard input ended without a stop."""
 _BEAT_S = 1.0
 _COLLECT = (20_000, 20, 20)
-"""Collections are rarer than Python's own: nearly everything here goes when its last reference does."""
+"""Garbage collections are rarer than Python's default: nearly all objects here are freed with their last reference."""
 _GRACE_AT_END_S = 5.0
 """Time to wait for sessions that are still being opened, after all results are delivered."""
 _GRACE_WHEN_STOPPED_S = 4.0
 """The same after Ctrl-C: it is over as soon as the sessions are, and a second Ctrl-C does not wait."""
 _GRACE_WITHOUT_PARENT_S = 1.5
-"""The same when the parent is gone: nobody is left to end a worker that lingers."""
+"""The same when the parent is gone: nothing is left to end a worker that lingers."""
 
 
 class Pipes:

@@ -30,7 +30,7 @@ TRANSPORT = "mcp_transport"
 """Cache category: the transport an endpoint was reached over last."""
 
 _SIGNING = ("authlib.oauth2.auth", "authlib.oauth2.rfc7523", "joserfc.jwk")
-"""With what the keys and signatures of `joserfc.jwk` load in their turn."""
+"""Includes the modules that the keys and signatures of `joserfc.jwk` load in turn."""
 _OTHER_TRANSPORT = (400, 404, 405)
 _NOT_SSE_ANY_MORE = {Reason.HTTP_STATUS, Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY, Reason.MCP_INVALID_RESULT}
 

@@ -36,7 +36,7 @@ class RpcReply(Record, frozen=True):
     odd: str = ""
     """Oddities of the message that every client accepts."""
     refused: str = ""
-    """For what one of the official clients refuses the message, and which."""
+    """The reason for which one of the official clients refuses the message, and the client."""
 
 
 _USUAL_MEMBERS = 3

@@ -23,7 +23,7 @@ class LargeResult(dict[str, Any]):
     def __init__(self, small: Mapping[str, Any], held: Mapping[str, Any], text: bytes, place: int | None) -> None:
         super().__init__(small)
         self.held = held
-        """Name of a member that is not here -> how many items it has, or None, and whether they all are objects."""
+        """Name of a member that is not here -> number of its items or None, and True if they all are objects."""
         self.part = (text, place)
 
 

@@ -29,7 +29,7 @@ _OF_THE_SERVER = {Reason.MCP_ERROR, Reason.MCP_INVALID_RESULT, Reason.MCP_PAGINA
 class _List:
     method: str
     member: str
-    """Of the result, and of the contract."""
+    """Its member name in the result and in the contract."""
     capability: str
 
 
@@ -50,7 +50,7 @@ class Offer:
     capabilities: Mapping[str, Any]
     instructions: str | None
     lists: dict[str, Items] = field(default_factory=dict)
-    """Member of the contract -> its items; absent where it is not announced or not asked for."""
+    """Member of the contract -> its items; absent if it is not announced or not requested."""
     complete: bool = True
 
     def document(self) -> dict[str, Any]:

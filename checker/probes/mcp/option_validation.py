@@ -11,7 +11,7 @@ from checker.probes.option_validation import Fault, endpoint_faults
 
 _CREDENTIALS = ("headers", "bearer", "basic", "api_key", "oauth")
 ONLY_HTTP = (*_CREDENTIALS, "tls", "bearer_file", "transport", "url", "proxy", "http")
-"""Options that do not go with a command; as defaults they are meant for other servers."""
+"""Options that do not fit a command; as defaults they are meant for other servers."""
 
 
 def faults(options: McpOptions) -> Iterator[Fault]:

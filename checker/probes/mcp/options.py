@@ -34,9 +34,9 @@ class CallExpect(Options, frozen=True, kw_only=True):
     text_regex: Public | None = None
     """Regular expression that must be found in the text of the answer."""
     max_latency: Seconds | None = None
-    """A slower answer is UNHEALTHY."""
+    """Answer time above which the server is UNHEALTHY."""
     degraded_above: Seconds | None = None
-    """A slower answer is DEGRADED."""
+    """Answer time above which the server is DEGRADED."""
 
 
 class Call(Options, frozen=True, kw_only=True):
@@ -60,11 +60,11 @@ class McpOptions(Endpoint, frozen=True, kw_only=True):
     url: Annotated[str, Holds.ADDRESS] = ""
     """http or https address of the endpoint; or give ``command``."""
     command: Public | None = None
-    """Program to start and to speak to over its standard input and output; or give ``url``."""
+    """Program to start and to exchange messages with over standard input and output; or give ``url``."""
     args: Annotated[tuple[str, ...], Holds.ARGUMENTS] = ()
     """Arguments of the command."""
     env: Annotated[Mapping[str, Secret], Holds.VARIABLES] = field(default_factory=dict)
-    """Environment variables for the command, on top of a minimal environment; values are secret unless plainly not."""
+    """Environment variables for the command, added to a minimal environment; values are secret unless plainly not."""
     cwd: Public | None = None
     """Folder in which the command starts; relative to the folder of this file."""
     shutdown_timeout: Seconds = 2.0
@@ -76,7 +76,7 @@ class McpOptions(Endpoint, frozen=True, kw_only=True):
     oauth: OAuth | None = None
     """Client credentials of OAuth 2.1: the token is fetched, kept and renewed."""
     ping: bool = True
-    """Send ping in the session era; a server that does not know the method is not blamed."""
+    """Send ping in the session era; a server that does not know the method is not at fault."""
     lists: tuple[Listing, ...] = ("tools", "resources", "resource_templates", "prompts")
     """The lists to read to their last page, if the server announces them, and to keep as its contract."""
     expected_tools: tuple[Public, ...] = ()
@@ -84,7 +84,7 @@ class McpOptions(Endpoint, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
     """Tools, resources and prompts to try in every check; nothing else is ever called."""
     max_pages: int = 100
-    """Most pages of each list that are read."""
+    """Maximum number of pages read from each list."""
     max_body: Bytes = 10 * 1024 * 1024
     """Largest body accepted, after decompression."""
 

@@ -63,7 +63,7 @@ class Discovery:
     ended: str = ""
     """The outcome in words."""
     request_id: int = 0
-    """Its number, where its answer may still come: on the one stream of a started program."""
+    """Its number, if its answer may still arrive: on the one stream of a started program."""
 
 
 def _in_session(transport: Transport, channel: Channel) -> Offer:

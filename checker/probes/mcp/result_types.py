@@ -32,14 +32,14 @@ class ValueShape:
     kind: type
     """str, bool, int for any number, dict or list."""
     members: Mapping[str, ValueShape] = field(default_factory=dict)
-    """Of an object; others may be there, and are anything."""
+    """Shapes of an object's members; others may exist, with any value."""
     required: tuple[str, ...] = ()
     each: ValueShape | None = None
-    """Of every item of a list, or of every value of an object whose names are free."""
+    """Shape of every item of a list, or of every value of an object with free names."""
     words: frozenset[str] = frozenset()
-    """The only texts there are; empty where any will do."""
+    """The only texts allowed; empty if any text is."""
     list_may_pass: bool = False
-    """An object in whose place the TypeScript SDK 1.x takes a list."""
+    """An object for which the TypeScript SDK 1.x also accepts a list."""
     is_property: bool = False
     """A schema within a schema, which may be true or false (JSON Schema 2020-12, section 4.3.2)."""
 

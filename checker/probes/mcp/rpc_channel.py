@@ -20,7 +20,7 @@ _MOST_ANSWERED = 100
 """Requests of the server's own that are answered in one probe; one that asks more is not waited for."""
 _NO_MESSAGE = "sent JSON that is no message"
 _MOST_STRAYS = 10_000
-"""Lines or events that are no messages, one after the other without a reply: who sends more will not come to one."""
+"""Consecutive lines or events that are not messages, without a reply: a server that sends more will not reply."""
 
 
 class Answer(Record, frozen=True):

@@ -29,7 +29,7 @@ _PING_UNKNOWN = (_METHOD_UNKNOWN, -32602)  # the second from Python SDK 1.x
 _CANNOT_BE_ENDED = (404, 405)
 _REFUSED = (401, 403, 429)
 _LONGEST_END_S = 1.0
-"""For so long the end of a session is waited for before it is left to the background: all else was answered."""
+"""Wait for the end of a session before it is left to the background: everything else was answered."""
 
 
 class Session:

@@ -22,7 +22,7 @@ class EventStream:
 
     def __init__(self) -> None:
         self.last_id: str | None = None
-        """Identifier of the last event that had one: where to go on after a break."""
+        """Identifier of the last event that had one: the position to resume from after a break."""
         self.retry_ms: int | None = None
         """Time to wait before that."""
 

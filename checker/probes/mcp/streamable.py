@@ -24,7 +24,7 @@ _JSON = "application/json"
 _MARK = b"\xef\xbb\xbf"
 _PYTHON_TAKES_IT = "Python SDK takes the first message that is no notification for the reply, and refuses it"
 _WITHOUT_REPLY = (202, 204, 205)
-"""Successes to which no body belongs, or none that is a reply: the official clients do not read it."""
+"""Success codes without a body, or with one that is not a reply: the official clients do not read it."""
 
 
 class StreamableHttp:

@@ -19,7 +19,7 @@ AUTH_TOKEN = "auth_tokens"  # noqa: S105 # the name of a cache category
 ISSUER = "oauth_issuer"
 """Cache category: the authorization server that was trusted on first use."""
 _FOR_GOOD_MS = 253_402_300_799_000
-"""The end of the year 9999: a pin is given up by whoever runs the checks, not by time."""
+"""The end of the year 9999: a pin is removed by the user, not by time."""
 
 
 class Bearer:

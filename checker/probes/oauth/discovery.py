@@ -40,7 +40,7 @@ class TokenSource:
     resource: str
     scopes: tuple[str, ...]
     methods: tuple[str, ...]
-    """Client authentication that the server offers; empty where it does not say."""
+    """Client authentication methods that the server offers; empty if it does not state any."""
     passed_over: tuple[str, ...] = ()
     """Answers of well-known addresses that did not have the metadata; a 404 is usual."""
 
@@ -148,7 +148,7 @@ class _FoundDocument:
     """A document, and the answers of the addresses that were tried before it."""
 
     document: Mapping[str, Any] | None
-    """None where it is at none of the addresses."""
+    """The document; None if it is at none of the addresses."""
     refused: tuple[str, ...]
 
     @property

@@ -28,17 +28,17 @@ class OAuth(Options, frozen=True, kw_only=True):
     )
     """The signature algorithm of the private key."""
     key_id: Public | None = None
-    """``kid`` of the key, where the authorization server knows several."""
+    """``kid`` of the key, if the authorization server knows several."""
     method: Method | None = None
     """The client authentication method; by default one that the server offers and the credentials allow."""
     scopes: tuple[Public, ...] = ()
-    """Scopes to ask for; none by default. What a server asks for in its challenge adds none."""
+    """Scopes to request; none by default. Scopes in a server's challenge add none."""
     issuer: Annotated[str, Holds.ADDRESS] | None = None
     """Authorization server, as its metadata names itself. Credentials are sent to no other (or give token_url)."""
     token_url: Annotated[str, Holds.ADDRESS] | None = None
     """Token endpoint; by default the one in the issuer's metadata (RFC 8414)."""
     trust_on_first_use: bool = False
-    """Without issuer: trust the one that the server names first, and then that one alone. Kept in the database."""
+    """Without issuer: trust the first one that the server names, and only that one later. Kept in the database."""
     resource: Annotated[str, Holds.ADDRESS] | None = None
     """``resource`` to ask a token for (RFC 8707); by default the server's address, or what its metadata names. An empty
     text leaves it out, for authorization servers that do not know it."""

@@ -22,7 +22,7 @@ _USUAL_LIFE_S = 300.0
 """Lifetime of a token if the authorization server states none."""
 _LONGEST_LIFE_S = 24 * 3600.0
 _LONGEST = 64 * 1024
-"""Characters of a token: it goes with every request, and servers take no head of that size."""
+"""Maximum characters of a token: it is sent with every request, and servers accept no head of that size."""
 _KEY_TYPES = {"E": "EC", "R": "RSA", "P": "RSA"}
 
 

@@ -82,7 +82,7 @@ def ends_with_its_connection(received: bytes) -> bool:
 
 _READ_BYTES = 65536
 _FIRST_READ_BYTES = 16384
-"""Of every reply at least this much is worked on at once, and many may come at the same time."""
+"""At least this much of every reply is processed at once, and many may arrive at the same time."""
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_HEADERS = 100
 _MOST_INTERIM = 20
@@ -218,9 +218,9 @@ class IncomingResponse:
         self._has_head = self._delimited = self._keep_alive = self._is_mended = False
         self._broken: http.client.HTTPException | None = None
         self.complete = False
-        """The whole response has come."""
+        """The whole response has arrived."""
         self.surplus = False
-        """More than the response has come: the connection cannot be used again."""
+        """More than the response has arrived: the connection cannot be used again."""
         self.status = 0
         self.headers = _NO_HEADERS
         self._parser: Any = response_parser(self)

@@ -26,11 +26,11 @@ _FAR_AWAY = ((socket.AF_INET, ("198.41.0.4", 53)), (socket.AF_INET6, ("2001:503:
 """The root name server A, as an address that every way out leads to; nothing is sent there."""
 _RESOLVERS = "/etc/resolv.conf"
 _MOST_RESOLVERS = 3
-"""As many does the system use."""
+"""The number that the system uses."""
 _ASKED_AT_S = (0.0, 0.5)
 _WITHIN_S = 1.5
 _ROOT = struct.pack(">HHHHH", 0x0100, 1, 0, 0, 0) + b"\0" + struct.pack(">HH", 2, 1)
-"""Behind its number, a question for the name servers of the root (RFC 1035 section 4.1), recursion desired."""
+"""A question, without its number, for the name servers of the root (RFC 1035 section 4.1), recursion desired."""
 _DAY_S = 86_400.0
 
 

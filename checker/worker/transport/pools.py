@@ -126,7 +126,7 @@ class _Traced:
     peer: Scope = Scope.PUBLIC
     """The scope of the open connection's peer: a kept one is judged by it as a new one is by its address."""
     expiry: Expiry | None = None
-    """Of the certificates of the open connection."""
+    """Expiry of the open connection's certificates."""
     idle_since = 0.0
     _counted = False
 
@@ -193,7 +193,7 @@ class TracedHTTPSConnection(_Traced, HTTPSConnection):
 
 
 _MOST_ORIGINS = 1000
-"""Origins whose idle connections are kept; the least recently used one goes first."""
+"""Origins whose idle connections are kept; the least recently used one is removed first."""
 _SHORTEST_SWEEP_S = 0.5
 _LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 

@@ -30,11 +30,11 @@ from checker.worker.transport.stdio_supervisor_client import Keeper, StartFailed
 
 _LONGEST_LINE = 2000
 _LONGEST_MARK = 200
-"""Of a line, in which its level or the kind of its error is looked for; no expression may take long over it."""
+"""Characters of a line searched for its level or kind of error; no expression may take long over it."""
 _LONGEST_LEVEL = 60
 _LONGEST_TOLD = 300
 _MOST_JOINED = 3
-"""Lines below one that ends with a colon: what it announces."""
+"""Lines after one that ends with a colon: the list it announces."""
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _FRAME_OF_BOX = re.compile(r"^[\s│┃║╭╮╰╯─━┌┐└┘═▶├]*|[\s│┃║╭╮╰╯─━┌┐└┘═]*$")
 _GROUPED = re.compile(r"^ *\+-[+-]+(?: \d+ -+)?$|^(?: *[|+] ?)+")
@@ -168,7 +168,7 @@ def _with_what_it_announces(line: str, rest: list[tuple[int, str]]) -> str:
 
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "TZ")
 _MARK = "MCP_STATUS_STARTED"
-"""So that a user sees whose process it is; nothing depends on it."""
+"""Shows a user whose process it is; nothing depends on it."""
 _READ_BYTES = 65536
 _STDERR_BYTES = 4096
 _STDERR_KEPT = 5 * _STDERR_BYTES
@@ -180,7 +180,7 @@ _QUICK_S = 0.3
 _EXIT_CODE_S = 1.0
 _DRAIN_S = 0.05
 _PAUSE_S = 0.001
-"""Between two reads of output that nobody wants any more: a program that writes all the time would keep us busy."""
+"""Pause between two reads of unwanted output: a program that writes all the time would keep the worker busy."""
 
 
 class Processes:

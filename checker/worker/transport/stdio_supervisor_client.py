@@ -23,7 +23,7 @@ from checker.processes.orphans import children_of, kill, kill_descendants
 from checker.processes.stdio_supervisor import HEAD, KILL, TERMINATE
 
 _LOOK_S = 0.5
-"""After so long it is seen to that a keeper or a supervisor that a program has stopped goes on."""
+"""Time after which a keeper or a supervisor that a program has stopped is made to continue."""
 _GONE_S = 3.0
 """Time allowed for a supervisor to kill everything, before it is done without it."""
 

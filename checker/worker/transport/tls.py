@@ -26,7 +26,7 @@ class Expiry(NamedTuple):
 
     at_ms: int
     issuer: str = ""
-    """The name of the issuer whose certificate it is; empty for the server's own."""
+    """The name of the issuer if the certificate is an issuer's; empty for the server's own."""
 
 
 def tls_for(url: str, options: Endpoint) -> Tls:

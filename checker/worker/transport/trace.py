@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONNECTING = ("dns", "connect", "tls")
 _OWN = {"auth", "start"}
-"""Stages that lie inside another one and are to be named where they fail."""
+"""Stages nested in another one that are named if they fail."""
 
 
 class Trace:
@@ -45,20 +45,20 @@ class Trace:
         self.step = "dns"
         """The step in progress: one of dns, connect, tls, send, wait, transfer."""
         self.named: str | None = None
-        """The probe's own stage that is under way, such as initialize."""
+        """The probe's own stage in progress, such as initialize."""
         self.answered_at = 0.0
-        """`perf_counter` moment at which the latest reply began to come; 0 before the first."""
+        """`perf_counter` moment at which the latest reply began to arrive; 0 before the first."""
         self.received_bytes = 0
         self.connections_opened = 0
         self.resent = 0
         """Requests sent again, because the server ended a kept connection before a byte of the reply."""
         self.first_reused: bool | None = None
         self.certificate_expires_at_ms: int | None = None
-        """Of all certificates that were met, the moment at which the first expires."""
+        """The earliest expiry of all certificates seen."""
         self.certificate_of = ""
-        """Whose that is, where it is not the own certificate of the host that was called first."""
+        """The owner of that certificate, if it is not the own certificate of the host that was called first."""
         self.reached: Scope | None = None
-        """Of the hosts connected to, the farthest outside: what one of them names may lead no farther inside."""
+        """The outermost scope of the hosts connected to: an address named by one of them may lead no farther inside."""
         self._spent_s: dict[str, float] = {}
         self._elsewhere_s = 0.0
         self._first_host: str | None = None

@@ -45,7 +45,7 @@ class _Watched(io.RawIOBase):
         self._raw = raw
         self._head_bytes = 0
         self.trace: Trace | None = None
-        """The exchange that is read for; None until it is known."""
+        """The exchange it reads for; None until it is known."""
         self.has_head = False
 
     def readable(self) -> bool:
