@@ -282,7 +282,7 @@ class Store:
         cache_sizes: Mapping[str, int] | None = None,
         cache_size: int | None = None,
     ) -> dict[str, int]:
-        """Finish a run and evict cache entries as `cache.give_up` does; returns the number evicted by category."""
+        """Finish a run, evicting cache entries as `cache.give_up` does; returns the number above a size by category."""
         with self.transaction() as connection:
             ended = {"state": state, "finished_at_ms": finished_at_ms}
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))

@@ -108,7 +108,7 @@ def validated(kind: type[Options], values: Any, source: Source) -> Options | Non
 
 
 def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
-    """Places where pydantic took a boolean, or a variable that holds "nan", for a number of this bare type."""
+    """Places, nested ones too, where pydantic took a boolean, or a variable that holds "nan", for a number."""
     if kind is int or kind is float or _is_number(kind):
         if isinstance(value, bool) or not _finite(value):
             yield where

@@ -43,7 +43,7 @@ class ErrorBudget:
 
 @dataclass(frozen=True, slots=True)
 class BurnRule:
-    """An alert rule: fires while the burn rates of both windows are at least ``burn``; the short one ends it early."""
+    """An alert rule: fires while both windows burn at ``burn`` or faster; the short one ends it soon afterwards."""
 
     severity: Severity
     burn: float
