@@ -25,7 +25,7 @@ class AddressRefused(Exception):
 
 
 class Guard:
-    """Policy for the next request: any address that the user named, but redirects must not lead into inner networks."""
+    """Policy for the next request: any address the user named, but redirects never lead to a more private network."""
 
     def __init__(self) -> None:
         self._policy: AddressPolicy = CONFIGURED
