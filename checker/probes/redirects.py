@@ -14,6 +14,7 @@ from checker.probes.http import DEFAULT_PORTS, bare_url, origin, told_url
 from checker.secrets.excerpts import excerpt
 
 _GO_ALONG = {"user-agent", "accept"}
+"""Configured headers that describe the client, and are sent to any host a redirect leads to."""
 _AUTHORITY = re.compile(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/?#]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
