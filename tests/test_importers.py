@@ -25,6 +25,7 @@ from checker.importers.trust import Leave
 from checker.settings.import_file import chosen, merged_config
 from checker.settings.imported import imported_settings
 from checker.settings.load import load
+from checker.untrusted_text import terminal
 from servers import RestServer, Scripted
 from servers_faults import FaultServer, closed_port
 
@@ -466,7 +467,7 @@ def test_any_json_is_imported_or_refused(tmp_path: Path, document: Any) -> None:
         assert "\n" not in str(error)
         return
     assert isinstance(found, Imported)
-    assert all(note.isprintable() for note in found.notes)
+    assert all(terminal(note) == note for note in found.notes)  # characters that Unicode has not named yet may stay
     if found.entries:
         text, _ = merged_config(None, found)
         assert len(yaml.safe_load(text)["servers"]) == len(found.entries)
