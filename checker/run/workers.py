@@ -219,7 +219,7 @@ class Driver:
                 )
             )
         if sent:
-            log.debug("worker %d: %d servers dealt", child.pid, len(sent))
+            log.debug("worker %d: %d servers assigned", child.pid, len(sent))
             child.send(Run(tuple(sent)))
 
     def _pass_on(self, batch: Batch) -> None:

@@ -120,7 +120,7 @@ class Checker:
     def _new_limit(self, kind: str, place: tuple[str | int, ...], share: int) -> OriginLimit:
         pools, limits = self._shared[kind].pools, self._limits
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
-            spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were dealt
+            spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were assigned
             width = limits.shared_by(spread_over, limits.processes)
             pool_name = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
         else:

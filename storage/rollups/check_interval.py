@@ -71,7 +71,7 @@ def holds(before: Rhythm, times_ms: Iterable[int]) -> tuple[list[int], Rhythm]:
         if at_ms >= round_at_ms:
             gap_ms = at_ms - round_ms
             if quick and gap_ms <= _LEAST_TYPICAL_MS:
-                # One more short gap leaves the typical one short: nothing to reckon at checks a minute apart.
+                # One more short gap leaves the typical one short: nothing to compute at checks a minute apart.
                 gaps_ms = (*gaps_ms[1 - _GAPS_KEPT :], gap_ms)
                 round_ms = at_ms
                 round_at_ms = at_ms + _LEAST_TYPICAL_MS // _ROUND

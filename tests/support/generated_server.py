@@ -7,12 +7,13 @@ import random
 import re
 import socket
 import ssl
-import threading
 import time
 from contextlib import suppress
 from typing import Any
 
 from fuzz_replies import ODD_RAW, events, http_reply, message, mutated, oauth_document
+
+from accepting import Accepting
 
 _NUMBER = re.compile(r"/n/(\d+)")
 _PATIENCE_S = 10.0
@@ -24,8 +25,8 @@ class GeneratedServer:
 
     def __init__(self, seed: int, context: ssl.SSLContext | None = None) -> None:
         self._seed, self._context = seed, context
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self._listener.getsockname()[1]
+        self._accepting = Accepting(self._serve, backlog=1024)
+        self.port = self._accepting.port
         self._asked: dict[str, int] = {}
         self._streams: dict[str, socket.socket] = {}
 
@@ -34,21 +35,11 @@ class GeneratedServer:
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}/n/{number}/mcp"
 
     def __enter__(self) -> GeneratedServer:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+        self._accepting.close()
 
     def _serve(self, sock: socket.socket) -> None:
         with suppress(OSError, ValueError):

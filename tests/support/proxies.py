@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from accepting import Accepting
+
 
 class Proxy:
     """Serves until left; ``asked`` are the request lines it was given. A context manager."""
@@ -16,25 +18,15 @@ class Proxy:
         self._refuse = refuse
         self._wanted = None if password is None else base64.b64encode(f"user:{password}".encode()).decode()
         self.asked: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = Accepting(self._serve)
+        self.port = self._accepting.port
+        self._accepting.start()
 
     def __enter__(self) -> Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self._accepting.close()
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):

@@ -19,7 +19,7 @@ HEALTHY = "select healthy + suspect + servers_cached from run_history order by r
 def configuration(order: Order) -> str:
     """The configuration file, as short as a user would write it."""
     kind = "mcp" if order.path in ("/mcp", "/modern") else "rest"
-    per_origin = -(-order.concurrency // len(order.ports))  # servers of one origin are dealt one after the other
+    per_origin = -(-order.concurrency // len(order.ports))  # servers of one origin are assigned one after the other
     lines = [f"run: {{workers: 1, concurrency: {order.concurrency}, per_origin: {per_origin}}}", "servers:"]
     lines += [f"  - {{name: server {number}, {kind}: '{order.url(number)}'}}" for number in range(order.checks)]
     return "\n".join(lines) + "\n"
