@@ -75,6 +75,10 @@ class Budget:
             most_bytes = max(_USUAL_TOTAL_BYTES, _BODIES * options.max_body)
         return cls(most_bytes, options.max_items)
 
+    def has(self, number: int) -> bool:
+        """True if so many bytes may be taken."""
+        return number <= self._bytes_left
+
     def take(self, number: int) -> None:
         """Count received or decompressed bytes; raises ProbeFailure (body_too_large) past the limit."""
         self._bytes_left -= number
@@ -369,6 +373,9 @@ class Probe:
     """The reason for UNHEALTHY if our own code fails on a server's reply: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
     """Contradictions in the options: the keys below the kind's block, and the message about them."""
+    single_get: Callable[[Any], tuple[tuple[str, str], ...] | None] = lambda options: None
+    """The headers of an attempt that is one GET whose reply, if it succeeds, is only read and judged; None for any
+    other. A worker makes the exchange itself then (`checker.worker.fast_path`), as long as everything is usual."""
     example: str = "https://localhost/"
     """An address that is valid, under which defaults are looked through."""
     not_inherited: Callable[[Mapping[str, Any]], Collection[str]] = lambda own: ()

@@ -56,10 +56,23 @@ class RestOptions(Endpoint, frozen=True, kw_only=True):
     """Conditions on the reply."""
 
 
+_ASKED_FOR = {"Accept": "application/json, */*;q=0.5", "Accept-Encoding": "gzip, deflate"}
+_ASKED_FOR_BY_NOBODY = tuple(_ASKED_FOR.items())
+
+
+def single_get(options: RestOptions) -> tuple[tuple[str, str], ...] | None:
+    """The headers of an attempt that is a GET and nothing else."""
+    if options.method != "GET" or options.body is not None or not options.read_body:
+        return None
+    if not (options.headers or options.bearer or options.api_key or options.basic or "@" in options.url):
+        return _ASKED_FOR_BY_NOBODY
+    return tuple({**_ASKED_FOR, **credentials(options)}.items())
+
+
 def attempt(options: RestOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:
     """Make the request, follow its redirects, and keep the reply's status, headers and body."""
     asked_for = credentials(options)
-    headers = {"Accept": "application/json, */*;q=0.5", "Accept-Encoding": "gzip, deflate", **asked_for}
+    headers = {**_ASKED_FOR, **asked_for}
     body = options.body.encode() if options.body is not None else None
     if body is not None and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = "application/json"
@@ -164,5 +177,6 @@ PROBE = Probe(
     judge=judge,
     unusable=Reason.HTTP_MALFORMED,
     faults=faults,
+    single_get=single_get,
     libraries=libraries,
 )

@@ -19,6 +19,8 @@ from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFai
 from checker.probes.options import Retry
 from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import Masking, begin
+from checker.worker.fast_path import attempt as fast_attempt
+from checker.worker.fast_path import single_get
 from checker.worker.greenlets import DeadlinePassed, Deadlines
 from checker.worker.origin_limits import OriginLimit
 from checker.worker.transport.client import Client, Shared
@@ -154,9 +156,12 @@ def _attempt(
     budget: Budget,
 ) -> tuple[Observation, Trace, str]:
     seen, trace = Observation(secrets=masking.acquired, budget=budget), Trace(budget)
-    client = Client(shared, options, trace)
-    start = time.perf_counter()
-    deadline = deadlines.set(options.timeout)
+    get, begun = single_get(probe_of(kind), options), None
+    if get is not None and (begun := fast_attempt(get, options, shared, deadlines, seen, trace)) is None:
+        return seen, trace, ""
+    client = Client(shared, options, trace, begun)
+    start = time.perf_counter() if begun is None else begun.start
+    deadline = deadlines.set(options.timeout) if begun is None else begun.deadline
     try:
         probe_of(kind).attempt(options, client, seen, memory)
     except ProbeFailure as failure:

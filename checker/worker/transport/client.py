@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from socket import socket
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 from msgspec.structs import replace
@@ -17,16 +17,18 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from checker.addresses import CONFIGURED, AddressPolicy, Scope, named_by
 from checker.model import Reason
 from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
-from checker.probes.http import origin
+from checker.probes.http import origin as origin_of
 from checker.probes.options import Endpoint
 from checker.secrets.known_secrets import current, go_on
 from checker.version import VERSION
+from checker.worker.greenlets import Deadline
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
+from checker.worker.transport.known_heads import first_reply
 from checker.worker.transport.own_network import Surroundings
-from checker.worker.transport.pools import Connected, Pools
-from checker.worker.transport.reply import HttpReply
-from checker.worker.transport.sockets import send_all
+from checker.worker.transport.pools import Connected, Origin, Pools
+from checker.worker.transport.reply import HttpReply, Response
+from checker.worker.transport.sockets import exchanged, send_all
 from checker.worker.transport.stdio_programs import Processes, StartedProcess
 from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
@@ -66,16 +68,54 @@ class _Limit:
         self.timeout.start()
 
 
-class Client:
-    """Implements `checker.probes.base.Transport` for one attempt."""
+class Begun(NamedTuple):
+    """A first exchange that was begun without a client, up to where it was no longer usual."""
 
-    def __init__(self, shared: Shared, options: Endpoint, trace: Trace) -> None:
+    start: float
+    """The `perf_counter` moment at which the attempt began."""
+    deadline: Deadline
+    origin: Origin
+    connection: Any
+    reused: bool
+    received: bytes
+    """The first bytes of the reply."""
+    error: BaseException | None = None
+    """The reason why there are none."""
+
+
+def opened(connection: Any, pools: Pools, connect_timeout_s: float, trace: Trace, policy: AddressPolicy) -> None:
+    """Connect if needed, and note the connection that is used; a kept one is judged like a new one.
+
+    Raises ProbeFailure.
+    """
+    connection.trace, connection.policy = trace, policy
+    reused = connection.sock is not None
+    if reused and connection.peer > policy.inmost:
+        raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(connection.sock.getpeername()[0]), "connect")
+    if reused:
+        pools.counts.reused += 1
+    else:
+        pools.make_room()
+        connection.timeout = connect_timeout_s
+        connection.connect()
+        if connection.is_tls:
+            connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
+    trace.connection(peer=connection.peer, reused=reused)
+    if connection.expiry is not None:
+        trace.note_certificate(connection.expiry, connection.host)
+
+
+class Client:
+    """Implements `checker.probes.base.Transport` for one attempt, which may have begun its first exchange."""
+
+    def __init__(self, shared: Shared, options: Endpoint, trace: Trace, begun: Begun | None = None) -> None:
+        self._begun = begun
         self._shared, self._pools, self._options, self._trace = shared, shared.pools, options, trace
         self._open: list[HttpReply] = []
         self._started: list[StartedProcess] = []
         self._sockets: list[Connected] = []
         self._way: tuple[str, bytes, Any] = "", b"", None
-        """The address called last, with its target and pool: an MCP session calls the same one all the time."""
+        """The address called last, with its target and connections: an MCP session calls the same one all the time."""
         self._limit: _Limit | None = None
 
     @property
@@ -109,15 +149,20 @@ class Client:
             reply = self._shared.plain.exchange(request, headers, self._options, self._trace, policy)
             self._open.append(reply)
             return reply
-        known, target, pool = self._way
+        known, target, origin = self._way
         if known != request.url:
-            target, pool = self._way_to(request.url)
+            target, origin = self._way_to(request.url)
         headers = {"User-Agent": USER_AGENT, **request.headers}
-        connection = pool.lease()
+        begun, self._begun = self._begun, None
+        connection = origin.lease() if begun is None else begun.connection
         while True:
-            reused = not connection.is_closed
             try:
-                response = self._exchange(connection, request.method, target, headers, request.body, policy)
+                if begun is None:
+                    reused = not connection.is_closed
+                    response = self._exchange(connection, request.method, target, headers, request.body, policy)
+                else:
+                    reused, continued, begun = begun.reused, begun, None
+                    response = self._continued(continued)
             except (HTTPError, http.client.HTTPException, OSError) as error:
                 connection.close()
                 if reused and never_answered(error):
@@ -125,13 +170,13 @@ class Client:
                     self._pools.counts.closed_by_peer += 1
                     self._trace.resent += self._trace.step != "send"  # else it had been closed before
                     continue
-                pool.give_back(connection)
+                origin.give_back(connection)
                 raise exchange_failure(error, self._trace.step) from None
             except BaseException:  # a deadline or a cancelled run in the middle of an exchange
                 connection.close()
-                pool.give_back(connection)
+                origin.give_back(connection)
                 raise
-            reply = HttpReply(response, connection, pool.give_back, self._trace, self._options.max_body)
+            reply = HttpReply(response, connection, origin.give_back, self._trace, self._options.max_body)
             self._open.append(reply)
             return reply
 
@@ -231,18 +276,18 @@ class Client:
     def _policy(self, request: Request) -> AddressPolicy:
         """The addresses that a request may lead to if a server named its address."""
         reached = self._trace.reached
-        if reached is Scope.GUARDED and origin(request.url) == origin(self._options.url):
+        if reached is Scope.GUARDED and origin_of(request.url) == origin_of(self._options.url):
             return CONFIGURED  # it stays where the configuration sends it
         return named_by(reached, request.private_allowed)
 
     def _way_to(self, address: str) -> tuple[bytes, Any]:
         try:
             url, target = parsed(address)
-            pool = self._pools.pool(url, tls_for(address, self._options))
+            connections = self._pools.origin(url, tls_for(address, self._options))
         except (LocationParseError, UnicodeError) as error:
             raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
-        self._way = address, target, pool
-        return target, pool
+        self._way = address, target, connections
+        return target, connections
 
     def _with_another(self, work: Callable[[Transport], Any], options: Endpoint, trace: Trace) -> Any:
         client = Client(self._shared, options, trace)
@@ -259,25 +304,21 @@ class Client:
         headers: Mapping[str, str],
         body: bytes | None,
         policy: AddressPolicy,
-    ) -> IncomingResponse:
-        """Connect if needed, send, and read the head; a kept connection is judged like a new one."""
+    ) -> Response:
+        """Connect if needed, send, and read the head."""
         trace = self._trace
-        connection.trace, connection.policy = trace, policy
-        reused = not connection.is_closed
-        if reused and connection.peer > policy.inmost:
-            raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(connection.sock.getpeername()[0]), "connect")
-        if reused:
-            self._pools.counts.reused += 1
-        else:
-            self._pools.make_room()
-            connection.timeout = self._options.connect_timeout
-            connection.connect()
-            connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
-        trace.connection(peer=connection.peer, reused=reused)
-        if connection.expiry is not None:
-            trace.note_certificate(connection.expiry, connection.host)
+        opened(connection, self._pools, self._options.connect_timeout, trace, policy)
         trace.step = "send"
-        send_all(connection.sock, request_bytes(method, target, headers, body))
-        response = IncomingResponse(connection.sock, method, trace)
-        response.read_head()
-        return response
+        message = request_bytes(method, target, headers, body)
+        if connection.is_tls:
+            send_all(connection.sock, message)
+            response = IncomingResponse(connection.sock, method, trace)
+            response.read_head()
+            return response
+        return first_reply(connection, exchanged(connection, message, trace), method, trace, self._pools.heads)
+
+    def _continued(self, begun: Begun) -> Response:
+        """The reply to the first request, from where it was begun."""
+        if begun.error is not None:
+            raise begun.error
+        return first_reply(begun.connection, begun.received, "GET", self._trace, self._pools.heads)

@@ -16,7 +16,7 @@ from urllib3.util import Url, parse_url
 from checker.model import Reason
 from checker.probes.base import ProbeFailure
 from checker.worker.greenlets import breathe
-from checker.worker.transport.sockets import wait_readable
+from checker.worker.transport.sockets import FIRST_READ_BYTES, wait_readable
 from checker.worker.transport.trace import Trace
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -81,8 +81,6 @@ def ends_with_its_connection(received: bytes) -> bool:
 
 
 _READ_BYTES = 65536
-_FIRST_READ_BYTES = 16384
-"""At least this much of every reply is processed at once, and many may arrive at the same time."""
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_HEADERS = 100
 _MOST_INTERIM = 20
@@ -230,6 +228,11 @@ class IncomingResponse:
         """True if the connection can carry another exchange."""
         return self.complete and not self.surplus and self._delimited and self._keep_alive
 
+    @property
+    def as_sent(self) -> bool:
+        """True if the head was read as it came, without mending."""
+        return not self._is_mended
+
     def read_head(self) -> None:
         """Read status line and headers, past every interim (1xx) reply.
 
@@ -238,13 +241,17 @@ class IncomingResponse:
         trace, sent = self._trace, perf_counter()
         trace.step = "wait"
         wait_readable(self._sock)
-        data = self._sock.recv(_FIRST_READ_BYTES)
-        start = perf_counter()
-        trace.spent("wait", start - sent)
-        trace.answered_at = start
+        data = self._sock.recv(FIRST_READ_BYTES)
+        trace.answered_at = perf_counter()
+        trace.spent("wait", trace.answered_at - sent)
         if not data:
             raise http.client.RemoteDisconnected("closed without an answer")
         trace.step = "transfer"
+        self.read_head_from(data)
+
+    def read_head_from(self, data: bytes) -> None:
+        """Read the head that begins with these bytes, which arrived at ``trace.answered_at``."""
+        trace, start = self._trace, self._trace.answered_at
         while True:
             trace.budget.take(len(data))
             self._head_bytes += len(data)

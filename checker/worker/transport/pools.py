@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import _socket
 import queue
 import socket
 import ssl
 from collections import Counter, OrderedDict
-from contextlib import suppress
 from math import inf
 from time import monotonic, perf_counter
 from typing import Any
 
 import gevent
-import gevent.queue
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ClosedPoolError, FullPoolError
 from urllib3.util import Url
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -25,7 +23,8 @@ from checker.metrics import PoolMeasures
 from checker.probes.options import Tls
 from checker.worker.origin_limits import Places, Waits
 from checker.worker.transport.dns import DnsCache
-from checker.worker.transport.sockets import open_socket
+from checker.worker.transport.known_heads import KnownHeads
+from checker.worker.transport.sockets import Watch, open_socket, with_greenlets
 from checker.worker.transport.tls import Expiry, TlsContexts, certificate_expiry, handshake_failure, keep_session
 from checker.worker.transport.trace import Trace
 
@@ -89,11 +88,6 @@ class Counts:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
 
-    def taken(self) -> None:
-        """Count one more connection in use."""
-        self.in_use += 1
-        self.most_in_use = max(self.most_in_use, self.in_use)
-
 
 class Connected:
     """A TCP connection of a probe that speaks another protocol than HTTP: counted like the others, and never kept."""
@@ -101,7 +95,7 @@ class Connected:
     def __init__(self, host: str, port: int, timeout_s: float, trace: Trace, counts: Counts, dns: DnsCache) -> None:
         counts.connecting += 1
         try:
-            self.sock = open_socket(host, port, timeout_s, trace, CONFIGURED, dns)
+            self.sock = with_greenlets(open_socket(host, port, timeout_s, trace, CONFIGURED, dns))
         finally:
             counts.connecting -= 1
         counts.opened(host, port)
@@ -128,9 +122,10 @@ class _Traced:
     expiry: Expiry | None = None
     """Expiry of the open connection's certificates."""
     idle_since = 0.0
+    is_tls = False
     _counted = False
 
-    def _open(self, connection: HTTPConnection) -> socket.socket:
+    def _open(self, connection: HTTPConnection) -> _socket.socket:
         host = connection._dns_host  # the host as it is to be looked up; urllib3 keeps it under this name only
         timeout_s = float(connection.timeout or 0)
         self.counts.connecting += 1
@@ -150,13 +145,30 @@ class _Traced:
 
 
 class TracedHTTPConnection(_Traced, HTTPConnection):
-    """A plain connection."""
+    """A plain connection: its socket is the system's until something needs gevent's."""
+
+    watch: Watch | None = None
 
     def _new_conn(self) -> socket.socket:
-        return self._open(self)
+        return self._open(self)  # type: ignore[return-value] # it is used through raw and with_greenlets only
+
+    @property
+    def raw(self) -> Any:
+        """The system's socket."""
+        return getattr(self.sock, "_sock", self.sock)
+
+    def with_greenlets(self) -> Any:
+        """The socket as one of gevent: for everything that waits in other ways than `sockets.exchanged`."""
+        sock: Any = self.sock
+        if type(sock) is _socket.socket:
+            self.sock = sock = with_greenlets(sock)
+        return sock
 
     def close(self) -> None:
         """Close the socket, if there is one."""
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
         self._note_closed()
         super().close()
 
@@ -164,9 +176,11 @@ class TracedHTTPConnection(_Traced, HTTPConnection):
 class TracedHTTPSConnection(_Traced, HTTPSConnection):
     """A TLS connection."""
 
+    is_tls = True
+
     def _new_conn(self) -> socket.socket:
         self._handshake_from = 0.0
-        sock = self._open(self)
+        sock = with_greenlets(self._open(self))
         self._handshake_from = perf_counter()
         self.trace.step = "tls"
         return sock
@@ -198,82 +212,127 @@ _SHORTEST_SWEEP_S = 0.5
 _LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
-class _Leasing:
-    """urllib3's pooling and reuse over a queue made for greenlets."""
+class _Idle:
+    """The idle connections of a urllib3 pool, the latest first; nobody ever waits for one."""
 
-    owner: Pools
-    open_idle = 0
-    """Connections in the queue that are open: few pools have one when room is looked for."""
+    def __init__(self, maxsize: int) -> None:
+        self.maxsize = maxsize
+        self.connections: list[Any] = []
+
+    def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Keep a connection; raises queue.Full. The placeholders that urllib3 fills a new pool with are left out."""
+        if connection is None:
+            return
+        if len(self.connections) >= self.maxsize:
+            raise queue.Full
+        self.connections.append(connection)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The connection that was kept last; raises queue.Empty."""
+        if not self.connections:
+            raise queue.Empty
+        return self.connections.pop()
+
+
+class _HttpPool(HTTPConnectionPool):
+    """Plain connections."""
+
+    ConnectionCls = TracedHTTPConnection
+    QueueCls = _Idle  # type: ignore[assignment] # what of queue.LifoQueue is used
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    """Connections with TLS."""
+
+    ConnectionCls = TracedHTTPSConnection
+    QueueCls = _Idle  # type: ignore[assignment] # what of queue.LifoQueue is used
+
+
+class Origin:
+    """The connections to one origin: the first that is idle, and a urllib3 pool for all others.
+
+    Most servers of a fleet never have two connections, and making a pool takes longer than an exchange.
+    """
+
+    __slots__ = ("_is_closed", "_most", "_owner", "_pool", "_spare", "_tls", "_url")
+
+    def __init__(self, owner: Pools, url: Url, tls: Tls, most: int) -> None:
+        self._owner, self._url, self._tls, self._most = owner, url, tls, most
+        self._spare: Any = None
+        self._pool: _HttpPool | _HttpsPool | None = self._new_pool() if url.scheme == "https" else None
+        self._is_closed = False
 
     def lease(self) -> Any:
         """An idle connection that the server has not closed, or one that is still to be opened."""
-        pool: Any = self
-        owner = self.owner
-        owner.counts.taken()
-        try:
-            connection = pool.pool.get(block=False)
-        except (queue.Empty, AttributeError):  # all are in use, or the pool has gone with its origin
-            connection = None
+        counts, pool = self._owner.counts, self._pool
+        counts.in_use += 1
+        if counts.in_use > counts.most_in_use:
+            counts.most_in_use = counts.in_use
+        if pool is not None and (idle := self._idle(pool)):
+            connection = idle.pop()
+        else:
+            connection, self._spare = self._spare, None
         if connection is None:
-            connection = pool._new_conn()
-            connection.counts, connection.dns = owner.counts, owner.dns
-            return connection
-        if connection.sock is not None:
-            self.open_idle -= 1
+            if pool is not None:
+                connection = pool._new_conn()
+            else:
+                host = (self._url.host or "").removeprefix("[").removesuffix("]")
+                connection = TracedHTTPConnection(host, port=self._url.port or 80)
+            connection.counts, connection.dns = counts, self._owner.dns
+        elif connection.sock is not None:
             if _has_ended(connection.sock):
-                owner.counts.closed_by_peer += 1
+                counts.closed_by_peer += 1
                 connection.close()
-            elif connection.idle_since + owner.keepalive_s < monotonic():
-                owner.counts.evicted += 1
+            elif connection.idle_since + self._owner.keepalive_s < monotonic():
+                counts.evicted += 1
                 connection.close()
         return connection
 
     def give_back(self, connection: Any) -> None:
         """Keep the connection for the next exchange, or close it if there are too many."""
-        pool: Any = self
         connection.idle_since = monotonic()
-        self.owner.counts.in_use -= 1
-        if connection.sock is not None and not self.owner.may_keep_one:
-            self.owner.counts.evicted += 1
+        owner = self._owner
+        owner.counts.in_use -= 1
+        if connection.sock is not None and not owner.may_keep_one:
+            owner.counts.evicted += 1
             connection.close()
-        try:
+        if self._is_closed:
+            connection.close()
+        elif self._spare is None and self._url.scheme == "http":
+            self._spare = connection
+        elif self._most == 1 and self._url.scheme == "http":
+            connection.close()
+        else:
+            pool: Any = self._pool or self._new_pool()
+            self._pool = pool
             pool._put_conn(connection)
-        except (ClosedPoolError, FullPoolError):  # which has closed it
-            return
-        self.open_idle += connection.sock is not None
 
     def close_idle(self, idle_since: float) -> int:
         """Close connections idle since that moment or before; returns their number."""
-        if not self.open_idle:
-            return 0
-        pool: Any = self
-        kept, closed = [], 0
-        with suppress(queue.Empty, AttributeError):
-            while True:
-                connection = pool.pool.get(block=False)
-                if connection is not None and connection.sock is not None and connection.idle_since <= idle_since:
-                    connection.close()
-                    closed += 1
-                kept.append(connection)
-        for connection in reversed(kept):
-            with suppress(queue.Full, AttributeError):
-                pool.pool.put(connection, block=False)
-        self.open_idle -= closed
+        closed, pool = 0, self._pool
+        for connection in (self._spare, *(() if pool is None else self._idle(pool))):
+            if connection is not None and connection.sock is not None and connection.idle_since <= idle_since:
+                connection.close()
+                closed += 1
         return closed
 
+    def close(self) -> int:
+        """Close idle connections now, and those in use when they are given back; returns the number of the former."""
+        closed = self.close_idle(monotonic())
+        self._is_closed = True
+        if self._pool is not None:
+            self._pool.close()
+        return closed
 
-class _HttpPool(_Leasing, HTTPConnectionPool):
-    """Plain connections."""
+    def _new_pool(self) -> _HttpPool | _HttpsPool:
+        url, owner = self._url, self._owner
+        if url.scheme == "https":
+            return owner.secure(url, self._tls, self._most)
+        return _HttpPool(url.host or "", url.port or 80, maxsize=self._most - 1)
 
-    ConnectionCls = TracedHTTPConnection
-    QueueCls = gevent.queue.LifoQueue  # type: ignore[assignment] # same methods as queue.LifoQueue
-
-
-class _HttpsPool(_Leasing, HTTPSConnectionPool):
-    """Connections with TLS."""
-
-    ConnectionCls = TracedHTTPSConnection
-    QueueCls = gevent.queue.LifoQueue  # type: ignore[assignment] # same methods as queue.LifoQueue
+    @staticmethod
+    def _idle(pool: Any) -> list[Any]:
+        return [] if pool.pool is None else pool.pool.connections
 
 
 class Ceiling:
@@ -303,26 +362,22 @@ class Pools:
         self.ceiling.pools.append(self)
         self.keepalive_s, self.most_open = limits.keepalive, limits.max_connections
         self.slots = Places(limits.max_connections if limits.when_full == "wait" else inf)
-        self.contexts = TlsContexts()
+        self.contexts, self.heads = TlsContexts(), KnownHeads()
         self._per_origin = per_origin
-        self._pools: OrderedDict[tuple[Any, ...], _HttpPool | _HttpsPool] = OrderedDict()
+        self._origins: OrderedDict[tuple[Any, ...], Origin] = OrderedDict()
         gevent.spawn(self._sweep)
 
-    def pool(self, url: Url, tls: Tls) -> _HttpPool | _HttpsPool:
-        """The pool of the URL's origin under these TLS settings; raises ProbeFailure for unusable TLS files."""
-        secure = url.scheme == "https"
-        key = (url.scheme, url.host, url.port, tls) if secure else (url.scheme, url.host, url.port)
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = self._secure(url, tls) if secure else self._plain(url)
-            pool.owner = self
-            if len(self._pools) > _MOST_ORIGINS:
-                oldest = self._pools.popitem(last=False)[1]
-                self.counts.evicted += oldest.close_idle(monotonic())
-                oldest.close()
+    def origin(self, url: Url, tls: Tls) -> Origin:
+        """The connections to the URL's origin under these TLS settings; raises ProbeFailure for unusable TLS files."""
+        key = (url.scheme, url.host, url.port, tls) if url.scheme == "https" else (url.scheme, url.host, url.port)
+        found = self._origins.get(key)
+        if found is None:
+            found = self._origins[key] = Origin(self, url, tls, self._per_origin)
+            if len(self._origins) > _MOST_ORIGINS:
+                self.counts.evicted += self._origins.popitem(last=False)[1].close()
         else:
-            self._pools.move_to_end(key)
-        return pool
+            self._origins.move_to_end(key)
+        return found
 
     @property
     def may_keep_one(self) -> bool:
@@ -337,8 +392,8 @@ class Pools:
             any(pools._give_up_idle() for pools in self.ceiling.pools)
 
     def _give_up_idle(self) -> bool:
-        for pool in self._pools.values():
-            if closed := pool.close_idle(monotonic()):
+        for origin in self._origins.values():
+            if closed := origin.close_idle(monotonic()):
                 self.counts.evicted += closed
                 return True
         return False
@@ -375,13 +430,11 @@ class Pools:
         """Close connections that are idle for too long, also in pools that are not used any more."""
         while True:
             gevent.sleep(max(_SHORTEST_SWEEP_S, self.keepalive_s / 2))
-            for pool in list(self._pools.values()):
-                self.counts.evicted += pool.close_idle(monotonic() - self.keepalive_s)
+            for origin in list(self._origins.values()):
+                self.counts.evicted += origin.close_idle(monotonic() - self.keepalive_s)
 
-    def _plain(self, url: Url) -> _HttpPool:
-        return _HttpPool(url.host or "", url.port or 80, maxsize=self._per_origin)
-
-    def _secure(self, url: Url, tls: Tls) -> _HttpsPool:
+    def secure(self, url: Url, tls: Tls, most: int) -> _HttpsPool:
+        """A pool with TLS; raises ProbeFailure for unusable TLS files."""
         names: dict[str, Any] = {}
         if tls.server_name:
             names = {"server_hostname": tls.server_name}  # OpenSSL verifies it; urllib3 would by assert_hostname
@@ -389,13 +442,13 @@ class Pools:
             names["assert_hostname"] = False
         context = self.contexts.get(tls)
         port = url.port or 443
-        return _HttpsPool(url.host or "", port, maxsize=self._per_origin, ssl_context=context, **names)
+        return _HttpsPool(url.host or "", port, maxsize=most, ssl_context=context, **names)
 
 
 def _has_ended(sock: Any) -> bool:
     """True if an idle connection has something to read: its end, or data that no request asked for."""
     try:
-        sock._sock.recv(1, _LOOK)  # past gevent, which would wait, and past TLS: a record is something too
+        getattr(sock, "_sock", sock).recv(1, _LOOK)  # past gevent, which would wait, and past TLS: a record counts too
     except BlockingIOError:
         return False
     except OSError:

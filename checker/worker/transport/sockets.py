@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
+from http.client import RemoteDisconnected
 from ipaddress import ip_address
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 import gevent
@@ -30,10 +33,91 @@ _NO_WAY = {errno.ENETUNREACH, errno.ENETDOWN}
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
 
+READ, WRITE = 1, 2
+"""Events of libev."""
+FIRST_READ_BYTES = 16384
+"""At least this much of every reply is processed at once, and many may arrive at the same time."""
+
+
+class Watch:
+    """The watcher of one connection, started once for as long as it is open.
+
+    gevent starts and stops one for each wait, by way of five Python calls; here a wait is two switches.
+    """
+
+    __slots__ = ("_hub", "_io", "_on", "_reader")
+
+    def __init__(self, sock: Any) -> None:
+        self._hub: Any = gevent.get_hub()
+        self._io: Any = self._hub.loop.io(sock.fileno(), READ)
+        self._on = False
+        self._reader: Any = None
+
+    def wait(self) -> None:
+        """Return when there is something to read, or the end; raises what is thrown into the greenlet meanwhile."""
+        self._reader = gevent.getcurrent()
+        if not self._on:
+            self._on = True
+            self._io.start(self._ready)
+        try:
+            self._hub.switch()
+        finally:
+            self._reader = None
+
+    def close(self) -> None:
+        """Stop watching: to be called before the socket is closed."""
+        self._io.close()
+
+    def _ready(self) -> None:
+        """Called in the hub."""
+        if self._reader is not None:
+            self._reader.switch()
+        else:  # an idle connection has ended, or somebody reads in another way
+            self._on = False
+            self._io.stop()
+
+
+def exchanged(connection: Any, request: bytes, trace: Trace) -> bytes:
+    """Send a request over a plain connection, and return the first bytes that arrive.
+
+    ``trace.step`` tells how far it came when an exception is raised: OSError, RemoteDisconnected if the connection ends
+    without a byte, and whatever is thrown into the greenlet.
+    """
+    raw = connection.raw
+    trace.step = "send"
+    try:
+        sent = raw.send(request)
+    except BlockingIOError:
+        sent = 0
+    if sent != len(request):
+        connection.with_greenlets().sendall(request[sent:])
+    trace.step, sent_at = "wait", perf_counter()
+    if (watch := connection.watch) is None:
+        watch = connection.watch = Watch(raw)
+    while True:
+        watch.wait()
+        try:
+            received: bytes = raw.recv(FIRST_READ_BYTES)
+            break
+        except BlockingIOError:  # the system woke it for nothing
+            continue
+    trace.answered_at = perf_counter()
+    trace.spent("wait", trace.answered_at - sent_at)
+    if not received:
+        raise RemoteDisconnected("closed without an answer")
+    trace.step = "transfer"
+    return received
+
+
+def with_greenlets(raw: _socket.socket) -> socket.socket:
+    """A socket of gevent for the same descriptor, which the raw one gives up."""
+    return gevent.socket.socket(raw.family, raw.type, raw.proto, fileno=raw.detach())
+
+
 def open_socket(
     host: str, port: int, timeout_s: float, trace: Trace, policy: AddressPolicy, dns: DnsCache
-) -> socket.socket:
-    """A connected TCP socket without a timeout; raises ProbeFailure.
+) -> _socket.socket:
+    """A connected, non-blocking TCP socket of the system; raises ProbeFailure.
 
     The addresses of the name are tried as in RFC 8305 ("happy eyeballs"): both families in turn, the next one as soon
     as the one before has failed or has been silent for 250 ms, all of them within ``timeout_s``. The first that answers
@@ -59,11 +143,11 @@ class _Race:
 
     def __init__(self, host: str, port: int, timeout_s: float, policy: AddressPolicy, dns: DnsCache) -> None:
         self._host, self._port, self._timeout_s, self._policy, self._dns = host, port, timeout_s, policy, dns
-        self._news: gevent.queue.SimpleQueue[tuple[Address, socket.socket | ProbeFailure]] = gevent.queue.SimpleQueue()
+        self._news: gevent.queue.SimpleQueue[tuple[Address, _socket.socket | ProbeFailure]] = gevent.queue.SimpleQueue()
         self._until = monotonic() + timeout_s
         self._running: list[gevent.Greenlet[..., None]] = []
 
-    def first_of(self, addresses: Sequence[Address]) -> socket.socket:
+    def first_of(self, addresses: Sequence[Address]) -> _socket.socket:
         """The connection to the first address that answers; raises ProbeFailure if none does."""
         failures: list[ProbeFailure] = []
         waiting = list(addresses)
@@ -88,7 +172,7 @@ class _Race:
 
     def _try(self, address: Address) -> None:
         family, (ip, _, *rest) = address
-        result: socket.socket | ProbeFailure
+        result: _socket.socket | ProbeFailure
         if not self._policy.allows(ip):
             result = ProbeFailure(Reason.REDIRECT_BLOCKED, self._policy.refusal(ip), "connect")
         else:
@@ -140,24 +224,47 @@ def wait_readable(sock: Any) -> None:
 def resolve(host: str, dns: DnsCache) -> list[Address]:
     """The addresses of the host; raises ProbeFailure."""
     dns.refuse_unlisted(host)
+    numeric = _numeric(host)
+    return dns.addresses(host) if numeric is None else [numeric]
+
+
+@lru_cache(maxsize=4096)
+def _numeric(host: str) -> Address | None:
+    """The socket address of a host that is an address; None for a name."""
     try:
         literal = ip_address(host)
     except ValueError:
-        return dns.addresses(host)
-    return [(socket.AF_INET, (host, 0)) if literal.version == 4 else (socket.AF_INET6, (host, 0, 0, 0))]
+        return None
+    return (socket.AF_INET, (host, 0)) if literal.version == 4 else (socket.AF_INET6, (host, 0, 0, 0))
 
 
-def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> _socket.socket:
+    sock = _socket.socket(family, socket.SOCK_STREAM)
     try:
+        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(timeout_s)
-        sock.connect(address)
-        sock.settimeout(None)
+        error = sock.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            _wait_writable(sock, timeout_s)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
     except BaseException:  # a deadline or a cancelled run must not leave the socket to the garbage collector
         sock.close()
         raise
     return sock
+
+
+def _wait_writable(sock: _socket.socket, timeout_s: float) -> None:
+    """Wait until a connection is established or refused; raises TimeoutError."""
+    hub: Any = gevent.get_hub()
+    io = hub.loop.io(sock.fileno(), WRITE)
+    timeout = gevent.Timeout.start_new(timeout_s, TimeoutError("timed out"))
+    try:
+        hub.wait(io)
+    finally:
+        timeout.close()
+        io.close()
 
 
 def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> ProbeFailure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import http.client
 import io
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.pools import Pools, TracedHTTPConnection, TracedHTTPSConnection
 from checker.worker.transport.reply import HttpReply
+from checker.worker.transport.sockets import with_greenlets
 from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
 
@@ -124,7 +126,8 @@ class _Timed:
     def _new_conn(self) -> Any:
         connection: Any = self
         try:
-            return super()._new_conn()  # type: ignore[misc] # ours
+            sock = super()._new_conn()  # type: ignore[misc] # ours
+            return with_greenlets(sock) if type(sock) is _socket.socket else sock
         except ProbeFailure as failure:
             if connection.proxy is not None:
                 raise ProbeFailure(failure.reason, f"proxy: {failure.detail}", failure.stage) from None
