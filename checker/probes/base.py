@@ -375,7 +375,7 @@ class Probe:
     """Contradictions in the options: the keys below the kind's block, and the message about them."""
     single_get: Callable[[Any], tuple[tuple[str, str], ...] | None] = lambda options: None
     """The headers of an attempt that is one GET whose reply, if it succeeds, is only read and judged; None for any
-    other. A worker makes the exchange itself then (`checker.worker.fast_path`), as long as everything is usual."""
+    other. While everything is usual, the worker makes the exchange itself (`checker.worker.transport.fast_path`)."""
     example: str = "https://localhost/"
     """An address that is valid, under which defaults are looked through."""
     not_inherited: Callable[[Mapping[str, Any]], Collection[str]] = lambda own: ()

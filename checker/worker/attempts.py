@@ -19,12 +19,12 @@ from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFai
 from checker.probes.options import Retry
 from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import Masking, begin
-from checker.worker.fast_path import attempt as fast_attempt
-from checker.worker.fast_path import single_get
 from checker.worker.greenlets import DeadlinePassed, Deadlines
 from checker.worker.origin_limits import OriginLimit
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.failures import deadline_failure
+from checker.worker.transport.fast_path import attempt as fast_attempt
+from checker.worker.transport.fast_path import single_get
 from checker.worker.transport.trace import Trace
 
 

@@ -233,6 +233,10 @@ class _Idle:
             raise queue.Empty
         return self.connections.pop()
 
+    def qsize(self) -> int:
+        """Their number."""
+        return len(self.connections)
+
 
 class _HttpPool(HTTPConnectionPool):
     """Plain connections."""
@@ -254,13 +258,15 @@ class Origin:
     Most servers of a fleet never have two connections, and making a pool takes longer than an exchange.
     """
 
-    __slots__ = ("_is_closed", "_most", "_owner", "_pool", "_spare", "_tls", "_url")
+    __slots__ = ("_is_closed", "_most", "_owner", "_pool", "_spare", "_tls", "_url", "open_idle")
 
     def __init__(self, owner: Pools, url: Url, tls: Tls, most: int) -> None:
         self._owner, self._url, self._tls, self._most = owner, url, tls, most
         self._spare: Any = None
         self._pool: _HttpPool | _HttpsPool | None = self._new_pool() if url.scheme == "https" else None
         self._is_closed = False
+        self.open_idle = 0
+        """Idle connections that are open: few origins have one when room is looked for."""
 
     def lease(self) -> Any:
         """An idle connection that the server has not closed, or one that is still to be opened."""
@@ -280,6 +286,7 @@ class Origin:
                 connection = TracedHTTPConnection(host, port=self._url.port or 80)
             connection.counts, connection.dns = counts, self._owner.dns
         elif connection.sock is not None:
+            self.open_idle -= 1
             if _has_ended(connection.sock):
                 counts.closed_by_peer += 1
                 connection.close()
@@ -306,14 +313,18 @@ class Origin:
             pool: Any = self._pool or self._new_pool()
             self._pool = pool
             pool._put_conn(connection)
+        self.open_idle += connection.sock is not None
 
     def close_idle(self, idle_since: float) -> int:
         """Close connections idle since that moment or before; returns their number."""
+        if not self.open_idle:
+            return 0
         closed, pool = 0, self._pool
         for connection in (self._spare, *(() if pool is None else self._idle(pool))):
             if connection is not None and connection.sock is not None and connection.idle_since <= idle_since:
                 connection.close()
                 closed += 1
+        self.open_idle -= closed
         return closed
 
     def close(self) -> int:
