@@ -11,9 +11,9 @@ from contextlib import suppress
 class Accepting:
     """Calls ``serve`` with each accepted socket; ``backlog`` as in listen(2)."""
 
-    def __init__(self, serve: Callable[[socket.socket], object], backlog: int | None = None) -> None:
+    def __init__(self, serve: Callable[[socket.socket], object], backlog: int | None = None, port: int = 0) -> None:
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
         self.port: int = self._listener.getsockname()[1]
 
     def start(self) -> None:

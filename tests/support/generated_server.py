@@ -23,9 +23,9 @@ _MOST_REQUESTS = 200
 class GeneratedServer:
     """Answers until it is left; a context manager. Over TLS with a context."""
 
-    def __init__(self, seed: int, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, seed: int, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._seed, self._context = seed, context
-        self._accepting = Accepting(self._serve, backlog=1024)
+        self._accepting = Accepting(self._serve, backlog=1024, port=port)
         self.port = self._accepting.port
         self._asked: dict[str, int] = {}
         self._streams: dict[str, socket.socket] = {}

@@ -14,11 +14,11 @@ from accepting import Accepting
 class Proxy:
     """Serves until left; ``asked`` are the request lines it was given. A context manager."""
 
-    def __init__(self, password: str | None = None, refuse: bool = False) -> None:
+    def __init__(self, password: str | None = None, refuse: bool = False, port: int = 0) -> None:
         self._refuse = refuse
         self._wanted = None if password is None else base64.b64encode(f"user:{password}".encode()).decode()
         self.asked: list[str] = []
-        self._accepting = Accepting(self._serve)
+        self._accepting = Accepting(self._serve, port=port)
         self.port = self._accepting.port
         self._accepting.start()
 

@@ -158,9 +158,9 @@ def generated(seed: int, count: int) -> list[Echo]:
 class EchoServer(_Running):
     """Answers /rest/N and /mcp/N as the echo of that number says."""
 
-    def __init__(self, echoes: list[Echo]) -> None:
+    def __init__(self, echoes: list[Echo], port: int = 0) -> None:
         self.echoes = echoes
-        super().__init__(_EchoHandler)
+        super().__init__(_EchoHandler, port)
 
     def entry(self, echo: Echo, program: str) -> dict[str, Any]:
         """The server's entry in a configuration."""

@@ -226,6 +226,7 @@ def certificates(folder: Path) -> dict[str, ssl.SSLContext]:
     for name, certificate in issued.items():
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(contexts[name])
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
     return contexts
 
 

@@ -25,13 +25,14 @@ class SseServer(_Running):
         post_status: int = 202,
         silent: bool = False,
         hang_up: bool = False,
+        port: int = 0,
     ) -> None:
         self.endpoint, self.event, self.notify_first, self.ask_first = endpoint, event, notify_first, ask_first
         self.post_status, self.silent, self.hang_up = post_status, silent, hang_up
         self.streams: dict[int, queue.Queue[dict[str, Any] | None]] = {}
         self.posts_to_stream = 0
         self.client_answers: dict[Any, Any] = {}
-        super().__init__(_SseHandler)
+        super().__init__(_SseHandler, port)
 
     def url(self, path: str = "/sse") -> str:
         """The address of the stream."""
