@@ -53,6 +53,8 @@ def terminal(text: str) -> str:
 
 def lines(text: str) -> str:
     """Like `terminal`, for text of several lines: line ends and tabs stay."""
+    if text.isascii() and text.replace("\n", "").isprintable():  # a large table is one text
+        return text
     return _LINES.sub(_escape_in(text), text) if _LINES.search(text) else text
 
 

@@ -78,9 +78,8 @@ def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> 
         told = ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in kinds.items())
         if more := sum(row.change_counts.values()) - len(row.changes):
             told += f", {more:,} more"
-        table.add_row(
-            str(row.version), iso(row.seen_at_ms), str(row.run_id), grade_text(row.grade), Text(told), row.digest[:12]
-        )
+        seen_at = iso(row.seen_at_ms) or ""
+        table.add_row(str(row.version), seen_at, str(row.run_id), grade_text(row.grade), Text(told), row.digest[:12])
     return table
 
 

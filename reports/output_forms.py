@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from reports import rows_as_text
 from reports.check_documents import iso
 from reports.report_model import Column, Insufficient, Kind, Level, Report, Section
 from reports.tables import COLOURS
-from reports.terminal import Console, Text, console
-from reports.terminal import TerminalTable as TextTable
+from reports.terminal import Console, TerminalTable, Text, console
 
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""
@@ -20,6 +20,9 @@ _RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
 _MOST_DIGITS = 13
 """Largest number of digits of a percentage: a double has no more."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
+_MINUTE_MS, _DAY_MINUTES = 60_000, 1440
+_REMEMBERED = 8192
+"""Number of values whose text is kept: the columns of a large table repeat many of them."""
 
 
 def text(report: Report, stream: TextIO) -> None:
@@ -117,24 +120,23 @@ def words(column: Column, value: Any) -> str:
     """A value as text for people."""
     if value is None:
         return ""
-    if isinstance(value, Insufficient):
-        return f"insufficient ({value.samples} of {value.wanted})"
-    if column.kind is Kind.TIME:
-        return when(value)
-    if column.kind is Kind.RATIO:
-        return per_cent(float(value), getattr(value, "objective_ratio", None))
-    if column.kind is Kind.DURATION:
-        return duration(float(value))
-    if column.kind is Kind.NUMBER:
-        return number(float(value))
-    if column.kind is Kind.LIST:
-        return ", ".join(map(str, value))
-    return str(value)
+    return _insufficient(value) if isinstance(value, Insufficient) else _WORDS[column.kind](value)
+
+
+def _insufficient(value: Insufficient) -> str:
+    return f"insufficient ({value.samples} of {value.wanted})"
 
 
 def when(at_ms: float) -> str:
     """A time to the minute, in UTC."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    day, minute = divmod(int(at_ms // _MINUTE_MS), _DAY_MINUTES)
+    return f"{_day(day)} {minute // 60:02}:{minute % 60:02}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _day(number: int) -> str:
+    """A day, counted from 1970."""
+    return f"{datetime.fromtimestamp(number * 86_400, UTC):%Y-%m-%d}"
 
 
 def rounded(ratio: float, objective_ratio: float | None = None) -> float:
@@ -143,6 +145,7 @@ def rounded(ratio: float, objective_ratio: float | None = None) -> float:
     return ratio if _lies(shown, ratio, objective_ratio) else shown
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def per_cent(ratio: float, objective_ratio: float | None = None) -> str:
     """A ratio in per cent, with enough digits to differ from 0, from 100, and from the objective that it misses."""
     if ratio in (0.0, 1.0):
@@ -173,6 +176,7 @@ def _lies(shown: float, ratio: float, objective_ratio: float | None) -> bool:
     return objective_ratio is not None and (shown >= objective_ratio) != (ratio >= objective_ratio)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def duration(value_ms: float) -> str:
     """Milliseconds in a suitable unit; an infinite value is the end of an open interval."""
     if math.isinf(value_ms):
@@ -191,24 +195,48 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def text_table(section: Section) -> TextTable:
+_WORDS: dict[Kind, Callable[[Any], str]] = {
+    Kind.TEXT: str,
+    Kind.COUNT: str,
+    Kind.STATUS: str,
+    Kind.NUMBER: lambda value: number(float(value)),
+    Kind.RATIO: lambda value: per_cent(float(value), getattr(value, "objective_ratio", None)),
+    Kind.TIME: when,
+    Kind.DURATION: lambda value: duration(float(value)),
+    Kind.LIST: lambda value: ", ".join(map(str, value)),
+}
+"""Kind of a column -> a value as text for people."""
+
+
+def text_table(section: Section) -> TerminalTable:
     """A section's table as text for people; the section must have one."""
     assert section.table is not None  # noqa: S101 # for the type checker
-    table = TextTable()
+    table = TerminalTable()
     for place, column in enumerate(section.table.columns):
         right = column.kind in _RIGHT
         label = f"{column.label} {column.unit}".strip()
         table.add_column(label, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
-    for row in section.table.rows:
-        cells = zip(section.table.columns, row, strict=True)
-        table.add_row(*(Text(words(column, value), style=_style(column, value)) for column, value in cells))
+    # By columns: a row at a time the kind of each value would be looked up again.
+    texts = map(_texts, section.table.columns, zip(*section.table.rows, strict=True))
+    for row in zip(*texts, strict=True):
+        table.add_row(*row)
     return table
 
 
-def _style(column: Column, value: Any) -> str:
-    if isinstance(value, Insufficient):
-        return "dim"
-    return COLOURS.get(str(value), "") if column.kind is Kind.STATUS else ""
+def _texts(column: Column, values: Sequence[Any]) -> list[str | Text]:
+    """The values of a column as cells; plain text unless they have a colour."""
+    words_of = _WORDS[column.kind] if column.kind is not Kind.STATUS else _coloured
+    return [
+        "" if value is None else _few(value) if isinstance(value, Insufficient) else words_of(value) for value in values
+    ]
+
+
+def _few(value: Insufficient) -> Text:
+    return Text(_insufficient(value), "dim")
+
+
+def _coloured(status: Any) -> Text:
+    return Text(str(status), COLOURS.get(str(status), ""))
 
 
 def _cell(column: Column, value: Any) -> Any:
