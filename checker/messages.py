@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from checker.limits import Limits
 from checker.metrics import WorkerReport
 from checker.model import Batch, Server
+from checker.result_rows import RowBatch
 from checker.structs import Record
 
 
@@ -52,6 +53,20 @@ class Run(Record, frozen=True, tag=True):
     tasks: tuple[Task, ...]
 
 
+class AlikeTasks(Record, frozen=True, kw_only=True, tag=True):
+    """More tasks: servers that have the same options, but for names and addresses. Each value is for one server."""
+
+    shape: int
+    like: Server | None
+    """A server with these options, if the worker has none of that shape yet."""
+    share: int
+    names: tuple[str, ...]
+    urls: tuple[str, ...]
+    """Those of the first server, one for each of its probes, then those of the second, and so on."""
+    memories: tuple[Mapping[str, Mapping[str, str]], ...]
+    numbers: tuple[int, ...]
+
+
 class Gate(Record, frozen=True, tag=True):
     """Permission to start checks, or its withdrawal."""
 
@@ -80,8 +95,8 @@ class Bye(Record, frozen=True, tag=True):
     """The last message of a worker."""
 
 
-FromParent: TypeAlias = Start | Run | Gate | Drop | Stop
-FromWorker: TypeAlias = Beat | Batch | WorkerReport | Bye
+FromParent: TypeAlias = Start | Run | AlikeTasks | Gate | Drop | Stop
+FromWorker: TypeAlias = Beat | RowBatch | Batch | WorkerReport | Bye
 
 
 class Job(Record, frozen=True):

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite
 
 from checker.breaker import BreakerState, Circuit, Circuits, Rules, after, rules, whole
 from checker.model import CheckResult, Server, Status
+from checker.result_rows import SERVER, ResultRows, as_rows, records_of
 from storage.tables import breakers, checks, servers
 
 log = logging.getLogger(__name__)
@@ -47,22 +48,32 @@ class Breakers:
         return found
 
     def note(
-        self, connection: Connection, run_id: int, results: Sequence[CheckResult], server_ids: Mapping[str, int]
+        self,
+        connection: Connection,
+        run_id: int,
+        told: ResultRows | Sequence[CheckResult],
+        server_ids: Mapping[str, int],
     ) -> None:
         """Update the circuits with these checks; call it before the checks themselves are written.
 
         A check that the run has already stored is not counted again. The circuits are read here, not remembered from
         the start of the run, because another run may have written them meanwhile.
         """
-        first = {server_ids[one.server]: one for one in reversed(results) if one.server in self._rules}
-        if not first:
+        if not self._rules:
+            return
+        results = as_rows(told)
+        names = {server_ids[name]: name for name in results.of_checks(SERVER) if name in self._rules}
+        if not names:
             return
         stored: dict[int, dict[str, Circuit]] = {}
-        columns = select(breakers.c.server_id, *_COLUMNS).where(_among(breakers.c.server_id, list(first)))
+        columns = select(breakers.c.server_id, *_COLUMNS).where(_among(breakers.c.server_id, list(names)))
         for number, kind, *values in connection.execute(columns):
             stored.setdefault(number, {})[kind] = _circuit(*values)
-        failed = [number for number, check in first.items() if number in stored or _fails(check)]
+        failing = _failing(results)
+        failed = [number for number, name in names.items() if number in stored or name in failing]
         counted = set(failed) - _there(connection, run_id, failed)
+        checks_of = list(records_of(told, {names[number] for number in counted}))
+        first = {server_ids[check.server]: check for check in reversed(checks_of)}
         rows = [
             {"server_id": number, "kind": kind, **dict(zip(_FIELDS, _values(circuit), strict=True))}
             for number in failed
@@ -82,9 +93,14 @@ class Breakers:
         return {kind: circuit for kind, circuit in now.items() if circuit != before.get(kind, Circuit())}
 
 
-def _fails(check: CheckResult) -> bool:
-    """True if the check can change a circuit that has never failed."""
-    return any(probe.status is Status.UNHEALTHY for probe in check.probes)
+def _failing(results: ResultRows) -> set[str]:
+    """The servers whose check can change a circuit that has never failed: a probe is UNHEALTHY."""
+    return {
+        name
+        for rows in results.probes
+        for name, status in zip(rows.column(SERVER), rows.column("status"), strict=True)
+        if status == Status.UNHEALTHY
+    }
 
 
 def _circuit(state: str, *others: Any) -> Circuit:

@@ -29,6 +29,7 @@ from checker.errors import UsageError
 from checker.model import CacheEntry, Reason, Status
 from storage.connections import errors_of
 from storage.history import reading
+from storage.rows import in_statements
 from storage.tables import cache_entries, checks, probes, run_caches, runs, servers
 
 RESULTS = "results"
@@ -42,6 +43,10 @@ _KEEP = """insert into cache_entries (category, key, value, created_at_ms, expir
     value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
 """Literal SQL, because it runs once per check: a Core statement takes four times as long."""
 _KEEP_FIRST = _KEEP.partition("on conflict")[0] + "on conflict (category, key) do nothing"
+_KEEP_RESULTS = """insert into cache_entries (category, key, value, created_at_ms, expires_at_ms)
+    select 'results', column1, '{run_id:d}', column2, column2 + {ttl_ms:d} from (values {places}) where true
+    on conflict (category, key) do update set
+    value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
 _OF_THEIR_OWN = {RESULTS, CONFIG}
 """Categories whose keys are neither endpoints nor hosts."""
 _MOST_LETTERS = 64 * 1024
@@ -77,6 +82,17 @@ def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
             connection.exec_driver_sql(_KEEP, rows)
         if rows := [_values(entry) for entry in small if entry.category in _FOR_GOOD]:
             connection.exec_driver_sql(_KEEP_FIRST, rows)
+
+
+def keep_results(connection: Connection, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
+    """Write an entry of the results cache for each key, with the start of its check; it replaces the one under it.
+
+    In the order of the keys, and many in a statement: there is one for every check of every run.
+    """
+    for low, rows in in_statements(len(keys)):
+        places = ", ".join(["(?, ?)"] * rows)
+        values = [value for pair in keys[low : low + rows] for value in pair]
+        connection.exec_driver_sql(_KEEP_RESULTS.format(places=places, run_id=run_id, ttl_ms=ttl_ms), tuple(values))
 
 
 def _is_small(entry: CacheEntry) -> bool:

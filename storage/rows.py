@@ -8,7 +8,7 @@ nulls of a row that takes longer than all the rest.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from itertools import compress, repeat
@@ -17,6 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Table
 
+_AT_ONCE = (50, 10, 1)
+"""Rows in a statement."""
 _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
 
@@ -36,13 +38,40 @@ def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str,
     )
 
 
-def insert_or_update(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows, all of the same columns; an existing row with the same key is overwritten."""
+def insert_columns(
+    connection: Connection, table: Table, columns: tuple[str, ...], values: Sequence[Any], run_id: int
+) -> int:
+    """Insert rows of a run whose key does not exist yet, and return their number.
+
+    ``values`` are those of one row after another, and the driver must be able to bind them unchanged. A statement takes
+    many rows, because each one costs more than a row; there are three sizes of it, so that all stay prepared.
+    """
+    width, added = len(columns), 0
+    for low, rows in in_statements(len(values) // width):
+        statement = _statement_of_run(table.name, columns, run_id, rows)
+        bound = tuple(values[low * width : (low + rows) * width])
+        added += connection.exec_driver_sql(statement, bound).rowcount
+    return added
+
+
+def in_statements(rows: int) -> Iterator[tuple[int, int]]:
+    """The number of rows of each of the statements that insert so many, after the place of its first one."""
+    low = 0
+    for at_once in _AT_ONCE:
+        while rows - low >= at_once:
+            yield low, at_once
+            low += at_once
+
+
+def insert_or_update(
+    connection: Connection, table: Table, key: str, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows of these columns; an existing row with the same key is overwritten."""
     if rows:
-        newest = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name != key)
-        statement = _statement(table.name, tuple(rows[0])).removesuffix("do nothing")
+        newest = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
+        statement = _statement(table.name, names).removesuffix("do nothing")
         statement += f"({key}) do update set {newest}"
-        connection.exec_driver_sql(statement, [tuple(map(_plain, row.values())) for row in rows])
+        connection.exec_driver_sql(statement, [tuple(map(_plain, row)) for row in rows])
 
 
 def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -64,6 +93,15 @@ def _plain(value: Any) -> Any:
 def _statement(table: str, names: tuple[str, ...]) -> str:
     places = ", ".join("?" * len(names))
     return f"insert into {table} ({', '.join(names)}) values ({places}) on conflict do nothing"  # noqa: S608 # our names
+
+
+@lru_cache(maxsize=1024)
+def _statement_of_run(table: str, names: tuple[str, ...], run_id: int, rows: int) -> str:
+    row = f"({run_id:d}, {', '.join('?' * len(names))})"
+    return (
+        f"insert into {table} (run_id, {', '.join(names)}) "  # noqa: S608 # our names
+        f"values {', '.join([row] * rows)} on conflict do nothing"
+    )
 
 
 def columns_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +15,7 @@ from checker.model import RunInfo, Server
 from storage import tables
 from storage.retention import Pruned, drop_unused
 from storage.rollups.watermarks import DAY_MS, marks
+from storage.rows import insert_or_update
 from storage.tables import series, servers
 
 _OF_SERIES = (tables.hour_outcomes, tables.day_outcomes, tables.hour_latency, tables.day_latency)
@@ -30,22 +31,46 @@ _OF_SERVERS = (
 )
 """Tables with data of servers; tables that refer to others come first."""
 _NAMED_AT_ONCE = 500
+COLUMNS = tuple(column.name for column in servers.columns)
+"""The id and the name first."""
+_ALL = f"select {', '.join(COLUMNS)} from servers"  # noqa: S608 # our names
 
 
-def server_rows(info: RunInfo, checked: Sequence[Server], configured: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of a run's servers; their configuration is stored only if the names of all servers are given."""
-    place = _origin(info, configured)
-    return [
-        {
-            "name": one.name,
-            "group_name": one.group,
-            "tags": orjson.dumps(list(one.tags)).decode(),
-            "objective_ratio": one.objective,
-            "objective_window_ms": one.objective_window and round(1000 * one.objective_window),
-            **place,
-        }
-        for one in checked
-    ]
+def stored(connection: Connection) -> dict[str, tuple[Any, ...]]:
+    """All servers, each with the values of its columns (`COLUMNS`), by name."""
+    with connection.exec_driver_sql(_ALL) as result:
+        rows: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else ()
+    return {row[1]: row for row in rows}
+
+
+def keep(
+    connection: Connection,
+    info: RunInfo,
+    checked: Sequence[Server],
+    configured: Collection[str],
+    before: Mapping[str, tuple[Any, ...]],
+) -> dict[str, int]:
+    """Store the servers of a run as far as they are new or have changed; returns the id of every server by its name.
+
+    Their configuration is stored only if the names of all its servers are given.
+    """
+    place = tuple(_origin(info, configured).values())
+    tags: dict[tuple[str, ...], str] = {(): "[]"}
+    changed: list[tuple[Any, ...]] = []
+    are_known = True
+    for one in checked:
+        if one.tags not in tags:
+            tags[one.tags] = orjson.dumps(list(one.tags)).decode()
+        window_ms = one.objective_window and round(1000 * one.objective_window)
+        values = (one.name, one.group, tags[one.tags], one.objective, window_ms, *place)
+        known = before.get(one.name)
+        if known is None or known[1:] != values:
+            changed.append(values)
+            are_known = are_known and known is not None
+    insert_or_update(connection, servers, "name", COLUMNS[1:], changed)
+    if are_known:
+        return {name: row[0] for name, row in before.items()}
+    return {name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))}
 
 
 def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
@@ -57,19 +82,23 @@ def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
     }
 
 
-def retire(connection: Connection, info: RunInfo, configured: Collection[str]) -> None:
-    """Mark servers that were removed from the run's configuration as retired, and those that are back as active."""
+def retire(
+    connection: Connection, info: RunInfo, configured: Collection[str], before: Mapping[str, tuple[Any, ...]]
+) -> None:
+    """Mark servers that were removed from the run's configuration as retired, and those that are back as active.
+
+    ``before`` are the servers as they were `stored`.
+    """
     place = _origin(info, configured)
     if place["config_path"] is None:
         return
-    ours = servers.c.config_path == place["config_path"]
-    ours &= servers.c.environment.is_not_distinct_from(place["environment"])
-    found = connection.execute(select(servers.c.id, servers.c.name, servers.c.retired_at_ms).where(ours)).all()
-    wanted = set(configured)
-    for numbers, at_ms in (
-        ([row.id for row in found if row.name not in wanted and row.retired_at_ms is None], info.started_at_ms),
-        ([row.id for row in found if row.name in wanted and row.retired_at_ms is not None], None),
-    ):
+    ours, wanted = (place["config_path"], place["environment"]), set(configured)
+    gone: list[int] = []
+    back: list[int] = []
+    for number, name, *_, config_path, environment, retired_at_ms in before.values():
+        if (config_path, environment) == ours and (name in wanted) == (retired_at_ms is not None):
+            (gone if retired_at_ms is None else back).append(number)
+    for numbers, at_ms in ((gone, info.started_at_ms), (back, None)):
         for low in range(0, len(numbers), _NAMED_AT_ONCE):
             some = servers.c.id.in_(numbers[low : low + _NAMED_AT_ONCE])
             connection.execute(update(servers).where(some).values(retired_at_ms=at_ms))

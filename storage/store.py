@@ -7,11 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import convert
 from msgspec.structs import asdict
 from sqlalchemy import Connection, Engine, Table, delete, select, update
 
@@ -19,8 +20,8 @@ from checker.breaker import Circuit
 from checker.errors import StorageError
 from checker.limits import Keep
 from checker.metrics import RunMeasures
-from checker.model import Batch, CheckResult, McpFacts, ProbeResult, RunInfo, RunState, Server, figures
-from checker.probe_kinds import STAGES
+from checker.model import Batch, ContractSnapshot, McpFacts, Remark, RunInfo, RunState, Server, figures
+from checker.result_rows import MCP, REMARKS, SERVER, URL, ResultRows, Rows, rows_of
 from checker.untrusted_text import storable
 from storage import cache, retention
 from storage import servers as roster
@@ -32,7 +33,7 @@ from storage.remarks import remarks_text
 from storage.retention import Pruned
 from storage.rollups import watermarks
 from storage.rollups.late_rows import note_written
-from storage.rows import insert_new, insert_or_update
+from storage.rows import insert_columns, insert_new
 from storage.schema import migrate
 from storage.tables import (
     FACTS,
@@ -46,19 +47,16 @@ from storage.tables import (
     run_resources,
     run_workers,
     runs,
-    servers,
     urls,
 )
 
 _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """Exceptions for values that the database cannot store: text with lone surrogates, numbers beyond 64 bits."""
 log = logging.getLogger(__name__)
-_CHECK_FIELDS = tuple(name for name in CheckResult.__struct_fields__ if name not in ("server", "probes"))
-_PROBE_FIELDS = tuple(
-    name for name in ProbeResult.__struct_fields__ if name not in ("stages_us", "mcp", "url", "remarks")
-)
 _NAMED_AT_ONCE = 500
-_STAGE_COLUMNS = {stage: f"{stage}_us" for stage in STAGES}
+_COLUMN_OF = {SERVER: "server_id", URL: "url_id", MCP: "mcp_facts_id"}
+"""Column of a result -> that of the table, where it is another one."""
+_TRUTHS = ("suspect", "maintenance", *(figure.name for figure in figures() if figure.type is bool))
 _SAID = dict.fromkeys((figure.name for figure in figures() if figure.type is str), 1000) | {
     "detail": 1000,
     "stderr_tail": 8000,
@@ -68,8 +66,6 @@ _SAID = dict.fromkeys((figure.name for figure in figures() if figure.type is str
 """Column of a probe that may contain a server's text -> the largest number of characters stored."""
 _MOST_OF_A_FACT = 20_000
 _MOST_OF_AN_ADDRESS = 4000
-_check_values = attrgetter(*_CHECK_FIELDS)
-_probe_values = attrgetter(*_PROBE_FIELDS)
 
 
 @contextmanager
@@ -107,12 +103,9 @@ class Store:
         """
         with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
-            rows = roster.server_rows(info, checked, configured)
-            insert_or_update(connection, servers, "name", rows)
-            self._server_ids = {
-                name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))
-            }
-            roster.retire(connection, info, configured)
+            before = roster.stored(connection)
+            self._server_ids = roster.keep(connection, info, checked, configured, before)
+            roster.retire(connection, info, configured, before)
             watermarks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
@@ -154,27 +147,43 @@ class Store:
             self._versions.load(connection)
 
     def _write(self, run_id: int, batch: Batch) -> int:
+        results = batch.checks.copy() if isinstance(batch.checks, ResultRows) else rows_of(batch.checks)
         with self.transaction() as connection:
-            self._breakers.note(connection, run_id, batch.checks, self._server_ids)
-            self._learn_urls(connection, batch)
-            rows = [self._check_row(run_id, check) for check in batch.checks]
-            added = insert_new(connection, checks, rows)
-            probe_rows = [
-                self._probe_row(connection, run_id, check.server, place, probe)
-                for check in batch.checks
-                for place, probe in enumerate(check.probes)
-            ]
-            insert_new(connection, probes, probe_rows)
-            note_written(connection, run_id, {row["server_id"]: row["started_at_ms"] for row in rows})
-            keep_contracts(connection, batch.contracts)
-            self._note_contracts(connection, run_id, batch)
+            if results:
+                self._breakers.note(connection, run_id, batch.checks, self._server_ids)
+                added = self._write_results(connection, run_id, results, batch.contracts)
             cache.keep(connection, batch.cache_entries)
+        return added if results else 0
+
+    def _write_results(
+        self, connection: Connection, run_id: int, results: ResultRows, snapshots: Sequence[ContractSnapshot]
+    ) -> int:
+        """Write rows, which are changed to what is stored; returns the number of checks that are new."""
+        keep_contracts(connection, snapshots)
+        if results.facts:
+            self._note_contracts(connection, run_id, results)
+        facts_ids = [self._facts_id(connection, facts) for facts in results.facts]
+        self._learn_urls(connection, results.of_probes(URL))
+        for rows in results.probes:
+            rows.change(URL, self._url_ids.__getitem__)
+            rows.change(MCP, facts_ids.__getitem__)
+            rows.change(REMARKS, lambda remarks: remarks_text(convert(remarks, tuple[Remark, ...])))
+            insert_columns(connection, probes, self._stored(rows), rows.values, run_id)
+        added = 0
+        for rows in results.checks:
+            added += insert_columns(connection, checks, self._stored(rows), rows.values, run_id)
+        note_written(connection, run_id, results.of_checks(SERVER), results.of_checks("started_at_ms"))
         return added
 
     def circuits(self) -> dict[str, dict[str, Circuit]]:
         """Server -> probe kind -> its circuit, for servers of the run that have a circuit breaker and have failed."""
         with self.transaction() as connection:
             return self._breakers.circuits(connection)
+
+    def keep_results(self, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
+        """Store this run's entries of the results cache: each key with the start of its check."""
+        with self.transaction() as connection:
+            cache.keep_results(connection, run_id, keys, ttl_ms)
 
     def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
         """Store which servers the run did not check because it reused a result of an earlier run, given by its id."""
@@ -270,9 +279,11 @@ class Store:
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """The names that have no check in the run."""
         with self.transaction() as connection:
-            found = select(servers.c.name).join(checks, checks.c.server_id == servers.c.id)
-            there = set(connection.scalars(found.where(checks.c.run_id == run_id)))
-        return [name for name in names if name not in there]
+            there = set(connection.scalars(select(checks.c.server_id).where(checks.c.run_id == run_id)))
+            if not self._server_ids:
+                self._server_ids = {name: row[0] for name, row in roster.stored(connection).items()}
+        ids = self._server_ids
+        return [name for name in names if ids.get(name) not in there]
 
     def finish_run(
         self,
@@ -333,39 +344,27 @@ class Store:
         if gone:
             connection.execute(update(runs).where(runs.c.id.in_(gone)).values(state=RunState.ABANDONED))
 
-    def _check_row(self, run_id: int, check: CheckResult) -> dict[str, Any]:
-        row = dict(zip(_CHECK_FIELDS, _check_values(check), strict=True))
-        # as the driver binds them
-        row |= {"status": str(check.status), "suspect": int(check.suspect), "maintenance": int(check.maintenance)}
-        if check.detail is not None:
-            row["detail"] = storable(check.detail, _SAID["detail"])
-        return {"server_id": self._server_ids[check.server], "run_id": run_id, **row}
+    def _stored(self, rows: Rows) -> tuple[str, ...]:
+        """Change the values to those that are stored; returns the columns of the table that they are for."""
+        rows.change(SERVER, self._server_ids.__getitem__)
+        for name in _TRUTHS:
+            rows.change(name, int)  # as the driver binds them
+        for name, most in _SAID.items():
+            rows.change(name, partial(storable, most=most))
+        return tuple([_COLUMN_OF.get(name, name) for name in rows.columns])
 
-    def _probe_row(
-        self, connection: Connection, run_id: int, server: str, place: int, probe: ProbeResult
-    ) -> dict[str, Any]:
-        row = dict(zip(_PROBE_FIELDS, _probe_values(probe), strict=True))
-        row |= {_STAGE_COLUMNS[stage]: spent_us for stage, spent_us in probe.stages_us.items()}
-        row |= {"status": str(probe.status), "reused": None if probe.reused is None else int(probe.reused)}
-        row |= {"server_id": self._server_ids[server], "run_id": run_id, "position": place}
-        row |= {name: storable(text, most) for name, most in _SAID.items() if (text := row[name]) is not None}
-        row["remarks"] = remarks_text(probe.remarks) if probe.remarks else None
-        row["url_id"] = None if probe.url is None else self._url_ids[probe.url]
-        row["mcp_facts_id"] = None if probe.mcp is None else self._facts_id(connection, probe.mcp)
-        return row
-
-    def _note_contracts(self, connection: Connection, run_id: int, batch: Batch) -> None:
-        seen = [
-            Seen(self._server_ids[check.server], digest, probe.started_at_ms)
-            for check in batch.checks
-            for probe in check.probes
-            if probe.mcp is not None and (digest := probe.mcp.contract_digest)
-        ]
+    def _note_contracts(self, connection: Connection, run_id: int, results: ResultRows) -> None:
+        seen = []
+        for rows in results.probes:
+            for name, place, at_ms in zip(
+                rows.column(SERVER), rows.column(MCP), rows.column("started_at_ms"), strict=False
+            ):
+                if digest := results.facts[place].contract_digest:
+                    seen.append(Seen(self._server_ids[name], digest, at_ms))
         self._versions.note(connection, run_id, seen)
 
-    def _learn_urls(self, connection: Connection, batch: Batch) -> None:
-        """Store new addresses of the batch, and remember the ids of all."""
-        found = {probe.url for check in batch.checks for probe in check.probes if probe.url is not None}
+    def _learn_urls(self, connection: Connection, found: set[str]) -> None:
+        """Store new addresses, and remember the ids of all."""
         new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found - self._url_ids.keys()}
         kept = list(dict.fromkeys(new.values()))
         insert_new(connection, urls, [{"url": url} for url in kept])

@@ -64,6 +64,7 @@ BASE = (
     "checker.model",
     "checker.untrusted_text",
     "checker.named_query",
+    "checker.result_rows",
     "checker.structs",
     "checker.units",
     "checker.version",

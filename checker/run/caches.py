@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from checker.limits import CacheLimits, Caches
 from checker.metrics import CacheMeasures
 from checker.model import Batch, CacheEntry, CheckResult, Server
+from checker.result_rows import SERVER, ResultRows, rows_of
 from checker.version import VERSION
 from checker.wire import packed
 
@@ -41,7 +40,7 @@ class ResultsCache:
         self._servers: Mapping[str, Server] = {server.name: server for server in servers}
         self._keys: dict[str, str | None] = {}
         self.enabled = limits.enabled
-        self._ttl_ms = round(limits.ttl * 1000)
+        self.ttl_ms = round(limits.ttl * 1000)
 
     def keys(self) -> dict[str, str]:
         """Key -> server, for all servers that have a key."""
@@ -49,19 +48,23 @@ class ResultsCache:
 
     def entries(self, run_id: int, checks: Iterable[CheckResult]) -> tuple[CacheEntry, ...]:
         """One entry for each check: its run, valid for as long as the limits say; none if nothing is to be cached."""
-        if not self.enabled:
-            return ()
         return tuple(
             CacheEntry(
                 category=CATEGORY,
                 key=key,
                 value=str(run_id),
-                created_at_ms=check.started_at_ms,
-                expires_at_ms=check.started_at_ms + self._ttl_ms,
+                created_at_ms=at_ms,
+                expires_at_ms=at_ms + self.ttl_ms,
             )
-            for check in checks
-            if (key := self._key(check.server)) is not None
+            for key, at_ms in self.kept(rows_of(checks))
         )
+
+    def kept(self, results: ResultRows) -> list[tuple[str, int]]:
+        """The keys of these results, each with the start of the check; none if nothing is to be cached."""
+        if not self.enabled:
+            return []
+        started = zip(results.of_checks(SERVER), results.of_checks("started_at_ms"), strict=True)
+        return [(key, at_ms) for name, at_ms in started if (key := self._key(name)) is not None]
 
     def _key(self, name: str) -> str | None:
         if name not in self._keys:
@@ -71,7 +74,7 @@ class ResultsCache:
 
 CONFIG = "config"
 RESULTS = "results"
-_ENTRIES_AT_ONCE = 2000
+_ENTRIES_AT_ONCE = 20_000
 """Keys are spread over the whole table: a few at a time touch as many of its pages as many do."""
 
 
@@ -94,7 +97,7 @@ class RunCaches:
         self._results = ResultsCache(servers, limits.results)
         self._limits, self._max_age_s = limits, max_age_s
         self._config = config if limits.config.enabled else None
-        self._waiting: list[CacheEntry] = []
+        self._waiting: list[tuple[str, int]] = []
         self._hits, self._misses = 0, 0
 
     @property
@@ -117,22 +120,17 @@ class RunCaches:
         self._hits, self._misses = len(taken), len(keys) - len(taken)
         return taken
 
-    def with_results(self, run_id: int, batch: Batch) -> Batch:
-        """The batch, with cache entries for its results and earlier ones once enough have accumulated."""
-        self._waiting += self._results.entries(run_id, batch.checks)
-        if len(self._waiting) < _ENTRIES_AT_ONCE:
-            return batch
-        return replace(batch, cache_entries=(*batch.cache_entries, *self._taken_over()))
+    def note(self, store: Store, run_id: int, results: ResultRows) -> None:
+        """Remember the results for entries, which are written once enough have accumulated."""
+        self._waiting += self._results.kept(results)
+        if len(self._waiting) >= _ENTRIES_AT_ONCE:
+            self.keep_results(store, run_id)
 
     def keep_results(self, store: Store, run_id: int) -> None:
         """Write the entries that are still pending."""
         if self._waiting:
-            store.write(run_id, Batch(cache_entries=self._taken_over()))
-
-    def _taken_over(self) -> tuple[CacheEntry, ...]:
-        entries = tuple(sorted(self._waiting, key=lambda entry: entry.key))
-        self._waiting.clear()
-        return entries
+            store.keep_results(run_id, sorted(self._waiting), self._results.ttl_ms)
+            self._waiting.clear()
 
     def keep_config(self, store: Store, run_id: int, now_ms: int) -> None:
         """Store the configuration, or record its use; slow, so call it while the workers are busy."""

@@ -20,6 +20,7 @@ from checker.limits import Alerts, ResourceCaps
 from checker.metrics import MetricsCollector, ResourceAlert, ResourceMeasures
 from checker.missing_results import unanswered
 from checker.model import Batch, CheckResult, Reason, Server, Status
+from checker.result_rows import ResultRows, as_rows
 from checker.run.queue import Shards
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -125,18 +126,23 @@ class Alarms:
         """True if memory or CPU are monitored."""
         return self.limits.memory is not None or self.limits.cpu_percent is not None
 
-    def add(self, checks: Iterable[CheckResult]) -> None:
+    def add(self, checks: ResultRows | Iterable[CheckResult]) -> None:
         """Count finished checks; an UNKNOWN one counts as a check but not as judged."""
-        for check in checks:
-            self._checks += 1
-            start_us = check.started_at_ms * 1000
-            self._first_us = min(self._first_us, start_us)
-            self._last_us = max(self._last_us, start_us + check.duration_us)
-            if check.status is Status.UNKNOWN:
-                continue
-            self._judged += 1
-            self._failed += check.status is Status.UNHEALTHY
-            self._spent_us += check.duration_us
+        results = as_rows(checks)
+        started_at_ms, spent_us = results.of_checks("started_at_ms"), results.of_checks("duration_us")
+        if not started_at_ms:
+            return
+        self._checks += len(started_at_ms)
+        self._first_us = min(self._first_us, min(started_at_ms) * 1000)
+        ends_us = [start_ms * 1000 + us for start_ms, us in zip(started_at_ms, spent_us, strict=True)]
+        self._last_us = max(self._last_us, max(ends_us))
+        statuses = results.of_checks("status")
+        self._failed += statuses.count(Status.UNHEALTHY)
+        unknown = statuses.count(Status.UNKNOWN)
+        self._judged += len(statuses) - unknown
+        self._spent_us += sum(spent_us)
+        if unknown:
+            self._spent_us -= sum(us for us, status in zip(spent_us, statuses, strict=True) if status == Status.UNKNOWN)
 
     def look_at_checks(self) -> Iterator[ResourceAlert]:
         """Thresholds that the whole run has crossed so far."""

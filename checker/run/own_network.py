@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from checker.addresses import Scope, canary, in_numbers, scope
 from checker.judge import combine
 from checker.model import Batch, CheckResult, ProbeResult, Reason, Server, Status
+from checker.result_rows import RowBatch, as_rows, rows_of
 
 _CONNECTING = {Reason.DNS, Reason.CONNECT_TIMEOUT, Reason.CONNECT_FAILED}
 """Reasons that look like a link that is down, if canaries are configured."""
@@ -57,7 +58,7 @@ class OwnNetwork:
         found: dict[str, dict[str, str]] = {}
         for doubt in batch.doubts:
             found.setdefault(doubt.server, {})[doubt.kind] = doubt.own_fault
-        if not found and not self._canaries:
+        if not found and not (self._canaries and _reasons(batch) & _CONNECTING):
             return batch
         kept = []
         for check in batch.checks:
@@ -66,7 +67,7 @@ class OwnNetwork:
                 self._held.append((check, faults, self._canary_is_there()))
             else:
                 kept.append(check)
-        return replace(batch, checks=tuple(kept)) if len(kept) < len(batch.checks) else batch
+        return _with(batch, kept) if len(kept) < len(batch.checks) else batch
 
     def settled(self, now_s: float) -> tuple[CheckResult, ...]:
         """Checks that have waited long enough for other hosts to be reached, each with its verdict.
@@ -123,6 +124,22 @@ class OwnNetwork:
             self._looking = self._looking or ThreadPoolExecutor(1, thread_name_prefix="canaries")
             self._look, self._looked_at_s = self._looking.submit(_any_reached, self._canaries), now_s
         return self._look
+
+
+def _reasons(batch: Batch) -> set[str]:
+    """The reasons of all probes in it."""
+    return as_rows(batch.checks).of_probes("reason")
+
+
+def _with(batch: Batch, checks: Sequence[CheckResult]) -> Batch:
+    """The batch with these checks alone."""
+    return RowBatch(
+        checks=rows_of(checks),
+        cache_entries=batch.cache_entries,
+        contracts=batch.contracts,
+        doubts=batch.doubts,
+        reached_s=batch.reached_s,
+    )
 
 
 def _ended_at_s(check: CheckResult) -> int:

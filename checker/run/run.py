@@ -8,13 +8,14 @@ import queue
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from os import cpu_count, getpid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
@@ -31,6 +32,7 @@ from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import Address
 from checker.processes.signals import Interrupts
+from checker.result_rows import FULL_BATCH, SERVER, Rows, as_rows, joined, rows_of
 from checker.run.caches import ConfigUse, RunCaches
 from checker.run.governor import Alarms, Governor
 from checker.run.own_network import OwnNetwork
@@ -84,8 +86,7 @@ def _workers_for(servers: int) -> int:
 log = logging.getLogger(__name__)
 
 _MOST_BATCHES_WAITING = 64
-_MOST_AT_ONCE = 8
-"""Batches in one transaction."""
+_GATHER_S = 0.03
 _TICK_S = 0.1
 
 Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
@@ -173,6 +174,7 @@ class _WorkerThreads:
         workers = max(1, self.workers)
         limits = limits_of(options, workers, request.log_level)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
+        self._answered = 0
         widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
         pace = options.pace
         self._shards = Shards(shards(request.servers, workers, pace.batch_size, widths, pace.by_priority), workers)
@@ -234,20 +236,20 @@ class _WorkerThreads:
         self._begin.set()
 
     def take(self) -> Batch:
-        """Pending batches, merged into one: a transaction costs as much as the rows of a few. Raises queue.Empty."""
+        """Pending batches, merged into one: a transaction costs as much as the rows of a few. Raises queue.Empty.
+
+        While results come fast, those of a moment wait for each other. The moment is short beside the time that a
+        worker may keep results (`run.pace.batch_timeout`), which is what a run that is killed loses.
+        """
         taken = [self.batches.get(timeout=_TICK_S)]
+        self._answered += len(taken[0].checks)
+        if len(taken[0].checks) >= FULL_BATCH and self._answered < len(self.servers):
+            time.sleep(_GATHER_S)
         with suppress(queue.Empty):
-            while len(taken) < _MOST_AT_ONCE:
+            while len(taken) < _MOST_BATCHES_WAITING:
                 taken.append(self.batches.get_nowait())
-        if len(taken) == 1:
-            return taken[0]
-        return Batch(
-            checks=tuple(check for batch in taken for check in batch.checks),
-            cache_entries=tuple(entry for batch in taken for entry in batch.cache_entries),
-            contracts=tuple(contract for batch in taken for contract in batch.contracts),
-            doubts=tuple(doubt for batch in taken for doubt in batch.doubts),
-            reached_s=tuple(second for batch in taken for second in batch.reached_s),
-        )
+                self._answered += len(taken[-1].checks)
+        return joined(taken)
 
     def _put(self, batch: Batch) -> None:
         while not self._given_up.is_set():
@@ -273,10 +275,14 @@ def _store_results(
     alarms = run_workers.alarms
 
     def keep(batch: Batch) -> None:
-        store.write(run_id, caches.with_results(run_id, _marked(batch, windows)))
-        alarms.add(batch.checks)
-        for result in batch.checks:
-            counts[result.status] += 1
+        results = as_rows(batch.checks)
+        for rows in results.checks if windows else ():
+            _mark(rows, windows)
+        store.write(run_id, replace(batch, checks=results))
+        caches.note(store, run_id, results)
+        alarms.add(results)
+        for status, number in Counter(results.of_checks("status")).items():
+            counts[Status(status)] += number
         progress(sum(counts.values()), total, counts, run_workers.governor.waits_for)
 
     def keep_settled(now_s: float) -> None:
@@ -299,17 +305,11 @@ def _store_results(
     run_workers.raise_failure()
 
 
-def _marked(batch: Batch, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Batch:
-    """The batch with the checks of servers under maintenance marked."""
-    if not windows:
-        return batch
-    checks = (
-        replace(check, maintenance=True)
-        if in_maintenance(windows.get(check.server, ()), check.started_at_ms)
-        else check
-        for check in batch.checks
-    )
-    return replace(batch, checks=tuple(checks))
+def _mark(rows: Rows, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> None:
+    """Mark the checks of servers under maintenance."""
+    started = zip(rows.column(SERVER), rows.column("started_at_ms"), strict=True)
+    marks = iter([in_maintenance(windows.get(name, ()), at_ms) for name, at_ms in started])
+    rows.change("maintenance", lambda known: known or next(marks))
 
 
 def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
@@ -317,7 +317,8 @@ def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[S
     missing = set(store.missing(run_id, [server.name for server in servers]))
     lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
     if lost:
-        store.write(run_id, caches.with_results(run_id, Batch(checks=lost)))
+        store.write(run_id, Batch(checks=lost))
+        caches.note(store, run_id, rows_of(lost))
 
 
 def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
@@ -333,21 +334,27 @@ def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
 
 
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
-    """Facts from earlier runs about the servers' endpoints and, with ``dns``, their hosts, by server."""
-    addresses = {
-        server.name: {kind: probe_of(kind).address(options) for kind, options in server.probes.items()}
-        for server in servers
-    }
-    distinct = {address for by_kind in addresses.values() for address in by_kind.values()}
-    hosts = {address: host for address in distinct if dns and (host := named_host(address.pool_name))}
-    by_key = store.recall({*(address.key for address in distinct), *hosts.values()}, now_ms())
+    """Facts from earlier runs about the servers' endpoints and, with ``dns``, their hosts, by server; often none."""
+    addresses = {_at(kind, options) for server in servers for kind, options in server.probes.items()}
+    hosts = {address: host for address in addresses if dns and (host := named_host(address.pool_name))}
+    by_key = store.recall({*(address.key for address in addresses), *hosts.values()}, now_ms())
+    if not by_key:
+        return {}
 
     def memory(address: Address) -> Mapping[str, str]:
         known = by_key.get(address.key, {})
         found = by_key.get(hosts.get(address, ""), {}).get(DNS)
         return known if found is None else {**known, DNS: found}
 
-    return {name: {kind: memory(address) for kind, address in by_kind.items()} for name, by_kind in addresses.items()}
+    memories = (
+        (server.name, {kind: known for kind, options in server.probes.items() if (known := memory(_at(kind, options)))})
+        for server in servers
+    )
+    return {name: known for name, known in memories if known}
+
+
+def _at(kind: str, options: Any) -> Address:
+    return probe_of(kind).address(options)
 
 
 def _skips(store: Store, servers: Sequence[Server]) -> dict[str, dict[str, str]]:

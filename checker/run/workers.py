@@ -25,13 +25,15 @@ from msgspec.structs import replace
 from checker.clock import now_ms
 from checker.errors import WorkerStartError
 from checker.limits import Limits
-from checker.messages import Bye, Drop, FromWorker, Gate, Run, Start, Stop, Task
+from checker.messages import Bye, Drop, FromWorker, Gate, Start, Stop, Task
 from checker.metrics import ResourceAlert, WorkerReport
 from checker.missing_results import at_fault, worker_lost
 from checker.model import Batch, Server
 from checker.processes.child import Child, ChildLost
 from checker.processes.started_tasks import BegunTasks
+from checker.result_rows import SERVER, as_rows
 from checker.run.queue import Shards
+from checker.run.task_shapes import Shapes
 from checker.wire import reader
 
 Sink = Callable[[Batch], None]
@@ -89,6 +91,7 @@ class Driver:
         self._shards, self._sink, self._options = shards, sink, options
         self._child: Child[FromWorker] | None = None
         self._begun: BegunTasks | None = None
+        self._shapes = Shapes()
         self._said_open, self._said_given_up = True, False
         self._draining = ""
         self._looked_at = 0.0
@@ -119,7 +122,7 @@ class Driver:
             raise
         child.send(Start(self._options.limits, self._shards.libraries, begun.descriptor))
         log.info("worker %d started", child.pid)
-        self._child, self._begun = child, begun
+        self._child, self._begun, self._shapes = child, begun, Shapes()
         self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""
         self._cpu_heard_s, self.answered = 0.0, 0
         self._send(self.unanswered.values())
@@ -220,13 +223,15 @@ class Driver:
             )
         if sent:
             log.debug("worker %d: %d servers assigned", child.pid, len(sent))
-            child.send(Run(tuple(sent)))
+            for message in self._shapes.messages(sent):
+                child.send(message)
 
     def _pass_on(self, batch: Batch) -> None:
+        names = as_rows(batch.checks).of_checks(SERVER)  # as long as they are here: the rows are for the sink to change
         self._sink(batch)
-        self.answered += len(batch.checks)
-        for check in batch.checks:
-            self.unanswered.pop(check.server, None)
+        self.answered += len(names)
+        for name in names:
+            self.unanswered.pop(name, None)
 
     def _say_whether_to_wait(self, child: Child[FromWorker]) -> None:
         """Send the worker the state of the gate, and the servers to give up, once each."""

@@ -24,6 +24,7 @@ from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
 from checker.probes.base import Background
 from checker.probes.offload import do_elsewhere
 from checker.processes.started_tasks import MOST
+from checker.result_rows import FULL_BATCH, RowBatch, rows_of
 from checker.secrets.excerpts import excerpt
 from checker.worker.adaptive_concurrency import Concurrency, LagMeter
 from checker.worker.background import Later
@@ -34,7 +35,6 @@ from checker.worker.greenlets import breathe
 
 log = logging.getLogger(__name__)
 
-_FLUSH_CHECKS = 100
 _LOOK_S = 0.05
 _STRAINED = {
     Reason.CONNECT_TIMEOUT,
@@ -203,7 +203,7 @@ class Loop:
                     finished = finished._replace(check=replace(finished.check, suspect=True))
                 self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
                 nothing_else = self._at_work == 1 and not tasks
-                if len(self._finished) >= _FLUSH_CHECKS or nothing_else:
+                if len(self._finished) >= FULL_BATCH or nothing_else:
                     self._full.set()
         finally:
             self._at_work -= 1
@@ -264,8 +264,8 @@ class Loop:
 def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: tuple[int, ...]) -> Batch:
     outcomes = [outcome for one in finished for outcome in one.outcomes]
     contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
-    return Batch(
-        checks=tuple(one.check for one in finished),
+    return RowBatch(
+        checks=rows_of([one.check for one in finished]),
         cache_entries=(*fresh, *(entry for one in outcomes for entry in one.cache_entries)),
         contracts=tuple(contracts.values()),  # servers of one kind have the same
         doubts=tuple(

@@ -17,8 +17,10 @@ from typing import Any
 import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
+from msgspec.structs import replace
 
-from checker.messages import Beat, Bye, Drop, FromParent, Gate, Hello, Run, Start, Stop
+from checker.messages import AlikeTasks, Beat, Bye, Drop, FromParent, Gate, Hello, Run, Start, Stop, Task
+from checker.model import Server
 from checker.probes import with_options
 from checker.probes.libraries import load
 from checker.processes.started_tasks import shared_with_parent
@@ -66,12 +68,32 @@ class Pipes:
                 view = view[nb_write(self._write_fd, view) :]
 
 
+class AlikeServers:
+    """A server of each shape of options, from which all others of its shape are made."""
+
+    def __init__(self) -> None:
+        self._of_shape: dict[int, Server] = {}
+
+    def tasks(self, message: AlikeTasks) -> list[Task]:
+        """The tasks of a message."""
+        if message.like is not None:
+            self._of_shape[message.shape] = with_options(message.like)
+        like, urls = self._of_shape[message.shape], iter(message.urls)
+        kinds = tuple(like.probes.items())
+        made = []
+        for name, memory, number in zip(message.names, message.memories, message.numbers, strict=True):
+            probes = {kind: replace(options, url=next(urls)) for kind, options in kinds}
+            server = replace(like, name=name, probes=probes)
+            made.append(Task(server=server, memory=memory, share=message.share, number=number))
+        return made
+
+
 def serve() -> int:
     """Serve until told to stop, and return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then says stop
     raise_descriptor_limit()
     pipes = Pipes()
-    loop = Loop(pipes.send)
+    loop, alike = Loop(pipes.send), AlikeServers()
     beat = gevent.spawn(_beat, pipes, loop)
     gevent.signal_handler(signal.SIGTERM, _terminated, loop)
     try:
@@ -82,6 +104,8 @@ def serve() -> int:
                 for task in message.tasks:
                     with_options(task.server)
                 loop.add(message.tasks)
+            elif isinstance(message, AlikeTasks):
+                loop.add(alike.tasks(message))
             elif isinstance(message, Start):
                 load(message.libraries)
                 log_to_stderr(message.limits.log_level)

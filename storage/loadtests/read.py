@@ -203,7 +203,7 @@ def set_baseline(store: Store, name: str, run_id: int, now_ms: int) -> None:
             raise UsageError(f"{store.path}: no load test {run_id}; `mcp-status bench list` shows them")
         if state != BenchState.FINISHED:
             raise UsageError(f"load test {run_id} is {state}, not finished: it can be no baseline")
-        insert_or_update(connection, bench_baselines, "name", [{"name": name, "run_id": run_id, "set_at_ms": now_ms}])
+        insert_or_update(connection, bench_baselines, "name", ("name", "run_id", "set_at_ms"), [(name, run_id, now_ms)])
 
 
 def remove_baseline(store: Store, name: str) -> None:

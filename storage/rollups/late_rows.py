@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
-from storage.rollups.watermarks import DAY_MS, marks
+from storage.rollups.watermarks import DAY_MS
 from storage.tables import rollup_marks, rollup_state
 
+_MARKS = "select first_run_id, raw_from_ms, (select max(rolled_until_ms) from rollup_state) from rollup_marks"
+"""Literal SQL and one query, because it runs in every transaction."""
 
-def note_written(connection: Connection, run_id: int, written: Mapping[int, int]) -> None:
-    """Register rows that were just written: server id -> start of its check.
+
+def note_written(connection: Connection, run_id: int, server_ids: Sequence[int], at_ms: Sequence[int]) -> None:
+    """Register rows that were just written: their servers, and the starts of their checks.
 
     A row that is too late for its bucket resets its server to that day, to be rolled again from raw rows. A row from
     before the retention of raw rows is left out of the buckets.
     """
-    if not written:
-        return
-    mark = marks(connection)
-    if run_id < mark.first_run_id:
+    first_run_id, raw_from_ms, rolled_until_ms = connection.exec_driver_sql(_MARKS).one()
+    if run_id < first_run_id:
         connection.execute(update(rollup_marks).values(first_run_id=run_id))
-    if min(written.values()) >= (connection.scalar(select(func.max(rollup_state.c.rolled_until_ms))) or 0):
+    if min(at_ms) >= (rolled_until_ms or 0):
         return
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms)
-    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(written))))
+    rows = connection.execute(found.where(rollup_state.c.server_id.in_(list(server_ids))))
     until = {row.server_id: row.rolled_until_ms for row in rows}
     from storage.rollups.states import set_back  # numpy takes long to import, and rows are seldom late
 
-    for server, at_ms in written.items():
-        if mark.raw_from_ms <= at_ms < until.get(server, 0):
-            set_back(connection, [server], at_ms // DAY_MS * DAY_MS)
+    for server, late_ms in zip(server_ids, at_ms, strict=True):
+        if raw_from_ms <= late_ms < until.get(server, 0):
+            set_back(connection, [server], late_ms // DAY_MS * DAY_MS)
