@@ -80,7 +80,7 @@ def host_refusal(
     """
     if status not in _REFUSALS or challenged:
         return None
-    by_host = _BY_HOST.search(said) is not None
+    by_host = _speaks_of_host(said)
     if not by_host and (status != 421 or _BY_ORIGIN.search(said)):
         return None
     host = own_host or urlsplit(url).netloc.rpartition("@")[2]
@@ -89,6 +89,11 @@ def host_refusal(
         Reason.HTTP_STATUS,
         f"HTTP {status}: refuses the Host header {host}, a check against DNS rebinding{quoted}; {_remedy(url, said)}",
     )
+
+
+@lru_cache(maxsize=256)  # servers of one kind refuse a first request in the same words
+def _speaks_of_host(said: str) -> bool:
+    return _BY_HOST.search(said) is not None
 
 
 def _remedy(url: str, said: str) -> str:

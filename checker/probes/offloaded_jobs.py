@@ -62,7 +62,7 @@ def judge_offer(head: bytes, lists: dict[str, list[Part]], expected: Sequence[st
     document |= {member: _items(member, parts) for member, parts in lists.items()}
     found = [] if "tools" not in document else offer.tool_complaints(document["tools"], tuple(expected))
     try:
-        contract = masked_canonical(document)
+        contract, _ = masked_canonical(document)
     except ValueError as error:
         return {"fault": str(error), "complaints": found}
     if contract.digest == known:

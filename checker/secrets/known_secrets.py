@@ -199,6 +199,11 @@ class Masking:
         redactor = self._known()
         return redactor.value(value) if redactor else value
 
+    @property
+    def masks_anything(self) -> bool:
+        """True if there is any secret to mask."""
+        return bool(self._known())
+
     def suspects(self, text: str) -> bool:
         """True if there may be a secret in a text: fast, and a False is always right."""
         redactor = self._known()

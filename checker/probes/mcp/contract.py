@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from checker.contract.canonical_form import Contract, canonical, dumps
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation
 from checker.probes.mcp import large_messages
+from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer
 from checker.probes.mcp.param_headers import header_fault
 from checker.probes.mcp.result_types import TOOL, Refusal, refusals, refused
@@ -81,12 +82,15 @@ def _some(items: list[str], separator: str = ", ") -> str:
     return separator.join(excerpt(item, 120) for item in items[:_MOST_NAMED]) + more
 
 
-def masked_canonical(document: Mapping[str, Any]) -> Contract:
-    """Like `canonical`, with secrets masked before the digest is made: it must not help to guess them."""
+def masked_canonical(document: Mapping[str, Any]) -> tuple[Contract, bool]:
+    """Like `canonical`, with secrets masked before the digest is made, which must not help to guess them.
+
+    The second value is True if there may have been any.
+    """
     contract = canonical(document)
     if current().suspects(contract.text):
-        contract = canonical(current().value(document))
-    return contract
+        return canonical(current().value(document)), True
+    return contract, False
 
 
 CONTRACT_DIGEST = "mcp_contract_digest"
@@ -100,7 +104,14 @@ def note(
 
     A contract with an unreadable list has no digest: it would be taken for a change.
     """
-    contract, complaints = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
+    source = _source(offer, expected_tools, facts)
+    if source is not None and (known := _NOTED.get(source)) is not None and not current().suspects(known[1].document):
+        facts, snapshot = known
+        seen.remember[CONTRACT_DIGEST] = snapshot.digest
+        if memory.get(CONTRACT_DIGEST) != snapshot.digest:
+            seen.snapshot = snapshot
+        return facts
+    contract, complaints, is_masked = _judged(offer, expected_tools, memory.get(CONTRACT_DIGEST))
     for one in complaints:
         if one.status is Status.HEALTHY:
             seen.remark(RemarkName.RESULT_SHAPE, one.detail)
@@ -122,22 +133,37 @@ def note(
     )
     if digest is not None:
         seen.remember[CONTRACT_DIGEST] = digest
+        snapshot = ContractSnapshot(digest=digest, document=contract.text)
         if memory.get(CONTRACT_DIGEST) != digest:
-            seen.snapshot = ContractSnapshot(digest=digest, document=contract.text)
+            seen.snapshot = snapshot
+        if source is not None and not (complaints or is_masked):
+            _NOTED.note(source, (facts, snapshot), sum(map(len, offer.sources or ())))
     return facts
+
+
+_NOTED: Readings[tuple[McpFacts, ContractSnapshot]] = Readings(1024 * 1024)
+"""Contracts without a fault, by all that they follow from."""
+
+
+def _source(offer: Offer, expected_tools: tuple[str, ...], facts: McpFacts) -> Hashable | None:
+    """All that the outcome of `note` follows from; None if there is more than texts without a secret."""
+    if offer.sources is None or (current().masks_anything and any(map(may_hold_secret, offer.sources))):
+        return None
+    return facts.era, facts.transport, expected_tools, *offer.sources
 
 
 def _judged(
     offer: Offer, expected_tools: tuple[str, ...], known: str | None
-) -> tuple[Contract | None, list[Complaint]]:
-    """The contract, or None if there can be none, and complaints about it and its tools."""
+) -> tuple[Contract | None, list[Complaint], bool]:
+    """The contract, or None if there can be none, complaints about it and its tools, and True for one with a mask."""
     document = offer.document()
     if any(isinstance(one, large_messages.Pages) for one in offer.lists.values()):
-        return large_messages.judge_offer(document, expected_tools, known)
+        return *large_messages.judge_offer(document, expected_tools, known), True
     listed = offer.lists.get("tools")
     found = tool_complaints(listed, expected_tools) if isinstance(listed, list) else []
     try:
-        return masked_canonical(document), found
+        contract, is_masked = masked_canonical(document)
+        return contract, found, is_masked
     except ValueError as error:
         fault = f"what the server offers is {error}"
-        return None, [*found, Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, fault, "list")]
+        return None, [*found, Complaint(Status.DEGRADED, Reason.MCP_INVALID_RESULT, fault, "list")], False

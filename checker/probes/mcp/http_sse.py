@@ -70,7 +70,7 @@ class HttpSse:
         if found is None:
             said = f"{method}: the event stream ended without a reply{others(self.seen)}"
             raise ProbeFailure(Reason.MCP_NO_REPLY, said)
-        return Answer(200, answer.headers, found.result, found.error)
+        return Answer(200, answer.headers, found.result, found.error, source=self._incoming.source)
 
     def notify(self, transport: Transport, method: str, headers: Mapping[str, str]) -> Answer:
         """POST a notification; the answer has neither result nor error."""

@@ -13,6 +13,7 @@ from checker.model import Reason
 from checker.probes import offload
 from checker.probes.base import ProbeFailure
 from checker.probes.bodies import TooDeep, TooManyValues, loads
+from checker.probes.mcp.known_replies import Readings
 from checker.secrets.excerpts import excerpt
 from checker.structs import Record
 
@@ -40,6 +41,8 @@ class RpcReply(Record, frozen=True):
 
 
 _USUAL_MEMBERS = 3
+_MESSAGES: Readings[Any] = Readings(1024 * 1024)
+"""A value takes up to ten times the bytes of its text."""
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -72,13 +75,17 @@ def parse(text: bytes) -> Any:
     """The JSON value; raises ProbeFailure if the text is not JSON, or nested deeper than any real message.
 
     Results in a message that is too large to be read beside others are `checker.probes.mcp.large_messages.LargeResult`.
+    The value must not be changed: it is also that of other texts with the same bytes.
     """
+    length = len(text)
+    if length <= offload.LARGE_BYTES and (known := _MESSAGES.get(text)) is not None:
+        return known
     if offload.is_large(text) and offload.is_elsewhere():
         from checker.probes.mcp.large_messages import parse_large
 
         return parse_large(text)
     try:
-        return loads(text)
+        message = loads(text)
     except TooManyValues as error:
         raise ProbeFailure(Reason.BODY_TOO_LARGE, str(error)) from None
     except TooDeep as error:
@@ -86,6 +93,14 @@ def parse(text: bytes) -> Any:
     except orjson.JSONDecodeError:
         shown = f"not JSON: {excerpt(text, 80)!r}" if text.strip() else "an empty body"
         raise ProbeFailure(Reason.MCP_NOT_JSONRPC, f"answered {shown}") from None
+    if length <= offload.LARGE_BYTES:
+        _MESSAGES.note(text, message, length)
+    return message
+
+
+def source_of(message: Any, text: bytes) -> bytes:
+    """The text by which what follows from a message is known again; empty for a batch and a large message."""
+    return text if isinstance(message, dict) and len(text) <= offload.LARGE_BYTES else b""
 
 
 def find_reply(message: Any, request_id: int) -> RpcReply | None:

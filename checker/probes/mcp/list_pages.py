@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from checker.contract.canonical_form import dumps
 from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure
+from checker.probes.mcp.known_replies import Readings
 from checker.probes.mcp.large_messages import Items, LargeResult, Pages
 from checker.probes.mcp.options import Listing, McpOptions
 from checker.probes.mcp.result_types import OTHERS, PAGE, refusals, refused
@@ -21,6 +22,10 @@ from checker.secrets.excerpts import excerpt
 Ask = Callable[[str, Mapping[str, Any], Mapping[str, str]], Answer]
 """Method, parameters and further HTTP headers -> the answer."""
 
+_ACCEPTED: Readings[bool] = Readings(1024 * 1024)
+"""Pages in which there is nothing that clients refuse."""
+_NO_PAGE = b"none"
+"""In place of the pages of a list whose method is unknown; no message is spelled like this."""
 _METHOD_UNKNOWN = (-32601, -32602)  # the second from Python SDK 1.x
 _OF_THE_SERVER = {Reason.MCP_ERROR, Reason.MCP_INVALID_RESULT, Reason.MCP_PAGINATION}
 
@@ -52,6 +57,8 @@ class Offer:
     lists: dict[str, Items] = field(default_factory=dict)
     """Member of the contract -> its items; absent if it is not announced or not requested."""
     complete: bool = True
+    sources: list[bytes] | None = None
+    """The texts that all of it was read from, each list after its name; None if one of them is not known."""
 
     def document(self) -> dict[str, Any]:
         """The contract."""
@@ -75,17 +82,21 @@ def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -
             continue
         if kind.capability not in offer.capabilities:
             continue
+        sources = [kind.member.encode()]
         try:
-            offer.lists[kind.member] = read_all(ask, kind, options.max_pages, seen.complaints)
+            offer.lists[kind.member] = read_all(ask, kind, options.max_pages, seen.complaints, sources)
         except _Unknown as unknown:
             if name != "resource_templates":  # which nothing announces
                 offer.lists[kind.member] = []
+                sources.append(_NO_PAGE)
                 seen.remark(RemarkName.LIST_UNKNOWN, f"{kind.capability} are announced, but {unknown.failure.detail}")
         except ProbeFailure as failure:
             if name == "tools" or failure.reason not in _OF_THE_SERVER:
                 raise
             offer.complete = False
             seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
+        if offer.sources is not None:
+            offer.sources = [*offer.sources, *sources] if offer.complete and b"" not in sources else None
 
 
 class _Unknown(Exception):
@@ -142,10 +153,17 @@ class _Gathered:
         return self.items
 
 
-def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] | None = None) -> Items:
+def read_all(
+    ask: Ask,
+    kind: _List,
+    max_pages: int,
+    complaints: list[Complaint] | None = None,
+    sources: list[bytes] | None = None,
+) -> Items:
     """All items; raises ProbeFailure for an error, a malformed page, a repeated cursor, or too many pages.
 
-    Parts of a page that one of the official clients refuses are added to ``complaints``.
+    Parts of a page that one of the official clients refuses are added to ``complaints``, the texts of the pages to
+    ``sources``.
     """
     gathered = _Gathered(kind.member)
     cursors: set[str] = set()
@@ -158,7 +176,9 @@ def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] 
         if fault := gathered.add(answer.result):
             raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {fault}")
         if complaints is not None:
-            complaints += _refused(answer.result, kind)
+            complaints += _refused(answer, kind)
+        if sources is not None:
+            sources.append(answer.source)
         cursor = answer.result.get("nextCursor")
         if cursor is None:  # an empty string does not end the list
             return gathered.items
@@ -172,12 +192,19 @@ def read_all(ask: Ask, kind: _List, max_pages: int, complaints: list[Complaint] 
     raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: more than {max_pages} pages")
 
 
-def _refused(page: Mapping[str, Any], kind: _List) -> list[Complaint]:
+def _refused(answer: Answer, kind: _List) -> list[Complaint]:
     """Parts of a page that clients refuse; tools are judged together (`checker.probes.mcp.contract`)."""
+    page, source = answer.result or {}, (kind.member, answer.source)
+    if answer.source and _ACCEPTED.get(source):
+        return []
     found = list(refusals(page, PAGE, ""))
     if kind.member in OTHERS and isinstance(items := page.get(kind.member), list):
         for place, item in enumerate(items):
             found += refusals(item, OTHERS[kind.member], f"{kind.member}[{place}]")
+    if not found:
+        if answer.source:
+            _ACCEPTED.note(source, True, len(answer.source))
+        return []
     complaints = refused(found, kind.method, "list")
     if kind.member in OTHERS:  # a server whose tools can be used is not down
         return [replace(one, status=Status.DEGRADED) for one in complaints]

@@ -32,6 +32,8 @@ class Answer(Record, frozen=True):
     error: RpcError | None = None
     text: str = ""
     """Start of a body that was no JSON-RPC, for the detail of a refusal."""
+    source: bytes = b""
+    """The text of the message that the result is in, by which what follows from it is known again; or empty."""
 
     def refused(self, method: str) -> ProbeFailure:
         """The failure for this answer, when a result was needed."""
@@ -116,6 +118,8 @@ class IncomingMessages:
         """The first data that is neither a reply nor a message of the server's own accord."""
         self.late: dict[int, Mapping[str, Any]] = {}
         """Number of a request that was given up -> the message that answers it."""
+        self.source = b""
+        """`jsonrpc.source_of` the message that was taken last."""
 
     def reply_to(self, request_id: int, messages: Iterable[Any], *, loose: Loose = "") -> RpcReply | None:
         """The reply among the messages; None if they end without it. Raises ProbeFailure for a broken one.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from checker.model import McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
 from checker.probes.mcp.configured_calls import make_calls
+from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer, read_lists
 from checker.probes.mcp.result_types import (
     INITIALIZE,
@@ -30,6 +31,18 @@ _CANNOT_BE_ENDED = (404, 405)
 _REFUSED = (401, 403, 429)
 _LONGEST_END_S = 1.0
 """Wait for the end of a session before it is left to the background: everything else was answered."""
+
+
+class _Announcement(NamedTuple):
+    """The content of an initialize result."""
+
+    version: str
+    facts: McpFacts
+    capabilities: Mapping[str, Any]
+    instructions: str | None
+
+
+_ANNOUNCED: Readings[_Announcement] = Readings(256 * 1024)
 
 
 class Session:
@@ -103,30 +116,13 @@ class Session:
             answer: Answer = opened()
             if (result := answer.result) is None:
                 raise answer.refused("initialize")
-            version, capabilities = result.get("protocolVersion"), result.get("capabilities")
-            complaints = refused(refusals(result, INITIALIZE, ""), "initialize", "initialize")
-            if not isinstance(version, str) or not isinstance(capabilities, dict):
-                raise _failure(complaints)
-            name, server_version = server_identity(result.get("serverInfo"))
-            self._seen.mcp = McpFacts(
-                era="session",
-                transport=self._channel.name,
-                protocol_version=excerpt(version, 40),
-                server_name=name,
-                server_version=server_version,
-                capabilities=capabilities_text(capabilities),
-            )
-            if version not in VERSIONS and version != _OLDEST:
-                raise ProbeFailure(
-                    Reason.MCP_VERSION,
-                    f"initialize: server speaks {excerpt(version, 40)!r}, unknown to the session era",
-                )
-            if complaints and complaints[0].status is Status.UNHEALTHY:
-                raise _failure(complaints)
-            self._seen.complaints += complaints
-            if version == _OLDEST:
-                said = f"initialize: server speaks {version} (the Python SDK refuses it)"
-                self._seen.complaints.append(Complaint(Status.DEGRADED, Reason.MCP_VERSION, said, "initialize"))
+            source = (answer.source, self._channel.name)
+            is_usual = bool(answer.source) and not may_hold_secret(answer.source)
+            if not is_usual or (announced := _ANNOUNCED.get(source)) is None:
+                announced = self._announced(result)
+                if is_usual and not self._seen.complaints:
+                    _ANNOUNCED.note(source, announced, len(answer.source))
+            self._seen.mcp, version = announced.facts, announced.version
             self._version = version
         with transport.timed("initialized"):
             answer = self._channel.notify(transport, "notifications/initialized", self._headers())
@@ -137,8 +133,37 @@ class Session:
                 self._seen.complaints.append(
                     Complaint(Status.DEGRADED, Reason.HTTP_STATUS, f"{said} (TypeScript SDK refuses it)", "initialized")
                 )
-        identity = {"name": name, "version": server_version}
-        return Offer(version, identity, capabilities, instructions_text(result.get("instructions")))
+        identity = {"name": announced.facts.server_name, "version": announced.facts.server_version}
+        sources = [answer.source] if answer.source else None
+        return Offer(version, identity, announced.capabilities, announced.instructions, sources=sources)
+
+    def _announced(self, result: Mapping[str, Any]) -> _Announcement:
+        """The content of an initialize result; raises ProbeFailure for one that clients refuse."""
+        version, capabilities = result.get("protocolVersion"), result.get("capabilities")
+        complaints = refused(refusals(result, INITIALIZE, ""), "initialize", "initialize")
+        if not isinstance(version, str) or not isinstance(capabilities, dict):
+            raise _failure(complaints)
+        name, server_version = server_identity(result.get("serverInfo"))
+        facts = self._seen.mcp = McpFacts(
+            era="session",
+            transport=self._channel.name,
+            protocol_version=excerpt(version, 40),
+            server_name=name,
+            server_version=server_version,
+            capabilities=capabilities_text(capabilities),
+        )
+        if version not in VERSIONS and version != _OLDEST:
+            raise ProbeFailure(
+                Reason.MCP_VERSION,
+                f"initialize: server speaks {excerpt(version, 40)!r}, unknown to the session era",
+            )
+        if complaints and complaints[0].status is Status.UNHEALTHY:
+            raise _failure(complaints)
+        self._seen.complaints += complaints
+        if version == _OLDEST:
+            said = f"initialize: server speaks {version} (the Python SDK refuses it)"
+            self._seen.complaints.append(Complaint(Status.DEGRADED, Reason.MCP_VERSION, said, "initialize"))
+        return _Announcement(version, facts, capabilities, instructions_text(result.get("instructions")))
 
     def _ping(self, transport: Transport) -> None:
         with transport.timed("ping"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply
-from checker.probes.mcp.jsonrpc import parse
+from checker.probes.mcp.jsonrpc import parse, source_of
 from checker.probes.mcp.rpc_channel import IncomingMessages
 from checker.secrets.excerpts import excerpt
 
@@ -97,6 +97,7 @@ def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: IncomingMessage
                 raise
             incoming.note_stray("sent an event that is no message", data)
             continue
+        incoming.source = source_of(message, data)
         yield message
 
 

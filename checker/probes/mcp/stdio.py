@@ -7,7 +7,7 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Command, Observation, ProbeFailure, Process, Reply, Transport
-from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
 
@@ -53,7 +53,7 @@ class Stdio:
         found = self._incoming.reply_to(request_id, self, loose="at once" if request_id == 1 else "")
         if found is None:
             raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: standard output was closed without a reply")
-        return Answer(200, {}, found.result, found.error)
+        return Answer(200, {}, found.result, found.error, source=self._incoming.source)
 
     def notify(self, transport: Transport, method: str, headers: Mapping[str, str]) -> Answer:
         """Write a notification."""
@@ -83,9 +83,12 @@ class Stdio:
                 continue
             self.seen.budget.take_message(line)
             try:
-                return parse(line)
+                message = parse(line)
             except ProbeFailure:
                 self._incoming.note_stray("printed a line on standard output that is no message", line)
+                continue
+            self._incoming.source = source_of(message, line)
+            return message
         raise StopIteration
 
     def late_reply(self, request_id: int) -> RpcReply | None:

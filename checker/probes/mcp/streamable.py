@@ -10,7 +10,8 @@ from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal
-from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
+from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages, note_oddness, refused_once
 from checker.probes.mcp.sse import EventStream, media_type, messages_of, others
@@ -23,6 +24,8 @@ _EVENTS = "text/event-stream"
 _JSON = "application/json"
 _MARK = b"\xef\xbb\xbf"
 _PYTHON_TAKES_IT = "Python SDK takes the first message that is no notification for the reply, and refuses it"
+_SHORT_BYTES = 4096
+_SHOWN: Readings[tuple[str, str]] = Readings(64 * 1024)
 _WITHOUT_REPLY = (202, 204, 205)
 """Success codes without a body, or with one that is not a reply: the official clients do not read it."""
 
@@ -120,19 +123,21 @@ class StreamableHttp:
     def _answer(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
     ) -> Answer:
-        kind, status = media_type(reply), reply.status
+        kind, status, source = media_type(reply), reply.status, b""
         if not 200 <= status < 300 or status in _WITHOUT_REPLY:
             return self._refusal(reply, request_id, kind)
         if kind == _EVENTS:
-            found = self._from_stream(transport, reply, request_id, method, headers)
+            found, source = self._from_stream(transport, reply, request_id, method, headers)
         elif kind.startswith(_JSON):  # as the official clients look at it
             body = reply.read()
             self.seen.budget.take_message(body)
             if body.startswith(_MARK):
                 refused_once(self.seen, "a body begins with a byte order mark (Python SDK refuses it)")
-            if (in_body := find_reply(parse(body.removeprefix(_MARK)), request_id)) is None:
+            message = parse(text := body.removeprefix(_MARK))
+            if (in_body := find_reply(message, request_id)) is None:
                 raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
             note_oddness(found := in_body, self.seen)
+            source = source_of(message, text)
         else:
             what = f"content type {kind!r}" if kind else "no content type"
             body = reply.read()
@@ -141,12 +146,12 @@ class StreamableHttp:
             self.seen.remark(RemarkName.STATUS_CODE, f"HTTP {status} with a proper reply to {method}")
         if kind not in (_JSON, _EVENTS):
             refused_once(self.seen, f"content type {excerpt(kind, 60)!r} of a proper reply (TypeScript SDK refuses it)")
-        return Answer(200, reply.headers, found.result, found.error)
+        return Answer(200, reply.headers, found.result, found.error, source=source)
 
     def _from_stream(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
-    ) -> RpcReply:
-        """Read events until the reply: some servers hold the stream open after it.
+    ) -> tuple[RpcReply, bytes]:
+        """Read events until the reply, and return it with its message: some servers hold the stream open after it.
 
         A stream that ends early after an event with an id is resumed where it ended (2025-11-25, Transports,
         Resumability and Redelivery).
@@ -162,7 +167,7 @@ class StreamableHttp:
                 reply.release()
                 if incoming.first_odd and found.result is not None:
                     refused_once(self.seen, f"before a reply, the stream {incoming.first_odd} ({_PYTHON_TAKES_IT})")
-                return found
+                return found, incoming.source
             if stream.last_id is None:
                 break
             transport.wait((stream.retry_ms or 0) / 1000)
@@ -195,9 +200,20 @@ class StreamableHttp:
             error = found.error if found else None
         except ProbeFailure:
             error = None
-        refused = refusal(self.options, reply.status, self.seen, excerpt(body, 200))
+        said, text_shown = _shown(body)
+        refused = refusal(self.options, reply.status, self.seen, said)
         # A 403 that is a JSON-RPC error of the transport (-32000) refuses something of the request, not the caller.
         is_error = reply.status == 403 and error is not None and "www-authenticate" not in reply.headers
         if refused is not None and not (is_error and refused.reason is not Reason.HTTP_STATUS):
             raise refused
-        return Answer(reply.status, reply.headers, error=error, text=excerpt(body, 80))
+        return Answer(reply.status, reply.headers, error=error, text=text_shown)
+
+
+def _shown(body: bytes) -> tuple[str, str]:
+    """The beginning of a refusal's body: for the reason, and for a detail."""
+    if (known := _SHOWN.get(body)) is not None and not may_hold_secret(body):
+        return known
+    shown = excerpt(body, 200), excerpt(body, 80)
+    if len(body) <= _SHORT_BYTES and not may_hold_secret(body):
+        _SHOWN.note(body, shown, len(body))
+    return shown
