@@ -134,7 +134,7 @@ class Session:
                     Complaint(Status.DEGRADED, Reason.HTTP_STATUS, f"{said} (TypeScript SDK refuses it)", "initialized")
                 )
         identity = {"name": announced.facts.server_name, "version": announced.facts.server_version}
-        sources = [answer.source] if answer.source else None
+        sources = [source[0]] if source[0] else None
         return Offer(version, identity, announced.capabilities, announced.instructions, sources=sources)
 
     def _announced(self, result: Mapping[str, Any]) -> _Announcement:
