@@ -1,3 +1,4 @@
 """The version of the program, defined only here."""
 
 VERSION = "0.1.0"
+USER_AGENT = f"mcp-status-check/{VERSION}"

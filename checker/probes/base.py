@@ -54,6 +54,9 @@ class Request(Record, frozen=True):
     """The address was named by a server, not by the config: `checker.addresses.named_by` decides where it may lead."""
     private_allowed: bool = False
     """The config lets a server name private addresses here."""
+    head: bytes | None = None
+    """``headers`` and those that a transport adds, as they go over the wire behind the Host header, with the blank line
+    that ends them; None if the transport is to write them."""
 
 
 class Budget:

@@ -157,6 +157,17 @@ def credentials(options: Any) -> dict[str, str]:
     return sent
 
 
+def header_lines(headers: Mapping[str, str]) -> bytes | None:
+    """The headers as they go over the wire; None if the transport has to see to them."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or "\0" in text or "\nhost: " in f"\n{text.lower()}":
+        return None
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+
+
 def carries_credentials(options: Any) -> bool:
     """True if the probe identifies itself: a 401 then means refused, not merely protected."""
     return options.api_key is not None or any(_CREDENTIAL_NAME.search(name) for name in credentials(options))

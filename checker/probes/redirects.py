@@ -44,7 +44,7 @@ def redirected(request: Request, status: int, location: str, secrets: Mapping[st
             told = excerpt(told_url(target))
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {status} asks to send the body again to {told}")
         headers = {n: value for n, value in headers.items() if n not in secrets or n.lower() in _GO_ALONG}
-    return replace(request, method=method, url=target, headers=headers, body=body, redirected=True)
+    return replace(request, method=method, url=target, headers=headers, body=body, redirected=True, head=None)
 
 
 def _written_in_ascii(location: str) -> str:

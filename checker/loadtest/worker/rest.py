@@ -30,8 +30,8 @@ from checker.probes import rest
 from checker.probes.base import Observation, ProbeFailure, Request
 from checker.probes.conditions import status_accepted
 from checker.probes.http import bare_url, credentials
+from checker.version import USER_AGENT
 from checker.worker.transport import reply
-from checker.worker.transport.client import USER_AGENT
 from checker.worker.transport.http1 import parsed, request_bytes, whole_reply
 from checker.worker.transport.tls import TlsContexts
 

@@ -52,6 +52,9 @@ class Session:
         self._channel, self._options, self._seen = channel, channel.options, channel.seen
         self._id: str | None = None
         self._version: str | None = None
+        self._named: tuple[str | None, str | None] = None, None
+        self._naming: dict[str, str] = {}
+        """The headers that name version and session, for ``_named``."""
 
     def check(self, transport: Transport) -> Offer:
         """Handshake, ping, lists and calls; the step that ends the session is left in ``seen.closing``.
@@ -178,7 +181,8 @@ class Session:
         self, transport: Transport, method: str, params: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> Answer:
         """A request in the session; raises ProbeFailure if the server has dropped it (Session Management, 404)."""
-        answer = self._channel.call(transport, method, params, {**self._headers(), **headers})
+        own = self._headers()
+        answer = self._channel.call(transport, method, params, {**own, **headers} if headers else own)
         gone = answer.status == 404 and (answer.error is None or answer.error.code != _METHOD_UNKNOWN)
         if gone and self._id is not None:
             raise self._gone(method)
@@ -226,10 +230,13 @@ class Session:
         self._end(transport, patient=True)
 
     def _headers(self) -> dict[str, str]:
-        headers = {"MCP-Protocol-Version": self._version} if self._version else {}
-        if self._id is not None:
-            headers["Mcp-Session-Id"] = self._id
-        return headers
+        """The headers of a request in the session: the same mapping as for the one before, while nothing changes."""
+        if self._named != (self._version, self._id):
+            self._named = self._version, self._id
+            self._naming = {"MCP-Protocol-Version": self._version} if self._version else {}
+            if self._id is not None:
+                self._naming["Mcp-Session-Id"] = self._id
+        return self._naming
 
 
 def _failure(complaints: list[Complaint]) -> ProbeFailure:

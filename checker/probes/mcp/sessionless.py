@@ -14,6 +14,7 @@ from checker.probes.mcp.rpc_channel import CLIENT_INFO, Answer, Channel
 
 VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"
+_VERSION_HEADER = {"MCP-Protocol-Version": VERSION}
 _UNSUPPORTED_VERSION = -32022
 _NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
 
@@ -90,5 +91,5 @@ def ask(
         _META + "clientInfo": CLIENT_INFO,
         _META + "clientCapabilities": {},
     }
-    sent = {"MCP-Protocol-Version": VERSION, "Mcp-Method": method, **(headers or {})}
+    sent = {"MCP-Protocol-Version": VERSION, **headers} if headers else _VERSION_HEADER
     return channel.call(transport, method, {**params, "_meta": meta}, sent)

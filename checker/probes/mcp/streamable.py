@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
-from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal
+from checker.probes.http import bare_url, credentials, each_field, header_lines, note_refusal, origin, refusal
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.options import McpOptions
@@ -18,12 +19,14 @@ from checker.probes.mcp.sse import EventStream, media_type, messages_of, others
 from checker.probes.oauth.bearer import Bearer
 from checker.probes.redirects import redirected
 from checker.secrets.excerpts import excerpt
+from checker.version import USER_AGENT
 
 _MOST_RESUMED = 5
 _EVENTS = "text/event-stream"
 _JSON = "application/json"
 _MARK = b"\xef\xbb\xbf"
 _PYTHON_TAKES_IT = "Python SDK takes the first message that is no notification for the reply, and refuses it"
+_NONE: Mapping[str, str] = {}
 _SHORT_BYTES = 4096
 _SHOWN: Readings[tuple[str, str]] = Readings(64 * 1024)
 _WITHOUT_REPLY = (202, 204, 205)
@@ -46,6 +49,10 @@ class StreamableHttp:
             "Accept-Encoding": "identity",
             **credentials(options),
         }
+        self._own = self._more = _NONE
+        """The headers whose lines are known: those of every request, and those of the session."""
+        self._own_lines: bytes | None = None
+        self._more_lines: bytes | None = None
 
     def call(
         self,
@@ -58,15 +65,14 @@ class StreamableHttp:
         """Send a request and read until its reply; ``on_head`` gets the reply's head before its body is read."""
         self.asked += 1
         request_id = self.asked
-        headers = {"Mcp-Method": method, **headers}
-        reply = self._post(transport, request_body(method, params, request_id), headers)
+        reply = self._post(transport, method, request_body(method, params, request_id), headers)
         if on_head is not None:
             on_head(reply)
         return self._answer(transport, reply, request_id, method, headers)
 
     def notify(self, transport: Transport, method: str, headers: Mapping[str, str]) -> Answer:
         """Send a notification; the answer has neither result nor error."""
-        reply = self._post(transport, request_body(method, None, None), {"Mcp-Method": method, **headers})
+        reply = self._post(transport, method, request_body(method, None, None), headers)
         text = excerpt(reply.read()) if reply.status >= 400 else ""
         reply.release()
         if 200 <= reply.status < 300 and reply.status != 202:
@@ -75,7 +81,9 @@ class StreamableHttp:
 
     def delete(self, transport: Transport, headers: Mapping[str, str]) -> int:
         """Send DELETE and return the HTTP status."""
-        reply = transport.send(Request("DELETE", self._url, {**self._all_headers(transport), **headers}))
+        own = self._all_headers(transport)
+        head = self._head(own, headers, b"\r\n")
+        reply = transport.send(Request("DELETE", self._url, {**own, **headers}, head=head))
         reply.release()
         return reply.status
 
@@ -91,19 +99,20 @@ class StreamableHttp:
             self._cookies = self._cookies or Cookies()
             self.seen.secrets |= self._cookies.take(self._url, each_field(reply.headers, "set-cookie"))
 
-    def _post(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def _post(self, transport: Transport, method: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """POST the body; if a token is available and none was sent, or it was refused, once more with a new one."""
-        reply = self._post_once(transport, body, headers)
+        reply = self._post_once(transport, method, body, headers)
         if reply.status == 401 and self._bearer is not None and self._bearer.may_renew:
             reply.release()
             self._bearer.renew(transport, self.seen)
-            reply = self._post_once(transport, body, headers)
+            reply = self._post_once(transport, method, body, headers)
         return reply
 
-    def _post_once(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def _post_once(self, transport: Transport, method: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """POST the body; a 307 or 308 within the origin is followed once and remembered for the attempt."""
         own = self._all_headers(transport)
-        request = Request("POST", self._url, {**own, **headers}, body)
+        head = self._head(own, headers, _end_of_head(len(body)), _method_line(method))
+        request = Request("POST", self._url, {**own, "Mcp-Method": method, **headers}, body, head=head)
         reply = transport.send(request)
         self._take_cookies(reply)
         if reply.status in (307, 308) and (location := reply.headers.get("location")):
@@ -119,6 +128,21 @@ class StreamableHttp:
         if reply.status in (401, 403, 429, 503):
             note_refusal(reply, self.seen)
         return reply
+
+    def _head(self, own: Mapping[str, str], more: Mapping[str, str], end: bytes, method: bytes = b"") -> bytes | None:
+        """The lines of a request's headers; None if the transport has to merge and look through them.
+
+        A session gives the same mappings with every request, so that their lines are written once.
+        """
+        if own is not self._own or more is not self._more:
+            if own is not self._own:
+                self._own, self._own_lines = own, header_lines({"User-Agent": USER_AGENT, **own})
+            self._more, self._more_lines = more, header_lines(more)
+            if "Mcp-Method" in own or "Mcp-Method" in more or not own.keys().isdisjoint(more):
+                self._more_lines = None
+        if self._own_lines is None or self._more_lines is None:
+            return None
+        return b"".join((self._own_lines, method, self._more_lines, end))
 
     def _answer(
         self, transport: Transport, reply: Reply, request_id: int, method: str, headers: Mapping[str, str]
@@ -173,6 +197,7 @@ class StreamableHttp:
             transport.wait((stream.retry_ms or 0) / 1000)
             resume = {"Accept": _EVENTS, "Last-Event-ID": stream.last_id}
             own = {name: value for name, value in self._all_headers(transport).items() if name != "Content-Type"}
+            own["Mcp-Method"] = method
             reply = transport.send(Request("GET", self._url, {**own, **headers, **resume}))
             if reply.status != 200 or media_type(reply) != _EVENTS:
                 reply.release()
@@ -181,11 +206,10 @@ class StreamableHttp:
 
     def _answer_server(self, transport: Transport, body: bytes, headers: Mapping[str, str]) -> None:
         """POST an answer to a request from the server; the check does not wait for the outcome."""
-        own = {name: value for name, value in headers.items() if name != "Mcp-Method"}
 
         def post(later: Transport) -> None:
             with suppress(ProbeFailure):
-                later.send(Request("POST", self._url, {**self._all_headers(later), **own}, body)).release()
+                later.send(Request("POST", self._url, {**self._all_headers(later), **headers}, body)).release()
 
         transport.in_background(post)
 
@@ -207,6 +231,16 @@ class StreamableHttp:
         if refused is not None and not (is_error and refused.reason is not Reason.HTTP_STATUS):
             raise refused
         return Answer(reply.status, reply.headers, error=error, text=text_shown)
+
+
+@lru_cache(maxsize=64)
+def _method_line(method: str) -> bytes:
+    return f"Mcp-Method: {method}\r\n".encode()
+
+
+@lru_cache(maxsize=1024)
+def _end_of_head(length: int) -> bytes:
+    return f"Content-Length: {length}\r\n\r\n".encode()
 
 
 def _shown(body: bytes) -> tuple[str, str]:

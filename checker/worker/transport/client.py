@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from socket import socket
@@ -20,7 +20,7 @@ from checker.probes.base import Background, Command, ProbeFailure, Request, Toke
 from checker.probes.http import origin as origin_of
 from checker.probes.options import Endpoint
 from checker.secrets.known_secrets import current, go_on
-from checker.version import VERSION
+from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadline
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
@@ -37,7 +37,6 @@ from checker.worker.transport.urllib3_exchange import PlainHttp
 _MOST_ASIDE_BYTES = 1024 * 1024
 _GRACE_S = 5.0
 """Extra time that background work gets beyond its attempt."""
-USER_AGENT = f"mcp-status-check/{VERSION}"
 
 
 class Grace(Protocol):
@@ -152,14 +151,13 @@ class Client:
         known, target, origin = self._way
         if known != request.url:
             target, origin = self._way_to(request.url)
-        headers = {"User-Agent": USER_AGENT, **request.headers}
         begun, self._begun = self._begun, None
         connection = origin.lease() if begun is None else begun.connection
         while True:
             try:
                 if begun is None:
                     reused = not connection.is_closed
-                    response = self._exchange(connection, request.method, target, headers, request.body, policy)
+                    response = self._exchange(connection, request, target, policy)
                 else:
                     reused, continued, begun = begun.reused, begun, None
                     response = self._continued(continued)
@@ -296,20 +294,12 @@ class Client:
         finally:
             client.close()
 
-    def _exchange(
-        self,
-        connection: Any,
-        method: str,
-        target: bytes,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        policy: AddressPolicy,
-    ) -> Response:
+    def _exchange(self, connection: Any, request: Request, target: bytes, policy: AddressPolicy) -> Response:
         """Connect if needed, send, and read the head."""
         trace = self._trace
         opened(connection, self._pools, self._options.connect_timeout, trace, policy)
         trace.step = "send"
-        message = request_bytes(method, target, headers, body)
+        message, method = _written(request, target), request.method
         if connection.is_tls:
             send_all(connection.sock, message)
             response = IncomingResponse(connection.sock, method, trace)
@@ -322,3 +312,10 @@ class Client:
         if begun.error is not None:
             raise begun.error
         return first_reply(begun.connection, begun.received, "GET", self._trace, self._pools.heads)
+
+
+def _written(request: Request, target: bytes) -> bytes:
+    """The whole request; raises ProbeFailure for a header that cannot be sent."""
+    if request.head is None:
+        return request_bytes(request.method, target, {"User-Agent": USER_AGENT, **request.headers}, request.body)
+    return b"".join((request.method.encode(), target, request.head, request.body or b""))

@@ -18,8 +18,9 @@ from urllib3.util import Url
 from checker.addresses import CONFIGURED
 from checker.probes.base import Observation, Probe, ProbeFailure
 from checker.probes.http import bare_url
+from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadlines
-from checker.worker.transport.client import USER_AGENT, Begun, Shared, opened
+from checker.worker.transport.client import Begun, Shared, opened
 from checker.worker.transport.http1 import parsed, request_bytes
 from checker.worker.transport.sockets import exchanged
 from checker.worker.transport.trace import Trace
