@@ -222,8 +222,17 @@ class Closing(Protocol):
 class Transport(Protocol):
     """The means of a probe to reach its server, for one attempt."""
 
-    def send(self, request: Request) -> Reply:
-        """Send the request and read the reply's head; raises ProbeFailure with the stage that failed."""
+    def send(self, request: Request, on_late_head: OnLateHead | None = None) -> Reply:
+        """Send the request and read the reply's head; raises ProbeFailure with the stage that failed.
+
+        If a deadline or a cancelled run interrupts the wait for the head, it is waited for in the background for the
+        sake of ``on_late_head``; only a transport that `keeps_waiting` does so.
+        """
+        ...
+
+    @property
+    def keeps_waiting(self) -> bool:
+        """True if the wait for a head can go on without the attempt."""
         ...
 
     def connect(self, host: str, port: int) -> socket:
@@ -269,6 +278,10 @@ class Transport(Protocol):
     def tokens(self) -> Tokens:
         """The worker's access tokens."""
         ...
+
+
+OnLateHead = Callable[[Reply, Transport], None]
+"""Takes the head of a reply that came after the end of its attempt, and the transport to go on with."""
 
 
 class Observation(Struct, kw_only=True):

@@ -49,7 +49,7 @@ class Checker:
         self.processes = Processes()
         self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
         self.dns = DnsCache(limits.caches.dns)
-        self.surroundings = Surroundings()
+        self.surroundings, self._deadlines = Surroundings(), Deadlines()
         self._ceiling = Ceiling(
             inf if (most := limits.max_connections) is None else limits.shared_by(limits.workers, most)
         )
@@ -62,10 +62,11 @@ class Checker:
                 self._tokens,
                 grace,
                 self.surroundings,
+                self._deadlines,
             )
             for kind, pool in pools.items()
         }
-        self._limits, self._deadlines = limits, Deadlines()
+        self._limits = limits
         self._limits_of: dict[tuple[str | int, ...], OriginLimit] = {}
 
     def check(self, task: Task) -> Finished:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from checker.model import Reason, RemarkName
-from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.base import Observation, OnLateHead, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal, told_url
 from checker.probes.mcp.jsonrpc import request_body
@@ -58,6 +58,7 @@ class HttpSse:
         params: Mapping[str, Any] | None,
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
+        on_late_head: OnLateHead | None = None,
     ) -> Answer:
         """POST a request and read the stream until its reply."""
         self.asked += 1

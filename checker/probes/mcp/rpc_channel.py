@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from checker.model import Reason, RemarkName, Status
-from checker.probes.base import Complaint, Observation, ProbeFailure, Reply, Transport
+from checker.probes.base import Complaint, Observation, OnLateHead, ProbeFailure, Reply, Transport
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers, find_reply, is_request, spelled
 from checker.probes.mcp.options import McpOptions
 from checker.secrets.excerpts import excerpt
@@ -68,10 +68,12 @@ class Channel(Protocol):
         params: Mapping[str, Any] | None,
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
+        on_late_head: OnLateHead | None = None,
     ) -> Answer:
         """Send a request and read until its reply; ``headers`` apply to Streamable HTTP only.
 
-        ``on_head`` gets the head of an HTTP reply before its body is read.
+        ``on_head`` gets the head of an HTTP reply before its body is read; ``on_late_head`` gets one that comes after
+        an interrupted wait (`checker.probes.base.Transport.send`).
         """
         ...
 

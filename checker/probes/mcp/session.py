@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from checker.model import McpFacts, Reason, RemarkName, Status
-from checker.probes.base import Background, Complaint, ProbeFailure, Reply, Transport
+from checker.probes.base import Background, Complaint, OnLateHead, ProbeFailure, Reply, Transport
 from checker.probes.mcp.configured_calls import make_calls
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer, read_lists
@@ -63,11 +64,16 @@ class Session:
         """
         if not self._channel.leaves_sessions:
             return self._use(transport, lambda: self._open(transport))
-        opening = transport.in_background(self._open)
+        opening: Background | None = None
+        opened: Callable[[], Any] = partial(self._open, transport, self._end_late)
+        if not transport.keeps_waiting:
+            opening = transport.in_background(self._open)
+            opened = opening.wait
         try:
-            offer = self._use(transport, opening.wait)
+            offer = self._use(transport, opened)
         except BaseException:  # a deadline and a cancelled run end here too
-            transport.in_background(lambda later: self._abandon(later, opening))
+            if opening is not None or self._id is not None:
+                transport.in_background(lambda later: self._abandon(later, opening))
             raise
         self._seen.closing = self
         return offer
@@ -103,15 +109,21 @@ class Session:
             make_calls(transport, ask, self._options.calls, offer, self._seen)
         return offer
 
-    def _open(self, transport: Transport) -> Answer:
+    def _open(self, transport: Transport, on_late_head: OnLateHead | None = None) -> Answer:
         """Send initialize, without a version header: some healthy servers refuse one in that request."""
         params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
-        return self._channel.call(transport, "initialize", params, {}, on_head=self._note_id)
+        return self._channel.call(transport, "initialize", params, {}, self._note_id, on_late_head)
 
     def _note_id(self, reply: Reply) -> None:
         if reply.status < 300 and (session_id := reply.headers.get("mcp-session-id")):
             self._id = session_id
             self._seen.sessions_opened = (self._seen.sessions_opened or 0) + 1
+
+    def _end_late(self, reply: Reply, transport: Transport) -> None:
+        """End a session that the server has opened after the end of the attempt."""
+        self._note_id(reply)
+        reply.release()
+        self._end(transport, patient=True)
 
     def _accept(self, transport: Transport, opened: Any) -> Offer:
         """The server's announcement, once the handshake is done."""
@@ -223,10 +235,11 @@ class Session:
         else:
             self._seen.remark(RemarkName.SESSION_END, f"HTTP {status} to DELETE of the session")
 
-    def _abandon(self, transport: Transport, opening: Background) -> None:
+    def _abandon(self, transport: Transport, opening: Background | None) -> None:
         """Wait for an initialize that is still in progress, because its session would remain; then end it."""
-        with suppress(ProbeFailure):  # the attempt has told it already
-            opening.wait()
+        if opening is not None:
+            with suppress(ProbeFailure):  # the attempt has told it already
+                opening.wait()
         self._end(transport, patient=True)
 
     def _headers(self) -> dict[str, str]:

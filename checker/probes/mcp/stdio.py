@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from checker.model import Reason, RemarkName
-from checker.probes.base import Command, Observation, ProbeFailure, Process, Reply, Transport
+from checker.probes.base import Command, Observation, OnLateHead, ProbeFailure, Process, Reply, Transport
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
@@ -45,6 +45,7 @@ class Stdio:
         params: Mapping[str, Any] | None,
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
+        on_late_head: OnLateHead | None = None,
     ) -> Answer:
         """Write a request and read lines until its reply."""
         self.asked += 1

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from checker.model import Reason, RemarkName
-from checker.probes.base import Observation, ProbeFailure, Reply, Request, Transport
+from checker.probes.base import Observation, OnLateHead, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, header_lines, note_refusal, origin, refusal
 from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
@@ -61,11 +61,12 @@ class StreamableHttp:
         params: Mapping[str, Any] | None,
         headers: Mapping[str, str],
         on_head: Callable[[Reply], None] | None = None,
+        on_late_head: OnLateHead | None = None,
     ) -> Answer:
         """Send a request and read until its reply; ``on_head`` gets the reply's head before its body is read."""
         self.asked += 1
         request_id = self.asked
-        reply = self._post(transport, method, request_body(method, params, request_id), headers)
+        reply = self._post(transport, method, request_body(method, params, request_id), headers, on_late_head)
         if on_head is not None:
             on_head(reply)
         return self._answer(transport, reply, request_id, method, headers)
@@ -99,21 +100,35 @@ class StreamableHttp:
             self._cookies = self._cookies or Cookies()
             self.seen.secrets |= self._cookies.take(self._url, each_field(reply.headers, "set-cookie"))
 
-    def _post(self, transport: Transport, method: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def _post(
+        self,
+        transport: Transport,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        on_late_head: OnLateHead | None = None,
+    ) -> Reply:
         """POST the body; if a token is available and none was sent, or it was refused, once more with a new one."""
-        reply = self._post_once(transport, method, body, headers)
+        reply = self._post_once(transport, method, body, headers, on_late_head)
         if reply.status == 401 and self._bearer is not None and self._bearer.may_renew:
             reply.release()
             self._bearer.renew(transport, self.seen)
-            reply = self._post_once(transport, method, body, headers)
+            reply = self._post_once(transport, method, body, headers, on_late_head)
         return reply
 
-    def _post_once(self, transport: Transport, method: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def _post_once(
+        self,
+        transport: Transport,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        on_late_head: OnLateHead | None,
+    ) -> Reply:
         """POST the body; a 307 or 308 within the origin is followed once and remembered for the attempt."""
         own = self._all_headers(transport)
         head = self._head(own, headers, _end_of_head(len(body)), _method_line(method))
         request = Request("POST", self._url, {**own, "Mcp-Method": method, **headers}, body, head=head)
-        reply = transport.send(request)
+        reply = transport.send(request, on_late_head)
         self._take_cookies(reply)
         if reply.status in (307, 308) and (location := reply.headers.get("location")):
             follow = redirected(request, reply.status, location, own)
@@ -122,7 +137,7 @@ class StreamableHttp:
             if origin(follow.url) != origin(self._url) or self.seen.redirects:
                 raise ProbeFailure(Reason.REDIRECT_BLOCKED, f"HTTP {reply.status} to another origin, or a second time")
             self._url, self.seen.redirects = follow.url, 1
-            reply = transport.send(follow)
+            reply = transport.send(follow, on_late_head)
             self._take_cookies(reply)
         self.seen.http_status = reply.status
         if reply.status in (401, 403, 429, 503):

@@ -16,12 +16,12 @@ from urllib3.exceptions import HTTPError, LocationParseError
 
 from checker.addresses import CONFIGURED, AddressPolicy, Scope, named_by
 from checker.model import Reason
-from checker.probes.base import Background, Command, ProbeFailure, Request, Tokens, Transport
+from checker.probes.base import Background, Command, OnLateHead, ProbeFailure, Request, Tokens, Transport
 from checker.probes.http import origin as origin_of
 from checker.probes.options import Endpoint
 from checker.secrets.known_secrets import current, go_on
 from checker.version import USER_AGENT
-from checker.worker.greenlets import Deadline
+from checker.worker.greenlets import Deadline, Deadlines
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.known_heads import first_reply
@@ -35,6 +35,8 @@ from checker.worker.transport.trace import Trace
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _MOST_ASIDE_BYTES = 1024 * 1024
+_SENT = ("wait", "transfer")
+"""Steps of an exchange whose request has been sent."""
 _GRACE_S = 5.0
 """Extra time that background work gets beyond its attempt."""
 
@@ -57,14 +59,37 @@ class Shared:
     tokens: Tokens
     grace: Grace
     surroundings: Surroundings = field(default_factory=Surroundings)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 class _Limit:
-    """The limit of `Client.at_most`: it begins at once."""
+    """The limit of `Client.at_most`, which begins with its block."""
 
-    def __init__(self, seconds: float) -> None:
-        self.timeout, self.ends_at = gevent.Timeout(seconds), perf_counter() + seconds
-        self.timeout.start()
+    __slots__ = ("_client", "_deadline", "_ends_at", "_outer", "_seconds")
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        self._client, self._seconds = client, seconds
+
+    def __enter__(self) -> None:
+        self._outer, self._client.limit = self._client.limit, self
+        self.begin(self._seconds)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        passed = self._deadline.raised
+        self._deadline.cancel()
+        self._client.limit = self._outer
+        if error is not None and error is passed:
+            raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {self._seconds:.3g} s") from None
+
+    def begin(self, seconds: float) -> None:
+        """Let it pass in so many seconds."""
+        self._ends_at = perf_counter() + seconds
+        self._deadline = self._client.deadlines.set(seconds)
+
+    def pause(self) -> float:
+        """Let it not pass until it begins again; returns the seconds that are left."""
+        self._deadline.cancel()
+        return self._ends_at - perf_counter()
 
 
 class Begun(NamedTuple):
@@ -115,7 +140,8 @@ class Client:
         self._sockets: list[Connected] = []
         self._way: tuple[str, bytes, Any] = "", b"", None
         """The address called last, with its target and connections: an MCP session calls the same one all the time."""
-        self._limit: _Limit | None = None
+        self.deadlines = shared.deadlines
+        self.limit: _Limit | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -137,7 +163,12 @@ class Client:
         """True if a started program has written anything."""
         return any(process.has_output for process in self._started)
 
-    def send(self, request: Request) -> HttpReply:
+    @property
+    def keeps_waiting(self) -> bool:
+        """True, unless urllib3 waits."""
+        return self._options.proxy is None and self._options.http == "fast"
+
+    def send(self, request: Request, on_late_head: OnLateHead | None = None) -> HttpReply:
         """Send the request and read the reply's head; raises ProbeFailure.
 
         A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply arrived.
@@ -171,6 +202,9 @@ class Client:
                 origin.give_back(connection)
                 raise exchange_failure(error, self._trace.step) from None
             except BaseException:  # a deadline or a cancelled run in the middle of an exchange
+                if on_late_head is not None and self._trace.step in _SENT:
+                    self._leave(connection, origin, request.method, on_late_head)
+                    raise
                 connection.close()
                 origin.give_back(connection)
                 raise
@@ -194,32 +228,21 @@ class Client:
         """Let time pass."""
         gevent.sleep(seconds)
 
-    @contextmanager
-    def at_most(self, seconds: float) -> Iterator[None]:
+    def at_most(self, seconds: float) -> AbstractContextManager[None]:
         """Raise ProbeFailure (mcp_no_reply) if the work inside takes longer."""
-        outer, self._limit = self._limit, _Limit(seconds)
-        try:
-            yield
-        except gevent.Timeout as timeout:
-            if timeout is not self._limit.timeout:
-                raise
-            raise ProbeFailure(Reason.MCP_NO_REPLY, f"no reply within {seconds:.3g} s") from None
-        finally:
-            self._limit.timeout.close()
-            self._limit = outer
+        return _Limit(self, seconds)
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Exclude the time inside from `at_most`: it is spent waiting for something else."""
-        if (limit := self._limit) is None:
+        if (limit := self.limit) is None:
             yield
             return
-        left_s = limit.ends_at - perf_counter()
-        limit.timeout.close()
+        left_s = limit.pause()
         try:
             yield
         finally:
-            self._limit = _Limit(max(0.001, left_s))
+            limit.begin(max(0.001, left_s))
 
     def in_background(self, work: Callable[[Transport], Any]) -> Background:
         """Start work with its own client, whose connections are not touched by the end of this attempt.
@@ -271,6 +294,26 @@ class Client:
         for process in self._started:
             process.close(answered)
 
+    def _leave(self, connection: Any, origin: Origin, method: str, on_late_head: OnLateHead) -> None:
+        """Leave the wait for the head of a reply to the background."""
+        trace, max_body = Trace(self._trace.budget), self._options.max_body
+
+        def read_on(later: Transport) -> None:
+            try:
+                response = connection.begun or _response(connection, method, trace)
+                response.read_head()
+            except BaseException:
+                connection.close()
+                origin.give_back(connection)
+                raise
+            reply = HttpReply(response, connection, origin.give_back, trace, max_body)
+            try:
+                on_late_head(reply, later)
+            finally:
+                reply.close()
+
+        self.in_background(read_on)
+
     def _policy(self, request: Request) -> AddressPolicy:
         """The addresses that a request may lead to if a server named its address."""
         reached = self._trace.reached
@@ -298,12 +341,13 @@ class Client:
         """Connect if needed, send, and read the head."""
         trace = self._trace
         opened(connection, self._pools, self._options.connect_timeout, trace, policy)
-        trace.step = "send"
+        trace.step, connection.begun = "send", None
         message, method = _written(request, target), request.method
         if connection.is_tls:
             send_all(connection.sock, message)
-            response = IncomingResponse(connection.sock, method, trace)
+            response = _response(connection, method, trace)
             response.read_head()
+            connection.begun = None
             return response
         return first_reply(connection, exchanged(connection, message, trace), method, trace, self._pools.heads)
 
@@ -312,6 +356,13 @@ class Client:
         if begun.error is not None:
             raise begun.error
         return first_reply(begun.connection, begun.received, "GET", self._trace, self._pools.heads)
+
+
+def _response(connection: Any, method: str, trace: Trace) -> IncomingResponse:
+    """The next response on the connection, of which not a byte has been read."""
+    sock = connection.sock if connection.is_tls else connection.with_greenlets()
+    connection.begun = response = IncomingResponse(sock, method, trace)
+    return response
 
 
 def _written(request: Request, target: bytes) -> bytes:

@@ -123,8 +123,9 @@ def first_reply(connection: Any, received: bytes, method: str, trace: Trace, hea
         trace.budget.take(len(received))
         trace.spent("transfer", perf_counter() - trace.answered_at)
         return WholeReply(*known)
-    response = IncomingResponse(connection.with_greenlets(), method, trace)
+    connection.begun = response = IncomingResponse(connection.with_greenlets(), method, trace)
     response.read_head_from(received)
+    connection.begun = None
     if method != "HEAD":
         heads.learn(received, response)
     return response

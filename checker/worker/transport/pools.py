@@ -123,6 +123,8 @@ class _Traced:
     """Expiry of the open connection's certificates."""
     idle_since = 0.0
     is_tls = False
+    begun: Any = None
+    """The `checker.worker.transport.http1.IncomingResponse` whose head has come in part."""
     _counted = False
 
     def _open(self, connection: HTTPConnection) -> _socket.socket:
