@@ -91,11 +91,11 @@ class LateServer:
     def __exit__(self, *_: object) -> None:
         self._accepting.close()
 
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        return sock if self._context is None else self._context.wrap_socket(sock, server_side=True)
+
     def _serve(self, sock: socket.socket) -> None:
-        with (
-            suppress(OSError),
-            sock if self._context is None else self._context.wrap_socket(sock, server_side=True) as sock,
-        ):
+        with suppress(OSError), self._secured(sock) as sock:
             file = sock.makefile("rb")
             while line := file.readline():
                 head = b"".join(iter(file.readline, b"\r\n")).decode("latin-1")
