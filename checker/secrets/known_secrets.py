@@ -175,12 +175,11 @@ _READ: dict[Holds, _Read] = {
 class Masking:
     """The secrets of some options, and those acquired on the way; nothing is built before it is needed."""
 
-    __slots__ = ("_count", "_options", "_redactor", "acquired")
+    _redactor: Redactor | None = None
+    _count = 0
 
     def __init__(self, *options: Any) -> None:
         self._options = options
-        self._redactor: Redactor | None = None
-        self._count = 0
         self.acquired: set[str] = set()
         """Secrets that are not configured, such as access tokens: masked as soon as they are in here."""
 

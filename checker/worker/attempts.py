@@ -48,6 +48,7 @@ _SAYS_WHY = {
 }
 """Failures of a started program that its own output explains."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
+_NO_FIGURES: dict[str, Any] = {}
 log = logging.getLogger(__name__)
 
 
@@ -286,7 +287,7 @@ def _result(
         stderr_tail=masking(stderr_tail) if stderr_tail else stderr_tail,
         mcp=_masked_facts(seen.mcp, masking),
         remarks=_remarks(seen, masking) if seen.remarks else (),
-        **_masked_figures(seen.figures, masking),
+        **(_masked_figures(seen.figures, masking) if seen.figures else _NO_FIGURES),
     )
 
 

@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 import gevent
-from gevent.event import AsyncResult
 
 from checker.limits import Pace
 
@@ -31,37 +30,60 @@ class Waits:
         self.longest_us = max(self.longest_us, spent_us)
 
 
+class _Turn:
+    """The wait of one greenlet for a place: it ends by a switch, once."""
+
+    __slots__ = ("greenlet", "has_come")
+
+    def __init__(self) -> None:
+        self.greenlet: Any = gevent.getcurrent()
+        self.has_come = False
+
+    def go_on(self) -> None:
+        """Called in the hub; does nothing for a greenlet that waits no more."""
+        if self.greenlet is not None:
+            self.greenlet.switch()
+
+
 class Places:
-    """A concurrency limit with a first-come, first-served queue; with a semaphore newcomers could overtake waiters."""
+    """A concurrency limit with a first-come, first-served queue; with a semaphore newcomers could overtake waiters.
+
+    Waiting is two switches and nothing else, because at a busy origin every attempt waits.
+    """
 
     __slots__ = ("_waiting", "free")
 
     def __init__(self, most: float) -> None:
         self.free = most
-        self._waiting: deque[AsyncResult[Any]] = deque()
+        self._waiting: deque[_Turn] = deque()
 
     def take(self) -> float:
         """Take a place; returns the seconds waited for it, 0 if one was free."""
         if self.free > 0:
             self.free -= 1
             return 0.0
-        start = perf_counter()
-        turn: AsyncResult[Any] = AsyncResult()
+        start, turn = perf_counter(), _Turn()
         self._waiting.append(turn)
+        hub: Any = gevent.get_hub()
         try:
-            turn.get()
+            hub.switch()
         except BaseException:  # a cancelled run
-            if turn.ready():
+            if turn.has_come:
                 self.give_back()
             else:
                 self._waiting.remove(turn)
             raise
+        finally:
+            turn.greenlet = None
         return perf_counter() - start
 
     def give_back(self) -> None:
         """Hand the place to the longest waiter, if there is one."""
         if self._waiting:
-            self._waiting.popleft().set(None)
+            turn = self._waiting.popleft()
+            turn.has_come = True
+            hub: Any = gevent.get_hub()
+            hub.loop.run_callback(turn.go_on)
         else:
             self.free += 1
 
@@ -110,9 +132,11 @@ class OriginLimit:
                 self._waits.paced_us += round((waited_s + paced_s) * 1e6)
 
     def __exit__(self, *_: object) -> None:
-        self._total.give_back()
-        self._slots.give_back()
-        self._places.give_back()
+        for one in (self._total, self._slots, self._places):
+            if one._waiting:
+                one.give_back()
+            else:
+                one.free += 1
 
     def _spread(self) -> float:
         """Keep to the rate; of the first burst let only one start at once: the others start as places become free.

@@ -22,46 +22,30 @@ _OWN = {"auth", "start"}
 class Trace:
     """Filled in by the connections and by the probe during an attempt; read when it is over."""
 
-    __slots__ = (
-        "_elsewhere_s",
-        "_first_host",
-        "_spent_s",
-        "answered_at",
-        "budget",
-        "certificate_expires_at_ms",
-        "certificate_of",
-        "connections_opened",
-        "first_reused",
-        "named",
-        "reached",
-        "received_bytes",
-        "resent",
-        "step",
-    )
+    step = "dns"
+    """The step in progress: one of dns, connect, tls, send, wait, transfer."""
+    named: str | None = None
+    """The probe's own stage in progress, such as initialize."""
+    answered_at = 0.0
+    """`perf_counter` moment at which the latest reply began to arrive; 0 before the first."""
+    received_bytes = 0
+    connections_opened = 0
+    resent = 0
+    """Requests sent again, because the server ended a kept connection before a byte of the reply."""
+    first_reused: bool | None = None
+    certificate_expires_at_ms: int | None = None
+    """The earliest expiry of all certificates seen."""
+    certificate_of = ""
+    """The owner of that certificate, if it is not the own certificate of the host that was called first."""
+    reached: Scope | None = None
+    """The outermost scope of the hosts connected to: an address named by one of them may lead no farther inside."""
+    _elsewhere_s = 0.0
+    _first_host: str | None = None
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:  # what is the same for all at first costs nothing here
         self.budget = Budget() if budget is None else budget
         """The probe's remaining budget for data from its server."""
-        self.step = "dns"
-        """The step in progress: one of dns, connect, tls, send, wait, transfer."""
-        self.named: str | None = None
-        """The probe's own stage in progress, such as initialize."""
-        self.answered_at = 0.0
-        """`perf_counter` moment at which the latest reply began to arrive; 0 before the first."""
-        self.received_bytes = 0
-        self.connections_opened = 0
-        self.resent = 0
-        """Requests sent again, because the server ended a kept connection before a byte of the reply."""
-        self.first_reused: bool | None = None
-        self.certificate_expires_at_ms: int | None = None
-        """The earliest expiry of all certificates seen."""
-        self.certificate_of = ""
-        """The owner of that certificate, if it is not the own certificate of the host that was called first."""
-        self.reached: Scope | None = None
-        """The outermost scope of the hosts connected to: an address named by one of them may lead no farther inside."""
         self._spent_s: dict[str, float] = {}
-        self._elsewhere_s = 0.0
-        self._first_host: str | None = None
 
     @property
     def stage(self) -> str:
