@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from socket import socket
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct, field
 
@@ -77,10 +77,6 @@ class Budget:
         if most_bytes is None:
             most_bytes = max(_USUAL_TOTAL_BYTES, _BODIES * options.max_body)
         return cls(most_bytes, options.max_items)
-
-    def has(self, number: int) -> bool:
-        """True if so many bytes may be taken."""
-        return number <= self._bytes_left
 
     def take(self, number: int) -> None:
         """Count received or decompressed bytes; raises ProbeFailure (body_too_large) past the limit."""
@@ -370,6 +366,14 @@ class OptionWarning:
     """The phrase that completes "more servers with", for servers beyond those that are listed."""
 
 
+class SingleGet(NamedTuple):
+    """An attempt that is one GET."""
+
+    headers: tuple[tuple[str, str], ...]
+    any_success: bool
+    """Every reply with a status of 200 to 299 meets the conditions, whatever is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """The behaviour of a probe kind: its options, one attempt, and the judgement of its reply.
@@ -389,9 +393,9 @@ class Probe:
     """The reason for UNHEALTHY if our own code fails on a server's reply: such a reply must not hide behind UNKNOWN."""
     faults: Callable[[Any], Iterator[tuple[tuple[str, ...], str]]]
     """Contradictions in the options: the keys below the kind's block, and the message about them."""
-    single_get: Callable[[Any], tuple[tuple[str, str], ...] | None] = lambda options: None
-    """The headers of an attempt that is one GET whose reply, if it succeeds, is only read and judged; None for any
-    other. While everything is usual, the worker makes the exchange itself (`checker.worker.transport.fast_path`)."""
+    single_get: Callable[[Any], SingleGet | None] = lambda options: None
+    """An attempt that is one GET whose reply, if it succeeds, is only read and judged; None for any other. While
+    everything is usual, the worker makes the exchange itself (`checker.worker.transport.fast_path`)."""
     example: str = "https://localhost/"
     """An address that is valid, under which defaults are looked through."""
     not_inherited: Callable[[Mapping[str, Any]], Collection[str]] = lambda own: ()

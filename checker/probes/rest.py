@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from checker.model import Reason, Status
 from checker.probes import conditions
-from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, Transport
+from checker.probes.base import Complaint, Observation, Probe, ProbeFailure, Request, SingleGet, Transport
 from checker.probes.bodies import as_utf8, json_as_utf8
 from checker.probes.conditions import JsonCondition
 from checker.probes.cookies import Cookies
@@ -39,6 +39,9 @@ class Expect(Options, frozen=True, kw_only=True):
     """Reply time above which the server is UNHEALTHY."""
 
 
+_ANY_SUCCESS = Expect()
+
+
 class RestOptions(Endpoint, frozen=True, kw_only=True):
     """A REST health endpoint."""
 
@@ -52,21 +55,22 @@ class RestOptions(Endpoint, frozen=True, kw_only=True):
     """Redirects followed; 0 takes a redirect as the reply. https to http is never followed."""
     read_body: bool = True
     """Read the reply to its end; false judges only status and headers, for streams that need not end."""
-    expect: Expect = Expect()
+    expect: Expect = _ANY_SUCCESS
     """Conditions on the reply."""
 
 
 _ASKED_FOR = {"Accept": "application/json, */*;q=0.5", "Accept-Encoding": "gzip, deflate"}
-_ASKED_FOR_BY_NOBODY = tuple(_ASKED_FOR.items())
+_PLAIN_GET = SingleGet(tuple(_ASKED_FOR.items()), any_success=True)
 
 
-def single_get(options: RestOptions) -> tuple[tuple[str, str], ...] | None:
+def single_get(options: RestOptions) -> SingleGet | None:
     """The headers of an attempt that is a GET and nothing else."""
     if options.method != "GET" or options.body is not None or not options.read_body:
         return None
-    if not (options.headers or options.bearer or options.api_key or options.basic or "@" in options.url):
-        return _ASKED_FOR_BY_NOBODY
-    return tuple({**_ASKED_FOR, **credentials(options)}.items())
+    any_success = options.expect is _ANY_SUCCESS and options.degraded_above is None  # the default is one object
+    if options.headers or options.bearer or options.api_key or options.basic or "@" in options.url:
+        return SingleGet(tuple({**_ASKED_FOR, **credentials(options)}.items()), any_success)
+    return _PLAIN_GET if any_success else _PLAIN_GET._replace(any_success=False)
 
 
 def attempt(options: RestOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> None:

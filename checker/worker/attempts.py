@@ -21,10 +21,10 @@ from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import Masking, begin
 from checker.worker.greenlets import DeadlinePassed, Deadlines
 from checker.worker.origin_limits import OriginLimit
-from checker.worker.transport.client import Client, Shared
+from checker.worker.transport.client import Begun, Client, Shared
 from checker.worker.transport.failures import deadline_failure
+from checker.worker.transport.fast_path import Whole, single_get
 from checker.worker.transport.fast_path import attempt as fast_attempt
-from checker.worker.transport.fast_path import single_get
 from checker.worker.transport.trace import Trace
 
 
@@ -48,6 +48,8 @@ _SAYS_WHY = {
 }
 """Failures of a started program that its own output explains."""
 _SAID_BY_SERVERS = ("protocol_version", "server_name", "server_version")
+_UNCOUNTED = Budget()
+"""Of attempts that take less than any limit."""
 _NO_FIGURES: dict[str, Any] = {}
 log = logging.getLogger(__name__)
 
@@ -72,22 +74,31 @@ def probe(
     address: Address,
     memory: Mapping[str, str],
     shared: Shared,
-    pool_name: OriginLimit,
+    limit: OriginLimit,
     deadlines: Deadlines,
     draw: Callable[[], float],
 ) -> ProbeOutcome:
     """The result, and the facts to remember about the endpoint.
 
-    ``pool_name`` limits the attempts at one origin; waiting for it is not timed. ``draw`` returns a number from 0 to 1.
+    ``limit`` limits the attempts at one origin; waiting for it is not timed. ``draw`` returns a number from 0 to 1.
     """
+    get, found = single_get(probe_of(kind), options), None
+    with limit:
+        started_at_ms = now_ms()
+        if get is not None:
+            trace = Trace(_UNCOUNTED)
+            found = fast_attempt(get, options, shared, deadlines, trace)
+            if type(found) is Whole and get.any_success:
+                return _usual(kind, address.shown, started_at_ms, trace, found, shared)
+        budget, masking = Budget.of(options), begin(options)
+        if type(found) is not Whole:
+            begun = (found, trace) if type(found) is Begun else None
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget, begun)
+    if type(found) is Whole:
+        seen, stderr_tail = _observed(found, masking, budget), ""
     earlier: list[Reason] = []
-    budget = Budget.of(options)
-    started_at_ms, spent_us = 0, 0
-    masking = begin(options)
+    spent_us = 0
     while True:
-        with pool_name:
-            started_at_ms = started_at_ms or now_ms()
-            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
         verdict = _judged(kind, options, seen, started_at_ms, trace)
         if verdict.reason is None:
             break
@@ -102,6 +113,8 @@ def probe(
         earlier.append(verdict.reason)
         spent_us += seen.duration_us + round(wait_s * 1e6)
         gevent.sleep(wait_s)
+        with limit:
+            seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
     log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")
     told = None if verdict.status is Status.HEALTHY else stderr_tail or None
     result = _result(kind, address.shown, started_at_ms, seen, trace, verdict, earlier, told, masking)
@@ -113,6 +126,39 @@ def probe(
     if seen.failure is not None and seen.failure.own is not None and shared.surroundings.confirms(seen.failure.own):
         own_fault = seen.failure.own
     return ProbeOutcome(result, entries, contracts, spent_us + seen.duration_us, own_fault, seen.kept_waiting)
+
+
+def _usual(kind: str, shown: str, started_at_ms: int, trace: Trace, whole: Whole, shared: Shared) -> ProbeOutcome:
+    """The outcome of a single GET that succeeded: nothing of the server's text is in it."""
+    if trace.reached is not None:
+        shared.surroundings.note_reached(trace.reached, trace.answered_at)
+    log.debug("%s %s: HEALTHY", kind, shown)
+    result = ProbeResult(
+        kind=kind,
+        status=Status.HEALTHY,
+        score=1.0,
+        url=shown,
+        started_at_ms=started_at_ms,
+        duration_us=whole.duration_us,
+        stages_us=trace.stages_us(),
+        http_status=whole.head.status,
+        received_bytes=trace.received_bytes,
+        connections_opened=trace.connections_opened,
+        reused=trace.first_reused,
+    )
+    return ProbeOutcome(result, (), (), whole.duration_us)
+
+
+def _observed(whole: Whole, masking: Masking, budget: Budget) -> Observation:
+    """The facts of a whole reply."""
+    return Observation(
+        secrets=masking.acquired,
+        budget=budget,
+        duration_us=whole.duration_us,
+        http_status=whole.head.status,
+        headers=whole.head.headers,
+        body=whole.body,
+    )
 
 
 def skipped(kind: str, options: Any, detail: str) -> ProbeOutcome:
@@ -155,14 +201,19 @@ def _attempt(
     deadlines: Deadlines,
     masking: Masking,
     budget: Budget,
+    begun: tuple[Begun, Trace] | None = None,
 ) -> tuple[Observation, Trace, str]:
-    seen, trace = Observation(secrets=masking.acquired, budget=budget), Trace(budget)
-    get, begun = single_get(probe_of(kind), options), None
-    if get is not None and (begun := fast_attempt(get, options, shared, deadlines, seen, trace)) is None:
-        return seen, trace, ""
-    client = Client(shared, options, trace, begun)
-    start = time.perf_counter() if begun is None else begun.start
-    deadline = deadlines.set(options.timeout) if begun is None else begun.deadline
+    """One attempt, from the start or from where the fast path has left it."""
+    seen = Observation(secrets=masking.acquired, budget=budget)
+    if begun is None:
+        trace = Trace(budget)
+        client = Client(shared, options, trace)
+        start, deadline = time.perf_counter(), deadlines.set(options.timeout)
+    else:
+        first, trace = begun
+        trace.budget = budget
+        client = Client(shared, options, trace, first)
+        start, deadline = first.start, first.deadline
     try:
         probe_of(kind).attempt(options, client, seen, memory)
     except ProbeFailure as failure:

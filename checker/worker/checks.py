@@ -15,7 +15,7 @@ from checker.judge import combine
 from checker.limits import Limits, Pace, PoolLimits
 from checker.messages import Task
 from checker.metrics import CacheMeasures, PoolMeasures
-from checker.model import CheckResult
+from checker.model import CheckResult, Status
 from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import COMMANDS
@@ -76,6 +76,17 @@ class Checker:
             outcomes = [self._probe(kind, task) for kind in server.probes]
         else:
             outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
+        if len(outcomes) == 1 and (result := outcomes[0].result).status is Status.HEALTHY:
+            healthy = CheckResult(
+                server=server.name,
+                status=Status.HEALTHY,
+                score=1.0,
+                started_at_ms=result.started_at_ms,
+                duration_us=outcomes[0].spent_us,
+                tries=task.tries,
+                probes=(result,),
+            )
+            return Finished(healthy, outcomes)
         results = tuple([outcome.result for outcome in outcomes])
         verdict, score = combine(results, server.weights, server.combine)
         check = CheckResult(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
-from itertools import count
+from operator import itemgetter
 from time import perf_counter, time
 from typing import Any
 
@@ -12,6 +11,7 @@ import gevent
 from gevent import getcurrent
 
 _LATE_S = 0.001
+_MOST_QUEUES = 64
 
 
 class DeadlinePassed(gevent.Timeout):
@@ -36,20 +36,30 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of a worker, the earliest first; cancelled ones are removed when they are the earliest."""
+    """All deadlines of a worker on one timer.
+
+    Those of one length end in the order in which they were set, so that each length has a queue and nothing is sorted.
+    Cancelled ones are removed when they are the first of their queue.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Deadline]] = []
-        self._numbers = count()
+        self._queues: dict[float, deque[tuple[float, Deadline]]] = {}
+        self._most_queues = _MOST_QUEUES
         self._timer: Any = None
         self._timer_at = float("inf")
 
     def set(self, seconds: float) -> Deadline:
         """Limit the current greenlet from now on."""
-        deadline, at, heap = Deadline(getcurrent()), perf_counter() + seconds, self._heap
-        while heap and heap[0][2].greenlet is None:  # else a fast worker would keep those of its last half minute
-            heappop(heap)
-        heappush(heap, (at, next(self._numbers), deadline))
+        deadline, at = Deadline(getcurrent()), perf_counter() + seconds
+        queue = self._queues.get(seconds)
+        if queue is None:
+            if len(self._queues) >= self._most_queues:
+                self._queues = {length: queue for length, queue in self._queues.items() if queue}
+                self._most_queues = max(_MOST_QUEUES, 2 * len(self._queues))
+            queue = self._queues[seconds] = deque()
+        while queue and queue[0][1].greenlet is None:  # else a fast worker would keep those of its last half minute
+            queue.popleft()
+        queue.append((at, deadline))
         if at < self._timer_at:
             self._arm(at)
         return deadline
@@ -63,17 +73,19 @@ class Deadlines:
 
     def _pass(self) -> None:
         """Called in the hub: throw into every greenlet whose time is over, and wait for the next live deadline."""
-        heap, now = self._heap, perf_counter()
-        due = []
-        while heap and (heap[0][0] <= now or heap[0][2].greenlet is None):
-            deadline = heappop(heap)[2]
-            if deadline.greenlet is not None:
-                due.append(deadline)
+        now, due, next_at = perf_counter(), [], float("inf")
+        for queue in self._queues.values():
+            while queue and (queue[0][0] <= now or queue[0][1].greenlet is None):
+                at, deadline = queue.popleft()
+                if deadline.greenlet is not None:
+                    due.append((at, deadline))
+            if queue:
+                next_at = min(next_at, queue[0][0])
         self._timer.close()
         self._timer, self._timer_at = None, float("inf")
-        if heap:
-            self._arm(heap[0][0])
-        for deadline in due:
+        if next_at != float("inf"):
+            self._arm(next_at)
+        for _, deadline in sorted(due, key=itemgetter(0)):
             if deadline.greenlet is not None:  # one that was thrown into before may have ended another
                 deadline.raised = DeadlinePassed(None)
                 deadline.greenlet.throw(deadline.raised)

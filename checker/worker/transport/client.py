@@ -26,7 +26,7 @@ from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.known_heads import first_reply
 from checker.worker.transport.own_network import Surroundings
-from checker.worker.transport.pools import Connected, Origin, Pools
+from checker.worker.transport.pools import Connected, OriginConnections, Pools
 from checker.worker.transport.reply import HttpReply, Response
 from checker.worker.transport.sockets import exchanged, send_all
 from checker.worker.transport.stdio_programs import Processes, StartedProcess
@@ -98,7 +98,7 @@ class Begun(NamedTuple):
     start: float
     """The `perf_counter` moment at which the attempt began."""
     deadline: Deadline
-    origin: Origin
+    origin: OriginConnections
     connection: Any
     reused: bool
     received: bytes

@@ -16,12 +16,13 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url
 
 from checker.addresses import CONFIGURED
-from checker.probes.base import Observation, Probe, ProbeFailure
+from checker.probes.base import Probe, ProbeFailure
 from checker.probes.http import bare_url
 from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadlines
 from checker.worker.transport.client import Begun, Shared, opened
 from checker.worker.transport.http1 import parsed, request_bytes
+from checker.worker.transport.known_heads import KnownHead
 from checker.worker.transport.sockets import exchanged
 from checker.worker.transport.trace import Trace
 
@@ -32,21 +33,31 @@ class Get(NamedTuple):
     url: Url
     message: bytes
     """All of it."""
+    any_success: bool
+
+
+class Whole(NamedTuple):
+    """The whole reply."""
+
+    head: KnownHead
+    body: bytes
+    duration_us: int
+    """Of the attempt."""
 
 
 def single_get(probe: Probe, options: Any) -> Get | None:
     """The request of an attempt that may go the fast way; None for any other."""
     if options.http != "fast" or options.proxy is not None or not options.url.startswith("http://"):
         return None
-    headers = probe.single_get(options)
-    fields = None if headers is None else _fields(headers)
-    if fields is None:
+    asked = probe.single_get(options)
+    fields = None if asked is None else _fields(asked.headers)
+    if asked is None or fields is None:
         return None
     try:
         url, target = parsed(bare_url(options.url))
     except (LocationParseError, UnicodeError):
         return None
-    return Get(url, b"GET" + target + fields)
+    return Get(url, b"GET" + target + fields, asked.any_success)
 
 
 @lru_cache(maxsize=1024)
@@ -60,16 +71,14 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> bytes | None:
         return None
 
 
-def attempt(
-    get: Get, options: Any, shared: Shared, deadlines: Deadlines, seen: Observation, trace: Trace
-) -> Begun | None:
-    """Make the attempt: None if all was usual and ``seen`` has its facts, else what has been begun of it."""
+def attempt(get: Get, options: Any, shared: Shared, deadlines: Deadlines, trace: Trace) -> Whole | Begun:
+    """Make the attempt: the whole reply if all was usual, else what has been begun."""
     pools = shared.pools
     start = perf_counter()
     deadline = deadlines.set(options.timeout)
     origin = pools.origin(get.url, options.tls)
     connection = origin.lease()
-    reused, received = not connection.is_closed, b""
+    reused, received = connection.sock is not None, b""
     try:
         opened(connection, pools, options.connect_timeout, trace, CONFIGURED)
         received = exchanged(connection, get.message, trace)
@@ -80,21 +89,17 @@ def attempt(
         connection.close()
         origin.give_back(connection)
         raise
-    if (known := pools.heads.find(received)) is None:
-        known = pools.heads.parsed(received)
-    if known is None or not known[0].is_plain or not seen.budget.has(len(received)):
+    known = pools.heads.find(received) or pools.heads.parsed(received)
+    if known is None or not known[0].is_plain:
         return Begun(start, deadline, origin, connection, reused, received)
     head, body = known
-    if len(body) > options.max_body:
+    if len(body) > options.max_body or (options.max_total is not None and len(received) > options.max_total):
         return Begun(start, deadline, origin, connection, reused, received)
     deadline.cancel()
     now = perf_counter()
     trace.spent("transfer", now - trace.answered_at)
     trace.received_bytes = len(body)
-    seen.http_status, seen.headers, seen.body = head.status, head.headers, body
-    seen.duration_us = round((now - start) * 1e6)
-    seen.budget.take(len(received))
     if not head.keeps_connection:
         connection.close()
     origin.give_back(connection)
-    return None
+    return Whole(head, body, round((now - start) * 1e6))

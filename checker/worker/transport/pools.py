@@ -24,7 +24,7 @@ from checker.probes.options import Tls
 from checker.worker.origin_limits import Places, Waits
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.known_heads import KnownHeads
-from checker.worker.transport.sockets import Watch, open_socket, with_greenlets
+from checker.worker.transport.sockets import SocketWatcher, open_socket, with_greenlets
 from checker.worker.transport.tls import Expiry, TlsContexts, certificate_expiry, handshake_failure, keep_session
 from checker.worker.transport.trace import Trace
 
@@ -125,6 +125,7 @@ class _Traced:
     is_tls = False
     begun: Any = None
     """The `checker.worker.transport.http1.IncomingResponse` whose head has come in part."""
+    watch: SocketWatcher | None = None
     _counted = False
 
     def _open(self, connection: HTTPConnection) -> _socket.socket:
@@ -148,8 +149,6 @@ class _Traced:
 
 class TracedHTTPConnection(_Traced, HTTPConnection):
     """A plain connection: its socket is the system's until something needs gevent's."""
-
-    watch: Watch | None = None
 
     def _new_conn(self) -> socket.socket:
         return self._open(self)  # type: ignore[return-value] # it is used through raw and with_greenlets only
@@ -254,7 +253,7 @@ class _HttpsPool(HTTPSConnectionPool):
     QueueCls = _Idle  # type: ignore[assignment] # what of queue.LifoQueue is used
 
 
-class Origin:
+class OriginConnections:
     """The connections to one origin: the first that is idle, and a urllib3 pool for all others.
 
     Most servers of a fleet never have two connections, and making a pool takes longer than an exchange.
@@ -289,7 +288,8 @@ class Origin:
             connection.counts, connection.dns = counts, self._owner.dns
         elif connection.sock is not None:
             self.open_idle -= 1
-            if _has_ended(connection.sock):
+            watch = connection.watch  # a connection without one has had no usual exchange
+            if _has_ended(connection.sock) if watch is None else watch.has_input():
                 counts.closed_by_peer += 1
                 connection.close()
             elif connection.idle_since + self._owner.keepalive_s < monotonic():
@@ -377,15 +377,15 @@ class Pools:
         self.slots = Places(limits.max_connections if limits.when_full == "wait" else inf)
         self.contexts, self.heads = TlsContexts(), KnownHeads()
         self._per_origin = per_origin
-        self._origins: OrderedDict[tuple[Any, ...], Origin] = OrderedDict()
+        self._origins: OrderedDict[tuple[Any, ...], OriginConnections] = OrderedDict()
         gevent.spawn(self._sweep)
 
-    def origin(self, url: Url, tls: Tls) -> Origin:
+    def origin(self, url: Url, tls: Tls) -> OriginConnections:
         """The connections to the URL's origin under these TLS settings; raises ProbeFailure for unusable TLS files."""
         key = (url.scheme, url.host, url.port, tls) if url.scheme == "https" else (url.scheme, url.host, url.port)
         found = self._origins.get(key)
         if found is None:
-            found = self._origins[key] = Origin(self, url, tls, self._per_origin)
+            found = self._origins[key] = OriginConnections(self, url, tls, self._per_origin)
             if len(self._origins) > _MOST_ORIGINS:
                 self.counts.evicted += self._origins.popitem(last=False)[1].close()
         else:

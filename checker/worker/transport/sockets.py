@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from http.client import RemoteDisconnected
 from ipaddress import ip_address
+from select import POLLIN
 from time import monotonic, perf_counter
 from typing import Any
 
 import gevent
 import gevent.queue
 import gevent.socket
+from gevent.monkey import get_original
 
 from checker.addresses import AddressPolicy
 from checker.model import Reason
@@ -35,19 +37,23 @@ _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 READ, WRITE = 1, 2
 """Events of libev."""
+poll = get_original("select", "poll")
+"""The system's: that of gevent lets other greenlets run."""
 FIRST_READ_BYTES = 16384
 """At least this much of every reply is processed at once, and many may arrive at the same time."""
 
 
-class Watch:
+class SocketWatcher:
     """The watcher of one connection, started once for as long as it is open.
 
     gevent starts and stops one for each wait, by way of five Python calls; here a wait is two switches.
     """
 
-    __slots__ = ("_hub", "_io", "_on", "_reader")
+    __slots__ = ("_hub", "_io", "_on", "_poll", "_reader")
 
     def __init__(self, sock: Any) -> None:
+        self._poll: Any = poll()
+        self._poll.register(sock.fileno(), POLLIN)
         self._hub: Any = gevent.get_hub()
         self._io: Any = self._hub.loop.io(sock.fileno(), READ)
         self._on = False
@@ -63,6 +69,10 @@ class Watch:
             self._hub.switch()
         finally:
             self._reader = None
+
+    def has_input(self) -> bool:
+        """True if there is something to read right now, or the end."""
+        return bool(self._poll.poll(0))
 
     def close(self) -> None:
         """Stop watching: to be called before the socket is closed."""
@@ -93,7 +103,7 @@ def exchanged(connection: Any, request: bytes, trace: Trace) -> bytes:
         connection.with_greenlets().sendall(request[sent:])
     trace.step, sent_at = "wait", perf_counter()
     if (watch := connection.watch) is None:
-        watch = connection.watch = Watch(raw)
+        watch = connection.watch = SocketWatcher(raw)
     while True:
         watch.wait()
         try:
