@@ -294,7 +294,7 @@ class Client:
         for process in self._started:
             process.close(answered)
 
-    def _leave(self, connection: Any, origin: Origin, method: str, on_late_head: OnLateHead) -> None:
+    def _leave(self, connection: Any, origin: OriginConnections, method: str, on_late_head: OnLateHead) -> None:
         """Leave the wait for the head of a reply to the background."""
         trace, max_body = Trace(self._trace.budget), self._options.max_body
 
