@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from checker.structs import Options
 
@@ -39,13 +38,19 @@ def in_maintenance(windows: Iterable[MaintenanceWindow], at_ms: int) -> bool:
 def moment(text: str, timezone: str) -> datetime:
     """An ISO 8601 time, in the given zone if it states none; raises ValueError."""
     found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
+    return found if found.tzinfo else found.replace(tzinfo=_zone(timezone))
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo  # not before: few servers have windows
+
+    return ZoneInfo(name)
 
 
 def _covers(window: MaintenanceWindow, at_ms: int) -> bool:
     from checker.units import parse_duration
 
-    zone = ZoneInfo(window.timezone)
+    zone = _zone(window.timezone)
     now = datetime.fromtimestamp(at_ms / 1000, UTC)
     if window.start is not None and window.end is not None:
         return moment(window.start, window.timezone) <= now < moment(window.end, window.timezone)
@@ -71,7 +76,7 @@ def faults(window: MaintenanceWindow) -> Iterable[tuple[str, str]]:
         yield "start", "write start: and end: for once, or at: and lasts: for again and again"
         return
     try:
-        ZoneInfo(window.timezone)
+        _zone(window.timezone)
     except (ValueError, OSError, LookupError):
         yield "timezone", f'"{window.timezone}" is not a time zone; write one like UTC or Europe/Berlin'
         return

@@ -1,7 +1,8 @@
 """Option types that parse their YAML spelling: durations, sizes and secrets.
 
 The types are read by two sides: the settings validate YAML with them through pydantic, and the worker, which does not
-load pydantic, uses the plain values. Therefore the pydantic hooks import inside their bodies.
+load pydantic, uses the plain values. Therefore the pydantic hooks import inside their bodies. ``around`` is the same
+without pydantic, for `checker.settings.usual_options`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from operator import ge, gt, le, lt
+from typing import Annotated, Any, cast
+
+Convert = Callable[[Any], Any]
+"""A function that returns an option's value for the one that was written, or raises ValueError."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
@@ -46,7 +51,7 @@ def _not_too_long(seconds: float) -> float:
 def parse_objective(text: str | float) -> float:
     """A ratio above 0 and below 1 for ``99.9%``, 99.9 or 0.999; raises ValueError otherwise."""
     match = _PER_CENT.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None and (isinstance(text, bool | str)):
+    if match is None and (isinstance(text, bool) or not isinstance(text, int | float)):
         raise ValueError("write an objective like 99.9%")
     given = float(match[1]) if match else float(text)
     ratio = given / 100 if match or given >= 1 else given
@@ -115,6 +120,10 @@ class _Spelled:
 
         return core_schema.no_info_plain_validator_function(self._parse)
 
+    def around(self, convert: Convert) -> Convert:
+        """The parser; it takes the value as written."""
+        return cast(Convert, self._parse)
+
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         text = {"type": "string", "pattern": self._pattern, "examples": [self._example]}
         return {"anyOf": [text, {"type": self._number, "minimum": 0}]}
@@ -130,6 +139,9 @@ Objective = Annotated[float, _Spelled(parse_objective, r"^\d+(\.\d+)?\s*%$", "nu
 """An availability objective, spelled ``99.9%`` in YAML: a ratio."""
 
 
+_HOLDS = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+
+
 class Within:
     """Annotated metadata: a number within bounds, which pydantic checks."""
 
@@ -142,6 +154,18 @@ class Within:
 
         bounds: Any = self._bounds
         return core_schema.int_schema(**bounds) if source is int else core_schema.float_schema(**bounds)
+
+    def around(self, convert: Convert) -> Convert:
+        """What ``convert`` returns; raises ValueError outside the bounds."""
+        checks = [(_HOLDS[name], bound) for name, bound in self._bounds.items()]
+
+        def within(value: Any) -> Any:
+            number = convert(value)
+            if not all(holds(number, bound) for holds, bound in checks):
+                raise ValueError("out of bounds")
+            return number
+
+        return within
 
 
 class Checked:
@@ -156,6 +180,10 @@ class Checked:
 
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
+    def around(self, convert: Convert) -> Convert:
+        """The function of what ``convert`` returns."""
+        return lambda value: self._check(convert(value))
+
 
 class _Given:
     """Annotated metadata of an option that is either absent or has a value: an empty one is an error."""
@@ -165,6 +193,10 @@ class _Given:
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(_given, handler(source))
+
+    def around(self, convert: Convert) -> Convert:
+        """What ``convert`` returns for a value that is given."""
+        return lambda value: convert(_given(value))
 
 
 def _given(value: Any) -> Any:

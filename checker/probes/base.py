@@ -404,3 +404,6 @@ class Probe:
     """Modules that an attempt with these options takes: a worker imports them before its first check."""
     warnings: Callable[[Any], Iterator[OptionWarning]] = lambda options: iter(())
     """Oddities of valid options."""
+    takes_usual_addresses: bool = False
+    """True if ``faults`` finds the same in options that differ only in addresses of the usual form
+    (`checker.probes.option_validation.is_usual_address`) and of one scheme."""

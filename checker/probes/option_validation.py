@@ -19,6 +19,11 @@ _USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-5]?\d{1,4})?(/[!-~]*)?", r
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
+def is_usual_address(url: str) -> bool:
+    """True for an http or https address of the usual form, which by itself has no fault."""
+    return _USUAL_URL.fullmatch(url) is not None
+
+
 def endpoint_faults(options: Endpoint, has_url: bool = True) -> Iterator[Fault]:
     """Faults of the options that every kind of endpoint has."""
     if has_url and options.url:

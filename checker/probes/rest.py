@@ -181,6 +181,7 @@ PROBE = Probe(
     judge=judge,
     unusable=Reason.HTTP_MALFORMED,
     faults=faults,
+    takes_usual_addresses=True,
     single_get=single_get,
     libraries=libraries,
 )

@@ -141,7 +141,9 @@ class _Loader:
         self._document, self._environment, self._files = document, environment, files
         self._problems: list[Problem] = []
         self._whole = Source((), document.values, self._problems)
-        self._values = expand(document.values, environ, (), self._problems)
+        self._values = document.values
+        if document.may_refer:
+            self._values = expand(document.values, environ, (), self._problems)
 
     def settings(self) -> Settings:
         """The settings; raises ConfigError."""
@@ -207,12 +209,14 @@ class _Loader:
             return ()
         servers: dict[str, Server] = {}
         for index, values in enumerate(listed):
-            source = self._whole.below("servers", index)
-            server = reader.server(values, source)
+            server = reader.like_another(values)
+            if server is None:
+                server = reader.server(values, self._whole.below("servers", index))
             if server is None:
                 continue
             if server.name in servers:
-                source.complain(("name",), f'"{server.name}" is used by another server too; names must be unique')
+                said = f'"{server.name}" is used by another server too; names must be unique'
+                self._whole.complain(("servers", index, "name"), said)
             servers[server.name] = server
         return tuple(servers.values())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from checker.probe_kinds import KINDS
 from checker.settings.validate import unknown_key
-from checker.settings.yaml_document import Document, Place, Problem
+from checker.settings.yaml_document import Document, FoundLater, Place, Problem
 
 FILE_SUFFIX = "_file"
 """Ending of the name of an option that names a file."""
@@ -55,23 +56,30 @@ def with_environment(document: Document, environment: str | None, known: Sequenc
         raise document.refuse(problems)
     base = dict(values)
     if environment is None:
-        return Document(document.path, values, document.lines, (base, {}))
+        return replace(document, values=values, layers=(base, {}))
     if environment not in environments:
         there = ", ".join(environments) or "none"
         said = f'no environment "{environment}"{named_by}; there are: {there}'
         raise document.refuse([Problem(("environments",), said)])
     differing = dict(environments[environment] or {})
     prefix: Place = ("environments", environment)
-    lines = {place[2:]: line for place, line in document.lines.items() if place[:2] == prefix and len(place) > 2}
     changes = differing.pop("servers", None) or {}
-    values = merged(values, differing)
+    values, index_of = merged(values, differing), dict[str, int]()
     if changes:
         values["servers"], index_of = _servers(document, values.get("servers"), changes, (*prefix, "servers"))
-        # an entry is complained of by its place in the list, and what is wrong may stand in the environment
-        for place, line in list(lines.items()):
-            if place[0] == "servers" and len(place) > 2 and place[1] in index_of:
-                lines["servers", index_of[str(place[1])], *place[2:]] = line
-    return Document(document.path, values, {**document.lines, **lines}, (base, dict(environments[environment] or {})))
+    layers = base, dict(environments[environment] or {})
+    lines = FoundLater(lambda: _laid(document.lines, prefix, index_of))
+    return replace(document, values=values, lines=lines, layers=layers)
+
+
+def _laid(written: Mapping[Place, int], prefix: Place, index_of: Mapping[str, int]) -> dict[Place, int]:
+    """The lines of the document with those of the environment over them."""
+    lines = {place[2:]: line for place, line in written.items() if place[:2] == prefix and len(place) > 2}
+    # an entry is complained of by its place in the list, and what is wrong may stand in the environment
+    for place, line in list(lines.items()):
+        if place[0] == "servers" and len(place) > 2 and place[1] in index_of:
+            lines["servers", index_of[str(place[1])], *place[2:]] = line
+    return {**written, **lines}
 
 
 def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 from checker.errors import UsageError
 from checker.model import Server
@@ -43,6 +42,8 @@ def select(
 def _known(what: str, asked: Sequence[str], there: set[str]) -> None:
     for word in asked:
         if word not in there:
+            from difflib import get_close_matches
+
             close = get_close_matches(word, there, n=3) or sorted(there)[:10]
             known = ", ".join(close) or "none"
             raise UsageError(f'no {what} "{word}" in this configuration; there are: {known}')

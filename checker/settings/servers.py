@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec.structs import replace
-
 from checker.maintenance_windows import faults
 from checker.model import Server
 from checker.probe_kinds import KINDS, kinds_in_words
@@ -14,6 +12,7 @@ from checker.probes import probe_of
 from checker.settings.blocks import ServerEntry
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
+from checker.settings.server_shapes import LONGEST_NAME, ServerShapes
 from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
@@ -21,7 +20,6 @@ _OF_PROBES = "remarks"
 """The key that is written once for all probes of a server, and copied to each of them."""
 _OF_SERVER = tuple(name for name in ServerEntry.__struct_fields__ if name != _OF_PROBES)
 _KNOWN = dict.fromkeys((*ServerEntry.__struct_fields__, *KINDS))
-_LONGEST_NAME = 200
 _MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
 """Conditions for which null is a value: no condition."""
 
@@ -33,10 +31,7 @@ class ServerReader:
         self._files = files
         self._entry: dict[str, Any] = {}
         self._probes: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-        self._unnamed = ServerEntry(name="-")
-        """What an entry is that says no more of itself than its name."""
-        self._unaddressed: dict[tuple[str, bool], Any] = {}
-        """Kind, and whether over http -> the options of an entry that gives no more of them than an address."""
+        self._shapes = ServerShapes(self._probes)
 
     def read_defaults(self, given: Any, source: Source, of_every_probe: Mapping[str, Any]) -> None:
         """Read the ``defaults`` block, merged over the options that apply to every probe.
@@ -52,7 +47,7 @@ class ServerReader:
         inherited = {key: given[key] for key in _INHERITED if key in given}
         entry = validated(ServerEntry, {"name": "-", **inherited}, source)
         if entry is not None and _weights_are_valid(entry, source) and _windows_are_valid(entry, source):
-            self._entry, self._unnamed = inherited, entry
+            self._entry = inherited
             if entry.remarks is not None:
                 of_every_probe = {_OF_PROBES: entry.remarks, **of_every_probe}
         for kind in KINDS:
@@ -60,6 +55,8 @@ class ServerReader:
             if not isinstance(block, Mapping):
                 below.complain((), "write keys such as timeout:, indented below")
                 continue
+            if not block and not of_every_probe:
+                continue  # nothing to look through, for which a kind that may not be used need not be loaded
             before, probe = len(source.problems), probe_of(kind)
             laid = merged(of_every_probe, with_files(probe.options, block, below, self._files))
             options = validated(probe.options, {"url": probe.example, **laid}, below)
@@ -68,6 +65,10 @@ class ServerReader:
                     below.complain(keys, text)
             if len(source.problems) == before:
                 self._probes[kind] = laid
+
+    def like_another(self, values: Any) -> Server | None:
+        """The server of an entry of a shape that was read before; None for any other, which `server` reads."""
+        return self._shapes.server(values)
 
     def server(self, values: Any, source: Source) -> Server | None:
         """The server of an entry; None if anything is wrong with it."""
@@ -80,7 +81,7 @@ class ServerReader:
             if key not in _KNOWN:
                 source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__struct_fields__ if key in given}
-        entry = self._entry_of(own, source)
+        entry = validated(ServerEntry, merged(self._entry, own), source)
         if entry is not None and _OF_PROBES in own:
             given |= _with_own_remarks(given, entry.remarks)
         # a kind without a value is switched off, which is how an environment does it
@@ -90,12 +91,10 @@ class ServerReader:
         if entry is None or len(source.problems) > before:
             return None
         _check_entry(entry, given, probes, source)
-        return Server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
-
-    def _entry_of(self, own: Mapping[str, Any], source: Source) -> ServerEntry | None:
-        if own.keys() == {"name"} and isinstance(own["name"], str):
-            return replace(self._unnamed, name=own["name"])
-        return validated(ServerEntry, merged(self._entry, own), source)
+        server = Server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
+        if len(source.problems) == before and _OF_PROBES not in own:
+            self._shapes.learn_entry({key: value for key, value in own.items() if key != "name"}, server)
+        return server
 
     def _probe(self, kind: str, given: Any, source: Source) -> Any:
         below = source.below(kind)
@@ -104,26 +103,23 @@ class ServerReader:
         if not isinstance(given, Mapping):
             below.complain((), "write an address, or keys such as url: indented below")
             return None
-        probe = probe_of(kind)
+        before, probe = len(source.problems), probe_of(kind)
         own = with_files(probe.options, given, below, self._files)
         defaults = self._probes[kind]
         _tell_forgotten(own.get("expect"), defaults.get("expect"), below)
-        if plain := str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
+        if str(own.get("url")).lower().startswith("http:"):  # default authorities are for the https servers
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
         if others := probe.not_inherited(own):
             defaults = {key: value for key, value in defaults.items() if key not in others}
-        if own.keys() == {"url"} and isinstance(own["url"], str) and (known := self._unaddressed.get((kind, plain))):
-            options = replace(known, url=own["url"])  # validating all of it again would take most of the time
-        else:
-            options = validated(probe.options, merged(defaults, own), below)
-            if own.keys() == {"url"}:
-                self._unaddressed[kind, plain] = options
+        options = validated(probe.options, merged(defaults, own), below)
         if options is not None:
             for keys, text in probe.faults(options):
                 below.complain(
                     keys,
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
                 )
+            if own == given and len(source.problems) == before:  # or it names files, which may be others next time
+                self._shapes.learn_probe(kind, own, options)
         return options
 
 
@@ -145,8 +141,8 @@ def _with_own_remarks(given: Mapping[str, Any], remarks: str | None) -> dict[str
 
 
 def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[str, Any], source: Source) -> None:
-    if not entry.name.strip() or len(entry.name) > _LONGEST_NAME or not entry.name.isprintable():
-        source.complain(("name",), f"write 1 to {_LONGEST_NAME} printable characters")
+    if not entry.name.strip() or len(entry.name) > LONGEST_NAME or not entry.name.isprintable():
+        source.complain(("name",), f"write 1 to {LONGEST_NAME} printable characters")
     elif entry.name != entry.name.strip():
         source.complain(("name",), "begins or ends with a space; remove it")
     _weights_are_valid(entry, source)

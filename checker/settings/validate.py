@@ -1,4 +1,4 @@
-"""Plain values into options classes by pydantic, and its errors as problems that a person can fix."""
+"""Plain values into options classes: by pydantic unless they are as usual, and its errors as problems to fix."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from checker.secrets.plain_values import SECRET_NAME
+from checker.settings.usual_options import usual
 from checker.settings.yaml_document import Place, Problem
 from checker.structs import is_options
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Options = TypeVar("Options")
 _SECRET_KEYS = {"headers", "body", "value", "env", "args", "arguments", "proxy"}
@@ -85,11 +86,23 @@ def _is_secret(key: str) -> bool:
 @lru_cache(maxsize=64)
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """The validator of an options class; cached, since making it takes longer than a thousand validations."""
+    from pydantic import TypeAdapter  # not before: most configurations need none
+
     return TypeAdapter(kind)
 
 
 def validated(kind: type[Options], values: Any, source: Source) -> Options | None:
     """The options, or None and an entry in the source's problems for each fault."""
+    try:
+        return usual(kind, values)
+    except ValueError:
+        return judged(kind, values, source)
+
+
+def judged(kind: type[Options], values: Any, source: Source) -> Options | None:
+    """The same by pydantic alone."""
+    from pydantic import ValidationError
+
     try:
         options: Options = adapter(cast(Any, kind)).validate_python(values)
     except ValidationError as error:
@@ -181,6 +194,8 @@ def _text(fault: Any, kind: type[Any], where: Place, source: Source) -> str:
 
 def unknown_key(name: str, known: list[str]) -> str:
     """The message for a key that does not exist, with the most similar known key."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, n=1)
     if close:
         return f'unknown key; did you mean "{close[0]}"?'

@@ -1,11 +1,12 @@
-"""A YAML file as plain values, with the line of every key, and without YAML's silent surprises."""
+"""A YAML file as plain values, with the line of every key once somebody asks, and without YAML's silent surprises."""
 
 from __future__ import annotations
 
-import math
 import re
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import yaml
 from yaml.reader import Reader
 
 from checker.errors import ConfigError
+from checker.settings.yaml_scalars import LOADER, MERGE, TEXT, constructed, settled
+from checker.settings.yaml_values import Unusual, values_of
 from checker.untrusted_text import terminal
 
 Place = tuple[str | int, ...]
@@ -28,11 +31,6 @@ _COLLECTIONS = {
     yaml.SequenceEndEvent: -1,
     yaml.MappingEndEvent: -1,
 }
-_LONGEST_NUMBER = 19  # digits; what is longer may not fit the 64 bits in which numbers reach the workers
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TAG = "tag:yaml.org,2002:"
-_TEXT, _MERGE = f"{_TAG}str", f"{_TAG}merge"
-_PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +43,37 @@ class Problem:
     """Line of the fault, if it is not that of the place."""
 
 
+class FoundLater(Mapping[Place, int]):
+    """Lines that take a second, slower pass over the text, and are looked for when the first of them is asked for."""
+
+    def __init__(self, find: Callable[[], Mapping[Place, int]]) -> None:
+        self._find = find
+
+    @cached_property
+    def _found(self) -> Mapping[Place, int]:
+        return self._find()
+
+    def __getitem__(self, place: Place) -> int:
+        return self._found[place]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """The values of a file and the line of each, counted from 1."""
 
     path: Path
     values: dict[str, Any]
-    lines: dict[Place, int]
+    lines: Mapping[Place, int]
     layers: tuple[dict[str, Any], dict[str, Any]] = field(default_factory=lambda: ({}, {}))
     """If an environment may be merged over the file: the file without it, and the environment, as written."""
+    may_refer: bool = True
+    """False if no value has a ``$`` in it, and so no variable is to be filled in."""
 
     def refuse(self, problems: list[Problem], most: int = 10) -> ConfigError:
         """The error that lists these problems in the order of the file, a line each."""
@@ -91,14 +111,27 @@ def read(path: Path) -> Document:
     if odd := Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise ConfigError(f"{path}:{line}: not valid YAML: a control character (#x{ord(odd[0]):02x}); remove it")
-    document, problems = Document(path, {}, {}), list[Problem]()
+    try:
+        values = values_of(text)
+    except Unusual:
+        return read_thoroughly(path, text)
+    if not isinstance(values, dict):
+        return read_thoroughly(path, text)
+    lines = FoundLater(lambda: read_thoroughly(path, text).lines)
+    return Document(path, values, lines, may_refer="$" in text or "\\" in text)  # "\x24" is one too
+
+
+def read_thoroughly(path: Path, text: str) -> Document:
+    """The document with its lines; raises ConfigError, which tells everything that YAML itself has against the text."""
+    lines: dict[Place, int] = {}
+    document, problems = Document(path, {}, lines), list[Problem]()
     loader = None
     try:
         most = _SMALL + _ALIASES_MAKE * _written_nodes(text)
-        loader = _Loader(text)
+        loader = LOADER(text)
         node = loader.get_single_node()
         if node is not None:
-            _walk(node, most, document, problems)
+            _walk(node, most, lines, problems)
         if problems:
             raise document.refuse(problems)
         values = _value(node, loader) if node is not None else None
@@ -113,7 +146,7 @@ def read(path: Path) -> Document:
             loader.dispose()
     if not isinstance(values, dict):
         raise ConfigError(f'{path}: not a mapping; a configuration begins with keys such as "servers:"')
-    return Document(path, values, document.lines)
+    return Document(path, values, lines)
 
 
 def _without_names(error: yaml.MarkedYAMLError) -> str:
@@ -124,7 +157,7 @@ def _without_names(error: yaml.MarkedYAMLError) -> str:
 def _written_nodes(text: str) -> int:
     """Number of nodes written in the text; raises ValueError for nesting that would overflow the composer's C stack."""
     nodes = depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=LOADER):
         kind = type(event)
         if kind in _NODES:
             nodes += 1
@@ -135,7 +168,7 @@ def _written_nodes(text: str) -> int:
     return nodes
 
 
-def _walk(root: yaml.Node, most: int, document: Document, problems: list[Problem]) -> None:
+def _walk(root: yaml.Node, most: int, lines: dict[Place, int], problems: list[Problem]) -> None:
     """Record the line of every key and list item, and report what YAML allows and a configuration does not."""
     waiting: list[tuple[yaml.Node, Place]] = [(root, ())]
     for _ in range(most):
@@ -144,19 +177,19 @@ def _walk(root: yaml.Node, most: int, document: Document, problems: list[Problem
         node, place = waiting.pop()
         if len(place) > _MOST_DEPTH:
             raise ValueError("nested too deeply")
-        if fault := _settle(node):
+        if fault := settled(node):
             problems.append(Problem(place, fault))
         if isinstance(node, yaml.SequenceNode):
             inner = [(item, (*place, index)) for index, item in enumerate(node.value)]
-            document.lines.update({where: item.start_mark.line + 1 for item, where in inner})
+            lines.update({where: item.start_mark.line + 1 for item, where in inner})
             waiting += reversed(inner)
         elif isinstance(node, yaml.MappingNode):
-            waiting += reversed(_entries(node, place, document, problems))
+            waiting += reversed(_entries(node, place, lines, problems))
     raise ValueError("too large once its aliases are expanded")
 
 
 def _entries(
-    node: yaml.MappingNode, place: Place, document: Document, problems: list[Problem]
+    node: yaml.MappingNode, place: Place, lines: dict[Place, int], problems: list[Problem]
 ) -> list[tuple[yaml.Node, Place]]:
     """The values of a mapping with their places; reports keys that are duplicate or not text."""
     entries: dict[str, tuple[yaml.Node, Place]] = {}
@@ -164,13 +197,13 @@ def _entries(
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             problems.append(Problem(place, "a list or a mapping where a key should be", line))
-        elif key.tag != _TEXT and key.tag != _MERGE:
+        elif key.tag != TEXT and key.tag != MERGE:
             problems.append(Problem(place, f'the key "{key.value}" is not text; put quotes around it', line))
         elif key.value in entries:
             problems.append(Problem((*place, key.value), f"duplicate key (again in line {line})"))
         else:
             where = (*place, key.value)
-            document.lines[where] = line
+            lines[where] = line
             entries[key.value] = value, where
     return list(entries.values())
 
@@ -178,34 +211,9 @@ def _entries(
 def _value(node: yaml.Node, loader: Any) -> Any:
     """The value of the node; call it after `_walk`, so that keys are text and nesting is limited. Most are text."""
     if isinstance(node, yaml.ScalarNode):
-        return node.value if node.tag == _TEXT else loader.construct_object(node)
+        return constructed(node, loader)
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, loader) for item in node.value]
-    if any(key.tag == _MERGE for key, _ in node.value):
+    if any(key.tag == MERGE for key, _ in node.value):
         loader.flatten_mapping(node)
     return {key.value: _value(value, loader) for key, value in node.value}
-
-
-def _settle(node: yaml.Node) -> str | None:
-    """Turn values that only YAML 1.1 takes for numbers or dates into text; report values that are never allowed."""
-    if node.tag == _TEXT:
-        return None
-    if node.tag == f"{_TAG}value":  # a lone "=", for which the loader has no constructor
-        node.tag = _TEXT
-    if node.tag not in _PLAIN:
-        return "YAML tags are not supported here; put quotes around text that begins with !"
-    if node.tag == f"{_TAG}timestamp" or (node.tag in (f"{_TAG}int", f"{_TAG}float") and ":" in node.value):
-        node.tag = _TEXT
-    elif node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_NUMBER:
-        return "the number is too long; put quotes around it if it is text"
-    elif node.tag == f"{_TAG}float" and not _finite(node.value):
-        return "not a finite number; write one, or put quotes around it if it is text"
-    return None
-
-
-def _finite(spelled: str) -> bool:
-    """True if a YAML float is finite; Python cannot parse ``.inf`` and ``.nan``."""
-    try:
-        return math.isfinite(float(spelled.replace("_", "")))
-    except ValueError:
-        return False

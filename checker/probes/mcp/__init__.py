@@ -154,6 +154,7 @@ PROBE = Probe(
     judge=judge,
     unusable=Reason.MCP_INVALID_RESULT,
     faults=faults,
+    takes_usual_addresses=True,
     not_inherited=not_inherited,
     libraries=libraries,
     warnings=warnings,

@@ -33,7 +33,7 @@ from checker.settings.overlay import expand, with_environment
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
 from checker.settings.validate import Source, unknown_key, validated
-from checker.settings.yaml_document import Document, Place, Problem, read
+from checker.settings.yaml_document import Document, FoundLater, Place, Problem, read
 
 
 def read_scenarios(values: Any, source: Source) -> dict[str, Scenario]:
@@ -231,7 +231,9 @@ def _of_configuration(
     defaults = (written.values.get(_ORIGINAL) or {}).get("defaults") or {}
     repeated = settings.benchmarking.defaults.iterations if "iterations" in defaults else 1
     values, said = plan_of_block(settings.benchmarking, settings.servers, scenarios, suite, repeated)
-    lines = {place[1:]: line for place, line in written.lines.items() if place[0] == _ORIGINAL and len(place) > 1}
+    lines = FoundLater(
+        lambda: {place[1:]: line for place, line in written.lines.items() if place[0] == _ORIGINAL and len(place) > 1}
+    )
     listed = Listed(settings.servers, written.values["servers"])
     return _PlanReader(Document(path, values, lines), environ).plan(lambda: listed, said)
 
