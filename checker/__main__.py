@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 
 _COLLECT = (100_000, 20, 20)
 """Garbage collections are rarer than Python's default: nearly all objects here are freed with their last reference."""
@@ -13,8 +12,9 @@ def main() -> None:
     """Run the command line; one of our own errors becomes one message and its exit code."""
     gc.set_threshold(*_COLLECT)
     from checker.cli import cli
+    from checker.processes.process_end import leave
 
-    sys.exit(cli())
+    leave(cli())
 
 
 if __name__ == "__main__":

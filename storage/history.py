@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -351,6 +350,8 @@ class History:
 
     def _alike(self, server: str) -> str:
         names = list(self._connection.scalars(select(servers.c.name)))
+        from difflib import get_close_matches
+
         close = get_close_matches(server, names, n=3)
         if close:
             return f"; did you mean {', '.join(map(repr, close))}?"

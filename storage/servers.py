@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import orjson
@@ -174,6 +173,8 @@ def _join(connection: Connection, number: int, other: int, old: str, new: str) -
 def _number(connection: Connection, name: str) -> int:
     number = connection.scalar(select(servers.c.id).where(servers.c.name == name))
     if number is None:
+        from difflib import get_close_matches
+
         close = get_close_matches(name, list(connection.scalars(select(servers.c.name))), n=3)
         alike = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
         raise UsageError(f"no server {name!r}{alike}")

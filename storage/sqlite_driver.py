@@ -9,8 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
-import platformdirs
-
 _WAIT_S = 1.0
 _ENTRY = "select value from cache_entries where category = ? and key = ? and expires_at_ms > ?"
 
@@ -27,7 +25,11 @@ def driver() -> ModuleType:
 def default_path(environ: Mapping[str, str]) -> Path:
     """The default database file: ``MCP_STATUS_DB``, else history.db in the user's data directory."""
     named = environ.get("MCP_STATUS_DB")
-    return Path(named) if named else Path(platformdirs.user_data_dir("mcp-status-check")) / "history.db"
+    if named:
+        return Path(named)
+    import platformdirs  # not before: most name their database
+
+    return Path(platformdirs.user_data_dir("mcp-status-check")) / "history.db"
 
 
 def cache_entry(path: Path, category: str, key: str, now_ms: int) -> str | None:

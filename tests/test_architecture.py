@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from checker.model import Reason
+from checker.probes.libraries import libraries
+from checker.settings.adhoc import adhoc
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
@@ -140,7 +142,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "checker.run",
         "checker.loadtest",
     ),
-    "checker.__main__": ("checker.cli",),
+    "checker.__main__": ("checker.cli", "checker.processes"),
     "checker": (),
 }
 """Package -> the packages that it may import beside itself, from the bottom up; docs/architecture.md has the drawing.
@@ -280,6 +282,42 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
     assert loaded.isdisjoint(
         {"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy", "scipy"}
     )
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    """The modules that an interpreter has loaded once it has run the code."""
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(list(sys.modules))", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+
+def test_worker_loads_only_what_its_servers_need() -> None:
+    """The others come with the message that begins a run (`checker.probes.libraries`)."""
+    loaded = loaded_by("import runpy; runpy.run_module('checker.worker', run_name='x')")
+    assert not [name for name in loaded if within(name, "checker.probes.mcp")]
+    assert loaded.isdisjoint({"zoneinfo", "cryptography", "authlib", "jsonschema_rs", "re2", "jsonpath"})
+
+
+def test_servers_name_the_modules_that_their_checks_need() -> None:
+    servers = (adhoc({"rest": "http://127.0.0.1:9/"}), adhoc({"mcp": "http://127.0.0.1:9/"}))
+    assert libraries(servers[:1]) == ("checker.probes.rest",)
+    assert {"checker.probes.rest", "checker.probes.mcp"} <= set(libraries(servers))
+
+
+def test_usual_configuration_loads_no_validator_and_no_kind_that_it_does_not_use(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "defaults: {rest: {timeout: 5s}}\nrun: {workers: 2, pace: {jitter: 10ms}}\n"
+        "servers:\n  - {name: a, tags: [x], rest: {url: http://127.0.0.1:9/, expect: {status: [200]}}}\n"
+    )
+    loaded = loaded_by("from checker.settings.load import load; load(sys.argv[1])", str(file))
+    assert not [name for name in loaded if within(name, "checker.probes.mcp")]
+    assert loaded.isdisjoint({"pydantic", "pydantic_core", "difflib", "zoneinfo", "sqlalchemy"})
+
+
+def test_help_loads_next_to_nothing() -> None:
+    code = "from checker.cli import cli; sys.argv = ['mcp-status', '--help']; assert cli() == 0"
+    assert loaded_by(code).isdisjoint({"msgspec", "sqlalchemy", "rich", "yaml", "psutil", "orjson", "zoneinfo"})
 
 
 def test_checks_load_neither_numpy_nor_the_validator() -> None:

@@ -1,4 +1,4 @@
-"""Libraries that only some checks need: a worker loads them before its first check, not between others."""
+"""Modules that only some checks need: a worker loads them before its first check, not between others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from checker.model import Server
+from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 
 
@@ -16,7 +17,7 @@ def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
         name
         for server in servers
         for kind, options in server.probes.items()
-        for name in (*probe_of(kind).libraries(options), *_of_every_kind(options))
+        for name in (KINDS[kind].module, *probe_of(kind).libraries(options), *_of_every_kind(options))
     }
     return tuple(sorted(needed))
 

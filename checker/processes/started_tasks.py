@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from contextlib import suppress
 
 MOST = 1 << 20
@@ -21,6 +20,8 @@ class BegunTasks:
         if hasattr(os, "memfd_create"):
             self.descriptor = os.memfd_create("begun", os.MFD_CLOEXEC)
         else:
+            import tempfile  # not before: Linux needs none
+
             with tempfile.TemporaryFile() as file:
                 self.descriptor = os.dup(file.fileno())
         os.ftruncate(self.descriptor, MOST)

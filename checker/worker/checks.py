@@ -31,9 +31,6 @@ from checker.worker.transport.pools import Ceiling, Pools
 from checker.worker.transport.stdio_programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
-for _kind in KINDS:
-    probe_of(_kind)  # as the worker starts: imported by the first check it would be in that one's time
-
 
 class Finished(NamedTuple):
     """The check of one server, and the facts to remember from each probe."""

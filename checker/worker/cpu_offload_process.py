@@ -11,10 +11,11 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from checker.messages import Job, JobDone
-from checker.probes.offloaded_jobs import JOBS
 from checker.secrets.known_secrets import Masking, go_on
 from checker.wire import frame, messages, reader
 
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 def serve() -> int:
     """Do one job after another until there are no more, or until a job has left the process too large."""
+    from checker.probes.offloaded_jobs import JOBS  # every worker loads this module, and does none of the jobs
+
     read_fd, write_fd = os.dup(0), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # a stray print goes to stderr, never into the frames
@@ -50,7 +53,7 @@ def serve() -> int:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     job: Job
     for job in messages(lambda most: os.read(read_fd, most), reader(Job)):
-        view = memoryview(frame(_answer(job)))
+        view = memoryview(frame(_answer(job, JOBS)))
         while view:
             view = view[os.write(write_fd, view) :]
         if peak_memory_bytes() > _GROWN_BYTES:
@@ -58,11 +61,11 @@ def serve() -> int:
     return 0
 
 
-def _answer(job: Job) -> JobDone:
+def _answer(job: Job, jobs: Mapping[str, Callable[..., Any]]) -> JobDone:
     signal.setitimer(signal.ITIMER_PROF, job.cpu_s)  # SIGPROF ends the process, whatever it is doing
     go_on(Masking(*job.secrets))  # a server may have repeated them in what is judged
     try:
-        return JobDone(JOBS[job.name](*job.args))
+        return JobDone(jobs[job.name](*job.args))
     except MemoryError:
         return JobDone(fault=f"takes more than {MEMORY_BYTES // 1024**2} MiB of memory to be judged")
     except Exception as error:

@@ -112,6 +112,7 @@ def serve() -> int:
                 loop.start(message.limits, shared_with_parent(message.begun))
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)
+                gc.enable()
             elif isinstance(message, Gate):
                 loop.gate(message.is_open)
             elif isinstance(message, Drop):

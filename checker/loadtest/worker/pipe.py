@@ -68,6 +68,7 @@ class _Work:
         gc.collect()
         gc.freeze()  # what was imported stays
         gc.set_threshold(*_COLLECT)
+        gc.enable()
         self._pipes, self._notes, self._health = pipes, notes, HealthMeter(notes)
         self._greenlets = [gevent.spawn(self._tell), gevent.spawn(self._tell_health)]
 
