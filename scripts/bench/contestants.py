@@ -39,6 +39,12 @@ class Contestant:
     """Answers from what it remembers: the target is not to be asked in the run that is measured."""
     runs: int = 1
     """How often it is run in the same folder; only the last time is measured."""
+    own_origins: bool = False
+    """Each check goes to an origin of its own."""
+    whole: bool = False
+    """There is nothing to subtract: it is a command from its start to its end, of one server."""
+    history_rows: int | None = None
+    """Raw rows of probes of `HISTORY_SERVERS` servers in the database that it is run on; only where it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +57,52 @@ class Comparison:
     by: Literal["cpu", "wall"]
 
 
+HISTORY_SERVERS = 5_000
+
 _REST: dict[str, Any] = {"path": "/health", "counted": "GET /health", "against": "urllib3"}
 _MCP: dict[str, Any] = {"path": "/mcp", "counted": "tools/list", "against": "urllib3-mcp"}
+_DIFFERENT: dict[str, Any] = {"path": "/mcp/{number}", "counted": "tools/list", "against": "urllib3-mcp-different"}
 _MODERN: dict[str, Any] = {"path": "/modern", "counted": "tools/list", "against": "urllib3-modern"}
+_OWN: dict[str, Any] = {**_REST, "own_origins": True, "against": "urllib3-own"}
+_OWN_MCP: dict[str, Any] = {**_DIFFERENT, "own_origins": True, "against": "urllib3-own-mcp"}
 _SLOW: dict[str, Any] = {"path": "/slow", "counted": "GET /slow"}
 _CLOSE: dict[str, Any] = {"path": "/close", "counted": "GET /close"}
 _TLS: dict[str, Any] = {**_CLOSE, "tls": True, "against": "urllib3-tls"}
 _WORKER, _WHOLE, _URLLIB3 = ("with_worker.py",), ("with_checker.py",), ("with_urllib3.py",)
+_WORDS_WORKER, _WORDS_WHOLE = "this checker, one worker", "this checker, from YAML to stored rows"
+_WORDS_URLLIB3 = "urllib3 and gevent, default settings"
+
+
+def _fleet(servers: int, **options: Any) -> Contestant:
+    """A fleet of so many servers, from its file to its rows."""
+    given: dict[str, Any] = {**_REST, "client": _WHOLE, "in_quick": False, **options}
+    name = f"fleet-{servers}" + ("-own" if given.get("own_origins") else "")
+    words = f"{servers:,} servers" + (", each on its own origin" if given.get("own_origins") else "")
+    return Contestant(**{"name": name, "words": words, "checks": servers, **given})
+
+
+def _history(name: str, rows: int) -> Contestant:
+    """A fleet whose database has a history of about that size."""
+    return Contestant(
+        name=f"history-{name}",
+        words=f"a database of {name}",
+        client=_WHOLE,
+        checks=HISTORY_SERVERS,
+        in_quick=False,
+        history_rows=rows,
+        **_REST,
+    )
+
 
 GROUPS = {
     "REST": (
-        Contestant(name="checker-rest", words="this checker, one worker", client=_WORKER, checks=6_000, **_REST),
+        Contestant(name="checker-rest", words=_WORDS_WORKER, client=_WORKER, checks=20_000, **_REST),
         Contestant(
             name="checker-rest-run",
-            words="this checker, from YAML to stored rows",
+            words=_WORDS_WHOLE,
             client=_WHOLE,
             quick_share=0.5,
-            checks=3_000,
+            checks=12_000,
             **_REST,
         ),
         Contestant(
@@ -75,13 +110,11 @@ GROUPS = {
             words="the same, second run on one database",
             client=_WHOLE,
             runs=2,
-            checks=3_000,
+            checks=20_000,
             in_quick=False,
             **_REST,
         ),
-        Contestant(
-            name="urllib3", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=3_000, **_REST
-        ),
+        Contestant(name="urllib3", words=_WORDS_URLLIB3, client=_URLLIB3, checks=3_000, **_REST),
         Contestant(name="requests", words="requests and gevent", client=("with_requests.py",), checks=1_500, **_REST),
         Contestant(name="aiohttp", words="aiohttp", client=("with_aiohttp.py",), peer=True, checks=8_000, **_REST),
         Contestant(
@@ -103,13 +136,13 @@ GROUPS = {
         ),
     ),
     "MCP, session era": (
-        Contestant(name="checker-mcp", words="this checker, one worker", client=_WORKER, checks=1_200, **_MCP),
+        Contestant(name="checker-mcp", words=_WORDS_WORKER, client=_WORKER, checks=3_000, **_MCP),
         Contestant(
             name="checker-mcp-run",
-            words="this checker, from YAML to stored rows",
+            words=_WORDS_WHOLE,
             client=_WHOLE,
             quick_share=0.5,
-            checks=1_000,
+            checks=3_000,
             **_MCP,
         ),
         Contestant(
@@ -117,7 +150,7 @@ GROUPS = {
             words="the same, second run on one database",
             client=_WHOLE,
             runs=2,
-            checks=1_000,
+            checks=4_000,
             in_quick=False,
             **_MCP,
         ),
@@ -127,13 +160,11 @@ GROUPS = {
             client=("with_checker.py", "--max-age", "1h"),
             runs=2,
             cached=True,
-            checks=3_000,
+            checks=10_000,
             in_quick=False,
             **_MCP,
         ),
-        Contestant(
-            name="urllib3-mcp", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=600, **_MCP
-        ),
+        Contestant(name="urllib3-mcp", words=_WORDS_URLLIB3, client=_URLLIB3, checks=600, **_MCP),
         Contestant(
             name="mcp-sdk",
             words="official SDK, as documented",
@@ -157,14 +188,53 @@ GROUPS = {
             **_MCP,
         ),
     ),
+    "MCP, session era, every server with another contract": (
+        Contestant(
+            name="checker-mcp-different",
+            words=_WORDS_WORKER,
+            client=_WORKER,
+            checks=3_000,
+            in_quick=False,
+            **_DIFFERENT,
+        ),
+        Contestant(
+            name="checker-mcp-different-run",
+            words=_WORDS_WHOLE,
+            client=_WHOLE,
+            checks=3_000,
+            in_quick=False,
+            **_DIFFERENT,
+        ),
+        Contestant(
+            name="urllib3-mcp-different",
+            words=_WORDS_URLLIB3,
+            client=_URLLIB3,
+            checks=600,
+            in_quick=False,
+            **_DIFFERENT,
+        ),
+    ),
     "MCP, sessionless era (2026-07-28)": (
-        Contestant(name="checker-modern", words="this checker, one worker", client=_WORKER, checks=2_500, **_MODERN),
+        Contestant(name="checker-modern", words=_WORDS_WORKER, client=_WORKER, checks=6_000, **_MODERN),
         Contestant(
             name="urllib3-modern",
-            words="urllib3 and gevent, default settings",
+            words=_WORDS_URLLIB3,
             client=_URLLIB3,
             checks=1_500,
             **_MODERN,
+        ),
+    ),
+    "REST, each server on its own origin": (
+        Contestant(name="checker-own", words=_WORDS_WORKER, client=_WORKER, checks=5_000, **_OWN),
+        Contestant(name="checker-own-run", words=_WORDS_WHOLE, client=_WHOLE, checks=4_000, in_quick=False, **_OWN),
+        Contestant(name="urllib3-own", words=_WORDS_URLLIB3, client=_URLLIB3, checks=2_000, **_OWN),
+    ),
+    "MCP, each server on its own origin, with another contract": (
+        Contestant(
+            name="checker-own-mcp", words=_WORDS_WORKER, client=_WORKER, checks=1_000, in_quick=False, **_OWN_MCP
+        ),
+        Contestant(
+            name="urllib3-own-mcp", words=_WORDS_URLLIB3, client=_URLLIB3, checks=600, in_quick=False, **_OWN_MCP
         ),
     ),
     "REST, the target takes 20 ms": (
@@ -192,15 +262,15 @@ GROUPS = {
     "REST, a connection for each check": (
         Contestant(
             name="checker-cold",
-            words="this checker, one worker",
+            words=_WORDS_WORKER,
             client=_WORKER,
-            checks=2_500,
+            checks=8_000,
             against="urllib3-cold",
             **_CLOSE,
         ),
         Contestant(
             name="urllib3-cold",
-            words="urllib3 and gevent, default settings",
+            words=_WORDS_URLLIB3,
             client=_URLLIB3,
             checks=2_000,
             against="urllib3-cold",
@@ -208,15 +278,64 @@ GROUPS = {
         ),
     ),
     "REST over TLS, a connection for each check": (
-        Contestant(name="checker-tls", words="this checker, one worker", client=_WORKER, checks=1_500, **_TLS),
+        Contestant(name="checker-tls", words=_WORDS_WORKER, client=_WORKER, checks=1_500, **_TLS),
+        Contestant(name="urllib3-tls", words=_WORDS_URLLIB3, client=_URLLIB3, checks=1_000, **_TLS),
+    ),
+}
+"""Title of a table of rates -> its rows."""
+
+GROWTH = {
+    "REST, from the file to stored rows: fleets of": (
+        *(_fleet(servers) for servers in (5_000, 10_000, 50_000)),
+        *(_fleet(servers, **_OWN) for servers in (5_000, 50_000)),
+    ),
+    "REST, from the file to stored rows: 10,000 servers": (
+        _fleet(
+            10_000, name="fleet-two-workers", words="two workers, fed by one parent", client=(*_WHOLE, "--workers", "2")
+        ),
+    ),
+    f"REST, from the file to stored rows: {HISTORY_SERVERS:,} servers, before whose run there is": (
+        _history("1MB", 0),
+        _history("1GB", 4_000_000),
+        _history("10GB", 45_000_000),
+    ),
+}
+"""Title of a table of what a check costs each process -> its rows."""
+
+_COMMAND: dict[str, Any] = {"path": "/health", "checks": 1, "few": 1, "whole": True}
+START = {
+    "A whole command": (
         Contestant(
-            name="urllib3-tls", words="urllib3 and gevent, default settings", client=_URLLIB3, checks=1_000, **_TLS
+            name="start-help", words="`--help`", client=("with_command.py", "help"), counted="", cached=True, **_COMMAND
+        ),
+        Contestant(
+            name="start-first",
+            words="one server, from its file to the end",
+            client=("with_command.py", "check"),
+            counted="GET /health",
+            **_COMMAND,
+        ),
+        Contestant(
+            name="start-second",
+            words="the same, second run on one database",
+            client=("with_command.py", "check"),
+            counted="GET /health",
+            runs=2,
+            **_COMMAND,
+        ),
+        Contestant(
+            name="start-100",
+            words="100 servers, first run",
+            client=("with_command.py", "check"),
+            counted="GET /health",
+            **{**_COMMAND, "checks": 100},
         ),
     ),
 }
-"""Title of a table -> its rows."""
+"""Title of a table of what a command costs from its start to its end -> its rows."""
 
-CONTESTANTS = {one.name: one for group in GROUPS.values() for one in group}
+CONTESTANTS = {one.name: one for groups in (GROUPS, GROWTH, START) for group in groups.values() for one in group}
+
 
 COMPARISONS = (
     Comparison("200 concurrent checks instead of sequential ones", "checker-concurrent", "checker-sequential", "wall"),

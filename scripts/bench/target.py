@@ -1,7 +1,9 @@
 """The target of the benchmark: a fast loopback server for REST and MCP that counts connections and requests.
 
 Started as a program with the number of ports it is to open, and a PEM file with certificate and key for as many with
-TLS; prints {"ports": [...], "tls_ports": [...]} and ends with its standard input.
+TLS; prints {"ports": [...], "tls_ports": [...], "loop": ...} and ends with its standard input. The ports without TLS
+are open at all of 127.0.0.0/8, so that each server of a fleet can have an address of its own. Replies are put together
+of bytes that are there already: it is never to be what a client waits for.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ import asyncio
 import json
 import random
 import re
+import socket
 import ssl
 import sys
+import time
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 PORTS = range(20_000, 31_000)
@@ -63,44 +68,72 @@ HEALTHY, CLOSING, ACCEPTED, DELETED = (
 )
 
 
-def result(request: dict[str, Any], value: dict[str, Any], more: str = "") -> bytes:
-    """A response that answers the JSON-RPC request."""
-    return http("200 OK", json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": value}).encode(), more)
+_ID_BYTES = 6
 
 
-def refusal(request: dict[str, Any], status: str, code: int, message: str, data: Any = None) -> bytes:
-    """A response that refuses the JSON-RPC request."""
-    error = {"code": code, "message": message, **({"data": data} if data else {})}
-    return http(status, json.dumps({"jsonrpc": "2.0", "id": request.get("id"), "error": error}).encode())
+def reply(member: str, value: Any, status: str = "200 OK", more: str = "") -> tuple[bytes, bytes]:
+    """What stands before and behind the id in a response to a JSON-RPC request.
+
+    An id is filled up with spaces, for the length of the body is said before it.
+    """
+    text = json.dumps({"jsonrpc": "2.0", member: value, "id": "@"}).encode().replace(b'"@"', b"@" * _ID_BYTES)
+    before, _, after = http(status, text, more).rpartition(b"@" * _ID_BYTES)
+    return before, after
 
 
-def in_session(request: dict[str, Any], method: str) -> bytes:
-    """What a server of the session era answers."""
-    if "id" not in request:
+def said(parts: tuple[bytes, bytes], request_id: bytes) -> bytes:
+    """The response with the id."""
+    return parts[0] + request_id.rjust(_ID_BYTES) + parts[1]
+
+
+def refusal(status: str, code: int, message: str, data: Any = None) -> tuple[bytes, bytes]:
+    """A response that refuses a JSON-RPC request."""
+    return reply("error", {"code": code, "message": message, **({"data": data} if data else {})}, status)
+
+
+@cache
+def initialized(version: str) -> tuple[bytes, bytes]:
+    """The answer to initialize, up to the session's id and behind it."""
+    session = "Mcp-Session-Id: SESSION\r\n"
+    return reply("result", {"protocolVersion": version, **_ANNOUNCED}, more=session)
+
+
+@cache
+def listed(number: str) -> tuple[bytes, bytes]:
+    """The tools of one server, the texts of which have its number in them."""
+    tools = [{**tool, "description": f"{tool['description']} of number {number}"} for tool in _TOOLS]
+    return reply("result", {"tools": tools})
+
+
+_IN_SESSION = {
+    b"tools/list": reply("result", {"tools": _TOOLS}),
+    b"ping": reply("result", {}),
+    b"server/discover": refusal("400 Bad Request", -32000, "Bad Request: No valid session ID provided"),
+}
+_SESSIONLESS = {
+    b"tools/list": reply("result", {**_HINTS, "tools": _TOOLS}),
+    b"server/discover": reply("result", _DISCOVERED),
+    b"initialize": refusal("400 Bad Request", -32022, "unsupported version", {"supported": [MODERN]}),
+}
+_UNKNOWN = refusal("404 Not Found", -32601, "Method not found")
+_METHOD, _ID = re.compile(rb'"method": ?"([^"]+)"'), re.compile(rb'"id": ?(\d+)')
+_VERSION = re.compile(rb'"protocolVersion": ?"([^"]+)"')
+
+
+def answered(path: bytes, method: bytes, body: bytes) -> bytes:
+    """What a server answers to a message: of 2026-07-28 at /modern, of the session era at /mcp and below it."""
+    found = _ID.search(body)
+    if found is None:
         return ACCEPTED
-    if method == "tools/list":
-        return result(request, {"tools": _TOOLS})
-    if method == "ping":
-        return result(request, {})
-    if method == "initialize":
-        version = request["params"]["protocolVersion"]
-        return result(
-            request, {"protocolVersion": version, **_ANNOUNCED}, f"Mcp-Session-Id: {random.getrandbits(128):032x}\r\n"
-        )
-    if method == "server/discover":
-        return refusal(request, "400 Bad Request", -32000, "Bad Request: No valid session ID provided")
-    return refusal(request, "200 OK", -32601, "Method not found")
-
-
-def sessionless(request: dict[str, Any], method: str) -> bytes:
-    """What a server of 2026-07-28 answers."""
-    if method == "tools/list":
-        return result(request, {**_HINTS, "tools": _TOOLS})
-    if method == "server/discover":
-        return result(request, _DISCOVERED)
-    if method == "initialize":
-        return refusal(request, "400 Bad Request", -32022, "unsupported version", {"supported": [MODERN]})
-    return refusal(request, "404 Not Found", -32601, "Method not found")
+    if path == b"/modern":
+        return said(_SESSIONLESS.get(method, _UNKNOWN), found[1])
+    if method == b"initialize":
+        version = _VERSION.search(body)
+        parts = initialized(version[1].decode() if version else "")
+        return said(parts, found[1]).replace(b"SESSION", b"%032x" % random.getrandbits(128), 1)
+    if method == b"tools/list" and len(path) > len(b"/mcp"):
+        return said(listed(path.rpartition(b"/")[2].decode()), found[1])
+    return said(_IN_SESSION.get(method, _UNKNOWN), found[1])
 
 
 class Target(asyncio.Protocol):
@@ -129,17 +162,18 @@ class Target(asyncio.Protocol):
 
     def _answer(self, method: bytes, path: bytes, body: bytes) -> None:
         if path == b"/count":
-            self._transport.write(http("200 OK", json.dumps(seen).encode(), "Connection: close\r\n"))
+            counted = {"seen": seen, "cpu_s": time.process_time()}
+            self._transport.write(http("200 OK", json.dumps(counted).encode(), "Connection: close\r\n"))
             return self._transport.close()
         if not self._counted:
             self._counted = True
             seen["connections"] += 1
         if method == b"POST":
-            request = json.loads(body)
-            seen[request["method"]] += 1
-            answer = sessionless if path == b"/modern" else in_session
-            return self._transport.write(answer(request, request["method"]))
-        seen[f"{method.decode()} {path.decode()}"] += 1
+            found = _METHOD.search(body)
+            name = found[1] if found else b""
+            seen[name.decode()] += 1
+            return self._transport.write(answered(path, name, body))
+        seen[_counted_as(method, path)] += 1
         if path == b"/health":
             self._transport.write(HEALTHY)
         elif path == b"/slow":
@@ -151,6 +185,11 @@ class Target(asyncio.Protocol):
             self._transport.write(DELETED)
         else:  # GET of an MCP endpoint: there is no stream to listen to
             self._transport.write(http("405 Method Not Allowed"))
+
+
+@cache
+def _counted_as(method: bytes, path: bytes) -> str:
+    return f"{method.decode()} {path.decode()}"
 
 
 async def serve(count: int, certificate: str | None) -> None:
@@ -170,11 +209,27 @@ async def opened(count: int, context: ssl.SSLContext | None) -> list[int]:
     loop, ports = asyncio.get_running_loop(), []
     for port in random.sample(PORTS, len(PORTS)):
         with suppress(OSError):  # taken by somebody else
-            await loop.create_server(Target, "127.0.0.1", port, backlog=1024, ssl=context)
+            await loop.create_server(Target, sock=listener(port), backlog=4096, ssl=context)
             ports.append(port)
         if len(ports) == count:
             break
     return ports
+
+
+def listener(port: int) -> socket.socket:
+    """A socket at all loopback addresses, where the system can be told that nobody else is to reach it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    host = "127.0.0.1"
+    if sys.platform == "linux":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        host = "0.0.0.0"  # of the loopback device alone
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def main() -> None:

@@ -24,11 +24,35 @@ class Order:
     """Where the client may keep files; a client that is run again finds what it left."""
     authority: str | None = None
     """PEM file of the authority to trust, where the ports speak TLS."""
+    own_origins: bool = False
+    """Each check goes to an address of its own: the ports are open at every loopback address."""
+
+    @property
+    def is_mcp(self) -> bool:
+        """Whether an MCP server is checked, and no REST service."""
+        return self.path.startswith(("/mcp", "/modern"))
+
+    @property
+    def origins(self) -> int:
+        """How many origins there are."""
+        return self.checks if self.own_origins else len(self.ports)
+
+    def host(self, number: int) -> str:
+        """The loopback address of a check."""
+        if not self.own_origins:
+            return "127.0.0.1"
+        return f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
     def url(self, number: int) -> str:
-        """The address of a check."""
+        """The address of a check; ``{number}`` in the path becomes its number."""
         scheme = "http" if self.authority is None else "https"
-        return f"{scheme}://127.0.0.1:{self.ports[number % len(self.ports)]}{self.path}"
+        port = self.ports[number % len(self.ports)]
+        return f"{scheme}://{self.host(number)}:{port}{self.path.replace('{number}', str(number))}"
+
+    @classmethod
+    def read(cls, text: str) -> Order:
+        """The order that a command-line argument is."""
+        return cls(**json.loads(text))
 
     def text(self) -> str:
         """The order as a command-line argument."""
@@ -37,7 +61,7 @@ class Order:
 
 def read_order() -> Order:
     """The order in the command line."""
-    return Order(**json.loads(sys.argv[1]))
+    return Order.read(sys.argv[1])
 
 
 def exit_when_terminated() -> None:

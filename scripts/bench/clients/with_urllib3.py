@@ -1,4 +1,8 @@
-"""Checks with urllib3 as it comes: one PoolManager, patched by gevent."""
+"""Checks with urllib3 as it comes: one PoolManager, patched by gevent.
+
+Where each server is an origin of its own, it keeps twice as many pools as there are checks at once: with fewer it would
+close pools that are in use, with one for each server it would keep every connection open.
+"""
 
 from gevent import monkey
 
@@ -26,12 +30,14 @@ def mcp(http: urllib3.PoolManager, url: str, check: Callable[..., bool]) -> bool
 
 
 def main(order: Order) -> None:
-    http = urllib3.PoolManager(num_pools=len(order.ports), maxsize=order.concurrency, ca_certs=order.authority)
-    protocols = {"/mcp": session_check, "/modern": sessionless_check}
+    http = urllib3.PoolManager(
+        num_pools=min(order.origins, 2 * order.concurrency), maxsize=order.concurrency, ca_certs=order.authority
+    )
+    protocol = sessionless_check if order.path == "/modern" else session_check
 
     def check(number: int) -> bool:
-        url, protocol = order.url(number), protocols.get(order.path)
-        return rest(http, url) if protocol is None else mcp(http, url, protocol)
+        url = order.url(number)
+        return mcp(http, url, protocol) if order.is_mcp else rest(http, url)
 
     report(side_by_side(order, check), "urllib3", "gevent")
 

@@ -20,7 +20,7 @@ from checker.run.workers import RunnerOptions, run_shards
 
 
 def servers(order: Order) -> Iterator[Server]:
-    kind, options = ("mcp", McpOptions) if order.path in ("/mcp", "/modern") else ("rest", RestOptions)
+    kind, options = ("mcp", McpOptions) if order.is_mcp else ("rest", RestOptions)
     tls = Tls(ca_file=order.authority)
     for number in range(order.checks):
         yield Server(name=f"server {number}", probes={kind: options(url=order.url(number), tls=tls)})
