@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
+from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.newest_rows import last_run_before
 from storage.tables import runs
 
@@ -27,12 +28,18 @@ _POOLS = f"""select r.started_at_ms / :slot_ms as slot, m.kind, sum(m.created), 
     {_FROM} group by slot, m.kind order by slot, m.kind"""
 _CACHES = f"""select r.started_at_ms / :slot_ms as slot, m.category, sum(m.hits), sum(m.misses), sum(m.stale_hits),
     sum(m.evicted) {_FROM} group by slot, m.category order by slot, m.category"""
-_PROBES = """select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connections_opened, 0)),
-    sum(coalesce(p.sessions_opened, 0)), sum(coalesce(p.received_bytes, 0)), sum(p.duration_us)
-    from servers t cross join probes p on p.server_id = t.id and p.run_id >= max(:after + 1, coalesce(
-        (select e.run_id from checks e where e.server_id = t.id order by e.run_id desc limit 1 offset :before), 0))
-    where t.id in :servers group by p.kind order by p.kind"""
+_OLDEST_READ = nth_of_both(
+    "run_id", "run_id", "from {checks} e where e.server_id = t.id", "run_id desc", offset=":before"
+)
+_NEWEST_PROBES = in_both(
+    f"""select p.kind, p.attempts, p.connections_opened, p.sessions_opened, p.received_bytes, p.duration_us
+    from servers t cross join {{probes_of_servers}}
+    where t.id in :servers and p.server_id = t.id and p.run_id >= max(:after + 1, coalesce({_OLDEST_READ}, 0))"""  # noqa: S608
+)
 # As one bound: with two, SQLite seeks the first and reads through all rows after it.
+_PROBES = f"""select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connections_opened, 0)),
+    sum(coalesce(p.sessions_opened, 0)), sum(coalesce(p.received_bytes, 0)), sum(p.duration_us)
+    from ({_NEWEST_PROBES}) p group by p.kind order by p.kind"""  # noqa: S608 # our names
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from checker.errors import StorageError, UsageError
 from storage.connections import errors_of, reading_connection, wal_is_safe
 from storage.history import reading
 from storage.loadtests.tables import bench_runs, bench_slots
+from storage.raw_parts import FIRST_CHECK_MS
 from storage.sqlite_driver import driver
 from storage.tables import (
     cache_entries,
@@ -33,6 +34,7 @@ _COUNTED = (
     *(runs, servers, checks, probes, hour_outcomes, day_outcomes, incidents, contracts, contract_versions),
     *(cache_entries, bench_runs, bench_slots),
 )
+"""Tables whose rows are counted, and both views over parts."""
 _DROPPED = {
     "contracts_as_outline": "select count(*) from contracts where document_bytes < contract_bytes",
     "contract_versions_not_kept": """select coalesce(sum(gone), 0) from (
@@ -40,7 +42,7 @@ _DROPPED = {
 }
 """Contracts and versions that are not stored in full (storage/contracts.py)."""
 _SPANS = {
-    "checks_since": "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)",
+    "checks_since": FIRST_CHECK_MS,
     "hours_since": "select min(slot) * 3600000 from hour_outcomes",
     "days_since": "select min(slot) * 86400000 from day_outcomes",
     "rolled_until": "select min(rolled_until_ms) from rollup_state",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Table, and_, func, select, text
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Table, and_, func, select, text
 
 from checker.errors import StorageError, UsageError
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
@@ -17,16 +17,15 @@ from checker.model import McpFacts, ProbeResult
 from checker.probe_kinds import STAGES
 from storage.connections import errors_of, reading_engine, writing_engine
 from storage.contracts import read_document
+from storage.raw_parts import BOTH, NEWEST_TRUSTED, Part, in_both
 from storage.remarks import remarks_of
 from storage.rollups import watermarks
 from storage.schema import NEWEST, migrate, missing_stages, version_of
 from storage.tables import (
     FACTS,
-    checks,
     contract_versions,
     contracts,
     mcp_facts,
-    probes,
     run_alerts,
     run_cached,
     run_caches,
@@ -72,13 +71,15 @@ _FACTS = (
     "prompt_count",
 )
 # Cross joins: SQLite takes servers first, and does not read through all checks to find the newest of each.
-_NEWEST = """(select n.run_id from checks n where n.server_id = s.id and not n.suspect
-    order by n.started_at_ms desc, n.run_id desc limit 1)"""
-_CHECKS = f"""select c.* from servers s cross join checks c on c.server_id = s.id
-    and c.run_id = {_NEWEST}"""  # noqa: S608 # our names
-_OFFERS = f"""select p.server_id, {", ".join(f"f.{name}" for name in _FACTS)}
-    from servers s cross join probes p on p.server_id = s.id and p.run_id = {_NEWEST}
+_CHECKS = in_both(
+    f"""select c.server_id, c.run_id, c.started_at_ms, c.status, c.reason, c.maintenance
+    from servers s cross join {{checks}} c on c.server_id = s.id and c.run_id = {NEWEST_TRUSTED}"""  # noqa: S608
+)
+_OFFERS = in_both(
+    f"""select p.server_id, {", ".join(f"f.{name}" for name in _FACTS)}
+    from servers s cross join {{probes}} p on p.server_id = s.id and p.run_id = {NEWEST_TRUSTED}
     join mcp_facts f on f.id = p.mcp_facts_id"""  # noqa: S608 # our names
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +229,14 @@ class History:
 
     def checks_of_run(self, run_id: int) -> list[CheckRow]:
         """All checks of a run, including results reused from earlier runs, by server name."""
-        own = self._checks(
-            _CHECK_SELECT.where(checks.c.run_id == run_id),
-            _PROBE_SELECT.join(checks, _SAME).where(checks.c.run_id == run_id),
-        )
+        own = [
+            row
+            for part in BOTH
+            for row in self._checks(
+                _checks_of(part).where(part.checks.c.run_id == run_id),
+                _probes_of(part).join(part.checks, _same(part)).where(part.checks.c.run_id == run_id),
+            )
+        ]
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
@@ -240,29 +245,26 @@ class History:
         Servers under maintenance are left out.
         """
         with errors_of(self._path):
-            counted = checks.c.maintenance.is_(False)
-            own = select(checks.c.status, checks.c.suspect).where(checks.c.run_id == run_id, counted)
-            of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
-            taken = and_(of_server == checks.c.server_id, of_run == checks.c.run_id)
-            cached = select(checks.c.status, checks.c.suspect).join(run_cached, taken).where(counted)
-            found = own.union(cached.where(run_cached.c.run_id == run_id))
-            return {(str(status), bool(suspect)) for status, suspect in self._connection.execute(found)}
+            return {
+                (str(status), bool(suspect))
+                for part in BOTH
+                for status, suspect in self._connection.execute(_statuses_of(part.checks, run_id))
+            }
 
     def _cached_checks(self, run_id: int) -> list[CheckRow]:
         """Checks that a run reused instead of checking again, each with its age."""
         run = self.run(run_id)
         if not run.servers_cached:
             return []
-        of_run, of_server = run_cached.c.from_run_id, run_cached.c.server_id
         taken = run_cached.c.run_id == run_id
-        found = self._checks(
-            _CHECK_SELECT.join(run_cached, and_(of_server == checks.c.server_id, of_run == checks.c.run_id)).where(
-                taken
-            ),
-            _PROBE_SELECT.join(run_cached, and_(of_server == probes.c.server_id, of_run == probes.c.run_id)).where(
-                taken
-            ),
-        )
+        found = [
+            row
+            for part in BOTH
+            for row in self._checks(
+                _checks_of(part).join(run_cached, _reused(part.checks)).where(taken),
+                _probes_of(part).join(run_cached, _reused(part.probes)).where(taken),
+            )
+        ]
         return [replace(one, cached_ms=max(0, run.started_at_ms - one.started_at_ms)) for one in found]
 
     def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
@@ -271,12 +273,18 @@ class History:
         Raises UsageError if the server is unknown, suggesting similar names.
         """
         server_id = self._server_id(server)
-        found = _CHECK_SELECT.where(checks.c.server_id == server_id, checks.c.started_at_ms >= since_ms)
-        by_time = (checks.c.started_at_ms.desc(), checks.c.run_id.desc())
-        newest = found.order_by(*by_time).limit(limit)
-        kept = newest.with_only_columns(checks.c.run_id).order_by(None).order_by(*by_time).subquery()
-        of_these = _PROBE_SELECT.where(probes.c.server_id == server_id, probes.c.run_id.in_(select(kept)))
-        return self._checks(newest, of_these)
+        found = []
+        for part in BOTH:
+            of_part, their_probes = part.checks.c, part.probes.c
+            by_time = (of_part.started_at_ms.desc(), of_part.run_id.desc())
+            wanted = _checks_of(part).where(of_part.server_id == server_id, of_part.started_at_ms >= since_ms)
+            newest = wanted.order_by(*by_time).limit(limit)
+            kept = newest.with_only_columns(of_part.run_id).order_by(None).order_by(*by_time).subquery()
+            of_these = _probes_of(part).where(
+                their_probes.server_id == server_id, their_probes.run_id.in_(select(kept))
+            )
+            found += self._checks(newest, of_these)
+        return sorted(found, key=lambda one: (one.started_at_ms, one.run_id), reverse=True)[:limit]
 
     def contracts_of_server(self, server: str) -> list[ContractRow]:
         """The versions of a server's contract, oldest first; raises UsageError if the server is unknown."""
@@ -326,7 +334,7 @@ class History:
     def _checks(self, found: Select[Any], their_probes: Select[Any]) -> list[CheckRow]:
         with errors_of(self._path):
             by_check: dict[tuple[int, int], list[ProbeResult]] = {}
-            for row in self._connection.execute(their_probes.order_by(probes.c.position)):
+            for row in self._connection.execute(their_probes.order_by(text("position"))):
                 by_check.setdefault((row.server_id, row.run_id), []).append(_probe(row))
             return [
                 CheckRow(
@@ -388,20 +396,44 @@ def reading(path: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
-_SAME = and_(checks.c.server_id == probes.c.server_id, checks.c.run_id == probes.c.run_id)
-_CHECK_SELECT = select(checks, servers.c.name, servers.c.group_name, servers.c.tags).join(
-    servers, servers.c.id == checks.c.server_id
-)
 _CONTRACT_SELECT = (
     select(contract_versions, servers.c.name, contracts.c.document, contracts.c.contract_bytes)
     .join(servers, servers.c.id == contract_versions.c.server_id)
     .outerjoin(contracts, contracts.c.digest == contract_versions.c.digest)
 )
-_PROBE_SELECT = (
-    select(probes, urls.c.url, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS))
-    .outerjoin(mcp_facts, mcp_facts.c.id == probes.c.mcp_facts_id)
-    .outerjoin(urls, urls.c.id == probes.c.url_id)
-)
+
+
+def _checks_of(part: Part) -> Select[Any]:
+    """The checks of a part, with their servers."""
+    of_server = select(part.checks, servers.c.name, servers.c.group_name, servers.c.tags)
+    return of_server.join(servers, servers.c.id == part.checks.c.server_id)
+
+
+def _probes_of(part: Part) -> Select[Any]:
+    """The probes of a part, with their addresses and facts."""
+    return (
+        select(part.probes, urls.c.url, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS))
+        .outerjoin(mcp_facts, mcp_facts.c.id == part.probes.c.mcp_facts_id)
+        .outerjoin(urls, urls.c.id == part.probes.c.url_id)
+    )
+
+
+def _same(part: Part) -> ColumnElement[bool]:
+    """Condition that a probe is of the check."""
+    same_server = part.checks.c.server_id == part.probes.c.server_id
+    return and_(same_server, part.checks.c.run_id == part.probes.c.run_id)
+
+
+def _reused(rows: Table) -> ColumnElement[bool]:
+    """Condition that these rows are those that a run reused."""
+    return and_(run_cached.c.server_id == rows.c.server_id, run_cached.c.from_run_id == rows.c.run_id)
+
+
+def _statuses_of(checks: Table, run_id: int) -> CompoundSelect[Any]:
+    counted = checks.c.maintenance.is_(False)
+    found = select(checks.c.status, checks.c.suspect).where(counted)
+    cached = found.join(run_cached, _reused(checks)).where(run_cached.c.run_id == run_id)
+    return found.where(checks.c.run_id == run_id).union(cached)
 
 
 def _probe(row: Row[Any]) -> ProbeResult:

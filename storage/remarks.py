@@ -10,13 +10,15 @@ from sqlalchemy import Connection, text
 
 from checker.model import Remark, RemarkName
 from checker.untrusted_text import storable
+from storage.raw_parts import NEWEST_TRUSTED, in_both
 
 MOST_OF_A_DETAIL = 400
 _KNOWN = frozenset(map(str, RemarkName))
-_NEWEST = """select s.id, p.kind, p.started_at_ms, p.remarks from servers s cross join probes p on p.server_id = s.id
-    and p.run_id = (select n.run_id from checks n where n.server_id = s.id and not n.suspect
-        order by n.started_at_ms desc, n.run_id desc limit 1)
-    where p.remarks is not null order by s.name, p.position"""
+_NEWEST = in_both(
+    f"""select s.id, p.kind, p.started_at_ms, p.remarks, s.name, p.position
+    from servers s cross join {{probes}} p on p.server_id = s.id and p.run_id = {NEWEST_TRUSTED}
+    where p.remarks is not null"""  # noqa: S608 # our names
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,6 @@ def newest_remarks(connection: Connection) -> list[Remarked]:
     """Remarks of every server's newest check, by server name; one index lookup per server, not a scan."""
     return [
         Remarked(row.id, row.kind, row.started_at_ms, remark)
-        for row in connection.execute(text(_NEWEST))
+        for row in connection.execute(text(f"{_NEWEST} order by name, position"))
         for remark in remarks_of(row.remarks)
     ]

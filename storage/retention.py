@@ -17,6 +17,7 @@ from checker.limits import Keep
 from checker.loadtest.results import BenchState
 from storage.contracts import FEWEST_VERSIONS, drop_versions
 from storage.loadtests.tables import PARTS, bench_baselines, bench_runs
+from storage.raw_parts import BOTH, FIRST_CHECK_MS, in_both, in_part, nth_of_both
 from storage.rollups.watermarks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs, servers
 
@@ -75,32 +76,36 @@ _OLD_VERSIONS = text(
 )
 _TEXTS = "length(coalesce(p.detail, '')) + length(coalesce(p.stderr_tail, '')) + length(coalesce(p.remarks, ''))"
 _FACTS = "length(coalesce(f.capabilities, '')) + length(coalesce(f.server_name, '')) + 300"
+_NEWEST_PROBES = f"""{
+    in_both(f'''select * from (select p.detail, p.stderr_tail, p.remarks, p.mcp_facts_id, p.run_id
+    from {{probes_of_servers}} where p.server_id = :server order by p.run_id desc limit {_SAMPLE})''')
+}
+    order by run_id desc limit {_SAMPLE}"""  # noqa: S608 # our words
 _SAMPLED = text(
-    f"""select sum({_TEXTS}), count(*) from (
-        select * from probes where server_id = :server order by run_id desc limit {_SAMPLE}) p"""  # noqa: S608 # our words
+    f"select sum({_TEXTS}), count(*) from ({_NEWEST_PROBES}) p"  # noqa: S608 # our words
 )
 _SAMPLED_FACTS = text(
     f"""select sum({_FACTS}) from mcp_facts f where f.id in (
-        select mcp_facts_id from (
-            select mcp_facts_id from probes where server_id = :server order by run_id desc limit {_SAMPLE}))"""  # noqa: S608
+        select mcp_facts_id from ({_NEWEST_PROBES}))"""  # noqa: S608
 )
-_BEFORE = f"""coalesce((select run_id from checks where server_id = :server
-    order by run_id desc limit 1 offset {NEWEST_RUNS}), -1)"""  # noqa: S608
+_OLD_RUN = nth_of_both(
+    "run_id", "run_id", "from {checks} where server_id = :server", "run_id desc", offset=str(NEWEST_RUNS)
+)
+_BEFORE = f"coalesce({_OLD_RUN}, -1)"
+_OLD_PROBES_OF = f"from {{probes_of_servers}} where p.server_id = :server and p.run_id <= {_BEFORE}"
 _OLD_TEXTS = text(
-    f"""select coalesce(sum({_TEXTS}), 0) from probes p
-    where p.server_id = :server and p.run_id <= {_BEFORE}"""  # noqa: S608
+    f"select coalesce(sum(bytes), 0) from ({in_both(f'select {_TEXTS} as bytes {_OLD_PROBES_OF}')})"  # noqa: S608
 )
 _OLD_FACTS = text(
     f"""select coalesce(sum({_FACTS}), 0) from mcp_facts f where f.id in (
-        select p.mcp_facts_id from probes p where p.server_id = :server and p.run_id <= {_BEFORE})"""  # noqa: S608
+        {in_both(f"select p.mcp_facts_id {_OLD_PROBES_OF}")})"""  # noqa: S608
 )
-_STRIP = text(
-    f"""update probes set detail = null, stderr_tail = null, remarks = null, mcp_facts_id = null
-    where server_id = :server and run_id <= {_BEFORE}
+_STRIP = f"""update {{probes}} set detail = null, stderr_tail = null, remarks = null, mcp_facts_id = null
+    where (server_id, run_id) in (
+        select server_id, run_id from {{checks}} where server_id = :server and run_id <= {_BEFORE})
     and (detail is not null or stderr_tail is not null or remarks is not null or mcp_facts_id is not null)"""  # noqa: S608
-)
-_STRIP_CHECKS = text(
-    f"update checks set detail = null where server_id = :server and detail is not null and run_id <= {_BEFORE}"  # noqa: S608
+_STRIP_CHECKS = (
+    f"update {{checks}} set detail = null where server_id = :server and detail is not null and run_id <= {_BEFORE}"  # noqa: S608
 )
 _UNUSED_FACTS = text(
     "delete from mcp_facts where id not in (select mcp_facts_id from probes where mcp_facts_id is not null)"
@@ -161,8 +166,9 @@ def _drop_versions(connection: Connection, pruned: Pruned, server_id: int, versi
 def _strip(connection: Connection, pruned: Pruned, server_id: int) -> None:
     """Delete the texts of a server's checks and record the number deleted; the checks keep their counts."""
     of = {"server": server_id}
-    pruned.add("texts", connection.execute(_STRIP, of).rowcount)
-    connection.execute(_STRIP_CHECKS, of)
+    for part in BOTH:
+        pruned.add("texts", connection.execute(text(in_part(part, _STRIP)), of).rowcount)
+        connection.execute(text(in_part(part, _STRIP_CHECKS)), of)
     connection.execute(_UNUSED_FACTS)
 
 
@@ -172,11 +178,11 @@ DETAIL_HOURS_MS = 3 * DAY_MS
 """Retention of the hour buckets of stages and probe outcomes: they are many, and day buckets contain them too."""
 _AT_ONCE = 200
 _MEASURES = ("run_pools", "run_caches", "run_workers", "run_resources", "run_alerts")
-_OLD_PROBES = """delete from probes where server_id = :server and run_id < :run
-    and not exists (select 1 from checks c where c.server_id = probes.server_id and c.run_id = probes.run_id)"""
-_OLDEST = "select min(started_at_ms) from checks where run_id = (select min(run_id) from checks)"
+_OLD_CHECKS = "from {checks} where server_id = :server and run_id < :run and started_at_ms < :raw"
+_OLD_PROBES = f"delete from {{probes}} where (server_id, run_id) in (select server_id, run_id {_OLD_CHECKS})"  # noqa: S608
 _EMPTY_RUNS = """select r.id from runs r where r.id < :run
-    and not exists (select 1 from checks c where c.run_id = r.id)
+    and not exists (select 1 from sorted_checks c where c.run_id = r.id)
+    and not exists (select 1 from recent_checks c where c.run_id = r.id)
     and not exists (select 1 from contract_versions v where v.run_id = r.id)"""
 
 
@@ -258,7 +264,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
     today_ms = now_ms // DAY_MS * DAY_MS
     oldest_ms = marks(connection).raw_from_ms
     if oldest_ms < today_ms:
-        first_ms = connection.scalar(text(_OLDEST))
+        first_ms = connection.scalar(text(FIRST_CHECK_MS))
         next_ms = max(oldest_ms, (first_ms or today_ms) // DAY_MS * DAY_MS) + DAY_MS
         found = raw_steps(connection, _cutoff(connection, min(next_ms, today_ms)))
         if found:
@@ -307,11 +313,12 @@ def _remember(connection: Connection, _: Pruned, servers: list[int], raw_ms: int
 
 
 def _drop_raw(connection: Connection, pruned: Pruned, servers: list[int], raw_ms: int, run: int) -> None:
-    old_checks = text("delete from checks where server_id = :server and run_id < :run and started_at_ms < :raw")
-    for server in servers:
-        values = {"server": server, "run": run, "raw": raw_ms}
-        pruned.add("checks", connection.execute(old_checks, values).rowcount)
-        pruned.add("probes", connection.execute(text(_OLD_PROBES), {"server": server, "run": run}).rowcount)
+    for part in BOTH:
+        old_probes, old_checks = (text(in_part(part, one)) for one in (_OLD_PROBES, f"delete {_OLD_CHECKS}"))
+        for server in servers:
+            values = {"server": server, "run": run, "raw": raw_ms}
+            pruned.add("probes", connection.execute(old_probes, values).rowcount)
+            pruned.add("checks", connection.execute(old_checks, values).rowcount)
     pruned.raw_from_ms = raw_ms
 
 

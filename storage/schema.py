@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
 from checker.probe_kinds import STAGES
+from storage.raw_parts import RAW_VIEWS, in_both
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
@@ -20,15 +21,36 @@ Step = Callable[[Connection], None]
 
 
 def add_column(table: str, definition: str) -> Step:
-    """The migration step that adds a column to a table: its name and its SQL type."""
+    """The migration step that adds a column to a table: its name and its SQL type.
+
+    ``checks`` and ``probes`` stand for both of their tables.
+    """
 
     def step(connection: Connection) -> None:
-        connection.exec_driver_sql(f"alter table {table} add column {definition}")
+        for one in _TABLES_OF.get(table, (table,)):
+            connection.exec_driver_sql(f"alter table {one} add column {definition}")
 
     return step
 
 
-MIGRATIONS: tuple[Step, ...] = ()
+def _in_two_parts(connection: Connection) -> None:
+    """New rows get tables of their own, in the order of runs; those that are there are in the order of servers."""
+    for name, end in (("checks", ""), ("probes", ", kind")):
+        connection.exec_driver_sql(f"alter table {name} rename to sorted_{name}")
+        made = connection.scalar(text("select sql from sqlite_master where name = :name"), {"name": f"sorted_{name}"})
+        recent = str(made).replace(f"sorted_{name}", f"recent_{name}", 1)
+        by_run = recent.replace(f"PRIMARY KEY (server_id, run_id{end})", f"PRIMARY KEY (run_id, server_id{end})")
+        connection.exec_driver_sql(by_run)
+    connection.exec_driver_sql("create index recent_checks_by_time on recent_checks (server_id, started_at_ms)")
+    connection.exec_driver_sql("create index rollup_state_by_time on rollup_state (rolled_until_ms)")
+    add_column("rollup_marks", "sorted_before_run_id integer not null default '0'")(connection)
+    connection.exec_driver_sql(
+        "update rollup_marks set sorted_before_run_id = (select coalesce(max(id), 0) + 1 from runs)"
+    )
+
+
+_TABLES_OF = {both: (f"recent_{both}", f"sorted_{both}") for both in ("checks", "probes")}
+MIGRATIONS: tuple[Step, ...] = (_in_two_parts,)
 """Step n migrates a database from version n to version n + 1; a new database is created directly in the newest form."""
 
 NEWEST = 1 + len(MIGRATIONS)
@@ -84,7 +106,7 @@ def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATION
     if missing:
         _drop_views(connection)
     for column in missing:
-        connection.exec_driver_sql(f"alter table probes add column {column} integer")
+        add_column("probes", f"{column} integer")(connection)
     _refresh_views(connection)
 
 
@@ -95,7 +117,7 @@ def _drop_views(connection: Connection) -> None:
 
 def missing_stages(connection: Connection) -> list[str]:
     """Columns of stages that the database lacks, because it was created before their kind of probe was known."""
-    there = set(connection.scalars(text("select name from pragma_table_info('probes')")))
+    there = set(connection.scalars(text("select name from pragma_table_info('recent_probes')")))
     return [column for stage in STAGES if (column := f"{stage}_us") not in there]
 
 
@@ -105,7 +127,7 @@ def _record(connection: Connection, version: int) -> None:
 
 def _refresh_views(connection: Connection) -> None:
     """Recreate views that differ from this program's: they hold no data."""
-    wanted = {view.name: f"CREATE VIEW {view.name} as {view.select}" for view in VIEWS}
+    wanted = {view.name: f"CREATE VIEW {view.name} as {in_both(view.select)}" for view in (*RAW_VIEWS, *VIEWS)}
     stored = text("select name, sql from sqlite_master where type = 'view'")
     present = {str(name): str(sql) for name, sql in connection.execute(stored)}
     if all(present.get(name) == sql for name, sql in wanted.items()):

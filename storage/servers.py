@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 from checker.errors import UsageError
 from checker.model import RunInfo, Server
 from storage import tables
+from storage.raw_parts import BOTH, in_both
 from storage.retention import Pruned, drop_unused
 from storage.rollups.watermarks import DAY_MS, marks
 from storage.rows import insert_or_update
@@ -19,8 +20,6 @@ from storage.tables import series, servers
 
 _OF_SERIES = (tables.hour_outcomes, tables.day_outcomes, tables.hour_latency, tables.day_latency)
 _OF_SERVERS = (
-    tables.probes,
-    tables.checks,
     tables.contract_versions,
     tables.run_cached,
     tables.breakers,
@@ -28,7 +27,8 @@ _OF_SERVERS = (
     tables.rollup_state,
     tables.series,
 )
-"""Tables with data of servers; tables that refer to others come first."""
+"""Tables with data of servers, beside their raw rows; tables that refer to others come first."""
+_RUNS_OF = in_both("select run_id from {checks} where server_id = :{}")
 _NAMED_AT_ONCE = 500
 COLUMNS = tuple(column.name for column in servers.columns)
 """The id and the name first."""
@@ -113,6 +113,9 @@ def forget(connection: Connection, name: str) -> dict[str, int]:
     of_series = select(series.c.id).where(series.c.server_id == number)
     for table in _OF_SERIES:
         pruned.add(table.name, connection.execute(delete(table).where(table.c.series_id.in_(of_series))).rowcount)
+    for part in BOTH:
+        for name, table in (("probes", part.probes), ("checks", part.checks)):
+            pruned.add(name, connection.execute(delete(table).where(table.c.server_id == number)).rowcount)
     for table in _OF_SERVERS:
         pruned.add(table.name, connection.execute(delete(table).where(table.c.server_id == number)).rowcount)
     pruned.add("servers", connection.execute(delete(servers).where(servers.c.id == number)).rowcount)
@@ -140,8 +143,8 @@ def rename(connection: Connection, old: str, new: str) -> None:
 def _join(connection: Connection, number: int, other: int, old: str, new: str) -> None:
     """Move all data of one server to the other and delete the first; the other is rolled again from its rows."""
     values = {"number": number, "other": other}
-    both = "select c.run_id from checks c join checks o on o.run_id = c.run_id and o.server_id = :other"
-    if (run := connection.scalar(text(f"{both} where c.server_id = :number limit 1"), values)) is not None:
+    first, second = (f"select run_id from ({_RUNS_OF.format(name)})" for name in values)  # noqa: S608 # our names
+    if (run := connection.scalar(text(f"{first} intersect {second} limit 1"), values)) is not None:
         raise UsageError(f"{old!r} and {new!r} were both checked in run {run}: they are two servers")
     from storage.rollups.newest_rows import first_seen  # numpy takes long to import, and names are seldom taken
     from storage.rollups.states import set_back
@@ -160,7 +163,8 @@ def _join(connection: Connection, number: int, other: int, old: str, new: str) -
     of_versions = tables.contract_versions.c.server_id == other
     moved = {"server_id": number, "version": tables.contract_versions.c.version + versions}
     connection.execute(update(tables.contract_versions).where(of_versions).values(moved))
-    for table in (tables.checks, tables.probes, tables.run_cached, tables.breakers):
+    of_parts = [table for part in BOTH for table in (part.checks, part.probes)]
+    for table in (*of_parts, tables.run_cached, tables.breakers):
         connection.execute(update(table).where(table.c.server_id == other).values(server_id=number))
     said = connection.execute(select(servers).where(servers.c.id == other)).one()._mapping
     connection.execute(delete(servers).where(servers.c.id == other))

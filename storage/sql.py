@@ -121,8 +121,8 @@ def explained(error: Exception, query: str, refused: Sequence[str]) -> QueryErro
     """The error of a statement as ours; None for errors that are not the statement's fault, such as a damaged file."""
     binding = driver()
     said = str(error)
-    if refused:
-        what = f" ({refused[0]})" if refused[0] else ""
+    if refused or (said.startswith("cannot modify ") and said.endswith(" because it is a view")):
+        what = f" ({refused[0]})" if refused and refused[0] else ""
         return QueryError(f"only reading is allowed here; this statement would do more{what}")
     code = int(getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
     if isinstance(error, MemoryError) or code in (binding.SQLITE_NOMEM, binding.SQLITE_TOOBIG):

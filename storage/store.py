@@ -23,7 +23,7 @@ from checker.metrics import RunMeasures
 from checker.model import Batch, ContractSnapshot, McpFacts, Remark, RunInfo, RunState, Server, figures
 from checker.result_rows import MCP, REMARKS, SERVER, URL, ResultRows, Rows, rows_of
 from checker.untrusted_text import storable
-from storage import cache, retention
+from storage import cache, retention, server_order
 from storage import servers as roster
 from storage.breakers import Breakers
 from storage.connections import errors_of, writing_engine
@@ -32,14 +32,15 @@ from storage.database_file import give_back
 from storage.remarks import remarks_text
 from storage.retention import Pruned
 from storage.rollups import watermarks
-from storage.rollups.late_rows import note_written
+from storage.rollups.late_rows import note_written, without_sorted
 from storage.rows import insert_columns, insert_new
 from storage.schema import migrate
 from storage.tables import (
     FACTS,
     checks,
     mcp_facts,
-    probes,
+    recent_checks,
+    recent_probes,
     run_alerts,
     run_cached,
     run_caches,
@@ -151,6 +152,8 @@ class Store:
         with self.transaction() as connection:
             if results:
                 self._breakers.note(connection, run_id, batch.checks, self._server_ids)
+                results = without_sorted(connection, run_id, results, self._server_ids)
+            if results:
                 added = self._write_results(connection, run_id, results, batch.contracts)
             cache.keep(connection, batch.cache_entries)
         return added if results else 0
@@ -168,10 +171,10 @@ class Store:
             rows.change(URL, self._url_ids.__getitem__)
             rows.change(MCP, facts_ids.__getitem__)
             rows.change(REMARKS, lambda remarks: remarks_text(convert(remarks, tuple[Remark, ...])))
-            insert_columns(connection, probes, self._stored(rows), rows.values, run_id)
+            insert_columns(connection, recent_probes, self._stored(rows), rows.values, run_id)
         added = 0
         for rows in results.checks:
-            added += insert_columns(connection, checks, self._stored(rows), rows.values, run_id)
+            added += insert_columns(connection, recent_checks, self._stored(rows), rows.values, run_id)
         note_written(connection, run_id, results.of_checks(SERVER), results.of_checks("started_at_ms"))
         return added
 
@@ -235,6 +238,10 @@ class Store:
             watermarks.advance_first_run(connection, now_ms)
             for drop in retention.detail_steps(connection, now_ms):
                 drop(connection, Pruned())
+            slices = server_order.plan(connection)
+        for one in slices:
+            with self.transaction() as connection:
+                server_order.move(connection, one)
         return folded
 
     def prune(self, keep: Keep, now_ms: int, note: Callable[[int, int], None] | None = None) -> Pruned:

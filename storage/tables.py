@@ -71,25 +71,36 @@ urls = Table(
     Column("url", Text, nullable=False, unique=True),
 )
 """Addresses of probes, each stored once: in every row they would be a third of the file."""
+_NAMED_BY = {"server_id": "servers.id", "run_id": "runs.id"}
 
-checks = Table(
-    "checks",
-    metadata,
-    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
-    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
-    Column("started_at_ms", Integer, nullable=False),
-    Column("duration_us", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),
-    Column("detail", Text),
-    Column("score", Float),
-    Column("tries", Integer, nullable=False),
-    Column("suspect", Boolean, nullable=False, server_default="0"),
-    Column("maintenance", Boolean, nullable=False, server_default="0"),
-    CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
-    sqlite_with_rowid=False,
-)
-"""The key starts with the server: a server's history is stored together and its latest check is found at once."""
+
+def _raw_checks(name: str, *key: str) -> Table:
+    """A table of checks in the order of ``key``: the two columns that together name a check."""
+    return Table(
+        name,
+        metadata,
+        *(Column(column, Integer, ForeignKey(_NAMED_BY[column]), primary_key=True) for column in key),
+        Column("started_at_ms", Integer, nullable=False),
+        Column("duration_us", Integer, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("reason", Text),
+        Column("detail", Text),
+        Column("score", Float),
+        Column("tries", Integer, nullable=False),
+        Column("suspect", Boolean, nullable=False, server_default="0"),
+        Column("maintenance", Boolean, nullable=False, server_default="0"),
+        CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
+        sqlite_with_rowid=False,
+    )
+
+
+recent_checks = _raw_checks("recent_checks", "run_id", "server_id")
+"""New checks in the order of their runs: they are appended, which costs the same however long the history is."""
+sorted_checks = _raw_checks("sorted_checks", "server_id", "run_id")
+"""All other checks, in the order of their servers: a server's history is read from a few pages.
+
+Checks come here from ``recent_checks`` with their probes, a page of each server at a time (storage/server_order.py).
+"""
 
 mcp_facts = Table(
     "mcp_facts",
@@ -114,34 +125,48 @@ mcp_facts = Table(
 )
 """Each combination of facts is stored once: a server repeats the same facts at every check."""
 
-probes = Table(
-    "probes",
-    metadata,
-    Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
-    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("started_at_ms", Integer, nullable=False),
-    Column("duration_us", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),
-    Column("detail", Text),
-    Column("score", Float),
-    Column("failed_stage", Text),
-    Column("url_id", Integer, ForeignKey("urls.id")),
-    Column("attempts", Integer, nullable=False),
-    Column("earlier_reasons", Text),
-    *(Column(f"{stage}_us", Integer) for stage in STAGES),
-    *(Column(figure.name, _TYPE_OF[figure.type]) for figure in figures()),
-    Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
-    Column("remarks", Text),
-    CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
-    sqlite_with_rowid=False,
-)
-"""``remarks`` is a JSON list of objects with name and detail; null where there are none.
 
-Each stage of a kind of probe has a column; `storage.schema.migrate` adds those that a database has not yet.
+def _raw_probes(name: str, *key: str) -> Table:
+    """A table of probes in the order of ``key``: the columns that together name a probe."""
+    return Table(
+        name,
+        metadata,
+        *(Column(column, Integer, ForeignKey(_NAMED_BY[column]), primary_key=True) for column in key),
+        Column("kind", Text, primary_key=True),
+        Column("position", Integer, nullable=False),
+        Column("started_at_ms", Integer, nullable=False),
+        Column("duration_us", Integer, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("reason", Text),
+        Column("detail", Text),
+        Column("score", Float),
+        Column("failed_stage", Text),
+        Column("url_id", Integer, ForeignKey("urls.id")),
+        Column("attempts", Integer, nullable=False),
+        Column("earlier_reasons", Text),
+        *(Column(f"{stage}_us", Integer) for stage in STAGES),
+        *(Column(figure.name, _TYPE_OF[figure.type]) for figure in figures()),
+        Column("mcp_facts_id", Integer, ForeignKey("mcp_facts.id")),
+        Column("remarks", Text),
+        CheckConstraint("status in ('HEALTHY', 'DEGRADED', 'UNHEALTHY', 'UNKNOWN')", name="known_status"),
+        sqlite_with_rowid=False,
+    )
+
+
+recent_probes = _raw_probes("recent_probes", "run_id", "server_id")
+"""The probes of ``recent_checks``."""
+sorted_probes = _raw_probes("sorted_probes", "server_id", "run_id")
+"""The probes of ``sorted_checks``.
+
+``remarks`` is a JSON list of objects with name and detail; null where there are none. Each stage of a kind of probe has
+a column; `storage.schema.migrate` adds those that a database has not yet.
 """
+
+checks, probes = (
+    Table(one.name.removeprefix("sorted_"), MetaData(), *(Column(column.name, column.type) for column in one.columns))
+    for one in (sorted_checks, sorted_probes)
+)
+"""The views over both parts (storage/raw_rows.py), for reading only."""
 
 contracts = Table(
     "contracts",
@@ -331,11 +356,17 @@ rollup_marks = Table(
     Column("id", Integer, primary_key=True),
     Column("first_run_id", Integer, nullable=False),
     Column("raw_from_ms", Integer, nullable=False),
+    Column("sorted_before_run_id", Integer, nullable=False, server_default="0"),
 )
-"""One row. No run before ``first_run_id`` has rows that are not rolled; before ``raw_from_ms`` rows were pruned."""
+"""One row. No run before ``first_run_id`` has rows that are not rolled; before ``raw_from_ms`` rows were pruned.
 
-Index("checks_by_run", checks.c.run_id)
-Index("checks_by_time", checks.c.server_id, checks.c.started_at_ms)
+No run from ``sorted_before_run_id`` on has rows in ``sorted_checks``.
+"""
+
+Index("checks_by_run", sorted_checks.c.run_id)
+Index("checks_by_time", sorted_checks.c.server_id, sorted_checks.c.started_at_ms)
+Index("recent_checks_by_time", recent_checks.c.server_id, recent_checks.c.started_at_ms)
+Index("rollup_state_by_time", rollup_state.c.rolled_until_ms)
 Index("contract_versions_by_run", contract_versions.c.run_id)
 Index("contract_versions_by_digest", contract_versions.c.digest)
 

@@ -9,6 +9,7 @@ from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, Resource
 from checker.model import figures
 from checker.probe_kinds import STAGES, kinds_in_words
 from storage.loadtests.views import BENCH_VIEWS
+from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.check_interval import FIRST_HOLD_MS as _FIRST_MS
 from storage.rollups.check_interval import HOLD_GAPS
 from storage.rollups.check_interval import LEAST_HOLD_MS as _LEAST_MS
@@ -93,28 +94,36 @@ _STATE_TIMES = "b.healthy_ms + b.degraded_ms as up_ms, b.unhealthy_ms as down_ms
 _COUNTS_TOO = "not c.suspect and not c.maintenance"
 
 
-def hold_ms(before: str) -> str:
-    """Time for which a check ``c`` of a server in state ``t`` counts: the same as for its newest rolled check.
+def hold_ms(before: str, state: str = "t") -> str:
+    """Time for which a check ``c`` of a server in this state counts: the same as for its newest rolled check.
 
     ``before`` is the start of the check before it, for a server with fewer rolled checks (storage/rollups/fold.py).
     """
     gap_ms = f"(c.started_at_ms - {before})"
     from_gap = f"max({_LEAST_MS}, min({HOLD_GAPS} * {gap_ms}, max({_SURE_MS}, {gap_ms} * 3 / 2)))"
     return (
-        "case when json_array_length(coalesce(t.last_rhythm, '[]')) > 1 then t.hold_ms "
+        f"case when json_array_length(coalesce({state}.last_rhythm, '[]')) > 1 then {state}.hold_ms "
         f"else coalesce({from_gap}, {_FIRST_MS}) end"
     )
 
 
+_UNROLLED_ROWS = in_both(
+    "select c.server_id, c.run_id, c.started_at_ms, c.status, c.suspect, c.maintenance, t.last_rhythm, t.hold_ms "
+    "from rollup_state t join {checks} c on c.server_id = t.server_id "
+    "and c.run_id >= (select first_run_id from rollup_marks) and c.started_at_ms >= t.rolled_until_ms"
+)
 _UNROLLED = f"""select c.*, min(coalesce(lead(c.started_at_ms) over in_order, {_NOW_MS}),
-    c.started_at_ms + {hold_ms("lag(c.started_at_ms) over in_order")}, {_NOW_MS}) - c.started_at_ms as spoken_ms
-  from rollup_state t join checks c on c.server_id = t.server_id
-    and c.run_id >= (select first_run_id from rollup_marks) and c.started_at_ms >= t.rolled_until_ms
+    c.started_at_ms + {hold_ms("lag(c.started_at_ms) over in_order", "c")}, {_NOW_MS}) - c.started_at_ms as spoken_ms
+  from ({_UNROLLED_ROWS}) c
   window in_order as (partition by c.server_id order by c.started_at_ms, c.run_id)"""  # noqa: S608 # our names
-_CARRIED = f"""select t.server_id, t.last_at_ms, t.last_outcome, min(t.last_at_ms + t.hold_ms, {_NOW_MS}, coalesce(
-      (select min(n.started_at_ms) from checks n
-      where n.server_id = t.server_id and n.started_at_ms >= t.rolled_until_ms), {_NOW_MS}
-    )) - t.rolled_until_ms as spoken_ms
+_NEXT_MS = nth_of_both(
+    "started_at_ms",
+    "started_at_ms",
+    "from {checks} n where n.server_id = t.server_id and n.started_at_ms >= t.rolled_until_ms",
+    "started_at_ms",
+)
+_CARRIED = f"""select t.server_id, t.last_at_ms, t.last_outcome, min(t.last_at_ms + t.hold_ms, {_NOW_MS},
+    coalesce({_NEXT_MS}, {_NOW_MS})) - t.rolled_until_ms as spoken_ms
   from rollup_state t where t.last_at_ms >= 0"""  # noqa: S608 # our names
 AVAILABILITY_SOURCE = f"""from (
   select x.server_id, {_COUNTS}, {_STATE_TIMES}, b.slot * {_DAY_MS} as since_ms, b.slot * {_DAY_MS} as until_ms
@@ -163,7 +172,7 @@ _CHECK_COLUMNS = (
     ("maintenance", "c.maintenance", "1 if the server was under maintenance, else 0; not counted"),
     (
         "remark_count",
-        "(select coalesce(sum(json_array_length(p.remarks)), 0) from probes p "
+        "(select coalesce(sum(json_array_length(p.remarks)), 0) from {probes} p "
         "where p.server_id = c.server_id and p.run_id = c.run_id)",
         "remarks of its probes; remark_history has them",
     ),
@@ -285,19 +294,42 @@ def _measured(name: str, row: str, kind: Any, table: str) -> View:
     return View(name, row, tuple(columns), f"from {table} m join runs r on r.id = m.run_id")
 
 
-_CHECKS = "from checks c join servers s on s.id = c.server_id"
+_CHECKS = "from {checks} c join servers s on s.id = c.server_id"
 _PROBES = (
-    "from probes p join servers s on s.id = p.server_id left join urls u on u.id = p.url_id "
+    "from {probes_of_servers} join servers s on s.id = p.server_id left join urls u on u.id = p.url_id "
     "left join mcp_facts f on f.id = p.mcp_facts_id "
-    "left join checks c on c.server_id = p.server_id and c.run_id = p.run_id"
+    "left join {checks} c on c.server_id = p.server_id and c.run_id = p.run_id"
 )
+_NEWEST = nth_of_both(
+    "run_id",
+    "started_at_ms, run_id",
+    "from {checks} n where n.server_id = s.id",
+    "started_at_ms desc, run_id desc",
+)
+_RUN_COUNTS = {
+    "servers_checked": "1",
+    "suspect": "c.suspect",
+    "maintenance": "c.maintenance",
+    **{
+        word: f"c.status = '{word.upper()}' and not c.suspect and not c.maintenance"
+        for word in ("healthy", "degraded", "unhealthy", "unknown")
+    },
+}
+"""Column of run_history -> the checks that it counts."""
+_NO_COUNTS = f"select id as run_id, {', '.join(f'0 as {name}' for name in _RUN_COUNTS)} from runs"  # noqa: S608
+_SUMS_BY_RUN = ", ".join(f"sum({counted})" for counted in _RUN_COUNTS.values())
+_SOME_COUNTS = in_both(f"select run_id, {_SUMS_BY_RUN} from {{checks}} c group by run_id")  # noqa: S608 # our names
+_COUNTED_BY_RUN = "\nunion all\n".join((_NO_COUNTS, _SOME_COUNTS))
 
 _UP, _COUNTED = "sum(a.healthy + a.degraded)", "sum(a.healthy + a.degraded + a.unhealthy)"
 _RATIO = "1.0 * sum(a.up_ms) / nullif(sum(a.up_ms + a.down_ms), 0)"
 _INCIDENT_MS = "(coalesce(i.ended_at_ms, i.down_until_ms) - i.started_at_ms)"
 _MAINTENANCE_MS = f"min(i.maintenance_ms, {_INCIDENT_MS} - i.down_ms)"
-_BEFORE = (
-    "(select max(b.started_at_ms) from checks b where b.server_id = c.server_id and b.started_at_ms < c.started_at_ms)"
+_BEFORE = nth_of_both(
+    "started_at_ms",
+    "started_at_ms",
+    "from {checks} b where b.server_id = c.server_id and b.started_at_ms < c.started_at_ms",
+    "started_at_ms desc",
 )
 
 VIEWS = (
@@ -319,9 +351,8 @@ VIEWS = (
             ),
         ),
         "from servers s left join rollup_state t on t.server_id = s.id "
-        "cross join checks c on c.server_id = s.id "  # server by server, not all checks
-        "and c.run_id = (select n.run_id from checks n where n.server_id = s.id "
-        "order by n.started_at_ms desc, n.run_id desc limit 1)",
+        "cross join {checks} c on c.server_id = s.id "  # server by server, not all checks
+        f"and c.run_id = {_NEWEST}",
     ),
     View("check_history", "one check", _CHECK_COLUMNS, _CHECKS),
     View(
@@ -387,7 +418,8 @@ VIEWS = (
             ("server_group", "s.group_name", "group of the server in its newest run"),
             ("run_id", "p.run_id", "the run it belongs to"),
         ),
-        "from probes p join servers s on s.id = p.server_id join json_each(p.remarks) j where p.remarks is not null",
+        "from {probes_of_servers} join servers s on s.id = p.server_id join json_each(p.remarks) j "
+        "where p.remarks is not null",
     ),
     View(
         "contract_history",
@@ -416,27 +448,21 @@ VIEWS = (
         "run_history",
         "one run",
         (
-            ("run_id", "r.id", "number of the run"),
+            ("run_id", "c.run_id", "number of the run"),
             ("state", "r.state", "running, finished, interrupted, failed or abandoned"),
             ("started_at", _time("r.started_at_ms"), "start, ISO 8601 UTC"),
             ("finished_at", _time("r.finished_at_ms"), "end, ISO 8601 UTC; null if it never said"),
             ("duration_ms", "r.finished_at_ms - r.started_at_ms", "duration in milliseconds"),
             ("servers_expected", "r.servers_expected", "servers to check"),
             ("servers_cached", "r.servers_cached", "servers whose earlier result was young enough, not checked"),
-            ("servers_checked", "count(c.run_id)", "servers with a result"),
-            ("suspect", "count(case when c.suspect then 1 end)", "of these suspect, not counted below"),
-            (
-                "maintenance",
-                "count(case when c.maintenance then 1 end)",
-                "of these under maintenance, not counted",
-            ),
             *(
-                (
-                    word,
-                    f"count(case when c.status = '{word.upper()}' and not c.suspect and not c.maintenance then 1 end)",
-                    f"{word.upper()}",
+                (name, f"sum(c.{name})", words)
+                for name, words in (
+                    ("servers_checked", "servers with a result"),
+                    ("suspect", "of these suspect, not counted below"),
+                    ("maintenance", "of these under maintenance, not counted"),
+                    *((word, word.upper()) for word in ("healthy", "degraded", "unhealthy", "unknown")),
                 )
-                for word in ("healthy", "degraded", "unhealthy", "unknown")
             ),
             ("workers", "r.workers", "worker processes"),
             ("concurrency", "r.concurrency", "checks at once over all workers"),
@@ -445,7 +471,7 @@ VIEWS = (
             ("checker_version", "r.checker_version", "version of mcp-status-check"),
             ("host", "r.host", "machine that made the run"),
         ),
-        "from runs r left join checks c on c.run_id = r.id group by r.id",
+        f"from ({_COUNTED_BY_RUN}) c join runs r on r.id = c.run_id group by c.run_id",
     ),
     View(
         "breaker_states",

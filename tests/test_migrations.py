@@ -28,8 +28,8 @@ APPLICATION_ID = "pragma application_id = 1296257107;"
 
 def next_step(connection: Connection) -> None:
     """The step to a version that nobody made yet, of what steps do: a new column, filled, a new table."""
-    connection.exec_driver_sql("alter table checks add column region text")
-    connection.exec_driver_sql("update checks set region = 'north'")
+    connection.exec_driver_sql("alter table recent_checks add column region text")
+    connection.exec_driver_sql("update recent_checks set region = 'north'")
     connection.exec_driver_sql("create table regions (name text not null primary key)")
 
 
@@ -87,7 +87,7 @@ def test_step_is_taken_once_and_keeps_what_is_there(path: Path) -> None:
     before = asked(path, "select server_id, run_id, status from checks")
     for _ in range(2):
         migrated(path, next_step)
-    assert asked(path, "select region, server_id, run_id, status from checks") == [("north", *before[0])]
+    assert asked(path, "select region, server_id, run_id, status from recent_checks") == [("north", *before[0])]
     assert asked(path, "select version from schema_migrations") == [(NEWEST,), (NEWEST + 1,)]
     assert asked(path, "select server from latest_status") == [("search",)]
 
@@ -117,7 +117,7 @@ migrated(Path({str(path)!r}), {killed_step.__name__})
     with open_store(path) as store:
         store.begin_run(run_info(), [server()])
     migrated(path, next_step)
-    assert asked(path, "select region from checks") == [("north",)]
+    assert asked(path, "select region from recent_checks") == [("north",)]
 
 
 def test_step_that_fails_leaves_the_version_before(path: Path) -> None:

@@ -138,8 +138,8 @@ class _Writer:
         ids = [self._ids[one.name] for one in servers]
         checks, probes = sample(servers, ids, starts, runs, self._rng)
         raw, raw_probes = _only(checks, probes, checks.at_ms >= self._raw_from_ms)
-        _insert(connection, "checks", CHECK_COLUMNS, check_rows(raw, raw_probes))
-        _insert(connection, "probes", PROBE_COLUMNS, probe_rows(raw, raw_probes, self._urls))
+        _insert(connection, "sorted_checks", CHECK_COLUMNS, check_rows(raw, raw_probes))
+        _insert(connection, "sorted_probes", PROBE_COLUMNS, probe_rows(raw, raw_probes, self._urls))
         rolled_ms = min(until_ms, self._end_ms // HOUR_MS * HOUR_MS)
         if rolled_ms > from_ms:
             rolled, rolled_probes = _only(checks, probes, checks.at_ms < rolled_ms)
@@ -160,7 +160,9 @@ class _Writer:
         """Say from when on raw rows are there, and that what was before them is not known."""
         kept_ms = -(-self._raw_from_ms // DAY_MS) * DAY_MS
         unrolled = int(np.searchsorted(self._raw_starts, self._end_ms // HOUR_MS * HOUR_MS - HOUR_MS)) + 2
-        connection.execute(update(tables.rollup_marks).values(first_run_id=unrolled, raw_from_ms=kept_ms))
+        newest = len(self._raw_starts) + 2
+        marks = {"first_run_id": unrolled, "raw_from_ms": kept_ms, "sorted_before_run_id": newest}
+        connection.execute(update(tables.rollup_marks).values(marks))
         states = states_of(connection, None)
         none, zero = np.full(len(states.server), -1), np.zeros(len(states.server), np.int64)
         forgotten = {"at_ms": none, "outcome": none, "known": none, "rhythm": [Rhythm()] * len(none)}

@@ -1,13 +1,33 @@
-"""Late rows: servers whose rows arrive after their hour was rolled up are reset and rolled again from raw rows."""
+"""Late rows: servers whose rows arrive after their hour was rolled up are reset and rolled again from raw rows.
+
+A row that is written once more after it was brought into the order of servers is left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, select, update
 
+from checker.result_rows import ResultRows, rows_of
 from storage.rollups.watermarks import DAY_MS
-from storage.tables import rollup_marks, rollup_state
+from storage.tables import rollup_marks, rollup_state, sorted_checks
+
+_SORTED_BEFORE = "select sorted_before_run_id from rollup_marks"
+
+
+def without_sorted(
+    connection: Connection, run_id: int, results: ResultRows, server_ids: Mapping[str, int]
+) -> ResultRows:
+    """The results of a run whose rows are not among the sorted ones, of which the keys of the recent ones know nothing.
+
+    Only runs that ended long ago have any, so results of other runs are not looked for.
+    """
+    if run_id >= connection.exec_driver_sql(_SORTED_BEFORE).scalar_one():
+        return results
+    there = set(connection.scalars(select(sorted_checks.c.server_id).where(sorted_checks.c.run_id == run_id)))
+    return rows_of(one for one in results if server_ids[one.server] not in there)
+
 
 _MARKS = "select first_run_id, raw_from_ms, (select max(rolled_until_ms) from rollup_state) from rollup_marks"
 """Literal SQL and one query, because it runs in every transaction."""

@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, select, text
 
 from checker.stats.histogram import Integers
+from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.check_interval import Rhythm, holds
 from storage.rollups.fold import spans
 from storage.rollups.raw_rows import CHECK_ROW, Checks, read_checks
@@ -16,19 +17,29 @@ from storage.tables import runs
 
 _BEFORE = 16
 """Earlier checks that show the check interval (`storage.rollups.fold`), some of them close to each other."""
-_SINCE = f"""select {CHECK_ROW} from servers t cross join checks c on c.server_id = t.id
-    and c.started_at_ms >= coalesce((select e.started_at_ms from checks e where e.server_id = t.id
-        and e.started_at_ms < :since_ms order by e.started_at_ms desc limit 1 offset {_BEFORE - 1}), 0)
+_EARLIER_MS, _NEWEST_MS = (
+    nth_of_both("started_at_ms", "started_at_ms", f"from {{checks}} e where {those}", "started_at_ms desc", offset)
+    for those, offset in (
+        ("e.server_id = t.id and e.started_at_ms < :since_ms", str(_BEFORE - 1)),
+        ("e.server_id = t.id", ":before"),
+    )
+)
+_SINCE = in_both(
+    f"""select {CHECK_ROW} from servers t cross join {{checks}} c on c.server_id = t.id
+    and c.started_at_ms >= coalesce({_EARLIER_MS}, 0)
     where (:every or t.id in :servers) and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
-_NEWEST = f"""select {CHECK_ROW} from servers t cross join checks c on c.server_id = t.id
-    and c.started_at_ms >= coalesce((select e.started_at_ms from checks e where e.server_id = t.id
-        order by e.started_at_ms desc limit 1 offset :before), 0)
+)
+_NEWEST = in_both(
+    f"""select {CHECK_ROW} from servers t cross join {{checks}} c on c.server_id = t.id
+    and c.started_at_ms >= coalesce({_NEWEST_MS}, 0)
     where (:every or t.id in :servers)"""  # noqa: S608 # our names
-_FIRST_SEEN = """select t.id, (select min(c.started_at_ms) from checks c where c.server_id = t.id),
+)
+_FIRST_MS = nth_of_both("started_at_ms", "started_at_ms", "from {checks} c where c.server_id = t.id", "started_at_ms")
+_FIRST_SEEN = f"""select t.id, {_FIRST_MS},
         (select min(o.slot) from hour_outcomes o where o.series_id = x.id),
         (select min(o.slot) from day_outcomes o where o.series_id = x.id)
     from servers t left join series x on x.server_id = t.id and x.kind = 'check' and x.stage = 'total'
-    where (:every or t.id in :servers)"""
+    where (:every or t.id in :servers)"""  # noqa: S608 # our names
 
 
 def checks_since(connection: Connection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:

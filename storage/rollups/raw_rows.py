@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
+from storage.raw_parts import in_both
 from storage.rollups.watermarks import CHECK, STAGES, TOTAL, Outcome
 from storage.rows import columns_of
 
@@ -23,17 +24,24 @@ _MOST_NAMED = 500
 CHECK_ROW = """c.server_id, c.run_id, c.started_at_ms,
     case when c.maintenance then 4 when c.suspect then 5 when c.status = 'HEALTHY' then 0
     when c.status = 'DEGRADED' then 1 when c.status = 'UNHEALTHY' then 2 else 3 end, c.reason"""
-_UNROLLED = f"""select {CHECK_ROW} from rollup_state t
-    cross join checks c on c.server_id = t.server_id and c.run_id >= :first_run
+_UNROLLED = in_both(
+    f"""select {CHECK_ROW} from rollup_state t
+    cross join {{checks}} c on c.server_id = t.server_id and c.run_id >= :first_run
     where (:every or t.server_id in :servers)
     and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
-_BETWEEN = f"""select {CHECK_ROW} from checks c
+)
+_BETWEEN = in_both(
+    f"""select {CHECK_ROW} from {{checks}} c
     where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
-_PROBES = """select p.server_id, p.run_id, p.kind,
+)
+_PROBES = in_both(
+    """select p.server_id, p.run_id, p.kind,
     case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
     else 3 end, p.reason, {times}
-    from rollup_state t cross join probes p on p.server_id = t.server_id and p.run_id between :first_run and :last_run
-    where (:every or t.server_id in :servers)"""
+    from rollup_state t cross join {probes_of_servers}
+    where (:every or t.server_id in :servers)
+    and p.server_id = t.server_id and p.run_id between :first_run and :last_run"""
+)
 
 
 @dataclass(frozen=True, slots=True)

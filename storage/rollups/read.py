@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Select, Table, case, func, or_, select, text
 
 from checker.stats.histogram import Integers
+from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.buckets import (
     LatencyBuckets,
     OutcomeBuckets,
@@ -413,15 +414,23 @@ def _continued(rolled: Sequence[Incident], spells: Sequence[Spell]) -> list[Inci
     return sorted(found, key=lambda one: (one.server_id, one.started_at_ms))
 
 
-_URLS = """select t.id, u.url from servers t
-    cross join probes p on p.server_id = t.id and p.run_id = (
-        select c.run_id from checks c where c.server_id = t.id order by c.started_at_ms desc, c.run_id desc limit 1)
-    join urls u on u.id = p.url_id"""
-# A cross join keeps the order: SQLite would read all probes and look for the server of each.
-_DETAIL = text(
-    "select detail from checks where server_id = :server and started_at_ms = :at_ms and status = 'UNHEALTHY' "
-    "order by run_id desc limit 1"
+_NEWEST = nth_of_both(
+    "run_id",
+    "started_at_ms, run_id",
+    "from {checks} c where c.server_id = t.id",
+    "started_at_ms desc, run_id desc",
 )
+_URLS = in_both(
+    f"""select t.id, u.url from servers t
+    cross join {{probes}} p on p.server_id = t.id and p.run_id = {_NEWEST}
+    join urls u on u.id = p.url_id"""  # noqa: S608 # our names
+)
+# A cross join keeps the order: SQLite would read all probes and look for the server of each.
+_DETAILS = in_both(
+    """select detail, run_id from {checks}
+    where server_id = :server and started_at_ms = :at_ms and status = 'UNHEALTHY'"""
+)
+_DETAIL = text(f"{_DETAILS} order by run_id desc limit 1")
 
 
 def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[Incident, str]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, select, update
 
+from storage.raw_parts import BOTH
 from storage.rollups.check_interval import rhythm_of
 from storage.rollups.fold import States, fold_checks
 from storage.rollups.raw_rows import checks_between
 from storage.rollups.watermarks import DAY_HOURS, HOUR_MS, marks
 from storage.tables import (
-    checks,
     day_latency,
     day_outcomes,
     hour_latency,
@@ -96,11 +96,15 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
     connection.execute(delete(incidents).where(own, incidents.c.started_at_ms >= from_ms))
     connection.execute(update(incidents).where(own, incidents.c.ended_at_ms >= from_ms).values(ended_at_ms=None))
     _reopen(connection, states)
-    first = connection.scalar(
-        select(func.min(checks.c.run_id)).where(checks.c.server_id.in_(servers), checks.c.started_at_ms >= from_ms)
-    )
+    found = (connection.scalar(_first_run(part.checks, servers, from_ms)) for part in BOTH)
+    first = min((run for run in found if run is not None), default=None)
     if first is not None and first < marks(connection).first_run_id:
         connection.execute(update(rollup_marks).values(first_run_id=first))
+
+
+def _first_run(checks: Table, servers: Sequence[int], from_ms: int) -> Select[int | None]:
+    """The first run with a check of these servers from this time on."""
+    return select(func.min(checks.c.run_id)).where(checks.c.server_id.in_(servers), checks.c.started_at_ms >= from_ms)
 
 
 def _reopen(connection: Connection, states: States) -> None:

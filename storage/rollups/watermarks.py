@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 from sqlalchemy import Connection, func, select, text, update
 
 from checker.probe_kinds import STAGES as _STAGES
+from storage.raw_parts import in_both
 from storage.tables import rollup_marks, rollup_state, runs
 
 
@@ -39,8 +40,11 @@ DAY_MS = DAY_HOURS * HOUR_MS
 _LONGEST_RUN_MS = DAY_MS
 """A run that has been running for longer has died on another machine."""
 _CHECKS_AT_ONCE = 100_000
-_RUN_RANGE = """select min(c.run_id) from rollup_state t cross join checks c
+_UNROLLED_RUNS = in_both(
+    """select c.run_id from rollup_state t cross join {checks} c
     on c.server_id = t.server_id and c.run_id >= :first_run where c.started_at_ms >= t.rolled_until_ms"""
+)
+_FIRST_UNROLLED = f"select min(run_id) from ({_UNROLLED_RUNS})"  # noqa: S608 # our names
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,16 @@ class Marks:
     """No earlier run has unrolled rows."""
     raw_from_ms: int
     """Rows of checks that began earlier were pruned."""
+    sorted_before_run_id: int
+    """No run from this one on has rows in the order of servers."""
+
+
+_MARKS = select(*(rollup_marks.c[field.name] for field in fields(Marks)))
 
 
 def marks(connection: Connection) -> Marks:
     """The current marks."""
-    return Marks(*connection.execute(select(rollup_marks.c.first_run_id, rollup_marks.c.raw_from_ms)).one())
+    return Marks(*connection.execute(_MARKS).one())
 
 
 def add_servers(connection: Connection, at_ms: int = 0) -> None:
@@ -105,7 +114,7 @@ def advance_first_run(connection: Connection, now_ms: int) -> None:
         runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
     )
     candidates = (
-        connection.scalar(text(_RUN_RANGE), {"first_run": at_least}),
+        connection.scalar(text(_FIRST_UNROLLED), {"first_run": at_least}),
         connection.scalar(running),
         (connection.scalar(select(func.max(runs.c.id))) or 0) + 1,
     )

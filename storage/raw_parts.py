@@ -1,0 +1,82 @@
+"""The two parts that raw rows lie in, and statements over both.
+
+New rows are in the order of their runs, all others in the order of their servers; a check and its probes are always in
+the same part. SQLite uses an index of each part only where a statement names the part: a view over both that is joined,
+counted or sorted is read through as a whole. So statements are written once, with placeholders, for each part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from storage import tables
+from storage.view_columns import View
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the raw rows."""
+
+    checks: Table
+    probes: Table
+    probes_of_servers: str
+    """FROM of probes ``p`` that finds those of a server by index."""
+
+
+SORTED = Part(tables.sorted_checks, tables.sorted_probes, "sorted_probes p")
+RECENT = Part(
+    tables.recent_checks,
+    tables.recent_probes,
+    # an index of their own would be written to at every check
+    "recent_checks k cross join recent_probes p on p.run_id = k.run_id and p.server_id = k.server_id",
+)
+BOTH = (SORTED, RECENT)
+
+
+def in_part(part: Part, statement: str) -> str:
+    """The statement with the placeholders ``{checks}``, ``{probes}`` and ``{probes_of_servers}`` filled in."""
+    return (
+        statement.replace("{checks}", part.checks.name)
+        .replace("{probes}", part.probes.name)
+        .replace("{probes_of_servers}", part.probes_of_servers)
+    )
+
+
+def in_both(select: str) -> str:
+    """The rows that a SELECT with these placeholders finds in each part; one without stays as it is."""
+    return "\nunion all\n".join(dict.fromkeys(in_part(part, select) for part in BOTH))
+
+
+def nth_of_both(wanted: str, columns: str, source: str, order: str, offset: str = "0") -> str:
+    """One of the ``columns``, of the row at this place of both parts together, in this order of columns.
+
+    As an expression: each part is read from its index, and only as far as that row.
+    """
+    first = f"select * from (select {columns} {source} order by {order} limit {offset} + 1)"  # noqa: S608 # our words
+    return f"(select {wanted} from ({in_both(first)} order by {order} limit 1 offset {offset}))"  # noqa: S608
+
+
+NEWEST_TRUSTED = nth_of_both(
+    "run_id",
+    "started_at_ms, run_id",
+    "from {checks} n where n.server_id = s.id and not n.suspect",
+    "started_at_ms desc, run_id desc",
+)
+"""The run of the newest check of server ``s`` that is not suspect."""
+
+_FIRST_OF_PART = "select min(started_at_ms) as at_ms from {checks} where run_id = (select min(run_id) from {checks})"
+FIRST_CHECK_MS = f"select min(at_ms) from ({in_both(_FIRST_OF_PART)})"  # noqa: S608 # our names
+"""When the oldest run of those whose checks are there made its first one; null without any."""
+
+RAW_VIEWS = tuple(
+    View(
+        both.name,
+        f"one of all {both.name}",
+        tuple((column.name, column.name, "") for column in both.columns),
+        f"from {{{both.name}}}",
+    )
+    for both in (tables.checks, tables.probes)
+)
+"""The views under the names of `tables.checks` and `tables.probes`, for statements that read them as a whole."""

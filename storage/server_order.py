@@ -1,0 +1,100 @@
+"""Bringing recent rows into the order of servers, in bulk.
+
+A row in the order of servers goes to the page of its server: with one row at a time each costs pages of its own, the
+more the larger the history is. So rows are appended in the order of runs, and move when there is a page of each server
+at once. They move in slices of servers, each a transaction: check and probes leave one part and come to the other
+together, so that a move can be killed between any two slices, and nobody ever sees a row twice or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Table, func, select, text, update
+
+from storage.rollups.watermarks import marks
+from storage.tables import recent_checks, rollup_marks, runs, sorted_checks, sorted_probes
+
+ROWS_OF_A_PAGE = 50
+"""Checks of a server that fill about a page: with so many of each, on average, they are moved."""
+_CHECKS_AT_ONCE = 4000
+"""Checks in a slice, unless one server alone has more: others can write after some hundredths of a second."""
+_OLDER = "server_id between :first and :last and run_id < :before"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows that move together: of servers with neighbouring ids, and of runs before this one."""
+
+    first_server: int
+    last_server: int
+    before_run: int
+
+
+def plan(connection: Connection, rows_of_a_page: int = ROWS_OF_A_PAGE) -> list[Slice]:
+    """The slices to move: all rows that are rolled, or none as long as there are too few of each server."""
+    before = marks(connection).first_run_id
+    first = connection.scalar(select(func.min(recent_checks.c.run_id)))
+    if first is None or not _is_enough(connection, first, before, rows_of_a_page):
+        return []
+    connection.execute(
+        update(rollup_marks).values(sorted_before_run_id=func.max(rollup_marks.c.sorted_before_run_id, before))
+    )
+    slices, low, size = [], 0, 0
+    number = select(recent_checks.c.server_id, func.count()).where(recent_checks.c.run_id < before)
+    for server, of_server in connection.execute(number.group_by(recent_checks.c.server_id)).all():
+        if size and size + of_server > _CHECKS_AT_ONCE:
+            slices.append(Slice(low, server - 1, before))
+            size = 0
+        if not size:
+            low = server
+        size += of_server
+        last = server
+    return [*slices, Slice(low, last, before)] if size else []
+
+
+def move(connection: Connection, one: Slice) -> None:
+    """Move the rows of a slice."""
+    values = {"first": one.first_server, "last": one.last_server, "before": one.before_run}
+    for statement in _MOVE:
+        connection.execute(statement, values)
+
+
+def _is_enough(connection: Connection, first: int, before: int, rows_of_a_page: int) -> bool:
+    """True if the runs in this range have so many checks of each server, as far as their own numbers say.
+
+    Runs of the same configuration check the same servers: the rows themselves need not be counted.
+    """
+    checked = runs.c.servers_expected - runs.c.servers_cached
+    of_each = (
+        select(func.sum(checked).label("checks"), func.max(checked).label("servers"))
+        .where(runs.c.id >= first, runs.c.id < before)
+        .group_by(runs.c.config_path, runs.c.environment)
+        .subquery()
+    )
+    made, servers = connection.execute(select(func.sum(of_each.c.checks), func.sum(of_each.c.servers))).one()
+    return (made or 0) >= rows_of_a_page * (servers or 1)
+
+
+def _columns(table: Table, prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{column.name}" for column in table.columns)
+
+
+_CHECK_COLUMNS, _PROBE_COLUMNS = _columns(sorted_checks), _columns(sorted_probes)
+_MOVE = (
+    text(
+        f"""insert into sorted_checks ({_CHECK_COLUMNS}) select {_CHECK_COLUMNS} from recent_checks
+        where {_OLDER} order by server_id, run_id on conflict do nothing"""  # noqa: S608 # our names
+    ),
+    text(
+        f"""insert into sorted_probes ({_PROBE_COLUMNS}) select {_columns(sorted_probes, "p.")}
+        from recent_checks c cross join recent_probes p on p.run_id = c.run_id and p.server_id = c.server_id
+        where {_OLDER.replace("server_id", "c.server_id").replace("run_id", "c.run_id")}
+        order by c.server_id, c.run_id, p.kind on conflict do nothing"""  # noqa: S608 # our names
+    ),
+    text(
+        f"""delete from recent_probes where (run_id, server_id) in (
+        select run_id, server_id from recent_checks where {_OLDER})"""  # noqa: S608 # our names
+    ),
+    text(f"delete from recent_checks where {_OLDER}"),  # noqa: S608 # our names
+)
