@@ -33,13 +33,13 @@ _OLDEST_READ = nth_of_both(
 )
 _NEWEST_PROBES = in_both(
     f"""select p.kind, p.attempts, p.connections_opened, p.sessions_opened, p.received_bytes, p.duration_us
-    from servers t cross join {{probes_of_servers}}
-    where t.id in :servers and p.server_id = t.id and p.run_id >= max(:after + 1, coalesce({_OLDEST_READ}, 0))"""  # noqa: S608
+    from servers t cross join {{probes of t.id}}
+    where t.id in :servers and p.run_id >= max(:after + 1, coalesce({_OLDEST_READ}, 0))"""  # noqa: S608
 )
 # As one bound: with two, SQLite seeks the first and reads through all rows after it.
-_PROBES = f"""select p.kind, count(*), sum(p.attempts), sum(coalesce(p.connections_opened, 0)),
-    sum(coalesce(p.sessions_opened, 0)), sum(coalesce(p.received_bytes, 0)), sum(p.duration_us)
-    from ({_NEWEST_PROBES}) p group by p.kind order by p.kind"""  # noqa: S608 # our names
+_PROBES = f"""select made.kind, count(*), sum(made.attempts), sum(coalesce(made.connections_opened, 0)),
+    sum(coalesce(made.sessions_opened, 0)), sum(coalesce(made.received_bytes, 0)), sum(made.duration_us)
+    from ({_NEWEST_PROBES}) made group by made.kind order by made.kind"""  # noqa: S608 # our names
 
 
 @dataclass(frozen=True, slots=True)

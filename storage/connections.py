@@ -20,6 +20,9 @@ _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 _FIXED_IN = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """Releases without the race that corrupts a WAL file written over two connections (sqlite.org/wal.html)."""
 
+_CACHE_KIB = 8 * 1024
+"""Pages that a writer keeps: those of a large step, which it would write out and read again."""
+
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:
     """True if this version of SQLite can safely use a write-ahead log with several connections."""
@@ -50,6 +53,7 @@ def writing_engine(path: Path, wait_s: float) -> Engine:
         connection.execute("pragma auto_vacuum = incremental")  # of a new file; of another `db vacuum --full` sets it
         connection.execute(f"pragma journal_mode = {journal}")
         connection.execute("pragma synchronous = normal")
+        connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:

@@ -16,8 +16,8 @@ from storage.tables import contract_versions
 _LOOKED_AT = 1000
 """Probes of a server, of any kind, searched for one that got far enough to learn the facts."""
 _LOOKED_THROUGH = in_both(
-    f"""select * from (select p.mcp_facts_id, p.run_id from {{probes_of_servers}}
-        where p.server_id = t.id and p.run_id > :after order by p.run_id {{way}} limit {_LOOKED_AT})"""  # noqa: S608
+    f"""select * from (select p.mcp_facts_id, p.run_id from servers i cross join {{probes of i.id}}
+        where i.id = t.id and p.run_id > :after order by p.run_id {{way}} limit {_LOOKED_AT})"""  # noqa: S608
 )
 _FACTS = f"""select t.id, f.era, f.protocol_version, f.server_name, f.server_version, f.tool_count,
     f.tools_bytes, f.tools_tokens from servers t join mcp_facts f on f.id = (

@@ -7,6 +7,7 @@ counted or sorted is read through as a whole. So statements are written once, wi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import Table
@@ -21,27 +22,30 @@ class Part:
 
     checks: Table
     probes: Table
-    probes_of_servers: str
-    """FROM of probes ``p`` that finds those of a server by index."""
+    probes_of: str
+    """The join of a server with its probes ``p``; its id is written as two braces."""
 
 
-SORTED = Part(tables.sorted_checks, tables.sorted_probes, "sorted_probes p")
+SORTED = Part(tables.sorted_checks, tables.sorted_probes, "sorted_probes p on p.server_id = {}")
 RECENT = Part(
     tables.recent_checks,
     tables.recent_probes,
     # an index of their own would be written to at every check
-    "recent_checks k cross join recent_probes p on p.run_id = k.run_id and p.server_id = k.server_id",
+    "recent_checks k on k.server_id = {} "
+    "cross join recent_probes p on p.run_id = k.run_id and p.server_id = k.server_id",
 )
+_PROBES_OF = re.compile(r"{probes of ([\w.:]+)}")
 BOTH = (SORTED, RECENT)
 
 
 def in_part(part: Part, statement: str) -> str:
-    """The statement with the placeholders ``{checks}``, ``{probes}`` and ``{probes_of_servers}`` filled in."""
-    return (
-        statement.replace("{checks}", part.checks.name)
-        .replace("{probes}", part.probes.name)
-        .replace("{probes_of_servers}", part.probes_of_servers)
-    )
+    """The statement with its placeholders filled in.
+
+    They are ``{checks}`` and ``{probes}`` for the tables and, behind a cross join, ``{probes of t.id}`` for the probes
+    ``p`` of the server with that id.
+    """
+    named = statement.replace("{checks}", part.checks.name).replace("{probes}", part.probes.name)
+    return _PROBES_OF.sub(lambda found: part.probes_of.format(found[1]), named)
 
 
 def in_both(select: str) -> str:

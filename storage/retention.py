@@ -78,7 +78,7 @@ _TEXTS = "length(coalesce(p.detail, '')) + length(coalesce(p.stderr_tail, '')) +
 _FACTS = "length(coalesce(f.capabilities, '')) + length(coalesce(f.server_name, '')) + 300"
 _NEWEST_PROBES = f"""{
     in_both(f'''select * from (select p.detail, p.stderr_tail, p.remarks, p.mcp_facts_id, p.run_id
-    from {{probes_of_servers}} where p.server_id = :server order by p.run_id desc limit {_SAMPLE})''')
+    from servers t cross join {{probes of t.id}} where t.id = :server order by p.run_id desc limit {_SAMPLE})''')
 }
     order by run_id desc limit {_SAMPLE}"""  # noqa: S608 # our words
 _SAMPLED = text(
@@ -92,7 +92,7 @@ _OLD_RUN = nth_of_both(
     "run_id", "run_id", "from {checks} where server_id = :server", "run_id desc", offset=str(NEWEST_RUNS)
 )
 _BEFORE = f"coalesce({_OLD_RUN}, -1)"
-_OLD_PROBES_OF = f"from {{probes_of_servers}} where p.server_id = :server and p.run_id <= {_BEFORE}"
+_OLD_PROBES_OF = f"from servers t cross join {{probes of t.id}} where t.id = :server and p.run_id <= {_BEFORE}"
 _OLD_TEXTS = text(
     f"select coalesce(sum(bytes), 0) from ({in_both(f'select {_TEXTS} as bytes {_OLD_PROBES_OF}')})"  # noqa: S608
 )

@@ -17,7 +17,7 @@ from storage.tables import recent_checks, rollup_marks, runs, sorted_checks, sor
 
 ROWS_OF_A_PAGE = 50
 """Checks of a server that fill about a page: with so many of each, on average, they are moved."""
-_CHECKS_AT_ONCE = 4000
+CHECKS_AT_ONCE = 4000
 """Checks in a slice, unless one server alone has more: others can write after some hundredths of a second."""
 _OLDER = "server_id between :first and :last and run_id < :before"
 
@@ -31,7 +31,9 @@ class Slice:
     before_run: int
 
 
-def plan(connection: Connection, rows_of_a_page: int = ROWS_OF_A_PAGE) -> list[Slice]:
+def plan(
+    connection: Connection, rows_of_a_page: int = ROWS_OF_A_PAGE, checks_at_once: int = CHECKS_AT_ONCE
+) -> list[Slice]:
     """The slices to move: all rows that are rolled, or none as long as there are too few of each server."""
     before = marks(connection).first_run_id
     first = connection.scalar(select(func.min(recent_checks.c.run_id)))
@@ -43,7 +45,7 @@ def plan(connection: Connection, rows_of_a_page: int = ROWS_OF_A_PAGE) -> list[S
     slices, low, size = [], 0, 0
     number = select(recent_checks.c.server_id, func.count()).where(recent_checks.c.run_id < before)
     for server, of_server in connection.execute(number.group_by(recent_checks.c.server_id)).all():
-        if size and size + of_server > _CHECKS_AT_ONCE:
+        if size and size + of_server > checks_at_once:
             slices.append(Slice(low, server - 1, before))
             size = 0
         if not size:
@@ -81,16 +83,17 @@ def _columns(table: Table, prefix: str = "") -> str:
 
 
 _CHECK_COLUMNS, _PROBE_COLUMNS = _columns(sorted_checks), _columns(sorted_probes)
+# By time, which is nearly the order of runs, and the one that the index has.
 _MOVE = (
     text(
         f"""insert into sorted_checks ({_CHECK_COLUMNS}) select {_CHECK_COLUMNS} from recent_checks
-        where {_OLDER} order by server_id, run_id on conflict do nothing"""  # noqa: S608 # our names
+        where {_OLDER} order by server_id, started_at_ms on conflict do nothing"""  # noqa: S608 # our names
     ),
     text(
         f"""insert into sorted_probes ({_PROBE_COLUMNS}) select {_columns(sorted_probes, "p.")}
         from recent_checks c cross join recent_probes p on p.run_id = c.run_id and p.server_id = c.server_id
         where {_OLDER.replace("server_id", "c.server_id").replace("run_id", "c.run_id")}
-        order by c.server_id, c.run_id, p.kind on conflict do nothing"""  # noqa: S608 # our names
+        order by c.server_id, c.started_at_ms on conflict do nothing"""  # noqa: S608 # our names
     ),
     text(
         f"""delete from recent_probes where (run_id, server_id) in (

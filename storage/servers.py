@@ -28,7 +28,7 @@ _OF_SERVERS = (
     tables.series,
 )
 """Tables with data of servers, beside their raw rows; tables that refer to others come first."""
-_RUNS_OF = in_both("select run_id from {checks} where server_id = :{}")
+_RUNS_OF = in_both("select run_id from {checks} where server_id = :server")
 _NAMED_AT_ONCE = 500
 COLUMNS = tuple(column.name for column in servers.columns)
 """The id and the name first."""
@@ -143,7 +143,7 @@ def rename(connection: Connection, old: str, new: str) -> None:
 def _join(connection: Connection, number: int, other: int, old: str, new: str) -> None:
     """Move all data of one server to the other and delete the first; the other is rolled again from its rows."""
     values = {"number": number, "other": other}
-    first, second = (f"select run_id from ({_RUNS_OF.format(name)})" for name in values)  # noqa: S608 # our names
+    first, second = (f"select run_id from ({_RUNS_OF.replace(':server', f':{name}')})" for name in values)  # noqa: S608 # our names
     if (run := connection.scalar(text(f"{first} intersect {second} limit 1"), values)) is not None:
         raise UsageError(f"{old!r} and {new!r} were both checked in run {run}: they are two servers")
     from storage.rollups.newest_rows import first_seen  # numpy takes long to import, and names are seldom taken

@@ -109,7 +109,7 @@ def hold_ms(before: str, state: str = "t") -> str:
 
 _UNROLLED_ROWS = in_both(
     "select c.server_id, c.run_id, c.started_at_ms, c.status, c.suspect, c.maintenance, t.last_rhythm, t.hold_ms "
-    "from rollup_state t join {checks} c on c.server_id = t.server_id "
+    "from rollup_state t cross join {checks} c on c.server_id = t.server_id "
     "and c.run_id >= (select first_run_id from rollup_marks) and c.started_at_ms >= t.rolled_until_ms"
 )
 _UNROLLED = f"""select c.*, min(coalesce(lead(c.started_at_ms) over in_order, {_NOW_MS}),
@@ -296,7 +296,7 @@ def _measured(name: str, row: str, kind: Any, table: str) -> View:
 
 _CHECKS = "from {checks} c join servers s on s.id = c.server_id"
 _PROBES = (
-    "from {probes_of_servers} join servers s on s.id = p.server_id left join urls u on u.id = p.url_id "
+    "from servers s cross join {probes of s.id} left join urls u on u.id = p.url_id "
     "left join mcp_facts f on f.id = p.mcp_facts_id "
     "left join {checks} c on c.server_id = p.server_id and c.run_id = p.run_id"
 )
@@ -306,20 +306,13 @@ _NEWEST = nth_of_both(
     "from {checks} n where n.server_id = s.id",
     "started_at_ms desc, run_id desc",
 )
-_RUN_COUNTS = {
-    "servers_checked": "1",
-    "suspect": "c.suspect",
-    "maintenance": "c.maintenance",
-    **{
-        word: f"c.status = '{word.upper()}' and not c.suspect and not c.maintenance"
-        for word in ("healthy", "degraded", "unhealthy", "unknown")
-    },
-}
-"""Column of run_history -> the checks that it counts."""
-_NO_COUNTS = f"select id as run_id, {', '.join(f'0 as {name}' for name in _RUN_COUNTS)} from runs"  # noqa: S608
-_SUMS_BY_RUN = ", ".join(f"sum({counted})" for counted in _RUN_COUNTS.values())
-_SOME_COUNTS = in_both(f"select run_id, {_SUMS_BY_RUN} from {{checks}} c group by run_id")  # noqa: S608 # our names
-_COUNTED_BY_RUN = "\nunion all\n".join((_NO_COUNTS, _SOME_COUNTS))
+
+
+def _counted_by_run(condition: str) -> str:
+    """How many checks of run ``r`` meet this condition on check ``c``."""
+    recent = f"select count(*) from recent_checks c where c.run_id = r.id and {condition}"  # noqa: S608 # our names
+    return f"count(case when {condition} then c.run_id end) + ({recent})"
+
 
 _UP, _COUNTED = "sum(a.healthy + a.degraded)", "sum(a.healthy + a.degraded + a.unhealthy)"
 _RATIO = "1.0 * sum(a.up_ms) / nullif(sum(a.up_ms + a.down_ms), 0)"
@@ -418,8 +411,7 @@ VIEWS = (
             ("server_group", "s.group_name", "group of the server in its newest run"),
             ("run_id", "p.run_id", "the run it belongs to"),
         ),
-        "from {probes_of_servers} join servers s on s.id = p.server_id join json_each(p.remarks) j "
-        "where p.remarks is not null",
+        "from servers s cross join {probes of s.id} join json_each(p.remarks) j where p.remarks is not null",
     ),
     View(
         "contract_history",
@@ -448,21 +440,23 @@ VIEWS = (
         "run_history",
         "one run",
         (
-            ("run_id", "c.run_id", "number of the run"),
+            ("run_id", "r.id", "number of the run"),
             ("state", "r.state", "running, finished, interrupted, failed or abandoned"),
             ("started_at", _time("r.started_at_ms"), "start, ISO 8601 UTC"),
             ("finished_at", _time("r.finished_at_ms"), "end, ISO 8601 UTC; null if it never said"),
             ("duration_ms", "r.finished_at_ms - r.started_at_ms", "duration in milliseconds"),
             ("servers_expected", "r.servers_expected", "servers to check"),
             ("servers_cached", "r.servers_cached", "servers whose earlier result was young enough, not checked"),
+            ("servers_checked", _counted_by_run("1"), "servers with a result"),
+            ("suspect", _counted_by_run("c.suspect"), "of these suspect, not counted below"),
+            ("maintenance", _counted_by_run("c.maintenance"), "of these under maintenance, not counted"),
             *(
-                (name, f"sum(c.{name})", words)
-                for name, words in (
-                    ("servers_checked", "servers with a result"),
-                    ("suspect", "of these suspect, not counted below"),
-                    ("maintenance", "of these under maintenance, not counted"),
-                    *((word, word.upper()) for word in ("healthy", "degraded", "unhealthy", "unknown")),
+                (
+                    word,
+                    _counted_by_run(f"c.status = '{word.upper()}' and not c.suspect and not c.maintenance"),
+                    word.upper(),
                 )
+                for word in ("healthy", "degraded", "unhealthy", "unknown")
             ),
             ("workers", "r.workers", "worker processes"),
             ("concurrency", "r.concurrency", "checks at once over all workers"),
@@ -471,7 +465,7 @@ VIEWS = (
             ("checker_version", "r.checker_version", "version of mcp-status-check"),
             ("host", "r.host", "machine that made the run"),
         ),
-        f"from ({_COUNTED_BY_RUN}) c join runs r on r.id = c.run_id group by c.run_id",
+        "from runs r left join sorted_checks c on c.run_id = r.id group by r.id",
     ),
     View(
         "breaker_states",

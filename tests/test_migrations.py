@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from builders import batch, check, run_info, server
+from builders import AT_MS, batch, check, run_info, server
 from checker.errors import StorageError
 from storage.connections import writing_engine
 from storage.history import open_history
@@ -81,6 +81,46 @@ def test_oldest_schema_is_brought_up_to_date(tmp_path: Path, path: Path) -> None
     assert shape(old) == shape(path)
     with open_history(old) as history:
         assert [row.server for row in history.checks_of_run(1)] == ["search"]
+
+
+def test_history_of_the_first_schema_goes_on(tmp_path: Path) -> None:
+    """Its raw rows stay where they are, in the order of servers; a result of before is not stored again."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute("insert into servers (id, name, group_name, tags) values (1, 'search', '', '[]')")
+        connection.execute("insert into rollup_state (server_id, rolled_until_ms) values (1, 0)")
+        for run_id in (1, 2):
+            at_ms = AT_MS + run_id * 60_000
+            connection.execute(
+                "insert into runs (id, state, started_at_ms, servers_expected, workers, concurrency, checker_version, "
+                "host, pid) values (?, 'finished', ?, 1, 1, 1, '0', 'h', 1)",
+                (run_id, at_ms),
+            )
+            connection.execute(
+                "insert into checks (server_id, run_id, started_at_ms, duration_us, status, tries) "
+                "values (1, ?, ?, 1000, 'HEALTHY', 1)",
+                (run_id, at_ms),
+            )
+            connection.execute(
+                "insert into probes (server_id, run_id, kind, position, started_at_ms, duration_us, status, attempts) "
+                "values (1, ?, 'rest', 0, ?, 1000, 'HEALTHY', 1)",
+                (run_id, at_ms),
+            )
+        connection.commit()
+    with open_history(old) as history:
+        assert [row.run_id for row in history.checks_of_server("search", 0, 9)] == [2, 1]
+    with open_store(old) as store:
+        newest = store.begin_run(run_info(started_at_ms=AT_MS + 3 * 60_000), [server()])
+        assert store.write(newest, batch(check(started_at_ms=AT_MS + 3 * 60_000))) == 1
+        assert store.write(2, batch(check(started_at_ms=AT_MS + 2 * 60_000))) == 0
+    assert asked(old, "select run_id from sorted_checks") == [(1,), (2,)]
+    assert asked(old, "select run_id from recent_checks") == [(newest,)]
+    assert asked(old, "select run_id, kind from probe_history where server = 'search' and run_id < 3") == [
+        (1, "rest"),
+        (2, "rest"),
+    ]
+    assert asked(old, "pragma integrity_check") == [("ok",)]
 
 
 def test_step_is_taken_once_and_keeps_what_is_there(path: Path) -> None:

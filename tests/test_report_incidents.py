@@ -111,7 +111,8 @@ def test_detail_is_gone_with_its_raw_row(tmp_path: Path) -> None:
 
     engine = writing_engine(tmp_path / "h.db", 1.0)
     with engine.begin() as connection:
-        connection.exec_driver_sql("delete from recent_checks where run_id < 10")
+        for part in ("recent_checks", "sorted_checks"):
+            connection.exec_driver_sql(f"delete from {part} where run_id < 10")
     engine.dispose()
     (one,) = section(report_of(tmp_path / "h.db", now_ms), "incidents")
     assert (one["server"], one["duration_ms"], one["detail"]) == ("a", 2 * MINUTE_MS, None)

@@ -13,7 +13,7 @@ from builders import AT_MS
 from reports import availability, contract, cost, incidents
 from storage.rollups.watermarks import DAY_MS
 
-RAW = {"checks", "probes", "c", "p", "e"}
+RAW = {"recent_checks", "recent_probes", "sorted_checks", "sorted_probes", "c", "p", "e", "k", "n"}
 """Raw tables, and the names that queries give them."""
 WORDS = {"a": "H" * 70 + "UUHHHU", "b": "H" * 76, "c": "HU" * 38}
 

@@ -38,9 +38,9 @@ _PROBES = in_both(
     """select p.server_id, p.run_id, p.kind,
     case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
     else 3 end, p.reason, {times}
-    from rollup_state t cross join {probes_of_servers}
+    from rollup_state t cross join {probes of t.server_id}
     where (:every or t.server_id in :servers)
-    and p.server_id = t.server_id and p.run_id between :first_run and :last_run"""
+    and p.run_id between :first_run and :last_run"""
 )
 
 
