@@ -17,7 +17,7 @@ from checker.model import McpFacts, ProbeResult
 from checker.probe_kinds import STAGES
 from storage.connections import errors_of, reading_engine, writing_engine
 from storage.contracts import read_document
-from storage.raw_parts import BOTH, NEWEST_TRUSTED, Part, in_both
+from storage.raw_parts import BOTH, NEWEST_TRUSTED, RawPart, in_both
 from storage.remarks import remarks_of
 from storage.rollups import watermarks
 from storage.schema import NEWEST, migrate, missing_stages, version_of
@@ -403,13 +403,13 @@ _CONTRACT_SELECT = (
 )
 
 
-def _checks_of(part: Part) -> Select[Any]:
+def _checks_of(part: RawPart) -> Select[Any]:
     """The checks of a part, with their servers."""
     of_server = select(part.checks, servers.c.name, servers.c.group_name, servers.c.tags)
     return of_server.join(servers, servers.c.id == part.checks.c.server_id)
 
 
-def _probes_of(part: Part) -> Select[Any]:
+def _probes_of(part: RawPart) -> Select[Any]:
     """The probes of a part, with their addresses and facts."""
     return (
         select(part.probes, urls.c.url, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS))
@@ -418,7 +418,7 @@ def _probes_of(part: Part) -> Select[Any]:
     )
 
 
-def _same(part: Part) -> ColumnElement[bool]:
+def _same(part: RawPart) -> ColumnElement[bool]:
     """Condition that a probe is of the check."""
     same_server = part.checks.c.server_id == part.probes.c.server_id
     return and_(same_server, part.checks.c.run_id == part.probes.c.run_id)

@@ -17,7 +17,7 @@ from storage.view_columns import View
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RawPart:
     """One part of the raw rows."""
 
     checks: Table
@@ -26,8 +26,8 @@ class Part:
     """The join of a server with its probes ``p``; its id is written as two braces."""
 
 
-SORTED = Part(tables.sorted_checks, tables.sorted_probes, "sorted_probes p on p.server_id = {}")
-RECENT = Part(
+SORTED = RawPart(tables.sorted_checks, tables.sorted_probes, "sorted_probes p on p.server_id = {}")
+RECENT = RawPart(
     tables.recent_checks,
     tables.recent_probes,
     # an index of their own would be written to at every check
@@ -38,7 +38,7 @@ _PROBES_OF = re.compile(r"{probes of ([\w.:]+)}")
 BOTH = (SORTED, RECENT)
 
 
-def in_part(part: Part, statement: str) -> str:
+def in_part(part: RawPart, statement: str) -> str:
     """The statement with its placeholders filled in.
 
     They are ``{checks}`` and ``{probes}`` for the tables and, behind a cross join, ``{probes of t.id}`` for the probes
