@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from checker.late_patterns import late
+
 _INVISIBLE = (
     "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U0001343f\U0001bca0-\U0001bca3"
@@ -26,21 +28,21 @@ tags."""
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _MANY_SELECTORS = f"(?<=[{_SELECTORS}])[{_SELECTORS}]"
 """One variation selector after a letter chooses its shape; more of them carry hidden data."""
-_JOINED = re.compile(
+_JOINED = late(
     "(?<=[\u2000-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2000-\u2bff\U0001f000-\U0001faff])"
     "|(?<=[\u0600-\u0dff])[\u200c\u200d](?=[\u0600-\u0dff])"
 )
 """Places where joiners belong: between emoji, and between letters of Arabic and Indic scripts."""
-_LINE = re.compile(f"[\x00-\x1f{_INVISIBLE}]|{_MANY_SELECTORS}")
-_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_INVISIBLE}]|\r(?!\n)|{_MANY_SELECTORS}")
-_JSON = re.compile(f"[{_INVISIBLE}]|{_MANY_SELECTORS}")
-_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
-_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
+_LINE = late(f"[\x00-\x1f{_INVISIBLE}]|{_MANY_SELECTORS}")
+_LINES = late(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_INVISIBLE}]|\r(?!\n)|{_MANY_SELECTORS}")
+_JSON = late(f"[{_INVISIBLE}]|{_MANY_SELECTORS}")
+_NUMBER = late(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_FORMULA = late(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
 """Characters that begin a formula, number or command in spreadsheets (OWASP, CSV Injection); also in full width."""
-_MARKDOWN = re.compile(r"[\\`*_\[\]|<>~&$]|:(?=//)|(?<=\bwww)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
-_MENTION = re.compile(r"([@#])(?=\w)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_BLOCK = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=-)|=|\d{1,9}(?=[.)](\s|$))")
+_MARKDOWN = late(r"[\\`*_\[\]|<>~&$]|:(?=//)|(?<=\bwww)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
+_MENTION = late(r"([@#])(?=\w)")
+_SURROGATE = late("[\ud800-\udfff]")
+_BLOCK = late(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=-)|=|\d{1,9}(?=[.)](\s|$))")
 """Text that begins a heading, a list, or a rule on a line of Markdown."""
 
 

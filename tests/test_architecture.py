@@ -58,6 +58,7 @@ BASE = (
     "checker.addresses",
     "checker.clock",
     "checker.errors",
+    "checker.late_patterns",
     "checker.probe_kinds",
     "checker.limits",
     "checker.maintenance_windows",

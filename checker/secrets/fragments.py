@@ -11,16 +11,17 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+from checker.late_patterns import late
 from checker.secrets.plain_values import SHORTEST, is_flag, is_plain, is_prose
 from checker.secrets.sensitive_names import in_url
 
-_SCHEME = re.compile(r"(?:basic|bearer|digest|token|apikey|api-key|key|negotiate|dpop)\s+", re.IGNORECASE)
-_SPLIT = re.compile(r"[;,&\s]+")
-_NAMED = re.compile(r"\s*([\w.$-]{1,64})\s*[=:]\s*(.+?)\s*", re.DOTALL)
+_SCHEME = late(r"(?:basic|bearer|digest|token|apikey|api-key|key|negotiate|dpop)\s+", re.IGNORECASE)
+_SPLIT = late(r"[;,&\s]+")
+_NAMED = late(r"\s*([\w.$-]{1,64})\s*[=:]\s*(.+?)\s*", re.DOTALL)
 _LONGEST_TAKEN_APART = 65_536
 _DEEPEST = 4
 _SHORTEST_IN_PATH = 8
-_LONG_IN_PATH = re.compile(
+_LONG_IN_PATH = late(
     r"([^/]*+//(?:[^/?#@]*+@)?+((?:web)?hooks?[.-])?+[^/?#]*+)(?:/[^/?#]{0,7}(?![^/?#]))*+/[^/?#]{8}", re.IGNORECASE
 )
 """An address up to its first long segment; its host, and whether that is one of hooks."""

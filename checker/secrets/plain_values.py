@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from checker.late_patterns import late
 from checker.secrets.randomness import looks_random
 
 SHORTEST = 4
 """A shorter value cannot be masked without spoiling the text around it."""
 
-SECRET_NAME = re.compile(
+SECRET_NAME = late(
     r"token|secret|passw|pwd|passphrase|api[-_.]?key|(?:^|[-_.])(?:key|auth|pass|pat|sig|jwt|pin)s?(?:$|[-_.])"
     r"|(?:access|private|signing|encryption|account|master)[-_.]?key|apikey|authori[sz]ation|authentication"
     r"|cookie|credential|bearer|signature|session[-_.]?id|webhook|[a-z]Key$|dsn|connection[-_.]?string",
@@ -21,22 +22,20 @@ SECRET_NAME = re.compile(
 _PUBLIC_HEADERS = {"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type"}
 _WORD = r"(?:[a-z]{1,14}|[A-Z]{1,14}|[A-Z][a-z]{1,13})"
 _PIECE = rf"(?:{_WORD}|[A-Za-z]{{1,5}}\d{{1,2}}|\d{{1,5}}|\d{{1,3}}[a-z]{{1,3}})"
-_PIECES = re.compile(
-    rf"[-@.~]{{0,2}}{_PIECE}(?:[-_.:/@, +~^<>*!?;'()\x22]{{1,3}}{_PIECE}){{0,11}}[.:/*+!?'\x22)]{{0,2}}"
-)
-_NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d|%|[KMG]i?B|B)?")
-_CAMEL = re.compile(r"[a-z]{2,14}(?:[A-Z][a-z]{1,13}){1,3}|(?:[A-Z][a-z]{2,13}){2,4}")
-_PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s:;?=&'\"<>|]*")
-_RANDOM = re.compile(
+_PIECES = late(rf"[-@.~]{{0,2}}{_PIECE}(?:[-_.:/@, +~^<>*!?;'()\x22]{{1,3}}{_PIECE}){{0,11}}[.:/*+!?'\x22)]{{0,2}}")
+_NUMBER = late(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d|%|[KMG]i?B|B)?")
+_CAMEL = late(r"[a-z]{2,14}(?:[A-Z][a-z]{1,13}){1,3}|(?:[A-Z][a-z]{2,13}){2,4}")
+_PATH = late(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s:;?=&'\"<>|]*")
+_RANDOM = late(
     r"(?=[^/\\]*[a-z])(?=[^/\\]*[A-Z])(?=[^/\\]*\d)[^/\\.]{12,}|[0-9a-fA-F]{24,}|[^/\\]{48,}"
     r"|(?i:[b-df-hj-np-tv-xz]{6,})"
 )
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(/[^?#]*)?", re.IGNORECASE)
-_FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]{1,16})*")
+_URL = late(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(/[^?#]*)?", re.IGNORECASE)
+_FLAG = late(r"--?[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]{1,16})*")
 _LONGEST = 200
 _LONGEST_PROSE = 4096
 _FEWEST_WORDS = 4
-_PUNCTUATION = re.compile(r"[<>()\[\]{}\"'`,;!?*^~|…]+")
+_PUNCTUATION = late(r"[<>()\[\]{}\"'`,;!?*^~|…]+")
 
 
 def is_public_header(name: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from checker.late_patterns import late
+
 MARK = "\ud800"
 """Placeholder in a text for an unset variable. No decoded text contains it."""
 
@@ -24,30 +26,28 @@ root postgres mysql sqlite redis mongodb c c.utf-8 posix en_us.utf-8 en-us en_us
 simple normal low medium high
 """
 _SAME_EVERYWHERE = frozenset(_SAME_EVERYWHERE_TEXT.split())
-_NUMBER = re.compile(r"[+-]?\d{1,6}(?:\.\d{1,6})?(?:%|[smhdwkKMGTB]|[mun]s|min|[KkMGT]i?[Bb]|px|rpm|rps)?", re.ASCII)
-_VERSION = re.compile(
-    r"[v^~=<>]{0,2}\d{1,4}(?:\.\d{1,6}|\.[x*]){1,3}(?:[-+.]?(?:alpha|beta|rc|dev|post|[ab])[.\d]{0,6})?"
-)
-_DATE = re.compile(
+_NUMBER = late(r"[+-]?\d{1,6}(?:\.\d{1,6})?(?:%|[smhdwkKMGTB]|[mun]s|min|[KkMGT]i?[Bb]|px|rpm|rps)?", re.ASCII)
+_VERSION = late(r"[v^~=<>]{0,2}\d{1,4}(?:\.\d{1,6}|\.[x*]){1,3}(?:[-+.]?(?:alpha|beta|rc|dev|post|[ab])[.\d]{0,6})?")
+_DATE = late(
     r"(?:19|20)\d{2}-?[01]\d-?[0-3]\d(?:[T ]\d{2}:?\d{2}(?::?\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
 )
-_HOST = re.compile(
+_HOST = late(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.)+[A-Za-z]{2,12}|localhost|(?:\d{1,3}\.){3}\d{1,3}|\[[0-9A-Fa-f:.]{2,45}\]|"
     r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?::\d{1,5})?(?:/\d{1,3})?",
     re.ASCII,
 )
-_FILE = re.compile(r"(?:~[\w.-]*|\.{0,2}|[A-Za-z]:)[/\\][^\x00-\x1f\"'`<>|*?;&=$]*|\.{1,2}", re.ASCII)
-_ROOT = re.compile(r"[a-z][a-z0-9_.-]{0,31}|Users|Library|Applications|Volumes|System|Program Files|Windows", re.ASCII)
-_WORDS = re.compile(r"[@.#:*+]?[A-Za-z0-9_]+(?:[-_./@:+,~ ]{1,2}[A-Za-z0-9_*]+)*[.!/]?", re.ASCII)
-_SENTENCE = re.compile(r"[\w@./:,;!?()'\" -]*", re.ASCII)
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
-_TELLING = re.compile(
+_FILE = late(r"(?:~[\w.-]*|\.{0,2}|[A-Za-z]:)[/\\][^\x00-\x1f\"'`<>|*?;&=$]*|\.{1,2}", re.ASCII)
+_ROOT = late(r"[a-z][a-z0-9_.-]{0,31}|Users|Library|Applications|Volumes|System|Program Files|Windows", re.ASCII)
+_WORDS = late(r"[@.#:*+]?[A-Za-z0-9_]+(?:[-_./@:+,~ ]{1,2}[A-Za-z0-9_*]+)*[.!/]?", re.ASCII)
+_SENTENCE = late(r"[\w@./:,;!?()'\" -]*", re.ASCII)
+_DIGEST = late(r"@sha256:[0-9a-f]{64}\Z")
+_TELLING = late(
     r"(?<![A-Za-z0-9])(?:sk-|sk_|pk_|rk_|gh[a-z]_|github_pat_|gl[a-z]{2,6}-|xox[a-z]-|xapp-|AKIA|ASIA|AIza|eyJ|ya29\.|npm_|"
     r"pypi-|hf_|SG\.|dop_v1_|shp[a-z]{2}_|figd_|lin_api_|ntn_|secret_(?=[A-Za-z0-9]{30})|whsec_|glsa_|phc_|tvly-|sntrys_|ATATT|"
     r"dckr_|nvapi-|r8_|gsk_|xai-|pplx-|pat[A-Za-z0-9]{14}\.)[\w.-]{6}|-----BEGIN ",
     re.ASCII,
 )
-_LETTERS, _CHUNK = re.compile(r"[a-z]+"), re.compile(r"[A-Za-z0-9]+")
+_LETTERS, _CHUNK = late(r"[a-z]+"), late(r"[A-Za-z0-9]+")
 _LONGEST_NUMBER = 6  # digits in a row that are no date
 _FEWEST_JUDGED = 8  # letters and digits; whether fewer are random cannot be told
 _RARE = 2.85

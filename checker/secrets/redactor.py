@@ -22,6 +22,7 @@ from unicodedata import normalize
 
 import orjson
 
+from checker.late_patterns import late
 from checker.secrets.plain_values import SHORTEST, is_plain
 
 _INVISIBLE = (
@@ -30,7 +31,7 @@ _INVISIBLE = (
     "\U000e0000-\U000e0fff"
 )
 """Controls, joiners, marks of direction, tags: set between letters they change nothing that is seen."""
-_ESCAPE = re.compile(
+_ESCAPE = late(
     rf"[%\\&+\x1b{_INVISIBLE}](?:"  # a set to begin with: what is none of these is skipped fast
     r"(?<=%)(?:(?P<percent>[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*)|u(?P<wide>[0-9A-Fa-f]{4}))"
     r"|(?<=\\)(?:u(?P<high>[dD][89abAB][0-9A-Fa-f]{2})\\u(?P<low>[dD][c-fC-F][0-9A-Fa-f]{2})"
@@ -41,8 +42,8 @@ _ESCAPE = re.compile(
     r"|(?<=\x1b)(?P<terminal>\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[ -/]?[0-~])?"
     rf"|(?<=[{_INVISIBLE}])(?P<unseen>))"
 )
-_BEGINNING = re.compile(rf"[%\\&+\x1b{_INVISIBLE}]")
-_QUOTED = re.compile(r"=(?P<percent>[0-9A-Fa-f]{2}(?:=[0-9A-Fa-f]{2})*)")
+_BEGINNING = late(rf"[%\\&+\x1b{_INVISIBLE}]")
+_QUOTED = late(r"=(?P<percent>[0-9A-Fa-f]{2}(?:=[0-9A-Fa-f]{2})*)")
 _ONE = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
 
 
@@ -246,10 +247,10 @@ _LEVELS = 4
 """Number of times that escapes are undone: JSON in JSON in an address in HTML."""
 _LEVELS_QUOTED = 2
 """The same before quoted-printable, whose escapes look like the text after the = of a query."""
-_CUT = re.compile(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
-_LONG_NUMBER = re.compile(r"\d{16}")
-_LETTERS = re.compile(r"[A-Za-z]+")
-_EDGES = re.compile(r"([\W_]*)(.*?)([\W_]*)", re.DOTALL)
+_CUT = late(r"[^\w/+=-]{0,8}\Z|…|\.\.\.|[\"'<\\&]")
+_LONG_NUMBER = late(r"\d{16}")
+_LETTERS = late(r"[A-Za-z]+")
+_EDGES = late(r"([\W_]*)(.*?)([\W_]*)", re.DOTALL)
 Span = tuple[int, int]
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from checker.late_patterns import late
 from checker.secrets.randomness import LONGEST_PLAIN, MARK, is_plain, looks_random
 
 __all__ = [
@@ -36,7 +37,7 @@ class SecretPart:
 
 Parts = tuple[SecretPart, ...]
 
-_ANYWHERE = re.compile(
+_ANYWHERE = late(
     r"token|secret|passw|passphrase|passcode|pwd|auth(?!or(?:s|ed|$|[^a-z]))|bearer|cookie|session|signature|"
     r"credential|webhook|apikey|api[_-]?key|private|connection[ _-]?string|accountkey|"
     r"accesskey|encryption|licen[cs]e|nonce|kerberos",
@@ -48,7 +49,7 @@ xsrf sas saml oidc mfa seed mnemonic psk
 """
 _WHOLE_WORDS = frozenset(_WHOLE_WORDS_TEXT.split())
 _ENDS = ("key", "pass", "pat", "pwd", "pw", "creds", "jwt", "dsn", "hook")
-_COUNTS = re.compile(
+_COUNTS = late(
     r"(?:max|min|num|count|limit|budget|total).*tokens?|tokens?_?(?:limit|count|budget)|.*tokens", re.IGNORECASE
 )
 _NO_SECRETS = frozenset(("", "true", "false", "null", "none"))
@@ -61,7 +62,7 @@ toolset toolsets toolsets tools profile channel schema collection unit units log
 arch browser device viewport package module script loglevel nodeenv dialect provider
 """
 _PLAIN_NAMES = frozenset(_PLAIN_NAMES_TEXT.split())
-_PLAIN_HEADERS = re.compile(
+_PLAIN_HEADERS = late(
     r"accept|accept-(?:charset|encoding|language)|content-(?:type|language|encoding|length)|user-agent|cache-control|"
     r"connection|pragma|host|origin|referer|date|expect|te|via|prefer|priority|upgrade-insecure-requests|"
     r"(?:[a-z0-9]+-)*version|mcp-(?:protocol-version|method|name)|x-(?:requested-with|region|mcp-tools|mcp-toolsets|"
@@ -73,15 +74,15 @@ bearer basic token digest apikey api-key key
 """
 _SCHEMES = frozenset(_SCHEMES_TEXT.split())
 
-_ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:){1,3}//", re.ASCII)
-_HOOK_HOST = re.compile(r"(?:web)?hooks?[.-]", re.IGNORECASE)
-_HOOK = re.compile(r"(?:web)?hooks?|services|token|tokens|key|keys|secret|secrets|share|invite|s|t|k", re.IGNORECASE)
-_PLAIN_SEGMENT = re.compile(r"[a-z][a-z-]{0,14}|v\d{1,2}(?:\.\d{1,2})?", re.ASCII)
-_PAIR = re.compile(r"\s*([A-Za-z_][\w .@-]{0,80}?)\s*=(.*)", re.DOTALL | re.ASCII)
-_HEADER = re.compile(r"([A-Za-z][\w-]{0,80}):(?!//)\s*(.+)", re.DOTALL | re.ASCII)
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z", re.ASCII)
-_OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_.:-]*\Z", re.ASCII)
-_JSON_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:)?|[^\s{}\[\],:"]+', re.DOTALL)
+_ADDRESS = late(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:){1,3}//", re.ASCII)
+_HOOK_HOST = late(r"(?:web)?hooks?[.-]", re.IGNORECASE)
+_HOOK = late(r"(?:web)?hooks?|services|token|tokens|key|keys|secret|secrets|share|invite|s|t|k", re.IGNORECASE)
+_PLAIN_SEGMENT = late(r"[a-z][a-z-]{0,14}|v\d{1,2}(?:\.\d{1,2})?", re.ASCII)
+_PAIR = late(r"\s*([A-Za-z_][\w .@-]{0,80}?)\s*=(.*)", re.DOTALL | re.ASCII)
+_HEADER = late(r"([A-Za-z][\w-]{0,80}):(?!//)\s*(.+)", re.DOTALL | re.ASCII)
+_VARIABLE = late(r"[A-Z_][A-Z0-9_]*\Z", re.ASCII)
+_OPTION = late(r"--?[A-Za-z][A-Za-z0-9_.:-]*\Z", re.ASCII)
+_JSON_TOKEN = late(r'"((?:[^"\\]|\\.)*+)"(\s*:)?|[^\s{}\[\],:"]+', re.DOTALL)
 _MOST_NESTED = 50
 _BEFORE_MARK = 5
 """Letters and digits; text next to a variable that has fewer is taken for a prefix of it."""

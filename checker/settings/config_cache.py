@@ -18,9 +18,11 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
+from checker.model import Server
 from checker.settings.selection import selected_environment
+from checker.structs import Record
 from checker.version import VERSION
 from checker.wire import PROTOCOL, packed, reader
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _ALWAYS = "HOME"
 """Paths that begin with ~ depend on it."""
 _NONCE_BYTES = 12
-_PURPOSE = b"mcp-status-check configuration"
+_PURPOSE = b"mcp-status-check configuration, in parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def encode_settings(settings: Settings, made_of: Ingredients) -> str | None:
     """The text for the cache; None if the settings cannot be encoded, such as for a variable that is not UTF-8."""
     try:
         names = orjson.dumps([sorted(made_of.variables), sorted(made_of.files)])
-        content = packed(settings)
+        content = packed(_in_parts(settings))
         cipher = _cipher(made_of)
     except (TypeError, UnicodeEncodeError):
         return None
@@ -135,6 +137,21 @@ def _now(
     )
 
 
+class SettingsInParts(Record, frozen=True):
+    """Settings of which most blocks are at their defaults, and need not be decoded."""
+
+    servers: tuple[Server, ...]
+    others: dict[str, bytes]
+    """Field that is not at its default -> its value, packed."""
+
+
+def _in_parts(settings: Settings) -> SettingsInParts:
+    usual = type(settings)(servers=())
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__ if name != "servers"}
+    differing = {name: packed(value) for name, value in values.items() if value != getattr(usual, name)}
+    return SettingsInParts(settings.servers, differing)
+
+
 def _settings(content: bytes) -> Settings:
     from checker.probes import with_options
     from checker.settings.blocks import Settings
@@ -142,10 +159,12 @@ def _settings(content: bytes) -> Settings:
     enabled = gc.isenabled()
     gc.disable()  # as in `load`: a large configuration is a million small objects
     try:
-        settings: Settings = reader(Settings)(content)
-        for server in settings.servers:
+        parts: SettingsInParts = reader(SettingsInParts)(content)
+        for server in parts.servers:
             with_options(server)
-        return settings
+        types = {field.name: field.type for field in fields(Settings)} if parts.others else {}
+        others = {name: reader(types[name])(value) for name, value in parts.others.items()}
+        return Settings(servers=parts.servers, **others)
     finally:
         if enabled:
             gc.enable()

@@ -45,7 +45,7 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files
     Unreadable files and values given in both ways are added to the problems.
     """
     found = dict(values)
-    if found.keys().isdisjoint(_leading_to_files(cast(Any, kind))):
+    if not _may_name_files(values):  # whatever the class: looking into its types takes longer than reading small files
         return found
     if isinstance(folder_to_start_in := values.get(_FOLDER), str):
         found[_FOLDER] = str(files.place(folder_to_start_in))
@@ -70,6 +70,13 @@ def with_files(kind: type[Any], values: Mapping[str, Any], source: Source, files
     return found
 
 
+def _may_name_files(values: Mapping[str, Any]) -> bool:
+    return any(
+        key.endswith(FILE_SUFFIX) or key == _FOLDER or (isinstance(value, Mapping) and _may_name_files(value))
+        for key, value in values.items()
+    )
+
+
 def _said(error: Exception) -> str:
     """The reason why a file could not be read; a path can also contain a NUL, or the home of a nonexistent user."""
     if isinstance(error, OSError):
@@ -81,12 +88,6 @@ def _inside(values: Any, keys: tuple[str, ...]) -> Any:
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
-
-
-@lru_cache(maxsize=64)
-def _leading_to_files(kind: Any) -> frozenset[str]:
-    """The keys of a block that can contain file names at any depth; most blocks have none."""
-    return frozenset(keys[0] for keys, _ in _file_options(kind)) | {_FOLDER}
 
 
 @lru_cache(maxsize=64)

@@ -8,10 +8,12 @@ doubt become options here; everything else, and every message about a fault, is 
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
+from inspect import get_annotations
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from checker.structs import is_options
@@ -52,11 +54,26 @@ def _made(kind: type[Options], fields: Mapping[str, Any]) -> Options:
         raise ForTheValidator from None
 
 
-@lru_cache(maxsize=64)
-def _conversions(kind: Any) -> dict[str, Convert]:
-    """Option -> the function that returns its value, or raises ValueError."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {name: _conversion(hints[name]) for name in kind.__struct_fields__}
+class _Conversions(dict[str, Convert]):
+    """Option of a class -> the function that returns its value, or raises ValueError; made on first use.
+
+    A block has a few options of dozens, and looking up the types of all takes longer than reading a small file.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def __missing__(self, name: str) -> Convert:
+        if name not in self._kind.__struct_fields__:
+            raise KeyError(name)
+        base = next(one for one in self._kind.__mro__ if name in get_annotations(one))
+        written = types.SimpleNamespace(__annotations__={name: get_annotations(base)[name]})
+        hints = get_type_hints(written, vars(sys.modules[base.__module__]), include_extras=True)
+        self[name] = _conversion(hints[name])
+        return self[name]
+
+
+_conversions = lru_cache(maxsize=64)(_Conversions)
 
 
 def _conversion(hint: Any) -> Convert:

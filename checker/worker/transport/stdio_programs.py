@@ -20,6 +20,7 @@ import gevent
 import orjson
 from gevent.os import make_nonblocking, nb_read, nb_write
 
+from checker.late_patterns import late
 from checker.model import Reason
 from checker.probes.base import Budget, Command, ProbeFailure
 from checker.processes.orphans import adopt_orphans
@@ -35,16 +36,16 @@ _LONGEST_LEVEL = 60
 _LONGEST_TOLD = 300
 _MOST_JOINED = 3
 """Lines after one that ends with a colon: the list it announces."""
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_])")
-_FRAME_OF_BOX = re.compile(r"^[\s│┃║╭╮╰╯─━┌┐└┘═▶├]*|[\s│┃║╭╮╰╯─━┌┐└┘═]*$")
-_GROUPED = re.compile(r"^ *\+-[+-]+(?: \d+ -+)?$|^(?: *[|+] ?)+")
+_ESCAPE = late(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_FRAME_OF_BOX = late(r"^[\s│┃║╭╮╰╯─━┌┐└┘═▶├]*|[\s│┃║╭╮╰╯─━┌┐└┘═]*$")
+_GROUPED = late(r"^ *\+-[+-]+(?: \d+ -+)?$|^(?: *[|+] ?)+")
 """The prefix of a line in an exception group's traceback (Python)."""
-_LAUNCHER = re.compile(r"^(?:npm (?:error|ERR!)|pnpm:?|yarn|error: script|ERR_PNPM\S*)\s*", re.IGNORECASE)
-_LEVEL = re.compile(
+_LAUNCHER = late(r"^(?:npm (?:error|ERR!)|pnpm:?|yarn|error: script|ERR_PNPM\S*)\s*", re.IGNORECASE)
+_LEVEL = late(
     r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?)\b|(?i:\b(?:trace|debug|info|notice|warn(?:ing)?)(?:[:\]]|\s*\|)"
     r"|\blevel=(?:trace|debug|info|notice|warn))"
 )
-_NOISE = re.compile(
+_NOISE = late(
     r"^(?:npm (?:warn|notice|info|http|verb|timing)|(?:npm (?:error|ERR!) +)?"
     r"(?:code|errno|syscall|path|command|dest|signal|\d{3})\b(?: \S+)?(?: (?:sh|cmd) .*)?$"
     r"|npm (?:error|ERR!) (?:A complete log|\s*/|path |command |This is probably not|\d{3} (?:Note|tarball|You))"
@@ -63,13 +64,13 @@ _NOISE = re.compile(
     r"|\.{3} \d+ more|(?:error|warning|\W*)$)",
     re.IGNORECASE,
 )
-_ERROR = re.compile(
+_ERROR = late(
     r"(?i:^\W{0,6}(?:(?:uncaught|unhandled|fatal|startup|internal|configuration) ){0,2}"
     r"(?:error|fatal|panic|critical|exception|failed|failure)\b)"
     r"|\b(?:ERROR|FATAL|CRITICAL|PANIC)\b|(?i:\b(?:error|fatal|panic|exception)\b\s{0,3}(?:[:\]|=-]))"
     r"|\b[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Fault)\b"
 )
-_WANTS = re.compile(
+_WANTS = late(
     r"\b(?:required?|requires|missing|must|no such|not (?:a|an) \w+|needs?|expected|please|provide|specify|supply"
     r"|not (?:set|found|provided|configured|defined|specified|available|installed|given|exist|permitted)"
     r"|un(?:set|defined|able|known|recogni[sz]ed|supported|authori[sz]ed)|cannot|can't|could not|couldn't"
@@ -77,11 +78,11 @@ _WANTS = re.compile(
     r"|E[A-Z]{4,12})\b",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|(?:^|\s)--?[a-z][\w-]+")
-_USAGE = re.compile(r"^\W{0,4}usage\b", re.IGNORECASE)
+_VARIABLE = late(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|(?:^|\s)--?[a-z][\w-]+")
+_USAGE = late(r"^\W{0,4}usage\b", re.IGNORECASE)
 _EXCEPTION = 5
 """The weight of the line below a traceback, whatever its name."""
-_GROUP = re.compile(r"\w*ExceptionGroup\b|unhandled errors in a TaskGroup", re.IGNORECASE)
+_GROUP = late(r"\w*ExceptionGroup\b|unhandled errors in a TaskGroup", re.IGNORECASE)
 _SAYS = ("message", "msg", "error", "err", "detail", "reason")
 _MEANS = ("level", "severity", "levelname", "lvl")
 
