@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import socket
 import unicodedata
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -35,8 +36,7 @@ class Scope(IntEnum):
     """Link-local (clouds keep their metadata services there), other metadata addresses, multicast, broadcast."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddressPolicy:
+class AddressPolicy(Struct, frozen=True):
     """The addresses that one request may be connected to, over a new connection or a kept one."""
 
     inmost: Scope

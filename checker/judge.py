@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from checker.model import Combination, ProbeResult, Reason, Status
 from checker.probes.base import Complaint, Observation, Probe, ProbeFailure
@@ -33,8 +34,7 @@ RETRYABLE = {
 """Reasons that may pass a moment later, as may any HTTP status of 500 and above."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The conclusion about an attempt or a check."""
 
     status: Status

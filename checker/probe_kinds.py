@@ -8,11 +8,11 @@ other kinds. The behaviour of a kind is in the module that it names, which is im
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeStage:
+class ProbeStage(Struct, frozen=True):
     """A timed stage of a probe: a column of `probe_history`, a row of `report latency --by stage`."""
 
     name: str
@@ -21,8 +21,7 @@ class ProbeStage:
     """A description in a few words; its unit is added on display."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """An option of `mcp-status check` that names one server without a configuration file."""
 
     name: str
@@ -35,8 +34,7 @@ class Flag:
     """The value is split like a shell command: the program for ``key``, and the rest for ``args``."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOperation:
+class LoadOperation(Struct, frozen=True):
     """The operation of one load-test arrival at a server that has a probe of this kind."""
 
     name: str
@@ -54,8 +52,7 @@ class LoadOperation:
     goes_through_proxy: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeKind:
+class ProbeKind(Struct, frozen=True):
     """A kind of probe, as seen by everything except the worker."""
 
     name: str

@@ -83,6 +83,7 @@ documents = st.builds(
 @example("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b}\n")
 @example("a: &a [1]\na: *a\n")
 @example("a: &a [*a]\n")
+@example("a: &a [&a 1]\n")
 @example("a: 1\n---\nb: 2\n")
 @example("? {a: 1}\n: 2\n")
 def test_values_are_those_of_the_thorough_way(text: str) -> None:

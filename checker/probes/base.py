@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from socket import socket
@@ -355,8 +354,7 @@ class Address(Record, frozen=True):
     """The key by which concurrent attempts are limited: the origin of an address, or all commands together."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionWarning:
+class OptionWarning(Struct, frozen=True):
     """An oddity in the options of a probe, which are valid."""
 
     key: str
@@ -374,8 +372,7 @@ class SingleGet(NamedTuple):
     """Every reply with a status of 200 to 299 meets the conditions, whatever is in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """The behaviour of a probe kind: its options, one attempt, and the judgement of its reply.
 
     Its name and timed stages are in `checker.probe_kinds`.

@@ -6,11 +6,12 @@ from that host itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from time import time
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _MOST = 50
 """Maximum cookies of one attempt; RFC 6265 section 6.1 requires as many for a domain."""
@@ -21,8 +22,7 @@ _LIKE_A_SECRET = 16
 """Characters from which the value of a cookie is taken for an identifier of a user."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Cookie:
+class _Cookie(Struct, frozen=True):
     name: str
     value: str
     domain: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from checker.late_patterns import late
 from checker.secrets.randomness import LONGEST_PLAIN, MARK, is_plain, looks_random
@@ -25,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SecretPart:
+class SecretPart(Struct, frozen=True):
     """A secret within a text: ``text[start:end]``."""
 
     start: int

@@ -7,10 +7,10 @@ shape (`checker.settings.servers`) is done for all of them; what differs is conv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.model import Server
@@ -28,8 +28,7 @@ _MOST_SHAPES = 1000
 LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
-class _KnownBlock:
+class _KnownBlock(Struct, frozen=True):
     """The options of the first entry of a shape, which have no faults."""
 
     options: Any

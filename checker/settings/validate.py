@@ -6,9 +6,10 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
 
 from checker.secrets.plain_values import SECRET_NAME
 from checker.settings.usual_options import usual
@@ -36,8 +37,7 @@ _PLAINER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Origin of values: the content of the file, its place, and the list that collects its problems."""
 
     place: Place

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 from yaml.reader import Reader
 
 from checker.errors import ConfigError
@@ -33,8 +33,7 @@ _COLLECTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """A fault in a file, with its place and remedy."""
 
     place: Place
@@ -63,8 +62,7 @@ class FoundLater(Mapping[Place, int]):
         return len(self._found)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """The values of a file and the line of each, counted from 1."""
 
     path: Path

@@ -55,7 +55,7 @@ class _OnePass:
     def __init__(self, loader: Any) -> None:
         self._next: Callable[[], Any] = loader.get_event
         self._loader = loader
-        self._anchors: dict[str, _Anchored] = {}
+        self._anchors: dict[str, _Anchored | None] = {}
         self._written = self._expanded = self._deepest = self._merges = 0
         self._plain: dict[str, Any] = {"": None}
         """Plain scalar that may be something else than text -> its value."""
@@ -86,6 +86,7 @@ class _OnePass:
             return self._unnamed(kind, event, depth)
         if event.anchor in self._anchors:
             raise Unusual
+        self._anchors[event.anchor] = None  # of what is not at its end: no other may have it, and no alias either
         before, deepest, merges = self._expanded, self._deepest, self._merges
         self._deepest = depth
         value = self._unnamed(kind, event, depth)
