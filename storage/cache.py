@@ -102,9 +102,11 @@ def _is_small(entry: CacheEntry) -> bool:
 def recall(connection: Connection, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
     """The unexpired entries under these keys: key -> category -> value; marks them as used now."""
     recalled: dict[str, dict[str, str]] = {}
+    if not (of_endpoints := set(categories(connection)) - _OF_THEIR_OWN):
+        return recalled
     these = (
-        cache_entries.c.category.in_(set(categories(connection)) - _OF_THEIR_OWN),
-        _among(sorted(keys)),
+        cache_entries.c.category.in_(of_endpoints),
+        _among(sorted(set(keys))),
         cache_entries.c.expires_at_ms > now_ms,
     )
     columns = select(cache_entries.c.key, cache_entries.c.category, cache_entries.c.value)

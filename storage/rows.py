@@ -64,14 +64,23 @@ def in_statements(rows: int) -> Iterator[tuple[int, int]]:
 
 
 def insert_or_update(
-    connection: Connection, table: Table, key: str, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, table: Table, key: str, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
 ) -> None:
-    """Insert rows of these columns; an existing row with the same key is overwritten."""
-    if rows:
-        newest = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
-        statement = _statement(table.name, names).removesuffix("do nothing")
-        statement += f"({key}) do update set {newest}"
-        connection.exec_driver_sql(statement, [tuple(map(_plain, row)) for row in rows])
+    """Insert rows of these columns; an existing row with the same key is overwritten, also by what is null."""
+    shapes: dict[tuple[bool, ...], list[Any]] = {}
+    for row in rows:
+        is_there = tuple(map(is_not, row, repeat(None)))
+        shapes.setdefault(is_there, []).extend(map(_plain, compress(row, is_there)))
+    newest = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
+    for is_there, values in shapes.items():
+        columns = tuple(compress(names, is_there))
+        place, width = f"({', '.join('?' * len(columns))})", len(columns)
+        for low, number in in_statements(len(values) // width):
+            statement = (
+                f"insert into {table.name} ({', '.join(columns)}) values {', '.join([place] * number)} "  # noqa: S608 # our names
+                f"on conflict ({key}) do update set {newest}"
+            )
+            connection.exec_driver_sql(statement, tuple(values[low * width : (low + number) * width]))
 
 
 def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:

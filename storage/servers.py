@@ -69,7 +69,7 @@ def keep(
     insert_or_update(connection, servers, "name", COLUMNS[1:], changed)
     if are_known:
         return {name: row[0] for name, row in before.items()}
-    return {name: number for number, name in connection.execute(select(servers.c.id, servers.c.name))}
+    return {name: row[0] for name, row in stored(connection).items()}
 
 
 def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import Address
 from checker.processes.signals import Interrupts
-from checker.result_rows import FULL_BATCH, SERVER, Rows, as_rows, joined, rows_of
+from checker.result_rows import SERVER, Rows, as_rows, joined, rows_of
 from checker.run.caches import ConfigUse, RunCaches
 from checker.run.governor import Alarms, Governor
 from checker.run.own_network import OwnNetwork
@@ -86,7 +86,11 @@ def _workers_for(servers: int) -> int:
 log = logging.getLogger(__name__)
 
 _MOST_BATCHES_WAITING = 64
-_GATHER_S = 0.03
+_MOST_TOGETHER = 200
+"""Batches in one transaction."""
+_GATHER_S = 0.1
+_FAST = 2000
+"""Checks a second from which on results of `_GATHER_S` are written together."""
 _TICK_S = 0.1
 
 Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
@@ -174,7 +178,7 @@ class _WorkerThreads:
         workers = max(1, self.workers)
         limits = limits_of(options, workers, request.log_level)
         self.batches: queue.Queue[Batch] = queue.Queue(_MOST_BATCHES_WAITING)
-        self._answered = 0
+        self._left, self._answered, self._took_at_s = len(request.servers), 0, 0.0
         widths = {kind: limits.attempts_at_origin(kind) for kind in KINDS} | {PROGRAMS: limits.processes}
         pace = options.pace
         self._shards = Shards(shards(request.servers, workers, pace.batch_size, widths, pace.by_priority), workers)
@@ -236,19 +240,22 @@ class _WorkerThreads:
         self._begin.set()
 
     def take(self) -> Batch:
-        """Pending batches, merged into one: a transaction costs as much as the rows of a few. Raises queue.Empty.
+        """Pending batches, merged into one: a transaction costs as much as the rows of many. Raises queue.Empty.
 
-        While results come fast, those of a moment wait for each other. The moment is short beside the time that a
-        worker may keep results (`run.pace.batch_timeout`), which is what a run that is killed loses.
+        While results come fast, those of a moment are taken together. A batch was then filled in less than that moment,
+        so that a run that is killed loses no more than where they come slowly (`run.pace.batch_timeout`).
         """
         taken = [self.batches.get(timeout=_TICK_S)]
-        self._answered += len(taken[0].checks)
-        if len(taken[0].checks) >= FULL_BATCH and self._answered < len(self.servers):
-            time.sleep(_GATHER_S)
+        now_s = time.monotonic()
+        until_s = now_s + (_GATHER_S if self._answered > _FAST * (now_s - self._took_at_s) else 0.0)
+        self._took_at_s, self._answered = now_s, len(taken[0].checks)
+        self._left -= len(taken[0].checks)
         with suppress(queue.Empty):
-            while len(taken) < _MOST_BATCHES_WAITING:
-                taken.append(self.batches.get_nowait())
+            while self._left > 0 and len(taken) < _MOST_TOGETHER:
+                left_s = until_s - time.monotonic()
+                taken.append(self.batches.get(timeout=left_s) if left_s > 0 else self.batches.get_nowait())
                 self._answered += len(taken[-1].checks)
+                self._left -= len(taken[-1].checks)
         return joined(taken)
 
     def _put(self, batch: Batch) -> None:
@@ -335,9 +342,18 @@ def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
 
 def _recall(store: Store, servers: Sequence[Server], dns: bool) -> dict[str, Memory]:
     """Facts from earlier runs about the servers' endpoints and, with ``dns``, their hosts, by server; often none."""
-    addresses = {_at(kind, options) for server in servers for kind, options in server.probes.items()}
-    hosts = {address: host for address in addresses if dns and (host := named_host(address.pool_name))}
-    by_key = store.recall({*(address.key for address in addresses), *hosts.values()}, now_ms())
+    hosts: dict[Address, str] = {}
+
+    def keys() -> Iterator[str]:
+        for server in servers:
+            for kind, options in server.probes.items():
+                address = _at(kind, options)
+                yield address.key
+                if dns and (host := named_host(address.pool_name)):
+                    hosts[address] = host
+                    yield host
+
+    by_key = store.recall(keys(), now_ms())
     if not by_key:
         return {}
 

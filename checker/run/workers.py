@@ -209,15 +209,16 @@ class Driver:
         assert begun is not None  # noqa: S101 # it comes with the worker
         sent = []
         for assigned in tasks:
-            server, number = assigned.server, begun.number()
-            self.unanswered[server.name] = assigned._replace(number=number)
+            server, share, tries, _ = assigned
+            number = begun.number()
+            self.unanswered[server.name] = Assigned(server, share, tries, number)
             sent.append(
                 Task(
                     server=server,
                     memory=self._options.remembered(server),
                     skip=self._options.skipped(server),
-                    tries=assigned.tries,
-                    share=assigned.share,
+                    tries=tries,
+                    share=share,
                     number=number,
                 )
             )
