@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,18 +139,8 @@ def build(
     """
     slots = period.slots
     both = Period((2 * slots.start - slots.stop) * period.slot_ms, period.until_ms, period.slot_ms)
-    found = past.rollups.packed(both, kinds, _stages(by, stage, kinds))
-    rows = subjects(past, found.series, by, stage)
-    row, many = rows.row[found.buckets.series], len(rows.keys)
-    current, slot = found.buckets.slot >= slots.start, found.buckets.slot - slots.start
-    fleet = _kind_of(found.series, kinds, TOTAL if by is By.STAGE else stage)[found.buckets.series]
-    sums, earlier, of_slots, whole, spent = found.buckets.sums(
-        (np.where(current, row, -1), many),
-        (np.where(current, -1, row), many),
-        (np.where(current & (fleet >= 0), fleet * len(slots) + slot, -1), len(kinds) * len(slots)),
-        (np.where(current, _whole(past, found.series, rows, stage)[found.buckets.series], -1), many),
-        (np.where(current & (row >= 0) & (by is By.STAGE), row * len(slots) + slot, -1), many * len(slots)),
-    )
+    read = _of_stages(past, both, period, kinds) if by is By.STAGE else _of_series(past, both, period, kinds, by, stage)
+    rows, sums, of_slots, many = read.rows, read.sums, read.of_slots, len(read.rows.keys)
     latencies, fleet_slots = percentiles_of(sums), percentiles_of(of_slots)
     order = _slowest(rows, latencies)
     shown = order[:top]
@@ -157,12 +148,14 @@ def build(
     failures = failures_of(reasons.buckets.counts())
     failed = failures.by_label(rows.also(past, reasons.series).row, many)
     timeouts = failures.by_label(rows.also(past, reasons.series).row, many, TIMEOUTS)
-    compared = before.compared(past, both, period, found, rows, (earlier, sums), top)
+    compared = before.compared(both, period, rows, (read.earlier, sums), read.blocks_ms, top)
     sections = [
-        _latency(rows, latencies, shown, {"failed": failed, "timeouts": timeouts}, _shares(rows, sums, whole, stage)),
+        _latency(
+            rows, latencies, shown, {"failed": failed, "timeouts": timeouts}, _shares(rows, sums, read.whole, stage)
+        ),
         _intervals(rows, latencies, shown),
         _over_time(period, kinds, fleet_slots),
-        *([_stages_over_time(period, rows, kinds, spent, of_slots)] if by is By.STAGE else []),
+        *([] if read.spent is None else [_stages_over_time(period, rows, kinds, read.spent, of_slots)]),
         *before.slowest(past, period, rows, shown, stage),
         *compared.sections,
         *before.same_hour(past, period, rows, kinds, stage, top),
@@ -183,11 +176,61 @@ def build(
     )
 
 
-def _stages(by: By, stage: str, kinds: Sequence[str]) -> list[str]:
-    """The stages to read."""
-    if by is By.STAGE:
-        return [TOTAL, *dict.fromkeys(one for kind in kinds for one in stages_of(kind))]
-    return list(dict.fromkeys((TOTAL, stage)))
+@dataclass(frozen=True, slots=True)
+class _LatencySums:
+    """The latencies that the report is made of."""
+
+    rows: Subjects
+    sums: Sums
+    """Of each row, in the period."""
+    earlier: Sums
+    """Of each row, in the period before."""
+    of_slots: Sums
+    """Of each kind and slot of the period: label ``kind * slots + slot``."""
+    blocks_ms: Callable[[], Sequence[Floats]]
+    """The blocks of `latency_change.compared`."""
+    whole: Sums | None = None
+    """Of the whole probes of each row, where rows are of one stage of them."""
+    spent: Sums | None = None
+    """Of each row and slot of the period, where rows are stages: label ``row * slots + slot``."""
+
+
+def _of_series(past: Past, both: Period, period: Period, kinds: Sequence[str], by: By, stage: str) -> _LatencySums:
+    """The sums from buckets in memory: a row may be a single series."""
+    slots = period.slots
+    found = past.rollups.packed(both, kinds, list(dict.fromkeys((TOTAL, stage))))
+    rows = subjects(past, found.series, by, stage)
+    row, many = rows.row[found.buckets.series], len(rows.keys)
+    current, slot = found.buckets.slot >= slots.start, found.buckets.slot - slots.start
+    fleet = _kind_of(found.series, kinds, stage)[found.buckets.series]
+    sums, earlier, of_slots, whole = found.buckets.sums(
+        (np.where(current, row, -1), many),
+        (np.where(current, -1, row), many),
+        (np.where(current & (fleet >= 0), fleet * len(slots) + slot, -1), len(kinds) * len(slots)),
+        (np.where(current, _whole(past, found.series, rows, stage)[found.buckets.series], -1), many),
+    )
+    blocks_ms = partial(before.blocks_of_series, past, both, found, rows)
+    return _LatencySums(rows, sums, earlier, of_slots, blocks_ms, whole=whole)
+
+
+def _of_stages(past: Past, both: Period, period: Period, kinds: Sequence[str]) -> _LatencySums:
+    """The sums of every stage, from a stream: a fleet has ten series for each server, but few rows of them."""
+    stages = [TOTAL, *dict.fromkeys(one for kind in kinds for one in stages_of(kind))]
+    stream = past.rollups.stream(both, kinds, stages)
+    longer = before.affordable(both, len(stream.series))
+    if longer != both:
+        stream = past.rollups.stream(longer, kinds, stages)
+    rows = subjects(past, stream.series, By.STAGE)
+    summed = stream.summed(rows.row, len(rows.keys))
+    of_kind = {key: row for row, key in enumerate(rows.keys)}
+    return _LatencySums(
+        rows,
+        sums=summed.of_rows(period.slots),
+        earlier=summed.of_rows(range(both.slots.start, period.slots.start)),
+        of_slots=summed.of_slots(period.slots, [of_kind.get((kind, TOTAL), -1) for kind in kinds]),
+        blocks_ms=partial(before.blocks_of_sums, summed, rows, both, longer),
+        spent=summed.of_slots(period.slots),
+    )
 
 
 def _kind_of(series: Sequence[BucketSeries], kinds: Sequence[str], stage: str) -> Integers:
@@ -198,18 +241,18 @@ def _kind_of(series: Sequence[BucketSeries], kinds: Sequence[str], stage: str) -
 
 def _whole(past: Past, series: Sequence[BucketSeries], rows: Subjects, stage: str) -> Integers:
     """For each series of whole probes the row whose stage is a part of it; -1 if rows need none."""
-    if rows.by is By.STAGE or stage == TOTAL:
+    if stage == TOTAL:
         return np.full(len(series), -1)
     row = rows.also(past, series).row
     return np.array([of if one.stage == TOTAL else -1 for one, of in zip(series, row.tolist(), strict=True)], np.int64)
 
 
-def _shares(rows: Subjects, sums: Sums, whole: Sums, stage: str) -> Floats | None:
+def _shares(rows: Subjects, sums: Sums, whole: Sums | None, stage: str) -> Floats | None:
     """Share of each row in the total time of its probes; None if rows are of whole probes."""
     if rows.by is By.STAGE:
         totals = {key[0]: time for key, time in zip(rows.keys, sums.sum_us.tolist(), strict=True) if key[1] == TOTAL}
         whole_us = np.array([totals.get(key[0], 0.0) for key in rows.keys])
-    elif stage != TOTAL:
+    elif stage != TOTAL and whole is not None:
         whole_us = whole.sum_us
     else:
         return None

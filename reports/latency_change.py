@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from checker.stats.change_points import noise, smallest_step
 from checker.stats.compare import FEWEST_BLOCKS, LATENCY_MS, CandidateOutcome, Comparison, compare_all
+from checker.stats.histogram import Cells
 from checker.stats.multiple_comparisons import discoveries, mann_whitney_rows
 from reports.output_forms import per_cent
 from reports.percentile_cells import fewest_samples
@@ -20,6 +21,7 @@ from reports.trend_tests import LARGE_RATIO, earlier, usual
 from storage.report_history import Past
 from storage.rollups.buckets import PackedBuckets, Sums
 from storage.rollups.read import FoundBuckets, Period
+from storage.rollups.slot_sums import SlotSums
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,22 +65,22 @@ class PeriodComparison:
 
 
 def compared(
-    past: Past,
     both: Period,
     period: Period,
-    found: FoundBuckets[PackedBuckets],
     rows: Subjects,
     sums: tuple[Sums, Sums],
+    blocks_ms: Callable[[], Sequence[Floats]],
     top: int | None,
 ) -> PeriodComparison:
     """Median and p95 of both periods, with a verdict from their slots.
 
-    ``sums`` are those of the earlier and the current period, ``both`` is the time of the two.
+    ``sums`` are those of the earlier and the current period, ``both`` is the time of the two, and ``blocks_ms`` gives
+    the median and the p95 of each row in each slot of it, as `blocks_of_series` and `blocks_of_sums` do.
     """
     then, now = sums
     if not then.count.any() or not now.count.any():
         return PeriodComparison((), 0, "")
-    blocks = _blocks_ms(past, both, found, rows)
+    blocks = blocks_ms()
     cut = period.slots.start - both.slots.start
     sides = [(table[:, :cut], table[:, cut:]) for table in blocks]
     p_values = np.stack([mann_whitney_rows(*pair, FEWEST_BLOCKS) for pair in sides])
@@ -116,7 +118,7 @@ def compared(
     return PeriodComparison((section,), slower, said, blind > 0.1 * len(known))
 
 
-def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], rows: Subjects) -> list[Floats]:
+def blocks_of_series(past: Past, both: Period, found: FoundBuckets[PackedBuckets], rows: Subjects) -> list[Floats]:
     """The median and the p95 of each row in each slot, shape (rows, slots); NaN for a slot without answers.
 
     The usual effect of that hour of the day and of the week is removed: afternoons are compared with afternoons.
@@ -132,15 +134,32 @@ def _blocks_ms(past: Past, both: Period, found: FoundBuckets[PackedBuckets], row
         tables = [np.full((len(rows.keys), len(longer.slots)), np.nan) for _ in of_series]
         for table, given in zip(tables, of_series, strict=True):
             table[row[row >= 0]] = given[row >= 0] / 1000
-    else:
-        if len(found.series) * len(longer.slots) > _MOST_SUMMED:
-            longer = both
-        more = found if longer == both else past.rollups.packed(longer, kinds, sorted(stages))
-        row = rows.also(past, more.series).row[more.buckets.series]
-        many = len(rows.keys) * len(longer.slots)
-        label = np.where(row >= 0, row * len(longer.slots) + more.buckets.slot - longer.slots.start, -1)
-        values = more.buckets.cells(label).quantiles(many, [q for _, q in METRICS]) / 1000
-        tables = [values[:, place].reshape(len(rows.keys), -1) for place in range(len(METRICS))]
+        return _without_usual(tables, both, longer)
+    longer = affordable(both, len(found.series))
+    more = found if longer == both else past.rollups.packed(longer, kinds, sorted(stages))
+    row = rows.also(past, more.series).row[more.buckets.series]
+    label = np.where(row >= 0, row * len(longer.slots) + more.buckets.slot - longer.slots.start, -1)
+    return _blocks_of_cells(more.buckets.cells(label), len(rows.keys), both, longer)
+
+
+def blocks_of_sums(sums: SlotSums, rows: Subjects, both: Period, longer: Period) -> list[Floats]:
+    """`blocks_of_series` from sums over ``longer``, which `affordable` gives."""
+    return _blocks_of_cells(sums.of_slots(longer.slots).cells, len(rows.keys), both, longer)
+
+
+def affordable(both: Period, series: int) -> Period:
+    """The time that seasonality is estimated from where the histograms of so many series are summed for it."""
+    longer = earlier(both, series)
+    return both if series * len(longer.slots) > _MOST_SUMMED else longer
+
+
+def _blocks_of_cells(cells: Cells, rows: int, both: Period, longer: Period) -> list[Floats]:
+    """The blocks from a histogram for each row and slot."""
+    values = cells.quantiles(rows * len(longer.slots), [q for _, q in METRICS]) / 1000
+    return _without_usual([values[:, place].reshape(rows, -1) for place in range(len(METRICS))], both, longer)
+
+
+def _without_usual(tables: Sequence[Floats], both: Period, longer: Period) -> list[Floats]:
     first = both.slots.start - longer.slots.start
     return [np.asarray(table / np.exp(usual(table, longer)))[:, first:] for table in tables]
 

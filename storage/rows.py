@@ -113,6 +113,13 @@ def _statement_of_run(table: str, names: tuple[str, ...], run_id: int, rows: int
     )
 
 
+def batches_of(connection: Connection, found: Executable, rows: int) -> Iterator[list[Any]]:
+    """Like `columns_of`, so many rows at a time: a result that is too large for memory."""
+    with connection.execute(found) as result:
+        while batch := result.cursor.fetchmany(rows) if result.cursor is not None else ():
+            yield list(zip(*batch, strict=True))
+
+
 def columns_of(
     connection: Connection, found: Executable, number: int, values: Mapping[str, Any] | None = None
 ) -> list[Any]:

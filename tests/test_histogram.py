@@ -13,7 +13,7 @@ from builders import AT_MS, batch, check, probe, run_info, server
 from checker.model import RunState
 from checker.stats.histogram import BINS, GROWTH, LAST_BIN, LONGEST_US, Cells, Integers
 from storage.history import reading
-from storage.rollups.buckets import LatencyBuckets, joined_packed, packed
+from storage.rollups.buckets import LatencyBuckets, Sums, joined_packed, packed
 from storage.rollups.read import Period, Rollups
 from storage.rollups.watermarks import DAY_MS, HOUR_MS
 from storage.store import Store, open_store
@@ -186,8 +186,18 @@ def test_percentiles_through_the_store_are_within_one_per_cent(
         found = rollups.latencies(period, ("mcp", "rest"))
         summed = rollups.packed(period, ("mcp", "rest"))
         columns = rollups.percentiles(period, ("mcp", "rest"))
+        stream = rollups.stream(period, ("mcp", "rest"))
+        rows_of = np.array([("mcp", "rest").index(one.kind) for one in stream.series], np.int64)
+        by_kind = stream.summed(rows_of, 3)
         names = dict(connection.exec_driver_sql("select id, name from servers").all())
-    assert found.series == summed.series == columns.series
+    assert found.series == summed.series == columns.series == stream.series
+    slots = period.slots
+    row = rows_of[summed.buckets.series]
+    in_memory = summed.buckets.sums((row, 3), (row * len(slots) + summed.buckets.slot - slots.start, 3 * len(slots)))
+    for expected, seen in zip(in_memory, (by_kind.of_rows(slots), by_kind.of_slots(slots)), strict=True):
+        assert_same_sums(expected, seen)
+    (one_row,) = summed.buckets.sums((np.where(row == 1, summed.buckets.slot - slots.start, -1), 2 * len(slots)))
+    assert_same_sums(one_row, by_kind.of_slots(slots, [1, -1]))
     table = columns.buckets.table_us(columns.buckets.p95_us, len(columns.series), period.slots)
     whole = found.buckets.merged(found.buckets.series, np.zeros_like(found.buckets.slot))
     (sums,) = summed.buckets.sums((summed.buckets.series, len(summed.series)))
@@ -203,6 +213,13 @@ def test_percentiles_through_the_store_are_within_one_per_cent(
             of_day = np.array([row[column] for row in mine if (AT_MS + row[1]) // DAY_MS == slot], np.int64)
             seen = table[number, slot - period.slots.start]
             assert np.isnan(seen) if not len(of_day) else seen == pytest.approx(exact(of_day, 0.95), rel=WITHIN, abs=1)
+
+
+def assert_same_sums(expected: Sums, seen: Sums) -> None:
+    """Equal: summed from buckets in memory, and from a stream of them."""
+    assert_same(expected.cells, seen.cells)
+    for name in ("count", "min_us", "max_us"):
+        assert getattr(expected, name).tolist() == getattr(seen, name).tolist()
 
 
 def store_check(store: Store, name: str, at_ms: int, mcp_us: int, rest_us: int) -> None:

@@ -66,7 +66,7 @@ class Cells:
         return _joined(parts) if parts else empty()
 
     @classmethod
-    def of_table(cls, table: npt.NDArray[np.float64]) -> Cells:
+    def of_table(cls, table: npt.NDArray[Any]) -> Cells:
         """Histograms from the rows of a table with a column for each of the `BINS` bins."""
         there = np.flatnonzero(table)
         return cls(there // BINS, there % BINS, table.ravel()[there].astype(np.int64))

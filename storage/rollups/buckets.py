@@ -337,7 +337,11 @@ def packed_columns(table: Table) -> list[Any]:
 
 def read_packed(connection: Connection, found: Select[Any]) -> PackedBuckets:
     """The selected buckets."""
-    columns = columns_of(connection, found, 5)
+    return packed_of(columns_of(connection, found, 5))
+
+
+def packed_of(columns: Sequence[Any]) -> PackedBuckets:
+    """Packed buckets from these columns as they were read."""
     of_series, slot, min_us, max_us = (np.array(column, np.int64) for column in columns[:4])
     return PackedBuckets(of_series, slot, min_us, max_us, columns[4])
 

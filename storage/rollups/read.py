@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from storage.rollups.buckets import (
     outcome_columns,
     packed,
     packed_columns,
+    packed_of,
     read_latencies,
     read_outcomes,
     read_packed,
@@ -50,12 +52,16 @@ from storage.rollups.partial import (
     standing_of,
 )
 from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
+from storage.rollups.slot_sums import SlotSums, slot_sums
 from storage.rollups.states import states_of
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
+from storage.rows import batches_of
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer period is read by full days."""
+_ROWS_AT_ONCE = 8192
+"""Buckets that are read at a time where all would be too many."""
 Buckets = TypeVar(
     "Buckets", OutcomeBuckets, LatencyBuckets, PackedBuckets, PercentileBuckets, ReasonBuckets, StandingBuckets
 )
@@ -135,6 +141,20 @@ class Last:
     """Typical interval between checks of the server; None after a single one."""
 
 
+@dataclass(frozen=True, slots=True)
+class LatencyStream:
+    """Latency buckets that are read once, piece by piece."""
+
+    series: Sequence[BucketSeries]
+    """The series, indexed by the numbers in the buckets."""
+    period: Period
+    _parts: Iterator[PackedBuckets]
+
+    def summed(self, row: Integers, rows: int) -> SlotSums:
+        """The buckets summed by row and slot; a series ``s`` counts for row ``row[s]``, or for none if it is < 0."""
+        return slot_sums(self._parts, row, rows, self.period.slots)
+
+
 class Rollups:
     """Buckets of some servers up to now, of one database."""
 
@@ -189,6 +209,30 @@ class Rollups:
         joined = joined_packed((*parts, packed(self._latencies_of_tail(period, stages, found))))
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
         return FoundBuckets(found.listed, joined)
+
+    def stream(self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)) -> LatencyStream:
+        """`packed`, for sums of so many series that their buckets should not be in memory at the same time."""
+        found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
+        tail = packed(self._latencies_of_tail(period, stages, found))
+        return LatencyStream(found.listed, period, self._pieces(period, kinds, stages, found, tail))
+
+    def _pieces(
+        self, period: Period, kinds: Sequence[str], stages: Sequence[str], found: _Numbers, tail: PackedBuckets
+    ) -> Iterator[PackedBuckets]:
+        """The buckets of one kind and stage after the other: what is summed together comes together."""
+        tail.slot[:] = tail.slot * HOUR_MS // period.slot_ms
+        yield tail
+        by_days = period.slot_ms == DAY_MS
+        wanted = [(hour_latency, self._hours(period, hour_latency, found), HOUR_MS)]
+        wanted += [(day_latency, self._days(period, day_latency, found), DAY_MS)] if by_days else []
+        for kind, stage in itertools.product(kinds, stages):
+            for table, every, slot_ms in wanted:
+                query = every.with_only_columns(*packed_columns(table))
+                query = query.where(series.c.kind == kind, series.c.stage == stage)
+                for columns in batches_of(self._connection, query, _ROWS_AT_ONCE):
+                    part = found.renamed(packed_of(columns))
+                    part.slot[:] = part.slot * slot_ms // period.slot_ms
+                    yield part
 
     def packed_hours(self, hours: Sequence[int], kinds: Sequence[str]) -> FoundBuckets[PackedBuckets]:
         """Packed buckets of single hours, counted from 1970: total durations of probes, as far as hours are kept."""
