@@ -110,8 +110,8 @@ def _strengths(standard: Floats, stretches: _Stretches) -> Floats:
     """For rows of standardised scores: distance of each segment from the rest, in standard deviations."""
     sums = np.zeros((standard.shape[0], standard.shape[1] + 1))
     np.cumsum(standard, axis=1, out=sums[:, 1:])
-    found = sums[:, stretches.stops]
-    found -= sums[:, stretches.starts]
+    found = sums.take(stretches.stops, axis=1)  # a third of the time of an index
+    found -= sums.take(stretches.starts, axis=1)
     np.abs(found, out=found)
     found *= stretches.weights
     return found
