@@ -273,7 +273,8 @@ def _kept(series: Floats, found: dict[int, float], alpha: float, ratio: float, l
 
 def _doubt(before: Floats, after: Floats, alpha: float, ratio: float, least: float) -> float:
     """Above 1 if two neighbouring pieces differ by too little or only by chance; larger means weaker."""
-    level, change = float(np.median(before)), abs(float(np.median(after) - np.median(before)))
+    level = _median(before)
+    change = abs(_median(after) - level)
     needed = max(ratio * abs(level), least)
     if change == 0.0:
         return float("inf")
@@ -281,7 +282,7 @@ def _doubt(before: Floats, after: Floats, alpha: float, ratio: float, least: flo
 
 
 def _levels(series: Floats, cuts: list[int]) -> list[tuple[int, float, float]]:
-    levels = [float(np.median(piece)) for piece in np.split(series, cuts)]
+    levels = [_median(piece) for piece in np.split(series, cuts)]
     return [(cut, before, after) for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)]
 
 
