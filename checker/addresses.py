@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import socket
 import unicodedata
+from bisect import bisect_right
+from collections.abc import Sequence
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -169,6 +171,9 @@ _UNCARRIED = (IPv6Address("::"), IPv6Address("::1"))
 @lru_cache(maxsize=8192)
 def scope(address: str) -> Scope:
     """The scope of a numeric address, ignoring a zone (``%eth0``); raises ValueError if it is not an address."""
+    if (number := _ipv4_number(address)) is not None:
+        starts, scopes = _ipv4_ranges()
+        return scopes[bisect_right(starts, number) - 1]
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv4Address):
         return _own_scope(parsed)
@@ -176,6 +181,24 @@ def scope(address: str) -> Scope:
     if carried and any(parsed in network for network in _CARRIERS):
         return max(carried)  # nothing but another way to write it, or a way there that begins everywhere
     return max((_own_scope(parsed), *carried))
+
+
+def _ipv4_number(address: str) -> int | None:
+    """The number of an IPv4 address in its usual form; None for any other text."""
+    try:
+        packed = socket.inet_pton(socket.AF_INET, address)
+    except (OSError, ValueError):
+        return None
+    return int.from_bytes(packed, "big") if socket.inet_ntop(socket.AF_INET, packed) == address else None
+
+
+@cache
+def _ipv4_ranges() -> tuple[Sequence[int], Sequence[Scope]]:
+    """The first address of each range of one scope, and that scope: the networks of the table, laid out in a row."""
+    networks = [one for _, some in _TABLE for one in some if isinstance(one, IPv4Network)]
+    ends = {int(one.broadcast_address) + 1 for one in networks} - {1 << 32}
+    starts = sorted({int(one.network_address) for one in networks} | ends)
+    return starts, [_own_scope(IPv4Address(start)) for start in starts]
 
 
 def carried_addresses(address: IPv6Address) -> tuple[IPv4Address, ...]:

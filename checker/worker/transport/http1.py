@@ -127,9 +127,21 @@ class Headers(Mapping[str, str]):
 _NO_HEADERS = Headers({})
 
 
+_SIMPLE_URL = re.compile(
+    r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?)"
+)
+"""Addresses with nothing to normalise: nearly all of a fleet."""
+
+
 @lru_cache(maxsize=4096)
 def parsed(url: str) -> tuple[Url, bytes]:
     """The address, and the request target with the Host line up to the headers; raises urllib3's LocationParseError."""
+    if (simple := _SIMPLE_URL.fullmatch(url)) is not None:
+        scheme, host, port, path = simple.groups()
+        is_default = port is None or int(port) == _DEFAULT_PORTS[scheme]
+        named = host if is_default else f"{host}:{port}"
+        target = f" {path or '/'} HTTP/1.1\r\nHost: {named}\r\n".encode("ascii")
+        return Url(scheme, None, host, int(port) if port else None, path or None), target
     found = parse_url(url)
     host = found.host or ""
     port = "" if found.port in (None, _DEFAULT_PORTS.get(found.scheme or "")) else f":{found.port}"

@@ -134,9 +134,13 @@ def open_socket(
     is used, and tried first from then on. The address that is connected to is judged, not the name. If none answers,
     the failure that reveals most about the server is reported.
     """
-    with trace.connecting("dns"):
+    trace.step, start = "dns", perf_counter()
+    try:
         addresses = resolve(host, dns)
-    with trace.connecting("connect"):
+    finally:
+        trace.connecting_took("dns", perf_counter() - start)
+    trace.step, start = "connect", perf_counter()
+    try:
         if len(addresses) != 1:
             return _Race(host, port, timeout_s, policy, dns).first_of(addresses)
         family, (ip, _, *rest) = addresses[0]
@@ -146,6 +150,8 @@ def open_socket(
             return _connect(family, (ip, port, *rest), timeout_s)
         except OSError as error:
             raise _failure(error, (ip, port), timeout_s) from None
+    finally:
+        trace.connecting_took("connect", perf_counter() - start)
 
 
 class _Race:
@@ -242,6 +248,13 @@ def resolve(host: str, dns: DnsCache) -> list[Address]:
 def _numeric(host: str) -> Address | None:
     """The socket address of a host that is an address; None for a name."""
     try:
+        if (
+            socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, host)) == host
+        ):  # as nearly all are written
+            return socket.AF_INET, (host, 0)
+    except (OSError, ValueError):
+        pass
+    try:
         literal = ip_address(host)
     except ValueError:
         return None
@@ -268,13 +281,15 @@ def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: 
 def _wait_writable(sock: _socket.socket, timeout_s: float) -> None:
     """Wait until a connection is established or refused; raises TimeoutError."""
     hub: Any = gevent.get_hub()
-    io = hub.loop.io(sock.fileno(), WRITE)
-    timeout = gevent.Timeout.start_new(timeout_s, TimeoutError("timed out"))
+    greenlet: Any = gevent.getcurrent()
+    io, timer = hub.loop.io(sock.fileno(), WRITE), hub.loop.timer(timeout_s)
     try:
-        hub.wait(io)
-    finally:
-        timeout.close()
+        io.start(greenlet.switch)
+        timer.start(greenlet.throw, TimeoutError("timed out"))
+        hub.switch()
+    finally:  # no callback is left that could wake it later
         io.close()
+        timer.close()
 
 
 def _failure(error: OSError, address: tuple[Any, ...], timeout_s: float) -> ProbeFailure:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -51,16 +50,6 @@ class Trace:
     def stage(self) -> str:
         """The stage to name if the attempt breaks off now."""
         return self.named if self.named and self.step not in CONNECTING else self.step
-
-    @contextmanager
-    def connecting(self, step: str) -> Iterator[None]:
-        """Time one step of opening a connection."""
-        self.step = step
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.connecting_took(step, perf_counter() - start)
 
     def connecting_took(self, step: str, seconds: float) -> None:
         """Add to a step of opening a connection."""
