@@ -42,21 +42,21 @@ Record = TypeVar("Record")
 
 def measures_of(connection: Connection, run_id: int) -> RunMeasures:
     """The measurements of a run; empty for a run that has not ended."""
-
-    def records(table: Table, kind: type[Record]) -> tuple[Record, ...]:
-        of_kind: Any = kind
-        columns = [table.c[name] for name in of_kind.__struct_fields__]
-        found = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
-        return tuple(kind(**row._mapping) for row in connection.execute(found))
-
-    resources = records(run_resources, ResourceMeasures)
+    resources = _records(connection, run_id, run_resources, ResourceMeasures)
     return RunMeasures(
-        workers=records(run_workers, WorkerMeasures),
-        pools=records(run_pools, PoolMeasures),
-        caches=records(run_caches, CacheMeasures),
+        workers=_records(connection, run_id, run_workers, WorkerMeasures),
+        pools=_records(connection, run_id, run_pools, PoolMeasures),
+        caches=_records(connection, run_id, run_caches, CacheMeasures),
         resources=resources[0] if resources else None,
-        alerts=records(run_alerts, ResourceAlert),
+        alerts=_records(connection, run_id, run_alerts, ResourceAlert),
     )
+
+
+def _records(connection: Connection, run_id: int, table: Table, kind: type[Record]) -> tuple[Record, ...]:
+    of_kind: Any = kind
+    columns = [table.c[name] for name in of_kind.__struct_fields__]
+    found = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
+    return tuple(kind(**row._mapping) for row in connection.execute(found))
 
 
 _FACTS = (
@@ -300,6 +300,11 @@ class History:
         """Measurements that the run made of itself."""
         with errors_of(self._path):
             return measures_of(self._connection, run_id)
+
+    def alerts_of_run(self, run_id: int) -> tuple[ResourceAlert, ...]:
+        """Alerts that the run raised."""
+        with errors_of(self._path):
+            return _records(self._connection, run_id, run_alerts, ResourceAlert)
 
     def is_behind(self, now_ms: int) -> bool:
         """True if an hour has ended that has no buckets yet."""

@@ -183,9 +183,9 @@ def test_unchanged_configuration_is_not_parsed_again(status: Status, tmp_path: P
         command = [sys.executable, "-c", code, "check", str(config), "-q"]
         return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
 
-    assert [imported(), imported(), imported()] == ["['pydantic', 'yaml']\n", "[]\n", "[]\n"]
+    assert [imported(), imported(), imported()] == ["['yaml']\n", "[]\n", "[]\n"]
     config.write_text(config.read_text() + "# changed\n")
-    assert [imported(), imported()] == ["['pydantic', 'yaml']\n", "[]\n"]
+    assert [imported(), imported()] == ["['yaml']\n", "[]\n"]
     counted = "select hits, misses from cache_history where category = 'config' order by run_id"
     assert [tuple(row.values()) for row in asked(status, counted)] == [(0, 1), (1, 0), (1, 0), (0, 1), (1, 0)]
     assert len(asked(status, "select * from cache_entries where category = 'config' and used_at_ms > 0")) == 1

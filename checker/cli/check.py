@@ -191,6 +191,7 @@ def command(
     from msgspec.structs import replace
 
     from checker.cli.progress import progress_bar, step_bar
+    from checker.metrics import RunMeasures
     from checker.run import run
     from checker.run.governor import LEVEL
     from checker.secrets.known_secrets import know
@@ -231,7 +232,11 @@ def command(
         stored, statuses = history.run(end.run_id), history.statuses_of_run(end.run_id)
         checks = [] if quiet else history.checks_of_run(end.run_id)
         changed = history.drift_of_run(end.run_id)
-        measures = history.measures_of_run(end.run_id)
+        # a table shows only the alerts, and reading the others takes a statement for each kind
+        if verbose or fmt == "json":
+            measures = history.measures_of_run(end.run_id)
+        else:
+            measures = RunMeasures(alerts=history.alerts_of_run(end.run_id))
         is_behind = history.is_behind(now_ms())
     if not quiet:
         _show(stored, checks, changed, measures, fmt)
@@ -274,7 +279,6 @@ def _settings(
     timeout: float | None,
     database: Path,
 ) -> tuple[Settings, ConfigUse | None]:
-    pass  # REGROUP
     from checker.settings.blocks import Settings
 
     given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
@@ -289,7 +293,6 @@ def _settings(
     if timeout is not None:
         raise UsageError(f"--timeout goes with {flags_in_words('and')}; a config has its own timeouts")
     if source is not None:
-        pass  # REGROUP
         from checker.settings.imported import imported_settings
 
         return imported_settings(source, leave=leave(*allowed)), None

@@ -156,7 +156,7 @@ def _finite(value: Any) -> bool:
     """False for infinity, NaN and non-numbers in any notation; durations and sizes are already parsed here."""
     try:
         return math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return True
 
 
