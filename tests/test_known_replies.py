@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,9 @@ from checker.probes.http import header_lines
 from checker.probes.mcp.known_replies import Readings
 from checker.probes.mcp.options import McpOptions
 from checker.probes.options import Tls
-from checker.worker.transport.http1 import parsed, request_bytes
+from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
+from checker.worker.transport.known_heads import KnownHeads, WholeReply
+from checker.worker.transport.trace import Trace
 from conftest import check_all
 from servers_faults import certificates
 
@@ -72,6 +76,63 @@ def test_lines_written_before_are_what_the_transport_writes(headers: dict[str, s
         return
     sent = request_bytes("POST", target, headers, b"{}")
     assert b"".join((b"POST", target, lines, b"Content-Length: 2\r\n\r\n{}")) == sent
+
+
+_LINES = st.sampled_from(
+    (
+        "Content-Type: application/json",
+        "Mcp-Session-Id: {id}",
+        "mcp-session-id:{id}  ",
+        "MCP-SESSION-ID: {id}, {id}",
+        "Mcp-Session-Id: {id} {id}",
+        "Mcp-Session-Id:",
+        "Mcp-Session-Id: é{id}",
+        "X-Mcp-Session-Id: {id}",
+        "X: mcp-session-id: {id}",
+        "X-Folded: a\r\n mcp-session-id: {id}",
+        "Mcp-Session-Id: {id}\r\n\tmore",
+        "Set-Cookie: a=b",
+        "Set-Cookie: c=d",
+        "Connection: close",
+        "Content-Length: 2",
+        "Content-Length: 3",
+        "Transfer-Encoding: chunked",
+        *(f"H{number}: v" for number in range(3)),
+    )
+)
+
+
+def _seen(response: Any, body: bytes) -> tuple[object, ...]:
+    headers = response.headers
+    fields = {name: headers.getlist(name) for name in headers}
+    return response.status, fields, response.reusable, response.complete, body
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(_LINES, max_size=6),
+    st.lists(st.sampled_from(("one", "two-2", "{3}", "!~")), min_size=2, max_size=4),
+    st.integers(0, 100),
+)
+def test_a_head_with_another_session_is_read_as_the_parser_reads_it(
+    lines: list[str], ids: list[str], others: int
+) -> None:
+    heads = KnownHeads()
+    lines = [*lines, "Content-Length: 2", *(f"Other-{number}: v" for number in range(others * (others > 95)))]
+    for session_id in ids:
+        head = "\r\n".join(["HTTP/1.1 200 OK", *lines]).replace("{id}", session_id)
+        received = f"{head}\r\n\r\n{{}}".encode("latin-1")
+        response = IncomingResponse(cast(Any, None), "POST", Trace())
+        known = heads.find(received)
+        try:
+            response.take(received)
+        except HTTPException:
+            assert known is None
+            continue
+        if known is not None:
+            whole = WholeReply(*known)
+            assert _seen(whole, whole.rest()) == _seen(response, response.rest())
+        heads.learn(received, response)
 
 
 class LateServer:

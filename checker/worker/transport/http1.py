@@ -106,6 +106,9 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
     def get(self, name: str, default: Any = None) -> Any:
         """The value, or the default: called so often that the mapping's own method is too slow."""
         return self._values.get(name.lower(), default)
@@ -116,6 +119,10 @@ class Headers(Mapping[str, str]):
         if self._fields is not None and name in self._fields:
             return self._fields[name]
         return [self._values[name]] if name in self._values else []
+
+    def with_value(self, name: str, value: str) -> Headers:
+        """The same headers with another value for one that is not repeated; its name is in lower case."""
+        return Headers({**self._values, name: value}, self._fields)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

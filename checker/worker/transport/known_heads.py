@@ -7,6 +7,7 @@ announces needs no parser: it is whole, and its connection is free again.
 from __future__ import annotations
 
 import http.client
+import re
 from time import perf_counter
 from typing import Any
 
@@ -31,7 +32,17 @@ class KnownHead:
         self.is_plain = 200 <= self.status < 300 and _SAYS_MORE.isdisjoint(self.headers)
         """The reply succeeds, and no header but its length asks the client for anything."""
 
+    def of_session(self, session_id: str) -> KnownHead:
+        """The same head with another identifier of a session."""
+        other = object.__new__(KnownHead)
+        other.status, other.headers = self.status, self.headers.with_value(_SESSION_ID, session_id)
+        other.body_bytes, other.keeps_connection, other.is_plain = self.body_bytes, self.keeps_connection, self.is_plain
+        return other
 
+
+_SESSION_ID = "mcp-session-id"
+_SESSION = re.compile(rb"(?i)\r\nmcp-session-id:[ \t]*([!-~]+)[ \t]*(?=\r\n(?![ \t]))")
+"""The line of a head that is another one in each reply to initialize; without it, heads are the same again."""
 _SAYS_MORE = frozenset({"content-encoding", "location", "retry-after", "www-authenticate"})
 _BY_OTHER_MEANS = frozenset({"transfer-encoding", "upgrade"})
 _WITHOUT_BODY = (204, 304)
@@ -42,11 +53,18 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead] = {}
+        self._of_sessions: dict[bytes, KnownHead] = {}
+        """Heads that name a session, by their bytes without that line."""
 
     def find(self, received: bytes) -> tuple[KnownHead, bytes] | None:
         """Head and body, if the bytes are one whole reply to GET or POST, and its head is known."""
         end = received.find(_END) + _HEAD_BYTES
-        head = self._heads.get(received[:end])
+        written = received[:end]
+        head = self._heads.get(written)
+        if head is None and (named := _SESSION.search(written)) is not None:
+            head = self._of_sessions.get(written[: named.start()] + written[named.end() :])
+            if head is not None:
+                head = head.of_session(named[1].decode("ascii"))
         if head is None or len(received) - end != head.body_bytes:
             return None
         return head, received[end:]
@@ -69,9 +87,14 @@ class KnownHeads:
         end = received.find(_END) + _HEAD_BYTES
         if not _HEAD_BYTES <= end <= _MOST_HEAD_BYTES or not _is_simple(response, len(received) - end):
             return None
-        if len(self._heads) >= _MOST_HEADS:
-            self._heads.clear()
-        head = self._heads[received[:end]] = KnownHead(response, len(received) - end)
+        for heads in (self._heads, self._of_sessions):
+            if len(heads) >= _MOST_HEADS:
+                heads.clear()
+        head, written = KnownHead(response, len(received) - end), received[:end]
+        if _SESSION_ID not in head.headers:
+            self._heads[written] = head
+        elif (named := _SESSION.search(written)) and named[1].decode("ascii") == head.headers[_SESSION_ID]:
+            self._of_sessions[written[: named.start()] + written[named.end() :]] = head
         return head
 
 
