@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -17,15 +18,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from fuzz_replies import changed, dump, right_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accepting import Accepting
+from checker.contract.canonical_form import _sorted, _steady, canonical, dumps, with_sets_sorted
 from checker.model import Server
 from checker.probes.base import ProbeFailure
+from checker.probes.bodies import loads
 from checker.probes.http import header_lines
 from checker.probes.mcp.known_replies import Readings
 from checker.probes.mcp.options import McpOptions
+from checker.probes.mcp.result_types import INITIALIZE, OTHERS, TOOL, _refusals, is_accepted
 from checker.probes.options import Tls
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
 from checker.worker.transport.known_heads import KnownHeads, WholeReply
@@ -133,6 +138,42 @@ def test_a_head_with_another_session_is_read_as_the_parser_reads_it(
             whole = WholeReply(*known)
             assert _seen(whole, whole.rest()) == _seen(response, response.rest())
         heads.learn(received, response)
+
+
+@pytest.mark.parametrize("part", ["initialize", "tools", *OTHERS])
+def test_what_clients_accept_has_no_part_that_they_refuse(part: str) -> None:
+    shapes = {"initialize": INITIALIZE, "tools": TOOL, **OTHERS}
+    methods = {"tools": "tools/list", "resources": "resources/list", "prompts": "prompts/list"}
+    methods |= {"initialize": "initialize", "resourceTemplates": "resources/templates/list"}
+    accepted = refused = 0
+    for number in range(1500):
+        draw = random.Random(f"{SEED} {number}")
+        result = right_result(draw, methods[part])
+        given = result if part == "initialize" else (result[part] or [{}])[0]
+        with suppress(ValueError):
+            value = loads(dump(changed(draw, given, draw.randrange(4))).encode())
+            found = is_accepted(value, shapes[part])
+            assert found == (not list(_refusals(value, shapes[part], "")))
+            accepted, refused = accepted + found, refused + (not found)
+    assert min(accepted, refused) > 100
+
+
+def test_the_parts_of_a_contract_make_the_text_of_the_whole() -> None:
+    compared = 0
+    for number in range(600):
+        draw = random.Random(f"{SEED} {number}")
+        document: Any = {"protocolVersion": "2025-11-25", "server": {"name": "é"}, "capabilities": {}}
+        tools = right_result(draw, "tools/list")["tools"]
+        with suppress(ValueError):
+            document["tools"] = loads(dump(changed(draw, tools, draw.randrange(4))).encode())
+            document["instructions"] = loads(dump(changed(draw, "x", draw.randrange(2))).encode())
+            found, whole = canonical(document), dict(document)
+            if isinstance(listed := document["tools"], list):
+                whole["tools"] = _sorted([_steady("tools", item) for item in listed], "name")
+                assert found.tools_bytes == len(with_sets_sorted(dumps(whole["tools"])))
+            assert found.text == with_sets_sorted(dumps(whole)).decode()
+            compared += 1
+    assert compared > 300
 
 
 class LateServer:

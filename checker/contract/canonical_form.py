@@ -50,19 +50,35 @@ def canonical(document: Mapping[str, Any]) -> Contract:
     for member, key in KEYS.items():
         if isinstance(items := document.get(member), list):
             ordered[member] = _sorted([_steady(member, item) for item in items], key)
-    text = with_sets_sorted(dumps(ordered))
-    tools = with_sets_sorted(dumps(ordered["tools"])) if isinstance(ordered.get("tools"), list) else None
+    text, tools = _texts(ordered)
     return Contract(
         digest=hashlib.sha256(text).hexdigest(),
         text=text.decode(),
         tools_digest=None if tools is None else hashlib.sha256(tools).hexdigest(),
-        tool_count=_count(ordered, "tools"),
+        tool_count=_count(document, "tools"),
         resource_count=_count(ordered, "resources"),
         template_count=_count(ordered, "resourceTemplates"),
         prompt_count=_count(ordered, "prompts"),
         tools_bytes=None if tools is None else len(tools),
         tools_tokens=None if tools is None else -(-len(tools) // _BYTES_PER_TOKEN),
     )
+
+
+def _texts(ordered: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
+    """The canonical text of the document, and that of its tool list if there is one."""
+    listed = ordered.get("tools")
+    if not isinstance(listed, list):
+        return with_sets_sorted(dumps(ordered)), None
+    rest = {name: value for name, value in ordered.items() if name != "tools"}
+    if rest and max(rest) < "tools":  # the longest part is the last, and needs to be written only once
+        try:
+            tools = with_sets_sorted(orjson.dumps(listed, option=orjson.OPT_SORT_KEYS))
+            begin = with_sets_sorted(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))
+        except TypeError:  # `dumps` knows another way, but for the whole
+            pass
+        else:
+            return b'%s,"tools":%s}' % (begin[:-1], tools), tools
+    return with_sets_sorted(dumps(ordered)), with_sets_sorted(dumps(listed))
 
 
 def with_sets_sorted(text: bytes) -> bytes:

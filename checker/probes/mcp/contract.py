@@ -17,7 +17,7 @@ from checker.probes.mcp import large_messages
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer
 from checker.probes.mcp.param_headers import header_fault
-from checker.probes.mcp.result_types import TOOL, Refusal, refusals, refused
+from checker.probes.mcp.result_types import TOOL, Refusal, is_accepted, refusals, refused
 from checker.probes.offload import breathe
 from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import current
@@ -37,12 +37,14 @@ def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -
     unusable: list[Refusal] = []
     faults = []
     for place, tool in enumerate(tools):
-        name = tool.get("name")
-        called = excerpt(name, 40) if isinstance(name, str) and name else f"tool {place + 1}"
-        before = len(unusable)
-        unusable += refusals(tool, TOOL, called)
-        if len(unusable) == before and (fault := _fault(tool)) is not None:
-            faults.append(f"{called}: {fault}")
+        accepted = is_accepted(tool, TOOL)
+        fault = _fault(tool) if accepted else None
+        if not accepted or fault is not None:
+            name = tool.get("name")
+            called = excerpt(name, 40) if isinstance(name, str) and name else f"tool {place + 1}"
+            unusable += refusals(tool, TOOL, called)
+            if fault is not None:
+                faults.append(f"{called}: {fault}")
         breathe()
     found += refused(unusable, "tools/list", "list", Reason.MCP_SCHEMA_INVALID)
     if faults:

@@ -65,8 +65,46 @@ def _refuse(clients: tuple[str, ...]) -> str:
     return "refuse" if len(clients) > 1 else "refuses"
 
 
+def is_accepted(value: Any, shape: ValueShape) -> bool:
+    """True if there is nothing in the value that clients refuse: the usual case, without the words for others."""
+    kind = shape.kind
+    if kind is dict:
+        if not isinstance(value, dict):
+            return False
+        if shape.is_property:
+            return True
+        for name in shape.required:
+            if name not in value and name not in getattr(value, "held", ()):
+                return False
+        members, each = shape.members, shape.each
+        for name, item in value.items():
+            inner = members.get(name) or each
+            if inner is None or (type(item) is str and inner.kind is str and not inner.words):
+                continue
+            if item is None and name in members and name not in shape.required:
+                return False
+            if not is_accepted(item, inner):
+                return False
+        return True
+    if kind is list:
+        if type(value) is not list:
+            return False
+        if (each := shape.each) is not None:
+            for item in value:
+                if not is_accepted(item, each):
+                    return False
+        return True
+    if kind is int:
+        return type(value) in (int, float)
+    return type(value) is kind and (not shape.words or value in shape.words)
+
+
 def refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
     """The parts of the value that clients refuse; ``where`` is its name in messages."""
+    return iter(()) if is_accepted(value, shape) else _refusals(value, shape, where)
+
+
+def _refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
     kind = type(value)
     if shape.is_property:
         if kind is bool:
@@ -85,11 +123,11 @@ def refusals(value: Any, shape: ValueShape, where: str) -> Iterator[Refusal]:
             if item is None and name in shape.members and name not in shape.required:
                 yield Refusal(_path(where, name), "is null", (TYPESCRIPT,))
             elif inner.kind is not str or type(item) is not str or inner.words:
-                yield from refusals(item, inner, _path(where, excerpt(name, 40)))
+                yield from _refusals(item, inner, _path(where, excerpt(name, 40)))
     elif shape.kind is list and kind is list:
         if shape.each is not None:
             for place, item in enumerate(value):
-                yield from refusals(item, shape.each, f"{where}[{place}]")
+                yield from _refusals(item, shape.each, f"{where}[{place}]")
     elif shape.kind is int and kind in (int, float):
         return
     elif kind is not shape.kind:
