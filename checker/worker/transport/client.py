@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from socket import socket
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import gevent
@@ -24,10 +24,10 @@ from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadline, Deadlines
 from checker.worker.transport.failures import exchange_failure, never_answered
 from checker.worker.transport.http1 import IncomingResponse, parsed, request_bytes
-from checker.worker.transport.known_heads import first_reply
+from checker.worker.transport.known_heads import WholeReply, first_reply
 from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Connected, OriginConnections, Pools
-from checker.worker.transport.reply import HttpReply, Response
+from checker.worker.transport.reply import ArrivedReply, HttpReply, Response
 from checker.worker.transport.sockets import exchanged, send_all
 from checker.worker.transport.stdio_programs import Processes, StartedProcess
 from checker.worker.transport.tls import tls_for
@@ -136,6 +136,10 @@ class Client:
         self._begun = begun
         self._shared, self._pools, self._options, self._trace = shared, shared.pools, options, trace
         self._open: list[HttpReply] = []
+        self._held: Any = None
+        """The connection to the address called last, while nothing else is done than to call it."""
+        self._arrived: ArrivedReply | None = None
+        """The last reply on it."""
         self._started: list[StartedProcess] = []
         self._sockets: list[Connected] = []
         self._way: tuple[str, bytes, Any] = "", b"", None
@@ -168,7 +172,7 @@ class Client:
         """True, unless urllib3 waits."""
         return self._options.proxy is None and self._options.http == "fast"
 
-    def send(self, request: Request, on_late_head: OnLateHead | None = None) -> HttpReply:
+    def send(self, request: Request, on_late_head: OnLateHead | None = None) -> HttpReply | ArrivedReply:
         """Send the request and read the reply's head; raises ProbeFailure.
 
         A kept connection that the server has closed meanwhile is replaced once, unless a byte of a reply arrived.
@@ -183,7 +187,13 @@ class Client:
         if known != request.url:
             target, origin = self._way_to(request.url)
         begun, self._begun = self._begun, None
-        connection = origin.lease() if begun is None else begun.connection
+        if begun is not None:
+            connection = begun.connection
+        elif (connection := self._held) is None:
+            connection = origin.lease()
+        else:
+            self._held = None
+            self._pools.look_at(connection)
         while True:
             try:
                 if begun is None:
@@ -208,12 +218,34 @@ class Client:
                 connection.close()
                 origin.give_back(connection)
                 raise
-            reply = HttpReply(response, connection, origin.give_back, self._trace, self._options.max_body)
-            self._open.append(reply)
-            return reply
+            return self._reply(response, connection, origin)
+
+    def _reply(self, response: Response, connection: Any, origin: OriginConnections) -> HttpReply | ArrivedReply:
+        """The reply, whose connection goes back with its end: at once if all of it has arrived, as most have."""
+        if type(response) is WholeReply and response.is_plain and response.body_bytes <= self._options.max_body:
+            self._arrived = arrived = ArrivedReply(response, self._trace)
+            if response.reusable and self._pools.may_keep_one:
+                connection.idle_since = monotonic()
+                self._held = connection
+            else:
+                connection.close()
+                origin.give_back(connection)
+            return arrived
+        reply = HttpReply(response, connection, origin.give_back, self._trace, self._options.max_body)
+        self._open.append(reply)
+        return reply
+
+    def _let_go(self) -> None:
+        """Give the held connection back: somebody else may need it, or the room that it takes."""
+        if (connection := self._held) is not None:
+            self._held = None
+            if self._arrived is not None and not self._arrived.is_taken:  # as with every reply that is left
+                connection.close()
+            self._way[2].give_back(connection)
 
     def connect(self, host: str, port: int) -> socket:
         """A connection to the host, closed when the attempt is over; raises ProbeFailure."""
+        self._let_go()
         self._pools.make_room()
         opened = self._pools.connect(host, port, self._options.connect_timeout, self._trace)
         self._sockets.append(opened)
@@ -226,6 +258,7 @@ class Client:
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
+        self._let_go()
         gevent.sleep(seconds)
 
     def at_most(self, seconds: float) -> AbstractContextManager[None]:
@@ -235,6 +268,7 @@ class Client:
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Exclude the time inside from `at_most`: it is spent waiting for something else."""
+        self._let_go()
         if (limit := self.limit) is None:
             yield
             return
@@ -249,6 +283,7 @@ class Client:
 
         It has a limit too: work left behind by an attempt must not read for as long as a server sends.
         """
+        self._let_go()
         masking, seconds = current(), self._options.timeout + _GRACE_S
 
         def done() -> Any:
@@ -260,6 +295,7 @@ class Client:
 
     def aside(self, work: Callable[[Transport], Any], begins_at: str | None = None) -> Any:
         """Do work with its own client, whose exchanges are not the probe's: without its server name and certificate."""
+        self._let_go()
         tls = replace(self._options.tls, server_name=None, cert_file=None, key_file=None)
         trace = Trace(self._trace.budget)
         trace.first_reused, trace.reached = False, self._trace.reached if begins_at is None else None
@@ -275,6 +311,7 @@ class Client:
 
     def go_on(self, trace: Trace) -> None:
         """Begin another attempt under another clock; started programs keep running."""
+        self._let_go()
         for reply in self._open:
             reply.close()
         for opened in self._sockets:
@@ -287,6 +324,7 @@ class Client:
 
     def close(self, answered: bool = True) -> None:
         """Close replies that were left half-read, and end the started programs."""
+        self._let_go()
         for reply in self._open:
             reply.close()
         for opened in self._sockets:
@@ -327,6 +365,7 @@ class Client:
             connections = self._pools.origin(url, tls_for(address, self._options))
         except (LocationParseError, UnicodeError) as error:
             raise ProbeFailure(Reason.DNS, f"not a valid address: {error}", "dns") from None
+        self._let_go()
         self._way = address, target, connections
         return target, connections
 

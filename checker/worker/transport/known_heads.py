@@ -127,6 +127,16 @@ class WholeReply:
         """True if the connection can carry another exchange."""
         return self._head.keeps_connection
 
+    @property
+    def is_plain(self) -> bool:
+        """True if its body is not encoded."""
+        return "content-encoding" not in self.headers
+
+    @property
+    def body_bytes(self) -> int:
+        """Length of the body."""
+        return self._head.body_bytes
+
     def next_piece(self) -> bytes:
         """All of the body that was not taken yet; empty after that."""
         return self.rest()

@@ -288,13 +288,7 @@ class OriginConnections:
             connection.counts, connection.dns = counts, self._owner.dns
         elif connection.sock is not None:
             self.open_idle -= 1
-            watch = connection.watch  # a connection without one has had no usual exchange
-            if _has_ended(connection.sock) if watch is None else watch.has_input():
-                counts.closed_by_peer += 1
-                connection.close()
-            elif connection.idle_since + self._owner.keepalive_s < monotonic():
-                counts.evicted += 1
-                connection.close()
+            self._owner.look_at(connection)
         return connection
 
     def give_back(self, connection: Any) -> None:
@@ -391,6 +385,16 @@ class Pools:
         else:
             self._origins.move_to_end(key)
         return found
+
+    def look_at(self, connection: Any) -> None:
+        """Close an open connection that nobody used for a while if it has ended, or for too long."""
+        watch = connection.watch  # a connection without one has had no usual exchange
+        if _has_ended(connection.sock) if watch is None else watch.has_input():
+            self.counts.closed_by_peer += 1
+            connection.close()
+        elif connection.idle_since + self.keepalive_s < monotonic():
+            self.counts.evicted += 1
+            connection.close()
 
     @property
     def may_keep_one(self) -> bool:

@@ -128,6 +128,38 @@ class Response(Protocol):
         ...
 
 
+class ArrivedReply:
+    """Implements `checker.probes.base.Reply` for a reply that is here, has the usual length and no encoding."""
+
+    __slots__ = ("_response", "_trace", "headers", "is_taken", "status")
+
+    def __init__(self, response: Response, trace: Trace) -> None:
+        self._response, self._trace = response, trace
+        self.status, self.headers = response.status, response.headers
+        self.is_taken = False
+        """The body was read, or given up."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, which is not longer than what is handed over at a time."""
+        if body := self.read():
+            yield body
+
+    def read(self) -> bytes:
+        """All of the body that was not taken yet."""
+        self.is_taken = True
+        body = self._response.rest()
+        self._trace.received_bytes += len(body)
+        return body
+
+    def release(self) -> None:
+        """Give up the body."""
+        self._response.rest()
+        self.is_taken = True
+
+    def close(self) -> None:
+        """Nothing: the transport looks at what was not taken."""
+
+
 class HttpReply:
     """Implements `checker.probes.base.Reply`."""
 
