@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -34,6 +33,7 @@ from checker.processes.started_tasks import BegunTasks
 from checker.result_rows import SERVER, as_rows
 from checker.run.queue import Shards
 from checker.run.task_shapes import Shapes
+from checker.structs import Record
 from checker.wire import reader
 
 Sink = Callable[[Batch], None]
@@ -71,7 +71,7 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     """Takes alerts about workers that were lost or replaced; called from any thread."""
 
 
-class Assigned(NamedTuple):
+class Assigned(Record, frozen=True):
     """A server that is assigned to a worker."""
 
     server: Server
@@ -209,8 +209,7 @@ class Driver:
         assert begun is not None  # noqa: S101 # it comes with the worker
         sent = []
         for assigned in tasks:
-            server, share, tries, _ = assigned
-            number = begun.number()
+            server, share, tries, number = assigned.server, assigned.share, assigned.tries, begun.number()
             self.unanswered[server.name] = Assigned(server, share, tries, number)
             sent.append(
                 Task(
@@ -296,7 +295,7 @@ class Quarantine:
 
     def take(self, suspects: Sequence[Assigned]) -> None:
         """Retry these separately, in as many groups as may run side by side."""
-        tried_again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
+        tried_again = [replace(assigned, tries=assigned.tries + 1) for assigned in suspects]
         for group in _split(tried_again):
             self._try(group)
 
@@ -384,7 +383,7 @@ class Quarantine:
 
     def _narrow(self, suspects: Sequence[Assigned], waiting: Sequence[Assigned]) -> None:
         """Servers that had not begun this time are still not cleared, but one step less suspect."""
-        again = [assigned._replace(tries=assigned.tries + 1) for assigned in suspects]
+        again = [replace(assigned, tries=assigned.tries + 1) for assigned in suspects]
         for group in (*_split(again), waiting):
             if group:
                 self._try(group)
@@ -392,7 +391,7 @@ class Quarantine:
     def _again_or_answered(self, assigned: Assigned, lost_alone: int, why: str, begun: bool) -> None:
         """Retry once more alone; the second time answer it, as the culprit only if its check had begun."""
         if lost_alone < _ALONE_TWICE:
-            self._try([assigned._replace(tries=assigned.tries + 1)], lost_alone)
+            self._try([replace(assigned, tries=assigned.tries + 1)], lost_alone)
         elif begun:
             detail = f"checking this server alone ended the worker twice: {why}"
             self._sink(Batch(checks=(at_fault(assigned.server, detail, assigned.tries),)))
