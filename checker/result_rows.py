@@ -113,7 +113,7 @@ class _Form:
     Building a list of what is null in a record takes three times as long as to see that it is as it was the last time.
     """
 
-    __slots__ = ("columns", "given", "is_null", "left_out", "nullable")
+    __slots__ = ("columns", "given", "has_remarks", "is_null", "left_out", "nullable")
 
     def __init__(self, kind: type[Record], is_there: Sequence[bool], stages: Sequence[str]) -> None:
         names = kind.__struct_fields__
@@ -126,6 +126,8 @@ class _Form:
         self.is_null = tuple(() if names[at] == REMARKS else None for at in left_out)
         self.nullable = _picked([at for at, name in enumerate(names) if is_there[at] and name in optional])
         """What could be null, but is not."""
+        self.has_remarks = any(is_there[at] and name == REMARKS for at, name in enumerate(names))
+        """What has none is never null, but empty."""
         self.columns = (
             *((SERVER, POSITION) if kind is ProbeResult else ()),
             *(names[at] for at in told),
@@ -172,7 +174,12 @@ def rows_of(checks: Iterable[CheckResult]) -> ResultRows:
             values, stages_us = astuple(probe), probe.stages_us
             stages = tuple(stages_us)
             form = _LAST.get(stages)
-            if form is None or form.left_out(values) != form.is_null or None in form.nullable(values):
+            if (
+                form is None
+                or form.left_out(values) != form.is_null
+                or None in form.nullable(values)
+                or (form.has_remarks and not probe.remarks)
+            ):
                 form = _LAST[stages] = _form(probe, values, stages)
             if (into := of_probes.get(form)) is None:
                 into = of_probes[form] = []

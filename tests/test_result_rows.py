@@ -74,8 +74,15 @@ def test_rows_are_the_same_records(checks: list[CheckResult]) -> None:
     assert by_server(found) == by_server(checks)
     assert len(found) == len(checks)
     assert all(None not in one.values for one in (*found.checks, *found.probes)), "a null would take longer than all"
+    assert all(() not in one.values for one in found.probes), "no remarks are null, too"
     wanted = {one.server for one in checks[:3]}
     assert by_server(found.of_servers(wanted)) == by_server(checks[:3])
+
+
+def test_probe_without_remarks_after_one_with_some_has_none() -> None:
+    remarked = check("a", probes=(probe(remarks=(Remark(name=next(iter(RemarkName)), detail="odd"),)),))
+    found = rows_of([remarked, check("b", probes=(probe(),))])
+    assert [("remarks" in one.columns, len(one)) for one in found.probes] == [(True, 1), (False, 1)]
 
 
 @settings(max_examples=30, deadline=None)

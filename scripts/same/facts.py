@@ -6,8 +6,9 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,40 @@ _A_TIME = "(a time)"
 _NAMED_BY = {"server_id": ("servers", "name"), "url_id": ("urls", "url")}
 
 
-def facts(database: Path) -> dict[str, list[Row]]:
-    """Table or view -> its rows, in an order that does not depend on when they were written."""
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table or view."""
+
+    rows: list[Row]
+    is_view: bool
+
+
+def facts(database: Path) -> dict[str, Relation]:
+    """Every table and view, its rows in an order that does not depend on when they were written."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         named = _named(connection)
-        relations = [
-            name
-            for (name,) in connection.execute(
-                "select name from sqlite_master where type in ('table', 'view') order by 1"
-            )
-            if not name.startswith(_NOT_COMPARED)
-        ]
+        found = connection.execute("select name, type from sqlite_master where type in ('table', 'view') order by 1")
+        relations = {name: kind for name, kind in found.fetchall() if not name.startswith(_NOT_COMPARED)}
         return {
-            name: sorted((_plain(dict(row), named) for row in connection.execute(f'select * from "{name}"')), key=repr)
-            for name in relations
+            name: Relation(
+                sorted((_plain(dict(row), named) for row in connection.execute(f'select * from "{name}"')), key=repr),
+                kind == "view",
+            )
+            for name, kind in relations.items()
+        }
+
+
+def comparable(here: dict[str, Relation], there: dict[str, Relation]) -> Iterator[dict[str, list[Row]]]:
+    """The rows of both without tables that only one of them has: where rows lie may change, and views say the same.
+
+    A view that only one of them has is a difference, of one row.
+    """
+    for one, other in ((here, there), (there, here)):
+        yield {
+            name: relation.rows if name in other else [{"is there": True}]
+            for name, relation in one.items()
+            if name in other or relation.is_view
         }
 
 
