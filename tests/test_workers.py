@@ -207,6 +207,23 @@ def test_worker_refuses_to_patch_too_late(tmp_path: Path) -> None:
     assert "ssl was imported before" in done.stderr
 
 
+def test_patch_reads_no_metadata_and_plugins_of_gevent_still_load() -> None:
+    code = """
+import sys, gevent.events
+told = []
+gevent.events.subscribers.append(lambda event: told.append(type(event).__name__))
+from checker.processes.monkey_patching import patch
+patch("x")
+print("importlib.metadata" in sys.modules)
+import gevent
+print("GeventDidPatchAllEvent" in told, type(gevent.get_hub().resolver).__module__)
+"""
+    environment = {**os.environ, "GEVENT_RESOLVER": "block"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\nTrue gevent.resolver.blocking\n"
+
+
 def test_full_pipe_does_not_stop_the_hub() -> None:
     """A parent that does not read for two seconds must not make healthy servers look slow."""
     with RestServer() as server:
