@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import Connection, Table, func, select, text, update
 
 from storage.rollups.watermarks import marks
@@ -17,24 +18,28 @@ from storage.tables import recent_checks, rollup_marks, runs, sorted_checks, sor
 
 ROWS_OF_A_PAGE = 50
 """Checks of a server that fill about a page: with so many of each, on average, they are moved."""
-CHECKS_AT_ONCE = 4000
+CHECKS_AT_ONCE = 2000
 """Checks in a slice, unless one server alone has more: others can write after some hundredths of a second."""
-_OLDER = "server_id between :first and :last and run_id < :before"
+CHECKS_AFTER_A_ROLL = 200_000
+"""Checks moved after a roll, unless it rolled half as many: some seconds; the others are moved after the next."""
+_OF_SERVERS = "server_id in (select value from json_each(:servers)) and run_id < :before"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Rows that move together: of servers with neighbouring ids, and of runs before this one."""
+    """Rows that move together: of these servers, and of runs before this one."""
 
-    first_server: int
-    last_server: int
+    servers: list[int]
     before_run: int
 
 
 def plan(
-    connection: Connection, rows_of_a_page: int = ROWS_OF_A_PAGE, checks_at_once: int = CHECKS_AT_ONCE
+    connection: Connection, rolled: int, rows_of_a_page: int = ROWS_OF_A_PAGE, checks_at_once: int = CHECKS_AT_ONCE
 ) -> list[Slice]:
-    """The slices to move: all rows that are rolled, or none as long as there are too few of each server."""
+    """The slices to move after a roll of so many checks; none as long as there are too few rolled ones of each server.
+
+    Servers that have less than half of what fills a page wait for more.
+    """
     before = marks(connection).first_run_id
     first = connection.scalar(select(func.min(recent_checks.c.run_id)))
     if first is None or not _is_enough(connection, first, before, rows_of_a_page):
@@ -42,22 +47,26 @@ def plan(
     connection.execute(
         update(rollup_marks).values(sorted_before_run_id=func.max(rollup_marks.c.sorted_before_run_id, before))
     )
-    slices, low, size = [], 0, 0
-    number = select(recent_checks.c.server_id, func.count()).where(recent_checks.c.run_id < before)
-    for server, of_server in connection.execute(number.group_by(recent_checks.c.server_id)).all():
-        if size and size + of_server > checks_at_once:
-            slices.append(Slice(low, server - 1, before))
-            size = 0
-        if not size:
-            low = server
-        size += of_server
-        last = server
-    return [*slices, Slice(low, last, before)] if size else []
+    number = func.count()
+    of_each = select(recent_checks.c.server_id, number).where(recent_checks.c.run_id < before)
+    of_each = of_each.group_by(recent_checks.c.server_id).having(number >= rows_of_a_page // 2)
+    slices: list[Slice] = []
+    left, room = max(CHECKS_AFTER_A_ROLL, 2 * rolled), 0
+    for server, checks in connection.execute(of_each.order_by(recent_checks.c.server_id)).all():
+        if left <= 0:
+            break
+        if room < checks:
+            slices.append(Slice([], before))
+            room = checks_at_once
+        slices[-1].servers.append(server)
+        room -= checks
+        left -= checks
+    return slices
 
 
 def move(connection: Connection, one: Slice) -> None:
     """Move the rows of a slice."""
-    values = {"first": one.first_server, "last": one.last_server, "before": one.before_run}
+    values = {"servers": orjson.dumps(one.servers).decode(), "before": one.before_run}
     for statement in _MOVE:
         connection.execute(statement, values)
 
@@ -87,17 +96,17 @@ _CHECK_COLUMNS, _PROBE_COLUMNS = _columns(sorted_checks), _columns(sorted_probes
 _MOVE = (
     text(
         f"""insert into sorted_checks ({_CHECK_COLUMNS}) select {_CHECK_COLUMNS} from recent_checks
-        where {_OLDER} order by server_id, started_at_ms on conflict do nothing"""  # noqa: S608 # our names
+        where {_OF_SERVERS} order by server_id, started_at_ms on conflict do nothing"""  # noqa: S608 # our names
     ),
     text(
         f"""insert into sorted_probes ({_PROBE_COLUMNS}) select {_columns(sorted_probes, "p.")}
         from recent_checks c cross join recent_probes p on p.run_id = c.run_id and p.server_id = c.server_id
-        where {_OLDER.replace("server_id", "c.server_id").replace("run_id", "c.run_id")}
+        where c.{_OF_SERVERS.replace(" run_id", " c.run_id")}
         order by c.server_id, c.started_at_ms on conflict do nothing"""  # noqa: S608 # our names
     ),
     text(
         f"""delete from recent_probes where (run_id, server_id) in (
-        select run_id, server_id from recent_checks where {_OLDER})"""  # noqa: S608 # our names
+        select run_id, server_id from recent_checks where {_OF_SERVERS})"""  # noqa: S608 # our names
     ),
-    text(f"delete from recent_checks where {_OLDER}"),  # noqa: S608 # our names
+    text(f"delete from recent_checks where {_OF_SERVERS}"),  # noqa: S608 # our names
 )

@@ -238,7 +238,7 @@ class Store:
             watermarks.advance_first_run(connection, now_ms)
             for drop in retention.detail_steps(connection, now_ms):
                 drop(connection, Pruned())
-            slices = server_order.plan(connection)
+            slices = server_order.plan(connection, folded)
         for one in slices:
             with self.transaction() as connection:
                 server_order.move(connection, one)
