@@ -163,8 +163,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_run_killed_with_its_parent_keeps_its_rows_and_the_next_one_works(tmp_path: Path, status: Any) -> None:
     database = tmp_path / "h.db"
-    with RestServer({"/slow": Scripted(delay_s=0.05)}) as server:
-        fleet = [{"name": f"r{number}", "rest": server.url("/slow")} for number in range(400)]
+    with RestServer({"/slow": Scripted(delay_s=0.05), "/held": Scripted(delay_s=20)}) as server:
+        paths = ["/slow"] * 200 + ["/held"] * 200  # so that it cannot end before it is killed
+        fleet = [{"name": f"r{number}", "rest": server.url(path)} for number, path in enumerate(paths)]
         process = start_check(tmp_path, fleet, "--workers", "1", "--concurrency", "10")
         count = ["sql", "select count(*) as n from check_history", "--format", "json", "--db", database]
         wait_for(lambda: database.exists() and '"n": 0' not in (status(*count).stdout or '"n": 0'))

@@ -55,7 +55,8 @@ class Places:
 
     def __init__(self, most: float) -> None:
         self.free = most
-        self._waiting: deque[_Turn] = deque()
+        self._waiting: deque[_Turn] | None = None
+        """Made by the first that waits: most origins of a large fleet never have one."""
 
     def take(self) -> float:
         """Take a place; returns the seconds waited for it, 0 if one was free."""
@@ -63,7 +64,8 @@ class Places:
             self.free -= 1
             return 0.0
         start, turn = perf_counter(), _Turn()
-        self._waiting.append(turn)
+        waiting = self._waiting = self._waiting or deque()
+        waiting.append(turn)
         hub: Any = gevent.get_hub()
         try:
             hub.switch()
@@ -71,7 +73,7 @@ class Places:
             if turn.has_come:
                 self.give_back()
             else:
-                self._waiting.remove(turn)
+                waiting.remove(turn)
             raise
         finally:
             turn.greenlet = None
@@ -94,6 +96,19 @@ class OriginLimit:
     ``width`` is the concurrency limit; ``slots`` is shared by all origins of a probe kind, ``total`` by all kinds;
     ``share`` is the number of workers that this origin is spread over.
     """
+
+    __slots__ = (
+        "_gap_s",
+        "_jitter_s",
+        "_next_at",
+        "_places",
+        "_slots",
+        "_spreads",
+        "_started",
+        "_total",
+        "_waits",
+        "_width",
+    )
 
     def __init__(self, width: int, share: int, pace: Pace, slots: Places, total: Places, waits: Waits) -> None:
         self._width = width

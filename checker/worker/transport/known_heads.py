@@ -15,8 +15,8 @@ from checker.worker.transport.http1 import IncomingResponse
 from checker.worker.transport.reply import Response
 from checker.worker.transport.trace import Trace
 
-_MOST_HEADS = 1024
-_MOST_HEAD_BYTES = 4096
+_MOST_HEADS = 512
+_MOST_HEAD_BYTES = 2048
 _END = b"\r\n\r\n"
 _HEAD_BYTES = len(_END)
 
