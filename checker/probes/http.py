@@ -171,6 +171,8 @@ def credentials(options: Any) -> dict[str, str]:
 
 def header_lines(headers: Mapping[str, str]) -> bytes | None:
     """The headers as they go over the wire; None if the transport has to see to them."""
+    if not headers:
+        return b""
     text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if text.count("\n") != len(headers) or "\0" in text or "\nhost: " in f"\n{text.lower()}":
         return None

@@ -351,8 +351,8 @@ def _remarks(seen: Observation, masking: Masking) -> tuple[Remark, ...]:
 
 
 def _masked_facts(facts: McpFacts | None, masking: Masking) -> McpFacts | None:
-    if facts is None:
-        return None
+    if facts is None or not masking.masks_anything:
+        return facts
     said = {name: getattr(facts, name) for name in _SAID_BY_SERVERS}
     masked: dict[str, Any] = {name: text and masking(text) for name, text in said.items()}
     if facts.capabilities:

@@ -17,7 +17,7 @@ from checker.probes.mcp import large_messages
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer
 from checker.probes.mcp.param_headers import header_fault
-from checker.probes.mcp.result_types import TOOL, Refusal, is_accepted, refusals, refused
+from checker.probes.mcp.result_types import SCHEMA, TOOL, TOOL_BESIDES_INPUT, Refusal, is_accepted, refusals, refused
 from checker.probes.offload import breathe
 from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import current
@@ -37,8 +37,9 @@ def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -
     unusable: list[Refusal] = []
     faults = []
     for place, tool in enumerate(tools):
-        accepted = is_accepted(tool, TOOL)
-        fault = _fault(tool) if accepted else None
+        accepted, fault = False, None
+        if is_accepted(tool, TOOL_BESIDES_INPUT) and "inputSchema" in tool:
+            accepted, fault = _schema_verdict(tool["inputSchema"])
         if not accepted or fault is not None:
             name = tool.get("name")
             called = excerpt(name, 40) if isinstance(name, str) and name else f"tool {place + 1}"
@@ -59,24 +60,25 @@ def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -
     return found
 
 
-def _fault(tool: Mapping[str, Any]) -> str | None:
-    """The fault of a tool that clients accept: a schema that cannot be given to a model."""
+def _schema_verdict(schema: Any) -> tuple[bool, str | None]:
+    """True if clients accept the input schema, and then its fault: it may be one that cannot be given to a model."""
     try:
-        fault = _schema_fault(dumps(tool["inputSchema"]))
+        accepted, fault = _verdict_on(dumps(schema))
     except ValueError as error:
-        fault = f"is {error}"
-    return f"inputSchema {fault}" if fault else None
+        accepted, fault = is_accepted(schema, SCHEMA), f"is {error}"
+    return accepted, f"inputSchema {fault}" if fault else None
 
 
-@lru_cache(maxsize=4096)
-def _schema_fault(text: bytes) -> str | None:
-    """The reason why the text is not a JSON Schema; None if it is one."""
+@lru_cache(maxsize=4096)  # tools have many schemas in common, within a server and among servers
+def _verdict_on(text: bytes) -> tuple[bool, str | None]:
     from checker.probes.mcp.schema_dialects import schema_fault
 
     schema = orjson.loads(text)
+    if not is_accepted(schema, SCHEMA):
+        return False, None
     if b"x-mcp-header" in text and (fault := header_fault(schema)) is not None:
-        return f"marks a header that cannot be: {fault}"
-    return schema_fault(schema)
+        return True, f"marks a header that cannot be: {fault}"
+    return True, schema_fault(schema)
 
 
 def _some(items: list[str], separator: str = ", ") -> str:

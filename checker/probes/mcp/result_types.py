@@ -218,7 +218,7 @@ INITIALIZE = ValueShape(
 """The result of initialize."""
 PAGE = ValueShape(dict, {"nextCursor": _TEXT, "_meta": _OBJECT})
 """Members of a page of any list, besides its items."""
-_SCHEMA = ValueShape(
+SCHEMA = ValueShape(
     dict,
     {
         "type": ValueShape(str, words=frozenset({"object"})),
@@ -232,8 +232,8 @@ TOOL = ValueShape(
     {
         **_NAMED,
         "name": _TEXT,
-        "inputSchema": _SCHEMA,
-        "outputSchema": _SCHEMA,
+        "inputSchema": SCHEMA,
+        "outputSchema": SCHEMA,
         "annotations": ValueShape(
             dict,
             {
@@ -248,6 +248,10 @@ TOOL = ValueShape(
     required=("name", "inputSchema"),
 )
 """A tool of tools/list."""
+TOOL_BESIDES_INPUT = ValueShape(
+    dict, {name: shape for name, shape in TOOL.members.items() if name != "inputSchema"}, required=("name",)
+)
+"""The same without its input schema, which is judged by itself: many tools have the same."""
 _RESOURCE = {**_NAMED, "name": _TEXT, "mimeType": _TEXT}
 OTHERS: Mapping[str, ValueShape] = {
     "resources": ValueShape(dict, {**_RESOURCE, "uri": _TEXT, "size": _NUMBER}, required=("name", "uri")),
