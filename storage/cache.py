@@ -89,7 +89,7 @@ def keep_results(connection: Connection, run_id: int, keys: Sequence[tuple[str, 
 
     In the order of the keys, and many in a statement: there is one for every check of every run.
     """
-    for low, rows in in_statements(len(keys)):
+    for low, rows in in_statements(len(keys), 2):
         places = ", ".join(["(?, ?)"] * rows)
         values = [value for pair in keys[low : low + rows] for value in pair]
         connection.exec_driver_sql(_KEEP_RESULTS.format(places=places, run_id=run_id, ttl_ms=ttl_ms), tuple(values))

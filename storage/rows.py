@@ -17,8 +17,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Table
 
+from storage.sqlite_driver import driver
+
 _AT_ONCE = (50, 10, 1)
 """Rows in a statement."""
+_MOST_BOUND = 32_766 if driver().sqlite_version_info >= (3, 32) else 999
+"""Values that SQLite binds in a statement (SQLITE_MAX_VARIABLE_NUMBER)."""
 _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
 
@@ -47,18 +51,18 @@ def insert_columns(
     many rows, because each one costs more than a row; there are three sizes of it, so that all stay prepared.
     """
     width, added = len(columns), 0
-    for low, rows in in_statements(len(values) // width):
+    for low, rows in in_statements(len(values) // width, width):
         statement = _statement_of_run(table.name, columns, run_id, rows)
         bound = tuple(values[low * width : (low + rows) * width])
         added += connection.exec_driver_sql(statement, bound).rowcount
     return added
 
 
-def in_statements(rows: int) -> Iterator[tuple[int, int]]:
+def in_statements(rows: int, columns: int) -> Iterator[tuple[int, int]]:
     """The number of rows of each of the statements that insert so many, after the place of its first one."""
     low = 0
     for at_once in _AT_ONCE:
-        while rows - low >= at_once:
+        while rows - low >= at_once and (at_once == 1 or at_once * columns <= _MOST_BOUND):
             yield low, at_once
             low += at_once
 
@@ -75,7 +79,7 @@ def insert_or_update(
     for is_there, values in shapes.items():
         columns = tuple(compress(names, is_there))
         place, width = f"({', '.join('?' * len(columns))})", len(columns)
-        for low, number in in_statements(len(values) // width):
+        for low, number in in_statements(len(values) // width, width):
             statement = (
                 f"insert into {table.name} ({', '.join(columns)}) values {', '.join([place] * number)} "  # noqa: S608 # our names
                 f"on conflict ({key}) do update set {newest}"
