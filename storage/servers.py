@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -55,18 +55,21 @@ def keep(
     """
     place = tuple(_origin(info, configured).values())
     tags: dict[tuple[str, ...], str] = {(): "[]"}
-    changed: list[tuple[Any, ...]] = []
     are_known = True
-    for one in checked:
-        if one.tags not in tags:
-            tags[one.tags] = orjson.dumps(list(one.tags)).decode()
-        window_ms = one.objective_window and round(1000 * one.objective_window)
-        values = (one.name, one.group, tags[one.tags], one.objective, window_ms, *place)
-        known = before.get(one.name)
-        if known is None or known[1:] != values:
-            changed.append(values)
-            are_known = are_known and known is not None
-    insert_or_update(connection, servers, "name", COLUMNS[1:], changed)
+
+    def changed() -> Iterator[tuple[Any, ...]]:
+        nonlocal are_known
+        for one in checked:
+            if one.tags not in tags:
+                tags[one.tags] = orjson.dumps(list(one.tags)).decode()
+            window_ms = one.objective_window and round(1000 * one.objective_window)
+            values = (one.name, one.group, tags[one.tags], one.objective, window_ms, *place)
+            known = before.get(one.name)
+            if known is None or known[1:] != values:
+                are_known = are_known and known is not None
+                yield values
+
+    insert_or_update(connection, servers, "name", COLUMNS[1:], changed())
     if are_known:
         return {name: row[0] for name, row in before.items()}
     return {name: row[0] for name, row in stored(connection).items()}

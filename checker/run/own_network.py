@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from math import inf
 from urllib.parse import urlsplit
 
@@ -43,7 +44,7 @@ class OwnNetwork:
     """Removes from batches the checks that are decided at the end of the run."""
 
     def __init__(self, servers: Sequence[Server], canaries: Sequence[str] = ()) -> None:
-        self._servers = {server.name: server for server in servers}
+        self._servers = servers
         self._canaries = [canary(text) for text in canaries]
         self._held: list[tuple[CheckResult, Mapping[str, str], Future[bool] | None]] = []
         """A check, its worker's suspicion about the failure of each probe, and True if a canary could be reached."""
@@ -91,11 +92,15 @@ class OwnNetwork:
         probes = tuple(self._probe(probe, faults.get(probe.kind), look, at_s) for probe in check.probes)
         if probes == check.probes:
             return check
-        server = self._servers[check.server]
+        server = self._by_name[check.server]
         verdict, score = combine(probes, server.weights, server.combine)
         return replace(
             check, probes=probes, status=verdict.status, reason=verdict.reason, detail=verdict.detail, score=score
         )
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Server]:
+        return {server.name: server for server in self._servers}
 
     def _probe(self, probe: ProbeResult, fault: str | None, look: Future[bool] | None, at_s: int) -> ProbeResult:
         why = self._why(probe, fault, look, at_s)
