@@ -54,7 +54,17 @@ def _ratio(words: str, contestant: str, least: float) -> Budget:
 
 
 def _grown(words: str, small: str, large: str, most: float) -> Budget:
-    return Budget(words, most, _faster, (small, large), "{:.2f} times")
+    def found(first: Mapping[str, Any], second: Mapping[str, Any]) -> float | None:
+        before, after = cost_us(first), cost_us(second)
+        return after / before if before and after else None
+
+    return Budget(words, most, found, (small, large), "{:.2f} times")
+
+
+def cost_us(figure: Mapping[str, Any]) -> float | None:
+    """Microseconds that a check costs all processes of a whole run."""
+    parts = [figure.get("parent_us"), figure.get("workers_us")]
+    return sum(part["median"] for part in parts if part) if all(parts) else None
 
 
 def _megabytes(words: str, contestant: str, process: str, most: float) -> Budget:

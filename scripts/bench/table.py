@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.budgets import BUDGETS, Figures
+from bench.budgets import BUDGETS, Figures, cost_us
 from bench.contestants import COMPARISONS, CONTESTANTS, GROUPS, GROWTH, START, Contestant
 
 BEGIN, END = "<!-- benchmark: written by scripts/bench_peers -->\n", "<!-- end of benchmark -->"
@@ -192,7 +192,7 @@ def _growth_row(figures: Figures, name: str) -> tuple[str, ...]:
     parent, workers = figure["parent_us"], figure["workers_us"]
     return (
         contestant.words,
-        _us(figure["per_cpu_s"]),
+        _number(cost_us(figure)),
         _number(parent and parent["median"]),
         _number(workers and workers["median"]),
         _megabytes(figure["parent_peak_bytes"]),
