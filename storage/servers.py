@@ -37,9 +37,13 @@ _ALL = f"select {', '.join(COLUMNS)} from servers"  # noqa: S608 # our names
 
 def stored(connection: Connection) -> dict[str, tuple[Any, ...]]:
     """All servers, each with the values of its columns (`COLUMNS`), by name."""
-    with connection.exec_driver_sql(_ALL) as result:
-        rows: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else ()
-    return {row[1]: row for row in rows}
+    return {row[1]: row for row in _rows(connection, _ALL)}
+
+
+def _rows(connection: Connection, query: str) -> Sequence[Any]:
+    """The rows as the driver returns them: SQLAlchemy's own would take longer, and there may be many."""
+    with connection.exec_driver_sql(query) as result:
+        return result.cursor.fetchall() if result.cursor is not None else ()
 
 
 def keep(
@@ -72,7 +76,7 @@ def keep(
     insert_or_update(connection, servers, "name", COLUMNS[1:], changed())
     if are_known:
         return {name: row[0] for name, row in before.items()}
-    return {name: row[0] for name, row in stored(connection).items()}
+    return dict(_rows(connection, "select name, id from servers"))
 
 
 def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
