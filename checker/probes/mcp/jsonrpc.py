@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -47,11 +48,20 @@ _MESSAGES: Readings[Any] = Readings(1024 * 1024)
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
     """A request, or a notification if there is no id."""
+    if params is None:
+        return _bare_body(method, request_id)
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
     if request_id is not None:
         message["id"] = request_id
-    if params is not None:
-        message["params"] = params
+    message["params"] = params
+    return orjson.dumps(message)
+
+
+@lru_cache(maxsize=256)
+def _bare_body(method: str, request_id: int | None) -> bytes:
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if request_id is not None:
+        message["id"] = request_id
     return orjson.dumps(message)
 
 

@@ -27,6 +27,9 @@ _JSON = "application/json"
 _MARK = b"\xef\xbb\xbf"
 _PYTHON_TAKES_IT = "Python SDK takes the first message that is no notification for the reply, and refuses it"
 _NONE: Mapping[str, str] = {}
+_LINES_NONE = header_lines(_NONE)
+_ALWAYS = {"Content-Type": _JSON, "Accept": f"{_JSON}, {_EVENTS}", "Accept-Encoding": "identity"}
+_LINES_ALWAYS = header_lines({"User-Agent": USER_AGENT, **_ALWAYS})
 _SHORT_BYTES = 4096
 _SHOWN: Readings[tuple[str, str]] = Readings(64 * 1024)
 _WITHOUT_REPLY = (202, 204, 205)
@@ -43,16 +46,12 @@ class StreamableHttp:
         self.options, self.seen = options, seen
         self._url, self.asked, self._bearer = bare_url(options.url), 0, bearer
         self._cookies: Cookies | None = None
-        self._headers = {
-            "Content-Type": _JSON,
-            "Accept": f"{_JSON}, {_EVENTS}",
-            "Accept-Encoding": "identity",
-            **credentials(options),
-        }
-        self._own = self._more = _NONE
+        given = credentials(options)
+        self._headers = {**_ALWAYS, **given} if given else _ALWAYS
+        self._own: Mapping[str, str] = _ALWAYS
+        self._more: Mapping[str, str] = _NONE
         """The headers whose lines are known: those of every request, and those of the session."""
-        self._own_lines: bytes | None = None
-        self._more_lines: bytes | None = None
+        self._own_lines, self._more_lines = _LINES_ALWAYS, _LINES_NONE
 
     def call(
         self,

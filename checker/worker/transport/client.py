@@ -222,9 +222,10 @@ class Client:
 
     def _reply(self, response: Response, connection: Any, origin: OriginConnections) -> HttpReply | ArrivedReply:
         """The reply, whose connection goes back with its end: at once if all of it has arrived, as most have."""
-        if type(response) is WholeReply and response.is_plain and response.body_bytes <= self._options.max_body:
+        head = response.head if type(response) is WholeReply else None
+        if head is not None and not head.is_encoded and head.body_bytes <= self._options.max_body:
             self._arrived = arrived = ArrivedReply(response, self._trace)
-            if response.reusable and self._pools.may_keep_one:
+            if head.keeps_connection and self._pools.may_keep_one:
                 connection.idle_since = monotonic()
                 self._held = connection
             else:

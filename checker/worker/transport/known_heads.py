@@ -24,11 +24,11 @@ _HEAD_BYTES = len(_END)
 class KnownHead:
     """The head of a whole reply, and its meaning for the connection."""
 
-    __slots__ = ("body_bytes", "headers", "is_plain", "keeps_connection", "status")
+    __slots__ = ("body_bytes", "headers", "is_encoded", "is_plain", "keeps_connection", "status")
 
     def __init__(self, response: IncomingResponse, body_bytes: int) -> None:
         self.status, self.headers, self.body_bytes = response.status, response.headers, body_bytes
-        self.keeps_connection = response.reusable
+        self.keeps_connection, self.is_encoded = response.reusable, "content-encoding" in response.headers
         self.is_plain = 200 <= self.status < 300 and _SAYS_MORE.isdisjoint(self.headers)
         """The reply succeeds, and no header but its length asks the client for anything."""
 
@@ -37,6 +37,7 @@ class KnownHead:
         other = object.__new__(KnownHead)
         other.status, other.headers = self.status, self.headers.with_value(_SESSION_ID, session_id)
         other.body_bytes, other.keeps_connection, other.is_plain = self.body_bytes, self.keeps_connection, self.is_plain
+        other.is_encoded = self.is_encoded
         return other
 
 
@@ -115,27 +116,17 @@ def _is_simple(response: IncomingResponse, body_bytes: int) -> bool:
 class WholeReply:
     """Implements `checker.worker.transport.reply.Response` for a reply that has arrived completely."""
 
-    __slots__ = ("_body", "_head", "headers", "status")
+    __slots__ = ("_body", "head", "headers", "status")
     complete = True
 
     def __init__(self, head: KnownHead, body: bytes) -> None:
-        self._head, self._body = head, body
+        self.head, self._body = head, body
         self.status, self.headers = head.status, head.headers
 
     @property
     def reusable(self) -> bool:
         """True if the connection can carry another exchange."""
-        return self._head.keeps_connection
-
-    @property
-    def is_plain(self) -> bool:
-        """True if its body is not encoded."""
-        return "content-encoding" not in self.headers
-
-    @property
-    def body_bytes(self) -> int:
-        """Length of the body."""
-        return self._head.body_bytes
+        return self.head.keeps_connection
 
     def next_piece(self) -> bytes:
         """All of the body that was not taken yet; empty after that."""
