@@ -23,7 +23,7 @@ _Shape = tuple[Any, ...]
 _USUAL = Combination()
 
 
-class _Compared(NamedTuple):
+class _KnownShape(NamedTuple):
     """The server whose shape was looked at last, to compare the next one with."""
 
     apart: tuple[Any, ...]
@@ -38,7 +38,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self._numbers: dict[_Shape, int] = {}
-        self._last: _Compared | None = None
+        self._last: _KnownShape | None = None
 
     def messages(self, tasks: Iterable[Task]) -> Iterator[Run | AlikeTasks]:
         """The messages that give a worker these tasks, in their order."""
@@ -80,7 +80,7 @@ class Shapes:
         if shape is not None:
             options = [(kind, type(one), astuple(one)[1:]) for kind, one in task.server.probes.items()]
             is_plain = all(_is_plain(value) for _, _, values in options for value in values)
-            self._last = _Compared(_apart(task), options, shape) if is_plain else None
+            self._last = _KnownShape(_apart(task), options, shape) if is_plain else None
         return shape
 
 
@@ -89,7 +89,7 @@ def _apart(task: Task) -> tuple[Any, ...]:
     return task.share, server.weights, server.at_once, server.combine
 
 
-def _are_alike(task: Task, last: _Compared) -> bool:
+def _are_alike(task: Task, last: _KnownShape) -> bool:
     """True if the servers differ in no more than name and address: most of their values are the same objects."""
     probes = task.server.probes
     if len(probes) != len(last.options) or _apart(task) != last.apart:
