@@ -140,7 +140,7 @@ def _usual(kind: str, shown: str, started_at_ms: int, trace: Trace, whole: Whole
         url=shown,
         started_at_ms=started_at_ms,
         duration_us=whole.duration_us,
-        stages_us=trace.stages_us(),
+        stages_us=trace.exchange_us(),
         http_status=whole.head.status,
         received_bytes=trace.received_bytes,
         connections_opened=trace.connections_opened,

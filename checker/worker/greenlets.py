@@ -14,6 +14,22 @@ _LATE_S = 0.001
 _MOST_QUEUES = 64
 
 
+class Waiter:
+    """The wait of the current greenlet: it switches to the hub, and goes on by a call of `go_on` there, once."""
+
+    __slots__ = ("greenlet", "has_come")
+
+    def __init__(self) -> None:
+        self.greenlet: Any = getcurrent()
+        self.has_come = False
+        """For who lets it go on, to tell that apart from being killed meanwhile."""
+
+    def go_on(self) -> None:
+        """Called in the hub; does nothing for a greenlet that waits no more."""
+        if self.greenlet is not None:
+            self.greenlet.switch()
+
+
 class DeadlinePassed(gevent.Timeout):
     """Thrown into the greenlet whose time is over."""
 

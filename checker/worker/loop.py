@@ -31,7 +31,7 @@ from checker.worker.background import Later
 from checker.worker.checks import Checker, Finished
 from checker.worker.cpu_offload import Judges
 from checker.worker.cpu_offload_process import peak_memory_bytes
-from checker.worker.greenlets import TURN_S, breathe
+from checker.worker.greenlets import TURN_S, Waiter, breathe
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class _GreenletGrace:
 class Loop:
     """Runs tasks as they arrive, as many at once as the worker keeps up with and ``limits.concurrency`` allows.
 
-    A greenlet takes one task after another, because starting a greenlet costs as much as a short exchange.
+    A greenlet takes one task after another, and waits for more when there are none, because starting a greenlet costs
+    as much as a short exchange.
     """
 
     def __init__(self, emit: Callable[[Batch], None]) -> None:
@@ -80,6 +81,8 @@ class Loop:
         self._background: list[gevent.Greenlet[..., None]] = []
         self._checker: Checker | None = None
         self._running = gevent.pool.Group()
+        self._parked: list[Waiter] = []
+        """Greenlets that wait for tasks."""
         self._at_work = 0
         self._open, self._stopping = True, False
         self._lag: LagMeter | None = None
@@ -128,8 +131,10 @@ class Loop:
         if cancel:
             self._tasks.clear()
             if within_s:
+                self._dismiss()
                 self._running.join(timeout=within_s)
             self._running.kill(timeout=1.0)
+        self._dismiss()
         self._running.join()
         for greenlet in self._background:
             greenlet.kill()
@@ -181,10 +186,46 @@ class Loop:
         while self._has_room and len(self._tasks) > self._starting:
             self._starting += 1
             self._at_work += 1
-            self._running.spawn(self._work, self._checker, self._lag)
+            if self._parked:
+                waiter = self._parked.pop()
+                waiter.has_come = True
+                gevent.get_hub().loop.run_callback(waiter.go_on)
+            else:
+                self._running.spawn(self._work, self._checker, self._lag)
         self._most_at_once = max(self._most_at_once, self._at_work)
 
     def _work(self, checker: Checker, lag: LagMeter) -> None:
+        """Run tasks until the loop is stopped."""
+        self._run_tasks(checker, lag)
+        while self._more_came():
+            self._run_tasks(checker, lag)
+
+    def _more_came(self) -> bool:
+        """Wait for tasks; False if there will be none."""
+        if self._stopping:
+            return False
+        waiter, hub = Waiter(), gevent.get_hub()
+        self._parked.append(waiter)
+        try:
+            hub.switch()
+        except BaseException:  # a cancelled run
+            if waiter.has_come:
+                self._starting -= 1
+                self._at_work -= 1
+            elif waiter in self._parked:
+                self._parked.remove(waiter)
+            raise
+        finally:
+            waiter.greenlet = None
+        return waiter.has_come
+
+    def _dismiss(self) -> None:
+        """End the greenlets that wait for tasks."""
+        parked, self._parked = self._parked, []
+        for waiter in parked:
+            gevent.get_hub().loop.run_callback(waiter.go_on)
+
+    def _run_tasks(self, checker: Checker, lag: LagMeter) -> None:
         """Run one task after another while there are tasks and free places."""
         tasks, concurrency, now = self._tasks, self._concurrency, gevent.get_hub().loop.now
         self._starting -= 1

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 
 from checker.limits import Pace
+from checker.worker.greenlets import Waiter
 
 
 class Waits:
@@ -30,21 +31,6 @@ class Waits:
         self.longest_us = max(self.longest_us, spent_us)
 
 
-class _Turn:
-    """The wait of one greenlet for a place: it ends by a switch, once."""
-
-    __slots__ = ("greenlet", "has_come")
-
-    def __init__(self) -> None:
-        self.greenlet: Any = gevent.getcurrent()
-        self.has_come = False
-
-    def go_on(self) -> None:
-        """Called in the hub; does nothing for a greenlet that waits no more."""
-        if self.greenlet is not None:
-            self.greenlet.switch()
-
-
 class Places:
     """A concurrency limit with a first-come, first-served queue; with a semaphore newcomers could overtake waiters.
 
@@ -55,7 +41,7 @@ class Places:
 
     def __init__(self, most: float) -> None:
         self.free = most
-        self._waiting: deque[_Turn] | None = None
+        self._waiting: deque[Waiter] | None = None
         """Made by the first that waits: most origins of a large fleet never have one."""
 
     def take(self) -> float:
@@ -63,7 +49,7 @@ class Places:
         if self.free > 0:
             self.free -= 1
             return 0.0
-        start, turn = perf_counter(), _Turn()
+        start, turn = perf_counter(), Waiter()
         waiting = self._waiting = self._waiting or deque()
         waiting.append(turn)
         hub: Any = gevent.get_hub()

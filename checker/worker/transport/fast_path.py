@@ -16,7 +16,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url
 
 from checker.addresses import CONFIGURED
-from checker.probes.base import Probe, ProbeFailure
+from checker.probes.base import Probe, ProbeFailure, SingleGet
 from checker.probes.http import bare_url
 from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadlines
@@ -50,25 +50,20 @@ def single_get(probe: Probe, options: Any) -> Get | None:
     if options.http != "fast" or options.proxy is not None or not options.url.startswith("http://"):
         return None
     asked = probe.single_get(options)
-    fields = None if asked is None else _fields(asked.headers)
-    if asked is None or fields is None:
-        return None
-    try:
-        url, target = parsed(bare_url(options.url))
-    except (LocationParseError, UnicodeError):
-        return None
-    return Get(url, b"GET" + target + fields, asked.any_success)
+    return None if asked is None else _get(options.url, asked)
 
 
-@lru_cache(maxsize=1024)
-def _fields(headers: tuple[tuple[str, str], ...]) -> bytes | None:
-    """The header lines, as they are sent; None if they replace the Host line, or cannot be sent."""
-    if any(name.lower() == "host" for name, _ in headers):
+@lru_cache(maxsize=4096)
+def _get(address: str, asked: SingleGet) -> Get | None:
+    """The request; None for headers that replace the Host line, and for what cannot be sent."""
+    if any(name.lower() == "host" for name, _ in asked.headers):
         return None
     try:
-        return request_bytes("", b"", {"User-Agent": USER_AGENT, **dict(headers)}, None)
-    except ProbeFailure:
+        url, target = parsed(bare_url(address))
+        message = request_bytes("GET", target, {"User-Agent": USER_AGENT, **dict(asked.headers)}, None)
+    except (LocationParseError, UnicodeError, ProbeFailure):
         return None
+    return Get(url, message, asked.any_success)
 
 
 def attempt(get: Get, options: Any, shared: Shared, deadlines: Deadlines, trace: Trace) -> Whole | Begun:

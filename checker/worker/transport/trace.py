@@ -87,6 +87,10 @@ class Trace:
         """The stages that happened, in microseconds."""
         return {name: round(spent_s * 1e6) for name, spent_s in self._spent_s.items() if name in STAGES}
 
+    def exchange_us(self) -> dict[str, int]:
+        """The same for an exchange outside the probe's own stages: all of them are stored."""
+        return {name: round(spent_s * 1e6) for name, spent_s in self._spent_s.items()}
+
     def _add(self, stage: str, seconds: float) -> None:
         self._spent_s[stage] = self._spent_s.get(stage, 0.0) + seconds
 
