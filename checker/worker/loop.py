@@ -307,16 +307,20 @@ class Loop:
 
 
 def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: tuple[int, ...]) -> Batch:
-    outcomes = [outcome for one in finished for outcome in one.outcomes]
-    contracts = {contract.digest: contract for outcome in outcomes for contract in outcome.contracts}
+    telling = [
+        (one.check.server, outcome)
+        for one in finished
+        for outcome in one.outcomes
+        if outcome.cache_entries or outcome.contracts or outcome.own_fault is not None
+    ]
+    contracts = {contract.digest: contract for _, outcome in telling for contract in outcome.contracts}
     return RowBatch(
         checks=rows_of([one.check for one in finished]),
-        cache_entries=(*fresh, *(entry for one in outcomes for entry in one.cache_entries)),
+        cache_entries=(*fresh, *(entry for _, outcome in telling for entry in outcome.cache_entries)),
         contracts=tuple(contracts.values()),  # servers of one kind have the same
         doubts=tuple(
-            Doubt(server=one.check.server, kind=outcome.result.kind, own_fault=outcome.own_fault.value)
-            for one in finished
-            for outcome in one.outcomes
+            Doubt(server=server, kind=outcome.result.kind, own_fault=outcome.own_fault.value)
+            for server, outcome in telling
             if outcome.own_fault is not None
         ),
         reached_s=reached_s,

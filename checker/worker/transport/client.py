@@ -121,9 +121,11 @@ def opened(connection: Any, pools: Pools, connect_timeout_s: float, trace: Trace
     else:
         pools.make_room()
         connection.timeout = connect_timeout_s
-        connection.connect()
         if connection.is_tls:
+            connection.connect()
             connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
+        else:  # urllib3's own way does nothing else where there is no proxy
+            connection.sock = connection._new_conn()
     trace.connection(peer=connection.peer, reused=reused)
     if connection.expiry is not None:
         trace.note_certificate(connection.expiry, connection.host)

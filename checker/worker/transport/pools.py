@@ -296,7 +296,8 @@ class OriginConnections:
         connection.idle_since = monotonic()
         owner = self._owner
         owner.counts.in_use -= 1
-        if connection.sock is not None and not owner.may_keep_one:
+        is_tight = owner.counts.open > owner.most_open or owner.ceiling.most != inf or owner.keepalive_s <= 0
+        if is_tight and connection.sock is not None and not owner.may_keep_one:
             owner.counts.evicted += 1
             connection.close()
         if self._is_closed:

@@ -49,13 +49,13 @@ class SocketWatcher:
     gevent starts and stops one for each wait, by way of five Python calls; here a wait is two switches.
     """
 
-    __slots__ = ("_hub", "_io", "_on", "_poll", "_reader")
+    __slots__ = ("_fileno", "_hub", "_io", "_on", "_poll", "_reader")
 
     def __init__(self, sock: Any) -> None:
-        self._poll: Any = poll()
-        self._poll.register(sock.fileno(), POLLIN)
+        self._fileno = sock.fileno()
+        self._poll: Any = None
         self._hub: Any = gevent.get_hub()
-        self._io: Any = self._hub.loop.io(sock.fileno(), READ)
+        self._io: Any = self._hub.loop.io(self._fileno, READ)
         self._on = False
         self._reader: Any = None
 
@@ -72,6 +72,9 @@ class SocketWatcher:
 
     def has_input(self) -> bool:
         """True if there is something to read right now, or the end."""
+        if self._poll is None:
+            self._poll = poll()
+            self._poll.register(self._fileno, POLLIN)
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
