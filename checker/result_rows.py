@@ -8,13 +8,14 @@ without an object for each result. Columns follow from the fields of the records
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 from msgspec.structs import astuple, fields, replace
 
-from checker.model import Batch, CheckResult, McpFacts, ProbeResult
+from checker.model import Batch, CheckResult, McpFacts, ProbeResult, Reason, Status
 from checker.probe_kinds import STAGES
 from checker.structs import Record
 
@@ -107,6 +108,68 @@ class RowBatch(Batch, frozen=True, kw_only=True, tag=True):
     checks: ResultRows = ResultRows()  # type: ignore[assignment] # the same records, made when somebody asks for them
 
 
+class UsualResult(msgspec.Struct, gc=False):
+    """A HEALTHY check of one probe that has nothing to tell but this; a worker makes most of its rows from these.
+
+    ``record`` is the check in full.
+    """
+
+    kind: str
+    url: str
+    started_at_ms: int
+    duration_us: int
+    stages_us: dict[str, int]
+    http_status: int
+    received_bytes: int
+    connections_opened: int
+    reused: bool | None
+    server: str = ""
+    tries: int = 1
+    suspect: bool = False
+    status: ClassVar[Status] = Status.HEALTHY
+    reason: ClassVar[Reason | None] = None
+    detail: ClassVar[str | None] = None
+
+    @property
+    def probe(self) -> ProbeResult:
+        """The result of the probe."""
+        return ProbeResult(
+            kind=self.kind,
+            status=Status.HEALTHY,
+            score=1.0,
+            url=self.url,
+            started_at_ms=self.started_at_ms,
+            duration_us=self.duration_us,
+            stages_us=self.stages_us,
+            http_status=self.http_status,
+            received_bytes=self.received_bytes,
+            connections_opened=self.connections_opened,
+            reused=self.reused,
+        )
+
+    @property
+    def record(self) -> CheckResult:
+        """The check."""
+        return CheckResult(
+            server=self.server,
+            status=Status.HEALTHY,
+            score=1.0,
+            started_at_ms=self.started_at_ms,
+            duration_us=self.duration_us,
+            tries=self.tries,
+            suspect=self.suspect,
+            probes=(self.probe,),
+        )
+
+
+_USUAL_CHECK = (SERVER, "status", "started_at_ms", "duration_us", "score", "tries", "suspect", "maintenance")
+_USUAL_PROBE = (
+    *(SERVER, POSITION, "kind", "status", "started_at_ms", "duration_us", "score", URL, "attempts"),
+    *("http_status", "received_bytes", "connections_opened", "reused"),
+)
+"""The columns of a `UsualResult`, in the order in which `rows_of` writes them."""
+
+
 class _Form:
     """The columns of rows that leave out the same fields, and a quick test if a record has this form.
 
@@ -157,12 +220,35 @@ def _form(record: Record, values: tuple[Any, ...], stages: tuple[str, ...]) -> _
     return form
 
 
-def rows_of(checks: Iterable[CheckResult]) -> ResultRows:
+@cache
+def _usual_forms(stages: tuple[str, ...], is_reuse_known: bool) -> tuple[_Form, _Form] | None:
+    """The forms of a usual check and its probe; None if their columns are others than those written without a look."""
+    reused = True if is_reuse_known else None
+    record = UsualResult("", "", 0, 0, dict.fromkeys(stages, 0), 200, 0, 0, reused).record
+    of_check, of_probe = _form(record, astuple(record), ()), _form(record.probes[0], astuple(record.probes[0]), stages)
+    expected = _USUAL_CHECK, (*_USUAL_PROBE, *(_STAGE_COLUMN[stage] for stage in stages))
+    return (of_check, of_probe) if (of_check.columns, of_probe.columns) == expected else None
+
+
+def rows_of(checks: Iterable[CheckResult | UsualResult]) -> ResultRows:
     """The rows of these checks."""
     of_checks: dict[_Form, list[Any]] = {}
     of_probes: dict[_Form, list[Any]] = {}
     facts: dict[McpFacts, int] = {}
-    for check in checks:
+    for one in checks:
+        if isinstance(one, UsualResult):
+            stages_us = one.stages_us
+            if (forms := _usual_forms(tuple(stages_us), one.reused is not None)) is not None:
+                if (into := of_checks.get(forms[0])) is None:
+                    into = of_checks[forms[0]] = []
+                at_ms, took_us = one.started_at_ms, one.duration_us
+                into += (one.server, Status.HEALTHY, at_ms, took_us, 1.0, one.tries, one.suspect, False)
+                if (into := of_probes.get(forms[1])) is None:
+                    into = of_probes[forms[1]] = []
+                into += (one.server, 0, one.kind, Status.HEALTHY, at_ms, took_us, 1.0, one.url, 1)
+                into += (one.http_status, one.received_bytes, one.connections_opened, one.reused, *stages_us.values())
+                continue
+        check = one.record if isinstance(one, UsualResult) else one
         values = astuple(check)
         form = _LAST.get(None)
         if form is None or form.left_out(values) != form.is_null or None in form.nullable(values):
@@ -171,8 +257,8 @@ def rows_of(checks: Iterable[CheckResult]) -> ResultRows:
             into = of_checks[form] = []
         into += form.given(values)
         for position, probe in enumerate(check.probes):
-            values, stages_us = astuple(probe), probe.stages_us
-            stages = tuple(stages_us)
+            values, spent_us = astuple(probe), probe.stages_us
+            stages = tuple(spent_us)
             form = _LAST.get(stages)
             if (
                 form is None
@@ -183,7 +269,7 @@ def rows_of(checks: Iterable[CheckResult]) -> ResultRows:
                 form = _LAST[stages] = _form(probe, values, stages)
             if (into := of_probes.get(form)) is None:
                 into = of_probes[form] = []
-            into += (check.server, position, *form.given(values), *stages_us.values())
+            into += (check.server, position, *form.given(values), *spent_us.values())
             if probe.mcp is not None:
                 into.append(facts.setdefault(probe.mcp, len(facts)))
     return ResultRows(

@@ -14,7 +14,7 @@ from builders import AT_MS, batch, check, facts, probe, run_info, server
 from checker.messages import FromWorker
 from checker.model import CheckResult, ProbeResult, Reason, Remark, RemarkName, Status
 from checker.probe_kinds import STAGES
-from checker.result_rows import ResultRows, RowBatch, joined, rows_of
+from checker.result_rows import ResultRows, RowBatch, UsualResult, _usual_forms, joined, rows_of
 from checker.wire import packed, reader
 from storage.sql import ask
 from storage.store import open_store
@@ -77,6 +77,34 @@ def test_rows_are_the_same_records(checks: list[CheckResult]) -> None:
     assert all(() not in one.values for one in found.probes), "no remarks are null, too"
     wanted = {one.server for one in checks[:3]}
     assert by_server(found.of_servers(wanted)) == by_server(checks[:3])
+
+
+USUAL = st.builds(
+    UsualResult,
+    kind=st.sampled_from(["rest", "mcp"]),
+    url=st.text(max_size=5),
+    started_at_ms=st.integers(0, 2**40),
+    duration_us=st.integers(0, 2**31),
+    stages_us=st.dictionaries(st.sampled_from(["dns", "connect", "wait", "transfer"]), st.integers(0, 2**31)),
+    http_status=st.integers(200, 299),
+    received_bytes=st.integers(0, 2**31),
+    connections_opened=st.integers(0, 1),
+    reused=st.none() | st.booleans(),
+    server=st.text(min_size=1, max_size=5),
+    tries=st.integers(1, 3),
+    suspect=st.booleans(),
+)
+
+
+@given(st.lists(USUAL, max_size=5, unique_by=lambda one: one.server))
+def test_usual_result_has_the_rows_of_its_record(results: list[UsualResult]) -> None:
+    assert rows_of(results) == rows_of([result.record for result in results])
+
+
+@pytest.mark.parametrize("stages", [("wait", "transfer"), ("dns", "connect", "wait", "transfer")])
+def test_rows_of_usual_results_are_written_without_a_look(stages: tuple[str, ...]) -> None:
+    """Else a change of the columns has made them as slow as all others."""
+    assert _usual_forms(stages, is_reuse_known=True) is not None
 
 
 def test_probe_without_remarks_after_one_with_some_has_none() -> None:

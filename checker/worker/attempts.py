@@ -17,6 +17,7 @@ from checker.model import CacheEntry, ContractSnapshot, McpFacts, ProbeResult, R
 from checker.probes import probe_of
 from checker.probes.base import Address, Budget, Observation, OwnFault, ProbeFailure
 from checker.probes.options import Retry
+from checker.result_rows import UsualResult
 from checker.secrets.excerpts import excerpt
 from checker.secrets.known_secrets import Masking, begin
 from checker.worker.greenlets import DeadlinePassed, Deadlines
@@ -77,8 +78,8 @@ def probe(
     limit: OriginLimit,
     deadlines: Deadlines,
     draw: Callable[[], float],
-) -> ProbeOutcome:
-    """The result, and the facts to remember about the endpoint.
+) -> ProbeOutcome | UsualResult:
+    """The result, and the facts to remember about the endpoint; a result that is usual has none.
 
     ``limit`` limits the attempts at one origin; waiting for it is not timed. ``draw`` returns a number from 0 to 1.
     """
@@ -128,25 +129,22 @@ def probe(
     return ProbeOutcome(result, entries, contracts, spent_us + seen.duration_us, own_fault, seen.kept_waiting)
 
 
-def _usual(kind: str, shown: str, started_at_ms: int, trace: Trace, whole: Whole, shared: Shared) -> ProbeOutcome:
-    """The outcome of a single GET that succeeded: nothing of the server's text is in it."""
+def _usual(kind: str, shown: str, started_at_ms: int, trace: Trace, whole: Whole, shared: Shared) -> UsualResult:
+    """The result of a single GET that succeeded: nothing of the server's text is in it."""
     if trace.reached is not None:
         shared.surroundings.note_reached(trace.reached, trace.answered_at)
     log.debug("%s %s: HEALTHY", kind, shown)
-    result = ProbeResult(
-        kind=kind,
-        status=Status.HEALTHY,
-        score=1.0,
-        url=shown,
-        started_at_ms=started_at_ms,
-        duration_us=whole.duration_us,
-        stages_us=trace.exchange_us(),
-        http_status=whole.head.status,
-        received_bytes=trace.received_bytes,
-        connections_opened=trace.connections_opened,
-        reused=trace.first_reused,
+    return UsualResult(
+        kind,
+        shown,
+        started_at_ms,
+        whole.duration_us,
+        trace.exchange_us(),
+        whole.head.status,
+        trace.received_bytes,
+        trace.connections_opened,
+        trace.first_reused,
     )
-    return ProbeOutcome(result, (), (), whole.duration_us)
 
 
 def _observed(whole: Whole, masking: Masking, budget: Budget) -> Observation:

@@ -15,10 +15,11 @@ from checker.judge import combine
 from checker.limits import Limits, Pace, PoolLimits
 from checker.messages import Task
 from checker.metrics import CacheMeasures, PoolMeasures
-from checker.model import CheckResult, Status
+from checker.model import CheckResult
 from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import COMMANDS
+from checker.result_rows import UsualResult
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
 from checker.worker.greenlets import Deadlines
 from checker.worker.origin_limits import OriginLimit, Places
@@ -35,7 +36,7 @@ from checker.worker.transport.urllib3_exchange import PlainHttp
 class Finished(NamedTuple):
     """The check of one server, and the facts to remember from each probe."""
 
-    check: CheckResult
+    check: CheckResult | UsualResult
     outcomes: Sequence[ProbeOutcome]
 
 
@@ -69,21 +70,17 @@ class Checker:
     def check(self, task: Task) -> Finished:
         """The result of one server, with the facts to remember; never raises for anything a server does."""
         server = task.server
-        if len(server.probes) == 1 or server.at_once == 1:
-            outcomes = [self._probe(kind, task) for kind in server.probes]
+        if len(server.probes) == 1:
+            (kind,) = server.probes
+            found = self._probe(kind, task)
+            if type(found) is UsualResult:
+                found.server, found.tries = server.name, task.tries
+                return Finished(found, ())
+            outcomes = [_outcome(found)]
+        elif server.at_once == 1:
+            outcomes = [_outcome(self._probe(kind, task)) for kind in server.probes]
         else:
             outcomes = _side_by_side([partial(self._probe, kind, task) for kind in server.probes])
-        if len(outcomes) == 1 and (result := outcomes[0].result).status is Status.HEALTHY:
-            healthy = CheckResult(
-                server=server.name,
-                status=Status.HEALTHY,
-                score=1.0,
-                started_at_ms=result.started_at_ms,
-                duration_us=outcomes[0].spent_us,
-                tries=task.tries,
-                probes=(result,),
-            )
-            return Finished(healthy, outcomes)
         results = tuple([outcome.result for outcome in outcomes])
         verdict, score = combine(results, server.weights, server.combine)
         check = CheckResult(
@@ -111,7 +108,7 @@ class Checker:
         """Figures on the caches that live in the worker."""
         return (self._tokens.measures(), self.dns.measures())
 
-    def _probe(self, kind: str, task: Task) -> ProbeOutcome:
+    def _probe(self, kind: str, task: Task) -> ProbeOutcome | UsualResult:
         options = task.server.probes[kind]
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
@@ -144,13 +141,17 @@ class Checker:
         return Pools(limits.attempts_at_origin(kind), share, self.dns, self._ceiling)
 
 
-def _side_by_side(work: list[Callable[[], ProbeOutcome]]) -> list[ProbeOutcome]:
+def _outcome(found: ProbeOutcome | UsualResult) -> ProbeOutcome:
+    return ProbeOutcome(found.probe, (), (), found.duration_us) if isinstance(found, UsualResult) else found
+
+
+def _side_by_side(work: list[Callable[[], ProbeOutcome | UsualResult]]) -> list[ProbeOutcome]:
     """The return value of each piece of work, all run concurrently; none of them outlives this call."""
     *others, last = work
     running = [gevent.spawn(piece) for piece in others]
     try:
         own = last()
-        return [*(greenlet.get() for greenlet in running), own]
+        return [_outcome(found) for found in (*(greenlet.get() for greenlet in running), own)]
     except BaseException:  # a cancelled run: the probes end their sessions before the check is gone
         gevent.killall(running)
         raise

@@ -24,7 +24,7 @@ from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
 from checker.probes.base import Background
 from checker.probes.offload import do_elsewhere
 from checker.processes.started_tasks import MOST
-from checker.result_rows import FULL_BATCH, RowBatch, rows_of
+from checker.result_rows import FULL_BATCH, RowBatch, UsualResult, rows_of
 from checker.secrets.excerpts import excerpt
 from checker.worker.adaptive_concurrency import Concurrency, LagMeter
 from checker.worker.background import Later
@@ -253,7 +253,7 @@ class Loop:
         finally:
             self._at_work -= 1
 
-    def _note(self, check: CheckResult) -> None:
+    def _note(self, check: CheckResult | UsualResult) -> None:
         self._checks += 1
         if check.reason in _STRAINED:
             self._strained += 1
@@ -303,7 +303,8 @@ class Loop:
                 return
             (one,) = finished
             log.exception("result of %s", one.check.server)
-            self._emit(_batch([Finished(bare(one.check, error), ())], (), ()))
+            record = one.check.record if isinstance(one.check, UsualResult) else one.check
+            self._emit(_batch([Finished(bare(record, error), ())], (), ()))
 
 
 def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: tuple[int, ...]) -> Batch:
