@@ -64,6 +64,10 @@ class Deadlines:
         self._timer: Any = None
         self._timer_at = float("inf")
 
+    def __len__(self) -> int:
+        """The number that is kept, cancelled ones included."""
+        return sum(map(len, self._queues.values()))
+
     def set(self, seconds: float) -> Deadline:
         """Limit the current greenlet from now on."""
         deadline, at = Deadline(getcurrent()), perf_counter() + seconds
