@@ -59,9 +59,14 @@ class TerminalTable:
         self._rows: list[Sequence[str | Text]] = []
 
     @property
+    def row_count(self) -> int:
+        """The number of its rows; rich's tables have the same."""
+        return len(self._rows)
+
+    @property
     def is_large(self) -> bool:
         """True if rich would take too long to lay it out."""
-        return len(self._rows) >= LARGE_TABLE_ROWS
+        return self.row_count >= LARGE_TABLE_ROWS
 
     def add_column(
         self,

@@ -96,6 +96,8 @@ def anything(kind: Any) -> st.SearchStrategy[Any]:
 def servers_in(message: Any) -> Iterator[Server]:
     yield from getattr(message, "servers", ())
     yield from (task.server for task in getattr(message, "tasks", ()))
+    if (like := getattr(message, "like", None)) is not None:
+        yield like
 
 
 def crossed(message: Any, spoken: Any) -> Any:
