@@ -8,6 +8,7 @@ counted or sorted is read through as a whole. So statements are written once, wi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Table
@@ -84,3 +85,29 @@ RAW_VIEWS = tuple(
     for both in (tables.checks, tables.probes)
 )
 """The views under the names of `tables.checks` and `tables.probes`, for statements that read them as a whole."""
+
+
+def _written_through(view: str, key: Sequence[str], parts: tuple[Table, Table]) -> Iterator[tuple[str, str]]:
+    """Name and SQL of the triggers that let a program of the user's write to the view as to one table."""
+    names = [column.name for column in parts[0].columns]
+    given = [
+        f"coalesce(new.{one.name}, 0)" if one.server_default is not None else f"new.{one.name}"
+        for one in parts[0].columns
+    ]
+    same = " and ".join(f"{name} = old.{name}" for name in key)
+    changes = ", ".join(f"{name} = new.{name}" for name in names)
+    into = f"insert into {parts[1].name} ({', '.join(names)}) values ({', '.join(given)});"  # noqa: S608 # our names
+    deletes = " ".join(f"delete from {part.name} where {same};" for part in parts)  # noqa: S608 # our names
+    updates = " ".join(f"update {part.name} set {changes} where {same};" for part in parts)  # noqa: S608 # our names
+    for what, steps in (("insert", into), ("delete", deletes), ("update", updates)):
+        name = f"{view}_{what}"
+        yield name, f"CREATE TRIGGER {name} instead of {what} on {view} begin {steps} end"
+
+
+TRIGGERS = dict(
+    (
+        *_written_through("checks", ("server_id", "run_id"), (tables.sorted_checks, tables.recent_checks)),
+        *_written_through("probes", ("server_id", "run_id", "kind"), (tables.sorted_probes, tables.recent_probes)),
+    )
+)
+"""Name -> SQL. New rows go to the part of the newest; nothing of this project writes to the views."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from checker.errors import StorageError
 from checker.probe_kinds import STAGES
-from storage.raw_parts import RAW_VIEWS, in_both
+from storage.raw_parts import RAW_VIEWS, TRIGGERS, in_both
 from storage.tables import metadata, rollup_marks, schema_migrations
 from storage.views import VIEWS
 
@@ -128,10 +128,12 @@ def _record(connection: Connection, version: int) -> None:
 def _refresh_views(connection: Connection) -> None:
     """Recreate views that differ from this program's: they hold no data."""
     wanted = {view.name: f"CREATE VIEW {view.name} as {in_both(view.select)}" for view in (*RAW_VIEWS, *VIEWS)}
-    stored = text("select name, sql from sqlite_master where type = 'view'")
+    wanted |= TRIGGERS  # which go with their views
+    stored = text("select name, sql from sqlite_master where type in ('view', 'trigger')")
     present = {str(name): str(sql) for name, sql in connection.execute(stored)}
     if all(present.get(name) == sql for name, sql in wanted.items()):
         return
     for name, sql in wanted.items():
-        connection.exec_driver_sql(f"drop view if exists {name}")
+        if name not in TRIGGERS:
+            connection.exec_driver_sql(f"drop view if exists {name}")
         connection.exec_driver_sql(sql)

@@ -180,6 +180,21 @@ with open_store(Path({str(path)!r})) as store:
     assert all_that_is_read(path, now_ms) == before
 
 
+def test_a_program_of_the_users_may_write_to_checks_and_probes_as_to_tables(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    write_past(path, WORDS)
+    moved(path, 2)
+    before = {name: sorted(asked(path, f"select * from {name}"), key=repr) for name in ("checks", "probes")}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("update checks set detail = 'changed' where server_id = 1")
+        for name, rows in before.items():
+            connection.execute(f"delete from {name}")
+            places = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"insert into {name} values ({places})", rows)
+            assert sorted(connection.execute(f"select * from {name}"), key=repr) == rows
+    assert numbers(path)["sorted_checks"] == 0
+
+
 @pytest.mark.parametrize("slices", [0, 2, None])
 def test_forgetting_renaming_and_pruning_reach_both_parts(tmp_path: Path, slices: int | None) -> None:
     path = tmp_path / "h.db"
