@@ -99,7 +99,10 @@ def _written_through(view: str, key: Sequence[str], parts: tuple[Table, Table]) 
     into = f"insert into {parts[1].name} ({', '.join(names)}) values ({', '.join(given)});"  # noqa: S608 # our names
     deletes = " ".join(f"delete from {part.name} where {same};" for part in parts)  # noqa: S608 # our names
     updates = " ".join(f"update {part.name} set {changes} where {same};" for part in parts)  # noqa: S608 # our names
-    for what, steps in (("insert", into), ("delete", deletes), ("update", updates)):
+    again = " and ".join(f"{name} = new.{name}" for name in key)
+    twice = f"select raise(abort, 'UNIQUE constraint failed: {view}')"
+    once = f"{twice} where exists (select 1 from {parts[0].name} where {again});"  # noqa: S608 # our names
+    for what, steps in (("insert", f"{once} {into}"), ("delete", deletes), ("update", updates)):
         name = f"{view}_{what}"
         yield name, f"CREATE TRIGGER {name} instead of {what} on {view} begin {steps} end"
 

@@ -182,10 +182,17 @@ with open_store(Path({str(path)!r})) as store:
 
 def test_a_program_of_the_users_may_write_to_checks_and_probes_as_to_tables(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
-    write_past(path, WORDS)
+    write_past(path, WORDS, every_ms=13 * MINUTE_MS)
     moved(path, 2)
+    assert all(numbers(path).values()), "rows are in both parts"
     before = {name: sorted(asked(path, f"select * from {name}"), key=repr) for name in ("checks", "probes")}
     with closing(sqlite3.connect(path)) as connection, connection:
+        for part in ("sorted_checks", "recent_checks"):
+            with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
+                connection.execute(
+                    f"insert into checks select * from checks where (server_id, run_id) in "
+                    f"(select server_id, run_id from {part} limit 1)"
+                )
         connection.execute("update checks set detail = 'changed' where server_id = 1")
         for name, rows in before.items():
             connection.execute(f"delete from {name}")

@@ -114,12 +114,12 @@ class Checker:
             return skipped(kind, options, task.skip[kind])
         address = probe_of(kind).address(options)
         place = address.pool_name
-        pool_name = self._limits_of.get((kind, *place)) or self._new_limit(kind, place, task.share)
+        limit = self._limits_of.get((kind, *place)) or self._new_limit(kind, place, task.share)
         memory = task.memory.get(kind, {})
         if stored := memory.get(DNS):
             self.dns.take_stored(str(place[1]), stored)
         try:
-            return probe(kind, options, address, memory, self._shared[kind], pool_name, self._deadlines, random.random)
+            return probe(kind, options, address, memory, self._shared[kind], limit, self._deadlines, random.random)
         except Exception as error:
             return broken(kind, options, error)
 
@@ -128,12 +128,12 @@ class Checker:
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
             spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were assigned
             width = limits.shared_by(spread_over, limits.processes)
-            pool_name = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
+            limit = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
         else:
             width = limits.shared_by(share, limits.attempts_at_origin(kind))
-            pool_name = OriginLimit(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
-        self._limits_of[(kind, *place)] = pool_name
-        return pool_name
+            limit = OriginLimit(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
+        self._limits_of[(kind, *place)] = limit
+        return limit
 
     def _pools(self, kind: str, limits: Limits) -> Pools:
         own = limits.pools.get(kind, PoolLimits())
