@@ -21,7 +21,8 @@ from loads import hold, mcp, of, played, rest, users
 from servers import McpServer, RestServer, Scripted
 from servers_faults import FaultServer, certificates, closed_port
 
-RATE, SECONDS, TIMEOUT_S = 20, 1.0, 0.4
+RATE, SECONDS = 20, 1.0
+TIMEOUT_S, AMPLE_S = 1.0, 20.0
 EVERY = round(RATE * SECONDS)
 
 FAILS_WITH = {
@@ -36,6 +37,10 @@ FAILS_WITH = {
     "endless": {"body_too_large"},
 }
 """Mode of the fault server -> reasons that all requests fail for."""
+NEVER_END = ("silent", "drip_body")
+"""Modes that nothing but the time limit ends; on a busy machine whatever ends by itself needs more time than that."""
+MOST = 5
+"""Most requests in flight where connections are counted: a busy machine lets more pile up than are due by the plan."""
 SUCCEEDS = ("ok", "interim", "until_closed", "no_content", "tiny_segments", "gzip")
 
 ANSWERS = {
@@ -89,9 +94,16 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             rest("expired", expired.url(), tls=trust),
         ]
         server.paths["/posted"] = Scripted()
-        timeouts_s = {"tiny_segments": 5.0}  # a byte a millisecond, and a busy machine takes several
+        timeouts_s = dict.fromkeys(NEVER_END, TIMEOUT_S)
+        most = {"plain": MOST}
         plans = {
-            one.name: hold(RATE, SECONDS, servers=(one.name,), timeout=timeouts_s.get(one.name, TIMEOUT_S))
+            one.name: hold(
+                RATE,
+                SECONDS,
+                servers=(one.name,),
+                timeout=timeouts_s.get(one.name, AMPLE_S),
+                max_in_flight=most.get(one.name, 1000),
+            )
             for one in servers
         }
         run = played(servers, plans)
@@ -166,7 +178,7 @@ def test_a_delay_of_the_server_is_in_its_latency(everything: Played) -> None:
 
 
 def test_connections_are_kept(everything: Played) -> None:
-    assert everything["plain"].connections < EVERY / 2
+    assert everything["plain"].connections <= MOST < EVERY / 2
     assert everything["closed"].connections == EVERY
 
 
