@@ -299,7 +299,9 @@ def test_arrivals_above_max_in_flight_wait_and_the_wait_is_latency() -> None:
         run = played([rest("a", server.url())], {"a": hold(40, 1, max_in_flight=1, timeout=5)})
     summary = of(run, "a")
     assert summary.ok == 40
-    assert (summary.quantile_us(1.0, "service") or 0) < 500_000
-    assert (summary.quantile_us(1.0) or 0) > 800_000
+    # One after the other: the last waits for 39 others, of which a busy machine makes each as slow as itself.
+    longest_us, typical_us = summary.quantile_us(1.0) or 0, summary.quantile_us(0.5, "service") or 0
+    assert longest_us > 900_000
+    assert 50_000 * 0.99 <= typical_us < longest_us / 10
     assert measured(run).ok == 40
     assert measured(run).achieved_per_s <= 21, "what ended after the stage was over was not achieved in it"
