@@ -31,11 +31,15 @@ class Breakers:
 
     def begin(self, connection: Connection, checked: Iterable[Server]) -> None:
         """Take the servers' options, and remove circuits that are no longer configured."""
-        all_rules = {server.name: rules(server) for server in checked}
-        self._rules = {name: wanted for name, wanted in all_rules.items() if wanted}
+        with_breaker = [
+            server for server in checked for options in server.probes.values() if options.breaker is not None
+        ]
+        self._rules = {server.name: rules(server) for server in with_breaker}
         stored = select(breakers.c.server_id, breakers.c.kind, servers.c.name).join(servers)
-        for server_id, kind, name in connection.execute(stored).all():
-            if name in all_rules and kind not in all_rules[name]:
+        found = connection.execute(stored).all()
+        names = {server.name for server in checked} if found else ()
+        for server_id, kind, name in found:
+            if name in names and kind not in self._rules.get(name, ()):
                 gone = breakers.c.server_id == server_id, breakers.c.kind == kind
                 connection.execute(delete(breakers).where(*gone))
 

@@ -9,16 +9,19 @@ from typing import Any
 from checker.model import Server
 from checker.probe_kinds import KINDS
 from checker.probes import probe_of
+from checker.probes.option_shapes import OptionShapes
 
 
 def libraries(servers: Iterable[Server]) -> tuple[str, ...]:
     """Names of the modules that the checks of these servers need, beyond those a worker always loads."""
-    needed = {
-        name
-        for server in servers
-        for kind, options in server.probes.items()
-        for name in (KINDS[kind].module, *probe_of(kind).libraries(options), *_of_every_kind(options))
-    }
+    needed: set[str] = set()
+    shapes, looked_at = OptionShapes(), set()
+    for server in servers:
+        for kind, options in server.probes.items():
+            shape = shapes.of(kind, options)
+            if shape is None or (kind, shape) not in looked_at:  # thousands of servers have few shapes
+                looked_at.add((kind, shape))
+                needed.update((KINDS[kind].module, *probe_of(kind).libraries(options), *_of_every_kind(options)))
     return tuple(sorted(needed))
 
 

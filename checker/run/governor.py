@@ -20,9 +20,11 @@ from checker.limits import Alerts, ResourceCaps
 from checker.metrics import MetricsCollector, ResourceAlert, ResourceMeasures
 from checker.missing_results import unanswered
 from checker.model import Batch, CheckResult, Reason, Server, Status
+from checker.processes.orphans import children_of
 from checker.result_rows import ResultRows, as_rows
 from checker.run.queue import Shards
 
+_TASKS = Path("/proc/self/task")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -35,7 +37,7 @@ class Meter:
         self._cpu_s: dict[int, float] = {}
         self._at = time.monotonic()
         psutil.cpu_percent(None)
-        self._own_cpu_percent([self._self, *self._self.children(recursive=True)])
+        self._own_cpu_percent(_with_descendants(self._self))
 
     def sample(self, workers: Collection[int], ports: int) -> dict[str, float]:
         """Resource -> value: percent, except bytes for ``memory``.
@@ -43,7 +45,7 @@ class Meter:
         ``workers`` are the ids of the worker processes; ``ports`` is the number of ports in use by their connections to
         the busiest origin.
         """
-        own = [self._self, *self._self.children(recursive=True)]
+        own = _with_descendants(self._self)
         found = {
             "cpu": self._own_cpu_percent(own),
             "memory": sum(_memory_bytes(process) for process in own),
@@ -69,6 +71,19 @@ class Meter:
         elapsed_s = max(1e-3, now - self._at)
         self._cpu_s, self._at = used_s, now
         return 100.0 * max(0.0, spent_s) / elapsed_s / self._cores
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    """The process, its children, and theirs; psutil looks through all processes of the machine for them."""
+    if not _TASKS.exists():
+        return [process, *process.children(recursive=True)]
+    found, parents = [process], [process.pid]
+    while parents:
+        for pid in children_of(parents.pop()):
+            with suppress(psutil.Error):  # it has ended meanwhile
+                found.append(psutil.Process(pid))
+                parents.append(pid)
+    return found
 
 
 def memory_of(pid: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from checker.model import Priority, Server
@@ -57,6 +57,14 @@ def shards(
     small: dict[Priority, list[Server]] = {priority: [] for priority in Priority}
     narrow = {kind for kind, width in (widths or {}).items() if width < workers}
     for home, group in enumerate(_sharing_origins(servers, PROGRAMS in narrow)):
+        if len(group) == 1 and most > 1:  # often each server has its own origin
+            priority = group[0].priority if by_priority else Priority.NORMAL
+            waiting = small[priority]
+            if len(waiting) == most:
+                made[priority].append(Shard(tuple(waiting)))
+                waiting.clear()
+            waiting.append(group[0])
+            continue
         of_priority = {
             priority: [one for one in group if (one.priority if by_priority else Priority.NORMAL) is priority]
             for priority in Priority
@@ -100,7 +108,7 @@ def _is_narrow(server: Server, narrow: set[str]) -> bool:
     )
 
 
-def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterator[list[Server]]:
+def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iterable[list[Server]]:
     """Servers in groups: two that share an origin, directly or through others, are in the same group."""
     leader: dict[_OriginLimit, _OriginLimit] = {}
 
@@ -109,14 +117,19 @@ def _sharing_origins(servers: Sequence[Server], programs_together: bool) -> Iter
             leader[pool_name] = pool_name = leader[leader[pool_name]]
         return pool_name
 
-    pool_names = [[_limit_of(server, kind, programs_together) for kind in server.probes] for server in servers]
-    for first, *others in pool_names:
+    pool_names: list[_OriginLimit] = []
+    for server in servers:
+        first, *others = [_limit_of(server, kind, programs_together) for kind in server.probes]
+        pool_names.append(first)
         for other in others:
-            leader[leader_of(other)] = leader_of(first)
+            if other != first:
+                leader[leader_of(other)] = leader_of(first)
     groups: dict[_OriginLimit, list[Server]] = {}
-    for server, (first, *_) in zip(servers, pool_names, strict=True):
-        groups.setdefault(leader_of(first), []).append(server)
-    yield from groups.values()
+    for server, first in zip(servers, map(leader_of, pool_names) if leader else pool_names, strict=True):
+        if (group := groups.get(first)) is None:
+            group = groups[first] = []
+        group.append(server)
+    return groups.values()
 
 
 def _limit_of(server: Server, kind: str, programs_together: bool) -> _OriginLimit:

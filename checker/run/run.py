@@ -92,6 +92,7 @@ _GATHER_S = 0.1
 _FAST = 2000
 """Checks a second from which on results of `_GATHER_S` are written together."""
 _TICK_S = 0.1
+_NOTHING: Mapping[str, Any] = {}
 
 Progress = Callable[[int, int, Mapping[Status, int], str | None], None]
 """Checks done, checks in all, number of checks with each status so far, and the cause if checks wait."""
@@ -151,9 +152,10 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
                 with Interrupts(run_workers.stop, run_workers.abort) as interrupts:
                     run_workers.begin(_recall(store, fresh, request.options.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
-                    _store_results(store, run_id, run_workers, caches, request.options.canaries, len(fresh), progress)
+                    canaries = request.options.canaries
+                    stored = _store_results(store, run_id, run_workers, caches, canaries, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
-                if state is RunState.FINISHED:
+                if state is RunState.FINISHED and stored < len(fresh):
                     _fill_gaps(store, run_id, caches, fresh)
                 caches.keep_results(store, run_id)
             finally:
@@ -191,8 +193,8 @@ class _WorkerThreads:
         self.collector.resources = self.governor.measured
         runner_options = RunnerOptions(
             limits=limits,
-            remembered=lambda server: self._remembered.get(server.name, {}),
-            skipped=lambda server: self._skipped.get(server.name, {}),
+            remembered=lambda server: self._remembered.get(server.name, _NOTHING),
+            skipped=lambda server: self._skipped.get(server.name, _NOTHING),
             report=self.collector.take,
             alert=self.collector.note,
         )
@@ -274,18 +276,23 @@ def _store_results(
     canaries: Sequence[str],
     total: int,
     progress: Progress,
-) -> None:
-    """Write batches as they arrive; this thread is the only one that touches the database."""
+) -> int:
+    """Write batches as they arrive; this thread is the only one that touches the database.
+
+    Returns the number of servers that have a row now.
+    """
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
+    stored = 0
     windows = {server.name: server.maintenance for server in run_workers.servers if server.maintenance}
     own_network = OwnNetwork(run_workers.servers, canaries)
     alarms = run_workers.alarms
 
     def keep(batch: Batch) -> None:
+        nonlocal stored
         results = as_rows(batch.checks)
         for rows in results.checks if windows else ():
             _mark(rows, windows)
-        store.write(run_id, replace(batch, checks=results))
+        stored += store.write(run_id, replace(batch, checks=results))
         caches.note(store, run_id, results)
         alarms.add(results)
         for status, number in Counter(results.of_checks("status")).items():
@@ -310,6 +317,7 @@ def _store_results(
     keep_settled(math.inf)
     run_workers.note_alarms()
     run_workers.raise_failure()
+    return stored
 
 
 def _mark(rows: Rows, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> None:

@@ -33,7 +33,6 @@ from checker.processes.started_tasks import BegunTasks
 from checker.result_rows import SERVER, as_rows
 from checker.run.queue import Shards
 from checker.run.task_shapes import Shapes
-from checker.structs import Record
 from checker.wire import reader
 
 Sink = Callable[[Batch], None]
@@ -71,14 +70,14 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     """Takes alerts about workers that were lost or replaced; called from any thread."""
 
 
-class Assigned(Record, frozen=True):
+class Assigned(Struct, gc=False):
     """A server that is assigned to a worker."""
 
     server: Server
     share: int
     tries: int = 1
     number: int = 0
-    """Number under which its worker marks it as begun."""
+    """Number under which its present worker marks it as begun."""
 
 
 class Driver:
@@ -207,17 +206,18 @@ class Driver:
     def _send(self, tasks: Iterable[Assigned]) -> None:
         child, begun = self._worker(), self._begun
         assert begun is not None  # noqa: S101 # it comes with the worker
+        next_number, remembered, skipped = begun.number, self._options.remembered, self._options.skipped
         sent = []
         for assigned in tasks:
-            server, share, tries, number = assigned.server, assigned.share, assigned.tries, begun.number()
-            self.unanswered[server.name] = Assigned(server, share, tries, number)
+            server = assigned.server
+            number = assigned.number = next_number()
             sent.append(
                 Task(
                     server=server,
-                    memory=self._options.remembered(server),
-                    skip=self._options.skipped(server),
-                    tries=tries,
-                    share=share,
+                    memory=remembered(server),
+                    skip=skipped(server),
+                    tries=assigned.tries,
+                    share=assigned.share,
                     number=number,
                 )
             )
@@ -507,7 +507,7 @@ class _Runner:
             and (held := len(driver.unanswered)) < most
             and (shard := self._shards.take(held, number))
         ):
-            driver.assign(Assigned(server, shard.share) for server in shard.servers)
+            driver.assign([Assigned(server, shard.share) for server in shard.servers])
             taken = True
         return taken
 
