@@ -296,8 +296,8 @@ GROWTH = {
     ),
     f"REST, from the file to stored rows: {HISTORY_SERVERS:,} servers, before whose run there is": (
         _history("1MB", 0),
-        _history("1GB", 4_000_000),
-        _history("10GB", 45_000_000),
+        _history("1GB", 7_500_000),
+        _history("10GB", 84_000_000),
     ),
 }
 """Title of a table of what a check costs each process -> its rows."""
