@@ -271,7 +271,8 @@ def test_what_endpoints_spoke_is_listed_as_further_categories(status: Status) ->
     with McpServer() as server:
         assert status("check", "--mcp", server.url(), "-q").returncode == 0
     stats = json.loads(status("cache", "stats", "--format", "json").stdout)["categories"]
-    assert [row["category"] for row in stats[4:]] == ["mcp_contract_digest", "mcp_era", "mcp_transport"]
+    of_endpoints = ["mcp_contract_digest", "mcp_contract_source", "mcp_era", "mcp_transport"]
+    assert [row["category"] for row in stats[4:]] == of_endpoints
     (era,) = json.loads(status("cache", "list", "mcp_era", "--format", "json").stdout)["entries"]
     assert era["value"] == "session"
 

@@ -60,8 +60,13 @@ def canonical(document: Mapping[str, Any]) -> Contract:
         template_count=_count(ordered, "resourceTemplates"),
         prompt_count=_count(ordered, "prompts"),
         tools_bytes=None if tools is None else len(tools),
-        tools_tokens=None if tools is None else -(-len(tools) // _BYTES_PER_TOKEN),
+        tools_tokens=None if tools is None else tokens_of(len(tools)),
     )
+
+
+def tokens_of(tools_bytes: int) -> int:
+    """`Contract.tools_tokens` of a canonical tool list of that length."""
+    return -(-tools_bytes // _BYTES_PER_TOKEN)
 
 
 def _texts(ordered: Mapping[str, Any]) -> tuple[bytes, bytes | None]:

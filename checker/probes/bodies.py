@@ -146,10 +146,11 @@ class TooManyValues(ValueError):
         super().__init__(f"JSON of more than {MOST_VALUES} values")
 
 
-def loads(text: bytes) -> Any:
+def loads(text: bytes, levels_around: int = 0) -> Any:
     """The value; raises TooManyValues, TooDeep, and orjson's JSONDecodeError (all ValueErrors) if it is not JSON.
 
-    Values are counted by the characters that precede them.
+    Values are counted by the characters that precede them. ``levels_around`` are those of a document that the text is
+    only a part of.
     """
     if (
         len(text) > MOST_VALUES
@@ -159,8 +160,11 @@ def loads(text: bytes) -> Any:
         raise TooManyValues
     value = orjson.loads(text)
     if text.count(b"{") + text.count(b"[") > _DEEP:  # which long lists are too, so look closer
+        around = value
+        for _ in range(levels_around):
+            around = [around]
         try:
-            orjson.dumps(value)  # goes down 254 levels and no further
+            orjson.dumps(around)  # goes down 254 levels and no further
         except orjson.JSONEncodeError:
             raise TooDeep from None
     return value

@@ -16,6 +16,7 @@ from checker.probes.http import http_address
 from checker.probes.mcp import contract as contracts
 from checker.probes.mcp import protocol_versions
 from checker.probes.mcp.http_sse import HttpSse
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.list_pages import Offer
 from checker.probes.mcp.option_validation import ONLY_HTTP, faults
 from checker.probes.mcp.options import McpOptions, shown_command
@@ -74,22 +75,23 @@ def _by_transport(options: McpOptions, transport: Transport, seen: Observation, 
     """
     if options.command is not None:
         return _over_stdio(options, transport, seen, memory)
+    earlier = EarlierContract.of(memory)
     bearer = None if options.oauth is None else Bearer(options.oauth, options.url, memory)
     way = options.transport if options.transport != "auto" else memory.get(TRANSPORT)
     if way == "sse":
         try:
-            return _over_sse(options, transport, seen, bearer)
+            return _over_sse(transport, HttpSse(options, seen, bearer, earlier))
         except ProbeFailure as failure:
             if options.transport == "sse" or failure.reason not in _NOT_SSE_ANY_MORE:
                 raise
     try:
-        return protocol_versions.check(transport, StreamableHttp(options, seen, bearer), memory.get(ERA))
+        return protocol_versions.check(transport, StreamableHttp(options, seen, bearer, earlier), memory.get(ERA))
     except ProbeFailure as failure:
         refused = failure.reason is Reason.HTTP_STATUS and failure.stage == "initialize"
         if options.transport != "auto" or not refused or seen.http_status not in _OTHER_TRANSPORT or way == "sse":
             raise
         seen.suspicion, status = failure, seen.http_status
-        channel = HttpSse(options, seen, bearer)
+        channel = HttpSse(options, seen, bearer, earlier)
         try:
             channel.open(transport)
         except ProbeFailure as other:
@@ -101,14 +103,13 @@ def _by_transport(options: McpOptions, transport: Transport, seen: Observation, 
         return protocol_versions.check(transport, channel, "session")
 
 
-def _over_sse(options: McpOptions, transport: Transport, seen: Observation, bearer: Bearer | None) -> Offer:
-    channel = HttpSse(options, seen, bearer)
+def _over_sse(transport: Transport, channel: HttpSse) -> Offer:
     channel.open(transport)
     return protocol_versions.check(transport, channel, "session")
 
 
 def _over_stdio(options: McpOptions, transport: Transport, seen: Observation, memory: Mapping[str, str]) -> Offer:
-    channel = Stdio(options, seen)
+    channel = Stdio(options, seen, EarlierContract.of(memory))
     channel.open(transport)
     return protocol_versions.check(transport, channel, memory.get(ERA))
 

@@ -14,6 +14,7 @@ from checker.contract.canonical_form import Contract, canonical, dumps
 from checker.model import ContractSnapshot, McpFacts, Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation
 from checker.probes.mcp import large_messages
+from checker.probes.mcp.known_contract import CONTRACT_DIGEST, CONTRACT_SOURCE, source_value
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.list_pages import Offer
 from checker.probes.mcp.param_headers import header_fault
@@ -97,10 +98,6 @@ def masked_canonical(document: Mapping[str, Any]) -> tuple[Contract, bool]:
     return contract, False
 
 
-CONTRACT_DIGEST = "mcp_contract_digest"
-"""Cache category: the digest of the contract that an endpoint had last."""
-
-
 def note(
     offer: Offer, expected_tools: tuple[str, ...], facts: McpFacts, seen: Observation, memory: Mapping[str, str]
 ) -> McpFacts:
@@ -108,10 +105,15 @@ def note(
 
     A contract with an unreadable list has no digest: it would be taken for a change.
     """
+    if (earlier := offer.known) is not None:
+        seen.remember[CONTRACT_DIGEST], seen.remember[CONTRACT_SOURCE] = earlier.digest, earlier.source
+        return earlier.added_to(facts)
     source = _source(offer, expected_tools, facts)
     if source is not None and (known := _NOTED.get(source)) is not None and not current().suspects(known[1].document):
-        facts, snapshot = known
+        facts, snapshot, came_in = known
         seen.remember[CONTRACT_DIGEST] = snapshot.digest
+        if came_in is not None:
+            seen.remember[CONTRACT_SOURCE] = came_in
         if memory.get(CONTRACT_DIGEST) != snapshot.digest:
             seen.snapshot = snapshot
         return facts
@@ -140,12 +142,15 @@ def note(
         snapshot = ContractSnapshot(digest=digest, document=contract.text)
         if memory.get(CONTRACT_DIGEST) != digest:
             seen.snapshot = snapshot
-        if source is not None and not (complaints or is_masked):
-            _NOTED.note(source, (facts, snapshot), sum(map(len, offer.sources or ())))
+        if offer.sources is not None and source is not None and not (complaints or is_masked):
+            came_in = source_value(contract, offer.sources, expected_tools, facts) if offer.is_accepted else None
+            if came_in is not None:
+                seen.remember[CONTRACT_SOURCE] = came_in
+            _NOTED.note(source, (facts, snapshot, came_in), sum(map(len, offer.sources)))
     return facts
 
 
-_NOTED: Readings[tuple[McpFacts, ContractSnapshot]] = Readings(1024 * 1024)
+_NOTED: Readings[tuple[McpFacts, ContractSnapshot, str | None]] = Readings(1024 * 1024)
 """Contracts without a fault, by all that they follow from."""
 
 

@@ -12,6 +12,7 @@ from checker.probes.base import Observation, OnLateHead, ProbeFailure, Reply, Re
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, note_refusal, origin, refusal, told_url
 from checker.probes.mcp.jsonrpc import request_body
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
 from checker.probes.mcp.sse import EventStream, media_type, messages_of, note_other, others
@@ -28,13 +29,19 @@ class HttpSse:
     name = "sse"
     leaves_sessions = False
 
-    def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
-        self.options, self.seen = options, seen
+    def __init__(
+        self,
+        options: McpOptions,
+        seen: Observation,
+        bearer: Bearer | None,
+        earlier: EarlierContract | None = None,
+    ) -> None:
+        self.options, self.seen, self.earlier = options, seen, earlier
         self.asked, self._bearer = 0, bearer
         self._url, self._post_url, self._followed = bare_url(options.url), "", ""
         self._cookies: Cookies | None = None
         self._messages: Iterator[Any] = iter(())
-        self._incoming = IncomingMessages(seen, self._answer_server, RemarkName.STREAM_EVENTS)
+        self._incoming = IncomingMessages(seen, self._answer_server, RemarkName.STREAM_EVENTS, earlier)
         self._answer_later: Callable[[Callable[[Transport], None]], Any] | None = None
 
     def open(self, transport: Transport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
@@ -14,6 +15,7 @@ from checker.model import Reason
 from checker.probes import offload
 from checker.probes.base import ProbeFailure
 from checker.probes.bodies import TooDeep, TooManyValues, loads
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.known_replies import Readings
 from checker.secrets.excerpts import excerpt
 from checker.structs import Record
@@ -41,9 +43,38 @@ class RpcReply(Record, frozen=True):
     """The reason for which one of the official clients refuses the message, and the client."""
 
 
+class UnreadResult(dict[str, Any]):
+    """A result that came in an earlier run in the same bytes: nothing is in here before somebody needs it."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__()
+        self._text = text
+
+    def read(self) -> Mapping[str, Any]:
+        """The result; its text was read before."""
+        result: Mapping[str, Any] = loads(self._text)
+        return result
+
+
 _USUAL_MEMBERS = 3
-_MESSAGES: Readings[Any] = Readings(1024 * 1024)
+_MESSAGES: Readings[Any] = Readings(256 * 1024)
+"""Messages that are no usual replies, such as errors."""
+_RESULTS: Readings[Mapping[str, Any]] = Readings(1024 * 1024)
 """A value takes up to ten times the bytes of its text."""
+_SPACE = rb"[ \t\r\n]*"
+_VERSION = rb'("jsonrpc"%s:%s"2\.0")' % (_SPACE, _SPACE)
+_ID = rb'"id"%s:%s(0|[1-9][0-9]{0,14})' % (_SPACE, _SPACE)
+_BEFORE = re.compile(
+    rb"%s\{%s(?:%s%s,%s)?" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
+    + rb"(?:%s%s,%s)?(?:%s%s,%s)?" % (_ID, _SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
+    + rb'"result"%s:%s(?=\{)' % (_SPACE, _SPACE)
+)
+_BEHIND = re.compile(
+    rb"\}(?:%s,%s%s)?(?:%s,%s%s)?" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE, _ID)
+    + rb"(?:%s,%s%s)?%s\}%s\Z" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
+)
+"""What a reply with a result has before and behind it, in whatever order; every member once."""
+_LONGEST_BEHIND = 100
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -108,9 +139,42 @@ def parse(text: bytes) -> Any:
     return message
 
 
-def source_of(message: Any, text: bytes) -> bytes:
-    """The text by which what follows from a message is known again; empty for a batch and a large message."""
-    return text if isinstance(message, dict) and len(text) <= offload.LARGE_BYTES else b""
+def read(text: bytes, earlier: EarlierContract | None = None) -> tuple[Any, bytes]:
+    """The message as by `parse`, and the text of its result; empty for whatever is not a usual reply of usual size.
+
+    What follows from a result is known again by this text: another number of the request does not make it another one.
+    A result that came in an earlier run, and is awaited again, is an `UnreadResult`.
+    """
+    if (found := _result_in(text)) is None:
+        return parse(text), b""
+    number, source = found
+    if earlier is not None and earlier.needs_no_reading(source):
+        return {"jsonrpc": "2.0", "id": number, "result": UnreadResult(source)}, source
+    if (result := _RESULTS.get(source)) is None:
+        if offload.is_large(text) and offload.is_elsewhere():
+            return parse(text), b""
+        try:
+            result = loads(source, levels_around=1)
+        except ValueError:  # it is no JSON, or no value by itself: then the message is another one than it looks
+            return parse(text), b""
+        _RESULTS.note(source, result, len(source))
+    return {"jsonrpc": "2.0", "id": number, "result": result}, source
+
+
+def _result_in(text: bytes) -> tuple[int, bytes] | None:
+    """The id of a reply and the text of its result, which is an object, if it is one; None if it is no usual reply.
+
+    With that text replaced by another object the message is still JSON, and says the same otherwise.
+    """
+    if len(text) > offload.LARGE_BYTES or (before := _BEFORE.match(text)) is None:
+        return None
+    start = before.end()
+    if (behind := _BEHIND.search(text, max(start, len(text) - _LONGEST_BEHIND))) is None:
+        return None
+    (version, number, other), (third, later_number, fourth) = before.groups(), behind.groups()
+    if (number is None) == (later_number is None) or [version, other, third, fourth].count(None) != 3:
+        return None
+    return int(number or later_number), text[start : behind.start() + 1]
 
 
 def find_reply(message: Any, request_id: int) -> RpcReply | None:

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from checker.contract.canonical_form import dumps
 from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, ProbeFailure
+from checker.probes.mcp.jsonrpc import UnreadResult
+from checker.probes.mcp.known_contract import EarlierContract, KnownFacts
 from checker.probes.mcp.known_replies import Readings
 from checker.probes.mcp.large_messages import Items, LargeResult, Pages
 from checker.probes.mcp.options import Listing, McpOptions
@@ -59,6 +61,18 @@ class Offer:
     complete: bool = True
     sources: list[bytes] | None = None
     """The texts that all of it was read from, each list after its name; None if one of them is not known."""
+    is_accepted: bool = True
+    """There is nothing on its pages that clients refuse."""
+    known: KnownFacts | None = None
+    """What is known of it, if it came in an earlier run."""
+    unread: list[_Gathered] = field(default_factory=list)
+    """Lists of which the last page was not read: it came in an earlier run."""
+
+    def read(self) -> None:
+        """Read what was not; raises ProbeFailure."""
+        for gathered in self.unread:
+            self.lists[gathered.kind.member] = gathered.read()
+        self.unread.clear()
 
     def document(self) -> dict[str, Any]:
         """The contract."""
@@ -71,12 +85,17 @@ class Offer:
         }
 
 
-def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -> None:
+def read_lists(
+    ask: Ask, offer: Offer, options: McpOptions, seen: Observation, earlier: EarlierContract | None = None
+) -> None:
     """Read the lists into the offer; raises ProbeFailure if tools cannot be listed or the connection breaks.
 
     An announced list whose method is unknown is empty, and remarked: servers with nothing to list often omit it. A list
-    that cannot be read, other than tools, is a complaint.
+    that cannot be read, other than tools, is a complaint. Where all of it came in an earlier run (``earlier``), as much
+    as possible is left unread.
     """
+    if earlier is not None:
+        earlier.begin()
     for name, kind in LISTS.items():
         if name not in options.lists and not (name == "tools" and _needs_tools(options)):
             continue
@@ -84,7 +103,11 @@ def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -
             continue
         sources = [kind.member.encode()]
         try:
-            offer.lists[kind.member] = read_all(ask, kind, options.max_pages, seen.complaints, sources)
+            gathered = _gathered(ask, kind, options.max_pages, seen.complaints, sources, earlier)
+            offer.lists[kind.member] = gathered.items
+            offer.is_accepted = offer.is_accepted and gathered.is_accepted
+            if gathered.last is not None:
+                offer.unread.append(gathered)
         except _Unknown as unknown:
             if name != "resource_templates":  # which nothing announces
                 offer.lists[kind.member] = []
@@ -97,6 +120,10 @@ def read_lists(ask: Ask, offer: Offer, options: McpOptions, seen: Observation) -
             seen.complaints.append(Complaint(Status.DEGRADED, failure.reason, failure.detail, "list"))
         if offer.sources is not None:
             offer.sources = [*offer.sources, *sources] if offer.complete and b"" not in sources else None
+    if earlier is not None and seen.mcp is not None:
+        offer.known = earlier.recognised(offer.sources, options.expected_tools, seen.mcp)
+    if offer.unread and (offer.known is None or options.calls):  # a call needs the schema of its tool
+        offer.read()
 
 
 class _Unknown(Exception):
@@ -114,9 +141,21 @@ def _needs_tools(options: McpOptions) -> bool:
 class _Gathered:
     """The pages of one list: as parsed values while they are small together, else as texts."""
 
-    def __init__(self, member: str) -> None:
-        self._member, self._length = member, 0
+    def __init__(self, kind: _List) -> None:
+        self.kind, self._member, self._length = kind, kind.member, 0
         self.items: Items = []
+        self.is_accepted = True
+        """There is nothing on its pages that clients refuse."""
+        self.last: UnreadResult | None = None
+        """The last page, if it is not among the items."""
+
+    def read(self) -> Items:
+        """The items, with those of the last page; it came before, and there was no fault in it."""
+        if self.last is not None:
+            if fault := self.add(self.last.read()):
+                raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{self.kind.method}: {fault}", "list")
+            self.last = None
+        return self.items
 
     def add(self, result: Mapping[str, Any]) -> str | None:
         """Take the page in the result; returns its fault, or None."""
@@ -153,35 +192,48 @@ class _Gathered:
         return self.items
 
 
-def read_all(
+def read_all(ask: Ask, kind: _List, max_pages: int) -> Items:
+    """All items; raises ProbeFailure for an error, a malformed page, a repeated cursor, or too many pages."""
+    return _gathered(ask, kind, max_pages, [], []).items
+
+
+def _gathered(
     ask: Ask,
     kind: _List,
     max_pages: int,
-    complaints: list[Complaint] | None = None,
-    sources: list[bytes] | None = None,
-) -> Items:
-    """All items; raises ProbeFailure for an error, a malformed page, a repeated cursor, or too many pages.
+    complaints: list[Complaint],
+    sources: list[bytes],
+    earlier: EarlierContract | None = None,
+) -> _Gathered:
+    """All pages; raises ProbeFailure as `read_all` does.
 
     Parts of a page that one of the official clients refuses are added to ``complaints``, the texts of the pages to
     ``sources``.
     """
-    gathered = _Gathered(kind.member)
+    gathered = _Gathered(kind)
     cursors: set[str] = set()
     params: dict[str, Any] = {}
     for _ in range(max_pages):
+        if earlier is not None:
+            earlier.expect()
         answer = ask(kind.method, params, {})
         if answer.result is None:
             refused = answer.refused(kind.method)
             raise _Unknown(refused) if answer.error and answer.error.code in _METHOD_UNKNOWN else refused
+        sources.append(answer.source)
+        if earlier is not None:
+            earlier.take(answer.source)
+            if isinstance(answer.result, UnreadResult):
+                gathered.last = answer.result
+                return gathered
         if fault := gathered.add(answer.result):
             raise ProbeFailure(Reason.MCP_INVALID_RESULT, f"{kind.method}: {fault}")
-        if complaints is not None:
-            complaints += _refused(answer, kind)
-        if sources is not None:
-            sources.append(answer.source)
+        if found := _refused(answer, kind):
+            gathered.is_accepted = False
+            complaints += found
         cursor = answer.result.get("nextCursor")
         if cursor is None:  # an empty string does not end the list
-            return gathered.items
+            return gathered
         if not isinstance(cursor, str):
             raise ProbeFailure(Reason.MCP_PAGINATION, f"{kind.method}: nextCursor is not a string")
         if cursor in cursors:

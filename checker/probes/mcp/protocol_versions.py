@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import ProbeFailure, Transport
@@ -77,7 +75,7 @@ def _in_session(transport: Transport, channel: Channel) -> Offer:
     return Session(channel).check(transport)
 
 
-def discover(transport: Transport, channel: Channel, asked: Discovery | None = None) -> Mapping[str, Any] | None:
+def discover(transport: Transport, channel: Channel, asked: Discovery | None = None) -> sessionless.Discovered | None:
     """The server's discovery result; None if it speaks the session era.
 
     A server that does not answer, closes the connection or even exits on an unknown message is one of the session era
@@ -101,7 +99,7 @@ def discover(transport: Transport, channel: Channel, asked: Discovery | None = N
         return None
 
 
-def _again(transport: Transport, channel: Channel, asked: Discovery) -> Mapping[str, Any] | None:
+def _again(transport: Transport, channel: Channel, asked: Discovery) -> sessionless.Discovered | None:
     """The discovery result of a server that refused to initialize: from a late answer, or from a second request."""
     if not asked.request_id or not isinstance(channel, Stdio):
         return sessionless.discover(transport, channel)

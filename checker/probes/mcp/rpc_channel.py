@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from checker.model import Reason, RemarkName, Status
 from checker.probes.base import Complaint, Observation, OnLateHead, ProbeFailure, Reply, Transport
 from checker.probes.mcp.jsonrpc import RpcError, RpcReply, answer_body, answers, find_reply, is_request, spelled
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.options import McpOptions
 from checker.secrets.excerpts import excerpt
 from checker.structs import Record
@@ -33,7 +34,7 @@ class Answer(Record, frozen=True):
     text: str = ""
     """Start of a body that was no JSON-RPC, for the detail of a refusal."""
     source: bytes = b""
-    """The text of the message that the result is in, by which what follows from it is known again; or empty."""
+    """The text of the result, by which what follows from it is known again; or empty (`jsonrpc.read`)."""
 
     def refused(self, method: str) -> ProbeFailure:
         """The failure for this answer, when a result was needed."""
@@ -60,6 +61,8 @@ class Channel(Protocol):
     seen: Observation
     asked: int
     """The number of the request that was sent last."""
+    earlier: EarlierContract | None
+    """What came in an earlier run, as far as that is known."""
 
     def call(
         self,
@@ -111,9 +114,15 @@ class IncomingMessages:
     arrives in spite of it, and the reported cause if none does.
     """
 
-    def __init__(self, seen: Observation, send: Callable[[bytes], None], remark: RemarkName) -> None:
+    def __init__(
+        self,
+        seen: Observation,
+        send: Callable[[bytes], None],
+        remark: RemarkName,
+        earlier: EarlierContract | None = None,
+    ) -> None:
         """``remark`` is the name of the remark for data other than messages."""
-        self._seen, self._send, self._remark = seen, send, remark
+        self._seen, self._send, self._remark, self.earlier = seen, send, remark, earlier
         self._strays, self._since_reply, self._first_stray = 0, 0, ""
         self._loose: Mapping[str, Any] | None = None
         self.first_odd = ""
@@ -121,7 +130,7 @@ class IncomingMessages:
         self.late: dict[int, Mapping[str, Any]] = {}
         """Number of a request that was given up -> the message that answers it."""
         self.source = b""
-        """`jsonrpc.source_of` the message that was taken last."""
+        """The text of the result in the message that was taken last (`jsonrpc.read`)."""
 
     def reply_to(self, request_id: int, messages: Iterable[Any], *, loose: Loose = "") -> RpcReply | None:
         """The reply among the messages; None if they end without it. Raises ProbeFailure for a broken one.

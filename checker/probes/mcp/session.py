@@ -104,7 +104,7 @@ class Session:
             return self._ask(transport, method, params or None, headers)
 
         with transport.timed("list"):
-            read_lists(ask, offer, self._options, self._seen)
+            read_lists(ask, offer, self._options, self._seen, self._channel.earlier)
         if self._options.calls:
             make_calls(transport, ask, self._options.calls, offer, self._seen)
         return offer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from checker.model import McpFacts, Reason
 from checker.probes.base import ProbeFailure, Transport
@@ -19,7 +19,15 @@ _UNSUPPORTED_VERSION = -32022
 _NO_PROPER_REPLY = {Reason.MCP_NOT_JSONRPC, Reason.MCP_NO_REPLY}
 
 
-def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None:
+class Discovered(NamedTuple):
+    """The result of server/discover."""
+
+    result: Mapping[str, Any]
+    source: bytes
+    """Its text, as in `Answer.source`."""
+
+
+def discover(transport: Transport, channel: Channel) -> Discovered | None:
     """The result of server/discover; None if the endpoint does not speak this era.
 
     Anything but a result that names the version, or the error that names it, means the other era: servers of the
@@ -34,7 +42,7 @@ def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None
                     return None
                 raise
             if answer.result is not None:
-                return supported(answer.result)
+                return supported(answer.result, answer.source)
             if answer.error is None or answer.error.code != _UNSUPPORTED_VERSION:
                 return None
             data = answer.error.data if isinstance(answer.error.data, dict) else {}
@@ -43,14 +51,16 @@ def discover(transport: Transport, channel: Channel) -> Mapping[str, Any] | None
     return None
 
 
-def supported(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def supported(result: Mapping[str, Any] | None, source: bytes = b"") -> Discovered | None:
     """The result of server/discover, if it is one and names the version of this era."""
-    versions = None if result is None else result.get("supportedVersions")
-    return result if isinstance(versions, list) and VERSION in versions else None
+    if result is None or not isinstance(versions := result.get("supportedVersions"), list) or VERSION not in versions:
+        return None
+    return Discovered(result, source)
 
 
-def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any]) -> Offer:
+def check(transport: Transport, channel: Channel, found: Discovered) -> Offer:
     """Read the lists and make the calls. Fills in the facts of the attempt; raises ProbeFailure."""
+    discovered = found.result
     capabilities = discovered.get("capabilities")
     if not isinstance(capabilities, dict):
         raise ProbeFailure(Reason.MCP_INVALID_RESULT, "server/discover: capabilities is not an object", "discover")
@@ -66,13 +76,14 @@ def check(transport: Transport, channel: Channel, discovered: Mapping[str, Any])
         capabilities=capabilities_text(capabilities),
     )
     identity = {"name": name, "version": version}
-    offer = Offer(VERSION, identity, capabilities, instructions_text(discovered.get("instructions")))
+    sources = [found.source] if found.source else None
+    offer = Offer(VERSION, identity, capabilities, instructions_text(discovered.get("instructions")), sources=sources)
 
     def ask_here(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
         return ask(transport, channel, method, params, headers)
 
     with transport.timed("list"):
-        read_lists(ask_here, offer, channel.options, channel.seen)
+        read_lists(ask_here, offer, channel.options, channel.seen, channel.earlier)
     if channel.options.calls:
         make_calls(transport, ask_here, channel.options.calls, offer, channel.seen)
     return offer

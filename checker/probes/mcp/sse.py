@@ -8,7 +8,7 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, ProbeFailure, Reply
-from checker.probes.mcp.jsonrpc import parse, source_of
+from checker.probes.mcp.jsonrpc import read
 from checker.probes.mcp.rpc_channel import IncomingMessages
 from checker.secrets.excerpts import excerpt
 
@@ -91,13 +91,12 @@ def messages_of(events: Iterable[tuple[bytes, bytes]], incoming: IncomingMessage
             note_other(kind, seen)
             continue
         try:
-            message = parse(data)
+            message, incoming.source = read(data, incoming.earlier)
         except ProbeFailure as failure:
             if failure.reason is not Reason.MCP_NOT_JSONRPC:
                 raise
             incoming.note_stray("sent an event that is no message", data)
             continue
-        incoming.source = source_of(message, data)
         yield message
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from checker.model import Reason, RemarkName
 from checker.probes.base import Command, Observation, OnLateHead, ProbeFailure, Process, Reply, Transport
-from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, read, request_body
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages
 
@@ -18,11 +19,11 @@ class Stdio:
     name = "stdio"
     leaves_sessions = False
 
-    def __init__(self, options: McpOptions, seen: Observation) -> None:
-        self.options, self.seen = options, seen
+    def __init__(self, options: McpOptions, seen: Observation, earlier: EarlierContract | None = None) -> None:
+        self.options, self.seen, self.earlier = options, seen, earlier
         self.asked = 0
         self._process: Process | None = None
-        self._incoming = IncomingMessages(seen, self._write, RemarkName.STDOUT_LINES)
+        self._incoming = IncomingMessages(seen, self._write, RemarkName.STDOUT_LINES, earlier)
 
     def open(self, transport: Transport) -> None:
         """Start the program; raises ProbeFailure if that is not possible."""
@@ -84,11 +85,11 @@ class Stdio:
                 continue
             self.seen.budget.take_message(line)
             try:
-                message = parse(line)
+                message, source = read(line, self._incoming.earlier)
             except ProbeFailure:
                 self._incoming.note_stray("printed a line on standard output that is no message", line)
                 continue
-            self._incoming.source = source_of(message, line)
+            self._incoming.source = source
             return message
         raise StopIteration
 

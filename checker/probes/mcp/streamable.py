@@ -11,7 +11,8 @@ from checker.model import Reason, RemarkName
 from checker.probes.base import Observation, OnLateHead, ProbeFailure, Reply, Request, Transport
 from checker.probes.cookies import Cookies
 from checker.probes.http import bare_url, credentials, each_field, header_lines, note_refusal, origin, refusal
-from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, request_body, source_of
+from checker.probes.mcp.jsonrpc import RpcReply, find_reply, parse, read, request_body
+from checker.probes.mcp.known_contract import EarlierContract
 from checker.probes.mcp.known_replies import Readings, may_hold_secret
 from checker.probes.mcp.options import McpOptions
 from checker.probes.mcp.rpc_channel import Answer, IncomingMessages, note_oddness, refused_once
@@ -42,8 +43,14 @@ class StreamableHttp:
     name = "streamable-http"
     leaves_sessions = True
 
-    def __init__(self, options: McpOptions, seen: Observation, bearer: Bearer | None) -> None:
-        self.options, self.seen = options, seen
+    def __init__(
+        self,
+        options: McpOptions,
+        seen: Observation,
+        bearer: Bearer | None,
+        earlier: EarlierContract | None = None,
+    ) -> None:
+        self.options, self.seen, self.earlier = options, seen, earlier
         self._url, self.asked, self._bearer = bare_url(options.url), 0, bearer
         self._cookies: Cookies | None = None
         given = credentials(options)
@@ -171,11 +178,10 @@ class StreamableHttp:
             self.seen.budget.take_message(body)
             if body.startswith(_MARK):
                 refused_once(self.seen, "a body begins with a byte order mark (Python SDK refuses it)")
-            message = parse(text := body.removeprefix(_MARK))
+            message, source = read(body.removeprefix(_MARK), self.earlier)
             if (in_body := find_reply(message, request_id)) is None:
                 raise ProbeFailure(Reason.MCP_NO_REPLY, f"{method}: the body holds no reply to this request")
             note_oddness(found := in_body, self.seen)
-            source = source_of(message, text)
         else:
             what = f"content type {kind!r}" if kind else "no content type"
             body = reply.read()
@@ -195,7 +201,10 @@ class StreamableHttp:
         Resumability and Redelivery).
         """
         incoming = IncomingMessages(
-            self.seen, lambda body: self._answer_server(transport, body, headers), RemarkName.STREAM_EVENTS
+            self.seen,
+            lambda body: self._answer_server(transport, body, headers),
+            RemarkName.STREAM_EVENTS,
+            self.earlier,
         )
         for _ in range(_MOST_RESUMED):
             stream = EventStream()
