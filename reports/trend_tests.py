@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ class OfServer:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PercentileSeries:
     """A percentile of all servers and kinds, slot by slot."""
 
@@ -91,7 +92,7 @@ class PercentileSeries:
     rhythm_known: npt.NDArray[np.bool_] | None = None
     """True for each series with enough days to know that; None for all."""
 
-    @property
+    @cached_property
     def even_ms(self) -> Floats:
         """The values without their usual effect of the hour of the day and of the week."""
         return self.values_ms if self.usual is None else np.asarray(self.values_ms / np.exp(self.usual))

@@ -18,12 +18,12 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from checker.stats import Floats
 from checker.stats.ranks import mann_whitney, smallest_p_value
 
 _DRAWN_AT_ONCE = 1_000_000  # places: 8 MB
+# scipy.special is imported where whole runs are compared: loading it takes a quarter of a second, and blocks need none.
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +279,15 @@ class LevelDifference:
         moved = abs(self.after - self.before)
         if self.error == 0.0:
             return 0.0 if moved else 1.0
+        from scipy.special import ndtr, stdtr
+
         below = ndtr(-moved / self.error) if math.isinf(self.free) else stdtr(self.free, -moved / self.error)
         return float(2 * below)
 
     def reach(self, confidence: float = 0.95) -> float:
         """Half the width of the interval of the difference."""
+        from scipy.special import ndtri, stdtrit
+
         tail = confidence / 2 + 0.5
         return self.error * float(ndtri(tail) if math.isinf(self.free) else stdtrit(self.free, tail))
 
@@ -352,6 +356,8 @@ def _more(one: LevelDifference, difference: Difference, effect: float, p_adjuste
     if margin > 0:
         needed = (max(difference.high - difference.value, difference.value - difference.low) / margin) ** 2
     else:
+        from scipy.special import ndtri
+
         alpha = rules.alpha * (one.p_value / p_adjusted if p_adjusted else 1.0)
         score = -float(ndtri(max(1e-300, min(0.999, one.p_value)) / 2))
         needed = (-float(ndtri(alpha / 2)) / score) ** 2 if score > 0 else math.inf
