@@ -271,7 +271,7 @@ def is_metadata_name(host: str) -> bool:
 def canary(text: str) -> tuple[str, int]:
     """Host and port of ``host:port`` or of an http or https address; raises ValueError for anything else."""
     parts = urlsplit(text if "://" in text else f"tcp://{text}")
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    if not parts.hostname or port is None or parts.scheme not in ("tcp", *_DEFAULT_PORTS):
+    port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
+    if not parts.hostname or not port or parts.scheme not in ("tcp", *_DEFAULT_PORTS):
         raise ValueError("write host:port or an http or https address")
     return parts.hostname, port

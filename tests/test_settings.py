@@ -328,6 +328,30 @@ def test_addresses_need_no_file() -> None:
         adhoc({"rest": "http://h/"}, timeout_s=0.0)
 
 
+@pytest.mark.parametrize("kind", ["rest", "mcp"])
+@pytest.mark.parametrize(
+    "written_as", ["http://h:0/", "https://h:00/a", "http://h:0", "https://[::1]:0/", "http://me:c4nary@h:0"]
+)
+def test_port_zero_is_refused(tmp_path: Path, kind: str, written_as: str) -> None:
+    """It is no other port: neither the usual one, nor one that the system chooses."""
+    file = written(tmp_path, {"servers": [{"name": "a", kind: written_as}]})
+    with pytest.raises(ConfigError) as refused:
+        load(file, None, {})
+    text = str(refused.value)
+    assert text.startswith(f"{file}:")
+    assert f"servers[0].{kind}" in text or f"a.{kind}" in text, "which key"
+    assert "port 0, which no server can have; write the port that it listens on" in text
+    assert (":0" in text, "c4nary" in text) == (True, False)
+    with pytest.raises(ConfigError, match=f"--{kind}: .*port 0"):
+        adhoc({kind: written_as})
+    good = {"name": "a", kind: "http://h:10/"}
+    with pytest.raises(ConfigError, match="proxy"):
+        load(written(tmp_path, {"servers": [{**good, kind: {"url": "http://h/", "proxy": "http://p:0"}}]}), None, {})
+    with pytest.raises(ConfigError, match=r"run.canaries.*write host:port"):
+        load(written(tmp_path, {"run": {"canaries": ["h:0"]}, "servers": [good]}), None, {})
+    assert load(written(tmp_path, {"servers": [good]}), None, {}).servers
+
+
 NAMES = {
     # a command: the name of the server that it starts, where it tells the whole command; else how it begins
     "npx -y @modelcontextprotocol/server-memory": "@modelcontextprotocol/server-memory",

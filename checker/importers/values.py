@@ -169,7 +169,7 @@ def address(url: str) -> str:
         raise Unusable(f"{named} are not supported; http and https are" if scheme else _NO_ADDRESS)
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and (parts.port or 1) and not re.search(r"[\s\x00-\x1f\x7f]", url)
+        usable = bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", url)
     except ValueError:
         usable = "${" in url  # a variable may stand for the port
     if not usable:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from checker.cache_keys import endpoint_key
 from checker.model import Reason
@@ -237,7 +237,11 @@ def told_url(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host in lower case, and port, with the scheme's default filled in."""
     parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), _port(parts)
+
+
+def _port(parts: SplitResult) -> int:
+    return DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
 
 
 def each_field(headers: Mapping[str, str], name: str) -> list[str]:

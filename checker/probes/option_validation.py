@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from checker.probes.http import shown_endpoint
+from checker.probes.http import DEFAULT_PORTS, shown_endpoint
 from checker.probes.options import Endpoint, Retry, Tls
 
 Fault = tuple[tuple[str, ...], str]
 """Keys below the probe's block, and the message about them."""
 
 _USUAL_TLS = Tls()
-_USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-5]?\d{1,4})?(/[!-~]*)?", re.ASCII)
+_USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-9]\d{0,3}|:[1-5]\d{4})?(/[!-~]*)?", re.ASCII)
 """Addresses that have no fault of their own; there are others."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -52,7 +52,7 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         return  # to take the address apart takes ten times as long, and a fleet has many
     try:
         parts = urlsplit(options.url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         yield ("url",), "not a valid address; write it like https://host:port/path"
         return
@@ -63,6 +63,12 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         )
     elif not host or re.search(r"[\s\x00-\x1f\x7f]", options.url):
         yield ("url",), f'"{shown_endpoint(options.url)}" has no valid host; write it like https://host/path'
+    elif port == 0:
+        yield (
+            ("url",),
+            f'"{shown_endpoint(options.url)}" has port 0, which no server can have; write the port that it listens on, '
+            f"or none for {DEFAULT_PORTS[parts.scheme]}",
+        )
     if parts.username is not None and (options.bearer or "authorization" in map(str.lower, options.headers)):
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
     if parts.scheme == "http" and options.tls != _USUAL_TLS:

@@ -254,7 +254,7 @@ def _request(
     """The request, the address to connect to, and the context and name for TLS."""
     url, target = parsed(first.url)
     secure = url.scheme == "https"
-    port = url.port or (443 if secure else 80)
+    port = (443 if secure else 80) if url.port is None else url.port
     places = [_place(address, port) for address in addresses]
     tls = (TlsContexts().get(options.tls), options.tls.server_name or str(url.host).strip("[]")) if secure else None
     return request_bytes(first.method, target, first.headers, first.body), places, tls

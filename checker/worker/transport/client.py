@@ -112,7 +112,6 @@ def opened(connection: Any, pools: Pools, connect_timeout_s: float, trace: Trace
 
     Raises ProbeFailure.
     """
-    connection.trace, connection.policy = trace, policy
     reused = connection.sock is not None
     if reused and connection.peer > policy.inmost:
         raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(connection.sock.getpeername()[0]), "connect")
@@ -120,12 +119,12 @@ def opened(connection: Any, pools: Pools, connect_timeout_s: float, trace: Trace
         pools.counts.reused += 1
     else:
         pools.make_room()
-        connection.timeout = connect_timeout_s
         if connection.is_tls:
+            connection.trace, connection.policy, connection.timeout = trace, policy, connect_timeout_s
             connection.connect()
             connection.sock.settimeout(None)  # from here on the attempt's deadline is the only limit
-        else:  # urllib3's own way does nothing else where there is no proxy
-            connection.sock = connection._new_conn()
+        else:
+            connection.connect(connect_timeout_s, trace, policy)
     trace.connection(peer=connection.peer, reused=reused)
     if connection.expiry is not None:
         trace.note_certificate(connection.expiry, connection.host)

@@ -6,7 +6,7 @@ import _socket
 import queue
 import socket
 import ssl
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from math import inf
 from time import monotonic, perf_counter
 from typing import Any
@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from checker.addresses import CONFIGURED, AddressPolicy, Scope, scope
+from checker.addresses import CONFIGURED, AddressPolicy, Scope
 from checker.limits import PoolLimits
 from checker.metrics import PoolMeasures
 from checker.probes.options import Tls
@@ -36,26 +36,28 @@ class Recent:
     """Connections opened to each origin in the last minute or so: the kernel keeps the port of each for that time."""
 
     def __init__(self) -> None:
-        self._now: Counter[tuple[str, int]] = Counter()
-        self._before: Counter[tuple[str, int]] = Counter()
+        self._now: dict[int, int] = {}
+        self._before: dict[int, int] = {}
         self._since_s = monotonic()
 
-    def add(self, origin: tuple[str, int]) -> None:
-        """Count one more."""
-        self._roll()
-        self._now[origin] += 1
+    def add(self, host: str, port: int) -> None:
+        """Count one more to this origin, of which only the hash is kept: a fleet may have one for each server."""
+        if monotonic() - self._since_s >= _PORT_KEPT_S:
+            self._roll()
+        origin = hash((host, port))
+        self._now[origin] = self._now.get(origin, 0) + 1
 
     def most(self) -> int:
         """Number of those to the origin with the most."""
         self._roll()
-        return max((number + self._before[origin] for origin, number in self._now.items()), default=0)
+        return max((number + self._before.get(origin, 0) for origin, number in self._now.items()), default=0)
 
     def _roll(self) -> None:
         now_s = monotonic()
         if now_s - self._since_s >= _PORT_KEPT_S:
             stale = now_s - self._since_s >= 2 * _PORT_KEPT_S
-            self._before = Counter() if stale else self._now
-            self._now, self._since_s = Counter(), now_s
+            self._before = {} if stale else self._now
+            self._now, self._since_s = {}, now_s
 
 
 class Counts:
@@ -83,10 +85,11 @@ class Counts:
 
     def opened(self, host: str, port: int) -> None:
         """Count one more open connection."""
-        self.recent.add((host, port))
+        self.recent.add(host, port)
         self.created += 1
         self.open += 1
-        self.most_open = max(self.most_open, self.open)
+        if self.open > self.most_open:
+            self.most_open = self.open
 
 
 class Connected:
@@ -95,12 +98,13 @@ class Connected:
     def __init__(self, host: str, port: int, timeout_s: float, trace: Trace, counts: Counts, dns: DnsCache) -> None:
         counts.connecting += 1
         try:
-            self.sock = with_greenlets(open_socket(host, port, timeout_s, trace, CONFIGURED, dns))
+            sock, peer = open_socket(host, port, timeout_s, trace, CONFIGURED, dns)
         finally:
             counts.connecting -= 1
+        self.sock = with_greenlets(sock)
         counts.opened(host, port)
         self._counts, self._is_counted = counts, True
-        trace.connection(peer=scope(self.sock.getpeername()[0]), reused=False)
+        trace.connection(peer=peer, reused=False)
 
     def close(self) -> None:
         """Close it; it counts as open until then."""
@@ -133,10 +137,9 @@ class _Traced:
         timeout_s = float(connection.timeout or 0)
         self.counts.connecting += 1
         try:
-            sock = open_socket(host, connection.port, timeout_s, self.trace, self.policy, self.dns)
+            sock, self.peer = open_socket(host, connection.port, timeout_s, self.trace, self.policy, self.dns)
         finally:
             self.counts.connecting -= 1
-        self.peer = scope(sock.getpeername()[0])
         self._counted = True
         self.counts.opened(host, connection.port)
         return sock
@@ -148,21 +151,73 @@ class _Traced:
 
 
 class TracedHTTPConnection(_Traced, HTTPConnection):
-    """A plain connection: its socket is the system's until something needs gevent's."""
+    """A plain connection for `http.client`: its socket is the system's until something needs gevent's."""
 
     def _new_conn(self) -> socket.socket:
-        return self._open(self)  # type: ignore[return-value] # it is used through raw and with_greenlets only
+        return self._open(self)  # type: ignore[return-value] # gevent's takes its place at once
+
+    def close(self) -> None:
+        """Close the socket, if there is one."""
+        self._note_closed()
+        super().close()
+
+
+class BareConnection:
+    """A plain connection that is read without `http.client`: only what an exchange needs of one.
+
+    A fleet may need one for each check, or one for each server: urllib3's takes as long to make as to connect it.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_dns",
+        "_is_counted",
+        "begun",
+        "host",
+        "idle_since",
+        "peer",
+        "port",
+        "raw",
+        "sock",
+        "watch",
+    )
+    is_tls = False
+    expiry = None
+
+    def __init__(self, host: str, port: int, counts: Counts, dns: DnsCache) -> None:
+        self.host, self.port, self._counts, self._dns = host, port, counts, dns
+        self.raw: Any = None
+        """The system's socket; None before `connect`."""
+        self.sock: Any = None
+        """The same until something needs gevent's."""
+        self.peer, self.idle_since = Scope.PUBLIC, 0.0
+        self.watch: SocketWatcher | None = None
+        self.begun: Any = None
+        self._is_counted = False
 
     @property
-    def raw(self) -> Any:
-        """The system's socket."""
-        return getattr(self.sock, "_sock", self.sock)
+    def is_closed(self) -> bool:
+        """True if there is no open socket."""
+        return self.sock is None
+
+    def connect(self, timeout_s: float, trace: Trace, policy: AddressPolicy) -> None:
+        """Open the socket; raises ProbeFailure."""
+        counts = self._counts
+        counts.connecting += 1
+        try:
+            sock, self.peer = open_socket(self.host, self.port, timeout_s, trace, policy, self._dns)
+        finally:
+            counts.connecting -= 1
+        self.raw = self.sock = sock
+        self._is_counted = True
+        counts.opened(self.host, self.port)
 
     def with_greenlets(self) -> Any:
         """The socket as one of gevent: for everything that waits in other ways than `sockets.exchanged`."""
-        sock: Any = self.sock
+        sock = self.sock
         if type(sock) is _socket.socket:
             self.sock = sock = with_greenlets(sock)
+            self.raw = self.sock._sock
         return sock
 
     def close(self) -> None:
@@ -170,8 +225,12 @@ class TracedHTTPConnection(_Traced, HTTPConnection):
         if self.watch is not None:
             self.watch.close()
             self.watch = None
-        self._note_closed()
-        super().close()
+        if self._is_counted:
+            self._is_counted = False
+            self._counts.open -= 1
+        sock, self.sock, self.raw = self.sock, None, None
+        if sock is not None:
+            sock.close()
 
 
 class TracedHTTPSConnection(_Traced, HTTPSConnection):
@@ -240,9 +299,8 @@ class _Idle:
 
 
 class _HttpPool(HTTPConnectionPool):
-    """Plain connections."""
+    """Plain connections, each a `BareConnection`; it makes none by itself."""
 
-    ConnectionCls = TracedHTTPConnection
     QueueCls = _Idle  # type: ignore[assignment] # what of queue.LifoQueue is used
 
 
@@ -259,47 +317,49 @@ class OriginConnections:
     Most servers of a fleet never have two connections, and making a pool takes longer than an exchange.
     """
 
-    __slots__ = ("_is_closed", "_most", "_owner", "_pool", "_spare", "_tls", "_url", "open_idle")
+    __slots__ = ("_idle", "_is_closed", "_most", "_owner", "_pool", "_spare", "_tls", "_url", "open_idle")
 
     def __init__(self, owner: Pools, url: Url, tls: Tls, most: int) -> None:
         self._owner, self._url, self._tls, self._most = owner, url, tls, most
         self._spare: Any = None
-        self._pool: _HttpPool | _HttpsPool | None = self._new_pool() if url.scheme == "https" else None
+        self._idle: list[Any] | tuple[()] = ()
+        """The list of the pool."""
+        self._pool: _HttpPool | _HttpsPool | None = None
+        if url.scheme == "https":
+            self._open_pool()
         self._is_closed = False
         self.open_idle = 0
         """Idle connections that are open: few origins have one when room is looked for."""
 
     def lease(self) -> Any:
         """An idle connection that the server has not closed, or one that is still to be opened."""
-        counts, pool = self._owner.counts, self._pool
+        owner = self._owner
+        counts = owner.counts
         counts.in_use += 1
         if counts.in_use > counts.most_in_use:
             counts.most_in_use = counts.in_use
-        if pool is not None and (idle := self._idle(pool)):
-            connection = idle.pop()
+        if self._idle:
+            connection = self._idle.pop()
         else:
             connection, self._spare = self._spare, None
-        if connection is None:
-            if pool is not None:
-                connection = pool._new_conn()
-            else:
-                host = (self._url.host or "").removeprefix("[").removesuffix("]")
-                connection = TracedHTTPConnection(host, port=self._url.port or 80)
-            connection.counts, connection.dns = counts, self._owner.dns
-        elif connection.sock is not None:
+            if connection is None:
+                return self._new_connection()
+        if connection.sock is not None:
             self.open_idle -= 1
-            self._owner.look_at(connection)
+            owner.look_at(connection)
         return connection
 
     def give_back(self, connection: Any) -> None:
         """Keep the connection for the next exchange, or close it if there are too many."""
-        connection.idle_since = monotonic()
         owner = self._owner
         owner.counts.in_use -= 1
-        is_tight = owner.counts.open > owner.most_open or owner.ceiling.most != inf or owner.keepalive_s <= 0
-        if is_tight and connection.sock is not None and not owner.may_keep_one:
-            owner.counts.evicted += 1
-            connection.close()
+        if connection.sock is not None:
+            is_tight = owner.counts.open > owner.most_open or owner.ceiling.most != inf or owner.keepalive_s <= 0
+            if is_tight and not owner.may_keep_one:
+                owner.counts.evicted += 1
+                connection.close()
+            else:
+                connection.idle_since = monotonic()
         if self._is_closed:
             connection.close()
         elif self._spare is None and self._url.scheme == "http":
@@ -307,17 +367,17 @@ class OriginConnections:
         elif self._most == 1 and self._url.scheme == "http":
             connection.close()
         else:
-            pool: Any = self._pool or self._new_pool()
-            self._pool = pool
+            pool: Any = self._pool or self._open_pool()
             pool._put_conn(connection)
-        self.open_idle += connection.sock is not None
+        if connection.sock is not None:
+            self.open_idle += 1
 
     def close_idle(self, idle_since: float) -> int:
         """Close connections idle since that moment or before; returns their number."""
         if not self.open_idle:
             return 0
-        closed, pool = 0, self._pool
-        for connection in (self._spare, *(() if pool is None else self._idle(pool))):
+        closed = 0
+        for connection in (self._spare, *self._idle):
             if connection is not None and connection.sock is not None and connection.idle_since <= idle_since:
                 connection.close()
                 closed += 1
@@ -327,20 +387,31 @@ class OriginConnections:
     def close(self) -> int:
         """Close idle connections now, and those in use when they are given back; returns the number of the former."""
         closed = self.close_idle(monotonic())
-        self._is_closed = True
+        self._is_closed, self._idle = True, ()
         if self._pool is not None:
             self._pool.close()
         return closed
 
-    def _new_pool(self) -> _HttpPool | _HttpsPool:
+    def _new_connection(self) -> Any:
+        """One that is still to be opened."""
         url, owner = self._url, self._owner
         if url.scheme == "https":
-            return owner.secure(url, self._tls, self._most)
-        return _HttpPool(url.host or "", url.port or 80, maxsize=self._most - 1)
+            pool: Any = self._pool
+            connection = pool._new_conn()
+            connection.counts, connection.dns = owner.counts, owner.dns
+            return connection
+        host = (url.host or "").removeprefix("[").removesuffix("]")
+        return BareConnection(host, 80 if url.port is None else url.port, owner.counts, owner.dns)
 
-    @staticmethod
-    def _idle(pool: Any) -> list[Any]:
-        return [] if pool.pool is None else pool.pool.connections
+    def _open_pool(self) -> _HttpPool | _HttpsPool:
+        url, owner = self._url, self._owner
+        pool: Any
+        if url.scheme == "https":
+            pool = owner.secure(url, self._tls, self._most)
+        else:
+            pool = _HttpPool(url.host or "", url.port or 80, maxsize=self._most - 1)
+        self._pool, self._idle = pool, pool.pool.connections
+        return pool  # type: ignore[no-any-return] # one of the two
 
 
 class Ceiling:
@@ -406,7 +477,7 @@ class Pools:
         """Close idle connections of the least recently called origin if the limit of open connections is reached."""
         if self.counts.open + self.counts.connecting >= self.most_open:
             self._give_up_idle()
-        if self.ceiling.reached:
+        if self.ceiling.most != inf and self.ceiling.reached:
             any(pools._give_up_idle() for pools in self.ceiling.pools)
 
     def _give_up_idle(self) -> bool:
@@ -459,7 +530,7 @@ class Pools:
         if not tls.verify:
             names["assert_hostname"] = False
         context = self.contexts.get(tls)
-        port = url.port or 443
+        port = 443 if url.port is None else url.port
         return _HttpsPool(url.host or "", port, maxsize=most, ssl_context=context, **names)
 
 

@@ -19,7 +19,7 @@ import gevent.queue
 import gevent.socket
 from gevent.monkey import get_original
 
-from checker.addresses import AddressPolicy
+from checker.addresses import CONFIGURED, AddressPolicy, Scope, scope
 from checker.model import Reason
 from checker.probes.base import OwnFault, ProbeFailure
 from checker.worker.transport.dns import Address, DnsCache
@@ -35,6 +35,9 @@ _NO_WAY = {errno.ENETUNREACH, errno.ENETDOWN}
 _OUR_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
 
+_NONBLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
+"""With this flag of Linux a socket needs no further call."""
+_STREAM, _TCP, _NODELAY = int(socket.SOCK_STREAM) | _NONBLOCKING, socket.IPPROTO_TCP, socket.TCP_NODELAY
 READ, WRITE = 1, 2
 """Events of libev."""
 poll = get_original("select", "poll")
@@ -96,8 +99,7 @@ def exchanged(connection: Any, request: bytes, trace: Trace) -> bytes:
     ``trace.step`` tells how far it came when an exception is raised: OSError, RemoteDisconnected if the connection ends
     without a byte, and whatever is thrown into the greenlet.
     """
-    raw = connection.raw
-    trace.step = "send"
+    raw, trace.step = connection.raw, "send"
     try:
         sent = raw.send(request)
     except BlockingIOError:
@@ -129,8 +131,8 @@ def with_greenlets(raw: _socket.socket) -> socket.socket:
 
 def open_socket(
     host: str, port: int, timeout_s: float, trace: Trace, policy: AddressPolicy, dns: DnsCache
-) -> _socket.socket:
-    """A connected, non-blocking TCP socket of the system; raises ProbeFailure.
+) -> tuple[_socket.socket, Scope]:
+    """A connected, non-blocking TCP socket of the system, and the scope of its peer; raises ProbeFailure.
 
     The addresses of the name are tried as in RFC 8305 ("happy eyeballs"): both families in turn, the next one as soon
     as the one before has failed or has been silent for 250 ms, all of them within ``timeout_s``. The first that answers
@@ -140,21 +142,23 @@ def open_socket(
     trace.step, start = "dns", perf_counter()
     try:
         addresses = resolve(host, dns)
-    finally:
+    except BaseException:
         trace.connecting_took("dns", perf_counter() - start)
-    trace.step, start = "connect", perf_counter()
+        raise
+    trace.step, looked_up = "connect", perf_counter()
     try:
         if len(addresses) != 1:
             return _Race(host, port, timeout_s, policy, dns).first_of(addresses)
         family, (ip, _, *rest) = addresses[0]
-        if not policy.allows(ip):
+        if policy is not CONFIGURED and not policy.allows(ip):
             raise ProbeFailure(Reason.REDIRECT_BLOCKED, policy.refusal(ip), "connect")
+        address = (ip, port, *rest) if rest else (ip, port)
         try:
-            return _connect(family, (ip, port, *rest), timeout_s)
+            return _connect(family, address, timeout_s), scope(ip)
         except OSError as error:
-            raise _failure(error, (ip, port), timeout_s) from None
+            raise _failure(error, address, timeout_s) from None
     finally:
-        trace.connecting_took("connect", perf_counter() - start)
+        trace.connected(looked_up - start, perf_counter() - looked_up)
 
 
 class _Race:
@@ -166,8 +170,8 @@ class _Race:
         self._until = monotonic() + timeout_s
         self._running: list[gevent.Greenlet[..., None]] = []
 
-    def first_of(self, addresses: Sequence[Address]) -> _socket.socket:
-        """The connection to the first address that answers; raises ProbeFailure if none does."""
+    def first_of(self, addresses: Sequence[Address]) -> tuple[_socket.socket, Scope]:
+        """The connection to the first address that answers, and its scope; raises ProbeFailure if none does."""
         failures: list[ProbeFailure] = []
         waiting = list(addresses)
         try:
@@ -183,7 +187,7 @@ class _Race:
                     continue
                 if address != addresses[0]:
                     self._dns.prefer(self._host, address)
-                return result
+                return result, scope(address[1][0])
         finally:  # also where a deadline or a cancelled run ends the wait
             gevent.killall(self._running, block=False)
             gevent.spawn(self._close_late_ones, tuple(self._running))
@@ -265,13 +269,17 @@ def _numeric(host: str) -> Address | None:
 
 
 def _connect(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> _socket.socket:
-    sock = _socket.socket(family, socket.SOCK_STREAM)
+    sock = _socket.socket(family, _STREAM)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        error = sock.connect_ex(address)
-        if error == errno.EINPROGRESS:
-            _wait_writable(sock, timeout_s)
+        if not _NONBLOCKING:
+            sock.setblocking(False)
+        sock.setsockopt(_TCP, _NODELAY, 1)
+        if (error := sock.connect_ex(address)) == errno.EINPROGRESS:
+            try:
+                sock.getpeername()
+                return sock  # to this machine a connection is established by now
+            except OSError:  # still under way, or refused
+                _wait_writable(sock, timeout_s)
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))

@@ -56,6 +56,13 @@ class Trace:
         self._elsewhere_s += seconds
         self._add(step, seconds)
 
+    def connected(self, looked_up_s: float, connected_s: float) -> None:
+        """Add to the steps of a connection that has been opened."""
+        self._elsewhere_s += looked_up_s + connected_s
+        spent_s = self._spent_s
+        spent_s["dns"] = spent_s.get("dns", 0.0) + looked_up_s
+        spent_s["connect"] = spent_s.get("connect", 0.0) + connected_s
+
     def spent(self, step: str, seconds: float) -> None:
         """Add to a step of an exchange; inside a named stage the time belongs to that stage."""
         if self.named is None:
