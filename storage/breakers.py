@@ -9,18 +9,25 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, delete, func, select
-from sqlalchemy.dialects import sqlite
 
 from checker.breaker import BreakerState, Circuit, Circuits, Rules, after, rules, whole
 from checker.model import CheckResult, Server, Status
 from checker.result_rows import SERVER, ResultRows, as_rows, records_of
-from storage.tables import breakers, checks, servers
+from storage.connections import DatabaseConnection
+from storage.raw_parts import in_both
 
 log = logging.getLogger(__name__)
 _FIELDS = tuple(field.name for field in fields(Circuit))
 _values = attrgetter(*_FIELDS)
-_COLUMNS = tuple(breakers.c[name] for name in ("kind", *_FIELDS))
+_COLUMNS = ", ".join(("kind", *_FIELDS))
+_STORED = "select server_id, kind, name from breakers join servers on servers.id = server_id"
+_BY_NAME = f"select name, {_COLUMNS} from breakers join servers on servers.id = server_id"  # noqa: S608 # our names
+_OF_THESE = f"select server_id, {_COLUMNS} from breakers where server_id in (select value from json_each(?))"  # noqa: S608
+_KEEP = f"""insert into breakers (server_id, {_COLUMNS}) values ({", ".join("?" * (2 + len(_FIELDS)))})
+    on conflict (server_id, kind) do update set {", ".join(f"{name} = excluded.{name}" for name in _FIELDS)}"""  # noqa: S608
+_THERE = in_both(
+    "select server_id from {checks} where run_id = :run and server_id in (select value from json_each(:servers))"
+)
 
 
 class Breakers:
@@ -29,31 +36,30 @@ class Breakers:
     def __init__(self) -> None:
         self._rules: dict[str, Rules] = {}
 
-    def begin(self, connection: Connection, checked: Iterable[Server]) -> None:
+    def begin(self, connection: DatabaseConnection, checked: Iterable[Server]) -> None:
         """Take the servers' options, and remove circuits that are no longer configured."""
         with_breaker = [
             server for server in checked for options in server.probes.values() if options.breaker is not None
         ]
         self._rules = {server.name: rules(server) for server in with_breaker}
-        stored = select(breakers.c.server_id, breakers.c.kind, servers.c.name).join(servers)
-        found = connection.execute(stored).all()
+        found = connection.exec_driver_sql(_STORED).all()
         names = {server.name for server in checked} if found else ()
         for server_id, kind, name in found:
             if name in names and kind not in self._rules.get(name, ()):
-                gone = breakers.c.server_id == server_id, breakers.c.kind == kind
-                connection.execute(delete(breakers).where(*gone))
+                gone = "delete from breakers where server_id = ? and kind = ?"
+                connection.exec_driver_sql(gone, (server_id, kind))
 
-    def circuits(self, connection: Connection) -> dict[str, dict[str, Circuit]]:
+    def circuits(self, connection: DatabaseConnection) -> dict[str, dict[str, Circuit]]:
         """Server -> probe kind -> circuit, for servers that have a breaker and have failed."""
         found: dict[str, dict[str, Circuit]] = {}
-        for name, kind, *values in connection.execute(select(servers.c.name, *_COLUMNS).join(breakers)):
+        for name, kind, *values in connection.exec_driver_sql(_BY_NAME):
             if name in self._rules:
                 found.setdefault(name, {})[kind] = _circuit(*values)
         return found
 
     def note(
         self,
-        connection: Connection,
+        connection: DatabaseConnection,
         run_id: int,
         told: ResultRows | Sequence[CheckResult],
         server_ids: Mapping[str, int],
@@ -70,8 +76,7 @@ class Breakers:
         if not names:
             return
         stored: dict[int, dict[str, Circuit]] = {}
-        columns = select(breakers.c.server_id, *_COLUMNS).where(_among(breakers.c.server_id, list(names)))
-        for number, kind, *values in connection.execute(columns):
+        for number, kind, *values in connection.exec_driver_sql(_OF_THESE, (_listed(list(names)),)):
             stored.setdefault(number, {})[kind] = _circuit(*values)
         failing = _failing(results)
         failed = [number for number, name in names.items() if number in stored or name in failing]
@@ -79,15 +84,13 @@ class Breakers:
         checks_of = list(records_of(told, {names[number] for number in counted}))
         first = {server_ids[check.server]: check for check in reversed(checks_of)}
         rows = [
-            {"server_id": number, "kind": kind, **dict(zip(_FIELDS, _values(circuit), strict=True))}
+            (number, kind, *_values(circuit))
             for number in failed
             if number in counted
             for kind, circuit in self._changed(stored.get(number, {}), first[number]).items()
         ]
         if rows:
-            insert = sqlite.insert(breakers)
-            newer = {field: insert.excluded[field] for field in _FIELDS}
-            connection.execute(insert.on_conflict_do_update(index_elements=["server_id", "kind"], set_=newer), rows)
+            connection.exec_driver_sql(_KEEP, rows)
 
     def _changed(self, before: Circuits, check: CheckResult) -> dict[str, Circuit]:
         wanted = self._rules[check.server]
@@ -111,15 +114,13 @@ def _circuit(state: str, *others: Any) -> Circuit:
     return Circuit(state=BreakerState(state), **dict(zip(_FIELDS[1:], others, strict=True)))
 
 
-def _there(connection: Connection, run_id: int, server_ids: list[int]) -> set[int]:
+def _there(connection: DatabaseConnection, run_id: int, server_ids: list[int]) -> set[int]:
     """The servers whose check in this run is already stored."""
     if not server_ids:
         return set()
-    of_run = checks.c.run_id == run_id, _among(checks.c.server_id, server_ids)
-    return set(connection.scalars(select(checks.c.server_id).where(*of_run)))
+    return set(connection.exec_driver_sql(_THERE, {"run": run_id, "servers": _listed(server_ids)}).scalars())
 
 
-def _among(column: ColumnElement[int], numbers: list[int]) -> ColumnElement[bool]:
-    """Condition that the column is one of these values; any number of them is one parameter."""
-    listed = func.json_each(orjson.dumps(numbers).decode()).table_valued("value")
-    return column.in_(select(listed.c.value))
+def _listed(numbers: list[int]) -> str:
+    """Any number of ids as one parameter."""
+    return orjson.dumps(numbers).decode()

@@ -8,29 +8,13 @@ from operator import attrgetter
 from pathlib import Path
 
 import orjson
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    LargeBinary,
-    and_,
-    cast,
-    delete,
-    exists,
-    func,
-    or_,
-    select,
-    text,
-    update,
-)
-from sqlalchemy import Integer as WholeNumber
 
 from checker.cache_keys import DNS
 from checker.errors import UsageError
-from checker.model import CacheEntry, Reason, Status
-from storage.connections import errors_of
+from checker.model import CacheEntry
+from storage.connections import DatabaseConnection, errors_of
 from storage.history import reading
 from storage.rows import in_statements
-from storage.tables import cache_entries, checks, probes, run_caches, runs, servers
 
 RESULTS = "results"
 """Category: SHA-256 of a server and its options -> the run that checked it last."""
@@ -55,24 +39,43 @@ _FOR_GOOD = {"oauth_issuer"}
 """Categories that are only cleared by name, and whose first entry for a key stays."""
 _USE_STEP_MS = 60_000
 """A use is recorded at most once a minute: exact times are not needed, and would rewrite every entry in every run."""
-_LAST_USE = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
-_CATEGORIES = text(
-    """with recursive found(category) as (
+_LAST_USE = "max(used_at_ms, created_at_ms)"
+_CATEGORIES = """with recursive found(category) as (
         select min(category) from cache_entries
         union all
         select (select min(category) from cache_entries where category > found.category) from found
         where found.category is not null
     ) select category from found where category is not null"""
-)
 """Jumps from one category to the next; ``select distinct`` would read the whole table."""
+_THESE = """category in (select value from json_each(:categories)) and key in (select value from json_each(:keys))
+    and expires_at_ms > :now_ms"""
+_RECALL = f"select key, category, value from cache_entries where {_THESE}"  # noqa: S608 # our words
+_NOTE_RECALL = f"update cache_entries set used_at_ms = :now_ms where {_THESE} and used_at_ms < :before_ms"  # noqa: S608
+_NOTE_USE = """update cache_entries set used_at_ms = :now_ms
+    where category = :category and key in (select value from json_each(:keys))"""
+_YOUNG = """select s.name, c.run_id from json_each(:keys) wanted
+    join cache_entries e on e.category = 'results' and e.key = wanted.key
+    join servers s on s.name = wanted.value
+    join checks c on c.server_id = s.id and c.run_id = cast(e.value as integer)
+    where e.expires_at_ms > :now_ms and c.started_at_ms > :since_ms and c.started_at_ms <= :now_ms
+    and c.status <> 'UNKNOWN' and not c.suspect
+    and not exists (
+        select 1 from probes p where p.server_id = c.server_id and p.run_id = c.run_id
+        and (p.status = 'UNKNOWN' or p.reason = 'circuit_open')
+    )"""
+_ABOVE = f"""select category, key from cache_entries where category in (select value from json_each(?))
+    order by {_LAST_USE} desc, category, key limit -1 offset ?"""  # noqa: S608 # our words
+_COUNT = "select count(*) from cache_entries where category = ?"
+_SHRINK = f"""delete from cache_entries where category = :category and key in (
+    select key from cache_entries where category = :category order by {_LAST_USE}, key limit :above)"""  # noqa: S608
 
 
-def categories(connection: Connection) -> list[str]:
+def categories(connection: DatabaseConnection) -> list[str]:
     """The categories that have entries, sorted."""
-    return list(connection.scalars(_CATEGORIES))
+    return connection.exec_driver_sql(_CATEGORIES).scalars()
 
 
-def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
+def keep(connection: DatabaseConnection, entries: Iterable[CacheEntry]) -> None:
     """Write entries; a new entry replaces the one under the same key, unless that one is kept forever.
 
     Entries larger than anything useful to remember about a server are skipped.
@@ -84,7 +87,7 @@ def keep(connection: Connection, entries: Iterable[CacheEntry]) -> None:
             connection.exec_driver_sql(_KEEP_FIRST, rows)
 
 
-def keep_results(connection: Connection, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
+def keep_results(connection: DatabaseConnection, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
     """Write an entry of the results cache for each key, with the start of its check; it replaces the one under it.
 
     In the order of the keys, and many in a statement: there is one for every check of every run.
@@ -99,121 +102,84 @@ def _is_small(entry: CacheEntry) -> bool:
     return entry.category in _OF_THEIR_OWN or len(entry.value) + len(entry.key) <= _MOST_LETTERS
 
 
-def recall(connection: Connection, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
+def recall(connection: DatabaseConnection, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
     """The unexpired entries under these keys: key -> category -> value; marks them as used now."""
     recalled: dict[str, dict[str, str]] = {}
     if not (of_endpoints := set(categories(connection)) - _OF_THEIR_OWN):
         return recalled
-    these = (
-        cache_entries.c.category.in_(of_endpoints),
-        _among(sorted(set(keys))),
-        cache_entries.c.expires_at_ms > now_ms,
-    )
-    columns = select(cache_entries.c.key, cache_entries.c.category, cache_entries.c.value)
-    for key, category, value in connection.execute(columns.where(*these)).all():
+    these = {"categories": _listed(of_endpoints), "keys": _listed(set(keys)), "now_ms": now_ms}
+    for key, category, value in connection.exec_driver_sql(_RECALL, these):
         recalled.setdefault(key, {})[category] = value
     if recalled:
-        not_lately = cache_entries.c.used_at_ms < now_ms - _USE_STEP_MS
-        connection.execute(update(cache_entries).where(*these, not_lately).values(used_at_ms=now_ms))
+        connection.exec_driver_sql(_NOTE_RECALL, {**these, "before_ms": now_ms - _USE_STEP_MS})
     return recalled
 
 
-def note_use(connection: Connection, category: str, keys: Collection[str], now_ms: int) -> None:
+def note_use(connection: DatabaseConnection, category: str, keys: Collection[str], now_ms: int) -> None:
     """Mark these entries as used now."""
     if keys:
-        these = cache_entries.c.category == category, _among(sorted(keys))
-        connection.execute(update(cache_entries).where(*these).values(used_at_ms=now_ms))
+        connection.exec_driver_sql(_NOTE_USE, {"now_ms": now_ms, "category": category, "keys": _listed(keys)})
 
 
-def young_results(connection: Connection, keys: Mapping[str, str], since_ms: int, now_ms: int) -> dict[str, int]:
+def young_results(
+    connection: DatabaseConnection, keys: Mapping[str, str], since_ms: int, now_ms: int
+) -> dict[str, int]:
     """Server -> the run that checked it last, for servers whose check began after ``since_ms``.
 
     ``keys`` are keys of the category `RESULTS` with the names of their servers. Results that are UNKNOWN, suspect or of
     a probe that was not made are skipped.
     """
-    not_made = exists().where(
-        probes.c.server_id == checks.c.server_id,
-        probes.c.run_id == checks.c.run_id,
-        or_(probes.c.status == Status.UNKNOWN, probes.c.reason == Reason.CIRCUIT_OPEN),
-    )
-    wanted = func.json_each(orjson.dumps(keys).decode()).table_valued("key", "value")
-    of_key = cache_entries.c.category == RESULTS, cache_entries.c.key == wanted.c.key
-    of_run = checks.c.server_id == servers.c.id, checks.c.run_id == cast(cache_entries.c.value, WholeNumber)
-    found = (
-        select(servers.c.name, checks.c.run_id)
-        .select_from(wanted)
-        .join(cache_entries, and_(*of_key))
-        .join(servers, servers.c.name == wanted.c.value)
-        .join(checks, and_(*of_run))
-        .where(
-            cache_entries.c.expires_at_ms > now_ms,
-            checks.c.started_at_ms > since_ms,
-            checks.c.started_at_ms <= now_ms,
-            checks.c.status != Status.UNKNOWN,
-            ~checks.c.suspect,
-            ~not_made,
-        )
-    )
-    return {row.name: row.run_id for row in connection.execute(found)}
+    asked = {"keys": orjson.dumps(keys).decode(), "since_ms": since_ms, "now_ms": now_ms}
+    return dict(connection.exec_driver_sql(_YOUNG, asked).all())
 
 
 def give_up(
-    connection: Connection, now_ms: int, sizes: Mapping[str, int], most_in_all: int | None = None
+    connection: DatabaseConnection, now_ms: int, sizes: Mapping[str, int], most_in_all: int | None = None
 ) -> dict[str, int]:
     """Evict expired entries, then in each category the least recently used ones above its size.
 
     ``most_in_all`` is the size limit of all these categories together. Returns the number of entries evicted for size,
     by category.
     """
-    connection.execute(delete(cache_entries).where(cache_entries.c.expires_at_ms <= now_ms))
+    connection.exec_driver_sql("delete from cache_entries where expires_at_ms <= ?", (now_ms,))
     gone = {category: number for category, size in sizes.items() if (number := _shrink(connection, category, size))}
     if most_in_all is not None:
-        of_these = cache_entries.c.category.in_(sizes)
-        kept = select(cache_entries.c.category, cache_entries.c.key).where(of_these)
-        oldest = kept.order_by(_LAST_USE.desc(), cache_entries.c.category, cache_entries.c.key)
-        above = oldest.limit(-1).offset(most_in_all)
-        for category, key in connection.execute(above).all():
-            mine = cache_entries.c.category == category, cache_entries.c.key == key
-            connection.execute(delete(cache_entries).where(*mine))
+        for category, key in connection.exec_driver_sql(_ABOVE, (_listed(sizes), most_in_all)).all():
+            connection.exec_driver_sql("delete from cache_entries where category = ? and key = ?", (category, key))
             gone[category] = gone.get(category, 0) + 1
     return gone
 
 
-def count(connection: Connection, category: str) -> int:
+def count(connection: DatabaseConnection, category: str) -> int:
     """Number of entries in a category."""
-    number = select(func.count()).select_from(cache_entries).where(cache_entries.c.category == category)
-    return connection.scalar(number) or 0
+    return int(connection.exec_driver_sql(_COUNT, (category,)).scalar())
 
 
-def clear(connection: Connection, wanted: Collection[str], key: str | None = None) -> dict[str, int]:
+def clear(connection: DatabaseConnection, wanted: Collection[str], key: str | None = None) -> dict[str, int]:
     """Remove all entries of these categories, or only those under the key; returns the number removed by category.
 
     Without a category: all of them except the pinned authorization servers, which cannot be rediscovered.
     """
-    of_key = () if key is None else (cache_entries.c.key == key,)
     removed = {}
     for name in categories(connection):
         if name in wanted or (not wanted and name not in _FOR_GOOD):
-            gone = connection.execute(delete(cache_entries).where(cache_entries.c.category == name, *of_key))
-            removed[name] = gone.rowcount
+            gone = "delete from cache_entries where category = ? and key = coalesce(?, key)"
+            removed[name] = connection.exec_driver_sql(gone, (name, key)).rowcount
     return removed
 
 
-def _shrink(connection: Connection, category: str, size: int) -> int:
+def _shrink(connection: DatabaseConnection, category: str, size: int) -> int:
     """Evict entries above the size; returns the number of them."""
     above = count(connection, category) - size
     if above <= 0:
         return 0
-    of_it = cache_entries.c.category == category
-    oldest = select(cache_entries.c.key).where(of_it).order_by(_LAST_USE, cache_entries.c.key).limit(above)
-    connection.execute(delete(cache_entries).where(of_it, cache_entries.c.key.in_(oldest)))
+    connection.exec_driver_sql(_SHRINK, {"category": category, "above": above})
     return above
 
 
-def _among(keys: list[str]) -> ColumnElement[bool]:
-    """Condition that the key is one of these; any number of them is one parameter."""
-    listed = func.json_each(orjson.dumps(keys).decode()).table_valued("value")
-    return cache_entries.c.key.in_(select(listed.c.value))
+def _listed(keys: Iterable[str]) -> str:
+    """Any number of keys as one parameter."""
+    return orjson.dumps(sorted(keys)).decode()
 
 
 AUTH_TOKENS = "auth_tokens"
@@ -221,6 +187,17 @@ OURS = (CONFIG, AUTH_TOKENS, DNS, RESULTS)
 """The categories that a configuration has options for, under ``run.caches``."""
 _NOT_SHOWN = {CONFIG, AUTH_TOKENS}
 """Categories whose values are encrypted."""
+# beside max(), SQLite takes a column without an aggregate from the row that has the largest
+_HELD = """select category, count(*) as entries, count(*) filter (where expires_at_ms <= ?) as expired,
+    sum(length(cast(key as blob)) + length(cast(value as blob))) as bytes,
+    min(created_at_ms) as oldest_at_ms, max(created_at_ms) as newest_at_ms, expires_at_ms - created_at_ms as ttl_ms
+    from cache_entries group by category"""
+_USED = """select category, sum(hits) as hits, sum(misses) as misses, sum(stale_hits) as stale_hits,
+    sum(evicted) as evicted from run_caches
+    where run_id in (select id from runs order by id desc limit ?) group by category"""
+_LISTED = f"""select category, key, value, created_at_ms, expires_at_ms, used_at_ms from cache_entries
+    where (:category is null or category = :category) and (:before_ms is null or expires_at_ms <= :before_ms)
+    order by category, {_LAST_USE} desc, key limit :limit"""  # noqa: S608 # our words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,28 +242,10 @@ class EntryRow:
 
 def cache_stats(path: Path, newest_runs: int, now_ms: int) -> list[CategoryRow]:
     """All categories: those with options first, then the others by name; raises StorageError."""
-    size = func.length(cast(cache_entries.c.key, LargeBinary)) + func.length(cast(cache_entries.c.value, LargeBinary))
-    held = select(
-        cache_entries.c.category,
-        func.count().label("entries"),
-        func.count().filter(cache_entries.c.expires_at_ms <= now_ms).label("expired"),
-        func.sum(size).label("bytes"),
-        func.min(cache_entries.c.created_at_ms).label("oldest_at_ms"),
-        func.max(cache_entries.c.created_at_ms).label("newest_at_ms"),
-        # beside max(), SQLite takes a column without an aggregate from the row that has the largest
-        (cache_entries.c.expires_at_ms - cache_entries.c.created_at_ms).label("ttl_ms"),
-    ).group_by(cache_entries.c.category)
-    counted = ("hits", "misses", "stale_hits", "evicted")
-    newest = select(runs.c.id).order_by(runs.c.id.desc()).limit(newest_runs)
-    sums = (
-        select(run_caches.c.category, *(func.sum(run_caches.c[name]).label(name) for name in counted))
-        .where(run_caches.c.run_id.in_(newest))
-        .group_by(run_caches.c.category)
-    )
     with reading(path) as connection, errors_of(path):
-        found = {row.category: dict(row._mapping) for row in connection.execute(held)}
-        for row in connection.execute(sums):
-            found.setdefault(row.category, {"category": row.category}).update(row._mapping)
+        found = {row["category"]: row for row in connection.exec_driver_sql(_HELD, (now_ms,)).mappings()}
+        for row in connection.exec_driver_sql(_USED, (newest_runs,)).mappings():
+            found.setdefault(row["category"], {}).update(row)
     others = sorted(set(found) - set(OURS))
     return [CategoryRow(**found.get(category, {"category": category})) for category in (*OURS, *others)]
 
@@ -297,32 +256,13 @@ def cache_list(path: Path, category: str | None, limit: int, *, expired_before_m
     With ``expired_before_ms`` only entries that have expired by then. Raises UsageError for an unknown category, and
     StorageError.
     """
-    last_use = func.max(cache_entries.c.used_at_ms, cache_entries.c.created_at_ms)
-    wanted = select(
-        cache_entries.c.category,
-        cache_entries.c.key,
-        cache_entries.c.value,
-        cache_entries.c.created_at_ms,
-        cache_entries.c.expires_at_ms,
-        cache_entries.c.used_at_ms,
-    )
     if category is not None:
         known_categories(path, [category])
-        wanted = wanted.where(cache_entries.c.category == category)
-    if expired_before_ms is not None:
-        wanted = wanted.where(cache_entries.c.expires_at_ms <= expired_before_ms)
-    wanted = wanted.order_by(cache_entries.c.category, last_use.desc(), cache_entries.c.key).limit(limit)
+    wanted = {"category": category, "before_ms": expired_before_ms, "limit": limit}
     with reading(path) as connection, errors_of(path):
         return [
-            EntryRow(
-                row.category,
-                row.key,
-                None if row.category in _NOT_SHOWN else row.value,
-                row.created_at_ms,
-                row.expires_at_ms,
-                row.used_at_ms or None,
-            )
-            for row in connection.execute(wanted)
+            EntryRow(of, key, None if of in _NOT_SHOWN else value, created_at_ms, expires_at_ms, used_at_ms or None)
+            for of, key, value, created_at_ms, expires_at_ms, used_at_ms in connection.exec_driver_sql(_LISTED, wanted)
         ]
 
 

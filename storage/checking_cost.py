@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import bindparam, func, select, text
 
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.newest_rows import last_run_before
 from storage.tables import runs
@@ -135,7 +136,9 @@ class Footprint:
 Slot = TypeVar("Slot", WorkerSlot, ResourceSlot, PoolSlot, CacheSlot)
 
 
-def footprint_since(connection: Connection, since_ms: int, slot_ms: int, most_runs: int = MOST_RUNS) -> Footprint:
+def footprint_since(
+    connection: DatabaseConnection, since_ms: int, slot_ms: int, most_runs: int = MOST_RUNS
+) -> Footprint:
     """The measurements of runs that began in this period, in slots of ``slot_ms`` counted from 1970."""
     after = last_run_before(connection, since_ms)
     newest = connection.scalar(select(func.max(runs.c.id))) or 0
@@ -155,7 +158,7 @@ def footprint_since(connection: Connection, since_ms: int, slot_ms: int, most_ru
     )
 
 
-def probe_costs(connection: Connection, servers: Sequence[int], since_ms: int) -> list[ProbeCost]:
+def probe_costs(connection: DatabaseConnection, servers: Sequence[int], since_ms: int) -> list[ProbeCost]:
     """Cost of the probes in the newest checks of each of these servers in this period, by kind."""
     query = text(_PROBES).bindparams(bindparam("servers", expanding=True))
     after = last_run_before(connection, since_ms)
@@ -163,7 +166,7 @@ def probe_costs(connection: Connection, servers: Sequence[int], since_ms: int) -
     return [ProbeCost(*row) for row in connection.execute(query, values)]
 
 
-def schedules_since(connection: Connection, since_ms: int) -> list[Schedule]:
+def schedules_since(connection: DatabaseConnection, since_ms: int) -> list[Schedule]:
     """Start times of the runs of each configuration and environment, those with the most runs first."""
     begun: dict[tuple[str | None, str | None], list[int]] = {}
     wanted = select(runs.c.config_path, runs.c.environment, runs.c.started_at_ms).where(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 from urllib.parse import quote
-
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import StaticPool
 
 from checker.errors import StorageBusy, StorageError
 from storage.sqlite_driver import driver
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection as OfSqlAlchemy
+    from sqlalchemy import CursorResult, Executable, ScalarResult
+    from sqlalchemy.sql.selectable import TypedReturnsRows
+
+Value = TypeVar("Value")
+Row = TypeVarTuple("Row")
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 _FIXED_IN = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
@@ -29,37 +35,161 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
     return version >= _FIXED_IN[0] or any(fixed <= version < (*fixed[:2], 99) for fixed in _FIXED_IN[1:])
 
 
-def writing_engine(path: Path, wait_s: float) -> Engine:
-    """An engine with one connection whose transactions take the write lock at once; creates the file.
+class FoundRows:
+    """What a statement of the driver gave: rows as tuples, and how many it changed."""
 
-    Raises StorageError if the file cannot be created or opened.
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self.rowcount: int = cursor.rowcount
+        self.lastrowid: int = cursor.lastrowid
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._cursor)
+
+    def all(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
+    def mappings(self) -> list[dict[str, Any]]:
+        """All rows that are left, each as its values by the names of their columns."""
+        names = [column[0] for column in self._cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in self._cursor.fetchall()]
+
+    def first(self) -> tuple[Any, ...] | None:
+        """The first row, if there is one."""
+        row: tuple[Any, ...] | None = self._cursor.fetchone()
+        self._cursor.close()  # or the statement would stay open for its other rows
+        return row
+
+    def one(self) -> tuple[Any, ...]:
+        """The only row; raises LookupError if there is none."""
+        row = self.first()
+        if row is None:
+            raise LookupError("no row")
+        return row
+
+    def scalar(self) -> Any:
+        """The first value of the first row; None without rows."""
+        row = self.first()
+        return None if row is None else row[0]
+
+    def scalars(self) -> list[Any]:
+        """The first value of each row."""
+        return [row[0] for row in self._cursor.fetchall()]
+
+
+class DatabaseConnection:
+    """A connection to the database, with the methods of SQLAlchemy's that are used here.
+
+    Text goes to the driver (`exec_driver_sql`); a statement of SQLAlchemy's own is for SQLAlchemy, which is loaded by
+    the first one and works on the same connection. Loading it takes as much as all the rest of a check of few servers:
+    what every run does is text.
     """
+
+    def __init__(self, of_driver: Any) -> None:
+        self.of_driver = of_driver
+
+    @contextmanager
+    def begin(self) -> Iterator[DatabaseConnection]:
+        """A transaction that has the write lock from its start, and is rolled back by an exception."""
+        driven = self.of_driver
+        driven.execute("begin immediate")
+        try:
+            yield self
+            driven.execute("commit")
+        except BaseException:
+            if driven.in_transaction:  # SQLite itself ends one where the disk is full, for example
+                driven.execute("rollback")
+            raise
+
+    def exec_driver_sql(self, statement: str, parameters: Parameters | list[tuple[Any, ...]] = ()) -> FoundRows:
+        """Execute this text, once or, with a list of rows, for each of them."""
+        if isinstance(parameters, list):
+            return FoundRows(self.of_driver.executemany(statement, parameters))
+        return FoundRows(self.of_driver.execute(statement, parameters))
+
+    @overload
+    def execute(self, statement: TypedReturnsRows[*Row], parameters: Any = None) -> CursorResult[*Row]: ...
+
+    @overload
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[*tuple[Any, ...]]: ...
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[*tuple[Any, ...]]:
+        """The result of a statement of SQLAlchemy."""
+        return self._of_sqlalchemy.execute(statement, parameters)
+
+    @overload
+    def scalar(self, statement: TypedReturnsRows[Value], parameters: Any = None) -> Value | None: ...
+
+    @overload
+    def scalar(self, statement: Executable, parameters: Any = None) -> Any: ...
+
+    def scalar(self, statement: Executable, parameters: Any = None) -> Any:
+        """The first value that a statement of SQLAlchemy gives."""
+        return self._of_sqlalchemy.scalar(statement, parameters)
+
+    @overload
+    def scalars(self, statement: TypedReturnsRows[Value], parameters: Any = None) -> ScalarResult[Value]: ...
+
+    @overload
+    def scalars(self, statement: Executable, parameters: Any = None) -> ScalarResult[Any]: ...
+
+    def scalars(self, statement: Executable, parameters: Any = None) -> ScalarResult[Any]:
+        """The first value of each row that a statement of SQLAlchemy gives."""
+        return self._of_sqlalchemy.scalars(statement, parameters)
+
+    @cached_property
+    def _of_sqlalchemy(self) -> OfSqlAlchemy:
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import StaticPool
+
+        lent = _Lent(self.of_driver)
+        return create_engine("sqlite://", module=driver(), creator=lambda: lent, poolclass=StaticPool).connect()
+
+    def close(self) -> None:
+        """Close it; an open transaction is rolled back."""
+        self.of_driver.close()
+
+
+class _Lent:
+    """The driver's connection as SQLAlchemy gets it: transactions, and the connection itself, end without it."""
+
+    def __init__(self, of_driver: Any) -> None:
+        self._of_driver = of_driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of_driver, name)
+
+    def commit(self) -> None:
+        """Leave it to `DatabaseConnection.begin`."""
+
+    rollback = close = commit
+
+
+@contextmanager
+def writing_connection(path: Path, wait_s: float) -> Iterator[DatabaseConnection]:
+    """A connection that may write; creates the file. Raises StorageError if it cannot be created or opened."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}; name another file with --db") from None
     binding = driver()
-    engine = create_engine(
-        "sqlite://",
-        module=binding,
-        creator=lambda: binding.connect(str(path), timeout=wait_s, isolation_level=None, check_same_thread=False),
-        poolclass=StaticPool,
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        journal = "wal" if wal_is_safe(tuple(binding.sqlite_version_info)) else "delete"
-        connection.execute("pragma auto_vacuum = incremental")  # of a new file; of another `db vacuum --full` sets it
-        connection.execute(f"pragma journal_mode = {journal}")
-        connection.execute("pragma synchronous = normal")
-        connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("begin immediate")
-
-    return engine
+    with errors_of(path):
+        connection = binding.connect(str(path), timeout=wait_s, isolation_level=None, check_same_thread=False)
+    try:
+        with errors_of(path):
+            journal = "wal" if wal_is_safe(tuple(binding.sqlite_version_info)) else "delete"
+            connection.execute(
+                "pragma auto_vacuum = incremental"
+            )  # of a new file; `db vacuum --full` sets it elsewhere
+            connection.execute(f"pragma journal_mode = {journal}")
+            connection.execute("pragma synchronous = normal")
+            connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
+        yield DatabaseConnection(connection)
+    finally:
+        connection.close()
 
 
 def reading_connection(path: Path) -> Any:
@@ -82,12 +212,6 @@ def reading_connection(path: Path) -> Any:
     return connection
 
 
-def reading_engine(path: Path) -> Engine:
-    """An engine over one read-only connection; raises StorageError if there is no database."""
-    connection = reading_connection(path)
-    return create_engine("sqlite://", module=driver(), creator=lambda: connection, poolclass=StaticPool)
-
-
 def _is_busy(error: BaseException | None, said: str) -> bool:
     """True if another connection holds the database; the word alone is no proof, since a column may be named busy."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -99,8 +223,10 @@ def errors_of(path: Path) -> Iterator[None]:
     """Translate SQLite's errors into ours: one message with the file and the remedy."""
     try:
         yield
-    except (DatabaseError, driver().Error) as error:
-        original = error.orig if isinstance(error, DatabaseError) else error
+    except Exception as error:
+        original = getattr(error, "orig", error)  # SQLAlchemy's errors have the driver's
+        if not isinstance(original, driver().Error):
+            raise
         said = str(original)
         if _is_busy(original, said):
             raise StorageBusy(
@@ -109,7 +235,7 @@ def errors_of(path: Path) -> Iterator[None]:
             ) from None
         if "not a database" in said or "malformed" in said:
             raise StorageError(f"{path}: not a SQLite database, or damaged; use another file with --db") from None
-        if "full" in said and isinstance(error, OperationalError | driver().OperationalError):
+        if "full" in said and isinstance(original, driver().OperationalError):
             raise StorageError(f"{path}: the disk is full; free some space, or use another file with --db") from None
         if "readonly" in said or "unable to open" in said:
             raise StorageError(f"{path}: cannot be written ({said}); name another file with --db") from None

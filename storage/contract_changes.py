@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import bindparam, func, select, text
 
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both
 from storage.rollups.newest_rows import last_run_before
 from storage.tables import contract_versions
@@ -58,7 +59,7 @@ class ServerFacts:
     tools_tokens: int | None
 
 
-def versions_since(connection: Connection, servers: Sequence[int], since_ms: int) -> list[Version]:
+def versions_since(connection: DatabaseConnection, servers: Sequence[int], since_ms: int) -> list[Version]:
     """Versions of these servers that were first seen in this period, newest first."""
     columns = [contract_versions.c[field.name] for field in fields(Version)]
     found = select(*columns).where(
@@ -73,14 +74,14 @@ def versions_since(connection: Connection, servers: Sequence[int], since_ms: int
     ]
 
 
-def newest_versions(connection: Connection, servers: Sequence[int]) -> dict[int, int]:
+def newest_versions(connection: DatabaseConnection, servers: Sequence[int]) -> dict[int, int]:
     """Server id -> the number of its newest version."""
     newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version))
     of_these = newest.where(contract_versions.c.server_id.in_(servers)).group_by(contract_versions.c.server_id)
     return {server: int(version) for server, version in connection.execute(of_these)}
 
 
-def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[int, int]:
+def versions_not_kept(connection: DatabaseConnection, servers: Sequence[int]) -> tuple[int, int]:
     """Number of versions of these servers' contracts that are no longer stored, and the number of servers affected."""
     number, kept = func.max(contract_versions.c.version), func.count()
     of_these = select((number - kept).label("gone")).where(contract_versions.c.server_id.in_(servers))
@@ -88,17 +89,17 @@ def versions_not_kept(connection: Connection, servers: Sequence[int]) -> tuple[i
     return sum(gone), len(gone)
 
 
-def newest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
+def newest_facts(connection: DatabaseConnection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
     """Server id -> its newest facts in this period; servers with none in their newest thousand probes are missing."""
     return _facts(connection, servers, since_ms, "desc")
 
 
-def oldest_facts(connection: Connection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
+def oldest_facts(connection: DatabaseConnection, servers: Sequence[int], since_ms: int) -> dict[int, ServerFacts]:
     """Server id -> its oldest facts in this period; servers with none in its first thousand probes are missing."""
     return _facts(connection, servers, since_ms, "asc")
 
 
-def _facts(connection: Connection, servers: Sequence[int], since_ms: int, way: str) -> dict[int, ServerFacts]:
+def _facts(connection: DatabaseConnection, servers: Sequence[int], since_ms: int, way: str) -> dict[int, ServerFacts]:
     query = text(_FACTS.format(way=way)).bindparams(bindparam("servers", expanding=True))
     values = {"servers": list(servers), "after": last_run_before(connection, since_ms)}
     return {server: ServerFacts(*row) for server, *row in connection.execute(query, values)}

@@ -16,15 +16,14 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from checker.contract.canonical_form import dumps, with_sets_sorted
 from checker.contract.outline import compared, is_outline, outline
 from checker.contract.severity import Change, Grade, worst
 from checker.contract.volatile import KINDS, settled
 from checker.model import ContractSnapshot
+from storage.connections import DatabaseConnection
 from storage.rows import insert_new
-from storage.tables import contract_versions, contracts
 
 MOST_BYTES = 2 * 1024**2
 """Largest canonical text of a contract stored in full; real servers have a few hundred kilobytes at most."""
@@ -38,19 +37,15 @@ FEWEST_VERSIONS = 3
 """The first and the two newest stay, whatever their size."""
 
 _LOST = "the version before is not kept any more, so what has changed is not known"
-_VERSIONS = text(
-    """select v.version, v.digest, length(v.changes) as own_bytes, coalesce(c.document_bytes, 0) as document_bytes
+_VERSIONS = """select v.version, v.digest, length(v.changes), coalesce(c.document_bytes, 0)
     from contract_versions v left join contracts c on c.digest = v.digest
     where v.server_id = :server order by v.version"""
-)
-_DIGEST = text("select digest from contract_versions where server_id = :server and version = :version")
-_TOLD = text(
-    "select changes from contract_versions where server_id = :server and changes like '%\"volatile!_%' escape '!'"
-)
-_ORPHANS = text(
-    "delete from contracts where digest in :digests and not exists "
-    "(select 1 from contract_versions v where v.digest = contracts.digest)"
-).bindparams(bindparam("digests", expanding=True))
+_DIGEST = "select digest from contract_versions where server_id = :server and version = :version"
+_TOLD = "select changes from contract_versions where server_id = :server and changes like '%\"volatile!_%' escape '!'"
+_ORPHANS = """delete from contracts where digest in (select value from json_each(?)) and not exists
+    (select 1 from contract_versions v where v.digest = contracts.digest)"""
+_NEWEST = "select server_id, max(version), digest from contract_versions {which} group by server_id"
+"""The digest is of the row that has the greatest version (sqlite.org/lang_select.html, bare columns)."""
 
 
 class Seen(NamedTuple):
@@ -67,15 +62,12 @@ class Versions:
     def __init__(self) -> None:
         self._newest: dict[int, tuple[int, str]] = {}
 
-    def load(self, connection: Connection) -> None:
+    def load(self, connection: DatabaseConnection) -> None:
         """Read the newest versions of all servers."""
-        newest = select(
-            contract_versions.c.server_id, func.max(contract_versions.c.version), contract_versions.c.digest
-        )  # the digest is of the row that has the greatest version (sqlite.org/lang_select.html, bare columns)
-        rows = connection.execute(newest.group_by(contract_versions.c.server_id))
+        rows = connection.exec_driver_sql(_NEWEST.format(which=""))
         self._newest = {server_id: (version, digest) for server_id, version, digest in rows}
 
-    def note(self, connection: Connection, run_id: int, seen: Iterable[Seen]) -> None:
+    def note(self, connection: DatabaseConnection, run_id: int, seen: Iterable[Seen]) -> None:
         """Write a version if the contract differs from the newest one; runs in the caller's transaction."""
         others = [one for one in seen if self._newest.get(one.server_id, (0, ""))[1] != one.digest]
         if not others:
@@ -83,14 +75,14 @@ class Versions:
         # another run may have written it meanwhile
         self._newest |= _newest(connection, [one.server_id for one in others])
         rows = [row for one in others if (row := self._changed(connection, one)) is not None]
-        insert_new(connection, contract_versions, [{**row, "run_id": run_id} for row in rows])
+        insert_new(connection, "contract_versions", [{**row, "run_id": run_id} for row in rows])
         if unlike := {one.digest for one in others} - {row["digest"] for row in rows}:
-            connection.execute(_ORPHANS, {"digests": sorted(unlike)})
+            connection.exec_driver_sql(_ORPHANS, (orjson.dumps(sorted(unlike)).decode(),))
         for row in rows:
             if row["version"] > FEWEST_VERSIONS:
                 _limit(connection, row["server_id"])
 
-    def _changed(self, connection: Connection, seen: Seen) -> dict[str, Any] | None:
+    def _changed(self, connection: DatabaseConnection, seen: Seen) -> dict[str, Any] | None:
         """The row of the new version; None if nothing changed, or only volatile content."""
         version, before = self._newest.get(seen.server_id, (0, None))
         if before == seen.digest:
@@ -114,9 +106,9 @@ class Versions:
         }
 
 
-def keep_contracts(connection: Connection, snapshots: Iterable[ContractSnapshot]) -> None:
+def keep_contracts(connection: DatabaseConnection, snapshots: Iterable[ContractSnapshot]) -> None:
     """Write contracts that are not yet stored, each in full or as its outline."""
-    insert_new(connection, contracts, [_row(one) for one in snapshots])
+    insert_new(connection, "contracts", [_row(one) for one in snapshots])
 
 
 def read_document(stored: str | None) -> dict[str, Any]:
@@ -129,29 +121,30 @@ def read_document(stored: str | None) -> dict[str, Any]:
         return dict(json.loads(stored))
 
 
-def drop_versions(connection: Connection, server_id: int, versions: Sequence[int]) -> int:
+def drop_versions(connection: DatabaseConnection, server_id: int, versions: Sequence[int]) -> int:
     """Delete these versions of a server and documents that no other version uses; returns the number deleted."""
-    of_these = text("delete from contract_versions where server_id = :server and version = :version returning digest")
-    values = ({"server": server_id, "version": version} for version in versions)
-    digests = [digest for one in values for digest in connection.scalars(of_these, one).all()]
+    of_these = "delete from contract_versions where server_id = ? and version = ? returning digest"
+    digests = [
+        one for version in versions for one in connection.exec_driver_sql(of_these, (server_id, version)).scalars()
+    ]
     if digests:
-        connection.execute(_ORPHANS, {"digests": sorted(set(digests))})
+        connection.exec_driver_sql(_ORPHANS, (orjson.dumps(sorted(set(digests))).decode(),))
     return len(digests)
 
 
-def _limit(connection: Connection, server_id: int) -> None:
+def _limit(connection: DatabaseConnection, server_id: int) -> None:
     """Delete the oldest versions except the first, until number and size are within their limits."""
-    rows = connection.execute(_VERSIONS, {"server": server_id}).all()
-    documents = {row.digest: row.document_bytes for row in rows}
-    size, count, dropped = sum(documents.values()) + sum(row.own_bytes for row in rows), len(rows), []
-    users = Counter(row.digest for row in rows)
-    for row in rows[1 : 1 - FEWEST_VERSIONS]:
+    rows = connection.exec_driver_sql(_VERSIONS, {"server": server_id}).all()
+    documents = {digest: document_bytes for _, digest, _, document_bytes in rows}
+    size, count, dropped = sum(documents.values()) + sum(own_bytes for _, _, own_bytes, _ in rows), len(rows), []
+    users = Counter(digest for _, digest, _, _ in rows)
+    for version, digest, own_bytes, document_bytes in rows[1 : 1 - FEWEST_VERSIONS]:
         if size <= MOST_BYTES_OF_A_SERVER and count <= MOST_VERSIONS:
             break
-        dropped.append(row.version)
+        dropped.append(version)
         count -= 1
-        users[row.digest] -= 1
-        size -= row.own_bytes + (0 if users[row.digest] else row.document_bytes)
+        users[digest] -= 1
+        size -= own_bytes + (0 if users[digest] else document_bytes)
     drop_versions(connection, server_id, dropped)
 
 
@@ -163,7 +156,7 @@ def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
     return {"digest": snapshot.digest, "document": document, "contract_bytes": size, "document_bytes": kept}
 
 
-def _changes(connection: Connection, server_id: int, version: int, before: str, after: str) -> Sequence[Change]:
+def _changes(connection: DatabaseConnection, server_id: int, version: int, before: str, after: str) -> Sequence[Change]:
     """Changes since the newest version; none if only content known to be volatile has changed."""
     old, new = (_stored(connection, digest) for digest in (before, after))
     if old is None or new is None:
@@ -177,36 +170,39 @@ def _changes(connection: Connection, server_id: int, version: int, before: str, 
     return [*compared(was, found.document), *found.told]
 
 
-def _version(connection: Connection, server_id: int, version: int) -> dict[str, Any] | None:
-    digest = connection.scalar(_DIGEST, {"server": server_id, "version": version})
+def _version(connection: DatabaseConnection, server_id: int, version: int) -> dict[str, Any] | None:
+    digest = connection.exec_driver_sql(_DIGEST, {"server": server_id, "version": version}).scalar()
     return None if digest is None else read_document(_stored(connection, digest))
 
 
-def _volatile(connection: Connection, server_id: int) -> set[tuple[str, str]]:
+def _volatile(connection: DatabaseConnection, server_id: int) -> set[tuple[str, str]]:
     """Item and kind of everything that versions of the server reported as volatile."""
-    told = (change for text in connection.scalars(_TOLD, {"server": server_id}) for change in orjson.loads(text))
+    stored = connection.exec_driver_sql(_TOLD, {"server": server_id}).scalars()
+    told = (change for text in stored for change in orjson.loads(text))
     return {(change["item"], change["kind"]) for change in told if change["kind"] in KINDS}
 
 
-def _is_renamed(connection: Connection, seen: Seen, version: int, before: str) -> bool:
+def _is_renamed(connection: DatabaseConnection, seen: Seen, version: int, before: str) -> bool:
     """True if the newest version was stored before sets were sorted and is otherwise equal; it gets the new digest."""
     old, new = (_stored(connection, digest) for digest in (before, seen.digest))
     if old is None or new is None or with_sets_sorted(old.encode()).decode() != new:
         return False
-    of_it = (contract_versions.c.server_id == seen.server_id) & (contract_versions.c.version == version)
-    connection.execute(update(contract_versions).where(of_it).values(digest=seen.digest))
+    connection.exec_driver_sql(
+        "update contract_versions set digest = ? where server_id = ? and version = ?",
+        (seen.digest, seen.server_id, version),
+    )
     return True
 
 
-def _stored(connection: Connection, digest: str) -> str | None:
-    return connection.scalar(select(contracts.c.document).where(contracts.c.digest == digest))
+def _stored(connection: DatabaseConnection, digest: str) -> str | None:
+    document: str | None = connection.exec_driver_sql(
+        "select document from contracts where digest = ?", (digest,)
+    ).scalar()
+    return document
 
 
-def _newest(connection: Connection, server_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+def _newest(connection: DatabaseConnection, server_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Number and digest of the newest version of each of these servers that has one."""
-    listed = func.json_each(orjson.dumps(server_ids).decode()).table_valued("value")
-    newest = select(contract_versions.c.server_id, func.max(contract_versions.c.version), contract_versions.c.digest)
-    rows = connection.execute(
-        newest.where(contract_versions.c.server_id.in_(select(listed.c.value))).group_by(contract_versions.c.server_id)
-    )
+    newest = _NEWEST.format(which="where server_id in (select value from json_each(?))")
+    rows = connection.exec_driver_sql(newest, (orjson.dumps(server_ids).decode(),))
     return {server_id: (version, digest) for server_id, version, digest in rows}

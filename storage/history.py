@@ -9,54 +9,44 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, Table, and_, func, select, text
 
 from checker.errors import StorageError, UsageError
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
-from checker.model import McpFacts, ProbeResult
+from checker.model import McpFacts, ProbeResult, figures
 from checker.probe_kinds import STAGES
-from storage.connections import errors_of, reading_engine, writing_engine
+from storage.connections import DatabaseConnection, errors_of, reading_connection, writing_connection
 from storage.contracts import read_document
-from storage.raw_parts import BOTH, NEWEST_TRUSTED, RawPart, in_both
+from storage.raw_parts import BOTH, NEWEST_TRUSTED, RawPart, in_both, in_part
 from storage.remarks import remarks_of
 from storage.rollups import watermarks
 from storage.schema import NEWEST, migrate, missing_stages, version_of
-from storage.tables import (
-    FACTS,
-    contract_versions,
-    contracts,
-    mcp_facts,
-    run_alerts,
-    run_cached,
-    run_caches,
-    run_pools,
-    run_resources,
-    run_workers,
-    runs,
-    servers,
-    urls,
-)
 
 Record = TypeVar("Record")
 
 
-def measures_of(connection: Connection, run_id: int) -> RunMeasures:
+def measures_of(connection: DatabaseConnection, run_id: int) -> RunMeasures:
     """The measurements of a run; empty for a run that has not ended."""
-    resources = _records(connection, run_id, run_resources, ResourceMeasures)
+    resources = _records(connection, run_id, "run_resources", ResourceMeasures)
     return RunMeasures(
-        workers=_records(connection, run_id, run_workers, WorkerMeasures),
-        pools=_records(connection, run_id, run_pools, PoolMeasures),
-        caches=_records(connection, run_id, run_caches, CacheMeasures),
+        workers=_records(connection, run_id, "run_workers", WorkerMeasures, "worker, pid"),
+        pools=_records(connection, run_id, "run_pools", PoolMeasures, "kind"),
+        caches=_records(connection, run_id, "run_caches", CacheMeasures, "category"),
         resources=resources[0] if resources else None,
-        alerts=_records(connection, run_id, run_alerts, ResourceAlert),
+        alerts=_alerts(connection, run_id),
     )
 
 
-def _records(connection: Connection, run_id: int, table: Table, kind: type[Record]) -> tuple[Record, ...]:
+def _alerts(connection: DatabaseConnection, run_id: int) -> tuple[ResourceAlert, ...]:
+    return _records(connection, run_id, "run_alerts", ResourceAlert, "at_ms, resource, level")
+
+
+def _records(
+    connection: DatabaseConnection, run_id: int, table: str, kind: type[Record], order: str = "run_id"
+) -> tuple[Record, ...]:
     of_kind: Any = kind
-    columns = [table.c[name] for name in of_kind.__struct_fields__]
-    found = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
-    return tuple(kind(**row._mapping) for row in connection.execute(found))
+    names = of_kind.__struct_fields__
+    found = f"select {', '.join(names)} from {table} where run_id = ? order by {order}"  # noqa: S608 # our names
+    return tuple(of_kind(**dict(zip(names, row, strict=True))) for row in connection.exec_driver_sql(found, (run_id,)))
 
 
 _FACTS = (
@@ -80,6 +70,9 @@ _OFFERS = in_both(
     from servers s cross join {{probes}} p on p.server_id = s.id and p.run_id = {NEWEST_TRUSTED}
     join mcp_facts f on f.id = p.mcp_facts_id"""  # noqa: S608 # our names
 )
+_NEWEST_VERSIONS = """select v.server_id, v.version, v.seen_at_ms, v.grade from contract_versions v
+    join (select server_id, max(version) as version from contract_versions group by server_id) n
+    on n.server_id = v.server_id and n.version = v.version"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,39 +105,34 @@ class OfferRow:
     """Worst grade of its changes; None for the first version."""
 
 
-def newest_checks(connection: Connection) -> dict[int, Newest]:
+def newest_checks(connection: DatabaseConnection) -> dict[int, Newest]:
     """Newest check by server id, skipping suspect ones; one index lookup per server, however long the history."""
     return {
-        row.server_id: Newest(row.run_id, row.started_at_ms, row.status, row.reason, bool(row.maintenance))
-        for row in connection.execute(text(_CHECKS))
+        server_id: Newest(run_id, at_ms, status, reason, bool(maintenance))
+        for server_id, run_id, at_ms, status, reason, maintenance in connection.exec_driver_sql(_CHECKS)
     }
 
 
-def newest_offers(connection: Connection, found: dict[int, Newest]) -> dict[int, OfferRow]:
+def newest_offers(connection: DatabaseConnection, found: dict[int, Newest]) -> dict[int, OfferRow]:
     """By server id, for servers with an MCP probe that answered in these checks, or with a contract."""
-    facts = {row.server_id: row for row in connection.execute(text(_OFFERS))}
-    number = func.max(contract_versions.c.version).label("version")
-    newest = select(contract_versions.c.server_id, number).group_by(contract_versions.c.server_id).subquery()
-    same = and_(
-        contract_versions.c.server_id == newest.c.server_id,
-        contract_versions.c.version == newest.c.version,
-    )
-    versions = {row.server_id: row for row in connection.execute(select(contract_versions).join(newest, same))}
+    facts = {server_id: told for server_id, *told in connection.exec_driver_sql(_OFFERS)}
+    versions = {server_id: told for server_id, *told in connection.exec_driver_sql(_NEWEST_VERSIONS)}
     return {one: _offer(facts.get(one), versions.get(one)) for one in found if one in facts or one in versions}
 
 
-def _offer(facts: Row[tuple[object, ...]] | None, version: Row[tuple[object, ...]] | None) -> OfferRow:
-    told = {name: None if facts is None else getattr(facts, name) for name in _FACTS}
+def _offer(facts: list[Any] | None, version: list[Any] | None) -> OfferRow:
+    number, since_ms, grade = version or (None, None, None)
     return OfferRow(
-        **told,
-        contract_version=None if version is None else version.version,
-        contract_since_ms=None if version is None else version.seen_at_ms,
-        contract_grade=None if version is None else version.grade,
+        **dict(zip(_FACTS, facts or [None] * len(_FACTS), strict=True)),
+        contract_version=number,
+        contract_since_ms=since_ms,
+        contract_grade=grade,
     )
 
 
 _WAIT_S = 10.0
 _GRADES = ("breaking", "risky", "cosmetic")
+_TRUTHS = tuple(figure.name for figure in figures() if figure.type is bool)
 _STAGES = tuple((stage, f"{stage}_us") for stage in STAGES)
 _PROBE_FIELDS = tuple(name for name in ProbeResult.__struct_fields__ if name not in ("stages_us", "mcp", "remarks"))
 
@@ -215,28 +203,20 @@ class ContractRow:
 class History:
     """Read access to one database."""
 
-    def __init__(self, connection: Connection, path: Path) -> None:
+    def __init__(self, connection: DatabaseConnection, path: Path) -> None:
         self._connection, self._path = connection, path
 
     def run(self, run_id: int) -> RunRow:
         """The run; raises UsageError if it does not exist."""
         with errors_of(self._path):
-            columns = [runs.c[field.name] for field in fields(RunRow)]
-            row = self._connection.execute(select(*columns).where(runs.c.id == run_id)).one_or_none()
+            row = self._connection.exec_driver_sql(_RUN, (run_id,)).first()
         if row is None:
             raise UsageError(f"{self._path}: no run {run_id}")
         return RunRow(*row)
 
     def checks_of_run(self, run_id: int) -> list[CheckRow]:
         """All checks of a run, including results reused from earlier runs, by server name."""
-        own = [
-            row
-            for part in BOTH
-            for row in self._checks(
-                _checks_of(part).where(part.checks.c.run_id == run_id),
-                _probes_of(part).join(part.checks, _same(part)).where(part.checks.c.run_id == run_id),
-            )
-        ]
+        own = self._checks("where c.run_id = :run", _PROBES_OF_RUN, {"run": run_id})
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
@@ -247,8 +227,7 @@ class History:
         with errors_of(self._path):
             return {
                 (str(status), bool(suspect))
-                for part in BOTH
-                for status, suspect in self._connection.execute(_statuses_of(part.checks, run_id))
+                for status, suspect in self._connection.exec_driver_sql(_STATUSES, {"run": run_id})
             }
 
     def _cached_checks(self, run_id: int) -> list[CheckRow]:
@@ -256,15 +235,7 @@ class History:
         run = self.run(run_id)
         if not run.servers_cached:
             return []
-        taken = run_cached.c.run_id == run_id
-        found = [
-            row
-            for part in BOTH
-            for row in self._checks(
-                _checks_of(part).join(run_cached, _reused(part.checks)).where(taken),
-                _probes_of(part).join(run_cached, _reused(part.probes)).where(taken),
-            )
-        ]
+        found = self._checks(_REUSED.format(row="c"), _REUSED.format(row="p"), {"run": run_id})
         return [replace(one, cached_ms=max(0, run.started_at_ms - one.started_at_ms)) for one in found]
 
     def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
@@ -272,29 +243,17 @@ class History:
 
         Raises UsageError if the server is unknown, suggesting similar names.
         """
-        server_id = self._server_id(server)
-        found = []
-        for part in BOTH:
-            of_part, their_probes = part.checks.c, part.probes.c
-            by_time = (of_part.started_at_ms.desc(), of_part.run_id.desc())
-            wanted = _checks_of(part).where(of_part.server_id == server_id, of_part.started_at_ms >= since_ms)
-            newest = wanted.order_by(*by_time).limit(limit)
-            kept = newest.with_only_columns(of_part.run_id).order_by(None).order_by(*by_time).subquery()
-            of_these = _probes_of(part).where(
-                their_probes.server_id == server_id, their_probes.run_id.in_(select(kept))
-            )
-            found += self._checks(newest, of_these)
+        asked = {"server": self._server_id(server), "since_ms": since_ms, "limit": limit}
+        found = self._checks(_NEWEST_OF_SERVER, _PROBES_OF_NEWEST, asked)
         return sorted(found, key=lambda one: (one.started_at_ms, one.run_id), reverse=True)[:limit]
 
     def contracts_of_server(self, server: str) -> list[ContractRow]:
         """The versions of a server's contract, oldest first; raises UsageError if the server is unknown."""
-        found = _CONTRACT_SELECT.where(contract_versions.c.server_id == self._server_id(server))
-        return self._contracts(found.order_by(contract_versions.c.version))
+        return self._contracts("where v.server_id = ? order by v.version", self._server_id(server))
 
     def drift_of_run(self, run_id: int) -> list[ContractRow]:
         """Versions that a run saw first and that differ from the one before, by server name."""
-        found = _CONTRACT_SELECT.where(contract_versions.c.run_id == run_id, contract_versions.c.grade.is_not(None))
-        return self._contracts(found.order_by(servers.c.name))
+        return self._contracts("where v.run_id = ? and v.grade is not null order by s.name", run_id)
 
     def measures_of_run(self, run_id: int) -> RunMeasures:
         """Measurements that the run made of itself."""
@@ -304,65 +263,62 @@ class History:
     def alerts_of_run(self, run_id: int) -> tuple[ResourceAlert, ...]:
         """Alerts that the run raised."""
         with errors_of(self._path):
-            return _records(self._connection, run_id, run_alerts, ResourceAlert)
+            return _alerts(self._connection, run_id)
 
     def is_behind(self, now_ms: int) -> bool:
         """True if an hour has ended that has no buckets yet."""
         with errors_of(self._path):
             return watermarks.is_behind(self._connection, now_ms)
 
-    def _contracts(self, found: Select[Any]) -> list[ContractRow]:
+    def _contracts(self, which: str, number: int) -> list[ContractRow]:
         with errors_of(self._path):
             return [
                 ContractRow(
-                    server=row.name,
-                    version=row.version,
-                    run_id=row.run_id,
-                    seen_at_ms=row.seen_at_ms,
-                    digest=row.digest,
-                    grade=row.grade,
-                    changes=tuple(orjson.loads(row.changes)),
-                    change_counts={grade: getattr(row, grade) for grade in _GRADES},
-                    document=read_document(row.document),
-                    contract_bytes=row.contract_bytes,
+                    server=row["name"],
+                    version=row["version"],
+                    run_id=row["run_id"],
+                    seen_at_ms=row["seen_at_ms"],
+                    digest=row["digest"],
+                    grade=row["grade"],
+                    changes=tuple(orjson.loads(row["changes"])),
+                    change_counts={grade: row[grade] for grade in _GRADES},
+                    document=read_document(row["document"]),
+                    contract_bytes=row["contract_bytes"],
                 )
-                for row in self._connection.execute(found)
+                for row in self._connection.exec_driver_sql(f"{_CONTRACTS} {which}", (number,)).mappings()
             ]
 
     def _server_id(self, server: str) -> int:
         with errors_of(self._path):
-            server_id = self._connection.scalar(select(servers.c.id).where(servers.c.name == server))
+            server_id = self._connection.exec_driver_sql("select id from servers where name = ?", (server,)).scalar()
         if server_id is None:
             raise UsageError(f"{self._path}: no server {server!r}{self._alike(server)}")
         return int(server_id)
 
-    def _checks(self, found: Select[Any], their_probes: Select[Any]) -> list[CheckRow]:
+    def _checks(self, which: str, their_probes: str, asked: Mapping[str, int]) -> list[CheckRow]:
+        """The checks ``c`` that these words select, with those of the probes ``p`` that the others select."""
         with errors_of(self._path):
-            by_check: dict[tuple[int, int], list[ProbeResult]] = {}
-            for row in self._connection.execute(their_probes.order_by(text("position"))):
-                by_check.setdefault((row.server_id, row.run_id), []).append(_probe(row))
-            return [
-                CheckRow(
-                    run_id=row.run_id,
-                    server=row.name,
-                    group=row.group_name,
-                    tags=tuple(orjson.loads(row.tags)),
-                    status=row.status,
-                    reason=row.reason,
-                    detail=row.detail,
-                    score=row.score,
-                    started_at_ms=row.started_at_ms,
-                    duration_us=row.duration_us,
-                    tries=row.tries,
-                    suspect=row.suspect,
-                    maintenance=row.maintenance,
-                    probes=tuple(by_check.get((row.server_id, row.run_id), ())),
-                )
-                for row in self._connection.execute(found)
-            ]
+            return [one for part in BOTH for one in self._checks_of(part, which, their_probes, asked)]
+
+    def _checks_of(self, part: RawPart, which: str, their_probes: str, asked: Mapping[str, int]) -> Iterator[CheckRow]:
+        by_check: dict[tuple[int, int], list[ProbeResult]] = {}
+        found = in_part(part, f"{_PROBES} {their_probes} order by p.position")
+        for row in self._connection.exec_driver_sql(found, asked).mappings():
+            by_check.setdefault((row["server_id"], row["run_id"]), []).append(_probe(row))
+        for server_id, tags, suspect, maintenance, *others in self._connection.exec_driver_sql(
+            in_part(part, f"{_CHECKS_WITH_SERVERS} {which}"), asked
+        ):
+            told = dict(zip(_CHECK_FIELDS, others, strict=True))
+            yield CheckRow(
+                **told,
+                tags=tuple(orjson.loads(tags)),
+                suspect=bool(suspect),
+                maintenance=bool(maintenance),
+                probes=tuple(by_check.get((server_id, told["run_id"]), ())),
+            )
 
     def _alike(self, server: str) -> str:
-        names = list(self._connection.scalars(select(servers.c.name)))
+        names = self._connection.exec_driver_sql("select name from servers").scalars()
         from difflib import get_close_matches
 
         close = get_close_matches(server, names, n=3)
@@ -379,76 +335,73 @@ def open_history(path: Path) -> Iterator[History]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Connection]:
+def reading(path: Path) -> Iterator[DatabaseConnection]:
     """A read-only connection to the history in this file; raises StorageError if there is none of a known format.
 
     A file that was written by an older version of this program, or with fewer kinds of probes, is migrated first.
     """
-    engine = reading_engine(path)
+    connection = DatabaseConnection(reading_connection(path))
     try:
         with errors_of(path):
-            with engine.connect() as connection:
-                version = version_of(connection, str(path))
-                lacks_stages = bool(version and missing_stages(connection))
+            version = version_of(connection, str(path))
             if not version:
                 raise StorageError(f"{path}: holds no history; `mcp-status check --db {path}` begins one")
-            if version < NEWEST or lacks_stages:
-                with writing_engine(path, _WAIT_S).begin() as connection:
-                    migrate(connection, str(path))
-            with engine.connect() as connection:
-                yield connection
+            if version < NEWEST or missing_stages(connection):
+                with writing_connection(path, _WAIT_S) as writing, writing.begin():
+                    migrate(writing, str(path))
+            yield connection
     finally:
-        engine.dispose()
+        connection.close()
 
 
-_CONTRACT_SELECT = (
-    select(contract_versions, servers.c.name, contracts.c.document, contracts.c.contract_bytes)
-    .join(servers, servers.c.id == contract_versions.c.server_id)
-    .outerjoin(contracts, contracts.c.digest == contract_versions.c.digest)
+_RUN = f"select {', '.join(field.name for field in fields(RunRow))} from runs where id = ?"  # noqa: S608 # our names
+_CONTRACTS = """select v.*, s.name, d.document, d.contract_bytes from contract_versions v
+    join servers s on s.id = v.server_id left join contracts d on d.digest = v.digest"""
+_CHECK_FIELDS = (
+    "run_id",
+    "started_at_ms",
+    "duration_us",
+    "status",
+    "reason",
+    "detail",
+    "score",
+    "tries",
+    "server",
+    "group",
 )
+"""Those of a `CheckRow` that are columns as they are, and its server's name and group."""
+_CHECKS_WITH_SERVERS = f"""select c.server_id, s.tags, c.suspect, c.maintenance,
+    {", ".join(f"c.{name}" for name in _CHECK_FIELDS[:-2])}, s.name, s.group_name
+    from {{checks}} c join servers s on s.id = c.server_id"""  # noqa: S608 # our names
+_PROBES = f"""select p.*, u.url, {", ".join(f"f.{name} as mcp_{name}" for name in McpFacts.__struct_fields__)}
+    from {{probes}} p left join mcp_facts f on f.id = p.mcp_facts_id left join urls u on u.id = p.url_id"""  # noqa: S608
+_PROBES_OF_RUN = "join {checks} c on c.server_id = p.server_id and c.run_id = p.run_id where c.run_id = :run"
+"""By the checks, which have an index of runs."""
+_REUSED = (
+    """join run_cached r on r.server_id = {row}.server_id and r.from_run_id = {row}.run_id where r.run_id = :run"""
+)
+"""The words that select rows of checks or probes that a run took from an earlier one."""
+_STATUSES = in_both(
+    f"""select c.status, c.suspect from {{checks}} c where c.run_id = :run and not c.maintenance
+    union select c.status, c.suspect from {{checks}} c {_REUSED.format(row="c")} and not c.maintenance"""  # noqa: S608
+)
+_NEWEST_OF_SERVER = """where c.server_id = :server and c.started_at_ms >= :since_ms
+    order by c.started_at_ms desc, c.run_id desc limit :limit"""
+_PROBES_OF_NEWEST = f"""where p.server_id = :server and p.run_id in (
+    select c.run_id from {{checks}} c {_NEWEST_OF_SERVER})"""  # noqa: S608 # our words
 
 
-def _checks_of(part: RawPart) -> Select[Any]:
-    """The checks of a part, with their servers."""
-    of_server = select(part.checks, servers.c.name, servers.c.group_name, servers.c.tags)
-    return of_server.join(servers, servers.c.id == part.checks.c.server_id)
-
-
-def _probes_of(part: RawPart) -> Select[Any]:
-    """The probes of a part, with their addresses and facts."""
-    return (
-        select(part.probes, urls.c.url, *(mcp_facts.c[name].label(f"mcp_{name}") for name in FACTS))
-        .outerjoin(mcp_facts, mcp_facts.c.id == part.probes.c.mcp_facts_id)
-        .outerjoin(urls, urls.c.id == part.probes.c.url_id)
-    )
-
-
-def _same(part: RawPart) -> ColumnElement[bool]:
-    """Condition that a probe is of the check."""
-    same_server = part.checks.c.server_id == part.probes.c.server_id
-    return and_(same_server, part.checks.c.run_id == part.probes.c.run_id)
-
-
-def _reused(rows: Table) -> ColumnElement[bool]:
-    """Condition that these rows are those that a run reused."""
-    return and_(run_cached.c.server_id == rows.c.server_id, run_cached.c.from_run_id == rows.c.run_id)
-
-
-def _statuses_of(checks: Table, run_id: int) -> CompoundSelect[Any]:
-    counted = checks.c.maintenance.is_(False)
-    found = select(checks.c.status, checks.c.suspect).where(counted)
-    cached = found.join(run_cached, _reused(checks)).where(run_cached.c.run_id == run_id)
-    return found.where(checks.c.run_id == run_id).union(cached)
-
-
-def _probe(row: Row[Any]) -> ProbeResult:
-    columns = row._mapping
+def _probe(row: Mapping[str, Any]) -> ProbeResult:
     facts = None
-    if row.mcp_facts_id is not None:
-        facts = McpFacts(**{name: columns[f"mcp_{name}"] for name in FACTS})
+    if row["mcp_facts_id"] is not None:
+        facts = McpFacts(**{name: row[f"mcp_{name}"] for name in McpFacts.__struct_fields__})
+    given = {name: row[name] for name in _PROBE_FIELDS}
+    for name in _TRUTHS:
+        if given[name] is not None:
+            given[name] = bool(given[name])
     return ProbeResult(
-        **{name: columns[name] for name in _PROBE_FIELDS},
-        stages_us={stage: spent for stage, name in _STAGES if (spent := columns[name]) is not None},
+        **given,
+        stages_us={stage: spent for stage, name in _STAGES if (spent := row[name]) is not None},
         mcp=facts,
-        remarks=remarks_of(row.remarks),
+        remarks=remarks_of(row["remarks"]),
     )

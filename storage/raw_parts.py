@@ -8,29 +8,22 @@ counted or sorted is read through as a whole. So statements are written once, wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-from sqlalchemy import Table
-
-from storage import tables
-from storage.view_columns import View
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class RawPart:
-    """One part of the raw rows."""
+class RawPart(NamedTuple):
+    """One part of the raw rows: the names of its tables."""
 
-    checks: Table
-    probes: Table
+    checks: str
+    probes: str
     probes_of: str
     """The join of a server with its probes ``p``; its id is written as two braces."""
 
 
-SORTED = RawPart(tables.sorted_checks, tables.sorted_probes, "sorted_probes p on p.server_id = {}")
+SORTED = RawPart("sorted_checks", "sorted_probes", "sorted_probes p on p.server_id = {}")
 RECENT = RawPart(
-    tables.recent_checks,
-    tables.recent_probes,
+    "recent_checks",
+    "recent_probes",
     # an index of their own would be written to at every check
     "recent_checks k on k.server_id = {} "
     "cross join recent_probes p on p.run_id = k.run_id and p.server_id = k.server_id",
@@ -45,7 +38,7 @@ def in_part(part: RawPart, statement: str) -> str:
     They are ``{checks}`` and ``{probes}`` for the tables and, behind a cross join, ``{probes of t.id}`` for the probes
     ``p`` of the server with that id.
     """
-    named = statement.replace("{checks}", part.checks.name).replace("{probes}", part.probes.name)
+    named = statement.replace("{checks}", part.checks).replace("{probes}", part.probes)
     return _PROBES_OF.sub(lambda found: part.probes_of.format(found[1]), named)
 
 
@@ -74,43 +67,3 @@ NEWEST_TRUSTED = nth_of_both(
 _FIRST_OF_PART = "select min(started_at_ms) as at_ms from {checks} where run_id = (select min(run_id) from {checks})"
 FIRST_CHECK_MS = f"select min(at_ms) from ({in_both(_FIRST_OF_PART)})"  # noqa: S608 # our names
 """When the oldest run of those whose checks are there made its first one; null without any."""
-
-RAW_VIEWS = tuple(
-    View(
-        both.name,
-        f"one of all {both.name}",
-        tuple((column.name, column.name, "") for column in both.columns),
-        f"from {{{both.name}}}",
-    )
-    for both in (tables.checks, tables.probes)
-)
-"""The views under the names of `tables.checks` and `tables.probes`, for statements that read them as a whole."""
-
-
-def _written_through(view: str, key: Sequence[str], parts: tuple[Table, Table]) -> Iterator[tuple[str, str]]:
-    """Name and SQL of the triggers that let a program of the user's write to the view as to one table."""
-    names = [column.name for column in parts[0].columns]
-    given = [
-        f"coalesce(new.{one.name}, 0)" if one.server_default is not None else f"new.{one.name}"
-        for one in parts[0].columns
-    ]
-    same = " and ".join(f"{name} = old.{name}" for name in key)
-    changes = ", ".join(f"{name} = new.{name}" for name in names)
-    into = f"insert into {parts[1].name} ({', '.join(names)}) values ({', '.join(given)});"  # noqa: S608 # our names
-    deletes = " ".join(f"delete from {part.name} where {same};" for part in parts)  # noqa: S608 # our names
-    updates = " ".join(f"update {part.name} set {changes} where {same};" for part in parts)  # noqa: S608 # our names
-    again = " and ".join(f"{name} = new.{name}" for name in key)
-    twice = f"select raise(abort, 'UNIQUE constraint failed: {view}')"
-    once = f"{twice} where exists (select 1 from {parts[0].name} where {again});"  # noqa: S608 # our names
-    for what, steps in (("insert", f"{once} {into}"), ("delete", deletes), ("update", updates)):
-        name = f"{view}_{what}"
-        yield name, f"CREATE TRIGGER {name} instead of {what} on {view} begin {steps} end"
-
-
-TRIGGERS = dict(
-    (
-        *_written_through("checks", ("server_id", "run_id"), (tables.sorted_checks, tables.recent_checks)),
-        *_written_through("probes", ("server_id", "run_id", "kind"), (tables.sorted_probes, tables.recent_probes)),
-    )
-)
-"""Name -> SQL. New rows go to the part of the newest; nothing of this project writes to the views."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, text
 
 from checker.model import Remark, RemarkName
 from checker.untrusted_text import storable
+from storage.connections import DatabaseConnection
 from storage.raw_parts import NEWEST_TRUSTED, in_both
 
 MOST_OF_A_DETAIL = 400
@@ -49,10 +49,10 @@ def remarks_of(stored: str | None) -> tuple[Remark, ...]:
     )
 
 
-def newest_remarks(connection: Connection) -> list[Remarked]:
+def newest_remarks(connection: DatabaseConnection) -> list[Remarked]:
     """Remarks of every server's newest check, by server name; one index lookup per server, not a scan."""
     return [
-        Remarked(row.id, row.kind, row.started_at_ms, remark)
-        for row in connection.execute(text(f"{_NEWEST} order by name, position"))
-        for remark in remarks_of(row.remarks)
+        Remarked(server_id, kind, at_ms, remark)
+        for server_id, kind, at_ms, remarks, _, _ in connection.exec_driver_sql(f"{_NEWEST} order by name, position")
+        for remark in remarks_of(remarks)
     ]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from checker.errors import StorageError, UsageError
 from checker.stats.histogram import Integers
 from storage import checking_cost, contract_changes, history, remarks
-from storage.connections import errors_of
+from storage.connections import DatabaseConnection, errors_of
 from storage.history import Newest, OfferRow, reading
 from storage.remarks import Remarked
 from storage.rollups import newest_rows, read, sums
@@ -52,7 +52,7 @@ class Past:
     """The selected servers, ordered by name."""
     rollups: Rollups
     """Buckets of these servers."""
-    _connection: Connection
+    _connection: DatabaseConnection
 
     def of(self, servers: tuple[ServerRow, ...]) -> Past:
         """The history of only some of these servers."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 
 from checker.limits import Keep
 from checker.loadtest.results import BenchState
+from storage.connections import DatabaseConnection
 from storage.contracts import FEWEST_VERSIONS, drop_versions
 from storage.loadtests.tables import PARTS, bench_baselines, bench_runs
 from storage.raw_parts import BOTH, FIRST_CHECK_MS, in_both, in_part, nth_of_both
@@ -22,24 +23,24 @@ from storage.rollups.watermarks import DAY_HOURS, DAY_MS, HOUR_MS, marks
 from storage.tables import rollup_marks, rollup_state, runs, servers
 
 
-def steps_of_load_tests(connection: Connection, before_ms: int) -> list[Callable[..., None]]:
+def steps_of_load_tests(connection: DatabaseConnection, before_ms: int) -> list[Callable[..., None]]:
     """Steps that `storage.retention` takes for load test runs that began before this time: one for each."""
     return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, before_ms, 0)]
 
 
-def oldest_steps(connection: Connection) -> list[Callable[..., None]]:
+def oldest_steps(connection: DatabaseConnection) -> list[Callable[..., None]]:
     """Step for a file that is still too large: delete the oldest run."""
     return [partial(_drop_counted, run_id=run_id) for run_id in old_benchmarks(connection, None, 0)[:1]]
 
 
-def drop(connection: Connection, run_id: int) -> None:
+def drop(connection: DatabaseConnection, run_id: int) -> None:
     """Delete a run with all its parts."""
     for table in PARTS:
         connection.execute(delete(table).where(table.c.run_id == run_id))
     connection.execute(delete(bench_runs).where(bench_runs.c.id == run_id))
 
 
-def old_benchmarks(connection: Connection, before_ms: int | None, keep_last: int) -> list[int]:
+def old_benchmarks(connection: DatabaseConnection, before_ms: int | None, keep_last: int) -> list[int]:
     """Runs that began before this time (None: all finished ones), oldest first.
 
     Baselines and the newest ``keep_last`` of each name are excluded.
@@ -54,7 +55,7 @@ def old_benchmarks(connection: Connection, before_ms: int | None, keep_last: int
     return list(connection.scalars(found.order_by(ranked.c.id)))
 
 
-def _drop_counted(connection: Connection, pruned: Pruned, run_id: int) -> None:
+def _drop_counted(connection: DatabaseConnection, pruned: Pruned, run_id: int) -> None:
     drop(connection, run_id)
     pruned.add(bench_runs.name, 1)
 
@@ -112,12 +113,12 @@ _UNUSED_FACTS = text(
 )
 
 
-def steps_of_heaviest(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+def steps_of_heaviest(connection: DatabaseConnection, excess_bytes: int) -> list[Callable[..., None]]:
     """Steps that free this many bytes, largest servers first; empty if no server stands out."""
     return _contract_steps(connection, excess_bytes) or _text_steps(connection, excess_bytes)
 
 
-def _contract_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+def _contract_steps(connection: DatabaseConnection, excess_bytes: int) -> list[Callable[..., None]]:
     """Steps that delete old contract versions: each server keeps the first and the newest."""
     old: dict[int, list[tuple[int, int]]] = {}
     for server_id, version, size in connection.execute(_OLD_VERSIONS, {"newest": FEWEST_VERSIONS - 1}):
@@ -137,7 +138,7 @@ def _contract_steps(connection: Connection, excess_bytes: int) -> list[Callable[
     return found
 
 
-def _text_steps(connection: Connection, excess_bytes: int) -> list[Callable[..., None]]:
+def _text_steps(connection: DatabaseConnection, excess_bytes: int) -> list[Callable[..., None]]:
     """Steps that delete texts and facts of old probes, for servers whose newest ones are long."""
     sizes = {one: size for one in connection.scalars(select(servers.c.id)).all() if (size := _texts(connection, one))}
     found: list[Callable[..., None]] = []
@@ -149,7 +150,7 @@ def _text_steps(connection: Connection, excess_bytes: int) -> list[Callable[...,
     return found
 
 
-def _texts(connection: Connection, server_id: int) -> int:
+def _texts(connection: DatabaseConnection, server_id: int) -> int:
     """Estimated bytes of the texts of a server's old probes; 0 if they are of usual size."""
     of = {"server": server_id}
     said, probes = connection.execute(_SAMPLED, of).one()
@@ -159,11 +160,11 @@ def _texts(connection: Connection, server_id: int) -> int:
     return size if size > SHARE_BYTES else 0
 
 
-def _drop_versions(connection: Connection, pruned: Pruned, server_id: int, versions: list[int]) -> None:
+def _drop_versions(connection: DatabaseConnection, pruned: Pruned, server_id: int, versions: list[int]) -> None:
     pruned.add("contract_versions", drop_versions(connection, server_id, versions))
 
 
-def _strip(connection: Connection, pruned: Pruned, server_id: int) -> None:
+def _strip(connection: DatabaseConnection, pruned: Pruned, server_id: int) -> None:
     """Delete the texts of a server's checks and record the number deleted; the checks keep their counts."""
     of = {"server": server_id}
     for part in BOTH:
@@ -200,7 +201,7 @@ class Pruned:
             self.rows[table] = self.rows.get(table, 0) + number
 
 
-def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
+def steps(connection: DatabaseConnection, keep: Keep, now_ms: int) -> list[Step]:
     """Steps that delete rows by age, each in its own transaction."""
     raw_ms = _cutoff(connection, now_ms - round(keep.raw * 1000))
     hours = (now_ms - round(keep.hours * 1000)) // DAY_MS * DAY_HOURS
@@ -218,7 +219,7 @@ def steps(connection: Connection, keep: Keep, now_ms: int) -> list[Step]:
     ]
 
 
-def drop_measures(connection: Connection, pruned: Pruned, before_ms: int) -> None:
+def drop_measures(connection: DatabaseConnection, pruned: Pruned, before_ms: int) -> None:
     """Delete the measurements of runs that ended before that moment."""
     for table in _MEASURES:
         ended = "select id from runs where finished_at_ms < :before"
@@ -226,7 +227,7 @@ def drop_measures(connection: Connection, pruned: Pruned, before_ms: int) -> Non
         pruned.add(table, connection.execute(old, {"before": before_ms}).rowcount)
 
 
-def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
+def detail_steps(connection: DatabaseConnection, now_ms: int) -> list[Step]:
     """Delete old hour buckets of single probes whose day buckets exist; run after every roll, since they are many."""
     slot = (now_ms - DETAIL_HOURS_MS) // DAY_MS * DAY_HOURS
     return [
@@ -235,7 +236,7 @@ def detail_steps(connection: Connection, now_ms: int) -> list[Step]:
     ]
 
 
-def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
+def raw_steps(connection: DatabaseConnection, raw_ms: int) -> list[Step]:
     """Delete raw rows of checks that began before this full day, all rolled by then, and runs left empty."""
     if raw_ms <= marks(connection).raw_from_ms:
         return []
@@ -250,7 +251,7 @@ def raw_steps(connection: Connection, raw_ms: int) -> list[Step]:
     ]
 
 
-def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Step]:
+def size_steps(connection: DatabaseConnection, most_bytes: int, now_ms: int) -> list[Step]:
     """Steps for a database that is too large: first the servers that use most space, then all.
 
     Contract versions and texts go first, of servers that have far more of them than others. Then goes the oldest day of
@@ -279,7 +280,7 @@ def size_steps(connection: Connection, most_bytes: int, now_ms: int) -> list[Ste
     ]
 
 
-def used_bytes(connection: Connection) -> int:
+def used_bytes(connection: DatabaseConnection) -> int:
     """Bytes used by the database's rows, without the free pages of the file."""
     pages, free, size = (
         int(connection.exec_driver_sql(f"pragma {name}").scalar() or 0)
@@ -288,7 +289,7 @@ def used_bytes(connection: Connection) -> int:
     return (pages - free) * size
 
 
-def drop_unused(connection: Connection, pruned: Pruned) -> None:
+def drop_unused(connection: DatabaseConnection, pruned: Pruned) -> None:
     """Delete addresses, facts of MCP servers and contracts that no row refers to any more."""
     for table, column in (("mcp_facts", "mcp_facts_id"), ("urls", "url_id")):
         unused = f"delete from {table} where id not in (select {column} from probes where {column} is not null)"  # noqa: S608 # our names
@@ -297,13 +298,13 @@ def drop_unused(connection: Connection, pruned: Pruned) -> None:
     pruned.add("contracts", connection.execute(text(orphans)).rowcount)
 
 
-def _cutoff(connection: Connection, wanted_ms: int) -> int:
+def _cutoff(connection: DatabaseConnection, wanted_ms: int) -> int:
     """The full day before which raw rows may be deleted: all of them are rolled, and their days are complete."""
     rolled_ms = connection.scalar(select(func.min(rollup_state.c.rolled_until_ms))) or 0
     return int(max(0, min(wanted_ms, rolled_ms)) // DAY_MS * DAY_MS)
 
 
-def _remember(connection: Connection, _: Pruned, servers: list[int], raw_ms: int) -> None:
+def _remember(connection: DatabaseConnection, _: Pruned, servers: list[int], raw_ms: int) -> None:
     """Save the states needed to judge later rows, and record that earlier rows are gone."""
     from storage.rollups.states import advance_base
 
@@ -312,7 +313,7 @@ def _remember(connection: Connection, _: Pruned, servers: list[int], raw_ms: int
     connection.execute(update(rollup_marks).values(raw_from_ms=raw_ms))
 
 
-def _drop_raw(connection: Connection, pruned: Pruned, servers: list[int], raw_ms: int, run: int) -> None:
+def _drop_raw(connection: DatabaseConnection, pruned: Pruned, servers: list[int], raw_ms: int, run: int) -> None:
     for part in BOTH:
         old_probes, old_checks = (text(in_part(part, one)) for one in (_OLD_PROBES, f"delete {_OLD_CHECKS}"))
         for server in servers:
@@ -322,7 +323,7 @@ def _drop_raw(connection: Connection, pruned: Pruned, servers: list[int], raw_ms
     pruned.raw_from_ms = raw_ms
 
 
-def _drop_runs(connection: Connection, pruned: Pruned, run: int) -> None:
+def _drop_runs(connection: DatabaseConnection, pruned: Pruned, run: int) -> None:
     empty = list(connection.scalars(text(_EMPTY_RUNS), {"run": run}))
     for number in empty:
         for table in ("run_cached", *_MEASURES):
@@ -331,14 +332,14 @@ def _drop_runs(connection: Connection, pruned: Pruned, run: int) -> None:
         pruned.add("runs", connection.execute(text("delete from runs where id = :run"), {"run": number}).rowcount)
 
 
-def _bucket_steps(connection: Connection, table: str, slot: int, condition: str = "1 = 1") -> list[Step]:
+def _bucket_steps(connection: DatabaseConnection, table: str, slot: int, condition: str = "1 = 1") -> list[Step]:
     """Delete the buckets before this slot, of the series that meet the condition."""
     found = list(connection.scalars(text(f"select id from series where {condition} order by id")))  # noqa: S608 # our words
     blocks = [found[low : low + 20 * _AT_ONCE] for low in range(0, len(found), 20 * _AT_ONCE)]
     return [partial(_drop_buckets, table=table, of_series=some, slot=slot) for some in blocks]
 
 
-def _drop_buckets(connection: Connection, pruned: Pruned, table: str, of_series: list[int], slot: int) -> None:
+def _drop_buckets(connection: DatabaseConnection, pruned: Pruned, table: str, of_series: list[int], slot: int) -> None:
     old = text(f"delete from {table} where series_id = :series and slot < :slot")  # noqa: S608 # our names
     pruned.add(
         table,
@@ -346,6 +347,6 @@ def _drop_buckets(connection: Connection, pruned: Pruned, table: str, of_series:
     )
 
 
-def _drop_incidents(connection: Connection, pruned: Pruned, before_ms: int) -> None:
+def _drop_incidents(connection: DatabaseConnection, pruned: Pruned, before_ms: int) -> None:
     old = text("delete from incidents where ended_at_ms < :before")
     pruned.add("incidents", connection.execute(old, {"before": before_ms}).rowcount)

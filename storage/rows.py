@@ -13,11 +13,13 @@ from enum import Enum
 from functools import lru_cache
 from itertools import compress, repeat
 from operator import is_not
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Executable, Table
-
+from storage.connections import DatabaseConnection
 from storage.sqlite_driver import driver
+
+if TYPE_CHECKING:
+    from sqlalchemy import Executable
 
 _AT_ONCE = (50, 10, 1)
 """Rows in a statement."""
@@ -26,7 +28,7 @@ _MOST_BOUND = 32_766 if driver().sqlite_version_info >= (3, 32) else 999
 _BOUND_AS_THEY_ARE = {int, float, str, bytes}
 
 
-def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
+def insert_new(connection: DatabaseConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Insert the rows whose key does not exist yet, and return their number."""
     shapes: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[tuple[Any, ...]]] = {}
     for row in rows:
@@ -37,13 +39,13 @@ def insert_new(connection: Connection, table: Table, rows: Iterable[Mapping[str,
             given = tuple(map(_plain, given))
         shapes.setdefault((tuple(row), is_there), []).append(given)
     return sum(
-        connection.exec_driver_sql(_statement(table.name, tuple(compress(names, is_there))), given).rowcount
+        connection.exec_driver_sql(_statement(table, tuple(compress(names, is_there))), given).rowcount
         for (names, is_there), given in shapes.items()
     )
 
 
 def insert_columns(
-    connection: Connection, table: Table, columns: tuple[str, ...], values: Sequence[Any], run_id: int
+    connection: DatabaseConnection, table: str, columns: tuple[str, ...], values: Sequence[Any], run_id: int
 ) -> int:
     """Insert rows of a run whose key does not exist yet, and return their number.
 
@@ -52,7 +54,7 @@ def insert_columns(
     """
     width, added = len(columns), 0
     for low, rows in in_statements(len(values) // width, width):
-        statement = _statement_of_run(table.name, columns, run_id, rows)
+        statement = _statement_of_run(table, columns, run_id, rows)
         bound = tuple(values[low * width : (low + rows) * width])
         added += connection.exec_driver_sql(statement, bound).rowcount
     return added
@@ -68,7 +70,7 @@ def in_statements(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def insert_or_update(
-    connection: Connection, table: Table, key: str, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+    connection: DatabaseConnection, table: str, key: str, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
 ) -> None:
     """Insert rows of these columns; an existing row with the same key is overwritten, also by what is null."""
     shapes: dict[tuple[bool, ...], list[Any]] = {}
@@ -81,18 +83,27 @@ def insert_or_update(
         place, width = f"({', '.join('?' * len(columns))})", len(columns)
         for low, number in in_statements(len(values) // width, width):
             statement = (
-                f"insert into {table.name} ({', '.join(columns)}) values {', '.join([place] * number)} "  # noqa: S608 # our names
+                f"insert into {table} ({', '.join(columns)}) values {', '.join([place] * number)} "  # noqa: S608 # our names
                 f"on conflict ({key}) do update set {newest}"
             )
             connection.exec_driver_sql(statement, tuple(values[low * width : (low + number) * width]))
 
 
-def insert_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(
+    connection: DatabaseConnection, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
     """Insert rows of these columns; the driver must be able to bind their values unchanged."""
     if rows:
         places = ", ".join("?" * len(names))
-        statement = f"insert into {table.name} ({', '.join(names)}) values ({places})"  # noqa: S608 # our names
+        statement = f"insert into {table} ({', '.join(names)}) values ({places})"  # noqa: S608 # our names
         connection.exec_driver_sql(statement, list(rows))
+
+
+def insert_one(connection: DatabaseConnection, table: str, row: Mapping[str, Any]) -> int:
+    """Insert this row, and return its id."""
+    places = ", ".join("?" * len(row))
+    statement = f"insert into {table} ({', '.join(row)}) values ({places})"  # noqa: S608 # our names
+    return connection.exec_driver_sql(statement, tuple(map(_plain, row.values()))).lastrowid
 
 
 def _plain(value: Any) -> Any:
@@ -117,7 +128,7 @@ def _statement_of_run(table: str, names: tuple[str, ...], run_id: int, rows: int
     )
 
 
-def batches_of(connection: Connection, found: Executable, rows: int) -> Iterator[list[Any]]:
+def batches_of(connection: DatabaseConnection, found: Executable, rows: int) -> Iterator[list[Any]]:
     """Like `columns_of`, so many rows at a time: a result that is too large for memory."""
     with connection.execute(found) as result:
         while batch := result.cursor.fetchmany(rows) if result.cursor is not None else ():
@@ -125,7 +136,7 @@ def batches_of(connection: Connection, found: Executable, rows: int) -> Iterator
 
 
 def columns_of(
-    connection: Connection, found: Executable, number: int, values: Mapping[str, Any] | None = None
+    connection: DatabaseConnection, found: Executable, number: int, values: Mapping[str, Any] | None = None
 ) -> list[Any]:
     """The selected columns, as the driver returns them: SQLAlchemy's own rows would take a third longer.
 

@@ -7,17 +7,14 @@ edited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from sqlalchemy import Connection, func, inspect, select, text
+from collections.abc import Callable, Mapping, Sequence
 
 from checker.errors import StorageError
 from checker.probe_kinds import STAGES
-from storage.raw_parts import RAW_VIEWS, TRIGGERS, in_both
-from storage.tables import metadata, rollup_marks, schema_migrations
-from storage.views import VIEWS
+from storage.connections import DatabaseConnection
+from storage.schema_sql import schema_sql
 
-Step = Callable[[Connection], None]
+Step = Callable[[DatabaseConnection], None]
 
 
 def add_column(table: str, definition: str) -> Step:
@@ -26,18 +23,18 @@ def add_column(table: str, definition: str) -> Step:
     ``checks`` and ``probes`` stand for both of their tables.
     """
 
-    def step(connection: Connection) -> None:
+    def step(connection: DatabaseConnection) -> None:
         for one in _TABLES_OF.get(table, (table,)):
             connection.exec_driver_sql(f"alter table {one} add column {definition}")
 
     return step
 
 
-def _in_two_parts(connection: Connection) -> None:
+def _in_two_parts(connection: DatabaseConnection) -> None:
     """New rows get tables of their own, in the order of runs; those that are there are in the order of servers."""
     for name, end in (("checks", ""), ("probes", ", kind")):
         connection.exec_driver_sql(f"alter table {name} rename to sorted_{name}")
-        made = connection.scalar(text("select sql from sqlite_master where name = :name"), {"name": f"sorted_{name}"})
+        made = connection.exec_driver_sql("select sql from sqlite_master where name = ?", (f"sorted_{name}",)).scalar()
         recent = str(made).replace(f"sorted_{name}", f"recent_{name}", 1)
         by_run = recent.replace(f"PRIMARY KEY (server_id, run_id{end})", f"PRIMARY KEY (run_id, server_id{end})")
         connection.exec_driver_sql(by_run)
@@ -56,26 +53,27 @@ MIGRATIONS: tuple[Step, ...] = (_in_two_parts,)
 NEWEST = 1 + len(MIGRATIONS)
 """The version that this program writes."""
 
+_TABLES = "select name from sqlite_master where type = 'table' and name not like 'sqlite!_%' escape '!'"
 _APPLICATION_ID = 0x4D435053  # "MCPS"
 """The application id in the header of the SQLite file; files from before version 1 have none."""
 
 
-def version_of(connection: Connection, path: str, newest: int = NEWEST) -> int:
+def version_of(connection: DatabaseConnection, path: str, newest: int = NEWEST) -> int:
     """The schema version of the database; 0 for an empty one.
 
     Raises StorageError for a database of another program, or of an unknown version.
     """
-    tables = inspect(connection).get_table_names()
+    tables = connection.exec_driver_sql(_TABLES).scalars()
     if not tables:
         return 0
-    if schema_migrations.name not in tables:
+    if "schema_migrations" not in tables:
         raise StorageError(f"{path}: a SQLite database of another program; use another file with --db")
     if connection.exec_driver_sql("pragma application_id").scalar() != _APPLICATION_ID:
         raise StorageError(
             f"{path}: made by mcp-status-check before its first release, with a schema that this version does not "
             "know; move the file away, or use another one with --db"
         )
-    version = connection.scalar(select(func.max(schema_migrations.c.version))) or 0
+    version = int(connection.exec_driver_sql("select max(version) from schema_migrations").scalar() or 0)
     if version > newest:
         raise StorageError(
             f"{path}: made by a newer version of mcp-status-check (schema {version}, this program knows "
@@ -84,7 +82,7 @@ def version_of(connection: Connection, path: str, newest: int = NEWEST) -> int:
     return version
 
 
-def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATIONS) -> None:
+def migrate(connection: DatabaseConnection, path: str, steps: Sequence[Step] = MIGRATIONS) -> None:
     """Create the database, or upgrade it, inside the caller's transaction: all steps or none.
 
     Raises StorageError as `version_of` does.
@@ -93,8 +91,9 @@ def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATION
     version = version_of(connection, path, newest)
     if version == 0:
         connection.exec_driver_sql(f"pragma application_id = {_APPLICATION_ID}")
-        metadata.create_all(connection)
-        connection.execute(rollup_marks.insert().values(id=1, first_run_id=0, raw_from_ms=0))
+        for statement in schema_sql(newest).tables:
+            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("insert into rollup_marks (id, first_run_id, raw_from_ms) values (1, 0, 0)")
         _record(connection, newest)
         version = newest
     if version < newest:
@@ -107,33 +106,33 @@ def migrate(connection: Connection, path: str, steps: Sequence[Step] = MIGRATION
         _drop_views(connection)
     for column in missing:
         add_column("probes", f"{column} integer")(connection)
-    _refresh_views(connection)
+    _refresh_views(connection, schema_sql(newest).views)
 
 
-def _drop_views(connection: Connection) -> None:
-    for view in connection.execute(text("select name from sqlite_master where type = 'view'")).scalars().all():
+def _drop_views(connection: DatabaseConnection) -> None:
+    for view in connection.exec_driver_sql("select name from sqlite_master where type = 'view'").scalars():
         connection.exec_driver_sql(f"drop view {view}")
 
 
-def missing_stages(connection: Connection) -> list[str]:
+def missing_stages(connection: DatabaseConnection) -> list[str]:
     """Columns of stages that the database lacks, because it was created before their kind of probe was known."""
-    there = set(connection.scalars(text("select name from pragma_table_info('recent_probes')")))
+    there = set(connection.exec_driver_sql("select name from pragma_table_info('recent_probes')").scalars())
     return [column for stage in STAGES if (column := f"{stage}_us") not in there]
 
 
-def _record(connection: Connection, version: int) -> None:
-    connection.execute(schema_migrations.insert().values(version=version, applied_at=func.datetime("now")))
+def _record(connection: DatabaseConnection, version: int) -> None:
+    connection.exec_driver_sql(
+        "insert into schema_migrations (version, applied_at) values (?, datetime('now'))", (version,)
+    )
 
 
-def _refresh_views(connection: Connection) -> None:
-    """Recreate views that differ from this program's: they hold no data."""
-    wanted = {view.name: f"CREATE VIEW {view.name} as {in_both(view.select)}" for view in (*RAW_VIEWS, *VIEWS)}
-    wanted |= TRIGGERS  # which go with their views
-    stored = text("select name, sql from sqlite_master where type in ('view', 'trigger')")
-    present = {str(name): str(sql) for name, sql in connection.execute(stored)}
+def _refresh_views(connection: DatabaseConnection, wanted: Mapping[str, str]) -> None:
+    """Recreate views that differ from this program's, and their triggers: they hold no data."""
+    stored = "select name, sql from sqlite_master where type in ('view', 'trigger')"
+    present = {str(name): str(sql) for name, sql in connection.exec_driver_sql(stored)}
     if all(present.get(name) == sql for name, sql in wanted.items()):
         return
     for name, sql in wanted.items():
-        if name not in TRIGGERS:
+        if sql.startswith("CREATE VIEW"):  # the triggers of a view go with it
             connection.exec_driver_sql(f"drop view if exists {name}")
         connection.exec_driver_sql(sql)

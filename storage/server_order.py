@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, Table, func, select, text, update
+from sqlalchemy import Table, func, select, text, update
 
+from storage.connections import DatabaseConnection
 from storage.rollups.watermarks import marks
 from storage.tables import recent_checks, rollup_marks, runs, sorted_checks, sorted_probes
 
@@ -34,7 +35,10 @@ class Slice:
 
 
 def plan(
-    connection: Connection, rolled: int, rows_of_a_page: int = ROWS_OF_A_PAGE, checks_at_once: int = CHECKS_AT_ONCE
+    connection: DatabaseConnection,
+    rolled: int,
+    rows_of_a_page: int = ROWS_OF_A_PAGE,
+    checks_at_once: int = CHECKS_AT_ONCE,
 ) -> list[Slice]:
     """The slices to move after a roll of so many checks; none as long as there are too few rolled ones of each server.
 
@@ -64,14 +68,14 @@ def plan(
     return slices
 
 
-def move(connection: Connection, one: Slice) -> None:
+def move(connection: DatabaseConnection, one: Slice) -> None:
     """Move the rows of a slice."""
     values = {"servers": orjson.dumps(one.servers).decode(), "before": one.before_run}
     for statement in _MOVE:
         connection.execute(statement, values)
 
 
-def _is_enough(connection: Connection, first: int, before: int, rows_of_a_page: int) -> bool:
+def _is_enough(connection: DatabaseConnection, first: int, before: int, rows_of_a_page: int) -> bool:
     """True if the runs in this range have so many checks of each server, as far as their own numbers say.
 
     Runs of the same configuration check the same servers: the rows themselves need not be counted.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import case, func, select
 
 from checker.metrics import RunMeasures
-from storage.connections import errors_of
+from storage.connections import DatabaseConnection, errors_of
 from storage.history import measures_of, reading
 from storage.tables import checks, probes, runs, servers
 
@@ -86,7 +86,7 @@ def evidence_since(path: Path, since_ms: int) -> Evidence:
         )
 
 
-def _runs(connection: Connection, since_ms: int) -> list[RunEvidence]:
+def _runs(connection: DatabaseConnection, since_ms: int) -> list[RunEvidence]:
     """Finished runs, newest first."""
     wanted = select(runs).where(runs.c.started_at_ms >= since_ms, runs.c.finished_at_ms.is_not(None))
     newest = wanted.order_by(runs.c.id.desc()).limit(MOST_RUNS)
@@ -117,7 +117,9 @@ def _newest_enough(found: Sequence[RunEvidence]) -> list[int]:
     return chosen
 
 
-def _with_spent(connection: Connection, found: Sequence[RunEvidence], newest: Sequence[int]) -> list[RunEvidence]:
+def _with_spent(
+    connection: DatabaseConnection, found: Sequence[RunEvidence], newest: Sequence[int]
+) -> list[RunEvidence]:
     if not newest:
         return list(found)
     spent = select(checks.c.run_id, func.sum(checks.c.duration_us)).group_by(checks.c.run_id)
@@ -126,7 +128,7 @@ def _with_spent(connection: Connection, found: Sequence[RunEvidence], newest: Se
     return [replace(run, spent_ms=round(spent_us.get(run.id, 0) / 1000)) for run in found]
 
 
-def _durations(connection: Connection, run_ids: Sequence[int]) -> dict[str, list[float]]:
+def _durations(connection: DatabaseConnection, run_ids: Sequence[int]) -> dict[str, list[float]]:
     if not run_ids:
         return {}
     trusted = probes.join(
@@ -141,7 +143,7 @@ def _durations(connection: Connection, run_ids: Sequence[int]) -> dict[str, list
     return found
 
 
-def _retries(connection: Connection, run_ids: Sequence[int]) -> list[RetryEvidence]:
+def _retries(connection: DatabaseConnection, run_ids: Sequence[int]) -> list[RetryEvidence]:
     if not run_ids:
         return []
     again = (probes.c.attempts > 1) & (probes.c.status == "HEALTHY")
@@ -161,7 +163,7 @@ def _retries(connection: Connection, run_ids: Sequence[int]) -> list[RetryEviden
     ]
 
 
-def _series(connection: Connection, first_run: int) -> list[SeriesEvidence]:
+def _series(connection: DatabaseConnection, first_run: int) -> list[SeriesEvidence]:
     good = (checks.c.run_id >= first_run) & (checks.c.status == "HEALTHY") & ~checks.c.suspect
     found = []
     for server_id, name in connection.execute(select(servers.c.id, servers.c.name).order_by(servers.c.name)).all():

@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import convert
 from msgspec.structs import asdict
-from sqlalchemy import Connection, Engine, Table, delete, select, update
 
 from checker.breaker import Circuit
 from checker.errors import StorageError
@@ -23,38 +22,29 @@ from checker.metrics import RunMeasures
 from checker.model import Batch, ContractSnapshot, McpFacts, Remark, RunInfo, RunState, Server, figures
 from checker.result_rows import MCP, REMARKS, SERVER, URL, ResultRows, Rows, rows_of
 from checker.untrusted_text import storable
-from storage import cache, retention, server_order
+from storage import cache
 from storage import servers as roster
 from storage.breakers import Breakers
-from storage.connections import errors_of, writing_engine
+from storage.connections import DatabaseConnection, errors_of, writing_connection
 from storage.contracts import Seen, Versions, keep_contracts
-from storage.database_file import give_back
+from storage.raw_parts import RECENT, in_both
 from storage.remarks import remarks_text
-from storage.retention import Pruned
 from storage.rollups import watermarks
 from storage.rollups.late_rows import note_written, without_sorted
-from storage.rows import insert_columns, insert_new
+from storage.rows import insert_columns, insert_new, insert_one, insert_rows
 from storage.schema import migrate
-from storage.tables import (
-    FACTS,
-    checks,
-    mcp_facts,
-    recent_checks,
-    recent_probes,
-    run_alerts,
-    run_cached,
-    run_caches,
-    run_pools,
-    run_resources,
-    run_workers,
-    runs,
-    urls,
-)
+
+if TYPE_CHECKING:
+    from storage.retention import Pruned, Step
 
 _UNSTORABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """Exceptions for values that the database cannot store: text with lone surrogates, numbers beyond 64 bits."""
 log = logging.getLogger(__name__)
 _NAMED_AT_ONCE = 500
+_RUNNING = "select id, pid from runs where state = ? and host = ?"
+_FINISH = "update runs set state = ?, finished_at_ms = ? where id = ?"
+_CHECKED = in_both("select server_id from {checks} where run_id = :run")
+_FACTS_ID = "select id from mcp_facts where fingerprint = ?"
 _COLUMN_OF = {SERVER: "server_id", URL: "url_id", MCP: "mcp_facts_id"}
 """Column of a result -> that of the table, where it is another one."""
 _TRUTHS = ("suspect", "maintenance", *(figure.name for figure in figures() if figure.type is bool))
@@ -76,20 +66,17 @@ def open_store(path: Path, *, wait_s: float = 60.0) -> Iterator[Store]:
     While another process writes, each step waits up to ``wait_s`` and then raises StorageBusy. Raises StorageError if
     the file cannot be used.
     """
-    engine = writing_engine(path, wait_s)
-    try:
-        with errors_of(path), engine.begin() as connection:
+    with writing_connection(path, wait_s) as connection:
+        with errors_of(path), connection.begin():
             migrate(connection, str(path))
-        yield Store(engine, path)
-    finally:
-        engine.dispose()
+        yield Store(connection, path)
 
 
 class Store:
     """Write access to one database; used by one thread."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine, self.path = engine, path
+    def __init__(self, connection: DatabaseConnection, path: Path) -> None:
+        self._connection, self.path = connection, path
         self._server_ids: dict[str, int] = {}
         self._facts_ids: dict[McpFacts, int] = {}
         self._url_ids: dict[str, int] = {}
@@ -110,11 +97,7 @@ class Store:
             watermarks.add_servers(connection, info.started_at_ms)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
-            values = {"state": RunState.RUNNING, **asdict(info)}
-            number = connection.execute(runs.insert().values(values)).inserted_primary_key
-        if number is None:
-            raise StorageError(f"{self.path}: the run got no number")
-        return int(number[0])
+            return insert_one(connection, "runs", {"state": RunState.RUNNING, **asdict(info)})
 
     def write(self, run_id: int, batch: Batch) -> int:
         """Write a whole batch; returns the number of checks that are new. An existing row stays.
@@ -159,7 +142,7 @@ class Store:
         return added if results else 0
 
     def _write_results(
-        self, connection: Connection, run_id: int, results: ResultRows, snapshots: Sequence[ContractSnapshot]
+        self, connection: DatabaseConnection, run_id: int, results: ResultRows, snapshots: Sequence[ContractSnapshot]
     ) -> int:
         """Write rows, which are changed to what is stored; returns the number of checks that are new."""
         keep_contracts(connection, snapshots)
@@ -171,10 +154,10 @@ class Store:
             rows.change(URL, self._url_ids.__getitem__)
             rows.change(MCP, facts_ids.__getitem__)
             rows.change(REMARKS, lambda remarks: remarks_text(convert(remarks, tuple[Remark, ...])))
-            insert_columns(connection, recent_probes, self._stored(rows), rows.values, run_id)
+            insert_columns(connection, RECENT.probes, self._stored(rows), rows.values, run_id)
         added = 0
         for rows in results.checks:
-            added += insert_columns(connection, recent_checks, self._stored(rows), rows.values, run_id)
+            added += insert_columns(connection, RECENT.checks, self._stored(rows), rows.values, run_id)
         note_written(connection, run_id, results.of_checks(SERVER), results.of_checks("started_at_ms"))
         return added
 
@@ -190,29 +173,28 @@ class Store:
 
     def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
         """Store which servers the run did not check because it reused a result of an earlier run, given by its id."""
-        rows = [
-            {"run_id": run_id, "server_id": self._server_ids[name], "from_run_id": earlier}
-            for name, earlier in taken.items()
-        ]
+        rows = [(run_id, self._server_ids[name], earlier) for name, earlier in taken.items()]
         if rows:
             with self.transaction() as connection:
-                connection.execute(run_cached.insert(), rows)
+                insert_rows(connection, "run_cached", ("run_id", "server_id", "from_run_id"), rows)
 
     def write_measures(self, run_id: int, measures: RunMeasures) -> None:
         """Write the measurements that the run made of itself; a second call replaces the first."""
         resources = [measures.resources] if measures.resources else []
-        kinds: tuple[tuple[Table, Sequence[Any]], ...] = (
-            (run_workers, measures.workers),
-            (run_pools, measures.pools),
-            (run_caches, measures.caches),
-            (run_resources, resources),
-            (run_alerts, measures.alerts),
+        kinds: tuple[tuple[str, Sequence[Any]], ...] = (
+            ("run_workers", measures.workers),
+            ("run_pools", measures.pools),
+            ("run_caches", measures.caches),
+            ("run_resources", resources),
+            ("run_alerts", measures.alerts),
         )
         with self.transaction() as connection:
             for table, records in kinds:
-                connection.execute(delete(table).where(table.c.run_id == run_id))
+                connection.exec_driver_sql(f"delete from {table} where run_id = ?", (run_id,))  # noqa: S608 # our names
                 if records:
-                    connection.execute(table.insert(), [{"run_id": run_id, **asdict(one)} for one in records])
+                    names = tuple(records[0].__struct_fields__)
+                    rows = [(run_id, *(getattr(one, name) for name in names)) for one in records]
+                    insert_rows(connection, table, ("run_id", *names), rows)
 
     def roll(self, now_ms: int, *, anew: bool = False, note: Callable[[int, int], None] | None = None) -> int:
         """Fold the raw rows of full hours into buckets; returns the number of checks folded.
@@ -224,7 +206,8 @@ class Store:
             until_ms, blocks = (watermarks.plan_rebuild if anew else watermarks.plan)(connection, now_ms)
         if not blocks:
             return 0
-        from storage.rollups import roll  # numpy takes long to import, and most runs have no hour to close
+        from storage import retention, server_order  # these, and numpy, take long to import: most runs close no hour
+        from storage.rollups import roll
 
         total, done, folded = sum(map(len, blocks)), 0, 0
         for servers_of_block in blocks:
@@ -237,7 +220,7 @@ class Store:
         with self.transaction() as connection:
             watermarks.advance_first_run(connection, now_ms)
             for drop in retention.detail_steps(connection, now_ms):
-                drop(connection, Pruned())
+                drop(connection, retention.Pruned())
             slices = server_order.plan(connection, folded)
         for one in slices:
             with self.transaction() as connection:
@@ -252,9 +235,12 @@ class Store:
         ``note`` is called with the number of steps done and the total. Each step is a transaction: a killed prune
         leaves nothing half done.
         """
-        pruned = Pruned()
+        from storage import retention
+        from storage.database_file import give_back
 
-        def do(planned: Sequence[retention.Step]) -> None:
+        pruned = retention.Pruned()
+
+        def do(planned: Sequence[Step]) -> None:
             for done, step in enumerate(planned, 1):
                 with self.transaction() as connection:
                     step(connection, pruned)
@@ -280,13 +266,15 @@ class Store:
 
     def drop_measures(self, before_ms: int) -> None:
         """See `retention.drop_measures`."""
+        from storage import retention
+
         with self.transaction() as connection:
-            retention.drop_measures(connection, Pruned(), before_ms)
+            retention.drop_measures(connection, retention.Pruned(), before_ms)
 
     def missing(self, run_id: int, names: Iterable[str]) -> list[str]:
         """The names that have no check in the run."""
         with self.transaction() as connection:
-            there = set(connection.scalars(select(checks.c.server_id).where(checks.c.run_id == run_id)))
+            there = set(connection.exec_driver_sql(_CHECKED, {"run": run_id}).scalars())
             if not self._server_ids:
                 self._server_ids = {name: row[0] for name, row in roster.stored(connection).items()}
         ids = self._server_ids
@@ -302,8 +290,7 @@ class Store:
     ) -> dict[str, int]:
         """Finish a run, evicting cache entries as `cache.give_up` does; returns the number above a size by category."""
         with self.transaction() as connection:
-            ended = {"state": state, "finished_at_ms": finished_at_ms}
-            connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
+            connection.exec_driver_sql(_FINISH, (state.value, finished_at_ms, run_id))
             return cache.give_up(connection, finished_at_ms, cache_sizes or {}, cache_size)
 
     def recall(self, keys: Iterable[str], now_ms: int) -> dict[str, dict[str, str]]:
@@ -340,16 +327,16 @@ class Store:
             return cache.clear(connection, list(wanted), key)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[DatabaseConnection]:
         """The only place that opens transactions; raises StorageError and StorageBusy."""
-        with errors_of(self.path), self._engine.begin() as connection:
+        with errors_of(self.path), self._connection.begin() as connection:
             yield connection
 
-    def _mark_abandoned(self, connection: Connection, host: str) -> None:
-        running = select(runs.c.id, runs.c.pid).where(runs.c.state == RunState.RUNNING, runs.c.host == host)
-        gone = [number for number, pid in connection.execute(running).all() if not is_alive(pid)]
+    def _mark_abandoned(self, connection: DatabaseConnection, host: str) -> None:
+        running = connection.exec_driver_sql(_RUNNING, (RunState.RUNNING.value, host)).all()
+        gone = [(RunState.ABANDONED.value, number) for number, pid in running if not is_alive(pid)]
         if gone:
-            connection.execute(update(runs).where(runs.c.id.in_(gone)).values(state=RunState.ABANDONED))
+            connection.exec_driver_sql("update runs set state = ? where id = ?", gone)
 
     def _stored(self, rows: Rows) -> tuple[str, ...]:
         """Change the values to those that are stored; returns the columns of the table that they are for."""
@@ -360,7 +347,7 @@ class Store:
             rows.change(name, partial(storable, most=most))
         return tuple([_COLUMN_OF.get(name, name) for name in rows.columns])
 
-    def _note_contracts(self, connection: Connection, run_id: int, results: ResultRows) -> None:
+    def _note_contracts(self, connection: DatabaseConnection, run_id: int, results: ResultRows) -> None:
         seen = []
         for rows in results.probes:
             for name, place, at_ms in zip(
@@ -370,29 +357,30 @@ class Store:
                     seen.append(Seen(self._server_ids[name], digest, at_ms))
         self._versions.note(connection, run_id, seen)
 
-    def _learn_urls(self, connection: Connection, found: set[str]) -> None:
+    def _learn_urls(self, connection: DatabaseConnection, found: set[str]) -> None:
         """Store new addresses, and remember the ids of all."""
         new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found - self._url_ids.keys()}
         kept = list(dict.fromkeys(new.values()))
-        insert_new(connection, urls, [{"url": url} for url in kept])
+        insert_new(connection, "urls", [{"url": url} for url in kept])
         ids: dict[str, int] = {}
         for low in range(0, len(kept), _NAMED_AT_ONCE):
-            some = select(urls.c.url, urls.c.id).where(urls.c.url.in_(kept[low : low + _NAMED_AT_ONCE]))
-            ids |= {row.url: row.id for row in connection.execute(some)}
+            some = kept[low : low + _NAMED_AT_ONCE]
+            of_these = f"select url, id from urls where url in ({', '.join('?' * len(some))})"  # noqa: S608 # marks alone
+            ids |= dict(connection.exec_driver_sql(of_these, tuple(some)))
         self._url_ids |= {url: ids[stored] for url, stored in new.items()}
 
-    def _facts_id(self, connection: Connection, facts: McpFacts) -> int:
+    def _facts_id(self, connection: DatabaseConnection, facts: McpFacts) -> int:
         """The id of these facts, found or created."""
         known = self._facts_ids.get(facts)
         if known is None:
-            said = {name: getattr(facts, name) for name in FACTS}
+            said = {name: getattr(facts, name) for name in McpFacts.__struct_fields__}
             values = {
                 name: storable(value, _MOST_OF_A_FACT) if isinstance(value, str) else value
                 for name, value in said.items()
             }
             mark = hashlib.sha256(orjson.dumps(values)).hexdigest()
-            insert_new(connection, mcp_facts, [{**values, "fingerprint": mark}])
-            known = connection.scalar(select(mcp_facts.c.id).where(mcp_facts.c.fingerprint == mark))
+            insert_new(connection, "mcp_facts", [{**values, "fingerprint": mark}])
+            known = connection.exec_driver_sql(_FACTS_ID, (mark,)).scalar()
             if known is None:
                 raise StorageError(f"{self.path}: facts of an MCP server were not stored")
             self._facts_ids[facts] = known

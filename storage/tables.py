@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, WorkerMeasures
-from checker.model import McpFacts, figures
+from checker.model import figures
 from checker.probe_kinds import STAGES
 
 metadata = MetaData()
@@ -215,7 +215,7 @@ cache_entries = Table(
 )
 """``used_at_ms`` is the time a run last read the entry; the least recently used are evicted when a category is full."""
 
-run_cached = Table(
+Table(
     "run_cached",
     metadata,
     Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
@@ -237,13 +237,13 @@ def _measures(name: str, kind: Any, *keys: str) -> Table:
 
 _TYPES: dict[type, Any] = {int: Integer, float: Float, str: Text}
 
-run_pools = _measures("run_pools", PoolMeasures, "kind")
-run_caches = _measures("run_caches", CacheMeasures, "category")
+_measures("run_pools", PoolMeasures, "kind")
+_measures("run_caches", CacheMeasures, "category")
 run_workers = _measures("run_workers", WorkerMeasures, "worker", "pid")
-run_resources = _measures("run_resources", ResourceMeasures)
-run_alerts = _measures("run_alerts", ResourceAlert, "at_ms", "resource", "level")
+_measures("run_resources", ResourceMeasures)
+_measures("run_alerts", ResourceAlert, "at_ms", "resource", "level")
 
-breakers = Table(
+Table(
     "breakers",
     metadata,
     Column("server_id", Integer, ForeignKey("servers.id"), primary_key=True),
@@ -370,11 +370,9 @@ Index("rollup_state_by_time", rollup_state.c.rolled_until_ms)
 Index("contract_versions_by_run", contract_versions.c.run_id)
 Index("contract_versions_by_digest", contract_versions.c.digest)
 
-schema_migrations = Table(
+Table(
     "schema_migrations",
     metadata,
     Column("version", Integer, primary_key=True),
     Column("applied_at", Text, nullable=False),
 )
-
-FACTS = McpFacts.__struct_fields__

@@ -15,6 +15,7 @@ import pytest
 from checker.model import Reason
 from checker.probes.libraries import libraries
 from checker.settings.adhoc import adhoc
+from servers import RestServer
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
@@ -335,6 +336,20 @@ def test_checks_load_neither_numpy_nor_the_validator() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_whole_check_loads_no_sqlalchemy(tmp_path: Path) -> None:
+    """Neither the run that makes the database, nor the next, nor a result that is taken from the cache."""
+    with RestServer() as server:
+        file = tmp_path / "fleet.json"
+        file.write_text(json.dumps({"servers": [{"name": "one", "rest": server.url()}]}))
+        for more in ([], [], ["--max-age", "1h"], ["--format", "json"]):
+            code = (
+                "from checker.cli import cli; sys.argv = ['mcp-status', *sys.argv[1:]]; "
+                "sys.stdout = open('/dev/null', 'w'); assert cli() == 0; sys.stdout = sys.__stdout__"
+            )
+            loaded = loaded_by(code, "check", str(file), "--db", str(tmp_path / "h.db"), *more)
+            assert loaded.isdisjoint({"sqlalchemy", "numpy", "pydantic", "asyncio", "storage.tables"})
 
 
 @pytest.mark.parametrize("module", MODULES)

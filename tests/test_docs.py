@@ -60,7 +60,7 @@ def test_example_in_the_readme_loads(tmp_path: Path) -> None:
         assert load(tmp_path / "part.yaml", None, {"SEARCH_TOKEN": "x"}).servers
 
 
-@pytest.mark.parametrize("script", ["config_schema", "views_page", "sql_questions"])
+@pytest.mark.parametrize("script", ["config_schema", "views_page", "schema_sql", "sql_questions"])
 def test_generated_file_is_fresh(script: str) -> None:
     if script == "config_schema" and tuple(map(int, version("pydantic").split(".")[:2])) < (2, 13):
         pytest.skip("older pydantic leaves descriptions out beside a reference; what it accepts is the same")

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from builders import AT_MS, batch, check, run_info, server
 from checker.errors import StorageError
-from storage.connections import writing_engine
+from storage.connections import DatabaseConnection, writing_connection
 from storage.history import open_history
 from storage.schema import MIGRATIONS, NEWEST, migrate
 from storage.store import open_store
@@ -26,26 +25,22 @@ VERSION_1 = (ROOT / "tests" / "data" / "schema_1.sql").read_text()
 APPLICATION_ID = "pragma application_id = 1296257107;"
 
 
-def next_step(connection: Connection) -> None:
+def next_step(connection: DatabaseConnection) -> None:
     """The step to a version that nobody made yet, of what steps do: a new column, filled, a new table."""
     connection.exec_driver_sql("alter table recent_checks add column region text")
     connection.exec_driver_sql("update recent_checks set region = 'north'")
     connection.exec_driver_sql("create table regions (name text not null primary key)")
 
 
-def killed_step(connection: Connection) -> None:
+def killed_step(connection: DatabaseConnection) -> None:
     """The same, whose process is killed before it is over."""
     next_step(connection)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def migrated(path: Path, *steps: Any) -> None:
-    engine = writing_engine(path, 10.0)
-    try:
-        with engine.begin() as connection:
-            migrate(connection, str(path), (*MIGRATIONS, *steps))
-    finally:
-        engine.dispose()
+    with writing_connection(path, 10.0) as connection, connection.begin():
+        migrate(connection, str(path), (*MIGRATIONS, *steps))
 
 
 @pytest.fixture
@@ -135,7 +130,7 @@ def test_step_is_taken_once_and_keeps_what_is_there(path: Path) -> None:
 def test_new_database_takes_no_steps(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
 
-    def impossible(_connection: Connection) -> None:
+    def impossible(_connection: DatabaseConnection) -> None:
         raise AssertionError("the tables of a new database are those of the newest version")
 
     migrated(path, impossible)
@@ -163,7 +158,7 @@ migrated(Path({str(path)!r}), {killed_step.__name__})
 def test_step_that_fails_leaves_the_version_before(path: Path) -> None:
     before = shape(path)
 
-    def failing(connection: Connection) -> None:
+    def failing(connection: DatabaseConnection) -> None:
         next_step(connection)
         raise StorageError("no")
 

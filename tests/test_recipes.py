@@ -242,7 +242,7 @@ def test_a_figure_takes_its_field_and_a_step(project: Project) -> None:
         {"most": str(len(GREETING)), "older": "1"}
     ]
     assert "bytes of the greeting" in project.run("sql", "--schema")
-    for script in ("config_schema", "views_page"):
+    for script in ("config_schema", "views_page", "schema_sql"):
         project.script(script)
     schema = json.loads((project.folder / "docs" / "check.schema.json").read_text())
     Draft202012Validator(schema).validate(document)

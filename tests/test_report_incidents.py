@@ -107,13 +107,11 @@ def test_unknown_and_maintenance_neither_begin_nor_end_an_incident(tmp_path: Pat
 def test_detail_is_gone_with_its_raw_row(tmp_path: Path) -> None:
     """The incident of an hour that was rolled, of which only the bucket is left."""
     now_ms = write_past(tmp_path / "h.db", {"a": "HUUH" + "H" * 120})
-    from storage.connections import writing_engine
+    from storage.connections import writing_connection
 
-    engine = writing_engine(tmp_path / "h.db", 1.0)
-    with engine.begin() as connection:
+    with writing_connection(tmp_path / "h.db", 1.0) as connection, connection.begin():
         for part in ("recent_checks", "sorted_checks"):
             connection.exec_driver_sql(f"delete from {part} where run_id < 10")
-    engine.dispose()
     (one,) = section(report_of(tmp_path / "h.db", now_ms), "incidents")
     assert (one["server"], one["duration_ms"], one["detail"]) == ("a", 2 * MINUTE_MS, None)
 

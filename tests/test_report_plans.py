@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from pasts import MINUTE_MS, past_of, write_past
-from sqlalchemy import event
 
 from builders import AT_MS
 from reports import availability, contract, cost, incidents
@@ -20,18 +19,14 @@ WORDS = {"a": "H" * 70 + "UUHHHU", "b": "H" * 76, "c": "HU" * 38}
 
 def plans_of(build: Any, path: Path, now_ms: int, back_ms: int) -> list[str]:
     """How SQLite carries out each query that a report makes."""
-    asked: list[tuple[str, Any]] = []
+    asked: list[str] = []
     plans = []
     with past_of(path, now_ms, now_ms - back_ms) as (past, period):
-
-        @event.listens_for(past._connection.engine, "before_cursor_execute")
-        def _note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            asked.append((statement, parameters))
-
+        past._connection.of_driver.set_trace_callback(asked.append)  # with the values in their places
         build(past, period)
-        event.remove(past._connection.engine, "before_cursor_execute", _note)
-        for statement, parameters in asked:
-            plans += past._connection.exec_driver_sql(f"explain query plan {statement}", parameters).all()
+        past._connection.of_driver.set_trace_callback(None)
+        for statement in asked:
+            plans += past._connection.exec_driver_sql(f"explain query plan {statement}").all()
     return [row[-1] for row in plans]
 
 

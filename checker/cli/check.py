@@ -226,7 +226,7 @@ def command(
     with progress_bar(not quiet) as progress:
         end = run.check(request, progress)
 
-    from storage.history import open_history  # not before: importing SQLAlchemy would hold up the workers' start
+    from storage.history import open_history  # not before: importing it would hold up the workers' start
 
     with open_history(path) as history:
         stored, statuses = history.run(end.run_id), history.statuses_of_run(end.run_id)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from history.fleet import DAY_MS, Server, make
 from history.samples import CHECK_COLUMNS, KINDS, PROBE_COLUMNS, check_rows, probe_rows, sample
-from sqlalchemy import Connection, Engine, event, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from checker.model import McpFacts, RunInfo, RunState
 from checker.model import Server as Checked
 from storage import tables
-from storage.connections import writing_engine
+from storage.connections import DatabaseConnection, writing_connection
 from storage.retention import DETAIL_HOURS_MS
 from storage.rollups.check_interval import Rhythm
 from storage.rollups.raw_rows import Checks, Probes
@@ -56,19 +56,23 @@ def write(path: Path, plan: Plan) -> None:
             Checked(name=one.name, probes={}, group=one.group, tags=one.tags, objective=one.objective) for one in fleet
         ]
         store.finish_run(store.begin_run(nothing, checked), RunState.FINISHED, start_ms)
-    engine = writing_engine(path, 60.0)
-    event.listen(engine, "connect", _without_waiting)
-    try:
-        _Writer(engine, plan, fleet, start_ms, end_ms, rng).write()
-    finally:
-        engine.dispose()
+    with writing_connection(path, 60.0) as connection:
+        connection.exec_driver_sql("pragma synchronous = off")  # a file that was cut short is made again
+        connection.exec_driver_sql("pragma cache_size = -500000")
+        _Writer(connection, plan, fleet, start_ms, end_ms, rng).write()
 
 
 class _Writer:
     def __init__(
-        self, engine: Engine, plan: Plan, fleet: Sequence[Server], start_ms: int, end_ms: int, rng: np.random.Generator
+        self,
+        connection: DatabaseConnection,
+        plan: Plan,
+        fleet: Sequence[Server],
+        start_ms: int,
+        end_ms: int,
+        rng: np.random.Generator,
     ) -> None:
-        self._engine, self._plan, self._fleet, self._rng = engine, plan, fleet, rng
+        self._connection, self._plan, self._fleet, self._rng = connection, plan, fleet, rng
         self._start_ms, self._end_ms = start_ms, end_ms
         step_ms, per_run = plan.interval_s * 1000, plan.servers * len(KINDS)
         raw_from_ms = max(start_ms, end_ms - plan.rows // per_run * step_ms)
@@ -76,7 +80,7 @@ class _Writer:
         self._raw_from_ms = raw_from_ms
 
     def write(self) -> None:
-        with self._engine.begin() as connection:
+        with self._connection.begin() as connection:
             rows = connection.execute(select(tables.servers.c.name, tables.servers.c.id))
             self._ids = {row.name: row.id for row in rows}
             self._write_runs(connection)
@@ -85,30 +89,30 @@ class _Writer:
         for low in range(0, len(self._fleet), _SERVERS_AT_ONCE):
             servers = self._fleet[low : low + _SERVERS_AT_ONCE]
             for day_ms in range(self._start_ms, self._end_ms, DAY_MS):
-                with self._engine.begin() as connection:
+                with self._connection.begin() as connection:
                     self._write_day(connection, servers, day_ms)
-            with self._engine.begin() as connection:
+            with self._connection.begin() as connection:
                 self._drop_details(connection, [self._ids[one.name] for one in servers])
             _note(low + len(servers), len(self._fleet))
-        with self._engine.begin() as connection:
+        with self._connection.begin() as connection:
             self._mark(connection)
 
-    def _write_runs(self, connection: Connection) -> None:
+    def _write_runs(self, connection: DatabaseConnection) -> None:
         names = ("id", "state", "started_at_ms", "finished_at_ms", "servers_expected", "workers", "concurrency",
                  "checker_version", "host", "pid")  # fmt: skip
         rows = [
             (number, "finished", at_ms, at_ms + _RUN_MS, len(self._fleet), 2, 500, "0.1.0", "here", 1)
             for number, at_ms in enumerate(self._raw_starts.tolist(), 2)
         ]
-        insert_rows(connection, tables.runs, names, rows)
+        insert_rows(connection, tables.runs.name, names, rows)
 
-    def _write_urls(self, connection: Connection) -> dict[tuple[int, str], int]:
+    def _write_urls(self, connection: DatabaseConnection) -> dict[tuple[int, str], int]:
         places = [(one, kind) for one in self._fleet for kind in KINDS]
         rows = [(number, f"https://{one.name}.example.net/{kind}") for number, (one, kind) in enumerate(places, 1)]
-        insert_rows(connection, tables.urls, ("id", "url"), rows)
+        insert_rows(connection, tables.urls.name, ("id", "url"), rows)
         return {(self._ids[one.name], kind): number for number, (one, kind) in enumerate(places, 1)}
 
-    def _write_facts(self, connection: Connection) -> None:
+    def _write_facts(self, connection: DatabaseConnection) -> None:
         """What each server says of itself; the id of the facts is the server's."""
         for server in self._ids.values():
             tools = 3 + server * 7 % 40
@@ -125,10 +129,10 @@ class _Writer:
                 tools_bytes=tools * 420,
                 tools_tokens=tools * 105,
             )
-            values = {name: getattr(facts, name) for name in tables.FACTS}
+            values = {name: getattr(facts, name) for name in McpFacts.__struct_fields__}
             connection.execute(insert(tables.mcp_facts).values(id=server, fingerprint=str(server), **values))
 
-    def _write_day(self, connection: Connection, servers: Sequence[Server], from_ms: int) -> None:
+    def _write_day(self, connection: DatabaseConnection, servers: Sequence[Server], from_ms: int) -> None:
         """A day of some servers: its buckets, and its rows where they are new enough."""
         until_ms = min(from_ms + DAY_MS, self._end_ms)
         older = np.arange(from_ms, min(until_ms, self._raw_from_ms), self._plan.older_interval_s * 1000)
@@ -145,7 +149,7 @@ class _Writer:
             rolled, rolled_probes = _only(checks, probes, checks.at_ms < rolled_ms)
             fold_rows(connection, states_of(connection, ids), rolled, rolled_probes, rolled_ms)
 
-    def _drop_details(self, connection: Connection, servers: Sequence[int]) -> None:
+    def _drop_details(self, connection: DatabaseConnection, servers: Sequence[int]) -> None:
         slot = (self._end_ms - DETAIL_HOURS_MS) // DAY_MS * DAY_HOURS
         of_servers = tables.series.c.server_id.in_(servers)
         for table, of_series in (
@@ -156,7 +160,7 @@ class _Writer:
                 values = {"series": number, "slot": slot}
                 connection.execute(text(f"delete from {table} where series_id = :series and slot < :slot"), values)
 
-    def _mark(self, connection: Connection) -> None:
+    def _mark(self, connection: DatabaseConnection) -> None:
         """Say from when on raw rows are there, and that what was before them is not known."""
         kept_ms = -(-self._raw_from_ms // DAY_MS) * DAY_MS
         unrolled = int(np.searchsorted(self._raw_starts, self._end_ms // HOUR_MS * HOUR_MS - HOUR_MS)) + 2
@@ -179,17 +183,10 @@ def _only(checks: Checks, probes: Probes, kept: Any) -> tuple[Checks, Probes]:
     return some, replace(probes, check=place[probes.check[own]], **parts)
 
 
-def _insert(connection: Connection, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
+def _insert(connection: DatabaseConnection, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
     places = ", ".join("?" * (columns.count(",") + 1))
-    cursor = connection.connection.cursor()
+    cursor = connection.of_driver.cursor()
     cursor.executemany(f"insert into {table} ({columns}) values ({places})", rows)
-
-
-def _without_waiting(connection: Any, _: Any) -> None:
-    """No waiting for the disk: a file that was cut short is made again."""
-    execute: Callable[[str], Any] = connection.execute
-    execute("pragma synchronous = off")
-    execute("pragma cache_size = -500000")
 
 
 def _note(done: int, total: int) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, and_, delete, func, not_, select
+from sqlalchemy import Table, and_, delete, func, not_, select
 
 from checker.errors import UsageError
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Calibration, Capacity, Slot
 from checker.loadtest.summary import merged
-from storage.connections import errors_of
+from storage.connections import DatabaseConnection, errors_of
 from storage.history import reading
 from storage.loadtests.tables import (
     ALL,
@@ -178,14 +178,14 @@ def bench_run(path: Path, run_id: int, *, health: bool = True) -> BenchRun:
         )
 
 
-def _records(connection: Connection, table: Table, layout: Layout[Record], run_id: int) -> tuple[Record, ...]:
+def _records(connection: DatabaseConnection, table: Table, layout: Layout[Record], run_id: int) -> tuple[Record, ...]:
     """The records of a run in the order of the table's key."""
     columns: list[Any] = [table.c[name] for name in layout.names]
     found = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
     return tuple(layout.record(row) for row in connection.execute(found).mappings())
 
 
-def _slots(connection: Connection, run_id: int) -> tuple[Slot, ...]:
+def _slots(connection: DatabaseConnection, run_id: int) -> tuple[Slot, ...]:
     """The slots of a run; the parts of a slot that an unfinished run has appended are summed."""
     return merged(_records(connection, bench_slots, SLOTS, run_id))
 
@@ -203,7 +203,9 @@ def set_baseline(store: Store, name: str, run_id: int, now_ms: int) -> None:
             raise UsageError(f"{store.path}: no load test {run_id}; `mcp-status bench list` shows them")
         if state != BenchState.FINISHED:
             raise UsageError(f"load test {run_id} is {state}, not finished: it can be no baseline")
-        insert_or_update(connection, bench_baselines, "name", ("name", "run_id", "set_at_ms"), [(name, run_id, now_ms)])
+        insert_or_update(
+            connection, bench_baselines.name, "name", ("name", "run_id", "set_at_ms"), [(name, run_id, now_ms)]
+        )
 
 
 def remove_baseline(store: Store, name: str) -> None:

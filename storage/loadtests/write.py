@@ -10,12 +10,13 @@ from typing import Any
 
 import orjson
 from msgspec.structs import asdict, replace
-from sqlalchemy import Connection, Table, delete, insert, update
+from sqlalchemy import Table, delete, insert, update
 
 from checker.errors import StorageError
 from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchRun, Capacity, Slot, WorkerSecond
 from checker.loadtest.summary import Summary, covered_s, in_time, measured_stages, merged, summarize
+from storage.connections import DatabaseConnection
 from storage.loadtests.tables import (
     ALL,
     CAPACITY_FIELDS,
@@ -48,12 +49,12 @@ from storage.store import Store
 _NAMES = tuple(column.name for column in bench_summaries.columns)
 
 
-def write_summaries(connection: Connection, run_id: int, run: BenchRun) -> None:
+def write_summaries(connection: DatabaseConnection, run_id: int, run: BenchRun) -> None:
     """Write the summaries and the failures of a run with complete slots; none may be stored yet."""
     groups = _grouped(run.slots)
-    insert_rows(connection, bench_summaries, _NAMES, [(run_id, *row) for row in _summaries(run, groups)])
+    insert_rows(connection, bench_summaries.name, _NAMES, [(run_id, *row) for row in _summaries(run, groups)])
     insert_rows(
-        connection, bench_failures, ("run_id", "series", "stage", "reason", "failed"), _failures(run_id, groups)
+        connection, bench_failures.name, ("run_id", "series", "stage", "reason", "failed"), _failures(run_id, groups)
     )
 
 
@@ -166,7 +167,7 @@ class RecordingWriter:
             write_summaries(connection, self.run_id, whole)
         return whole
 
-    def _describe(self, connection: Connection, run: BenchRun, client_bound: str | None = None) -> None:
+    def _describe(self, connection: DatabaseConnection, run: BenchRun, client_bound: str | None = None) -> None:
         """Write changes of the run's own row and its series."""
         row = {**_row(run), "client_bound": client_bound}
         known = (row, run.series, run.stages)
@@ -181,9 +182,9 @@ class RecordingWriter:
             connection.execute(delete(table).where(table.c.run_id == self.run_id))
             _write(connection, table, layout, self.run_id, records, place)
 
-    def _write_slots(self, connection: Connection, slots: Sequence[Slot]) -> None:
+    def _write_slots(self, connection: DatabaseConnection, slots: Sequence[Slot]) -> None:
         rows = [(self.run_id, self._parts, *SLOTS.values(slot)) for slot in slots]
-        insert_rows(connection, bench_slots, ("run_id", "part", *SLOTS.names), rows)
+        insert_rows(connection, bench_slots.name, ("run_id", "part", *SLOTS.names), rows)
 
 
 def _row(run: BenchRun) -> dict[str, Any]:
@@ -204,7 +205,12 @@ def _capacity(capacity: Capacity | None) -> str | None:
 
 
 def _write(
-    connection: Connection, table: Table, layout: Layout[Any], run_id: int, records: Sequence[Any], place: str = ""
+    connection: DatabaseConnection,
+    table: Table,
+    layout: Layout[Any],
+    run_id: int,
+    records: Sequence[Any],
+    place: str = "",
 ) -> None:
     """Write records, with their index in the column ``place``, if there is one."""
     names = ("run_id", place, *layout.names) if place else ("run_id", *layout.names)
@@ -212,4 +218,4 @@ def _write(
         (run_id, number, *layout.values(record)) if place else (run_id, *layout.values(record))
         for number, record in enumerate(records)
     )
-    insert_new(connection, table, (dict(zip(names, row, strict=True)) for row in rows))
+    insert_new(connection, table.name, (dict(zip(names, row, strict=True)) for row in rows))

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import orjson
-from sqlalchemy import Connection, Select, Table
+from sqlalchemy import Select, Table
 
 from checker.stats.histogram import BINS, Cells, Integers, empty, middle_us, words_of
+from storage.connections import DatabaseConnection
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, distinct, reasons_text
 from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
@@ -107,14 +108,14 @@ def latency_columns(table: Table) -> list[Any]:
     return [table.c[name] for name in (*_SUMS, "histogram")]
 
 
-def read_outcomes(connection: Connection, found: Select[Any]) -> OutcomeBuckets:
+def read_outcomes(connection: DatabaseConnection, found: Select[Any]) -> OutcomeBuckets:
     """The selected buckets of outcomes."""
     columns = columns_of(connection, found, 3 + len(NUMBERS))
     numbers = np.array(columns[2:-1], np.int64).reshape(len(NUMBERS), -1).T
     return OutcomeBuckets(np.array(columns[0], np.int64), np.array(columns[1], np.int64), numbers, columns[-1])
 
 
-def read_latencies(connection: Connection, found: Select[Any]) -> LatencyBuckets:
+def read_latencies(connection: DatabaseConnection, found: Select[Any]) -> LatencyBuckets:
     """The selected buckets of latencies."""
     columns = columns_of(connection, found, 7)
     of_series, slot, count, sum_us, min_us, max_us = (np.array(column, np.int64) for column in columns[:6])
@@ -335,7 +336,7 @@ def packed_columns(table: Table) -> list[Any]:
     return [table.c[name] for name in ("series_id", "slot", "min_us", "max_us", "histogram")]
 
 
-def read_packed(connection: Connection, found: Select[Any]) -> PackedBuckets:
+def read_packed(connection: DatabaseConnection, found: Select[Any]) -> PackedBuckets:
     """The selected buckets."""
     return packed_of(columns_of(connection, found, 5))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import bindparam, select, text
 
 from checker.stats.histogram import Integers
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.check_interval import Rhythm, holds
 from storage.rollups.fold import spans
@@ -42,17 +43,17 @@ _FIRST_SEEN = f"""select t.id, {_FIRST_MS},
     where (:every or t.id in :servers)"""  # noqa: S608 # our names
 
 
-def checks_since(connection: Connection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
+def checks_since(connection: DatabaseConnection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
     """Checks of these servers, or of all, from ``since_ms`` on, and some earlier ones for the state at that time."""
     return read_checks(connection, _SINCE, **_of(servers), since_ms=since_ms, until_ms=until_ms)
 
 
-def newest_checks(connection: Connection, servers: Sequence[int] | None, number: int) -> Checks:
+def newest_checks(connection: DatabaseConnection, servers: Sequence[int] | None, number: int) -> Checks:
     """The newest checks of these servers, or of all, at most ``number`` of each."""
     return read_checks(connection, _NEWEST, **_of(servers), before=number - 1)
 
 
-def first_seen(connection: Connection, servers: Sequence[int] | None) -> dict[int, int]:
+def first_seen(connection: DatabaseConnection, servers: Sequence[int] | None) -> dict[int, int]:
     """Time of the first check of each server, as far as it is kept; only to the hour or day where raw rows are gone."""
     query = text(_FIRST_SEEN).bindparams(bindparam("servers", expanding=True))
     found = {}
@@ -68,7 +69,7 @@ def first_seen(connection: Connection, servers: Sequence[int] | None) -> dict[in
     return found
 
 
-def last_run_before(connection: Connection, at_ms: int) -> int:
+def last_run_before(connection: DatabaseConnection, at_ms: int) -> int:
     """The newest run that began before this time; 0 without one. Later checks belong to it or to later runs."""
     before = select(runs.c.id).where(runs.c.started_at_ms < at_ms).order_by(runs.c.id.desc()).limit(1)
     return connection.scalar(before) or 0

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-from sqlalchemy import Connection, Select, Table
+from sqlalchemy import Select, Table
 
 from checker.stats.histogram import Integers
+from storage.connections import DatabaseConnection
 from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
 from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
@@ -46,7 +47,7 @@ def percentile_columns(table: Table) -> list[Any]:
     return [table.c[name] for name in _NAMES]
 
 
-def read_percentiles(connection: Connection, found: Select[Any]) -> PercentileBuckets:
+def read_percentiles(connection: DatabaseConnection, found: Select[Any]) -> PercentileBuckets:
     """The selected buckets."""
     columns = columns_of(connection, found, len(_NAMES))
     return PercentileBuckets(*(np.array(column, np.int64) for column in columns))
@@ -104,7 +105,7 @@ def reason_columns(table: Table) -> list[Any]:
     return [table.c.series_id, table.c.slot, table.c.reasons]
 
 
-def read_reasons(connection: Connection, found: Select[Any]) -> ReasonBuckets:
+def read_reasons(connection: DatabaseConnection, found: Select[Any]) -> ReasonBuckets:
     """The selected buckets, those without reasons left out."""
     column = found.selected_columns["reasons"]
     columns = columns_of(connection, found.where(column.is_not(None)), 3)
@@ -162,7 +163,7 @@ def standing_columns(table: Table) -> list[Any]:
     return [table.c.series_id, table.c.slot, up_ms, table.c.unhealthy_ms, known, table.c.changes]
 
 
-def read_standing(connection: Connection, found: Select[Any]) -> StandingBuckets:
+def read_standing(connection: DatabaseConnection, found: Select[Any]) -> StandingBuckets:
     """The selected buckets."""
     columns = columns_of(connection, found, len(StandingBuckets.__slots__))
     return StandingBuckets(*(np.array(column, np.int64) for column in columns))

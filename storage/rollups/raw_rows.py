@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import bindparam, text
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both
 from storage.rollups.watermarks import CHECK, STAGES, TOTAL, Outcome
 from storage.rows import columns_of
@@ -76,7 +77,9 @@ class Probes:
     """Shape (probes, stages): duration of each stage; -1 for a stage that did not happen."""
 
 
-def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first_run: int, until_ms: int) -> Checks:
+def unrolled_checks(
+    connection: DatabaseConnection, servers: Sequence[int] | None, first_run: int, until_ms: int
+) -> Checks:
     """Checks of these servers, or of all, that are not rolled up and began before ``until_ms``.
 
     None of them belongs to a run before ``first_run``.
@@ -85,12 +88,12 @@ def unrolled_checks(connection: Connection, servers: Sequence[int] | None, first
     return read_checks(connection, _UNROLLED, **wanted, first_run=first_run, until_ms=until_ms)
 
 
-def checks_between(connection: Connection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
+def checks_between(connection: DatabaseConnection, servers: Sequence[int], from_ms: int, until_ms: int) -> Checks:
     """All raw checks of these servers that began in this period; scans all their rows."""
     return read_checks(connection, _BETWEEN, servers=list(servers), from_ms=from_ms, until_ms=until_ms)
 
 
-def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
+def read_checks(connection: DatabaseConnection, query: str, **values: Any) -> Checks:
     """The checks that a query returns with the columns `CHECK_ROW` of ``c``; it has a parameter ``servers``, a list."""
     columns = columns_of(connection, text(query).bindparams(bindparam("servers", expanding=True)), 5, values)
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
@@ -99,7 +102,7 @@ def read_checks(connection: Connection, query: str, **values: Any) -> Checks:
     return Checks(server[order], run[order], at_ms[order], outcome[order], reason[order], reasons)
 
 
-def probes_of(connection: Connection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
+def probes_of(connection: DatabaseConnection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
     """The probes of these checks, with the durations of these stages."""
     times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
     found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))

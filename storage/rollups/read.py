@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Table, case, func, or_, select, text
+from sqlalchemy import Select, Table, case, func, or_, select, text
 
 from checker.stats.histogram import Integers
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.buckets import (
     LatencyBuckets,
@@ -158,7 +159,7 @@ class LatencyStream:
 class Rollups:
     """Buckets of some servers up to now, of one database."""
 
-    def __init__(self, connection: Connection, now_ms: int, servers: Sequence[int] | None = None) -> None:
+    def __init__(self, connection: DatabaseConnection, now_ms: int, servers: Sequence[int] | None = None) -> None:
         """The buckets of these servers, by id; None is all."""
         self._connection, self._now_ms = connection, now_ms
         self._servers = None if servers is None else sorted(servers)
@@ -309,7 +310,7 @@ class Rollups:
         period: Period,
         tables: tuple[Table, Table],
         columns: Callable[[Table], list[Any]],
-        read: Callable[[Connection, Select[Any]], Buckets],
+        read: Callable[[DatabaseConnection, Select[Any]], Buckets],
         numbers: _Numbers,
     ) -> list[Buckets]:
         """Buckets from the tables with slots in hours: days if the period is of days and the day has ended."""
@@ -402,7 +403,9 @@ class Rollups:
 class _Numbers:
     """Series numbers assigned while reading: series of rows that were never rolled have no id."""
 
-    def __init__(self, connection: Connection, servers: Sequence[int] | None, names: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, connection: DatabaseConnection, servers: Sequence[int] | None, names: Sequence[tuple[str, str]]
+    ) -> None:
         kinds, stages = {kind for kind, _ in names}, {stage for _, stage in names}
         self.condition = series.c.kind.in_(kinds) & series.c.stage.in_(stages)
         if servers is not None:
@@ -477,7 +480,7 @@ _DETAILS = in_both(
 _DETAIL = text(f"{_DETAILS} order by run_id desc limit 1")
 
 
-def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[Incident, str]:
+def details_of(connection: DatabaseConnection, incidents: Sequence[Incident]) -> dict[Incident, str]:
     """Detail of the check that began each of these incidents, if its raw row is still there.
 
     One lookup per incident: use it for a few hundred at most.
@@ -490,7 +493,7 @@ def details_of(connection: Connection, incidents: Sequence[Incident]) -> dict[In
     return found
 
 
-def hosts_of(connection: Connection) -> dict[int, frozenset[str]]:
+def hosts_of(connection: DatabaseConnection) -> dict[int, frozenset[str]]:
     """Server id -> the hosts, with their ports, that its newest probes connected to."""
     found: dict[int, set[str]] = {}
     for server, url in connection.execute(text(_URLS)):

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
+from storage.connections import DatabaseConnection
 from storage.rollups.buckets import (
     LATENCY_COLUMNS,
     OUTCOME_COLUMNS,
@@ -31,34 +32,36 @@ from storage.rows import insert_rows
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, series
 
 
-def roll_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
+def roll_servers(connection: DatabaseConnection, servers: Sequence[int], until_ms: int) -> int:
     """Roll these servers up to a full hour; returns the number of checks rolled."""
     checks = unrolled_checks(connection, servers, marks(connection).first_run_id, until_ms)
     fold_rows(connection, states_of(connection, servers), checks, probes_of(connection, checks), until_ms)
     return len(checks.server)
 
 
-def fold_rows(connection: Connection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
+def fold_rows(connection: DatabaseConnection, before: States, checks: Checks, probes: Probes, until_ms: int) -> None:
     """Write the buckets of these rows: all rows between the states before and ``until_ms``."""
     of_checks, spells, after = fold_checks(checks, before, until_ms)
     of_probes, latencies = fold_probes(probes, checks)
     keys = (of_checks.keys, of_probes.keys, latencies.keys)
     ids = _series_ids(connection, before.server.tolist(), probes.kinds, keys)
-    insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_checks, ids).rows())
-    insert_rows(connection, hour_outcomes, OUTCOME_COLUMNS, outcome_buckets(of_probes, ids).rows())
-    insert_rows(connection, hour_latency, LATENCY_COLUMNS, latency_buckets(latencies, ids).rows())
+    insert_rows(connection, hour_outcomes.name, OUTCOME_COLUMNS, outcome_buckets(of_checks, ids).rows())
+    insert_rows(connection, hour_outcomes.name, OUTCOME_COLUMNS, outcome_buckets(of_probes, ids).rows())
+    insert_rows(connection, hour_latency.name, LATENCY_COLUMNS, latency_buckets(latencies, ids).rows())
     _note_incidents(connection, spells)
     _close_days(connection, before, until_ms)
     save_states(connection, after)
 
 
-def rebuild_servers(connection: Connection, servers: Sequence[int], until_ms: int) -> int:
+def rebuild_servers(connection: DatabaseConnection, servers: Sequence[int], until_ms: int) -> int:
     """Rebuild the buckets of these servers from their raw rows; buckets of pruned rows stay as they are."""
     set_back(connection, servers, marks(connection).raw_from_ms)
     return roll_servers(connection, servers, until_ms)
 
 
-def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[str], keys: Sequence[Keys]) -> SeriesOf:
+def _series_ids(
+    connection: DatabaseConnection, servers: Sequence[int], kinds: Sequence[str], keys: Sequence[Keys]
+) -> SeriesOf:
     """The mapping from keys to series ids; new series are created."""
     wanted = {
         (server, kinds[kind], STAGES[stage])
@@ -67,12 +70,12 @@ def _series_ids(connection: Connection, servers: Sequence[int], kinds: Sequence[
     }
     found = select(series).where(series.c.server_id.in_(servers))
     known = {(row.server_id, row.kind, row.stage) for row in connection.execute(found)}
-    insert_rows(connection, series, ("server_id", "kind", "stage"), sorted(wanted - known))
+    insert_rows(connection, series.name, ("server_id", "kind", "stage"), sorted(wanted - known))
     ids = {(row.server_id, row.kind, row.stage): row.id for row in connection.execute(found)}
     return SeriesOf(kinds, STAGES, ids)
 
 
-def _note_incidents(connection: Connection, spells: Sequence[Spell]) -> None:
+def _note_incidents(connection: DatabaseConnection, spells: Sequence[Spell]) -> None:
     """Write these incidents; a server has at most one open incident."""
     for one in spells:
         values: dict[str, Any] = {
@@ -89,7 +92,7 @@ def _note_incidents(connection: Connection, spells: Sequence[Spell]) -> None:
             connection.execute(insert(incidents).values(key | values))
 
 
-def _close_days(connection: Connection, before: States, until_ms: int) -> None:
+def _close_days(connection: DatabaseConnection, before: States, until_ms: int) -> None:
     """Make the buckets of completed days from those of their hours."""
     first_day, end_day = before.from_ms // DAY_MS, until_ms // DAY_MS
     if not len(before.server) or int(first_day.min()) >= end_day:
@@ -107,7 +110,7 @@ def _close_days(connection: Connection, before: States, until_ms: int) -> None:
             slots = hours.c.slot.between(first, end_day * DAY_HOURS - 1)
             buckets: Any = read(connection, mine.where(series.c.server_id.in_(servers), slots))
             of_day += buckets.merged(buckets.series, buckets.slot // DAY_HOURS).rows()
-        insert_rows(connection, days, names, of_day)
+        insert_rows(connection, days.name, names, of_day)
 
 
 def _grouped(values: Mapping[int, int]) -> dict[int, list[int]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, Select, Table, bindparam, delete, func, select, update
+from sqlalchemy import Select, Table, bindparam, delete, func, select, update
 
-from storage.raw_parts import BOTH
+from storage.connections import DatabaseConnection
 from storage.rollups.check_interval import rhythm_of
 from storage.rollups.fold import States, fold_checks
 from storage.rollups.raw_rows import checks_between
@@ -21,9 +21,11 @@ from storage.tables import (
     hour_latency,
     hour_outcomes,
     incidents,
+    recent_checks,
     rollup_marks,
     rollup_state,
     series,
+    sorted_checks,
 )
 
 _FIELDS = ("at_ms", "outcome", "known", "down_ms", "maintenance_ms", "down_until_ms")
@@ -32,7 +34,7 @@ _NONE = dict.fromkeys(("down_ms", "maintenance_ms", "down_until_ms"), 0)
 """Values that stand for null, if not -1."""
 
 
-def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str = "last") -> States:
+def states_of(connection: DatabaseConnection, servers: Sequence[int] | None, prefix: str = "last") -> States:
     """The states of these servers, or of all, after the rolled rows or, with ``prefix`` base, after the pruned ones."""
     columns = [rollup_state.c[f"{prefix}_{name}"] for name in (*_FIELDS, "rhythm")]
     found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms, *columns)
@@ -49,7 +51,7 @@ def states_of(connection: Connection, servers: Sequence[int] | None, prefix: str
     return States(server, from_ms, at_ms, outcome, known, down_ms, maintenance_ms, down_until_ms, rhythm)
 
 
-def save_states(connection: Connection, states: States, prefix: str = "last") -> None:
+def save_states(connection: DatabaseConnection, states: States, prefix: str = "last") -> None:
     """Save the states, and how far these servers are rolled."""
     values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in (*_FIELDS, "rhythm")}
     if prefix == "last":
@@ -69,7 +71,7 @@ def save_states(connection: Connection, states: States, prefix: str = "last") ->
         )
 
 
-def advance_base(connection: Connection, servers: Sequence[int], raw_ms: int) -> None:
+def advance_base(connection: DatabaseConnection, servers: Sequence[int], raw_ms: int) -> None:
     """Advance the base states over the rows about to be pruned: checks before ``raw_ms``."""
     mark = marks(connection)
     before = _base(connection, servers, mark.raw_from_ms)
@@ -77,7 +79,7 @@ def advance_base(connection: Connection, servers: Sequence[int], raw_ms: int) ->
     save_states(connection, fold_checks(going, before, raw_ms)[2], "base")
 
 
-def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> None:
+def set_back(connection: DatabaseConnection, servers: Sequence[int], from_ms: int) -> None:
     """Remove the buckets and incidents of these servers from this full day on, as if never rolled."""
     raw_from_ms = marks(connection).raw_from_ms
     earlier = checks_between(connection, servers, raw_from_ms, from_ms)
@@ -96,7 +98,7 @@ def set_back(connection: Connection, servers: Sequence[int], from_ms: int) -> No
     connection.execute(delete(incidents).where(own, incidents.c.started_at_ms >= from_ms))
     connection.execute(update(incidents).where(own, incidents.c.ended_at_ms >= from_ms).values(ended_at_ms=None))
     _reopen(connection, states)
-    found = (connection.scalar(_first_run(part.checks, servers, from_ms)) for part in BOTH)
+    found = (connection.scalar(_first_run(checks, servers, from_ms)) for checks in (sorted_checks, recent_checks))
     first = min((run for run in found if run is not None), default=None)
     if first is not None and first < marks(connection).first_run_id:
         connection.execute(update(rollup_marks).values(first_run_id=first))
@@ -107,7 +109,7 @@ def _first_run(checks: Table, servers: Sequence[int], from_ms: int) -> Select[in
     return select(func.min(checks.c.run_id)).where(checks.c.server_id.in_(servers), checks.c.started_at_ms >= from_ms)
 
 
-def _reopen(connection: Connection, states: States) -> None:
+def _reopen(connection: DatabaseConnection, states: States) -> None:
     """Set the times of the incidents that are open in these states."""
     is_open = incidents.c.ended_at_ms.is_(None) & (incidents.c.server_id == bindparam("server"))
     parts = ("down_ms", "maintenance_ms", "down_until_ms")
@@ -120,7 +122,7 @@ def _reopen(connection: Connection, states: States) -> None:
         connection.execute(update(incidents).where(is_open).values(values), rows)
 
 
-def _base(connection: Connection, servers: Sequence[int], raw_from_ms: int) -> States:
+def _base(connection: DatabaseConnection, servers: Sequence[int], raw_from_ms: int) -> States:
     """The state before the first raw row of each server."""
     base = states_of(connection, servers, "base")
     return replace(base, from_ms=np.full(len(base.server), raw_from_ms))

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from checker.stats.histogram import Integers
+from storage.connections import DatabaseConnection
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.read import FoundBuckets, Period, Rollups
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS
@@ -24,7 +25,7 @@ _OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), 
     where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by t.group_name, o.slot"""
 
 
-def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period) -> Integers:
+def outcome_sums(connection: DatabaseConnection, rollups: Rollups, servers: Sequence[int], period: Period) -> Integers:
     """Sums over a period that ends now, shape (servers, 12): the columns `NUMBERS`, servers in the given order.
 
     The same as summing `Rollups.outcomes`, but only unrolled rows are read from it.
@@ -41,7 +42,7 @@ def outcome_sums(connection: Connection, rollups: Rollups, servers: Sequence[int
 
 
 def group_times(
-    connection: Connection, rollups: Rollups, groups: Mapping[int, str], period: Period
+    connection: DatabaseConnection, rollups: Rollups, groups: Mapping[int, str], period: Period
 ) -> dict[tuple[str, int], tuple[int, int]]:
     """(Group, slot) -> milliseconds up and down of its servers, given by id; the period ends now."""
     found: dict[tuple[str, int], tuple[int, int]] = {}
@@ -62,7 +63,9 @@ def group_times(
     return found
 
 
-def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums: str) -> Iterator[tuple[int, Any]]:
+def _rolled(
+    connection: DatabaseConnection, servers: Sequence[int], period: Period, sums: str
+) -> Iterator[tuple[int, Any]]:
     """Rows of the query over full days, if the period is of days, and over hours; each with the slot's length."""
     open_ms = _open_ms(connection, servers, period)
     day = open_ms // DAY_MS if period.slot_ms == DAY_MS else period.since_ms // DAY_MS
@@ -78,14 +81,14 @@ def _rolled(connection: Connection, servers: Sequence[int], period: Period, sums
 
 
 def _tail(
-    connection: Connection, rollups: Rollups, servers: Sequence[int], period: Period
+    connection: DatabaseConnection, rollups: Rollups, servers: Sequence[int], period: Period
 ) -> FoundBuckets[OutcomeBuckets]:
     """The hours from the first that may be unrolled on."""
     since_ms = _open_ms(connection, servers, period)
     return rollups.outcomes(Period(since_ms, period.until_ms, HOUR_MS), (CHECK,))
 
 
-def _open_ms(connection: Connection, servers: Sequence[int], period: Period) -> int:
+def _open_ms(connection: DatabaseConnection, servers: Sequence[int], period: Period) -> int:
     """Time up to which all of these servers are rolled, within the period."""
     rolled = select(func.min(rollup_state.c.rolled_until_ms)).where(rollup_state.c.server_id.in_(servers))
     return min(max(connection.scalar(rolled) or 0, period.since_ms), period.until_ms // HOUR_MS * HOUR_MS)

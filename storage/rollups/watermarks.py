@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from enum import IntEnum
-
-from sqlalchemy import Connection, func, select, text, update
+from typing import NamedTuple
 
 from checker.probe_kinds import STAGES as _STAGES
+from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both
-from storage.tables import rollup_marks, rollup_state, runs
 
 
 class Outcome(IntEnum):
@@ -47,8 +45,7 @@ _UNROLLED_RUNS = in_both(
 _FIRST_UNROLLED = f"select min(run_id) from ({_UNROLLED_RUNS})"  # noqa: S608 # our names
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """Start of the unrolled raw rows, and of all remaining raw rows."""
 
     first_run_id: int
@@ -59,71 +56,67 @@ class Marks:
     """No run from this one on has rows in the order of servers."""
 
 
-_MARKS = select(*(rollup_marks.c[field.name] for field in fields(Marks)))
+_MARKS = f"select {', '.join(Marks._fields)} from rollup_marks"  # noqa: S608 # our names
 
 
-def marks(connection: Connection) -> Marks:
+def marks(connection: DatabaseConnection) -> Marks:
     """The current marks."""
-    return Marks(*connection.execute(_MARKS).one())
+    return Marks(*connection.exec_driver_sql(_MARKS).one())
 
 
-def add_servers(connection: Connection, at_ms: int = 0) -> None:
+def add_servers(connection: DatabaseConnection, at_ms: int = 0) -> None:
     """Give every new server a state that is empty before the full hour that contains ``at_ms``."""
-    new = text(
-        "insert into rollup_state (server_id, rolled_until_ms) select id, :until_ms from servers "
+    new = (
+        "insert into rollup_state (server_id, rolled_until_ms) select id, ? from servers "
         "where id not in (select server_id from rollup_state)"
     )
-    connection.execute(new, {"until_ms": at_ms // HOUR_MS * HOUR_MS})
+    connection.exec_driver_sql(new, (at_ms // HOUR_MS * HOUR_MS,))
 
 
-def is_behind(connection: Connection, now_ms: int) -> bool:
+def is_behind(connection: DatabaseConnection, now_ms: int) -> bool:
     """True if an hour has ended that is not rolled."""
-    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms // HOUR_MS * HOUR_MS)
-    return connection.scalar(behind.limit(1)) is not None
+    behind = "select 1 from rollup_state where rolled_until_ms < ? limit 1"
+    return connection.exec_driver_sql(behind, (now_ms // HOUR_MS * HOUR_MS,)).scalar() is not None
 
 
-def plan(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
+def plan(connection: DatabaseConnection, now_ms: int) -> tuple[int, list[list[int]]]:
     """Time to roll up to, and servers in batches; no servers if there is nothing to do."""
     add_servers(connection)
     until_ms = rolled_until(connection, now_ms)
-    behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < until_ms)
-    servers = list(connection.scalars(behind.order_by(rollup_state.c.server_id)))
+    behind = "select server_id from rollup_state where rolled_until_ms < ? order by server_id"
+    servers = connection.exec_driver_sql(behind, (until_ms,)).scalars()
     return until_ms, _blocks(connection, servers, marks(connection).first_run_id)
 
 
-def plan_rebuild(connection: Connection, now_ms: int) -> tuple[int, list[list[int]]]:
+def plan_rebuild(connection: DatabaseConnection, now_ms: int) -> tuple[int, list[list[int]]]:
     """Time to rebuild up to, and servers in batches: all of them, from their first raw row on."""
     add_servers(connection)
-    servers = list(connection.scalars(select(rollup_state.c.server_id).order_by(rollup_state.c.server_id)))
+    servers = connection.exec_driver_sql("select server_id from rollup_state order by server_id").scalars()
     return rolled_until(connection, now_ms), _blocks(connection, servers, 0)
 
 
-def rolled_until(connection: Connection, now_ms: int) -> int:
+def rolled_until(connection: DatabaseConnection, now_ms: int) -> int:
     """Time up to which everything can be rolled: a full hour that no run is still writing to."""
-    running = select(func.min(runs.c.started_at_ms)).where(
-        runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
-    )
-    first_ms = connection.scalar(running)
+    running = "select min(started_at_ms) from runs where state = 'running' and started_at_ms >= ?"
+    first_ms = connection.exec_driver_sql(running, (now_ms - _LONGEST_RUN_MS,)).scalar()
     return int(min(now_ms, now_ms if first_ms is None else first_ms)) // HOUR_MS * HOUR_MS
 
 
-def advance_first_run(connection: Connection, now_ms: int) -> None:
+def advance_first_run(connection: DatabaseConnection, now_ms: int) -> None:
     """Advance the mark of the first run that may have unrolled rows as far as possible."""
     at_least = marks(connection).first_run_id
-    running = select(func.min(runs.c.id)).where(
-        runs.c.state == "running", runs.c.started_at_ms >= now_ms - _LONGEST_RUN_MS
-    )
+    running = "select min(id) from runs where state = 'running' and started_at_ms >= ?"
     candidates = (
-        connection.scalar(text(_FIRST_UNROLLED), {"first_run": at_least}),
-        connection.scalar(running),
-        (connection.scalar(select(func.max(runs.c.id))) or 0) + 1,
+        connection.exec_driver_sql(_FIRST_UNROLLED, {"first_run": at_least}).scalar(),
+        connection.exec_driver_sql(running, (now_ms - _LONGEST_RUN_MS,)).scalar(),
+        (connection.exec_driver_sql("select max(id) from runs").scalar() or 0) + 1,
     )
     newest = min(one for one in candidates if one is not None)
-    connection.execute(update(rollup_marks).values(first_run_id=max(at_least, newest)))
+    connection.exec_driver_sql("update rollup_marks set first_run_id = ?", (max(at_least, newest),))
 
 
-def _blocks(connection: Connection, servers: Sequence[int], first_run: int) -> list[list[int]]:
+def _blocks(connection: DatabaseConnection, servers: Sequence[int], first_run: int) -> list[list[int]]:
     """Batches of servers whose checks since this run fit in memory."""
-    runs_since = connection.scalar(select(func.count()).select_from(runs).where(runs.c.id >= first_run)) or 0
+    runs_since = connection.exec_driver_sql("select count(*) from runs where id >= ?", (first_run,)).scalar()
     size = max(1, _CHECKS_AT_ONCE // max(1, runs_since))
     return [list(servers[low : low + size]) for low in range(0, len(servers), size)]
