@@ -101,6 +101,7 @@ class EarlierContract:
 
     def take(self, result: bytes) -> None:
         """A page has come, from this text: the very one that `needs_no_reading` was asked about, or another."""
+        self._is_awaited = False
         if self._came and self._came is result:
             self._at, self._came = self._at + 1, b""
         else:
@@ -109,7 +110,11 @@ class EarlierContract:
     def recognised(
         self, sources: Sequence[bytes] | None, expected: tuple[str, ...], facts: McpFacts
     ) -> KnownFacts | None:
-        """What a row says, if the contract is the same in each byte, and judged by the same measure; else None."""
+        """What a row says, if the contract is the same in each byte, and judged by the same measure; else None.
+
+        No more pages are awaited: what comes now is something else.
+        """
+        self._is_awaited = False
         if sources is None or self._at != len(self._pages) or _may_hold_secret(sources):
             return None
         if self._seal != _seal(self._digest, self._value, sources, expected, facts):
