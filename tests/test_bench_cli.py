@@ -114,7 +114,7 @@ def test_ctrl_c_ramps_down_stores_and_reports(tmp_path: Path) -> None:
         running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         until = time.monotonic() + 30
         while len(server.requests) < 60 and time.monotonic() < until:
-            os.sched_yield()
+            time.sleep(0.005)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert running.returncode == 130, err
@@ -137,7 +137,7 @@ def test_a_killed_run_keeps_what_it_had(tmp_path: Path) -> None:
         running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 30
         while len(server.requests) < 150 and time.monotonic() < until:
-            os.sched_yield()
+            time.sleep(0.005)
         running.kill()
         running.wait()
         asked = len(server.requests)
@@ -230,10 +230,10 @@ def test_a_database_that_is_being_written_to_holds_up_no_load(status: Status, tm
 
         def hold() -> None:
             while len(server.requests) < 50:
-                os.sched_yield()
+                time.sleep(0.005)
             holder.execute("begin immediate")
             while len(server.requests) < 110:
-                os.sched_yield()
+                time.sleep(0.005)
             holder.execute("rollback")
 
         holding = threading.Thread(target=hold)
@@ -254,7 +254,7 @@ def test_a_run_that_cannot_be_stored_is_reported_all_the_same(status: Status, tm
 
         def spoil() -> None:
             while len(server.requests) < 50:
-                os.sched_yield()
+                time.sleep(0.005)
             with driver().connect(str(tmp_path / "history.db")) as connection:
                 connection.execute("drop table bench_slots")
 

@@ -22,6 +22,7 @@ from checker.loadtest.run import Storm, Total
 from checker.model import Server
 from loads import blank, hold, of, played, rest, users
 from servers import RestServer, Scripted
+from worker_template import FRESH, forked_workers
 
 FREEZE_S = 2.0
 
@@ -121,7 +122,7 @@ def test_a_run_ends_when_it_has_made_as_many_operations_as_it_may() -> None:
 
 def _ended(server: Server, scenario: Scenario, watchers: list[Watcher]) -> BenchRun:
     workers = GeneratorWorkers(servers=(server,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-    with Generator(workers, Recording(blank()), watchers) as generator:
+    with forked_workers(), Generator(workers, Recording(blank()), watchers) as generator:
         generator.play({"a": scenario})
         run = generator.so_far()
         return blank(notes=(generator.stopped,), slots=run.slots, stages=run.stages)
@@ -148,9 +149,10 @@ def test_a_killed_worker_ends_the_run_and_what_it_told_is_kept() -> None:
             assert of(generator.so_far(), "a").ok > 50
 
 
-def test_workers_are_gone_when_the_run_is_over() -> None:
+def test_workers_are_gone_when_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     from checker.processes.orphans import children_of
 
+    monkeypatch.setenv(FRESH, "1")  # children of this process, so that they are found
     before = set(children_of(os.getpid()))
     with RestServer() as server:
         played([rest("a", server.url())], {"a": hold(20, 0.3)}, workers=2)
@@ -162,7 +164,7 @@ def test_plays_follow_one_another_in_one_run() -> None:
         workers = GeneratorWorkers(
             servers=(rest("a", server.url()),), addresses={}, workers=1, limits=LoadLimits(), seed=1
         )
-        with Generator(workers, Recording(blank())) as generator:
+        with forked_workers(), Generator(workers, Recording(blank())) as generator:
             first = generator.play({"a": hold(30, 0.5)})
             second = generator.play({"a": hold(60, 0.5)})
             run = generator.so_far()
@@ -178,7 +180,7 @@ def test_plays_follow_one_another_in_one_run() -> None:
 def test_calibration_tells_what_the_client_can_do_and_adds_no_part_of_the_run() -> None:
     with echo_server() as echo:
         workers = GeneratorWorkers(servers=(echo,), addresses={}, workers=1, limits=LoadLimits(), seed=1)
-        with Generator(workers, Recording(blank())) as generator:
+        with forked_workers(), Generator(workers, Recording(blank())) as generator:
             found, mcp = calibrated(generator, blank(), ["mcp_list", "rest"])
             assert generator.so_far().series == ()
     assert (found.operation, mcp.operation) == ("rest", "mcp")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -21,17 +22,76 @@ from pathlib import Path
 from typing import IO, Any
 
 LOADED = (
+    "checker.__main__",
+    "checker.cli.bench",
+    "checker.cli.bench_history",
+    "checker.cli.bench_live",
+    "checker.cli.bench_report",
+    "checker.cli.bench_run",
+    "checker.cli.cache",
     "checker.cli.check",
+    "checker.cli.config",
+    "checker.cli.contract",
+    "checker.cli.db",
     "checker.cli.history",
+    "checker.cli.progress",
     "checker.cli.report",
+    "checker.cli.report_availability",
+    "checker.cli.report_incidents",
+    "checker.cli.report_latency",
+    "checker.cli.report_recommendations",
+    "checker.cli.report_site",
+    "checker.cli.report_trends",
     "checker.cli.sql",
+    "checker.loadtest.live",
     "checker.loadtest.run",
+    "checker.probes.mcp",
+    "checker.probes.rest",
+    "checker.processes.process_end",
     "checker.run.run",
+    "checker.settings.adhoc",
+    "checker.settings.config_cache",
     "checker.settings.load",
+    "checker.settings.loadtests.quick",
+    "checker.settings.loadtests.source",
+    "checker.settings.schema",
+    "cryptography.fernet",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "pydantic",
+    "reports.availability",
+    "reports.cache_tables",
+    "reports.charts",
+    "reports.contract",
+    "reports.contract_tables",
+    "reports.cost",
+    "reports.html",
+    "reports.latency",
+    "reports.loadtests.compared_runs",
+    "reports.loadtests.output_forms",
+    "reports.loadtests.report",
+    "reports.loadtests.run_blocks",
+    "reports.loadtests.run_lists",
+    "reports.loadtests.trend",
+    "reports.objectives",
+    "reports.recommendations",
+    "reports.run_metrics",
+    "reports.site.write",
+    "reports.terminal",
+    "reports.trends",
     "rich.table",
+    "scipy.stats",
     "storage.history",
+    "storage.loadtests.read",
+    "storage.loadtests.write",
+    "storage.rollups.partial",
+    "storage.settings_evidence",
+    "storage.sql",
     "storage.store",
 )
+"""What commands import late, each of which would take its time in every fork."""
 _server: subprocess.Popen[str] | None = None
 
 
@@ -114,6 +174,9 @@ def _serve() -> None:
     for name in LOADED:
         import_module(name)
     from worker_template import forked_workers
+
+    gc.collect()
+    gc.freeze()  # no fork looks through it again, or copies it for that
 
     with forked_workers():
         for line in sys.stdin:

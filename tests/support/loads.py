@@ -14,6 +14,7 @@ from checker.loadtest.summary import Summary, summarize
 from checker.model import Server
 from checker.probes.mcp.options import McpOptions
 from checker.probes.rest import RestOptions
+from worker_template import forked_workers
 
 
 def blank(**values: Any) -> BenchRun:
@@ -71,7 +72,8 @@ def played(
     generator_workers = GeneratorWorkers(
         servers=tuple(servers), addresses=addresses or {}, workers=workers, limits=limits or LoadLimits(), seed=1
     )
-    with Generator(generator_workers, Recording(blank(workers=workers)), watchers) as generator:
+    recording = Recording(blank(workers=workers))
+    with forked_workers(), Generator(generator_workers, recording, watchers) as generator:
         generator.play(scenarios)
         return generator.so_far()
 

@@ -1,13 +1,15 @@
 """Worker processes that are forked from one in which their modules are loaded already.
 
-A worker takes half a second of CPU to start, and most tests are not about that. What is forked is a worker in all but
-this: it is no child of the process that drives it, so that tests of process trees, of what a checker takes of the
-machine, and of interpreters that start otherwise ask for fresh ones (`FRESH` in the environment).
+A worker, of checks or of load tests, takes half a second of CPU to start, and most tests are not about that. What is
+forked is a worker in all but this: it is no child of the process that drives it, so that tests of process trees, of
+what a checker takes of the machine, and of interpreters that start otherwise ask for fresh ones (`FRESH` in the
+environment).
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from os import close, fork, waitpid  # those of the system: gevent has others, and closes later
 from pathlib import Path
 from select import select
@@ -25,7 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FRESH = "TESTS_FRESH_WORKERS"
 """Where it is set workers are started as users start them."""
-_MODULE = "checker.worker"
+_SERVED_BY = {"checker.worker": "checker.worker.pipe", "checker.loadtest.worker": "checker.loadtest.worker.pipe"}
+"""Module that is started as a worker -> the one whose `serve` it calls once everything is patched and loaded."""
 _AT_START = ("PYTHON", "LD_", "GEVENT", "MALLOC")
 """Variables that mean something to an interpreter as it starts: where they differ it takes a fresh one."""
 _LARGEST = 1 << 18
@@ -69,10 +73,10 @@ class Template:
 
     def start_process(self, module: str, descriptors: Collection[int]) -> Any:
         """In place of `checker.processes.child.start_process`."""
-        if module != _MODULE or os.environ.get(FRESH) or _at_start() != self._environment:
+        if module not in _SERVED_BY or os.environ.get(FRESH) or _at_start() != self._environment:
             return self._usual(module, descriptors)
         try:
-            return Forked(self._requests, descriptors)
+            return Forked(self._requests, module, descriptors)
         except (OSError, struct.error):  # the template has ended
             return self._usual(module, descriptors)
 
@@ -86,14 +90,15 @@ class Template:
 class Forked:
     """A forked worker: what `checker.processes.child.Child` needs of a `subprocess.Popen`."""
 
-    def __init__(self, requests: socket.socket, descriptors: Collection[int]) -> None:
+    def __init__(self, requests: socket.socket, module: str, descriptors: Collection[int]) -> None:
+        self._module = module
         control, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
         in_read, in_write = os.pipe()
         numbers = [0, 1, 2, *descriptors]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path}
-        asked = {"numbers": numbers, "environment": environment, "folder": os.getcwd()}
+        asked = {"module": module, "numbers": numbers, "environment": environment, "folder": os.getcwd()}
         sent = [theirs.fileno(), in_read, out_write, 2, *descriptors]
         socket.send_fds(requests, [json.dumps(asked).encode()], sent)
         theirs.close()
@@ -111,7 +116,7 @@ class Forked:
             try:
                 told = self._control.recv(_NUMBER.size)
             except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(_MODULE, timeout or 0) from None
+                raise subprocess.TimeoutExpired(self._module, timeout or 0) from None
             self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL  # the template has ended
             self._control.close()
         return self.returncode or 0
@@ -130,18 +135,20 @@ def _at_start() -> dict[str, str]:
 def _serve() -> None:
     """Fork for each request; tell the number of the process, and how it ended."""
     requests = socket.socket(fileno=os.dup(0))
+    gc.disable()  # as workers do
     sys.path.insert(0, str(ROOT))
     from checker.processes.monkey_patching import patch
 
     fillers = [os.open(os.devnull, os.O_RDONLY)]
     while fillers[-1] < _OWN:
         fillers.append(os.dup(fillers[0]))
-    patch(_MODULE)
+    patch(__file__)
     import checker.probes.libraries
     import checker.probes.mcp.schema_dialects
-    import checker.probes.patterns
-    import checker.worker.pipe  # noqa: F401
+    import checker.probes.patterns  # noqa: F401
 
+    for name in _SERVED_BY.values():
+        import_module(name)
     for filler in fillers:
         close(filler)
     running: dict[int, int] = {}
@@ -192,9 +199,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
         os.environ.clear()
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
-        from checker.worker.pipe import serve
-
-        code = serve()
+        code = import_module(_SERVED_BY[asked["module"]]).serve()
     except SystemExit as end:
         code = end.code
     except BaseException:
