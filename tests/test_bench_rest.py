@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from checker.probes.options import Tls
 from checker.probes.rest import Expect
 from loads import hold, mcp, of, played, rest, users
 from servers import McpServer, RestServer, Scripted
-from servers_faults import FaultServer, certificates, closed_port
+from servers_faults import OK, FaultServer, certificates, closed_port
 
 RATE, SECONDS = 20, 1.0
 TIMEOUT_S, AMPLE_S = 1.0, 20.0
@@ -201,6 +204,33 @@ def test_phases_of_rest_add_up_to_the_service_time(everything: Played) -> None:
     slow = everything["slow"]
     mean_us = slow.mean_us("service") or 0
     assert sum(slow.phases_us.values()) / slow.ok == pytest.approx(mean_us, rel=0.02)
+
+
+class _ShakesHandsLate:
+    """A TLS context that takes its time before it answers."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def wrap_socket(self, sock: socket.socket, *, server_side: bool) -> ssl.SSLSocket:
+        time.sleep(0.3)
+        return self._context.wrap_socket(sock, server_side=server_side)
+
+
+def _answers_late(sock: socket.socket) -> None:
+    time.sleep(0.7)  # samples are told more often than that
+    sock.sendall(OK)
+
+
+def test_phases_add_up_where_a_connection_opened_long_before_the_answer(tmp_path: Path) -> None:
+    context: Any = _ShakesHandsLate(certificates(tmp_path)["good"])
+    with FaultServer(_answers_late, context) as server:
+        tls = Tls(ca_file=str(tmp_path / "ca.pem"))
+        run = played([rest("a", server.url(host="localhost"), tls=tls)], {"a": hold(10, 2)})
+    late = of(run, "a")
+    assert (late.ok, late.connections, late.reasons) == (20, 20, {})
+    assert late.phases_us["tls"] >= 20 * 300_000
+    assert sum(late.phases_us.values()) / late.ok == pytest.approx(late.mean_us("service") or 0, rel=0.02)
 
 
 class _HangsUp:

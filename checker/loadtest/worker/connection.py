@@ -142,7 +142,7 @@ class Owner(Protocol):
         """Prefer the address that answered first from now on."""
 
     def note_phase(self, name: str, connection: Any, nanoseconds: int) -> None:
-        """Record the time of a phase of opening the connection."""
+        """Note the time of a phase of opening the connection."""
 
     def led_on(self, connection: Any, status: int, received: bytes, keep: bool) -> int | None:
         """The code of a status that is new; None for a redirect that is followed."""
@@ -184,6 +184,7 @@ class Connection:
         "hop",
         "intended_ns",
         "key",
+        "phases",
         "sent_ns",
         "size",
         "used",
@@ -206,6 +207,8 @@ class Connection:
         self._step = "connect"
         self.hop: Hop | None = None
         """The last redirect of the operation."""
+        self.phases: list[int] = []
+        """Rows of the time that opening it took, until the operation is over."""
         self.key = self.code = self.intended_ns = self.sent_ns = self.first_ns = self.size = self.user = 0
 
     def open(self) -> None:

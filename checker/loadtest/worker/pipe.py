@@ -74,8 +74,10 @@ class _Work:
 
     def play(self, play: PlayRequest) -> None:
         """Begin a play."""
-        self._number = play.number
         self.stage.play(play.parts, play.spans, play.epoch_ns)
+        self._number = (
+            play.number
+        )  # not before: while a host's name is resolved nothing is there yet, as if all were over
 
     def end(self) -> None:
         """Close everything."""

@@ -122,12 +122,15 @@ class RestTarget:
     def close(self) -> None:
         """Close all connections."""
         for connection in (*self.idle, *self.busy):
+            self._tell_phases(connection)
             connection.close()
         self.idle.clear()
         self.busy.clear()
 
     def is_free(self, connection: Connection, keep: bool) -> None:
         """Make the connection idle after a reply, or close it if it cannot be kept."""
+        if connection.phases:
+            self._tell_phases(connection)
         self.busy.remove(connection)
         connection.hop = None
         if keep:
@@ -159,15 +162,22 @@ class RestTarget:
         connection.close()
         self.busy.remove(connection)
         other = self._kind(self)
-        for name in ("key", "intended_ns", "code", "user", "sent_ns", "hop"):
+        for name in ("key", "intended_ns", "code", "user", "sent_ns", "hop", "phases"):
             setattr(other, name, getattr(connection, name))
         self.busy.add(other)
         self._opened.note(monotonic_ns())
         other.open()
 
     def note_phase(self, name: str, connection: Connection, nanoseconds: int) -> None:
-        """Record the time of opening a connection for the operation that waited for it."""
-        self._notes.phases.extend((connection.key, connection.intended_ns, PHASES.index(name), nanoseconds))
+        """Note the time of opening a connection for the operation that waited for it, to be told with its sample.
+
+        What is told before it would be counted twice: it is a part of the sample's time to the first byte as well.
+        """
+        connection.phases += (connection.key, connection.intended_ns, PHASES.index(name), nanoseconds)
+
+    def _tell_phases(self, connection: Connection) -> None:
+        self._notes.phases.extend(connection.phases)
+        connection.phases = []
 
     def led_on(self, connection: Connection, status: int, received: bytes, keep: bool) -> int | None:
         """The code of a new status; None for a redirect that is followed."""
@@ -225,6 +235,7 @@ class RestTarget:
         return self._notes.code(complaints[0].reason.value) if complaints else 0
 
     def _failed(self, connection: Connection, reason: str, done_ns: int) -> None:
+        self._tell_phases(connection)
         self.busy.remove(connection)
         connection.close()
         self.samples.extend((
