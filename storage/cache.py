@@ -12,12 +12,11 @@ import orjson
 from checker.cache_keys import DNS
 from checker.errors import UsageError
 from checker.model import CacheEntry
+from storage import result_entries
 from storage.connections import DatabaseConnection, errors_of
 from storage.history import reading
-from storage.rows import in_statements
+from storage.result_entries import LISTED, RESULTS
 
-RESULTS = "results"
-"""Category: SHA-256 of a server and its options -> the run that checked it last."""
 CONFIG = "config"
 """Category: path and environment of a configuration -> its settings, encrypted."""
 
@@ -25,12 +24,8 @@ _values = attrgetter("category", "key", "value", "created_at_ms", "expires_at_ms
 _KEEP = """insert into cache_entries (category, key, value, created_at_ms, expires_at_ms) values (?, ?, ?, ?, ?)
     on conflict (category, key) do update set
     value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
-"""Literal SQL, because it runs once per check: a Core statement takes four times as long."""
+"""It runs in every transaction of a run."""
 _KEEP_FIRST = _KEEP.partition("on conflict")[0] + "on conflict (category, key) do nothing"
-_KEEP_RESULTS = """insert into cache_entries (category, key, value, created_at_ms, expires_at_ms)
-    select 'results', column1, '{run_id:d}', column2, column2 + {ttl_ms:d} from (values {places}) where true
-    on conflict (category, key) do update set
-    value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
 _OF_THEIR_OWN = {RESULTS, CONFIG}
 """Categories whose keys are neither endpoints nor hosts."""
 _MOST_LETTERS = 64 * 1024
@@ -53,21 +48,12 @@ _RECALL = f"select key, category, value from cache_entries where {_THESE}"  # no
 _NOTE_RECALL = f"update cache_entries set used_at_ms = :now_ms where {_THESE} and used_at_ms < :before_ms"  # noqa: S608
 _NOTE_USE = """update cache_entries set used_at_ms = :now_ms
     where category = :category and key in (select value from json_each(:keys))"""
-_YOUNG = """select s.name, c.run_id from json_each(:keys) wanted
-    join cache_entries e on e.category = 'results' and e.key = wanted.key
-    join servers s on s.name = wanted.value
-    join checks c on c.server_id = s.id and c.run_id = cast(e.value as integer)
-    where e.expires_at_ms > :now_ms and c.started_at_ms > :since_ms and c.started_at_ms <= :now_ms
-    and c.status <> 'UNKNOWN' and not c.suspect
-    and not exists (
-        select 1 from probes p where p.server_id = c.server_id and p.run_id = c.run_id
-        and (p.status = 'UNKNOWN' or p.reason = 'circuit_open')
-    )"""
-_ABOVE = f"""select category, key from cache_entries where category in (select value from json_each(?))
+_ABOVE = f"""select category, key from {LISTED} where category in (select value from json_each(?))
     order by {_LAST_USE} desc, category, key limit -1 offset ?"""  # noqa: S608 # our words
 _COUNT = "select count(*) from cache_entries where category = ?"
+_SHOWN = f"select count(*) from {LISTED} where category = ? and key = coalesce(?, key)"  # noqa: S608 # our words
 _SHRINK = f"""delete from cache_entries where category = :category and key in (
-    select key from cache_entries where category = :category order by {_LAST_USE}, key limit :above)"""  # noqa: S608
+    select key from {LISTED} where category = :category order by {_LAST_USE}, key limit :above)"""  # noqa: S608
 
 
 def categories(connection: DatabaseConnection) -> list[str]:
@@ -85,17 +71,6 @@ def keep(connection: DatabaseConnection, entries: Iterable[CacheEntry]) -> None:
             connection.exec_driver_sql(_KEEP, rows)
         if rows := [_values(entry) for entry in small if entry.category in _FOR_GOOD]:
             connection.exec_driver_sql(_KEEP_FIRST, rows)
-
-
-def keep_results(connection: DatabaseConnection, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
-    """Write an entry of the results cache for each key, with the start of its check; it replaces the one under it.
-
-    In the order of the keys, and many in a statement: there is one for every check of every run.
-    """
-    for low, rows in in_statements(len(keys), 2):
-        places = ", ".join(["(?, ?)"] * rows)
-        values = [value for pair in keys[low : low + rows] for value in pair]
-        connection.exec_driver_sql(_KEEP_RESULTS.format(places=places, run_id=run_id, ttl_ms=ttl_ms), tuple(values))
 
 
 def _is_small(entry: CacheEntry) -> bool:
@@ -121,18 +96,6 @@ def note_use(connection: DatabaseConnection, category: str, keys: Collection[str
         connection.exec_driver_sql(_NOTE_USE, {"now_ms": now_ms, "category": category, "keys": _listed(keys)})
 
 
-def young_results(
-    connection: DatabaseConnection, keys: Mapping[str, str], since_ms: int, now_ms: int
-) -> dict[str, int]:
-    """Server -> the run that checked it last, for servers whose check began after ``since_ms``.
-
-    ``keys`` are keys of the category `RESULTS` with the names of their servers. Results that are UNKNOWN, suspect or of
-    a probe that was not made are skipped.
-    """
-    asked = {"keys": orjson.dumps(keys).decode(), "since_ms": since_ms, "now_ms": now_ms}
-    return dict(connection.exec_driver_sql(_YOUNG, asked).all())
-
-
 def give_up(
     connection: DatabaseConnection, now_ms: int, sizes: Mapping[str, int], most_in_all: int | None = None
 ) -> dict[str, int]:
@@ -152,6 +115,8 @@ def give_up(
 
 def count(connection: DatabaseConnection, category: str) -> int:
     """Number of entries in a category."""
+    if category == RESULTS:
+        return result_entries.count(connection)
     return int(connection.exec_driver_sql(_COUNT, (category,)).scalar())
 
 
@@ -163,13 +128,17 @@ def clear(connection: DatabaseConnection, wanted: Collection[str], key: str | No
     removed = {}
     for name in categories(connection):
         if name in wanted or (not wanted and name not in _FOR_GOOD):
+            shown = int(connection.exec_driver_sql(_SHOWN, (name, key)).scalar())
             gone = "delete from cache_entries where category = ? and key = coalesce(?, key)"
-            removed[name] = connection.exec_driver_sql(gone, (name, key)).rowcount
+            if not connection.exec_driver_sql(gone, (name, key)).rowcount or shown:
+                removed[name] = shown
     return removed
 
 
 def _shrink(connection: DatabaseConnection, category: str, size: int) -> int:
     """Evict entries above the size; returns the number of them."""
+    if category == RESULTS and result_entries.most(connection) <= size:
+        return 0
     above = count(connection, category) - size
     if above <= 0:
         return 0
@@ -188,14 +157,14 @@ OURS = (CONFIG, AUTH_TOKENS, DNS, RESULTS)
 _NOT_SHOWN = {CONFIG, AUTH_TOKENS}
 """Categories whose values are encrypted."""
 # beside max(), SQLite takes a column without an aggregate from the row that has the largest
-_HELD = """select category, count(*) as entries, count(*) filter (where expires_at_ms <= ?) as expired,
+_HELD = f"""select category, count(*) as entries, count(*) filter (where expires_at_ms <= ?) as expired,
     sum(length(cast(key as blob)) + length(cast(value as blob))) as bytes,
     min(created_at_ms) as oldest_at_ms, max(created_at_ms) as newest_at_ms, expires_at_ms - created_at_ms as ttl_ms
-    from cache_entries group by category"""
+    from {LISTED} group by category"""  # noqa: S608 # our words
 _USED = """select category, sum(hits) as hits, sum(misses) as misses, sum(stale_hits) as stale_hits,
     sum(evicted) as evicted from run_caches
     where run_id in (select id from runs order by id desc limit ?) group by category"""
-_LISTED = f"""select category, key, value, created_at_ms, expires_at_ms, used_at_ms from cache_entries
+_LISTED = f"""select category, key, value, created_at_ms, expires_at_ms, used_at_ms from {LISTED}
     where (:category is null or category = :category) and (:before_ms is null or expires_at_ms <= :before_ms)
     order by category, {_LAST_USE} desc, key limit :limit"""  # noqa: S608 # our words
 

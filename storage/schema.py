@@ -7,12 +7,12 @@ edited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from checker.errors import StorageError
 from checker.probe_kinds import STAGES
 from storage.connections import DatabaseConnection
-from storage.schema_sql import schema_sql
+from storage.schema_sql import SchemaSql, schema_sql
 
 Step = Callable[[DatabaseConnection], None]
 
@@ -54,6 +54,7 @@ NEWEST = 1 + len(MIGRATIONS)
 """The version that this program writes."""
 
 _TABLES = "select name from sqlite_master where type = 'table' and name not like 'sqlite!_%' escape '!'"
+_OF_FLEETS = "CREATE TABLE known_fleets"
 _APPLICATION_ID = 0x4D435053  # "MCPS"
 """The application id in the header of the SQLite file; files from before version 1 have none."""
 
@@ -106,7 +107,7 @@ def migrate(connection: DatabaseConnection, path: str, steps: Sequence[Step] = M
         _drop_views(connection)
     for column in missing:
         add_column("probes", f"{column} integer")(connection)
-    _refresh_views(connection, schema_sql(newest).views)
+    _refresh_views(connection, schema_sql(newest))
 
 
 def _drop_views(connection: DatabaseConnection) -> None:
@@ -126,13 +127,16 @@ def _record(connection: DatabaseConnection, version: int) -> None:
     )
 
 
-def _refresh_views(connection: DatabaseConnection, wanted: Mapping[str, str]) -> None:
-    """Recreate views that differ from this program's, and their triggers: they hold no data."""
+def _refresh_views(connection: DatabaseConnection, newest: SchemaSql) -> None:
+    """Recreate views and triggers that differ from this program's: they hold no data."""
     stored = "select name, sql from sqlite_master where type in ('view', 'trigger')"
     present = {str(name): str(sql) for name, sql in connection.exec_driver_sql(stored)}
-    if all(present.get(name) == sql for name, sql in wanted.items()):
+    if all(present.get(name) == sql for name, sql in newest.views.items()):
         return
-    for name, sql in wanted.items():
-        if sql.startswith("CREATE VIEW"):  # the triggers of a view go with it
-            connection.exec_driver_sql(f"drop view if exists {name}")
+    for statement in newest.tables:  # one that holds no data either, and that triggers write to
+        if statement.startswith(_OF_FLEETS):
+            connection.exec_driver_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
+    for name, sql in newest.views.items():
+        kind = "view" if sql.startswith("CREATE VIEW") else "trigger"
+        connection.exec_driver_sql(f"drop {kind} if exists {name}")
         connection.exec_driver_sql(sql)

@@ -44,6 +44,15 @@ CREATE TABLE contracts (
 	PRIMARY KEY (digest)
 );
 
+CREATE TABLE known_fleets (
+	config_path TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	servers_digest TEXT NOT NULL,
+	ttl_ms INTEGER,
+	PRIMARY KEY (config_path, environment)
+)
+ WITHOUT ROWID;
+
 CREATE TABLE mcp_facts (
 	id INTEGER NOT NULL,
 	era TEXT,
@@ -1696,4 +1705,12 @@ CREATE TRIGGER probes_insert instead of insert on probes begin select raise(abor
 CREATE TRIGGER probes_delete instead of delete on probes begin delete from sorted_probes where server_id = old.server_id and run_id = old.run_id and kind = old.kind; delete from recent_probes where server_id = old.server_id and run_id = old.run_id and kind = old.kind; end;
 
 CREATE TRIGGER probes_update instead of update on probes begin update sorted_probes set server_id = new.server_id, run_id = new.run_id, kind = new.kind, position = new.position, started_at_ms = new.started_at_ms, duration_us = new.duration_us, status = new.status, reason = new.reason, detail = new.detail, score = new.score, failed_stage = new.failed_stage, url_id = new.url_id, attempts = new.attempts, earlier_reasons = new.earlier_reasons, dns_us = new.dns_us, connect_us = new.connect_us, tls_us = new.tls_us, wait_us = new.wait_us, transfer_us = new.transfer_us, auth_us = new.auth_us, start_us = new.start_us, discover_us = new.discover_us, initialize_us = new.initialize_us, initialized_us = new.initialized_us, ping_us = new.ping_us, list_us = new.list_us, call_us = new.call_us, close_us = new.close_us, http_status = new.http_status, received_bytes = new.received_bytes, connections_opened = new.connections_opened, reused = new.reused, redirects = new.redirects, certificate_expires_at_ms = new.certificate_expires_at_ms, auth_metadata_url = new.auth_metadata_url, retry_after_s = new.retry_after_s, sessions_opened = new.sessions_opened, sessions_closed = new.sessions_closed, stderr_tail = new.stderr_tail, mcp_facts_id = new.mcp_facts_id, remarks = new.remarks where server_id = old.server_id and run_id = old.run_id and kind = old.kind; update recent_probes set server_id = new.server_id, run_id = new.run_id, kind = new.kind, position = new.position, started_at_ms = new.started_at_ms, duration_us = new.duration_us, status = new.status, reason = new.reason, detail = new.detail, score = new.score, failed_stage = new.failed_stage, url_id = new.url_id, attempts = new.attempts, earlier_reasons = new.earlier_reasons, dns_us = new.dns_us, connect_us = new.connect_us, tls_us = new.tls_us, wait_us = new.wait_us, transfer_us = new.transfer_us, auth_us = new.auth_us, start_us = new.start_us, discover_us = new.discover_us, initialize_us = new.initialize_us, initialized_us = new.initialized_us, ping_us = new.ping_us, list_us = new.list_us, call_us = new.call_us, close_us = new.close_us, http_status = new.http_status, received_bytes = new.received_bytes, connections_opened = new.connections_opened, reused = new.reused, redirects = new.redirects, certificate_expires_at_ms = new.certificate_expires_at_ms, auth_metadata_url = new.auth_metadata_url, retry_after_s = new.retry_after_s, sessions_opened = new.sessions_opened, sessions_closed = new.sessions_closed, stderr_tail = new.stderr_tail, mcp_facts_id = new.mcp_facts_id, remarks = new.remarks where server_id = old.server_id and run_id = old.run_id and kind = old.kind; end;
+
+CREATE TRIGGER known_fleets_server_update after update on servers begin delete from known_fleets; end;
+
+CREATE TRIGGER known_fleets_server_delete after delete on servers begin delete from known_fleets; end;
+
+CREATE TRIGGER known_fleets_result_update after update of value on cache_entries when new.category = 'results' begin delete from known_fleets; end;
+
+CREATE TRIGGER known_fleets_result_delete after delete on cache_entries when old.category = 'results' begin delete from known_fleets; end;
 

@@ -22,7 +22,7 @@ class SchemaSql(NamedTuple):
     tables: list[str]
     """Tables and their indexes, in the order in which they are made."""
     views: dict[str, str]
-    """Views, and the triggers that go with them, by name, as the database keeps them."""
+    """Views and triggers, by name, as the database keeps them."""
 
 
 def schema_sql(version: int) -> SchemaSql:
@@ -53,6 +53,7 @@ def defined() -> SchemaSql:
     from sqlalchemy.dialects.sqlite import dialect
     from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
+    from storage.known_fleets import TRIGGERS as OF_FLEETS
     from storage.raw_parts import in_both
     from storage.raw_views import RAW_VIEWS, TRIGGERS
     from storage.tables import metadata
@@ -68,4 +69,4 @@ def defined() -> SchemaSql:
         for one in made_by(table)
     ]
     views = {view.name: f"CREATE VIEW {view.name} as {in_both(view.select)}" for view in (*RAW_VIEWS, *VIEWS)}
-    return SchemaSql(made, views | TRIGGERS)
+    return SchemaSql(made, views | TRIGGERS | OF_FLEETS)

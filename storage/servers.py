@@ -10,6 +10,7 @@ import orjson
 
 from checker.errors import UsageError
 from checker.model import RunInfo, Server
+from storage import result_entries
 from storage.connections import DatabaseConnection
 from storage.raw_parts import BOTH, in_both
 from storage.rollups.watermarks import DAY_MS, marks
@@ -35,6 +36,11 @@ def stored(connection: DatabaseConnection) -> dict[str, tuple[Any, ...]]:
     return {row[1]: row for row in connection.exec_driver_sql(_ALL)}
 
 
+def ids(connection: DatabaseConnection) -> dict[str, int]:
+    """The id of every server by its name."""
+    return dict(connection.exec_driver_sql("select name, id from servers").all())
+
+
 def keep(
     connection: DatabaseConnection,
     info: RunInfo,
@@ -46,7 +52,7 @@ def keep(
 
     Their configuration is stored only if the names of all its servers are given.
     """
-    place = tuple(_origin(info, configured).values())
+    place = tuple(origin(info, configured).values())
     tags: dict[tuple[str, ...], str] = {(): "[]"}
     are_known = True
 
@@ -65,10 +71,11 @@ def keep(
     insert_or_update(connection, "servers", "name", COLUMNS[1:], changed())
     if are_known:
         return {name: row[0] for name, row in before.items()}
-    return dict(connection.exec_driver_sql("select name, id from servers").all())
+    return ids(connection)
 
 
-def _origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
+def origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
+    """The columns of a server that say which configuration it is from; null without the names of all its servers."""
     is_known = bool(configured) and info.config_path is not None
     return {
         "config_path": os.path.abspath(info.config_path or "") if is_known else None,
@@ -84,7 +91,7 @@ def retire(
 
     ``before`` are the servers as they were `stored`.
     """
-    place = _origin(info, configured)
+    place = origin(info, configured)
     if place["config_path"] is None:
         return
     ours, wanted = (place["config_path"], place["environment"]), set(configured)
@@ -122,6 +129,7 @@ def forget(connection: DatabaseConnection, name: str) -> dict[str, int]:
     for table in _OF_SERVERS:
         drop(table, table, _ITS_OWN)
     drop("servers", "servers", "id = ?")
+    result_entries.forget(connection, number)
     drop_unused(connection, pruned)
     return pruned.rows
 
@@ -141,6 +149,7 @@ def rename(connection: DatabaseConnection, old: str, new: str) -> None:
     else:
         connection.exec_driver_sql("update servers set retired_at_ms = null where id = ?", (number,))
     connection.exec_driver_sql("update servers set name = ? where id = ?", (new, number))
+    result_entries.forget(connection, number)
 
 
 def _join(connection: DatabaseConnection, number: int, other: int, old: str, new: str) -> None:
@@ -172,6 +181,7 @@ def _join(connection: DatabaseConnection, number: int, other: int, old: str, new
         connection.exec_driver_sql(moved, (number, other))
     said = connection.exec_driver_sql(f"{_ALL} where id = ?", (other,)).one()[2:]
     connection.exec_driver_sql("delete from servers where id = ?", (other,))
+    result_entries.forget(connection, other)
     kept = ", ".join(f"{name} = ?" for name in COLUMNS[2:])
     connection.exec_driver_sql(f"update servers set {kept} where id = ?", (*said, number))  # noqa: S608 # our names
     if begins_ms is not None:

@@ -22,7 +22,7 @@ from checker.metrics import RunMeasures
 from checker.model import Batch, ContractSnapshot, McpFacts, Remark, RunInfo, RunState, Server, figures
 from checker.result_rows import MCP, REMARKS, SERVER, URL, ResultRows, Rows, rows_of
 from checker.untrusted_text import storable
-from storage import cache
+from storage import cache, known_fleets, result_entries
 from storage import servers as roster
 from storage.breakers import Breakers
 from storage.connections import DatabaseConnection, errors_of, writing_connection
@@ -78,6 +78,7 @@ class Store:
     def __init__(self, connection: DatabaseConnection, path: Path) -> None:
         self._connection, self.path = connection, path
         self._server_ids: dict[str, int] = {}
+        self._fleet: known_fleets.Fleet | None = None
         self._facts_ids: dict[McpFacts, int] = {}
         self._url_ids: dict[str, int] = {}
         self._versions = Versions()
@@ -89,12 +90,18 @@ class Store:
         ``configured`` are the names of all servers in the configuration, checked or not: servers that are no longer in
         it are retired. If it is empty, none is.
         """
+        origin = roster.origin(info, configured)
+        self._fleet = known_fleets.fleet(origin["config_path"], origin["environment"], checked, configured)
         with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
-            before = roster.stored(connection)
-            self._server_ids = roster.keep(connection, info, checked, configured, before)
-            roster.retire(connection, info, configured, before)
-            watermarks.add_servers(connection, info.started_at_ms)
+            if self._fleet.is_stored(connection):
+                self._server_ids = roster.ids(connection)
+            else:
+                before = roster.stored(connection)
+                self._server_ids = roster.keep(connection, info, checked, configured, before)
+                roster.retire(connection, info, configured, before)
+                watermarks.add_servers(connection, info.started_at_ms)
+                self._fleet.keep(connection)
             self._versions.load(connection)
             self._breakers.begin(connection, checked)
             return insert_one(connection, "runs", {"state": RunState.RUNNING, **asdict(info)})
@@ -166,10 +173,22 @@ class Store:
         with self.transaction() as connection:
             return self._breakers.circuits(connection)
 
-    def keep_results(self, run_id: int, keys: Sequence[tuple[str, int]], ttl_ms: int) -> None:
-        """Store this run's entries of the results cache: each key with the start of its check."""
+    def keep_result_keys(
+        self, run_id: int, at_ms: int, keys: Callable[[], Iterable[tuple[str, str | None]]], ttl_ms: int, whole: bool
+    ) -> None:
+        """Note for the results cache with which options the run, begun at that time, checks servers.
+
+        ``keys`` gives each server with its key, None for one whose result is not kept; ``whole`` says that these are
+        all servers that the run was begun with. Results are valid for ``ttl_ms``.
+        """
+        fleet = self._fleet if whole else None
         with self.transaction() as connection:
-            cache.keep_results(connection, run_id, keys, ttl_ms)
+            if fleet is not None and fleet.has_result_keys(connection, ttl_ms):
+                return
+            of_servers = {self._server_ids[name]: key for name, key in keys()}
+            result_entries.keep(connection, run_id, at_ms, of_servers, ttl_ms)
+            if fleet is not None:
+                fleet.keep(connection, ttl_ms)
 
     def write_cached(self, run_id: int, taken: Mapping[str, int]) -> None:
         """Store which servers the run did not check because it reused a result of an earlier run, given by its id."""
@@ -276,7 +295,7 @@ class Store:
         with self.transaction() as connection:
             there = set(connection.exec_driver_sql(_CHECKED, {"run": run_id}).scalars())
             if not self._server_ids:
-                self._server_ids = {name: row[0] for name, row in roster.stored(connection).items()}
+                self._server_ids = roster.ids(connection)
         ids = self._server_ids
         return [name for name in names if ids.get(name) not in there]
 
@@ -304,8 +323,10 @@ class Store:
         The check began after ``since_ms``, has not expired, and says something about the server.
         """
         with self.transaction() as connection:
-            taken = cache.young_results(connection, keys, since_ms, now_ms)
-            cache.note_use(connection, cache.RESULTS, [key for key, name in keys.items() if name in taken], now_ms)
+            taken = result_entries.young(connection, keys, since_ms, now_ms)
+            cache.note_use(
+                connection, result_entries.RESULTS, [key for key, name in keys.items() if name in taken], now_ms
+            )
         return taken
 
     def note_use(self, category: str, key: str, now_ms: int) -> None:
@@ -317,6 +338,18 @@ class Store:
         """Number of entries in a category."""
         with self.transaction() as connection:
             return cache.count(connection, category)
+
+    def cached_results(self, answered: int, at_ms: int, now_ms: int, ttl_ms: int) -> int:
+        """Number of entries of the results cache, after a run, begun at that time, that stored so many checks."""
+        with self.transaction() as connection:
+            if (
+                now_ms - at_ms < ttl_ms
+                and answered == result_entries.most(connection)
+                and self._fleet is not None
+                and self._fleet.has_result_keys(connection, ttl_ms)
+            ):
+                return answered  # each entry has its check: there is no need to look for them
+            return result_entries.count(connection)
 
     def clear_cache(self, wanted: Iterable[str] = (), key: str | None = None) -> dict[str, int]:
         """Remove the entries of these categories, with a key only those under it; returns their number by category.

@@ -64,6 +64,21 @@ servers = Table(
 ``retired_at_ms`` is when a run of the configuration that it was in did not find it there any more.
 """
 
+known_fleets = Table(
+    "known_fleets",
+    metadata,
+    Column("config_path", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("servers_digest", Text, nullable=False),
+    Column("ttl_ms", Integer),
+    sqlite_with_rowid=False,
+)
+"""Servers that a run need not compare with those stored: their digest, as long as nothing has changed a server since.
+
+Triggers (storage/known_fleets.py) empty it at any change of a server, or of what the results cache knows of one.
+``ttl_ms`` is the lifetime that the results cache has for all of them, null if it was not told of them.
+"""
+
 urls = Table(
     "urls",
     metadata,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from checker.limits import CacheLimits, Caches
 from checker.metrics import CacheMeasures
 from checker.model import Batch, CacheEntry, CheckResult, Server
-from checker.result_rows import SERVER, ResultRows, rows_of
 from checker.version import VERSION
 from checker.wire import packed
 
@@ -37,40 +36,34 @@ class ResultsCache:
     """The cache keys of a run's servers, made where they are needed: kept they would be a tenth of the memory."""
 
     def __init__(self, servers: Sequence[Server], limits: CacheLimits) -> None:
-        self._servers: Mapping[str, Server] = {server.name: server for server in servers}
+        self._servers = servers
         self.enabled = limits.enabled
         self.ttl_ms = round(limits.ttl * 1000)
 
     def keys(self) -> dict[str, str]:
         """Key -> server, for all servers that have a key."""
-        return {key: name for name, server in self._servers.items() if (key := result_key(server)) is not None}
+        return {key: server.name for server in self._servers if (key := result_key(server)) is not None}
 
     def entries(self, run_id: int, checks: Iterable[CheckResult]) -> tuple[CacheEntry, ...]:
-        """One entry for each check: its run, valid for as long as the limits say; none if nothing is to be cached."""
+        """An entry for each check that names its run alone; none if nothing is to be cached."""
+        if not self.enabled:
+            return ()
+        keys = {name: key for key, name in self.keys().items()}
         return tuple(
             CacheEntry(
                 category=CATEGORY,
-                key=key,
+                key=keys[check.server],
                 value=str(run_id),
-                created_at_ms=at_ms,
-                expires_at_ms=at_ms + self.ttl_ms,
+                created_at_ms=check.started_at_ms,
+                expires_at_ms=check.started_at_ms + self.ttl_ms,
             )
-            for key, at_ms in self.kept(rows_of(checks))
+            for check in checks
+            if check.server in keys
         )
-
-    def kept(self, results: ResultRows) -> list[tuple[str, int]]:
-        """The keys of these results, each with the start of the check; none if nothing is to be cached."""
-        if not self.enabled:
-            return []
-        servers = self._servers
-        started = zip(results.of_checks(SERVER), results.of_checks("started_at_ms"), strict=True)
-        return [(key, at_ms) for name, at_ms in started if (key := result_key(servers[name])) is not None]
 
 
 CONFIG = "config"
 RESULTS = "results"
-_ENTRIES_AT_ONCE = 20_000
-"""Keys are spread over the whole table: a few at a time touch as many of its pages as many do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +85,8 @@ class RunCaches:
         self._results = ResultsCache(servers, limits.results)
         self._limits, self._max_age_s = limits, max_age_s
         self._config = config if limits.config.enabled else None
-        self._waiting: list[tuple[str, int]] = []
         self._hits, self._misses = 0, 0
+        self._began_at_ms = 0
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -115,17 +108,18 @@ class RunCaches:
         self._hits, self._misses = len(taken), len(keys) - len(taken)
         return taken
 
-    def note(self, store: Store, run_id: int, results: ResultRows) -> None:
-        """Remember the results for entries, which are written once enough have accumulated."""
-        self._waiting += self._results.kept(results)
-        if len(self._waiting) >= _ENTRIES_AT_ONCE:
-            self.keep_results(store, run_id)
+    def keep_keys(self, store: Store, run_id: int, at_ms: int, fresh: Sequence[Server], whole: bool) -> None:
+        """Note with which options the run checks these servers: their results are the entries of the cache.
 
-    def keep_results(self, store: Store, run_id: int) -> None:
-        """Write the entries that are still pending."""
-        if self._waiting:
-            store.keep_results(run_id, sorted(self._waiting), self._results.ttl_ms)
-            self._waiting.clear()
+        ``whole`` says that these are all of the run.
+        """
+        enabled, self._began_at_ms = self._results.enabled, at_ms
+
+        def keys() -> Iterator[tuple[str, str | None]]:
+            for server in fresh:
+                yield server.name, result_key(server) if enabled else None
+
+        store.keep_result_keys(run_id, at_ms, keys, self._results.ttl_ms if enabled else 0, whole)
 
     def keep_config(self, store: Store, run_id: int, now_ms: int) -> None:
         """Store the configuration, or record its use; slow, so call it while the workers are busy."""
@@ -140,14 +134,16 @@ class RunCaches:
             )
             store.write(run_id, Batch(cache_entries=(entry,)))
 
-    def measures(self, store: Store, evicted: Mapping[str, int]) -> Iterator[CacheMeasures]:
-        """Counts made here: lookups of results and of the configuration, and evictions by category."""
+    def measures(self, store: Store, evicted: Mapping[str, int], answered: int, now_ms: int) -> Iterator[CacheMeasures]:
+        """Counts made here: lookups of results and of the configuration, and evictions by category.
+
+        ``answered`` is the number of checks that the run stored.
+        """
         if self._config is not None:
             hit = self._config.encode_settings is None
             yield CacheMeasures(category=CONFIG, hits=int(hit), misses=int(not hit), entries=store.cache_size(CONFIG))
         if self._limits.results.enabled:
-            yield CacheMeasures(
-                category=RESULTS, hits=self._hits, misses=self._misses, entries=store.cache_size(RESULTS)
-            )
+            entries = store.cached_results(answered, self._began_at_ms, now_ms, self._results.ttl_ms)
+            yield CacheMeasures(category=RESULTS, hits=self._hits, misses=self._misses, entries=entries)
         for category, number in evicted.items():
             yield CacheMeasures(category=category, evicted=number)

@@ -32,7 +32,7 @@ from checker.probe_kinds import KINDS
 from checker.probes import probe_of
 from checker.probes.base import Address
 from checker.processes.signals import Interrupts
-from checker.result_rows import SERVER, Rows, as_rows, joined, rows_of
+from checker.result_rows import SERVER, Rows, as_rows, joined
 from checker.run.caches import ConfigUse, RunCaches
 from checker.run.governor import Alarms, Governor
 from checker.run.own_network import OwnNetwork
@@ -143,24 +143,23 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             fresh = [server for server in request.servers if server.name not in taken]
             run_workers = run_workers or _WorkerThreads(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), run_workers.workers)
-            run_id = store.begin_run(
-                _info(request, len(fresh), run_workers.workers), request.servers, request.configured
-            )
+            info = _info(request, len(fresh), run_workers.workers)
+            run_id = store.begin_run(info, request.servers, request.configured)
+            caches.keep_keys(store, run_id, info.started_at_ms, fresh, whole=not taken)
             store.write_cached(run_id, taken)
-            state = RunState.FAILED
+            state, stored = RunState.FAILED, 0
             try:
                 with Interrupts(run_workers.stop, run_workers.abort) as interrupts:
                     run_workers.begin(_recall(store, fresh, request.options.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
                     canaries = request.options.canaries
-                    stored = _store_results(store, run_id, run_workers, caches, canaries, len(fresh), progress)
+                    stored = _store_results(store, run_id, run_workers, canaries, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED and stored < len(fresh):
-                    _fill_gaps(store, run_id, caches, fresh)
-                caches.keep_results(store, run_id)
+                    stored += _fill_gaps(store, run_id, fresh)
             finally:
                 evicted = store.finish_run(run_id, state, now_ms(), caches.sizes, request.options.caches.size)
-                for measures in caches.measures(store, evicted):
+                for measures in caches.measures(store, evicted, stored, now_ms()):
                     run_workers.collector.add_cache(measures)
                 store.write_measures(run_id, run_workers.collector.measures().only(request.options.measures))
                 if request.keep.measures is not None:
@@ -272,7 +271,6 @@ def _store_results(
     store: Store,
     run_id: int,
     run_workers: _WorkerThreads,
-    caches: RunCaches,
     canaries: Sequence[str],
     total: int,
     progress: Progress,
@@ -293,7 +291,6 @@ def _store_results(
         for rows in results.checks if windows else ():
             _mark(rows, windows)
         stored += store.write(run_id, replace(batch, checks=results))
-        caches.note(store, run_id, results)
         alarms.add(results)
         for status, number in Counter(results.of_checks("status")).items():
             counts[Status(status)] += number
@@ -327,13 +324,11 @@ def _mark(rows: Rows, windows: Mapping[str, Sequence[MaintenanceWindow]]) -> Non
     rows.change("maintenance", lambda known: known or next(marks))
 
 
-def _fill_gaps(store: Store, run_id: int, caches: RunCaches, servers: Sequence[Server]) -> None:
-    """Add results for servers without a row at the end of the run: no server may be missing."""
+def _fill_gaps(store: Store, run_id: int, servers: Sequence[Server]) -> int:
+    """Add results for servers without a row at the end of the run: no server may be missing. Returns their number."""
     missing = set(store.missing(run_id, [server.name for server in servers]))
     lost = tuple(worker_lost(server, "no answer came", 1) for server in servers if server.name in missing)
-    if lost:
-        store.write(run_id, Batch(checks=lost))
-        caches.note(store, run_id, rows_of(lost))
+    return store.write(run_id, Batch(checks=lost)) if lost else 0
 
 
 def tidy(database: Path, keep: Keep, note: Callable[[int, int], None]) -> None:
