@@ -37,7 +37,8 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder, self.touched = folder, list[str]()
         for part in PARTS:
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            # With what is compiled already; what is being written at this moment is not to be had.
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
         (folder / "docs").mkdir()
         shutil.copy(ROOT / "docs" / "check.schema.json", folder / "docs")
 
