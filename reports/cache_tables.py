@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.check_documents import iso
 from reports.output_forms import rounded
-from reports.tables import spelled_duration
+from reports.run_as_text import spelled_duration
 from reports.terminal import TerminalTable, Text
 from storage.cache import CategoryRow, EntryRow
 

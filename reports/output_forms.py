@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from reports import rows_as_text
 from reports.check_documents import iso
 from reports.report_model import Column, Insufficient, Kind, Level, Report, Section
-from reports.tables import COLOURS
+from reports.run_as_text import COLOURS
 from reports.terminal import Console, TerminalTable, Text, console
 
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}

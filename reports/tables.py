@@ -7,47 +7,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from checker.model import ProbeResult
-from reports.check_documents import counts, iso
+from reports.check_documents import iso
+from reports.run_as_text import COLOURS, Cell, check_cells, check_columns, probes_cell, why_cell
 from reports.terminal import TerminalTable, Text, console
-from storage.history import CheckRow, ContractRow, RunRow
+from storage.history import CheckRow, ContractRow
 
 __all__ = ["console"]
 
-COLOURS = {
-    **{"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"},
-    **{"PASSED": "green", "FAILED": "red bold", "GOOD": "green", "BAD": "red bold"},
-}
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 MOST_CHANGES, MOST_OF_A_SERVER = 100, 20
 """Largest number of contract changes in the table of a run, in total and per server."""
 _MOST_NAMED = 20
-_WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
 
 
 def checks_table(checks: Sequence[CheckRow]) -> TerminalTable:
     """One line per server, worst first."""
     table = TerminalTable()
-    for name in ("server", "status"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("ms", justify="right")
-    table.add_column("probes", no_wrap=True)
-    cached = any(check.cached_ms is not None for check in checks)
-    if cached:
-        table.add_column("cached", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for check in sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server)):
-        table.add_row(
-            Text(check.server),
-            _status(check.status),
-            "" if check.score is None else f"{check.score:.2f}",
-            f"{check.duration_us / 1000:.0f}",
-            _probes(check.probes),
-            *([_age(check.cached_ms)] if cached else []),
-            _why(check),
+    for column in check_columns(checks):
+        table.add_column(
+            column.header,
+            justify="right" if column.is_right else "left",
+            no_wrap=column.no_wrap,
+            overflow="fold" if column.folds else "ellipsis",
         )
+    for row in check_cells(checks):
+        table.add_row(*map(_text, row))
     return table
+
+
+def _text(cell: Cell) -> Text:
+    (first, style), *more = cell
+    text = Text(first, style=style)
+    for piece, its_style in more:
+        text.append(piece, its_style or None)
+    return text
 
 
 def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
@@ -67,8 +60,8 @@ def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
             _status(check.status),
             "" if check.score is None else f"{check.score:.2f}",
             f"{check.duration_us / 1000:.0f}",
-            _probes(check.probes),
-            _why(check),
+            _text(probes_cell(check.probes)),
+            _text(why_cell(check)),
         )
     return table
 
@@ -125,73 +118,11 @@ def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Termina
     return table
 
 
-def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
-    """The run in one line."""
-    found = [f"{number} {status}" for status, number in counts(checks).items() if number]
-    if suspect := sum(check.suspect for check in checks):
-        found.append(f"{suspect} suspect")
-    if maintenance := sum(check.maintenance for check in checks):
-        found.append(f"{maintenance} under maintenance")
-    if remarks := sum(len(probe.remarks) for check in checks for probe in check.probes):
-        found.append(f"{remarks} remark{'' if remarks == 1 else 's'}")
-    named = ", ".join(found) or "nothing checked"
-    took = "" if run.finished_at_ms is None else f" in {(run.finished_at_ms - run.started_at_ms) / 1000:.1f} s"
-    cached = sum(check.cached_ms is not None for check in checks)
-    taken = f" ({cached} cached)" if cached else ""
-    open_ones = run.servers_expected - (len(checks) - cached)
-    unfinished = f", {open_ones} not checked" if open_ones > 0 else ""
-    ended = "" if run.state == "finished" else f" ({run.state})"
-    return f"run {run.id}{ended}: {named}{taken}{unfinished}{took}"
-
-
 def span(checks: Sequence[CheckRow]) -> str:
     """Times of the first and the last of some checks."""
     first, last = min(one.started_at_ms for one in checks), max(one.started_at_ms for one in checks)
     return f"{iso(first)} to {iso(last)}"
 
 
-def _age(age_ms: int | None) -> str:
-    """Age of a result that was reused from an earlier run; empty for a new one."""
-    return "" if age_ms is None else f"{spelled_duration(age_ms / 1000)} ago"
-
-
-def spelled_duration(seconds: float) -> str:
-    """A duration in its largest suitable unit: 12 s, 5 min, 3 h, 4 d."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length or seconds == length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def _status(status: str) -> Text:
     return Text(status, style=COLOURS.get(status, ""))
-
-
-def _probes(probes: Sequence[ProbeResult]) -> Text:
-    line = Text()
-    for probe in probes:
-        line.append(("  " if line else "") + probe.kind + " ")
-        line.append(f"{probe.duration_us / 1000:.0f} ms", style=COLOURS.get(probe.status, ""))
-        if probe.mcp is not None and probe.mcp.tool_count is not None:
-            line.append(f" {probe.mcp.tool_count} tool{'' if probe.mcp.tool_count == 1 else 's'}")
-    return line
-
-
-def _why(check: CheckRow) -> Text:
-    """Reason and detail, followed by the remarks, one per line."""
-    text = _reason(check)
-    for probe in check.probes:
-        for remark in probe.remarks:
-            said = f"remark: {remark.name}  {remark.detail}"
-            text.append(
-                ("\n" if text else "") + (f"{probe.kind} " if len(check.probes) > 1 else "") + said, style="dim"
-            )
-    return text
-
-
-def _reason(check: CheckRow) -> Text:
-    marks = "under maintenance, not counted  " if check.maintenance else ""
-    if check.reason is None:
-        return Text(marks + ("suspect, not counted: the worker was late" if check.suspect else ""), style="yellow")
-    text = Text(marks + ("suspect  " if check.suspect else ""), style="yellow").append(check.reason, style="bold")
-    return text.append(f"  {check.detail}", style="not bold") if check.detail else text

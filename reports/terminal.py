@@ -8,10 +8,10 @@ here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from msgspec import Struct
 from rich import console as rich_console
 from rich import table as rich_table
 from rich import text as rich_text
@@ -23,6 +23,7 @@ from rich.segment import Segment
 
 from checker import untrusted_text
 from checker.standard_streams import behind
+from reports.run_as_text import WIDTH_WITHOUT_TERMINAL
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 __all__ = ["Console", "Group", "TerminalTable", "Text", "console", "live", "progress"]
-
-_WIDTH_WITHOUT_TERMINAL = 160
 
 
 class Text(rich_text.Text):
@@ -123,8 +122,7 @@ class TerminalTable:
         yield from foot
 
 
-@dataclass(frozen=True, slots=True)
-class _ColumnStyle:
+class _ColumnStyle(Struct, frozen=True):
     """How the cells of a column are laid out."""
 
     header: str | Text
@@ -148,8 +146,7 @@ class _Widest:
         yield Segment(" ")
 
 
-@dataclass(frozen=True, slots=True)
-class _PaddedColumn:
+class _PaddedColumn(Struct, frozen=True):
     """The cells of a column, all of its width."""
 
     width: int
@@ -161,8 +158,7 @@ class _PaddedColumn:
     """Row -> all its lines, of cells that have colours."""
 
 
-@dataclass(frozen=True, slots=True)
-class _MeasuredColumn:
+class _MeasuredColumn(Struct, frozen=True):
     """The cells of a column as plain text, with their measures in cells of the terminal."""
 
     style: _ColumnStyle
@@ -309,7 +305,7 @@ class Console(rich_console.Console):
 
 def console(stream: TextIO) -> Console:
     """A console on the stream; if that is no terminal, wide enough that nothing is cut off in a log."""
-    return Console(stream, None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL)
+    return Console(stream, None if stream.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 
 def progress(stream: TextIO, *columns: str) -> Progress:

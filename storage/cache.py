@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 import orjson
+from msgspec import Struct
 
 from checker.cache_keys import DNS
 from checker.errors import UsageError
@@ -169,8 +169,7 @@ _LISTED = f"""select category, key, value, created_at_ms, expires_at_ms, used_at
     order by category, {_LAST_USE} desc, key limit :limit"""  # noqa: S608 # our words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CategoryRow:
+class CategoryRow(Struct, frozen=True, kw_only=True):
     """One category: its present content, and the counters of the last runs."""
 
     category: str
@@ -195,8 +194,7 @@ class CategoryRow:
         return self.hits / looked_up if looked_up else None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
+class EntryRow(Struct, frozen=True):
     """One entry."""
 
     category: str

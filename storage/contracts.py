@@ -13,17 +13,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from checker.contract.canonical_form import dumps, with_sets_sorted
-from checker.contract.outline import compared, is_outline, outline
-from checker.contract.severity import Change, Grade, worst
-from checker.contract.volatile import KINDS, settled
 from checker.model import ContractSnapshot
 from storage.connections import DatabaseConnection
 from storage.rows import insert_new
+
+if TYPE_CHECKING:
+    from checker.contract.severity import Change
 
 MOST_BYTES = 2 * 1024**2
 """Largest canonical text of a contract stored in full; real servers have a few hundred kilobytes at most."""
@@ -94,6 +93,8 @@ class Versions:
         if before is not None and not changes:
             return None
         self._newest[seen.server_id] = version + 1, seen.digest
+        from checker.contract.severity import Grade, worst  # comparing takes long to load, and few contracts are new
+
         counts = Counter(change.grade for change in changes)
         return {
             "server_id": seen.server_id,
@@ -151,6 +152,9 @@ def _limit(connection: DatabaseConnection, server_id: int) -> None:
 def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
     document, size = snapshot.document, len(snapshot.document.encode())
     if size > MOST_BYTES:
+        from checker.contract.canonical_form import dumps
+        from checker.contract.outline import outline
+
         document = dumps(outline(read_document(document))).decode()
     kept = len(document.encode())
     return {"digest": snapshot.digest, "document": document, "contract_bytes": size, "document_bytes": kept}
@@ -158,6 +162,11 @@ def _row(snapshot: ContractSnapshot) -> dict[str, Any]:
 
 def _changes(connection: DatabaseConnection, server_id: int, version: int, before: str, after: str) -> Sequence[Change]:
     """Changes since the newest version; none if only content known to be volatile has changed."""
+    from checker.contract.canonical_form import dumps
+    from checker.contract.outline import compared, is_outline
+    from checker.contract.severity import Change, Grade
+    from checker.contract.volatile import settled
+
     old, new = (_stored(connection, digest) for digest in (before, after))
     if old is None or new is None:
         return [Change.of("server", "other_changed", Grade.RISKY, _LOST)]
@@ -177,6 +186,8 @@ def _version(connection: DatabaseConnection, server_id: int, version: int) -> di
 
 def _volatile(connection: DatabaseConnection, server_id: int) -> set[tuple[str, str]]:
     """Item and kind of everything that versions of the server reported as volatile."""
+    from checker.contract.volatile import KINDS
+
     stored = connection.exec_driver_sql(_TOLD, {"server": server_id}).scalars()
     told = (change for text in stored for change in orjson.loads(text))
     return {(change["item"], change["kind"]) for change in told if change["kind"] in KINDS}
@@ -185,6 +196,8 @@ def _volatile(connection: DatabaseConnection, server_id: int) -> set[tuple[str, 
 def _is_renamed(connection: DatabaseConnection, seen: Seen, version: int, before: str) -> bool:
     """True if the newest version was stored before sets were sorted and is otherwise equal; it gets the new digest."""
     old, new = (_stored(connection, digest) for digest in (before, seen.digest))
+    from checker.contract.canonical_form import with_sets_sorted
+
     if old is None or new is None or with_sets_sorted(old.encode()).decode() != new:
         return False
     connection.exec_driver_sql(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.errors import StorageError, UsageError
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
@@ -75,8 +76,7 @@ _NEWEST_VERSIONS = """select v.server_id, v.version, v.seen_at_ms, v.grade from 
     on n.server_id = v.server_id and n.version = v.version"""
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+class Newest(Struct, frozen=True):
     """The newest check of a server that can be trusted."""
 
     run_id: int
@@ -86,8 +86,7 @@ class Newest:
     maintenance: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OfferRow:
+class OfferRow(Struct, frozen=True):
     """Facts that an MCP server stated in that check, and the number of its contract version."""
 
     server_name: str | None
@@ -137,8 +136,7 @@ _STAGES = tuple((stage, f"{stage}_us") for stage in STAGES)
 _PROBE_FIELDS = tuple(name for name in ProbeResult.__struct_fields__ if name not in ("stages_us", "mcp", "remarks"))
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRow:
+class CheckRow(Struct, frozen=True):
     """A stored check with its probes in configured order."""
 
     run_id: int
@@ -161,8 +159,7 @@ class CheckRow:
     """Age of the result when a run reused it from an earlier one, ``run_id``; None if the run made it itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(Struct, frozen=True):
     """A stored run."""
 
     id: int
@@ -179,8 +176,7 @@ class RunRow:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContractRow:
+class ContractRow(Struct, frozen=True):
     """A version of an MCP server's contract."""
 
     server: str
@@ -354,7 +350,7 @@ def reading(path: Path) -> Iterator[DatabaseConnection]:
         connection.close()
 
 
-_RUN = f"select {', '.join(field.name for field in fields(RunRow))} from runs where id = ?"  # noqa: S608 # our names
+_RUN = f"select {', '.join(RunRow.__struct_fields__)} from runs where id = ?"  # noqa: S608 # our names
 _CONTRACTS = """select v.*, s.name, d.document, d.contract_bytes from contract_versions v
     join servers s on s.id = v.server_id left join contracts d on d.digest = v.digest"""
 _CHECK_FIELDS = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from checker.model import Remark, RemarkName
 from checker.untrusted_text import storable
@@ -21,8 +21,7 @@ _NEWEST = in_both(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Remarked:
+class Remarked(Struct, frozen=True):
     """One remark in a server's newest check."""
 
     server_id: int

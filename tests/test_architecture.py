@@ -349,7 +349,7 @@ def test_whole_check_loads_no_sqlalchemy(tmp_path: Path) -> None:
                 "sys.stdout = open('/dev/null', 'w'); assert cli() == 0; sys.stdout = sys.__stdout__"
             )
             loaded = loaded_by(code, "check", str(file), "--db", str(tmp_path / "h.db"), *more)
-            assert loaded.isdisjoint({"sqlalchemy", "numpy", "pydantic", "asyncio", "storage.tables"})
+            assert loaded.isdisjoint({"sqlalchemy", "numpy", "pydantic", "asyncio", "storage.tables", "rich"})
 
 
 @pytest.mark.parametrize("module", MODULES)

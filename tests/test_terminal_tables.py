@@ -6,11 +6,12 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from reports import terminal
+from reports import run_as_text, terminal
+from reports.run_as_text import CellColumn
 
 WORDS = st.sampled_from(
     [
@@ -73,3 +74,40 @@ def test_a_large_table_is_drawn_as_rich_draws_it(
             patch.setattr(terminal, "LARGE_TABLE_ROWS", limit)
             found.append(drawn(table, width, **options))
     assert found[0] == found[1]
+
+
+ASCII = st.text("ab =-[/]:.%", max_size=12)
+PLAIN_COLUMNS = st.lists(
+    st.builds(CellColumn, st.text("abc d", max_size=9), st.booleans(), st.booleans(), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(st.data(), PLAIN_COLUMNS)
+@settings(max_examples=150, deadline=None)
+def test_a_table_without_colours_is_laid_out_as_rich_prints_it(data: st.DataObject, columns: list[CellColumn]) -> None:
+    texts = data.draw(st.sampled_from([ASCII, ASCII, ASCII, TEXTS]))
+    pieces = st.lists(st.tuples(texts, STYLES), min_size=1, max_size=3)
+    rows = data.draw(st.lists(st.tuples(*[pieces] * len(columns)), min_size=1, max_size=6))
+    stream, plain = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    table = terminal.TerminalTable()
+    for column in columns:
+        table.add_column(
+            column.header,
+            justify="right" if column.is_right else "left",
+            no_wrap=column.no_wrap,
+            overflow="fold" if column.folds else "ellipsis",
+        )
+    for row in rows:
+        table.add_row(*map(cell, row))
+    terminal.console(stream).print(table)
+    text = run_as_text.plain_table(columns, [list(map(list, row)) for row in rows], plain)
+    if text is None:
+        event("rich")
+        return
+    stream.seek(0)
+    assert text == stream.read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORCE_COLOR", "1")
+        assert run_as_text.plain_table(columns, [list(map(list, row)) for row in rows], plain) is None

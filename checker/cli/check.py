@@ -303,7 +303,7 @@ def _settings(
 
 def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
     """Print the run; the summary goes to standard error if standard output is data."""
-    from reports import check_documents, rows_as_text, tables
+    from reports import check_documents, rows_as_text, run_as_text
 
     if fmt == "json":
         from reports.run_metrics import measures_document
@@ -324,9 +324,15 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
         rows = [check_documents.csv_row(check, kinds) for check in checks]
         sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(kinds), rows))
     else:
-        tables.console(sys.stdout).print(tables.checks_table(checks))
+        plain = run_as_text.plain_table(run_as_text.check_columns(checks), run_as_text.check_cells(checks), sys.stdout)
+        if plain is None or changed:
+            from reports import tables
+        if plain is None:
+            tables.console(sys.stdout).print(tables.checks_table(checks))
+        else:
+            sys.stdout.write(plain)
         if changed:
             tables.console(sys.stdout).print(tables.changes_table(changed))
             for line in tables.changes_left_out(changed):
                 click.echo(line)
-    click.echo(tables.summary(run, checks), err=fmt != "table")
+    click.echo(run_as_text.summary(run, checks), err=fmt != "table")

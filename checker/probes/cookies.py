@@ -6,7 +6,6 @@ from that host itself.
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from time import time
 from urllib.parse import urlsplit
@@ -124,6 +123,8 @@ def _has_ended(said: dict[str, str]) -> bool:
     age = said.get("max-age", "")
     if age.removeprefix("-").isascii() and age.removeprefix("-").isdigit():
         return age.startswith("-") or not age.strip("0")
+    from email.utils import parsedate_to_datetime  # takes a while to load, and few cookies have a time
+
     try:
         return parsedate_to_datetime(said.get("expires", "").replace("-", " ")).timestamp() <= time()
     except (ValueError, TypeError, OverflowError):

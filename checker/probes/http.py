@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from time import time
 from typing import Any
@@ -307,6 +306,8 @@ def _seconds(retry_after: str) -> int | None:
     seconds = retry_after.strip()
     if seconds.isascii() and seconds.isdigit():  # a superscript two is a digit too, but no number
         return min(int(seconds[:20]), _LONGEST_WAIT_S)
+    from email.utils import parsedate_to_datetime  # takes a while to load, and few servers name a time
+
     try:
         return min(max(0, round(parsedate_to_datetime(retry_after).timestamp() - time())), _LONGEST_WAIT_S)
     except (ValueError, TypeError, OverflowError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from checker.limits import CacheLimits, Caches
 from checker.metrics import CacheMeasures
@@ -66,8 +67,7 @@ CONFIG = "config"
 RESULTS = "results"
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigUse:
+class ConfigUse(Struct, frozen=True):
     """The source of the run's configuration: read anew or cached."""
 
     key: str

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.clock import now_ms
@@ -210,8 +210,7 @@ _FIRST_LOOK_S = 0.2
 _BATCH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceThreshold:
+class ResourceThreshold(Struct, frozen=True):
     """A resource, the source of its limit, and the format of its values."""
 
     resource: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from checker.model import Priority, Server
 from checker.probes import probe_of
@@ -23,8 +24,7 @@ _TURNS = {Priority.HIGH: 1.0, Priority.NORMAL: 2.0, Priority.LOW: 4.0}
 _OriginLimit = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """A group of servers assigned to a worker together."""
 
     servers: tuple[Server, ...]

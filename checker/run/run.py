@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from os import cpu_count, getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,8 +114,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     log_level: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(Struct, frozen=True):
     """The outcome of a run."""
 
     run_id: int

@@ -12,12 +12,12 @@ import gc
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from checker.model import Server
@@ -35,8 +35,7 @@ _NONCE_BYTES = 12
 _PURPOSE = b"mcp-status-check configuration, in parts"
 
 
-@dataclass(frozen=True, slots=True)
-class Ingredients:
+class Ingredients(Struct, frozen=True):
     """Everything that determines the settings."""
 
     path: str
