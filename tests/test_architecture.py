@@ -284,6 +284,7 @@ def test_worker_loads_neither_settings_nor_storage() -> None:
     assert loaded.isdisjoint(
         {"pydantic", "yaml", "sqlalchemy", "click", "rich", "storage", "reports", "numpy", "scipy"}
     )
+    assert loaded.isdisjoint({"importlib.metadata", "zipfile", "ctypes"})
 
 
 def loaded_by(code: str, *arguments: str) -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+from types import ModuleType
 
 import gevent.events
 from gevent import monkey
@@ -21,3 +23,16 @@ def patch(program: str) -> None:
     # half of the time that a worker takes to start, and a way for others to be in it that nobody asked for.
     gevent.events.notify_and_call_entry_points = gevent.events.notify  # type: ignore[attr-defined] # no stub has it
     monkey.patch_all()
+    _leave_out_http2()
+
+
+def _leave_out_http2() -> None:
+    """Let urllib3 load of its HTTP/2, which nobody speaks here, only the part that it asks for at a TLS connection.
+
+    The package around that part reads the version of h2 from the metadata of distributions, and loading what reads
+    those takes a twentieth of a worker's start.
+    """
+    urllib3 = find_spec("urllib3")
+    around = ModuleType("urllib3.http2")
+    around.__path__ = [f"{folder}/http2" for folder in (urllib3 and urllib3.submodule_search_locations) or ()]
+    sys.modules[around.__name__] = around

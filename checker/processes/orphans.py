@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -14,22 +14,28 @@ _MOST_LOOKS = 200
 """Rounds of a pass to find processes started while it stopped the others; the rest is left to the next pass."""
 
 
+def _of_system() -> Any:
+    import ctypes  # takes a while to load, and few runs start programs
+
+    return ctypes.CDLL(None)
+
+
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER)."""
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _of_system().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wake_without_parent() -> None:
     """Get SIGCONT when the parent ends, so that a stopped process can clean up (PR_SET_PDEATHSIG)."""
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+        _of_system().prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def die_with(parent: int) -> Callable[[], None] | None:
     """A function that a new process calls to be killed when ``parent`` ends (prctl(2), PR_SET_PDEATHSIG), or None."""
     try:
-        prctl = ctypes.CDLL(None).prctl
+        prctl = _of_system().prctl
     except (AttributeError, OSError):
         return None
 
