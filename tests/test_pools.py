@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from checker.limits import Pace, PoolLimits
+from checker.probes.options import Retry
 from fleets import Checked, Fleet, Seen, checked, rest_fleet
 from servers_faults import FaultServer
 
@@ -95,6 +97,36 @@ def test_who_waits_is_not_overtaken_by_who_comes_later() -> None:
     with Fleet(delay_s=0.02, ok=60) as fleet:
         found = checked(rest_fleet(fleet.urls()), concurrency=20, pools=limits)
     assert sorted(found.checks, key=lambda name: found.checks[name].started_at_ms) == sorted(found.checks)
+
+
+def test_busy_origin_does_not_keep_the_checks_of_others_waiting() -> None:
+    """Twenty checks of one server, two at once, come before thirty of others, and there are ten places."""
+    with Fleet(delay_s=0.05, ok=30, busy=1) as fleet:
+        fleet_of_one = rest_fleet(fleet.urls("busy"), 20, timeout=5.0)
+        others = [replace(one, name=f"other {one.name}") for one in rest_fleet(fleet.urls())]
+        found = checked([*fleet_of_one, *others], concurrency=10, per_origin=2)
+        seen = fleet.seen()
+    assert set(found.reasons.values()) == {None}
+    began = {name: check.started_at_ms for name, check in found.checks.items()}
+    busy = [began[one.name] for one in fleet_of_one]
+    assert sorted(busy) == busy, "none overtakes another of its origin"
+    assert max(began[one.name] for one in others) < busy[-2], "the others are through long before"
+    (port,) = fleet.ports["busy"]
+    assert seen.connections[port] == 2, "each place has its connection"
+    assert found.pool.waits == 18
+    assert found.pool.longest_wait_us > 8 * 50_000
+
+
+def test_task_that_is_held_keeps_its_turn_through_retries_of_others() -> None:
+    """Every attempt fails, and its backoff leaves the place to the next."""
+    with Fleet(resetting=1) as fleet:
+        again = Retry(max_attempts=2, initial_backoff=0.1, jitter=0.0)
+        found = checked(rest_fleet(fleet.urls("resetting"), 6, retry=again), concurrency=6, per_origin=1)
+        seen = fleet.seen()
+    assert set(found.reasons.values()) == {"connection_closed"}
+    assert len(seen.asked_at_s) == 12
+    began = [check.started_at_ms for _, check in sorted(found.checks.items())]
+    assert sorted(began) == began
 
 
 def test_overflow_opens_more_and_keeps_no_more_than_may_be() -> None:

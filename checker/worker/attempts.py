@@ -113,7 +113,7 @@ def probe(
             wait_s = max(wait_s, seen.retry_after_s)
         earlier.append(verdict.reason)
         spent_us += seen.duration_us + round(wait_s * 1e6)
-        gevent.sleep(wait_s)
+        limit.back_off(wait_s)
         with limit:
             seen, trace, stderr_tail = _attempt(kind, options, memory, shared, deadlines, masking, budget)
     log.debug("%s %s: %s %s", kind, address.shown, verdict.status, verdict.reason or "")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from checker.probes.base import COMMANDS
 from checker.result_rows import UsualResult
 from checker.worker.attempts import ProbeOutcome, broken, probe, skipped
 from checker.worker.greenlets import Deadlines
-from checker.worker.origin_limits import OriginLimit, Places
+from checker.worker.origin_limits import Due, OriginLimit, Places
 from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Grace, Shared
 from checker.worker.transport.dns import CATEGORY as DNS
@@ -40,10 +40,15 @@ class Finished(NamedTuple):
     outcomes: Sequence[ProbeOutcome]
 
 
-class Checker:
-    """Checks servers over pools that live as long as the worker."""
+_MOST_AT_REST = 2000
+"""Limits of origins that are kept although nobody needs them now."""
 
-    def __init__(self, limits: Limits, grace: Grace) -> None:
+
+class Checker:
+    """Checks servers over pools that live as long as the worker; ``due`` takes tasks that were held and may begin."""
+
+    def __init__(self, limits: Limits, grace: Grace, due: Due | None = None) -> None:
+        self._due = due
         self.processes = Processes()
         self._tokens = TokenStore(limits.token_key, limits.caches.auth_tokens)
         self.dns = DnsCache(limits.caches.dns)
@@ -66,17 +71,31 @@ class Checker:
         }
         self._limits = limits
         self._limits_of: dict[tuple[str | int, ...], OriginLimit] = {}
+        self._most_limits = _MOST_AT_REST
 
     def check(self, task: Task) -> Finished:
         """The result of one server, with the facts to remember; never raises for anything a server does."""
+        finished = self.check_or_hold(task, None)
+        assert finished is not None  # noqa: S101 # it was not to be held
+        return finished
+
+    def check_or_hold(self, task: Task, held_since: float | None) -> Finished | None:
+        """The same, but None for a task whose origin is at its limit: it is held, and comes back by ``due``.
+
+        ``held_since`` is the moment with which it came back, 0 for a new task, None to wait here instead.
+        """
         server = task.server
         if len(server.probes) == 1:
             (kind,) = server.probes
-            found = self._probe(kind, task)
+            found = self._probe(kind, task, held_since)
+            if found is None:
+                return None
             if type(found) is UsualResult:
                 found.server, found.tries = server.name, task.tries
                 return Finished(found, ())
             outcomes = [_outcome(found)]
+        elif held_since is not None and not self._may_begin(task, held_since):
+            return None
         elif server.at_once == 1:
             outcomes = [_outcome(self._probe(kind, task)) for kind in server.probes]
         else:
@@ -108,13 +127,31 @@ class Checker:
         """Figures on the caches that live in the worker."""
         return (self._tokens.measures(), self.dns.measures())
 
-    def _probe(self, kind: str, task: Task) -> ProbeOutcome | UsualResult:
+    def take_held(self) -> list[Task]:
+        """Remove the tasks that are held at their origins."""
+        return [task for limit in self._limits_of.values() for task in limit.take_held()]
+
+    def _may_begin(self, task: Task, held_since: float) -> bool:
+        """True if no probe of the task would wait for its origin; else it is held at the first that would."""
+        server = task.server
+        limits = [
+            self._limit(kind, probe_of(kind).address(options).pool_name, task.share)
+            for kind, options in server.probes.items()
+            if kind not in task.skip
+        ]
+        full = next((limit for limit in limits if limit.is_full or (limit.held and not held_since)), None)
+        return (full or limits[0]).takes(task, held_since) if limits else True
+
+    def _probe(self, kind: str, task: Task, held_since: float | None = None) -> Any:
+        """The outcome of a probe; None if the task is held instead."""
         options = task.server.probes[kind]
         if kind in task.skip:
             return skipped(kind, options, task.skip[kind])
         address = probe_of(kind).address(options)
         place = address.pool_name
         limit = self._limits_of.get((kind, *place)) or self._new_limit(kind, place, task.share)
+        if held_since is not None and (held_since or limit.held or limit.is_full) and not limit.takes(task, held_since):
+            return None
         memory = task.memory.get(kind, {})
         if stored := memory.get(DNS):
             self.dns.take_stored(str(place[1]), stored)
@@ -123,17 +160,32 @@ class Checker:
         except Exception as error:
             return broken(kind, options, error)
 
+    def _limit(self, kind: str, place: tuple[str | int, ...], share: int) -> OriginLimit:
+        return self._limits_of.get((kind, *place)) or self._new_limit(kind, place, share)
+
     def _new_limit(self, kind: str, place: tuple[str | int, ...], share: int) -> OriginLimit:
+        if len(self._limits_of) >= self._most_limits:
+            self._forget_limits_at_rest()
         pools, limits = self._shared[kind].pools, self._limits
         if place == COMMANDS:  # programs are few: neither connections nor a rate of requests are theirs
             spread_over = limits.workers if limits.processes >= limits.workers else 1  # as they were assigned
             width = limits.shared_by(spread_over, limits.processes)
-            limit = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits)
+            limit = OriginLimit(width, 1, Pace(jitter=0), Places(inf), Places(inf), pools.program_waits, self._due)
         else:
             width = limits.shared_by(share, limits.attempts_at_origin(kind))
-            limit = OriginLimit(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits)
+            limit = OriginLimit(width, share, limits.pace, pools.slots, self._ceiling.places, pools.waits, self._due)
         self._limits_of[(kind, *place)] = limit
         return limit
+
+    def _forget_limits_at_rest(self) -> None:
+        """Keep those that are in use, and the newer half: a large fleet may have an origin for each server."""
+        older = len(self._limits_of) // 2
+        self._limits_of = {
+            key: limit
+            for number, (key, limit) in enumerate(self._limits_of.items())
+            if number >= older or not limit.is_at_rest
+        }
+        self._most_limits = max(_MOST_AT_REST, 2 * len(self._limits_of))
 
     def _pools(self, kind: str, limits: Limits) -> Pools:
         own = limits.pools.get(kind, PoolLimits())

@@ -32,6 +32,7 @@ from checker.worker.checks import Checker, Finished
 from checker.worker.cpu_offload import Judges
 from checker.worker.cpu_offload_process import peak_memory_bytes
 from checker.worker.greenlets import TURN_S, Waiter, breathe
+from checker.worker.origin_limits import Due
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Loop:
         self._emit = emit
         self._grace, self._judges = _GreenletGrace(), Judges()
         self._tasks: deque[Task] = deque()
+        self._due = Due(self._run_more)
+        """These begin before all others."""
         self._begun: MutableSequence[int] | mmap.mmap = bytearray(MOST)
         self._finished: list[Finished] = []
         self._full = gevent.event.Event()
@@ -93,7 +96,7 @@ class Loop:
     def start(self, limits: Limits, begun: mmap.mmap) -> None:
         """Begin to run tasks, and record in ``begun`` which were begun."""
         self._begun = begun
-        self._checker = Checker(limits, self._grace)
+        self._checker = Checker(limits, self._grace, self._due)
         do_elsewhere(self._judges.run, breathe)
         self._worker = limits.worker
         self._lag = LagMeter(limits.limits.lag)
@@ -115,7 +118,7 @@ class Loop:
 
     def drop(self, detail: str) -> None:
         """Give up tasks that have not begun, with the reason that there was no room for them."""
-        for task in self._tasks:
+        for task in (*self._take_held(), *self._tasks):
             given_up = unanswered(task.server, Reason.RESOURCE_LIMIT, detail, task.tries)
             self._finished.append(Finished(given_up, ()))
         self._tasks.clear()
@@ -129,6 +132,7 @@ class Loop:
         """
         self._stopping = True
         if cancel:
+            self._take_held()
             self._tasks.clear()
             if within_s:
                 self._dismiss()
@@ -175,6 +179,12 @@ class Loop:
             return WorkerReport(worker=worker)
         return WorkerReport(worker=worker, pools=self._checker.pool_measures(), caches=self._checker.cache_measures())
 
+    def _take_held(self) -> list[Task]:
+        """Remove the tasks that were held at their origins."""
+        due = [task for task, _ in self._due.tasks]
+        self._due.tasks.clear()
+        return due if self._checker is None else due + self._checker.take_held()
+
     @property
     def _has_room(self) -> bool:
         return self._open and not self._stopping and self._at_work < self._concurrency.allowed
@@ -183,7 +193,7 @@ class Loop:
         """Start as many greenlets as there are tasks and free places."""
         if self._checker is None or self._lag is None:
             return
-        while self._has_room and len(self._tasks) > self._starting:
+        while self._has_room and len(self._tasks) + len(self._due.tasks) > self._starting:
             self._starting += 1
             self._at_work += 1
             if self._parked:
@@ -227,18 +237,21 @@ class Loop:
 
     def _run_tasks(self, checker: Checker, lag: LagMeter) -> None:
         """Run one task after another while there are tasks and free places."""
-        tasks, concurrency, now = self._tasks, self._concurrency, gevent.get_hub().loop.now
+        tasks, due, concurrency, now = self._tasks, self._due.tasks, self._concurrency, gevent.get_hub().loop.now
         self._starting -= 1
         try:
-            while tasks and self._open and self._at_work <= concurrency.allowed:
+            while (tasks or due) and self._open and self._at_work <= concurrency.allowed:
                 if not 0 <= time() - now() < TURN_S:  # the usual answer of breathe, without a call
                     breathe()  # a hundred that begin in one turn would hold up the others for tenths of a second
-                    if not tasks:
+                    if not tasks and not due:
                         break
                 began = perf_counter()
-                task = tasks.popleft()
+                task, held_since = due.popleft() if due else (tasks.popleft(), 0.0)
                 self._begun[task.number] = 1  # before anything else: this check may be what ends the worker
-                finished = _checked(checker, task)
+                finished = _checked(checker, task, held_since)
+                if finished is None:  # held until there is a place at its origin
+                    self._begun[task.number] = 0
+                    continue
                 self._note(finished.check)
                 suspect = lag.saturated_since(began)
                 for outcome in finished.outcomes:
@@ -247,7 +260,7 @@ class Loop:
                     self._suspect += 1
                     finished = finished._replace(check=replace(finished.check, suspect=True))
                 self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place
-                nothing_else = self._at_work == 1 and not tasks
+                nothing_else = self._at_work == 1 and not tasks and not due
                 if len(self._finished) >= FULL_BATCH or nothing_else:
                     self._full.set()
         finally:
@@ -265,7 +278,7 @@ class Loop:
         while True:
             gevent.sleep(_LOOK_S)
             lag_s = 0.0 if self._lag is None else self._lag.recent_s
-            all_in_use = bool(self._tasks) and self._at_work >= self._concurrency.allowed
+            all_in_use = bool(self._tasks or self._due.tasks) and self._at_work >= self._concurrency.allowed
             self._concurrency.look(lag_s, all_in_use, self._durations_ms, self._strained)
             self._durations_ms, self._strained = [], 0
             self._run_more()
@@ -328,10 +341,10 @@ def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: t
     )
 
 
-def _checked(checker: Checker, task: Task) -> Finished:
-    """The result of the check; a bug of ours must lose neither the row nor the greenlet."""
+def _checked(checker: Checker, task: Task, held_since: float) -> Finished | None:
+    """The result of the check, None if the task is held; a bug of ours must lose neither the row nor the greenlet."""
     try:
-        return checker.check(task)
+        return checker.check_or_hold(task, held_since)
     except Exception as error:
         log.exception("check of %s", task.server.name)
         detail = f"{type(error).__name__}: {excerpt(str(error))}"
