@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -127,6 +131,27 @@ def test_task_that_is_held_keeps_its_turn_through_retries_of_others() -> None:
     assert len(seen.asked_at_s) == 12
     began = [check.started_at_ms for _, check in sorted(found.checks.items())]
     assert sorted(began) == began
+
+
+def test_no_socket_is_left_by_checks_that_fail_or_are_ended() -> None:
+    """Also while connecting: a server whose queue of connections is full does not answer one."""
+    program = Path(__file__).parent / "support" / "open_sockets_program.py"
+    behaviours = {"ok": 2, "resetting": 1, "hanging": 1, "dead": 1, "closes": 1}
+    with Fleet(**behaviours) as fleet, socket.socket() as full, ExitStack() as kept:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            waiting = kept.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        urls = [url for behaviour in behaviours for url in fleet.urls(behaviour)]
+        urls.append(f"http://127.0.0.1:{full.getsockname()[1]}/")
+        done = subprocess.run([sys.executable, program, json.dumps(urls)], capture_output=True, text=True, timeout=60)
+    found = json.loads(done.stdout)
+    assert found["left"] == found["counted"] > 0, done.stderr
+    assert (found["in_use"], found["after"], found["counted_after"]) == (0, 0, 0)
+    assert "connect_timeout" in found["reasons"]
+    assert None in found["reasons"]
 
 
 def test_overflow_opens_more_and_keeps_no_more_than_may_be() -> None:

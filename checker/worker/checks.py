@@ -40,6 +40,7 @@ class Finished(NamedTuple):
     outcomes: Sequence[ProbeOutcome]
 
 
+_NOTHING: dict[str, str] = {}
 _MOST_AT_REST = 2000
 """Limits of origins that are kept although nobody needs them now."""
 
@@ -152,8 +153,8 @@ class Checker:
         limit = self._limits_of.get((kind, *place)) or self._new_limit(kind, place, task.share)
         if held_since is not None and (held_since or limit.held or limit.is_full) and not limit.takes(task, held_since):
             return None
-        memory = task.memory.get(kind, {})
-        if stored := memory.get(DNS):
+        memory = task.memory.get(kind, _NOTHING)
+        if memory and (stored := memory.get(DNS)):
             self.dns.take_stored(str(place[1]), stored)
         try:
             return probe(kind, options, address, memory, self._shared[kind], limit, self._deadlines, random.random)

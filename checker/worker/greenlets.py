@@ -68,9 +68,9 @@ class Deadlines:
         """The number that is kept, cancelled ones included."""
         return sum(map(len, self._queues.values()))
 
-    def set(self, seconds: float) -> Deadline:
-        """Limit the current greenlet from now on."""
-        deadline, at = Deadline(getcurrent()), perf_counter() + seconds
+    def set(self, seconds: float, now: float | None = None) -> Deadline:
+        """Limit the current greenlet from now on, which is the `perf_counter` moment ``now`` if that is known."""
+        deadline, at = Deadline(getcurrent()), (perf_counter() if now is None else now) + seconds
         queue = self._queues.get(seconds)
         if queue is None:
             if len(self._queues) >= self._most_queues:
@@ -116,7 +116,7 @@ TURN_S = 0.005
 
 
 class _Turns:
-    """Greenlets that have had their turn; one of them continues each time the loop has turned.
+    """Greenlets that have had their turn; each time the loop has turned, one of them goes on, or some that take short.
 
     `gevent.sleep(0)` would let dozens of them continue one after another before anything else is looked at.
     """
@@ -143,14 +143,15 @@ class _Turns:
         self._timer.start(self._next)
 
     def _next(self) -> None:
-        """Called in the hub, after it has looked at sockets and deadlines."""
+        """Called in the hub, after it has looked at sockets and deadlines: one goes on, and more if time is left."""
         self._timer.close()
-        self._timer = None
-        if self._waiting:
-            first = self._waiting.popleft()
-            if self._waiting:
-                self._arm()
-            first.switch()
+        self._timer, now = None, gevent.get_hub().loop.now
+        while self._waiting:
+            self._waiting.popleft().switch()
+            if not 0 <= time() - now() < TURN_S:
+                break
+        if self._waiting and self._timer is None:
+            self._arm()
 
 
 _line = _Turns()

@@ -253,10 +253,9 @@ class Loop:
                     self._begun[task.number] = 0
                     continue
                 self._note(finished.check)
-                suspect = lag.saturated_since(began)
-                for outcome in finished.outcomes:
-                    suspect = suspect or outcome.is_suspect
-                if suspect:
+                if lag.saturated_since(began) or (
+                    finished.outcomes and any(outcome.is_suspect for outcome in finished.outcomes)
+                ):
                     self._suspect += 1
                     finished = finished._replace(check=replace(finished.check, suspect=True))
                 self._finished.append(finished)  # looked up now: a flush meanwhile put a new list in its place

@@ -219,11 +219,14 @@ class OriginLimit:
                 self._waits.paced_us += round((waited_s + paced_s) * 1e6)
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._total, self._slots, self._places):
-            if one._waiting:
+        places, slots, total = self._places, self._slots, self._total
+        if total._waiting or slots._waiting or places._waiting:
+            for one in (total, slots, places):
                 one.give_back()
-            else:
-                one.free += 1
+        else:
+            total.free += 1
+            slots.free += 1
+            places.free += 1
         if self.held and self._due is not None and self._places.free > 0:
             self._due.tasks.append(self.held.popleft())
 

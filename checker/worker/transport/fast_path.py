@@ -53,7 +53,7 @@ def single_get(probe: Probe, options: Any) -> Get | None:
     return None if asked is None else _get(options.url, asked)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _get(address: str, asked: SingleGet) -> Get | None:
     """The request; None for headers that replace the Host line, and for what cannot be sent."""
     if any(name.lower() == "host" for name, _ in asked.headers):
@@ -70,7 +70,7 @@ def attempt(get: Get, options: Any, shared: Shared, deadlines: Deadlines, trace:
     """Make the attempt: the whole reply if all was usual, else what has been begun."""
     pools = shared.pools
     start = perf_counter()
-    deadline = deadlines.set(options.timeout)
+    deadline = deadlines.set(options.timeout, start)
     origin = pools.origin(get.url, options.tls)
     connection = origin.lease()
     reused, received = connection.sock is not None, b""
