@@ -49,7 +49,7 @@ _MEMBERS = st.dictionaries(st.sampled_from(("a", "id", "result", "jsonrpc")), st
 _TEXTS = st.sampled_from(("{}", "{", "}", '"id":3', '"result":', ",", ":", "3", '"jsonrpc":"2.0"', " ", "[", "]", "\0"))
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from(ENVELOPES + ODD_ENVELOPES), _MEMBERS.map(json.dumps) | st.lists(_TEXTS, max_size=12).map("".join)
 )

@@ -140,7 +140,10 @@ def _steady(member: str, item: Any) -> Any:
 def _sorted(items: list[Any], key: str) -> list[Any]:
     names = [name if isinstance(item, dict) and isinstance(name := item.get(key), str) else "" for item in items]
     if len(set(names)) == len(names):
-        return [item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: pair[0])]
+        if (in_order := sorted(names)) == names:
+            return items
+        item_of = dict(zip(names, items, strict=True))
+        return [item_of[name] for name in in_order]
     return [item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: (pair[0], dumps(pair[1])))]
 
 

@@ -45,7 +45,7 @@ def declared_secrets(options: Any) -> Iterator[str]:
     kind: Any = type(options)
     for take, default, read in _readers(kind):
         value = take(options)
-        if value is not None and value is not default and value != default:
+        if value and value is not default and value != default:  # what is empty holds none, and most is
             yield from read(value)
     for user, password in _PAIRS:
         if secret := getattr(options, password, None):
@@ -210,8 +210,12 @@ class Masking:
 
     def secrets(self) -> tuple[str, ...]:
         """The masked secrets, for masking in another process."""
-        secrets = dict.fromkeys(secret for one in self._options for secret in _secrets(one))
-        return tuple(secrets | dict.fromkeys(self.acquired))
+        found: dict[str, None] = {}
+        for one in self._options:
+            found.update(dict.fromkeys(_secrets(one)))
+        if self.acquired:
+            found.update(dict.fromkeys(self.acquired))
+        return tuple(found)
 
     def _known(self) -> Redactor:
         if self._redactor is None or self._count != len(self.acquired):

@@ -73,7 +73,7 @@ def serve(sock: socket.socket) -> None:
 
 def stream(sock: socket.socket, path: str) -> None:
     """The stream of HTTP+SSE, until the client has gone."""
-    number = str(len(streams))
+    number = f"{len(streams):06}"
     replies = streams[number] = queue.Queue()
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
     sock.sendall(f"event: endpoint\ndata: {path}/{number}\n\n".encode())

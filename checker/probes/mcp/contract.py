@@ -51,12 +51,12 @@ def tool_complaints(tools: list[Mapping[str, Any]], expected: tuple[str, ...]) -
     found += refused(unusable, "tools/list", "list", Reason.MCP_SCHEMA_INVALID)
     if faults:
         found.append(Complaint(Status.DEGRADED, Reason.MCP_SCHEMA_INVALID, _some(faults, "; "), "list"))
-    counts = Counter(name for name in names if isinstance(name, str))
-    odd = sorted(name for name, count in counts.items() if count > 1)
-    said = [f"listed more than once: {_some(odd)}"] if odd else []
-    if "" in counts:
-        said.append("a tool whose name is empty")
-    if said:
+    texts = [name for name in names if isinstance(name, str)]
+    if len(different := set(texts)) < len(texts) or "" in different:
+        odd = sorted(name for name, count in Counter(texts).items() if count > 1)
+        said = [f"listed more than once: {_some(odd)}"] if odd else []
+        if "" in different:
+            said.append("a tool whose name is empty")
         found.append(Complaint(Status.HEALTHY, Reason.REMARK, f"tools/list: {'; '.join(said)}", "list"))
     return found
 

@@ -67,14 +67,14 @@ _ID = rb'"id"%s:%s(0|[1-9][0-9]{0,14})' % (_SPACE, _SPACE)
 _BEFORE = re.compile(
     rb"%s\{%s(?:%s%s,%s)?" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
     + rb"(?:%s%s,%s)?(?:%s%s,%s)?" % (_ID, _SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
-    + rb'"result"%s:%s(?=\{)' % (_SPACE, _SPACE)
+    + rb'"result"%s:%s' % (_SPACE, _SPACE)
 )
 _BEHIND = re.compile(
-    rb"\}(?:%s,%s%s)?(?:%s,%s%s)?" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE, _ID)
-    + rb"(?:%s,%s%s)?%s\}%s\Z" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
+    rb"(?:%s,%s%s)?(?:%s,%s%s)?" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE, _ID)
+    + rb"(?:%s,%s%s)?%s\}%s" % (_SPACE, _SPACE, _VERSION, _SPACE, _SPACE)
 )
 """What a reply with a result has before and behind it, in whatever order; every member once."""
-_LONGEST_BEHIND = 100
+_LONGEST_AROUND = 100
 
 
 def request_body(method: str, params: Mapping[str, Any] | None, request_id: int | None) -> bytes:
@@ -166,15 +166,26 @@ def _result_in(text: bytes) -> tuple[int, bytes] | None:
 
     With that text replaced by another object the message is still JSON, and says the same otherwise.
     """
-    if len(text) > offload.LARGE_BYTES or (before := _BEFORE.match(text)) is None:
+    if len(text) > offload.LARGE_BYTES:
         return None
-    start = before.end()
-    if (behind := _BEHIND.search(text, max(start, len(text) - _LONGEST_BEHIND))) is None:
+    start = text.find(b"{", text.find(b"{") + 1)
+    end = text.rfind(b"}", 0, text.rfind(b"}")) + 1
+    if not start < end or start > _LONGEST_AROUND or len(text) - end > _LONGEST_AROUND:
         return None
-    (version, number, other), (third, later_number, fourth) = before.groups(), behind.groups()
+    number = _number(text[:start], text[end:])
+    return None if number is None else (number, text[start:end])
+
+
+@lru_cache(maxsize=1024)  # ids are low, and all replies of a program look alike
+def _number(before: bytes, behind: bytes) -> int | None:
+    """The id of a reply that has this before and behind its result; None if it is no usual one."""
+    begin, end = _BEFORE.fullmatch(before), _BEHIND.fullmatch(behind)
+    if begin is None or end is None:
+        return None
+    (version, number, other), (third, later_number, fourth) = begin.groups(), end.groups()
     if (number is None) == (later_number is None) or [version, other, third, fourth].count(None) != 3:
         return None
-    return int(number or later_number), text[start : behind.start() + 1]
+    return int(number or later_number)
 
 
 def find_reply(message: Any, request_id: int) -> RpcReply | None:

@@ -8,8 +8,9 @@ remembered fact it expires after a day; then it is judged anew.
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ class EarlierContract:
             return None
         if self._seal != _seal(self._digest, self._value, sources, expected, facts):
             return None
-        *counts, tools_bytes = (int(figure) if figure else None for figure in self._figures.split(","))
+        *counts, tools_bytes = [int(figure) if figure else None for figure in self._figures.split(",")]
         return KnownFacts(self._digest, tuple(counts), tools_bytes, self._tools or None, self._value)
 
 
@@ -157,7 +158,7 @@ def _is_page(text: bytes) -> bool:
 
 
 def _digest_of(text: bytes) -> str:
-    return b64encode(sha256(text).digest())[:-1].decode()
+    return b2a_base64(sha256(text).digest(), newline=False)[:-1].decode()
 
 
 def _seal(digest: str, value: str, sources: Sequence[bytes], expected: tuple[str, ...], facts: McpFacts) -> str:
@@ -165,6 +166,12 @@ def _seal(digest: str, value: str, sources: Sequence[bytes], expected: tuple[str
 
     It holds together what is kept, and is another one for another version of the program.
     """
-    lists = [b"{" if _is_page(text) else text for text in sources[1:]]
-    about = repr((VERSION, JUDGEMENT, digest, value.partition(" ")[2], expected, facts.era, facts.transport, lists))
-    return _digest_of(b"%s\n%s" % (about.encode(errors="surrogatepass"), sources[0]))
+    lists = tuple([b"{" if _is_page(text) else text for text in sources[1:]])
+    measure = _measure(expected, facts.era, facts.transport, lists)
+    return _digest_of(b"\n".join((measure, digest.encode(), value[value.index(" ") :].encode(), sources[0])))
+
+
+@lru_cache(maxsize=64)  # a fleet has few
+def _measure(expected: tuple[str, ...], era: str | None, transport: str | None, lists: tuple[bytes, ...]) -> bytes:
+    """What a contract is judged by, and which lists it has, in one line."""
+    return repr((VERSION, JUDGEMENT, expected, era, transport, lists)).encode(errors="surrogatepass")
