@@ -57,6 +57,7 @@ _SAID = dict.fromkeys((figure.name for figure in figures() if figure.type is str
 """Column of a probe that may contain a server's text -> the largest number of characters stored."""
 _MOST_OF_A_FACT = 20_000
 _MOST_OF_AN_ADDRESS = 4000
+_ADDRESSES_OF_A_SERVER = 4
 
 
 @contextmanager
@@ -81,6 +82,8 @@ class Store:
         self._fleet: known_fleets.Fleet | None = None
         self._facts_ids: dict[McpFacts, int] = {}
         self._url_ids: dict[str, int] = {}
+        self._urls_of_version: int | None = None
+        """The version of the database that the ids of addresses are of: another process changes it as it writes."""
         self._versions = Versions()
         self._breakers = Breakers()
 
@@ -392,7 +395,15 @@ class Store:
 
     def _learn_urls(self, connection: DatabaseConnection, found: set[str]) -> None:
         """Store new addresses, and remember the ids of all."""
-        new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found - self._url_ids.keys()}
+        version = connection.exec_driver_sql("pragma data_version").scalar()
+        if version != self._urls_of_version:
+            # another process may have pruned an address that no row of this run has yet
+            self._url_ids = self._url_ids_of_fleet(connection) if self._urls_of_version is None else {}
+            self._urls_of_version = version
+        known = self._url_ids  # not "found - known.keys()", which goes through all that are known
+        new = {url: storable(url, _MOST_OF_AN_ADDRESS) for url in found if url not in known}
+        if not new:
+            return
         kept = list(dict.fromkeys(new.values()))
         insert_new(connection, "urls", [{"url": url} for url in kept])
         ids: dict[str, int] = {}
@@ -401,6 +412,13 @@ class Store:
             of_these = f"select url, id from urls where url in ({', '.join('?' * len(some))})"  # noqa: S608 # marks alone
             ids |= dict(connection.exec_driver_sql(of_these, tuple(some)))
         self._url_ids |= {url: ids[stored] for url, stored in new.items()}
+
+    def _url_ids_of_fleet(self, connection: DatabaseConnection) -> dict[str, int]:
+        """The ids of all addresses, if there are not many more than servers: one by one takes much longer."""
+        newest = connection.exec_driver_sql("select max(id) from urls").scalar() or 0
+        if newest > _ADDRESSES_OF_A_SERVER * len(self._server_ids):
+            return {}
+        return dict(connection.exec_driver_sql("select url, id from urls").all())
 
     def _facts_id(self, connection: DatabaseConnection, facts: McpFacts) -> int:
         """The id of these facts, found or created."""

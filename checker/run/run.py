@@ -87,9 +87,10 @@ log = logging.getLogger(__name__)
 _MOST_BATCHES_WAITING = 64
 _MOST_TOGETHER = 200
 """Batches in one transaction."""
-_GATHER_S = 0.1
-_FAST = 2000
-"""Checks a second from which on results of `_GATHER_S` are written together."""
+_HELD_S = 0.2
+"""Results wait for this long at most, in a batch of a worker and for others to be written with."""
+_FAST = 1000
+"""Checks a second from which on results wait for others."""
 _TICK_S = 0.1
 _NOTHING: Mapping[str, Any] = {}
 
@@ -246,7 +247,8 @@ class _WorkerThreads:
         """
         taken = [self.batches.get(timeout=_TICK_S)]
         now_s = time.monotonic()
-        until_s = now_s + (_GATHER_S if self._answered > _FAST * (now_s - self._took_at_s) else 0.0)
+        rate = self._answered / max(1e-6, now_s - self._took_at_s)
+        until_s = now_s + (_HELD_S - len(taken[0].checks) / rate if rate > _FAST else 0.0)
         self._took_at_s, self._answered = now_s, len(taken[0].checks)
         self._left -= len(taken[0].checks)
         with suppress(queue.Empty):
