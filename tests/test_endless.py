@@ -97,7 +97,7 @@ def test_server_without_end_is_told_in_time(
     if name == "early hints" and check.reason == "http_status":  # urllib3 takes one for the reply
         return
     assert (check.status, str(check.reason) in TOLD) == ("UNHEALTHY", True), check.detail
-    assert check.duration_us < (TIMEOUT_S + 0.5) * 1e6
+    assert check.duration_us < TIMEOUT_S * 1e6 + _most_lag_us()
 
 
 def test_others_are_checked_meanwhile(checked: tuple[dict[str, CheckResult], WorkerMeasures]) -> None:
@@ -177,5 +177,5 @@ def test_program_without_end_is_told_in_time(name: str) -> None:
     options = McpOptions(command=sys.executable, args=("-c", code), timeout=TIMEOUT_S, shutdown_timeout=0.2)
     found = check_all([Server(name="s", probes={"mcp": options})], report=said.append)["s"]
     assert (found.status, str(found.reason) in TOLD) == ("UNHEALTHY", True), found.detail
-    assert found.duration_us < (TIMEOUT_S + 0.5) * 1e6
+    assert found.duration_us < TIMEOUT_S * 1e6 + _most_lag_us()
     assert said[-1].worker.longest_lag_us < _most_lag_us()

@@ -210,7 +210,7 @@ class LateServer:
                 elif b'"initialize"' in body:
                     for piece in self._pieces:
                         sock.sendall(piece)
-                        time.sleep(0.8)
+                        time.sleep(1.3)
                 else:
                     sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
@@ -235,7 +235,7 @@ def test_a_session_whose_head_comes_after_the_deadline_is_ended(
     tls = Tls(ca_file=str(tmp_path / "ca.pem")) if secure else Tls()
     with LateServer(pieces, context) as server:
         url = f"{'https' if secure else 'http'}://127.0.0.1:{server.port}/mcp"
-        options = McpOptions(url=url, timeout=0.5, era="session", tls=tls)
+        options = McpOptions(url=url, timeout=1.0, era="session", tls=tls)
         found = check_all([Server(name="late", probes={"mcp": options})])
         assert found["late"].reason == reason
         assert server.was_ended.wait(5)

@@ -226,8 +226,8 @@ def test_remembered_era_is_not_asked_for_again_until_it_fails() -> None:
 
 @pytest.mark.parametrize("sse", [False, True])
 def test_initialize_that_answers_after_the_deadline_leaves_no_session(sse: bool) -> None:
-    with McpServer(delay_s={"initialize": 1.5}, sse=sse) as server:
-        found = check_all([mcp("late", server.url(), timeout=0.5)])
+    with McpServer(delay_s={"initialize": 2.0}, sse=sse) as server:
+        found = check_all([mcp("late", server.url(), timeout=1.0)])
         assert found["late"].reason == "first_byte_timeout"
         assert server.opened == 1, "the server did open it"
         assert not server.open_sessions
@@ -249,4 +249,4 @@ def test_probes_of_a_server_run_side_by_side() -> None:
         found = check_all([Server(name="both", probes=probes)])
     mcp_probe, rest_probe = found["both"].probes
     assert min(mcp_probe.duration_us, rest_probe.duration_us) > 600_000
-    assert found["both"].duration_us < 1_000_000
+    assert found["both"].duration_us < 0.8 * (mcp_probe.duration_us + rest_probe.duration_us)

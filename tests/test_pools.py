@@ -72,18 +72,18 @@ def test_ten_thousand_checks_of_a_hundred_servers_open_no_more_than_their_pools_
 
 
 def test_no_more_are_open_than_may_be_and_nobody_is_blamed_for_waiting() -> None:
-    """120 checks of 60 servers of 150 ms take 1.8 s over ten connections: far longer than any of them may take."""
+    """180 checks of 60 servers of 150 ms take 2.7 s over ten connections: longer than any of them may take."""
     limits = {"rest": PoolLimits(max_connections=10)}
     with Fleet(delay_s=0.15, ok=60) as fleet:
-        found = checked(rest_fleet(fleet.urls(), 120, timeout=1.0), concurrency=100, pools=limits)
+        found = checked(rest_fleet(fleet.urls(), 180, timeout=2.0), concurrency=100, pools=limits)
         seen = fleet.seen()
     assert set(found.reasons.values()) == {None}
     assert found.pool.most_open == 10
     assert seen.most_open <= 10 + SEEN_TOO_LATE
     assert found.pool.created == seen.created
     assert found.pool.evicted == seen.created - found.pool.idle, "a connection to another server had to go"
-    assert found.pool.waits == 110
-    assert found.pool.wait_us > 110 * 150_000
+    assert found.pool.waits == 170
+    assert found.pool.wait_us > 170 * 150_000
     assert found.pool.longest_wait_us > 1_000_000
 
 

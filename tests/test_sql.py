@@ -191,7 +191,7 @@ def test_query_is_ended_at_its_time_limit_wherever_it_is(path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(QueryError, match=r"took longer than 0\.3 s; narrow it, or raise --timeout"):
             rows(path, query, 0.3)
-        assert time.monotonic() - began < 5, query
+        assert time.monotonic() - began < 20, query  # each would take hours
 
 
 def test_rows_are_read_only_as_they_are_asked_for(path: Path) -> None:
@@ -419,7 +419,7 @@ def test_interrupt_ends_a_query_at_once(path: Path, query: str) -> None:
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def _wait_until_busy(pid: int, most_s: float = 20.0) -> None:

@@ -103,9 +103,8 @@ def test_slow_shard_does_not_hold_the_others() -> None:
     with RestServer({"/slow": Scripted(delay_s=3.0)}) as server:
         fast = [Server(name=f"f{number}", probes={"rest": RestOptions(url=server.url())}) for number in range(100)]
         run = Run([*slow_fleet(server.url("/slow"), 10), *fast])
-        start = time.monotonic()
         wait_for(lambda: len(run.names()) >= 100)
-        assert time.monotonic() - start < 2.5
+        assert {name[0] for name in run.names()} == {"f"}
         run.thread.join(60)
     assert len(run.names()) == 110
 
