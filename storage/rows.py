@@ -21,7 +21,7 @@ from storage.sqlite_driver import driver
 if TYPE_CHECKING:
     from sqlalchemy import Executable
 
-_AT_ONCE = (50, 10, 1)
+_AT_ONCE = (100, 25, 5, 1)
 """Rows in a statement."""
 _MOST_BOUND = 32_766 if driver().sqlite_version_info >= (3, 32) else 999
 """Values that SQLite binds in a statement (SQLITE_MAX_VARIABLE_NUMBER)."""
@@ -50,7 +50,7 @@ def insert_columns(
     """Insert rows of a run whose key does not exist yet, and return their number.
 
     ``values`` are those of one row after another, and the driver must be able to bind them unchanged. A statement takes
-    many rows, because each one costs more than a row; there are three sizes of it, so that all stay prepared.
+    many rows, because each one costs more than a row; there are four sizes of it, so that all stay prepared.
     """
     width, added = len(columns), 0
     for low, rows in in_statements(len(values) // width, width):
