@@ -20,7 +20,7 @@ from checker.limits import Limits
 from checker.messages import Task
 from checker.metrics import WorkerMeasures, WorkerReport
 from checker.missing_results import bare, unanswered
-from checker.model import Batch, CacheEntry, CheckResult, Doubt, Reason
+from checker.model import Batch, CacheEntry, Doubt, Reason
 from checker.probes.base import Background
 from checker.probes.offload import do_elsewhere
 from checker.processes.started_tasks import MOST
@@ -252,7 +252,11 @@ class Loop:
                 if finished is None:  # held until there is a place at its origin
                     self._begun[task.number] = 0
                     continue
-                self._note(finished.check)
+                self._checks += 1
+                if (reason := finished.check.reason) is None:
+                    self._durations_ms.append(finished.check.duration_us / 1000)
+                elif reason in _STRAINED:
+                    self._strained += 1
                 if lag.saturated_since(began) or (
                     finished.outcomes and any(outcome.is_suspect for outcome in finished.outcomes)
                 ):
@@ -264,13 +268,6 @@ class Loop:
                     self._full.set()
         finally:
             self._at_work -= 1
-
-    def _note(self, check: CheckResult | UsualResult) -> None:
-        self._checks += 1
-        if check.reason in _STRAINED:
-            self._strained += 1
-        elif check.reason is None:
-            self._durations_ms.append(check.duration_us / 1000)
 
     def _look(self) -> None:
         """Adjust the number of concurrent checks."""

@@ -16,7 +16,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url
 
 from checker.addresses import CONFIGURED
-from checker.probes.base import Probe, ProbeFailure, SingleGet
+from checker.probes.base import Probe, ProbeFailure
 from checker.probes.http import bare_url
 from checker.version import USER_AGENT
 from checker.worker.greenlets import Deadlines
@@ -50,20 +50,20 @@ def single_get(probe: Probe, options: Any) -> Get | None:
     if options.http != "fast" or options.proxy is not None or not options.url.startswith("http://"):
         return None
     asked = probe.single_get(options)
-    return None if asked is None else _get(options.url, asked)
+    return None if asked is None else _get(options.url, *asked)
 
 
 @lru_cache(maxsize=1024)
-def _get(address: str, asked: SingleGet) -> Get | None:
+def _get(address: str, headers: tuple[tuple[str, str], ...], any_success: bool) -> Get | None:
     """The request; None for headers that replace the Host line, and for what cannot be sent."""
-    if any(name.lower() == "host" for name, _ in asked.headers):
+    if any(name.lower() == "host" for name, _ in headers):
         return None
     try:
         url, target = parsed(bare_url(address))
-        message = request_bytes("GET", target, {"User-Agent": USER_AGENT, **dict(asked.headers)}, None)
+        message = request_bytes("GET", target, {"User-Agent": USER_AGENT, **dict(headers)}, None)
     except (LocationParseError, UnicodeError, ProbeFailure):
         return None
-    return Get(url, message, asked.any_success)
+    return Get(url, message, any_success)
 
 
 def attempt(get: Get, options: Any, shared: Shared, deadlines: Deadlines, trace: Trace) -> Whole | Begun:
@@ -75,7 +75,11 @@ def attempt(get: Get, options: Any, shared: Shared, deadlines: Deadlines, trace:
     connection = origin.lease()
     reused, received = connection.sock is not None, b""
     try:
-        opened(connection, pools, options.connect_timeout, trace, CONFIGURED)
+        if reused:  # where the configuration leads, whatever it is, is allowed
+            pools.counts.reused += 1
+            trace.first_reused, trace.reached = True, connection.peer
+        else:
+            opened(connection, pools, options.connect_timeout, trace, CONFIGURED)
         received = exchanged(connection, get.message, trace)
     except (Exception, gevent.Timeout) as error:  # also its own deadline
         return Begun(start, deadline, origin, connection, reused, received, error)
