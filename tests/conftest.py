@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from checker.limits import Limits
 from checker.model import Batch, CheckResult, Server
@@ -26,7 +27,8 @@ from real_servers import SERVERS, NotInstalled, running  # noqa: E402
 from worker_template import forked_workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # what an example takes tells more of a busy machine than of what is tested
 
 LONG = (
     "test_scripts.py",

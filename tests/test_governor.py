@@ -96,7 +96,7 @@ def test_checks_wait_while_a_started_server_takes_the_memory_and_go_on_when_it_i
 ) -> None:
     """A command of the fleet itself takes 600 MiB for some seconds: what it starts counts as the checker's own."""
     command = {"command": sys.executable, "args": [str(STDIO / "hungry.py"), "600", "2"], "era": "session"}
-    with Fleet(delay_s=0.1, ok=20) as rests:
+    with Fleet(delay_s=0.25, ok=20) as rests:
         servers = [{"name": "hungry", "priority": "critical", "mcp": command}]
         servers += [{"name": f"s{number}", "rest": rests.urls()[number % 20]} for number in range(100)]
         limits = {"memory": "500MiB", "interval": "50ms", "queue_wait": "60s"}

@@ -103,7 +103,8 @@ def test_secret_of_any_characters_is_encoded(
 
 def test_servers_of_one_address_share_a_token(protected: Callable[[str], str], issuer: AuthorizationServer) -> None:
     url = protected("python-2")
-    servers = [Server(name=f"s{n}", probes={"mcp": McpOptions(url=url, oauth=secret())}) for n in range(20)]
+    options = McpOptions(url=url, oauth=secret(), timeout=60.0)
+    servers = [Server(name=f"s{n}", probes={"mcp": options}) for n in range(20)]
     assert {check.status for check in check_all(servers).values()} == {"HEALTHY"}
     assert len(issuer.forms) == 1
 
