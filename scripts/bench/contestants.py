@@ -206,6 +206,15 @@ GROUPS = {
             **_DIFFERENT,
         ),
         Contestant(
+            name="checker-mcp-different-again",
+            words="the same, second run on one database",
+            client=_WHOLE,
+            runs=2,
+            checks=4_000,
+            in_quick=False,
+            **_DIFFERENT,
+        ),
+        Contestant(
             name="urllib3-mcp-different",
             words=_WORDS_URLLIB3,
             client=_URLLIB3,
