@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import AT_MS, batch, check, run_info, server
+from builders import AT_MS, batch, check, probe, run_info, server
 from checker.limits import CacheLimits, Caches, ResultLimits
 from checker.model import RunState, Server
 from checker.probes.rest import RestOptions
@@ -152,3 +152,16 @@ def test_entry_of_a_server_goes_with_its_name(path: Path) -> None:
         assert [*listed(path)] == [result_key(fleet({"b": 1})[0])]
         keys = ResultsCache(fleet({"a": 1}), CacheLimits()).keys()
         assert store.young_results(keys, 0, AT_MS + 1000) == {}
+
+
+def test_address_that_another_process_pruned_meanwhile_is_stored_again(path: Path) -> None:
+    """A run reads the addresses of its fleet at its first results; one that no row has yet may go before its own."""
+    with open_store(path) as store:
+        one, other = (probe("rest", url=f"http://h/{name}") for name in "ab")
+        run_id = store.begin_run(run_info(), fleet({"a": 1, "b": 1}))
+        asked(path, "insert into urls (url) values ('http://h/b')")
+        store.write(run_id, batch(check("a", probes=(one,))))
+        asked(path, "delete from urls where url = 'http://h/b'")
+        store.write(run_id, batch(check("b", probes=(other,))))
+    named = "select u.url from probes p left join urls u on u.id = p.url_id order by u.url"
+    assert asked(path, named) == [("http://h/a",), ("http://h/b",)]
