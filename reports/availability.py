@@ -168,8 +168,18 @@ _REMARK_TEXT = (
 )
 
 
-def build(past: Past, period: Period, objective_ratio: float | None = None, selection: str = "") -> Report:
-    """The report; ``objective_ratio`` replaces the objectives of the servers."""
+def build(
+    past: Past,
+    period: Period,
+    objective_ratio: float | None = None,
+    selection: str = "",
+    *,
+    pictures: bool = True,
+) -> Report:
+    """The report; ``objective_ratio`` replaces the objectives of the servers.
+
+    Without ``pictures`` nothing is read that only charts show.
+    """
     incidents = past.rollups.incidents(period.since_ms, period.until_ms)
     servers = sorted(standings(past, period, incidents, objective_ratio), key=_worst_first)
     of_server = by_server(incidents)
@@ -194,7 +204,7 @@ def build(past: Past, period: Period, objective_ratio: float | None = None, sele
                 "Servers",
                 Table(SERVERS, [_server(one) for one in servers]),
                 _FORMULA,
-                state_charts(past, period, servers),
+                state_charts(past, period, servers) if pictures else (),
             ),
             Section("groups", "Groups", Table(GROUPS, [_group(one) for one in (*groups, overall)])),
             Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),

@@ -178,7 +178,7 @@ def repair_of(incidents: Sequence[Incident], period: Period, up_ms: float) -> Re
     """Failures and repairs of the servers of these incidents in the period, given their total up time."""
     spans = [(one.started_at_ms, one.ended_at_ms) for one in incidents]
     found = repair(spans, period.since_ms, period.until_ms, up_ms)
-    return replace(found, longest_ms=max((lasted_ms(one) for one in incidents), default=None))
+    return replace(found, longest_ms=max(map(lasted_ms, incidents), default=None))
 
 
 def is_down(one: Incident, now_ms: int) -> bool:
@@ -363,10 +363,10 @@ def _incidents(seen: _SeenIncidents) -> list[list[object]]:
             one.ended_at_ms,
             state := seen.state(one),
             None if state in ("over", "now") else one.down_until_ms,
-            lasted_ms(one),
+            lasted := lasted_ms(one),
             one.down_ms,
-            unknown_ms(one),
-            maintenance_ms(one),
+            lasted - one.down_ms - (maintained := min(one.maintenance_ms, lasted - one.down_ms)),
+            maintained,
             one.reason,
             size[one],
             details.get(one),

@@ -13,6 +13,7 @@ from checker.stats.change_points import noise, smallest_step
 from checker.stats.compare import FEWEST_BLOCKS, LATENCY_MS, CandidateOutcome, Comparison, compare_all
 from checker.stats.histogram import Cells
 from checker.stats.multiple_comparisons import discoveries, mann_whitney_rows
+from checker.stats.robust import medians
 from reports.output_forms import per_cent
 from reports.percentile_cells import fewest_samples
 from reports.report_model import Chart, Column, Insufficient, Kind, Line, Section, Shape, Table
@@ -185,7 +186,7 @@ def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> lis
     found = []
     for (before, after), of_rows in zip(sides, adjusted, strict=True):
         with np.errstate(invalid="ignore"):
-            first, second = _medians(before), _medians(after)
+            first, second = medians(before), medians(after)
             effect = np.maximum(LATENCY_MS.least_effect_ratio * first, LATENCY_MS.least_effect)
             told = (of_rows < LATENCY_MS.alpha) & (np.abs(second - first) >= effect)
         worse = second > first
@@ -195,13 +196,6 @@ def outcomes_of(sides: Sequence[tuple[Floats, Floats]], p_values: Floats) -> lis
                 for one, up in zip(told.tolist(), worse.tolist(), strict=True)
             ]
         )
-    return found
-
-
-def _medians(values: Floats) -> Floats:
-    found = np.full(len(values), np.nan)
-    some = ~np.isnan(values).all(axis=1)
-    found[some] = np.nanmedian(values[some], axis=1)
     return found
 
 

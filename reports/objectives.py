@@ -341,6 +341,7 @@ def section(past: Past, objectives: Mapping[int, float]) -> Section | None:
     servers = [one for one in past.servers if one.id in objectives]
     rows = []
     for window_ms in sorted({one.objective_window_ms or DEFAULT_WINDOW_MS for one in servers}):
+        names = {one.id: one.name for one in servers}
         ids = [one.id for one in servers if (one.objective_window_ms or DEFAULT_WINDOW_MS) == window_ms]
         whole, late = (_times(past, ids, length) for length in (window_ms, window_ms // _LATE))
         for number, (up_ms, down_ms), (late_up_ms, late_down_ms) in zip(ids, whole, late, strict=True):
@@ -352,9 +353,8 @@ def section(past: Past, objectives: Mapping[int, float]) -> Section | None:
             late_ms = late_up_ms + late_down_ms
             burn = late_down_ms / late_ms / (1 - objectives[number]) if late_ms else None
             left = (budget.left_ratio, lasts.left_ms / MINUTE_MS)
-            name = next(one.name for one in servers if one.id == number)
             ratios = [ObjectiveRatio(one, objectives[number]) for one in (objectives[number], ratio)]
-            rows.append((_first(lasts), [name, ratios[0], window_ms, ratios[1], *left, burn, lasts.lasts_ms]))
+            rows.append((_first(lasts), [names[number], ratios[0], window_ms, ratios[1], *left, burn, lasts.lasts_ms]))
     if not rows:
         return None
     rows.sort(key=lambda row: (row[0], row[1][4]))

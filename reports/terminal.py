@@ -188,12 +188,9 @@ class _MeasuredColumn(Struct, frozen=True):
             justified = str.rjust if right else str.ljust
             first = list(map(justified, map(str.rstrip, self.texts) if right else self.texts, repeat(width)))
         else:
-            first = []
-            for row, text in enumerate(self.texts):
-                lines = self._lines(on, text, width)
-                first.append(lines[0])
-                if len(lines) > 1:
-                    more[row] = lines[1:]
+            known = {text: self._lines(on, text, width) for text in set(self.texts)}  # many repeat
+            first = [known[text][0] for text in self.texts]
+            more = {row: lines[1:] for row, text in enumerate(self.texts) if len(lines := known[text]) > 1}
         styled: dict[int, list[list[Segment]]] = {}
         for row, one in enumerate(self.given) if on.color_system is not None else ():
             if isinstance(one, str):
@@ -247,11 +244,20 @@ def _joined(columns: Sequence[_PaddedColumn], edges: tuple[str, str, str], rows:
     left, between, right = edges
     lines = [left + line + right for line in map(between.join, zip(*(one.first for one in columns), strict=True))]
     coloured = sorted({row for one in columns for row in one.styled})
-    for row in {row for one in columns for row in one.more}:
-        height = 1 + max(len(one.more.get(row, ())) for one in columns)
-        for number in range(1, height):
-            parts = (_line(one, row, number) for one in columns)
-            lines[row] += f"\n{left}{between.join(parts)}{right}"
+    blank = [" " * one.width for one in columns]
+    several: dict[int, list[tuple[int, list[str]]]] = {}
+    for place, one in enumerate(columns):
+        for row, further in one.more.items():
+            several.setdefault(row, []).append((place, further))
+    for row, cells in several.items():
+        text = [lines[row]]
+        for number in range(max(len(further) for _, further in cells)):
+            parts = blank.copy()
+            for place, further in cells:
+                if number < len(further):
+                    parts[place] = further[number]
+            text.append(f"{left}{between.join(parts)}{right}")
+        lines[row] = "\n".join(text)
     begin = 0
     for row in coloured:
         if begin < row:

@@ -6,19 +6,28 @@ All tests form one family: results of any of them are corrected for all (false d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from checker.stats import Floats
-from checker.stats.change_points import FEWEST_POINTS, ChangePoint, changes, level_p_values, noise, smallest_step
+from checker.stats.change_points import (
+    FEWEST_POINTS,
+    ChangePoint,
+    changes_of_rows,
+    level_p_values,
+    noise,
+    smallest_step,
+)
 from checker.stats.histogram import GROWTH
 from checker.stats.multiple_comparisons import discoveries_of, kendall_rows, slope_rows
-from checker.stats.ranks import mann_whitney
+from checker.stats.ranks import split_p_values
+from checker.stats.robust import medians
 from checker.stats.seasonality import FEWEST_CYCLES, rhythm
-from checker.stats.slope import FEWEST_SLOPE_POINTS, trend
+from checker.stats.slope import FEWEST_SLOPE_POINTS
 from reports.percentile_cells import fewest_samples
 from reports.report_rows import TOTAL
 from storage.report_history import Past
@@ -119,10 +128,7 @@ class PercentileSeries:
 
     def typical_ms(self) -> Floats:
         """The median of each series over its slots; NaN if it has none."""
-        found = np.full(len(self.series), np.nan)
-        some = self.points > 0
-        found[some] = np.nanmedian(self.values_ms[some], axis=1)
-        return found
+        return medians(self.values_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +199,11 @@ class Slope:
     ratio: float
     """Change of the line over the period, as a share of the level."""
     p_value: float
+    slope_ms: float
+    """Change of the line from slot to slot."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OfMetric:
     """Findings in the series of a metric, by row."""
 
@@ -211,13 +219,26 @@ class OfMetric:
 
         It came back unless the first and the last level differ by the usual criteria: size and Mann-Whitney.
         """
-        found = self.levels[row]
-        first, last = found[0].before, found[-1].after
-        if not is_large(first, last):
-            return 0.0
-        values = self.metric.even_ms[row]
-        ends = [piece[~np.isnan(piece)] for piece in (values[: found[0].index], values[found[-1].index :])]
-        return last - first if mann_whitney(*ends).p_value <= ALPHA else 0.0
+        return self._lasting.get(row, 0.0)
+
+    @cached_property
+    def _lasting(self) -> dict[int, float]:
+        """`lasting` of the rows whose level did not come back; of all rows at once."""
+        ends = {row: (found[0].before, found[-1].after) for row, found in self.levels.items()}
+        large = [row for row, (first, last) in ends.items() if is_large(first, last)]
+        values = self.metric.even_ms
+        pairs = []
+        for row in large:
+            found = self.levels[row]
+            pieces = values[row][: found[0].index], values[row][found[-1].index :]
+            pairs.append(tuple(piece[~np.isnan(piece)] for piece in pieces))
+        cuts = np.array([first.size for first, _ in pairs], np.int64)
+        sizes = np.array([first.size + last.size for first, last in pairs], np.int64)
+        table = np.full((len(large), int(sizes.max(initial=0))), np.inf)
+        for place, pair in enumerate(pairs):
+            table[place, : sizes[place]] = np.concatenate(pair)
+        p_values = split_p_values(table, cuts, sizes)
+        return {row: ends[row][1] - ends[row][0] for row, p in zip(large, p_values, strict=True) if p <= ALPHA}
 
     def slower(self) -> list[tuple[float, str]]:
         """Servers whose level stayed higher, with the ratio."""
@@ -292,14 +313,11 @@ def _varied(p_values: Floats, values: Floats) -> Floats:
 def _of_metric(
     period: Period, metric: PercentileSeries, spread_ms: Floats, slope_p: Floats, level_p: Floats, family: int
 ) -> OfMetric:
-    levels = {}
-    for row in np.flatnonzero(level_p <= ALPHA).tolist():
-        p_value = float(level_p[row])
-        kept = changes(spread_ms[row], _WITHIN_ALPHA, LEAST_CHANGE_RATIO, LEAST_CHANGE_MS)
-        if kept:
-            levels[row] = tuple(replace(one, p_value=p_value) for one in kept)
+    rows = np.flatnonzero(level_p <= ALPHA)
+    found = changes_of_rows(spread_ms[rows], level_p[rows].tolist(), _WITHIN_ALPHA, LEAST_CHANGE_RATIO, LEAST_CHANGE_MS)
+    levels = {row: of for row, of in zip(rows.tolist(), found, strict=True) if of}
     steep = _steep(period, metric, slope_p)
-    lines = {one.row for one in steep if not _levels_fit_better(metric.even_ms[one.row], levels.get(one.row, ()))}
+    lines = _lines(metric, steep, levels)
     levels = {row: of for row, of in levels.items() if row not in lines}
     smallest = _smallest(metric, family)
     return OfMetric(metric, [one for one in steep if one.row in lines], levels, smallest)
@@ -309,30 +327,46 @@ def _steep(period: Period, metric: PercentileSeries, p_values: Floats) -> list[S
     """The significant slopes whose line changes by enough."""
     rows = np.flatnonzero(p_values <= ALPHA)
     level_ms = metric.typical_ms()[rows]
-    moved_ms = slope_rows(metric.even_ms[rows]) * (len(period.slots) - 1)
+    slopes_ms = slope_rows(metric.even_ms[rows])
+    moved_ms = slopes_ms * (len(period.slots) - 1)
     large = np.abs(moved_ms) >= np.maximum(LEAST_CHANGE_RATIO * level_ms, LEAST_CHANGE_MS)
     return [
-        Slope(row, moved / level, float(p_values[row]))
-        for row, moved, level in zip(
-            rows[large].tolist(), moved_ms[large].tolist(), level_ms[large].tolist(), strict=True
+        Slope(row, moved / level, float(p_values[row]), slope)
+        for row, moved, level, slope in zip(
+            *(of_rows[large].tolist() for of_rows in (rows, moved_ms, level_ms, slopes_ms)), strict=True
         )
     ]
 
 
-def _levels_fit_better(values: Floats, found: Sequence[ChangePoint]) -> bool:
-    """True if levels fit the values better than a line, allowing for the parameters that each needs."""
-    if not found:
-        return False
-    at = np.arange(values.size, dtype=np.float64)
-    line = trend(at, values)
-    if line is None:
-        return True
-    known = int(np.sum(~np.isnan(values)))
-    off_line = np.nansum(np.abs(values - np.array([line.at(one) for one in at])))
-    pieces = np.split(values, [one.index for one in found])
-    off_levels = sum(float(np.nansum(np.abs(piece - np.nanmedian(piece)))) for piece in pieces)
-    spare = max(1, known - 2 * len(found) - 1)
-    return bool(off_levels / spare <= off_line / max(1, known - 2))
+def _lines(metric: PercentileSeries, steep: Sequence[Slope], levels: Mapping[int, tuple[ChangePoint, ...]]) -> set[int]:
+    """The rows of these slopes that no levels fit better than a line, allowing for the parameters that each needs."""
+    found = {one.row for one in steep if one.row not in levels}
+    both = [one for one in steep if one.row in levels]
+    if not both:
+        return found
+    rows = [one.row for one in both]
+    values = metric.even_ms[rows]
+    known = np.sum(~np.isnan(values), axis=1)
+    off_line = np.nansum(np.abs(values - _on_line(values, np.array([one.slope_ms for one in both]))), axis=1)
+    off_levels = np.zeros(len(rows))
+    cuts = [[one.index for one in levels[row]] for row in rows]
+    place_of_piece = np.repeat(np.arange(len(rows)), [len(of_row) + 1 for of_row in cuts])
+    bounds = [ends for of_row in cuts for ends in pairwise((0, *of_row, values.shape[1]))]
+    starts, stops = np.array(bounds, np.int64).T
+    at = np.arange(values.shape[1])
+    pieces = np.where((at >= starts[:, None]) & (at < stops[:, None]), values[place_of_piece], np.nan)
+    np.add.at(off_levels, place_of_piece, np.nansum(np.abs(pieces - medians(pieces)[:, None]), axis=1))
+    spare = np.maximum(1, known - 2 * np.array([len(of_row) for of_row in cuts]) - 1)
+    fits_better = off_levels / spare <= off_line / np.maximum(1, known - 2)
+    return found | {row for row, worse in zip(rows, (~fits_better).tolist(), strict=True) if worse}
+
+
+def _on_line(values: Floats, slopes: Floats) -> Floats:
+    """For each value that of the line of its row, which has this slope: as `trend` draws it."""
+    at = np.arange(values.shape[1], dtype=np.float64)
+    middle = medians(np.where(np.isnan(values), np.nan, at))[:, None]
+    run = slopes[:, None] * (at - middle)
+    return np.asarray(medians(values - run)[:, None] + run)
 
 
 def _smallest(metric: PercentileSeries, family: int) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from checker.probe_kinds import KINDS
 from checker.stats import Floats
 from checker.stats.change_points import FEWEST_POINTS as FEWEST_CHANGE_POINTS
-from checker.stats.robust import FAR_Z, SMALLEST_GROUP, outliers
+from checker.stats.robust import FAR_Z, SMALLEST_GROUP, medians, outliers
 from checker.stats.slope import FEWEST_SLOPE_POINTS, Trend, trend
 from reports.output_forms import duration, per_cent
 from reports.report_model import Chart, Column, Kind, Level, Line, Mark, Report, Section, Shape, Table
@@ -277,7 +277,7 @@ def drifted(metrics: Sequence[PercentileSeries], top: int) -> Section:
         if quarter == 0 or not len(enough):
             continue
         first, last = (
-            _medians(part[enough]) for part in (metric.values_ms[:, :quarter], metric.values_ms[:, -quarter:])
+            medians(part[enough]) for part in (metric.values_ms[:, :quarter], metric.values_ms[:, -quarter:])
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             drift = np.abs(np.log(last / first))
@@ -310,13 +310,6 @@ def _availability(up_ms: Floats, down_ms: Floats) -> Floats:
     up, down = up_ms.sum(axis=1), down_ms.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return np.where(up + down > 0, up / np.maximum(up + down, 1), np.nan)
-
-
-def _medians(values: Floats) -> Floats:
-    found = np.full(len(values), np.nan)
-    some = ~np.isnan(values).all(axis=1)
-    found[some] = np.nanmedian(values[some], axis=1)
-    return found
 
 
 def _known(value: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,8 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checker.stats import Floats
-from checker.stats.change_points import changes
+from checker.stats import Floats, critical_strengths
+from checker.stats.change_points import (
+    FEWEST_POINTS,
+    MOST_POINTS,
+    SHORTEST,
+    changes,
+    changes_of_rows,
+    critical_strength,
+    rung,
+)
 
 NOISES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "normal": lambda random, n: random.normal(100, 10, n),
@@ -137,3 +146,23 @@ def test_ninety_days_of_a_server_take_less_than_five_milliseconds() -> None:
     began = time.process_time()
     assert 10 <= sum(map(bool, map(changes, series))) <= 15
     assert (time.process_time() - began) / len(series) < 0.005
+
+
+def test_changes_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
+    random = np.random.default_rng(5)
+    rows = np.array([stepped(seed, 60, at) for seed, at in enumerate((10, 20, 30, 40, 50))])
+    rows[1] = np.round(rows[1])  # with ties
+    rows[2, random.random(60) < 0.2] = np.nan
+    rows[3, 20:30] *= 1.5
+    together = changes_of_rows(rows, None)
+    assert together == [changes(row) for row in rows]
+    assert all(together)
+    told = changes_of_rows(rows, [0.001 * place for place in range(5)])
+    assert told == [tuple(replace(one, p_value=0.001 * place) for one in of) for place, of in enumerate(together)]
+
+
+def test_the_table_of_critical_strengths_is_drawn_again() -> None:
+    for n in (10, 15, 32, 90, 114, 408):
+        drawn = critical_strength(n, SHORTEST, 0, critical_strengths.ALPHA)
+        assert critical_strengths.STRENGTHS[n] == pytest.approx(drawn, rel=1e-9)
+    assert {rung(n) for n in range(FEWEST_POINTS, MOST_POINTS + 1)} == set(critical_strengths.STRENGTHS)

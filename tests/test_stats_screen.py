@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from checker.stats.compare import Rules, compare_all, holm
 from checker.stats.intervals import quantile_ranks, ranks_of_many
 from checker.stats.multiple_comparisons import erfc, kendall_rows, mann_whitney_rows, slope_rows
-from checker.stats.ranks import mann_whitney
+from checker.stats.ranks import mann_whitney, split_p_values
+from checker.stats.robust import medians
 from checker.stats.slope import FEWEST_SLOPE_POINTS, trend
 
 VALUE = st.one_of(st.integers(0, 20).map(float), st.floats(0, 1000), st.just(math.nan))
@@ -81,3 +82,23 @@ def test_the_correction_counts_a_family_that_is_not_shown() -> None:
 
 def test_erfc_of_many() -> None:
     assert erfc([[0.0, 1.0]]).tolist() == [[1.0, math.erfc(1.0)]]
+
+
+@given(matrices(9), st.data())
+def test_splits_of_rows_are_mann_whitney_of_each(
+    values: np.ndarray[tuple[int, int], np.dtype[np.float64]], data: st.DataObject
+) -> None:
+    values = np.nan_to_num(values)
+    sizes = np.array([data.draw(st.integers(2, 9)) for _ in values])
+    cuts = np.array([data.draw(st.integers(1, size - 1)) for size in sizes.tolist()])
+    padded = np.where(np.arange(9) < sizes[:, None], values, np.inf)
+    expected = [
+        mann_whitney(row[:cut], row[cut:size]).p_value for row, cut, size in zip(values, cuts, sizes, strict=True)
+    ]
+    assert split_p_values(padded, cuts, sizes) == expected
+
+
+@given(matrices(6))
+def test_medians_of_rows_are_those_of_numpy(values: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
+    expected = [np.median(known) if (known := row[~np.isnan(row)]).size else math.nan for row in values]
+    assert np.array_equal(medians(values), expected, equal_nan=True)

@@ -53,5 +53,5 @@ def command(asked: Asked, objective_ratio: float | None) -> None:
     from reports.availability import build
 
     with asked.past() as (past, period):
-        report = build(past, period, objective_ratio, asked.selection)
+        report = build(past, period, objective_ratio, asked.selection, pictures=asked.shows_pictures)
     show(report, asked)

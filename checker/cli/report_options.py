@@ -64,6 +64,11 @@ class Asked:
         given = (("group", self.groups), ("tag", self.tags), ("server", self.names))
         return " and ".join(f"{word} {' or '.join(values)}" for word, values in given if values)
 
+    @property
+    def shows_pictures(self) -> bool:
+        """True if the output has charts."""
+        return self.fmt == "html"
+
     @contextmanager
     def past(self) -> Iterator[tuple[Past, Period]]:
         """The history of the selected servers, and the requested period."""

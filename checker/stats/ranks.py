@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from checker.stats import Floats
 
+Integers = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -87,6 +89,37 @@ def mann_whitney_apart(first: Floats, second: Floats) -> MannWhitney:
     return MannWhitney(u, _approximate(u, m, n, np.ones(1)), exact=False)
 
 
+def split_p_values(values: Floats, cuts: Integers, sizes: Integers) -> list[float]:
+    """The p-value of `mann_whitney` for each row: its first values, ``cuts``, against the others, up to ``sizes``.
+
+    The rest of a row is infinite, and both samples have values; the same numbers as one row at a time.
+    """
+    rows, width = values.shape
+    order = values.argsort(axis=1)
+    ascending = np.take_along_axis(values, order, axis=1)
+    place = np.arange(width)
+    there = place < sizes[:, None]
+    opens = np.ones((rows, width), dtype=bool)
+    opens[:, 1:] = (ascending[:, 1:] > ascending[:, :-1]) | ~there[:, 1:]
+    first = np.maximum.accumulate(np.where(opens, place, 0), axis=1)
+    ends = np.ones((rows, width), dtype=bool)
+    ends[:, :-1] = opens[:, 1:]
+    last = np.minimum.accumulate(np.where(ends, place, width)[:, ::-1], axis=1)[:, ::-1]
+    of_first_sample = (order < cuts[:, None]) & there
+    us = ((first + last) / 2 + 1).sum(axis=1, where=of_first_sample) - cuts * (cuts + 1) / 2
+    tied = (last - first + 1.0) * ends
+    ties = (tied**3 - tied).sum(axis=1)
+    return [
+        _exact(u, m, n) if not tie and max(m, n) <= MOST_EXACT else _normal_p_value(u, m, n, tie)
+        for u, m, n, tie in zip(us.tolist(), cuts.tolist(), (sizes - cuts).tolist(), ties.tolist(), strict=True)
+    ]
+
+
+def untied_p_value(u: float, m: int, n: int) -> float:
+    """The two-sided p-value of this U for samples of these sizes without ties."""
+    return _exact(u, m, n) if max(m, n) <= MOST_EXACT else _normal_p_value(u, m, n, 0.0)
+
+
 def smallest_p_value(m: int, n: int) -> float:
     """The two-sided p-value of samples without ties that do not overlap: 0.0079 for 5 and 5."""
     return min(1.0, 2 / math.comb(m + n, m))
@@ -98,8 +131,12 @@ def _exact(u: float, m: int, n: int) -> float:
 
 
 def _approximate(u: float, m: int, n: int, tie_sizes: Floats) -> float:
+    return _normal_p_value(u, m, n, float(np.sum(tie_sizes**3 - tie_sizes)))
+
+
+def _normal_p_value(u: float, m: int, n: int, ties: float) -> float:
+    """By the normal approximation; ``ties`` is the sum of t^3 - t over groups of t equal values."""
     total = m + n
-    ties = float(np.sum(tie_sizes**3 - tie_sizes))
     variance = m * n / 12 * (total + 1 - ties / (total * (total - 1)))
     if variance <= 0.0:
         return 1.0
@@ -120,6 +157,7 @@ def exact_tails(m: int, n: int) -> Floats:
         times = n + i
         if times < counts.size:
             counts[times:] -= counts[:-times].copy()
-        for rest in range(min(i, counts.size)):
-            counts[rest::i] = np.cumsum(counts[rest::i])
+        columns = np.zeros(-(-counts.size // i) * i, dtype=np.int64)  # every i-th is added up, all of them at once
+        columns[: counts.size] = counts
+        counts = columns.reshape(-1, i).cumsum(axis=0).ravel()[: counts.size]
     return np.asarray(np.cumsum(counts) / math.comb(m + n, m), dtype=np.float64)

@@ -39,6 +39,20 @@ def median(values: npt.ArrayLike) -> float:
     return float(np.median(kept)) if kept.size else float("nan")
 
 
+def medians(values: Floats) -> Floats:
+    """The median of each row without NaN; NaN for a row without values.
+
+    The same as numpy's nanmedian, which takes a row with NaN at a time.
+    """
+    rows, columns = values.shape
+    if not columns:
+        return np.full(rows, np.nan)
+    ordered, row = np.sort(values, axis=1), np.arange(rows)  # NaN last
+    size = np.sum(~np.isnan(values), axis=1)
+    low, high = np.maximum(size - 1, 0) // 2, np.minimum(size // 2, columns - 1)
+    return np.asarray((ordered[row, low] + ordered[row, high]) / 2, dtype=np.float64)
+
+
 def modified_z(values: npt.ArrayLike) -> Floats:
     """0.6745 * (value - median) / MAD for each value, NaN for NaN.
 

@@ -210,19 +210,31 @@ def repair(incidents: Sequence[tuple[float, float | None]], start_ms: float, end
 
     An incident is (start, end), or (start, None) while it is open. Raises ValueError if one ends before it starts.
     """
-    if any(end is not None and end < start for start, end in incidents):
-        raise ValueError("an incident ends before it starts")
-    touching = [(start, end) for start, end in incidents if start < end_ms and (end is None or end >= start_ms)]
-    repaired = [end - start for start, end in touching if end is not None and end < end_ms]
-    failures = sum(start >= start_ms for start, _ in touching)
-    lengths = [(end_ms if end is None else min(end, end_ms)) - start for start, end in touching]
+    failures = repairs = touching = 0
+    longest_ms: float | None = None
+    repaired_ms: float = 0
+    for start, end in incidents:
+        if end is not None and end < start:
+            raise ValueError("an incident ends before it starts")
+        if start >= end_ms or (end is not None and end < start_ms):
+            continue
+        touching += 1
+        failures += start >= start_ms
+        if end is not None and end < end_ms:
+            repairs += 1
+            repaired_ms += end - start
+            length = end - start
+        else:
+            length = end_ms - start
+        if longest_ms is None or length > longest_ms:
+            longest_ms = length
     return Repair(
         failures=failures,
-        repairs=len(repaired),
-        unresolved=len(touching) - len(repaired),
-        mttr_ms=sum(repaired) / len(repaired) if repaired else None,
+        repairs=repairs,
+        unresolved=touching - repairs,
+        mttr_ms=repaired_ms / repairs if repairs else None,
         mtbf_ms=up_ms / failures if failures else None,
-        longest_ms=max(lengths, default=None),
+        longest_ms=longest_ms,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -56,7 +56,7 @@ from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
 from storage.rollups.slot_sums import SlotSums, slot_sums
 from storage.rollups.states import states_of
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
-from storage.rows import batches_of
+from storage.rows import batches_of, columns_of
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
@@ -112,11 +112,11 @@ class FoundBuckets(Generic[Buckets]):
     buckets: Buckets
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(NamedTuple):
     """A period in which a server was down: from the first failed check to the next one that was up.
 
-    It includes time known to be down and time under maintenance; the state in the rest is unknown.
+    It includes time known to be down and time under maintenance; the state in the rest is unknown. A tuple, since
+    reports make tens of thousands of them and look them up by themselves.
     """
 
     server_id: int
@@ -288,14 +288,13 @@ class Rollups:
 
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
         """The incidents that overlap this period, by server and start."""
-        wanted = select(*(incidents.c[field.name] for field in fields(Incident))).where(
-            incidents.c.started_at_ms < until_ms
-        )
+        wanted = select(*(incidents.c[name] for name in Incident._fields)).where(incidents.c.started_at_ms < until_ms)
         wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
         if self._servers is not None:
             wanted = wanted.where(incidents.c.server_id.in_(self._servers))
-        rows = self._connection.execute(wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)).all()
-        rolled = [Incident(*row) for row in rows]
+        ordered = wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)
+        columns = columns_of(self._connection, ordered, len(Incident._fields))
+        rolled = list(map(Incident, *columns))
         merged = _continued(rolled, self._folded_tail()[1])
         return [
             one
