@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 
 LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 
 
+@lru_cache(maxsize=64)
 def fewest_samples(q: float) -> int:
     """The smallest number of samples for which quantile ``q`` is shown: 6 for p50, then 10, 20, 100 and 1,000.
 

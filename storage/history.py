@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,27 +27,44 @@ Record = TypeVar("Record")
 
 def measures_of(connection: DatabaseConnection, run_id: int) -> RunMeasures:
     """The measurements of a run; empty for a run that has not ended."""
-    resources = _records(connection, run_id, "run_resources", ResourceMeasures)
-    return RunMeasures(
-        workers=_records(connection, run_id, "run_workers", WorkerMeasures, "worker, pid"),
-        pools=_records(connection, run_id, "run_pools", PoolMeasures, "kind"),
-        caches=_records(connection, run_id, "run_caches", CacheMeasures, "category"),
-        resources=resources[0] if resources else None,
-        alerts=_alerts(connection, run_id),
-    )
+    return measures_of_runs(connection, [run_id])[run_id]
 
 
-def _alerts(connection: DatabaseConnection, run_id: int) -> tuple[ResourceAlert, ...]:
-    return _records(connection, run_id, "run_alerts", ResourceAlert, "at_ms, resource, level")
+def measures_of_runs(connection: DatabaseConnection, run_ids: Sequence[int]) -> dict[int, RunMeasures]:
+    """Run id -> `measures_of`; five queries for all of these runs."""
+    workers = _records(connection, run_ids, "run_workers", WorkerMeasures, "worker, pid")
+    pools = _records(connection, run_ids, "run_pools", PoolMeasures, "kind")
+    caches = _records(connection, run_ids, "run_caches", CacheMeasures, "category")
+    resources = _records(connection, run_ids, "run_resources", ResourceMeasures)
+    alerts = _alerts(connection, run_ids)
+    return {
+        one: RunMeasures(
+            workers=tuple(workers.get(one, ())),
+            pools=tuple(pools.get(one, ())),
+            caches=tuple(caches.get(one, ())),
+            resources=resources[one][0] if one in resources else None,
+            alerts=tuple(alerts.get(one, ())),
+        )
+        for one in run_ids
+    }
+
+
+def _alerts(connection: DatabaseConnection, run_ids: Sequence[int]) -> dict[int, list[ResourceAlert]]:
+    return _records(connection, run_ids, "run_alerts", ResourceAlert, "at_ms, resource, level")
 
 
 def _records(
-    connection: DatabaseConnection, run_id: int, table: str, kind: type[Record], order: str = "run_id"
-) -> tuple[Record, ...]:
+    connection: DatabaseConnection, run_ids: Sequence[int], table: str, kind: type[Record], order: str = "run_id"
+) -> dict[int, list[Record]]:
+    """The rows of each of these runs in this order; runs without any are left out."""
     of_kind: Any = kind
     names = of_kind.__struct_fields__
-    found = f"select {', '.join(names)} from {table} where run_id = ? order by {order}"  # noqa: S608 # our names
-    return tuple(of_kind(**dict(zip(names, row, strict=True))) for row in connection.exec_driver_sql(found, (run_id,)))
+    places = ", ".join("?" * len(run_ids))
+    found = f"select run_id, {', '.join(names)} from {table} where run_id in ({places}) order by {order}"  # noqa: S608 # our names
+    records: dict[int, list[Record]] = {}
+    for run_id, *values in connection.exec_driver_sql(found, tuple(run_ids)):
+        records.setdefault(run_id, []).append(of_kind(**dict(zip(names, values, strict=True))))
+    return records
 
 
 _FACTS = (
@@ -259,7 +276,7 @@ class History:
     def alerts_of_run(self, run_id: int) -> tuple[ResourceAlert, ...]:
         """Alerts that the run raised."""
         with errors_of(self._path):
-            return _alerts(self._connection, run_id)
+            return tuple(_alerts(self._connection, [run_id]).get(run_id, ()))
 
     def is_behind(self, now_ms: int) -> bool:
         """True if an hour has ended that has no buckets yet."""

@@ -10,7 +10,8 @@ from sqlalchemy import case, func, select
 
 from checker.metrics import RunMeasures
 from storage.connections import DatabaseConnection, errors_of
-from storage.history import measures_of, reading
+from storage.history import measures_of_runs, reading
+from storage.rows import columns_of
 from storage.tables import checks, probes, runs, servers
 
 MOST_RUNS = 500
@@ -89,7 +90,8 @@ def evidence_since(path: Path, since_ms: int) -> Evidence:
 def _runs(connection: DatabaseConnection, since_ms: int) -> list[RunEvidence]:
     """Finished runs, newest first."""
     wanted = select(runs).where(runs.c.started_at_ms >= since_ms, runs.c.finished_at_ms.is_not(None))
-    newest = wanted.order_by(runs.c.id.desc()).limit(MOST_RUNS)
+    newest = connection.execute(wanted.order_by(runs.c.id.desc()).limit(MOST_RUNS)).all()
+    measures = measures_of_runs(connection, [row.id for row in newest])
     return [
         RunEvidence(
             id=row.id,
@@ -99,9 +101,9 @@ def _runs(connection: DatabaseConnection, since_ms: int) -> list[RunEvidence]:
             workers=row.workers,
             concurrency=row.concurrency,
             host=row.host,
-            measures=measures_of(connection, row.id),
+            measures=measures[row.id],
         )
-        for row in connection.execute(newest).all()
+        for row in newest
     ]
 
 
@@ -135,12 +137,12 @@ def _durations(connection: DatabaseConnection, run_ids: Sequence[int]) -> dict[s
         checks, (checks.c.server_id == probes.c.server_id) & (checks.c.run_id == probes.c.run_id) & ~checks.c.suspect
     )
     good = probes.c.run_id.between(min(run_ids), max(run_ids)) & probes.c.status.in_(("HEALTHY", "DEGRADED"))
-    found: dict[str, list[float]] = {}
-    for kind, duration_us in connection.execute(
-        select(probes.c.kind, probes.c.duration_us).select_from(trusted).where(good)
-    ):
-        found.setdefault(kind, []).append(duration_us / 1000)
-    return found
+    wanted = select(probes.c.kind, probes.c.duration_us).select_from(trusted).where(good)
+    kinds, durations_us = columns_of(connection, wanted, 2)
+    of_kind: dict[str, list[float]] = {kind: [] for kind in dict.fromkeys(kinds)}
+    for kind, duration_us in zip(kinds, durations_us, strict=True):
+        of_kind[kind].append(duration_us / 1000)
+    return of_kind
 
 
 def _retries(connection: DatabaseConnection, run_ids: Sequence[int]) -> list[RetryEvidence]:
@@ -164,10 +166,13 @@ def _retries(connection: DatabaseConnection, run_ids: Sequence[int]) -> list[Ret
 
 
 def _series(connection: DatabaseConnection, first_run: int) -> list[SeriesEvidence]:
-    good = (checks.c.run_id >= first_run) & (checks.c.status == "HEALTHY") & ~checks.c.suspect
     found = []
     for server_id, name in connection.execute(select(servers.c.id, servers.c.name).order_by(servers.c.name)).all():
-        newest = select(checks.c.duration_us).where(checks.c.server_id == server_id, good)
-        durations = connection.scalars(newest.order_by(checks.c.run_id.desc()).limit(_SERIES)).all()
-        found.append(SeriesEvidence(server=name, durations_ms=[duration_us / 1000 for duration_us in durations]))
+        # By the driver: a statement of SQLAlchemy's for each server would take longer than its rows.
+        newest = connection.exec_driver_sql(_NEWEST_GOOD, (server_id, first_run, _SERIES))
+        found.append(SeriesEvidence(server=name, durations_ms=[duration_us / 1000 for (duration_us,) in newest]))
     return found
+
+
+_NEWEST_GOOD = """select duration_us from checks
+    where server_id = ? and run_id >= ? and status = 'HEALTHY' and not suspect order by run_id desc limit ?"""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from conftest import ROOT
 
@@ -51,8 +51,25 @@ def test_unknown_report_is_named_with_those_there_are() -> None:
     assert "no uptime; there are start, availability, " in done.stderr
 
 
-@pytest.mark.skipif(not SAVED, reason="nothing was saved yet")
+def test_sigterm_leaves_no_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "bench_reports"), "--servers", "20", "--days", "5"]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("writing the history")
+        assert list(tmp_path.iterdir())
+        running.terminate()
+        assert running.wait(timeout=60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
 def test_table_of_the_page_is_of_the_newest_figures() -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
     assert BEGIN in page
+    assert SAVED, "scripts/bench_reports --save writes the figures"
     assert into_page(page, json.loads(SAVED[-1].read_text())) == page

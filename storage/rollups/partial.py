@@ -71,8 +71,8 @@ class ReasonBuckets:
     def counts(self) -> ReasonCounts:
         """Counts of the reasons: one entry per bucket and reason."""
         numbers: dict[str, int] = {}
-        texts: dict[str, int] = {}
-        of_bucket = np.fromiter((texts.setdefault(one, len(texts)) for one in self.reasons), np.int64)
+        texts = {one: place for place, one in enumerate(dict.fromkeys(self.reasons))}
+        of_bucket = np.fromiter(map(texts.__getitem__, self.reasons), np.int64, len(self.reasons))
         entries = [
             (text, numbers.setdefault(reason, len(numbers)), times)
             for text, document in enumerate(map(orjson.loads, texts))
