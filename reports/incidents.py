@@ -129,34 +129,27 @@ def clusters(incidents: Sequence[Incident], hosts: Mapping[int, Collection[str]]
     """
     ordered = sorted(incidents, key=lambda one: (one.started_at_ms, one.server_id))
     parent = list(range(len(ordered)))
-    recent: dict[Hashable, deque[int]] = {}
+    ends = [math.inf if one.ended_at_ms is None else one.ended_at_ms for one in ordered]
+    keys_of_host = {server: [("host", host) for host in of_server] for server, of_server in hosts.items()}
+    recent: defaultdict[Hashable, deque[int]] = defaultdict(deque)
     for number, one in enumerate(ordered):
-        for key in _keys(one, hosts):
+        earliest_ms, end_ms = one.started_at_ms - TOGETHER_MS, ends[number]
+        keys = keys_of_host.get(one.server_id, ())
+        # Properties that another incident may share with this one.
+        for key in keys if one.reason is None else (("reason", one.reason), *keys):
             # Ends fall from left to right: where the leftmost is over, all are; those to its right are with it already.
-            candidates = recent.setdefault(key, deque())
-            while candidates and one.started_at_ms - ordered[candidates[0]].started_at_ms > TOGETHER_MS:
+            candidates = recent[key]
+            while candidates and ordered[candidates[0]].started_at_ms < earliest_ms:
                 candidates.popleft()
-            if candidates and _end(ordered[candidates[0]]) > one.started_at_ms:
+            if candidates and ends[candidates[0]] > one.started_at_ms:
                 parent[_root(parent, number)] = _root(parent, candidates[0])
-            while candidates and _end(ordered[candidates[-1]]) <= _end(one):
+            while candidates and ends[candidates[-1]] <= end_ms:
                 candidates.pop()
             candidates.append(number)
     found: dict[int, list[Incident]] = {}
     for number, one in enumerate(ordered):
         found.setdefault(_root(parent, number), []).append(one)
     return list(found.values())
-
-
-def _keys(one: Incident, hosts: Mapping[int, Collection[str]]) -> Iterable[Hashable]:
-    """Properties that another incident may share with this one."""
-    if one.reason is not None:
-        yield "reason", one.reason
-    for host in hosts.get(one.server_id, ()):
-        yield "host", host
-
-
-def _end(one: Incident) -> float:
-    return math.inf if one.ended_at_ms is None else one.ended_at_ms
 
 
 def _root(parent: list[int], number: int) -> int:
@@ -188,7 +181,8 @@ def is_down(one: Incident, now_ms: int) -> bool:
 
 def lasted_ms(one: Incident) -> int:
     """Duration of the incident or, if no check has ended it, the duration known so far."""
-    return (one.down_until_ms if one.ended_at_ms is None else one.ended_at_ms) - one.started_at_ms
+    ended_at_ms = one.ended_at_ms
+    return (one.down_until_ms if ended_at_ms is None else ended_at_ms) - one.started_at_ms
 
 
 def maintenance_ms(one: Incident) -> int:

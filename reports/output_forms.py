@@ -17,6 +17,8 @@ from reports.terminal import Console, TerminalTable, Text, console
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""
 _RIGHT = {Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION}
+_EQUAL_MEANS_ALIKE = {Kind.TIME, Kind.DURATION, Kind.NUMBER}
+"""Kinds whose equal values have one text; an equal ratio may have another objective, and 1 and True are two words."""
 _MOST_DIGITS = 13
 """Largest number of digits of a percentage: a double has no more."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
@@ -218,17 +220,23 @@ def text_table(section: Section) -> TerminalTable:
         table.add_column(label, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
     # By columns: a row at a time the kind of each value would be looked up again.
     texts = map(_texts, section.table.columns, zip(*section.table.rows, strict=True))
-    for row in zip(*texts, strict=True):
-        table.add_row(*row)
+    table.add_rows(zip(*texts, strict=True))
     return table
 
 
 def _texts(column: Column, values: Sequence[Any]) -> list[str | Text]:
     """The values of a column as cells; plain text unless they have a colour."""
     words_of = _WORDS[column.kind] if column.kind is not Kind.STATUS else _coloured
-    return [
-        "" if value is None else _few(value) if isinstance(value, Insufficient) else words_of(value) for value in values
-    ]
+
+    def cell(value: Any) -> str | Text:
+        return "" if value is None else _few(value) if isinstance(value, Insufficient) else words_of(value)
+
+    if column.kind in _EQUAL_MEANS_ALIKE:  # many repeat
+        known = {value: cell(value) for value in set(values)}
+        return [known[value] for value in values]
+    if column.kind is Kind.TEXT:
+        return [value if type(value) is str else cell(value) for value in values]
+    return list(map(cell, values))
 
 
 def _few(value: Insufficient) -> Text:

@@ -82,6 +82,10 @@ class TerminalTable:
         """A row of strings and texts, one for each column."""
         self._rows.append(cells)
 
+    def add_rows(self, rows: Iterable[Sequence[str | Text]]) -> None:
+        """Several rows."""
+        self._rows.extend(rows)
+
     def __rich_console__(self, on: rich_console.Console, options: ConsoleOptions) -> rich_console.RenderResult:
         """What rich prints."""
         if self.is_large:
@@ -171,7 +175,8 @@ class _MeasuredColumn(Struct, frozen=True):
 
     @classmethod
     def of(cls, style: _ColumnStyle, given: Sequence[str | Text]) -> _MeasuredColumn:
-        texts = [one if isinstance(one, str) else one.plain for one in given]
+        all_plain = set(map(type, given)) == {str}
+        texts: Any = given if all_plain else [one if isinstance(one, str) else one.plain for one in given]
         joined = " ".join(texts)
         if joined.isascii() and joined.isprintable():
             longest, longest_word = max(map(len, texts)), max(map(len, joined.split()), default=0)
