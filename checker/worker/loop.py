@@ -277,6 +277,7 @@ class Loop:
             all_in_use = bool(self._tasks or self._due.tasks) and self._at_work >= self._concurrency.allowed
             self._concurrency.look(lag_s, all_in_use, self._durations_ms, self._strained)
             self._durations_ms, self._strained = [], 0
+            self._due.look()
             self._run_more()
 
     def _flush_regularly(self, every_s: float) -> None:

@@ -85,11 +85,21 @@ Held = tuple[Task, float]
 class Due:
     """Tasks that were held at their origin and may begin now; ``wake`` is called when nobody else will take them."""
 
-    __slots__ = ("tasks", "wake")
+    __slots__ = ("holding", "tasks", "wake")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.tasks: deque[Held] = deque()
         self.wake = wake
+        self.holding: set[OriginLimit] = set()
+        """Limits at which a task is or was held."""
+
+    def look(self) -> None:
+        """Take what is held although there is a place: a task whose turn it was may have ended without an attempt."""
+        for limit in tuple(self.holding):
+            if not limit.held:
+                self.holding.remove(limit)
+            elif not limit.is_full:
+                self.tasks.append(limit.held.popleft())
 
 
 class OriginLimit:
@@ -155,6 +165,8 @@ class OriginLimit:
             self._due.tasks.appendleft(held.popleft())  # an attempt between two backoffs had taken its place
         if held is None:
             held = self.held = deque()
+        if self._due is not None:
+            self._due.holding.add(self)
         place = 0
         while since and place < len(held) and held[place][1] < since:
             place += 1
