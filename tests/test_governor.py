@@ -166,7 +166,8 @@ def test_busy_machine_makes_checks_wait_and_all_are_made_when_it_is_not(
     if os.environ.get("CI") != "true" and psutil.cpu_percent(1.0) > 75:
         pytest.skip("the machine is busy with something else, and will be when this test has stopped to keep it busy")
     with RestServer({"/": Scripted()}) as rest:
-        limits = {"machine_cpu_percent": 90, "interval": "200ms", "queue_wait": "100s"}
+        # 99: other tests may keep the machine busy as well, but not without a pause
+        limits = {"machine_cpu_percent": 99, "interval": "200ms", "queue_wait": "300s"}
         config = fleet(tmp_path / "fleet.yaml", rest.url("/"), 100, limits)
         command = [sys.executable, "-m", "checker", "check", str(config), "--format", "json"]
         environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "history.db")}
@@ -178,7 +179,7 @@ def test_busy_machine_makes_checks_wait_and_all_are_made_when_it_is_not(
             said = run.stderr.readline()
             asked_while_busy = len(rest.requests)
         try:
-            stdout, _ = run.communicate(timeout=90)
+            stdout, _ = run.communicate(timeout=250)
         finally:
             run.kill()
             run.communicate()
