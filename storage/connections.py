@@ -51,6 +51,11 @@ class FoundRows:
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
 
+    def some(self, number: int) -> list[tuple[Any, ...]]:
+        """The next rows, at most so many."""
+        found: list[tuple[Any, ...]] = self._cursor.fetchmany(number)
+        return found
+
     def mappings(self) -> list[dict[str, Any]]:
         """All rows that are left, each as its values by the names of their columns."""
         names = [column[0] for column in self._cursor.description]

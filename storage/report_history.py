@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import select
 
 from checker.errors import StorageError, UsageError
 from checker.stats.histogram import Integers
-from storage import checking_cost, contract_changes, history, remarks
+from storage import history, remarks
 from storage.connections import DatabaseConnection, errors_of
 from storage.history import Newest, OfferRow, reading
 from storage.remarks import Remarked
@@ -20,11 +20,15 @@ from storage.rollups import newest_rows, read, sums
 from storage.rollups.raw_rows import Checks
 from storage.rollups.read import Period, Rollups
 from storage.rollups.watermarks import HOUR_MS
-from storage.store import open_store
-from storage.tables import rollup_state, servers
+
+if TYPE_CHECKING:
+    from storage import checking_cost, contract_changes  # only some reports use these, and SQLAlchemy with them
 
 _TAIL_MS = 2 * HOUR_MS
 _WAIT_S = 5.0
+_SERVERS = (
+    "select id, name, group_name, tags, objective_ratio, objective_window_ms, retired_at_ms from servers order by name"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +108,50 @@ class Past:
 
     def versions_since(self, servers: Sequence[int], since_ms: int) -> list[contract_changes.Version]:
         """See `contract_changes.versions_since`."""
+        from storage import contract_changes
+
         return contract_changes.versions_since(self._connection, servers, since_ms)
 
     def newest_versions(self, servers: Sequence[int]) -> dict[int, int]:
         """See `contract_changes.newest_versions`."""
+        from storage import contract_changes
+
         return contract_changes.newest_versions(self._connection, servers)
 
     def versions_not_kept(self, servers: Sequence[int]) -> tuple[int, int]:
         """See `contract_changes.versions_not_kept`."""
+        from storage import contract_changes
+
         return contract_changes.versions_not_kept(self._connection, servers)
 
     def newest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
         """See `contract_changes.newest_facts`."""
+        from storage import contract_changes
+
         return contract_changes.newest_facts(self._connection, servers, since_ms)
 
     def oldest_facts(self, servers: Sequence[int], since_ms: int) -> dict[int, contract_changes.ServerFacts]:
         """See `contract_changes.oldest_facts`."""
+        from storage import contract_changes
+
         return contract_changes.oldest_facts(self._connection, servers, since_ms)
 
-    def footprint_since(
-        self, since_ms: int, slot_ms: int, most_runs: int = checking_cost.MOST_RUNS
-    ) -> checking_cost.Footprint:
+    def footprint_since(self, since_ms: int, slot_ms: int, most_runs: int | None = None) -> checking_cost.Footprint:
         """See `checking_cost.footprint_since`."""
-        return checking_cost.footprint_since(self._connection, since_ms, slot_ms, most_runs)
+        from storage import checking_cost
+
+        return checking_cost.footprint_since(self._connection, since_ms, slot_ms, most_runs or checking_cost.MOST_RUNS)
 
     def probe_costs(self, servers: Sequence[int], since_ms: int) -> list[checking_cost.ProbeCost]:
         """See `checking_cost.probe_costs`."""
+        from storage import checking_cost
+
         return checking_cost.probe_costs(self._connection, servers, since_ms)
 
     def schedules_since(self, since_ms: int) -> list[checking_cost.Schedule]:
         """See `checking_cost.schedules_since`."""
+        from storage import checking_cost
+
         return checking_cost.schedules_since(self._connection, since_ms)
 
 
@@ -155,15 +173,17 @@ def open_past(
     with reading(path) as connection, errors_of(path):
         everyone = [
             ServerRow(
-                id=row.id,
-                name=row.name,
-                group=row.group_name,
-                tags=tuple(orjson.loads(row.tags)),
-                objective_ratio=row.objective_ratio,
-                objective_window_ms=row.objective_window_ms,
-                retired_at_ms=row.retired_at_ms,
+                id=number,
+                name=name,
+                group=group,
+                tags=tuple(orjson.loads(of_server)),
+                objective_ratio=objective_ratio,
+                objective_window_ms=window_ms,
+                retired_at_ms=retired_at_ms,
             )
-            for row in connection.execute(select(servers).order_by(servers.c.name))
+            for number, name, group, of_server, objective_ratio, window_ms, retired_at_ms in connection.exec_driver_sql(
+                _SERVERS
+            )
         ]
         chosen = tuple(
             one
@@ -181,9 +201,11 @@ def open_past(
 def _catch_up(path: Path, now_ms: int) -> None:
     """Roll up rows that runs have left unrolled; reports are exact without it, but read more rows."""
     with reading(path) as connection, errors_of(path):
-        behind = select(rollup_state.c.server_id).where(rollup_state.c.rolled_until_ms < now_ms - _TAIL_MS).limit(1)
-        if connection.scalar(behind) is None:
+        behind = "select server_id from rollup_state where rolled_until_ms < ? limit 1"
+        if connection.exec_driver_sql(behind, (now_ms - _TAIL_MS,)).scalar() is None:
             return
+    from storage.store import open_store  # most histories are rolled by the runs
+
     with suppress(StorageError), open_store(path, wait_s=_WAIT_S) as store:
         store.roll(now_ms)
 

@@ -128,25 +128,41 @@ def _statement_of_run(table: str, names: tuple[str, ...], run_id: int, rows: int
     )
 
 
-def batches_of(connection: DatabaseConnection, found: Executable, rows: int) -> Iterator[list[Any]]:
+def of_ids(ids: Iterable[int]) -> str:
+    """These ids as what follows IN: a list that is as long as it may be."""
+    return f"(select value from json_each('[{','.join(map(str, map(int, ids)))}]'))"  # noqa: S608 # numbers
+
+
+def of_names(names: Iterable[str]) -> str:
+    """These names as what follows IN: few, so that SQLite knows how many."""
+    quoted = ("'" + one.replace("'", "''") + "'" for one in sorted(names))
+    return f"({', '.join(quoted)})"
+
+
+def batches_of(connection: DatabaseConnection, found: str, rows: int) -> Iterator[list[Any]]:
     """Like `columns_of`, so many rows at a time: a result that is too large for memory."""
-    with connection.execute(found) as result:
-        while batch := result.cursor.fetchmany(rows) if result.cursor is not None else ():
-            yield list(zip(*batch, strict=True))
+    result = connection.exec_driver_sql(found)
+    while batch := result.some(rows):
+        yield list(zip(*batch, strict=True))
 
 
 def columns_of(
-    connection: DatabaseConnection, found: Executable, number: int, values: Mapping[str, Any] | None = None
+    connection: DatabaseConnection, found: Executable | str, number: int, values: Mapping[str, Any] | None = None
 ) -> list[Any]:
     """The selected columns, as the driver returns them: SQLAlchemy's own rows would take a third longer.
 
-    Rows of numbers contain no cycles, but the garbage collector would scan all of them again and again.
+    Text is for the driver. Rows of numbers contain no cycles, but the garbage collector would scan all of them again
+    and again.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with connection.execute(found, values or {}) as result:
-            rows: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else ()
+        rows: Sequence[Any] = ()
+        if isinstance(found, str):
+            rows = connection.exec_driver_sql(found, values or {}).all()
+        else:
+            with connection.execute(found, values or {}) as result:
+                rows = result.cursor.fetchall() if result.cursor is not None else ()
         return list(zip(*rows, strict=True)) if rows else [()] * number
     finally:
         if collecting:

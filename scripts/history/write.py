@@ -19,8 +19,9 @@ from storage.connections import DatabaseConnection, writing_connection
 from storage.retention import DETAIL_HOURS_MS
 from storage.rollups.check_interval import Rhythm
 from storage.rollups.raw_rows import Checks, Probes
+from storage.rollups.read_states import states_of
 from storage.rollups.roll import fold_rows
-from storage.rollups.states import save_states, states_of
+from storage.rollups.states import save_states
 from storage.rollups.watermarks import DAY_HOURS, HOUR_MS
 from storage.rows import insert_rows
 from storage.store import open_store

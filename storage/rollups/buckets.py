@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import orjson
-from sqlalchemy import Select, Table
 
 from checker.stats.histogram import BINS, Cells, Integers, empty, middle_us, words_of
 from storage.connections import DatabaseConnection
@@ -24,6 +23,13 @@ QUANTILES = (0.5, 0.95, 0.99)
 OUTCOME_COLUMNS = ("series_id", "slot", *NUMBERS, "reasons")
 _SUMS = ("series_id", "slot", "count", "sum_us", "min_us", "max_us")
 LATENCY_COLUMNS = (*_SUMS, "p50_us", "p95_us", "p99_us", "histogram")
+
+OUTCOMES = ", ".join(f"b.{name}" for name in OUTCOME_COLUMNS)
+"""What `read_outcomes` needs of buckets ``b``."""
+LATENCIES = ", ".join(f"b.{name}" for name in (*_SUMS, "histogram"))
+"""What `read_latencies` needs of buckets ``b``."""
+PACKED = "b.series_id, b.slot, b.min_us, b.max_us, b.histogram"
+"""What `read_packed` needs of buckets ``b``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +104,14 @@ class LatencyBuckets:
 _Buckets = TypeVar("_Buckets", OutcomeBuckets, LatencyBuckets)
 
 
-def outcome_columns(table: Table) -> list[Any]:
-    """Columns that `read_outcomes` needs."""
-    return [table.c[name] for name in OUTCOME_COLUMNS]
-
-
-def latency_columns(table: Table) -> list[Any]:
-    """Columns that `read_latencies` needs."""
-    return [table.c[name] for name in (*_SUMS, "histogram")]
-
-
-def read_outcomes(connection: DatabaseConnection, found: Select[Any]) -> OutcomeBuckets:
+def read_outcomes(connection: DatabaseConnection, found: str) -> OutcomeBuckets:
     """The selected buckets of outcomes."""
     columns = columns_of(connection, found, 3 + len(NUMBERS))
     numbers = np.array(columns[2:-1], np.int64).reshape(len(NUMBERS), -1).T
     return OutcomeBuckets(np.array(columns[0], np.int64), np.array(columns[1], np.int64), numbers, columns[-1])
 
 
-def read_latencies(connection: DatabaseConnection, found: Select[Any]) -> LatencyBuckets:
+def read_latencies(connection: DatabaseConnection, found: str) -> LatencyBuckets:
     """The selected buckets of latencies."""
     columns = columns_of(connection, found, 7)
     of_series, slot, count, sum_us, min_us, max_us = (np.array(column, np.int64) for column in columns[:6])
@@ -331,12 +327,7 @@ def _extreme(best: np.ufunc, values: Integers, label: Integers, labels: int) -> 
     return np.where(found == np.iinfo(np.int64).max, 0, found)
 
 
-def packed_columns(table: Table) -> list[Any]:
-    """Columns that `read_packed` needs."""
-    return [table.c[name] for name in ("series_id", "slot", "min_us", "max_us", "histogram")]
-
-
-def read_packed(connection: DatabaseConnection, found: Select[Any]) -> PackedBuckets:
+def read_packed(connection: DatabaseConnection, found: str) -> PackedBuckets:
     """The selected buckets."""
     return packed_of(columns_of(connection, found, 5))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import bindparam, select, text
+import orjson
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
@@ -14,7 +14,6 @@ from storage.rollups.check_interval import Rhythm, holds
 from storage.rollups.fold import spans
 from storage.rollups.raw_rows import CHECK_ROW, Checks, read_checks
 from storage.rollups.watermarks import DAY_MS, HOUR_MS
-from storage.tables import runs
 
 _BEFORE = 16
 """Earlier checks that show the check interval (`storage.rollups.fold`), some of them close to each other."""
@@ -28,19 +27,19 @@ _EARLIER_MS, _NEWEST_MS = (
 _SINCE = in_both(
     f"""select {CHECK_ROW} from servers t cross join {{checks}} c on c.server_id = t.id
     and c.started_at_ms >= coalesce({_EARLIER_MS}, 0)
-    where (:every or t.id in :servers) and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+    where (:every or t.id in (select value from json_each(:servers))) and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 )
 _NEWEST = in_both(
     f"""select {CHECK_ROW} from servers t cross join {{checks}} c on c.server_id = t.id
     and c.started_at_ms >= coalesce({_NEWEST_MS}, 0)
-    where (:every or t.id in :servers)"""  # noqa: S608 # our names
+    where (:every or t.id in (select value from json_each(:servers)))"""  # noqa: S608 # our names
 )
 _FIRST_MS = nth_of_both("started_at_ms", "started_at_ms", "from {checks} c where c.server_id = t.id", "started_at_ms")
 _FIRST_SEEN = f"""select t.id, {_FIRST_MS},
         (select min(o.slot) from hour_outcomes o where o.series_id = x.id),
         (select min(o.slot) from day_outcomes o where o.series_id = x.id)
     from servers t left join series x on x.server_id = t.id and x.kind = 'check' and x.stage = 'total'
-    where (:every or t.id in :servers)"""  # noqa: S608 # our names
+    where (:every or t.id in (select value from json_each(:servers)))"""  # noqa: S608 # our names
 
 
 def checks_since(connection: DatabaseConnection, servers: Sequence[int] | None, since_ms: int, until_ms: int) -> Checks:
@@ -55,9 +54,9 @@ def newest_checks(connection: DatabaseConnection, servers: Sequence[int] | None,
 
 def first_seen(connection: DatabaseConnection, servers: Sequence[int] | None) -> dict[int, int]:
     """Time of the first check of each server, as far as it is kept; only to the hour or day where raw rows are gone."""
-    query = text(_FIRST_SEEN).bindparams(bindparam("servers", expanding=True))
     found = {}
-    for server, raw_ms, hour, day in connection.execute(query, _of(servers)):
+    asked = {"every": servers is None, "servers": orjson.dumps(list(servers or [])).decode()}
+    for server, raw_ms, hour, day in connection.exec_driver_sql(_FIRST_SEEN, asked):
         slots = [(slot * size_ms, size_ms) for slot, size_ms in ((hour, HOUR_MS), (day, DAY_MS)) if slot is not None]
         if slots:
             begins_ms, size_ms = min(slots)
@@ -71,8 +70,8 @@ def first_seen(connection: DatabaseConnection, servers: Sequence[int] | None) ->
 
 def last_run_before(connection: DatabaseConnection, at_ms: int) -> int:
     """The newest run that began before this time; 0 without one. Later checks belong to it or to later runs."""
-    before = select(runs.c.id).where(runs.c.started_at_ms < at_ms).order_by(runs.c.id.desc()).limit(1)
-    return connection.scalar(before) or 0
+    before = "select id from runs where started_at_ms < ? order by id desc limit 1"
+    return connection.exec_driver_sql(before, (at_ms,)).scalar() or 0
 
 
 def spans_of(checks: Checks, until_ms: int) -> tuple[Integers, Integers, Integers]:

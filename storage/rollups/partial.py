@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from sqlalchemy import Select, Table
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
@@ -17,7 +15,14 @@ from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
 from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
 
-_NAMES = ("series_id", "slot", "count", "p50_us", "p95_us")
+PERCENTILES = "b.series_id, b.slot, b.count, b.p50_us, b.p95_us"
+"""What `read_percentiles` needs of buckets ``b``."""
+REASONS = "b.series_id, b.slot, b.reasons"
+"""What `read_reasons` needs of buckets ``b``."""
+STANDING = (
+    "b.series_id, b.slot, b.healthy_ms + b.degraded_ms, b.unhealthy_ms, b.healthy + b.degraded + b.unhealthy, b.changes"
+)
+"""What `read_standing` needs of buckets ``b``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,9 @@ class PercentileBuckets:
         return table
 
 
-def percentile_columns(table: Table) -> list[Any]:
-    """Columns that `read_percentiles` needs."""
-    return [table.c[name] for name in _NAMES]
-
-
-def read_percentiles(connection: DatabaseConnection, found: Select[Any]) -> PercentileBuckets:
+def read_percentiles(connection: DatabaseConnection, found: str) -> PercentileBuckets:
     """The selected buckets."""
-    columns = columns_of(connection, found, len(_NAMES))
+    columns = columns_of(connection, found, len(PercentileBuckets.__slots__))
     return PercentileBuckets(*(np.array(column, np.int64) for column in columns))
 
 
@@ -100,15 +100,9 @@ class ReasonCounts:
     times: Integers
 
 
-def reason_columns(table: Table) -> list[Any]:
-    """Columns that `read_reasons` needs."""
-    return [table.c.series_id, table.c.slot, table.c.reasons]
-
-
-def read_reasons(connection: DatabaseConnection, found: Select[Any]) -> ReasonBuckets:
+def read_reasons(connection: DatabaseConnection, found: str) -> ReasonBuckets:
     """The selected buckets, those without reasons left out."""
-    column = found.selected_columns["reasons"]
-    columns = columns_of(connection, found.where(column.is_not(None)), 3)
+    columns = columns_of(connection, f"{found} and b.reasons is not null", 3)
     return ReasonBuckets(np.array(columns[0], np.int64), np.array(columns[1], np.int64), columns[2])
 
 
@@ -156,14 +150,7 @@ class StandingBuckets:
         return np.bincount(place, column, series * len(slots)).reshape(series, len(slots)).astype(np.float64)
 
 
-def standing_columns(table: Table) -> list[Any]:
-    """Columns that `read_standing` needs."""
-    known = table.c.healthy + table.c.degraded + table.c.unhealthy
-    up_ms = table.c.healthy_ms + table.c.degraded_ms
-    return [table.c.series_id, table.c.slot, up_ms, table.c.unhealthy_ms, known, table.c.changes]
-
-
-def read_standing(connection: DatabaseConnection, found: Select[Any]) -> StandingBuckets:
+def read_standing(connection: DatabaseConnection, found: str) -> StandingBuckets:
     """The selected buckets."""
     columns = columns_of(connection, found, len(StandingBuckets.__slots__))
     return StandingBuckets(*(np.array(column, np.int64) for column in columns))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import bindparam, text
+import orjson
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
@@ -28,19 +28,20 @@ CHECK_ROW = """c.server_id, c.run_id, c.started_at_ms,
 _UNROLLED = in_both(
     f"""select {CHECK_ROW} from rollup_state t
     cross join {{checks}} c on c.server_id = t.server_id and c.run_id >= :first_run
-    where (:every or t.server_id in :servers)
+    where (:every or t.server_id in (select value from json_each(:servers)))
     and c.started_at_ms >= t.rolled_until_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 )
 _BETWEEN = in_both(
     f"""select {CHECK_ROW} from {{checks}} c
-    where c.server_id in :servers and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
+    where c.server_id in (select value from json_each(:servers))
+    and c.started_at_ms >= :from_ms and c.started_at_ms < :until_ms"""  # noqa: S608 # our names
 )
 _PROBES = in_both(
     """select p.server_id, p.run_id, p.kind,
     case when p.status = 'HEALTHY' then 0 when p.status = 'DEGRADED' then 1 when p.status = 'UNHEALTHY' then 2
     else 3 end, p.reason, {times}
     from rollup_state t cross join {probes of t.server_id}
-    where (:every or t.server_id in :servers)
+    where (:every or t.server_id in (select value from json_each(:servers)))
     and p.run_id between :first_run and :last_run"""
 )
 
@@ -95,7 +96,7 @@ def checks_between(connection: DatabaseConnection, servers: Sequence[int], from_
 
 def read_checks(connection: DatabaseConnection, query: str, **values: Any) -> Checks:
     """The checks that a query returns with the columns `CHECK_ROW` of ``c``; it has a parameter ``servers``, a list."""
-    columns = columns_of(connection, text(query).bindparams(bindparam("servers", expanding=True)), 5, values)
+    columns = columns_of(connection, query, 5, {**values, "servers": orjson.dumps(values["servers"]).decode()})
     server, run, at_ms, outcome = (np.array(column, np.int64) for column in columns[:4])
     order = np.lexsort((run, at_ms, server))
     reason, reasons = _codes(columns[4], ())
@@ -105,12 +106,12 @@ def read_checks(connection: DatabaseConnection, query: str, **values: Any) -> Ch
 def probes_of(connection: DatabaseConnection, checks: Checks, stages: Sequence[str] = STAGES) -> Probes:
     """The probes of these checks, with the durations of these stages."""
     times = ", ".join("p.duration_us" if stage == TOTAL else f"coalesce(p.{stage}_us, -1)" for stage in stages)
-    found = text(_PROBES.format(times=times or "0")).bindparams(bindparam("servers", expanding=True))
+    found = _PROBES.replace("{times}", times or "0")
     first_run, last_run = (int(checks.run.min()), int(checks.run.max())) if len(checks.run) else (0, -1)
     of_servers = np.unique(checks.server).tolist()
     every = len(of_servers) > _MOST_NAMED
     bounds = {"first_run": first_run, "last_run": last_run}
-    values = {"every": every, "servers": [] if every else of_servers, **bounds}
+    values = {"every": every, "servers": orjson.dumps([] if every else of_servers).decode(), **bounds}
     columns = columns_of(connection, found, 5 + max(1, len(stages)), values)
     server, run, outcome = (np.array(columns[place], np.int64) for place in (0, 1, 3))
     check, there = _positions(checks, server, run)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Select, Table, case, func, or_, select, text
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both, nth_of_both
 from storage.rollups.buckets import (
+    LATENCIES,
+    OUTCOMES,
+    PACKED,
     LatencyBuckets,
     OutcomeBuckets,
     PackedBuckets,
@@ -24,12 +26,9 @@ from storage.rollups.buckets import (
     joined_outcomes,
     joined_packed,
     latency_buckets,
-    latency_columns,
     no_latencies,
     outcome_buckets,
-    outcome_columns,
     packed,
-    packed_columns,
     packed_of,
     read_latencies,
     read_outcomes,
@@ -37,30 +36,31 @@ from storage.rollups.buckets import (
 )
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, Spell, States, fold_checks, fold_probes
 from storage.rollups.partial import (
+    PERCENTILES,
+    REASONS,
+    STANDING,
     PercentileBuckets,
     ReasonBuckets,
     StandingBuckets,
     joined_reasons,
     joined_standing,
-    percentile_columns,
     percentiles_of,
     read_percentiles,
     read_reasons,
     read_standing,
-    reason_columns,
     reasons_of,
-    standing_columns,
     standing_of,
 )
 from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
+from storage.rollups.read_states import states_of
 from storage.rollups.slot_sums import SlotSums, slot_sums
-from storage.rollups.states import states_of
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
-from storage.rows import batches_of, columns_of
-from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, rollup_state, series
+from storage.rows import batches_of, columns_of, of_ids, of_names
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer period is read by full days."""
+_OUTCOMES, _LATENCY = ("hour_outcomes", "day_outcomes"), ("hour_latency", "day_latency")
+"""The tables of hours and of days."""
 _ROWS_AT_ONCE = 8192
 """Buckets that are read at a time where all would be too many."""
 Buckets = TypeVar(
@@ -170,8 +170,7 @@ class Rollups:
     def outcomes(self, period: Period, kinds: Sequence[str] = (CHECK,)) -> FoundBuckets[OutcomeBuckets]:
         """Number of checks or probes by outcome and, for checks, the time in each state."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
-        tables = (hour_outcomes, day_outcomes)
-        parts = self._rolled(period, tables, outcome_columns, read_outcomes, found)
+        parts = self._rolled(period, _OUTCOMES, OUTCOMES, read_outcomes, found)
         of_checks = self._folded_tail()[0]
         if CHECK in kinds:
             parts.append(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
@@ -195,7 +194,7 @@ class Rollups:
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         joined = joined_latencies(
             (
-                *self._rolled(period, (hour_latency, day_latency), latency_columns, read_latencies, found),
+                *self._rolled(period, _LATENCY, LATENCIES, read_latencies, found),
                 self._latencies_of_tail(period, stages, found),
             )
         )
@@ -206,7 +205,7 @@ class Rollups:
     ) -> FoundBuckets[PackedBuckets]:
         """The same as `latencies` in packed form: sums over many buckets become several times faster."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
-        parts = self._rolled(period, (hour_latency, day_latency), packed_columns, read_packed, found)
+        parts = self._rolled(period, _LATENCY, PACKED, read_packed, found)
         joined = joined_packed((*parts, packed(self._latencies_of_tail(period, stages, found))))
         joined.slot[:] = joined.slot * HOUR_MS // period.slot_ms
         return FoundBuckets(found.listed, joined)
@@ -223,13 +222,12 @@ class Rollups:
         """The buckets of one kind and stage after the other: what is summed together comes together."""
         tail.slot[:] = tail.slot * HOUR_MS // period.slot_ms
         yield tail
-        by_days = period.slot_ms == DAY_MS
-        wanted = [(hour_latency, self._hours(period, hour_latency, found), HOUR_MS)]
-        wanted += [(day_latency, self._days(period, day_latency, found), DAY_MS)] if by_days else []
+        hours, days = _LATENCY
+        wanted = [(self._hours(PACKED, period, hours, found), HOUR_MS)]
+        wanted += [(self._days(PACKED, period, days, found), DAY_MS)] if period.slot_ms == DAY_MS else []
         for kind, stage in itertools.product(kinds, stages):
-            for table, every, slot_ms in wanted:
-                query = every.with_only_columns(*packed_columns(table))
-                query = query.where(series.c.kind == kind, series.c.stage == stage)
+            for every, slot_ms in wanted:
+                query = f"{every} and s.kind in {of_names([kind])} and s.stage in {of_names([stage])}"
                 for columns in batches_of(self._connection, query, _ROWS_AT_ONCE):
                     part = found.renamed(packed_of(columns))
                     part.slot[:] = part.slot * slot_ms // period.slot_ms
@@ -238,8 +236,8 @@ class Rollups:
     def packed_hours(self, hours: Sequence[int], kinds: Sequence[str]) -> FoundBuckets[PackedBuckets]:
         """Packed buckets of single hours, counted from 1970: total durations of probes, as far as hours are kept."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
-        wanted = self._of_series(hour_latency, found).with_only_columns(*packed_columns(hour_latency))
-        rolled = found.renamed(read_packed(self._connection, wanted.where(hour_latency.c.slot.in_(hours))))
+        wanted = f"{self._of_series(PACKED, _LATENCY[0], found)} and b.slot in {of_ids(hours)}"
+        rolled = found.renamed(read_packed(self._connection, wanted))
         span = Period(min(hours) * HOUR_MS, (max(hours) + 1) * HOUR_MS, HOUR_MS)
         tail = packed(self._latencies_of_tail(span, (TOTAL,), found))
         return FoundBuckets(found.listed, joined_packed((rolled, tail.only(np.flatnonzero(np.isin(tail.slot, hours))))))
@@ -250,14 +248,13 @@ class Rollups:
         """Count, median and p95 of each bucket of `latencies`; reads no histograms of completed slots."""
         found = _Numbers(self._connection, self._servers, [(kind, stage) for kind in kinds for stage in stages])
         by_days = period.slot_ms == DAY_MS
-        wanted = self._days(period, day_latency, found) if by_days else self._hours(period, hour_latency, found)
-        over = read_percentiles(
-            self._connection, wanted.with_only_columns(*percentile_columns(day_latency if by_days else hour_latency))
-        )
+        hours, days = _LATENCY
+        whole = self._days if by_days else self._hours
+        over = read_percentiles(self._connection, whole(PERCENTILES, period, days if by_days else hours, found))
         fresh = [self._latencies_of_tail(period, stages, found)]
         if by_days:
-            hours = self._hours(period, hour_latency, found).with_only_columns(*latency_columns(hour_latency))
-            fresh.append(found.renamed(read_latencies(self._connection, hours)))
+            of_hours = read_latencies(self._connection, self._hours(LATENCIES, period, hours, found))
+            fresh.append(found.renamed(of_hours))
         joined = joined_latencies(fresh)
         rest = percentiles_of(joined.merged(joined.series, joined.slot * HOUR_MS // period.slot_ms))
         return FoundBuckets(found.listed, found.renamed(over).plus(rest))
@@ -265,7 +262,7 @@ class Rollups:
     def reasons(self, period: Period, kinds: Sequence[str]) -> FoundBuckets[ReasonBuckets]:
         """Reasons why probes were not HEALTHY: the same as in `outcomes`, without reading the rest."""
         found = _Numbers(self._connection, self._servers, [(kind, TOTAL) for kind in kinds])
-        parts = self._rolled(period, (hour_outcomes, day_outcomes), reason_columns, read_reasons, found)
+        parts = self._rolled(period, _OUTCOMES, REASONS, read_reasons, found)
         probe_kinds, of_probes, _ = self._probes_of_tail(())
         tail = reasons_of(outcome_buckets(of_probes, found.of(of_probes.keys, probe_kinds)))
         kept = _kept(tail, period, found.asked)
@@ -277,7 +274,7 @@ class Rollups:
     def standing(self, period: Period) -> FoundBuckets[StandingBuckets]:
         """Up and down times of servers and the number of changes: the part of `outcomes` that trends use."""
         found = _Numbers(self._connection, self._servers, [(CHECK, TOTAL)])
-        parts = self._rolled(period, (hour_outcomes, day_outcomes), standing_columns, read_standing, found)
+        parts = self._rolled(period, _OUTCOMES, STANDING, read_standing, found)
         if not self._is_rolled(period):
             of_checks = self._folded_tail()[0]
             tail = standing_of(outcome_buckets(of_checks, found.of(of_checks.keys, [CHECK])))
@@ -288,12 +285,12 @@ class Rollups:
 
     def incidents(self, since_ms: int, until_ms: int) -> list[Incident]:
         """The incidents that overlap this period, by server and start."""
-        wanted = select(*(incidents.c[name] for name in Incident._fields)).where(incidents.c.started_at_ms < until_ms)
-        wanted = wanted.where(or_(incidents.c.ended_at_ms.is_(None), incidents.c.ended_at_ms > since_ms))
-        if self._servers is not None:
-            wanted = wanted.where(incidents.c.server_id.in_(self._servers))
-        ordered = wanted.order_by(incidents.c.server_id, incidents.c.started_at_ms)
-        columns = columns_of(self._connection, ordered, len(Incident._fields))
+        those = "" if self._servers is None else f"and server_id in {of_ids(self._servers)}"
+        wanted = f"""select {", ".join(Incident._fields)} from incidents
+            where started_at_ms < :until_ms and (ended_at_ms is null or ended_at_ms > :since_ms) {those}
+            order by server_id, started_at_ms"""  # noqa: S608 # our names
+        asked = {"since_ms": since_ms, "until_ms": until_ms}
+        columns = columns_of(self._connection, wanted, len(Incident._fields), asked)
         rolled = list(map(Incident, *columns))
         merged = _continued(rolled, self._folded_tail()[1])
         return [
@@ -307,41 +304,38 @@ class Rollups:
     def _rolled(
         self,
         period: Period,
-        tables: tuple[Table, Table],
-        columns: Callable[[Table], list[Any]],
-        read: Callable[[DatabaseConnection, Select[Any]], Buckets],
+        tables: tuple[str, str],
+        columns: str,
+        read: Callable[[DatabaseConnection, str], Buckets],
         numbers: _Numbers,
     ) -> list[Buckets]:
         """Buckets from the tables with slots in hours: days if the period is of days and the day has ended."""
         hours, days = tables
-        wanted_hours = self._hours(period, hours, numbers).with_only_columns(*columns(hours))
-        of_hours = numbers.renamed(read(self._connection, wanted_hours))
+        of_hours = numbers.renamed(read(self._connection, self._hours(columns, period, hours, numbers)))
         if period.slot_ms == HOUR_MS:
             return [of_hours]
-        wanted_days = self._days(period, days, numbers).with_only_columns(*columns(days))
-        of_days = numbers.renamed(read(self._connection, wanted_days))
+        of_days = numbers.renamed(read(self._connection, self._days(columns, period, days, numbers)))
         of_days.slot[:] *= DAY_HOURS
         return [of_days, of_hours]
 
-    def _hours(self, period: Period, hours: Table, numbers: _Numbers) -> Select[Any]:
+    def _hours(self, columns: str, period: Period, table: str, numbers: _Numbers) -> str:
         """The hours of these series; in a period of days only those whose day has not ended."""
         first, last = period.since_ms // HOUR_MS, (period.until_ms - 1) // HOUR_MS
-        wanted = self._of_series(hours, numbers).where(hours.c.slot <= last)
+        wanted = f"{self._of_series(columns, table, numbers)} and b.slot <= {last:d}"
         if period.slot_ms == HOUR_MS:
-            return wanted.where(hours.c.slot >= first)
-        open_day = rollup_state.c.rolled_until_ms // DAY_MS * DAY_HOURS
+            return f"{wanted} and b.slot >= {first:d}"
         # As one bound: with two, SQLite seeks the first and reads through all hours that are kept.
-        return wanted.where(hours.c.slot >= case((open_day > first, open_day), else_=first))
+        return f"{wanted} and b.slot >= max(t.rolled_until_ms / {DAY_MS} * {DAY_HOURS}, {first:d})"
 
-    def _days(self, period: Period, days: Table, numbers: _Numbers) -> Select[Any]:
+    def _days(self, columns: str, period: Period, table: str, numbers: _Numbers) -> str:
         """The completed days of these series."""
-        wanted = self._of_series(days, numbers)
-        return wanted.where(days.c.slot.between(period.since_ms // DAY_MS, (period.until_ms - 1) // DAY_MS))
+        first, last = period.since_ms // DAY_MS, (period.until_ms - 1) // DAY_MS
+        return f"{self._of_series(columns, table, numbers)} and b.slot between {first:d} and {last:d}"
 
-    def _of_series(self, table: Table, numbers: _Numbers) -> Select[Any]:
-        of_series = select(table.c.series_id).join(series, series.c.id == table.c.series_id)
-        of_series = of_series.join(rollup_state, rollup_state.c.server_id == series.c.server_id)
-        return of_series.where(numbers.condition)
+    def _of_series(self, columns: str, table: str, numbers: _Numbers) -> str:
+        """These columns of the buckets ``b``: a statement that further conditions can be added to."""
+        return f"""select {columns} from {table} b join series s on s.id = b.series_id
+            join rollup_state t on t.server_id = s.server_id where {numbers.condition}"""  # noqa: S608 # our names
 
     def _latencies_of_tail(self, period: Period, stages: Sequence[str], numbers: _Numbers) -> LatencyBuckets:
         """The hours of the raw rows that are not rolled."""
@@ -371,7 +365,7 @@ class Rollups:
 
     def _is_rolled(self, period: Period) -> bool:
         """True if no unrolled raw row can lie in the period."""
-        first_ms = self._connection.scalar(select(func.min(rollup_state.c.rolled_until_ms)))
+        first_ms = self._connection.exec_driver_sql("select min(rolled_until_ms) from rollup_state").scalar()
         return first_ms is not None and first_ms >= period.until_ms
 
     def _tail(self) -> tuple[Checks, States]:
@@ -406,13 +400,15 @@ class _Numbers:
         self, connection: DatabaseConnection, servers: Sequence[int] | None, names: Sequence[tuple[str, str]]
     ) -> None:
         kinds, stages = {kind for kind, _ in names}, {stage for _, stage in names}
-        self.condition = series.c.kind.in_(kinds) & series.c.stage.in_(stages)
+        self.condition = f"s.kind in {of_names(kinds)} and s.stage in {of_names(stages)}"
+        """That of the series ``s``."""
         if servers is not None:
-            self.condition = self.condition & series.c.server_id.in_(servers)
+            self.condition += f" and s.server_id in {of_ids(servers)}"
         self._kinds = kinds
-        rows = connection.execute(select(series).where(self.condition).order_by(series.c.id)).all()
-        self.listed = [BucketSeries(row.server_id, row.kind, row.stage) for row in rows]
-        self._ids = np.array([row.id for row in rows], np.int64)
+        named = f"select s.id, s.server_id, s.kind, s.stage from series s where {self.condition} order by s.id"  # noqa: S608
+        ids, *names_of = columns_of(connection, named, 4)
+        self.listed = list(map(BucketSeries, *names_of))
+        self._ids = np.array(ids, np.int64)
         self._numbers = {(one.server_id, one.kind, one.stage): number for number, one in enumerate(self.listed)}
 
     @property
@@ -476,7 +472,7 @@ _DETAILS = in_both(
     """select detail, run_id from {checks}
     where server_id = :server and started_at_ms = :at_ms and status = 'UNHEALTHY'"""
 )
-_DETAIL = text(f"{_DETAILS} order by run_id desc limit 1")
+_DETAIL = f"{_DETAILS} order by run_id desc limit 1"
 
 
 def details_of(connection: DatabaseConnection, incidents: Sequence[Incident]) -> dict[Incident, str]:
@@ -487,7 +483,7 @@ def details_of(connection: DatabaseConnection, incidents: Sequence[Incident]) ->
     found = {}
     for one in incidents:
         values = {"server": one.server_id, "at_ms": one.started_at_ms}
-        if detail := connection.scalar(_DETAIL, values):
+        if detail := connection.exec_driver_sql(_DETAIL, values).scalar():
             found[one] = detail
     return found
 
@@ -495,7 +491,7 @@ def details_of(connection: DatabaseConnection, incidents: Sequence[Incident]) ->
 def hosts_of(connection: DatabaseConnection) -> dict[int, frozenset[str]]:
     """Server id -> the hosts, with their ports, that its newest probes connected to."""
     found: dict[int, set[str]] = {}
-    for server, url in connection.execute(text(_URLS)):
+    for server, url in connection.exec_driver_sql(_URLS):
         if host := urlsplit(url).netloc:
             found.setdefault(server, set()).add(host)
     return {server: frozenset(hosts) for server, hosts in found.items()}

@@ -14,21 +14,22 @@ from sqlalchemy import insert, select, update
 
 from storage.connections import DatabaseConnection
 from storage.rollups.buckets import (
+    LATENCIES,
     LATENCY_COLUMNS,
     OUTCOME_COLUMNS,
+    OUTCOMES,
     SeriesOf,
     latency_buckets,
-    latency_columns,
     outcome_buckets,
-    outcome_columns,
     read_latencies,
     read_outcomes,
 )
 from storage.rollups.fold import Keys, Spell, States, fold_checks, fold_probes
 from storage.rollups.raw_rows import Checks, Probes, probes_of, unrolled_checks
-from storage.rollups.states import save_states, set_back, states_of
+from storage.rollups.read_states import states_of
+from storage.rollups.states import save_states, set_back
 from storage.rollups.watermarks import DAY_HOURS, DAY_MS, STAGES, marks
-from storage.rows import insert_rows
+from storage.rows import insert_rows, of_ids
 from storage.tables import day_latency, day_outcomes, hour_latency, hour_outcomes, incidents, series
 
 
@@ -101,14 +102,14 @@ def _close_days(connection: DatabaseConnection, before: States, until_ms: int) -
         server: day * DAY_HOURS for server, day in zip(before.server.tolist(), first_day.tolist(), strict=True)
     }
     for hours, days, columns, read, names in (
-        (hour_outcomes, day_outcomes, outcome_columns, read_outcomes, OUTCOME_COLUMNS),
-        (hour_latency, day_latency, latency_columns, read_latencies, LATENCY_COLUMNS),
+        (hour_outcomes, day_outcomes, OUTCOMES, read_outcomes, OUTCOME_COLUMNS),
+        (hour_latency, day_latency, LATENCIES, read_latencies, LATENCY_COLUMNS),
     ):
         of_day: list[tuple[Any, ...]] = []
         for first, servers in _grouped(from_slot).items():
-            mine = select(*columns(hours)).join(series, series.c.id == hours.c.series_id)
-            slots = hours.c.slot.between(first, end_day * DAY_HOURS - 1)
-            buckets: Any = read(connection, mine.where(series.c.server_id.in_(servers), slots))
+            mine = f"""select {columns} from series s cross join {hours.name} b on b.series_id = s.id
+            where s.server_id in {of_ids(servers)} and b.slot between {first} and {end_day * DAY_HOURS - 1}"""  # noqa: S608
+            buckets: Any = read(connection, mine)
             of_day += buckets.merged(buckets.series, buckets.slot // DAY_HOURS).rows()
         insert_rows(connection, days.name, names, of_day)
 

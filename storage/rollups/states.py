@@ -1,4 +1,4 @@
-"""The state of each server before its next row: read, saved, and reset when a row arrives late."""
+"""The state of each server before its next row: saved, and reset when a row arrives late."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import orjson
 from sqlalchemy import Select, Table, bindparam, delete, func, select, update
 
 from storage.connections import DatabaseConnection
-from storage.rollups.check_interval import rhythm_of
 from storage.rollups.fold import States, fold_checks
 from storage.rollups.raw_rows import checks_between
+from storage.rollups.read_states import FIELDS, states_of
 from storage.rollups.watermarks import DAY_HOURS, HOUR_MS, marks
 from storage.tables import (
     day_latency,
@@ -28,38 +28,16 @@ from storage.tables import (
     sorted_checks,
 )
 
-_FIELDS = ("at_ms", "outcome", "known", "down_ms", "maintenance_ms", "down_until_ms")
-_COLUMNS = ("server_id", "rolled_until_ms", *_FIELDS)
-_NONE = dict.fromkeys(("down_ms", "maintenance_ms", "down_until_ms"), 0)
-"""Values that stand for null, if not -1."""
-
-
-def states_of(connection: DatabaseConnection, servers: Sequence[int] | None, prefix: str = "last") -> States:
-    """The states of these servers, or of all, after the rolled rows or, with ``prefix`` base, after the pruned ones."""
-    columns = [rollup_state.c[f"{prefix}_{name}"] for name in (*_FIELDS, "rhythm")]
-    found = select(rollup_state.c.server_id, rollup_state.c.rolled_until_ms, *columns)
-    if servers is not None:
-        found = found.where(rollup_state.c.server_id.in_(servers))
-    rows = connection.execute(found.order_by(rollup_state.c.server_id)).all()
-    numbers = [
-        [_NONE.get(name, -1) if one is None else one for name, one in zip(_COLUMNS, row[:-1], strict=True)]
-        for row in rows
-    ]
-    table = np.array(numbers, np.int64).reshape(-1, len(_COLUMNS))
-    rhythm = [rhythm_of(None if row[-1] is None else orjson.loads(row[-1])) for row in rows]
-    server, from_ms, at_ms, outcome, known, down_ms, maintenance_ms, down_until_ms = table.T
-    return States(server, from_ms, at_ms, outcome, known, down_ms, maintenance_ms, down_until_ms, rhythm)
-
 
 def save_states(connection: DatabaseConnection, states: States, prefix: str = "last") -> None:
     """Save the states, and how far these servers are rolled."""
-    values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in (*_FIELDS, "rhythm")}
+    values: dict[str, Any] = {f"{prefix}_{name}": bindparam(name) for name in (*FIELDS, "rhythm")}
     if prefix == "last":
         values |= {"rolled_until_ms": bindparam("from_ms"), "hold_ms": bindparam("hold")}
-    columns = (getattr(states, name).tolist() for name in ("server", "from_ms", *_FIELDS))
+    columns = (getattr(states, name).tolist() for name in ("server", "from_ms", *FIELDS))
     rows = [
         {
-            **dict(zip(("server", "from_ms", *_FIELDS), row, strict=True)),
+            **dict(zip(("server", "from_ms", *FIELDS), row, strict=True)),
             "rhythm": orjson.dumps(rhythm.as_list()).decode(),
             "hold": rhythm.hold_ms,
         }

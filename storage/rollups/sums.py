@@ -6,23 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, func, select, text
+import orjson
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
 from storage.rollups.buckets import NUMBERS, OutcomeBuckets
 from storage.rollups.read import FoundBuckets, Period, Rollups
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS
-from storage.tables import day_outcomes, hour_outcomes, rollup_state
+from storage.rows import of_ids
 
 _SUMS = ", ".join(f"sum(o.{name})" for name in NUMBERS)
 _OF_SERVERS = f"""select s.server_id, {_SUMS} from series s cross join {{table}} o
     on o.series_id = s.id and o.slot >= :first and o.slot < :end
-    where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by s.server_id"""  # noqa: S608
+    where s.kind = 'check' and s.stage = 'total' and s.server_id in (select value from json_each(:servers))
+    group by s.server_id"""  # noqa: S608
 _OF_GROUPS = """select t.group_name, o.slot, sum(o.healthy_ms + o.degraded_ms), sum(o.unhealthy_ms)
     from series s cross join {table} o on o.series_id = s.id and o.slot >= :first and o.slot < :end
     join servers t on t.id = s.server_id
-    where s.kind = 'check' and s.stage = 'total' and s.server_id in :servers group by t.group_name, o.slot"""
+    where s.kind = 'check' and s.stage = 'total' and s.server_id in (select value from json_each(:servers))
+    group by t.group_name, o.slot"""
 
 
 def outcome_sums(connection: DatabaseConnection, rollups: Rollups, servers: Sequence[int], period: Period) -> Integers:
@@ -71,12 +73,12 @@ def _rolled(
     day = open_ms // DAY_MS if period.slot_ms == DAY_MS else period.since_ms // DAY_MS
     hour = max(day * DAY_HOURS, period.since_ms // HOUR_MS)
     for slot_ms, table, first, end in (
-        (DAY_MS, day_outcomes.name, period.since_ms // DAY_MS, day),
-        (HOUR_MS, hour_outcomes.name, hour, open_ms // HOUR_MS),
+        (DAY_MS, "day_outcomes", period.since_ms // DAY_MS, day),
+        (HOUR_MS, "hour_outcomes", hour, open_ms // HOUR_MS),
     ):
         if first < end:
-            query = text(sums.format(table=table)).bindparams(bindparam("servers", expanding=True))
-            for row in connection.execute(query, {"servers": list(servers), "first": first, "end": end}).all():
+            asked = {"servers": orjson.dumps(list(servers)).decode(), "first": first, "end": end}
+            for row in connection.exec_driver_sql(sums.format(table=table), asked).all():
                 yield slot_ms, row
 
 
@@ -90,5 +92,7 @@ def _tail(
 
 def _open_ms(connection: DatabaseConnection, servers: Sequence[int], period: Period) -> int:
     """Time up to which all of these servers are rolled, within the period."""
-    rolled = select(func.min(rollup_state.c.rolled_until_ms)).where(rollup_state.c.server_id.in_(servers))
-    return min(max(connection.scalar(rolled) or 0, period.since_ms), period.until_ms // HOUR_MS * HOUR_MS)
+    rolled = f"select min(rolled_until_ms) from rollup_state where server_id in {of_ids(servers)}"  # noqa: S608 # ids
+    return min(
+        max(connection.exec_driver_sql(rolled).scalar() or 0, period.since_ms), period.until_ms // HOUR_MS * HOUR_MS
+    )
