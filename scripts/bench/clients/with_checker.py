@@ -17,11 +17,11 @@ from pathlib import Path
 
 from order import Order, exit_when_terminated, peak_bytes_of, report
 
-HEALTHY = """
-select healthy + suspect + servers_cached from run_history where run_id = (select max(run_id) from run_history)
-"""
-"""Of the newest run; on a machine that the benchmark keeps busy, suspect ones too."""
-WORKERS = "select cpu_ms, peak_memory_bytes from run_workers where run_id = (select max(id) from runs)"
+HEALTHY = "select healthy + suspect + servers_cached from run_history where run_id = ?"
+"""Of a run; on a machine that the benchmark keeps busy, suspect ones too."""
+NEWEST = "select max(id) from runs"
+"""Asked by itself: within the question above the view would count the checks of every run."""
+WORKERS = "select cpu_ms, peak_memory_bytes from run_workers where run_id = ?"
 LOOKED_AT_EACH_S = 0.05
 
 
@@ -81,8 +81,9 @@ def main() -> None:
     if process.returncode:
         sys.exit(f"the checker ended with {process.returncode}")
     with closing(sqlite3.connect(database)) as connection:
-        (good,) = connection.execute(HEALTHY).fetchone()
-        workers = connection.execute(WORKERS).fetchall()
+        newest = connection.execute(NEWEST).fetchone()
+        (good,) = connection.execute(HEALTHY, newest).fetchone()
+        workers = connection.execute(WORKERS, newest).fetchall()
     report(
         good,
         "mcp-status-check",
