@@ -1326,20 +1326,20 @@ CREATE VIEW run_history as select
   r.finished_at_ms - r.started_at_ms as duration_ms,
   r.servers_expected as servers_expected,
   r.servers_cached as servers_cached,
-  count(case when 1 then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and 1) as servers_checked,
-  count(case when c.suspect then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.suspect) as suspect,
-  count(case when c.maintenance then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.maintenance) as maintenance,
-  count(case when c.status = 'HEALTHY' and not c.suspect and not c.maintenance then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'HEALTHY' and not c.suspect and not c.maintenance) as healthy,
-  count(case when c.status = 'DEGRADED' and not c.suspect and not c.maintenance then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'DEGRADED' and not c.suspect and not c.maintenance) as degraded,
-  count(case when c.status = 'UNHEALTHY' and not c.suspect and not c.maintenance then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'UNHEALTHY' and not c.suspect and not c.maintenance) as unhealthy,
-  count(case when c.status = 'UNKNOWN' and not c.suspect and not c.maintenance then c.run_id end) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'UNKNOWN' and not c.suspect and not c.maintenance) as unknown,
+  (select count(*) from sorted_checks c where c.run_id = r.id and 1) + (select count(*) from recent_checks c where c.run_id = r.id and 1) as servers_checked,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.suspect) + (select count(*) from recent_checks c where c.run_id = r.id and c.suspect) as suspect,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.maintenance) + (select count(*) from recent_checks c where c.run_id = r.id and c.maintenance) as maintenance,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.status = 'HEALTHY' and not c.suspect and not c.maintenance) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'HEALTHY' and not c.suspect and not c.maintenance) as healthy,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.status = 'DEGRADED' and not c.suspect and not c.maintenance) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'DEGRADED' and not c.suspect and not c.maintenance) as degraded,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.status = 'UNHEALTHY' and not c.suspect and not c.maintenance) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'UNHEALTHY' and not c.suspect and not c.maintenance) as unhealthy,
+  (select count(*) from sorted_checks c where c.run_id = r.id and c.status = 'UNKNOWN' and not c.suspect and not c.maintenance) + (select count(*) from recent_checks c where c.run_id = r.id and c.status = 'UNKNOWN' and not c.suspect and not c.maintenance) as unknown,
   r.workers as workers,
   r.concurrency as concurrency,
   r.config_path as config_path,
   r.environment as environment,
   r.checker_version as checker_version,
   r.host as host
-from runs r left join sorted_checks c on c.run_id = r.id group by r.id;
+from runs r;
 
 CREATE VIEW breaker_states as select
   s.name as server,
