@@ -189,10 +189,15 @@ class Words:
 
 def words_of(blobs: Sequence[bytes]) -> Words:
     """Packed histograms split into words, without summing words of one bin; in batches that fit in the cache."""
-    every = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 2
+    return words_of_joined(b"".join(blobs), np.fromiter(map(len, blobs), np.int64, len(blobs)))
+
+
+def words_of_joined(packed: bytes, lengths_bytes: Integers) -> Words:
+    """The same as `words_of`, for histograms that are joined already, with the length of each."""
+    every = lengths_bytes // 2
     blob = np.flatnonzero(every)
     lengths = every[blob]
-    joined = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, 2)
+    joined = np.frombuffer(packed, np.uint8).reshape(-1, 2)
     first = np.cumsum(lengths) - lengths
     heads = joined[first].astype(np.int64)
     moved, count = joined[:, 0].astype(np.int64), joined[:, 1].copy()

@@ -29,7 +29,6 @@ from storage.rollups.buckets import (
     no_latencies,
     outcome_buckets,
     packed,
-    packed_of,
     read_latencies,
     read_outcomes,
     read_packed,
@@ -53,7 +52,7 @@ from storage.rollups.partial import (
 )
 from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
 from storage.rollups.read_states import states_of
-from storage.rollups.slot_sums import SlotSums, slot_sums
+from storage.rollups.slot_sums import JOINED, JoinedBuckets, SlotSums, joined, joined_of, slot_sums
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
 from storage.rows import batches_of, columns_of, of_ids, of_names
 
@@ -61,7 +60,7 @@ HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer period is read by full days."""
 _OUTCOMES, _LATENCY = ("hour_outcomes", "day_outcomes"), ("hour_latency", "day_latency")
 """The tables of hours and of days."""
-_ROWS_AT_ONCE = 8192
+_BUCKETS_AT_ONCE = 8192
 """Buckets that are read at a time where all would be too many."""
 Buckets = TypeVar(
     "Buckets", OutcomeBuckets, LatencyBuckets, PackedBuckets, PercentileBuckets, ReasonBuckets, StandingBuckets
@@ -149,7 +148,7 @@ class LatencyStream:
     series: Sequence[BucketSeries]
     """The series, indexed by the numbers in the buckets."""
     period: Period
-    _parts: Iterator[PackedBuckets]
+    _parts: Iterator[JoinedBuckets]
 
     def summed(self, row: Integers, rows: int) -> SlotSums:
         """The buckets summed by row and slot; a series ``s`` counts for row ``row[s]``, or for none if it is < 0."""
@@ -218,18 +217,20 @@ class Rollups:
 
     def _pieces(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str], found: _Numbers, tail: PackedBuckets
-    ) -> Iterator[PackedBuckets]:
+    ) -> Iterator[JoinedBuckets]:
         """The buckets of one kind and stage after the other: what is summed together comes together."""
         tail.slot[:] = tail.slot * HOUR_MS // period.slot_ms
-        yield tail
+        yield joined(tail)
         hours, days = _LATENCY
-        wanted = [(self._hours(PACKED, period, hours, found), HOUR_MS)]
-        wanted += [(self._days(PACKED, period, days, found), DAY_MS)] if period.slot_ms == DAY_MS else []
+        series_at_once = max(1, _BUCKETS_AT_ONCE // len(period.slots))
+        wanted = [(self._hours(JOINED, period, hours, found), HOUR_MS)]
+        wanted += [(self._days(JOINED, period, days, found), DAY_MS)] if period.slot_ms == DAY_MS else []
         for kind, stage in itertools.product(kinds, stages):
             for every, slot_ms in wanted:
-                query = f"{every} and s.kind in {of_names([kind])} and s.stage in {of_names([stage])}"
-                for columns in batches_of(self._connection, query, _ROWS_AT_ONCE):
-                    part = found.renamed(packed_of(columns))
+                query = f"{every} and s.kind in {of_names([kind])} and s.stage in {of_names([stage])} group by s.id"
+                for columns in batches_of(self._connection, query, series_at_once):
+                    part = joined_of(columns)
+                    part.series[:] = found.places(part.series)
                     part.slot[:] = part.slot * slot_ms // period.slot_ms
                     yield part
 
@@ -334,8 +335,8 @@ class Rollups:
 
     def _of_series(self, columns: str, table: str, numbers: _Numbers) -> str:
         """These columns of the buckets ``b``: a statement that further conditions can be added to."""
-        return f"""select {columns} from {table} b join series s on s.id = b.series_id
-            join rollup_state t on t.server_id = s.server_id where {numbers.condition}"""  # noqa: S608 # our names
+        return f"""select {columns} from series s cross join rollup_state t on t.server_id = s.server_id
+            cross join {table} b on b.series_id = s.id where {numbers.condition}"""  # noqa: S608 # our names
 
     def _latencies_of_tail(self, period: Period, stages: Sequence[str], numbers: _Numbers) -> LatencyBuckets:
         """The hours of the raw rows that are not rolled."""
@@ -418,8 +419,12 @@ class _Numbers:
 
     def renamed(self, buckets: Buckets) -> Buckets:
         """The buckets under these numbers instead of ids."""
-        buckets.series[:] = np.searchsorted(self._ids, buckets.series)
+        buckets.series[:] = self.places(buckets.series)
         return buckets
+
+    def places(self, ids: Integers) -> Integers:
+        """The numbers of the series with these ids."""
+        return np.searchsorted(self._ids, ids)
 
     def of(self, keys: Keys, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)) -> SeriesOf:
         """Numbers for these keys; new ones where there are none yet."""
