@@ -353,6 +353,22 @@ def test_whole_check_loads_no_sqlalchemy(tmp_path: Path) -> None:
             assert loaded.isdisjoint({"sqlalchemy", "numpy", "pydantic", "asyncio", "storage.tables", "rich"})
 
 
+@pytest.mark.parametrize("report", ["availability", "incidents", "latency", "trends"])
+def test_report_loads_no_sqlalchemy(tmp_path: Path, report: str) -> None:
+    path = tmp_path / "h.db"
+    with RestServer() as server:
+        file = tmp_path / "fleet.json"
+        file.write_text(json.dumps({"servers": [{"name": "one", "rest": server.url()}]}))
+        subprocess.run([sys.executable, "-m", "checker", "check", file, "--db", path], capture_output=True, check=True)
+    code = (
+        "from checker.cli import cli; sys.argv = ['mcp-status', *sys.argv[1:]]; "
+        "sys.stdout = open('/dev/null', 'w'); assert cli() == 0; sys.stdout = sys.__stdout__"
+    )
+    loaded = loaded_by(code, "report", report, "--db", str(path))
+    assert "reports.output_forms" in loaded
+    assert loaded.isdisjoint({"sqlalchemy", "pydantic", "scipy", "matplotlib", "storage.tables"})
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_file_is_small_and_has_a_docstring(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text())
