@@ -46,10 +46,14 @@ _ENTRY = f"""
 """  # noqa: S608 # our names
 
 
-def _newest_of(entry: str, server_id: str) -> str:
-    """The run of the newest check in the runs of an entry."""
+def _newest_of(entry: str, server_id: str, wanted: str = "run_id") -> str:
+    """The newest run of an entry that has a check of its server, or another column of that check.
+
+    By the number of the run, which is the key: by time all checks of these runs would be looked at, and those are the
+    whole history of a server whose options stay.
+    """
     source = f"from {{checks}} n where n.server_id = {server_id} and n.run_id between {entry}.first and {entry}.last"
-    return nth_of_both("run_id", "started_at_ms, run_id", source, "started_at_ms desc, run_id desc")
+    return nth_of_both(wanted, "run_id, started_at_ms", source, "run_id desc")
 
 
 _AT_MS = in_both("select c.started_at_ms from {checks} c where c.server_id = f.server_id and c.run_id = f.run_id")
@@ -68,6 +72,9 @@ LISTED = f"""(
     select category, key, value, created_at_ms, expires_at_ms, used_at_ms from ({_ENTRY}) where ttl_ms is null
 )"""  # noqa: S608 # our names
 """All entries of all categories as users know them: an expired one is gone once a run has ended after it."""
+_COUNT = f"""select count(*) from ({_ENTRY}) e where ttl_ms is null
+    or {_newest_of("e", "e.server_id", "started_at_ms")} + ttl_ms > ifnull((select max(finished_at_ms) from runs), 0)
+"""  # noqa: S608 # our words
 _YOUNG = in_both(
     f"""
     select f.name, f.run_id from (
@@ -91,9 +98,8 @@ _OF_SERVER = f"""delete from cache_entries where category = '{RESULTS}' and valu
 
 
 def count(connection: DatabaseConnection) -> int:
-    """Number of entries."""
-    found = connection.exec_driver_sql(f"select count(*) from {LISTED} where category = '{RESULTS}'")  # noqa: S608
-    return int(found.scalar())
+    """Number of entries that are listed."""
+    return int(connection.exec_driver_sql(_COUNT).scalar())
 
 
 def most(connection: DatabaseConnection) -> int:
