@@ -22,9 +22,6 @@ from checker.probes.options import Retry
 from fleets import Checked, Fleet, Seen, checked, rest_fleet
 from servers_faults import FaultServer
 
-SEEN_TOO_LATE = 5
-"""Connections that a busy server still takes for open when it sees the ones that replace them."""
-
 
 class InThread:
     """Checks while the test looks on."""
@@ -79,7 +76,7 @@ def test_no_more_are_open_than_may_be_and_nobody_is_blamed_for_waiting() -> None
         seen = fleet.seen()
     assert set(found.reasons.values()) == {None}
     assert found.pool.most_open == 10
-    assert seen.most_open <= 10 + SEEN_TOO_LATE
+    assert seen.most_open <= 10
     assert found.pool.created == seen.created
     assert found.pool.evicted == seen.created - found.pool.idle, "a connection to another server had to go"
     assert found.pool.waits == 170
@@ -156,7 +153,7 @@ def test_no_socket_is_left_by_checks_that_fail_or_are_ended() -> None:
 
 def test_overflow_opens_more_and_keeps_no_more_than_may_be() -> None:
     limits = {"rest": PoolLimits(max_connections=5, when_full="overflow")}
-    with Fleet(delay_s=0.3, ok=40, slow=1) as fleet:
+    with Fleet(delay_s=1.0, ok=40, slow=1) as fleet:
         run = InThread(rest_fleet([*fleet.urls(), *fleet.urls("slow")]), concurrency=100, pools=limits)
         seen_when(fleet, run, lambda seen: len(seen.asked_at_s) == 41)
         seen = seen_when(fleet, run, lambda seen: sum(seen.open.values()) <= 5)
@@ -183,8 +180,8 @@ def test_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
     limits = {"rest": PoolLimits(keepalive=0.05)}
     with Fleet(ok=1) as fleet:
         found = checked(
-            rest_fleet(fleet.urls(), 4), concurrency=4, pools=limits, pace=Pace(rate_per_origin=5.0)
-        )  # one each 200 ms
+            rest_fleet(fleet.urls(), 4), concurrency=4, pools=limits, pace=Pace(rate_per_origin=2.0)
+        )  # one each 500 ms
         seen = fleet.seen()
     assert set(found.reasons.values()) == {None}
     assert seen.created == 4
@@ -216,7 +213,7 @@ def test_room_is_made_quickly_among_many_servers() -> None:
     with Fleet(ok=800) as fleet:
         found = checked(rest_fleet(fleet.urls(), 1600), concurrency=50, pools=limits)
         seen = fleet.seen()
-    assert seen.most_open <= 10 + SEEN_TOO_LATE
+    assert seen.most_open <= 10
     assert seen.created == found.pool.created
     assert found.span_s < 8
 
@@ -236,7 +233,7 @@ def test_view_agrees_with_the_servers(tmp_path: Path, status: Callable[..., Any]
     assert row["created"] == seen.created
     assert row["created"] + row["reused"] == len(seen.asked_at_s) == 400
     assert row["most_open"] <= 40
-    assert seen.most_open <= row["most_open"] + SEEN_TOO_LATE
+    assert seen.most_open <= row["most_open"]
     assert max(seen.connections.values()) <= 3 or row["evicted"] or row["closed_by_peer"]
     assert row["created"] - row["evicted"] - row["closed_by_peer"] == row["idle"] + row["in_use"]
     assert row["in_use"] == 0

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import resource
+import select
 import socket
 import struct
 import sys
@@ -33,6 +34,20 @@ class _Counts:
         self.open, self.connections = Counter[int](), Counter[int]()
         self.most_open = 0
         self.asked_at_s: list[float] = []
+        self._ended = select.poll()
+        """Tells which connections the client has closed, of those whose end was not yet read."""
+
+    def opened(self, port: int, descriptor: int) -> None:
+        self.connections[port] += 1
+        self.open[port] += 1
+        self._ended.register(descriptor, select.POLLRDHUP)
+        if self.open.total() > self.most_open:
+            # on a busy machine an end is read long after the client has opened another connection
+            self.most_open = max(self.most_open, self.open.total() - len(self._ended.poll(0)))
+
+    def closed(self, port: int, descriptor: int) -> None:
+        self.open[port] -= 1
+        self._ended.unregister(descriptor)
 
     def told(self) -> dict[str, Any]:
         return {
@@ -73,12 +88,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport, self._port = transport, transport.get_extra_info("sockname")[1]
-        self._counts.connections[self._port] += 1
-        self._counts.open[self._port] += 1
-        self._counts.most_open = max(self._counts.most_open, self._counts.open.total())
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._counts.opened(self._port, self._descriptor)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._counts.open[self._port] -= 1
+        self._counts.closed(self._port, self._descriptor)
 
     def data_received(self, data: bytes) -> None:
         self._pending += data
