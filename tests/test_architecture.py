@@ -56,6 +56,7 @@ HOMES = {
 """Package -> the modules that may import it: third-party ones, and what writes a form that must be written safely."""
 
 BASE = (
+    "checker.ad_hoc_names",
     "checker.addresses",
     "checker.clock",
     "checker.errors",

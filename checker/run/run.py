@@ -112,6 +112,8 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     environment: str | None = None
     configured: Sequence[str] = ()
     """Names of all servers of the configuration, checked or not; empty if the servers come from elsewhere."""
+    ad_hoc: bool = False
+    """The servers were given on a command line: a fleet may have others of the same names."""
     log_level: int = 50
 
 
@@ -143,7 +145,7 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             run_workers = run_workers or _WorkerThreads(replace(request, servers=fresh))
             log.info("%d servers, %d cached, %d workers", len(request.servers), len(taken), run_workers.workers)
             info = _info(request, len(fresh), run_workers.workers)
-            run_id = store.begin_run(info, request.servers, request.configured)
+            run_id = store.begin_run(info, request.servers, request.configured, ad_hoc=request.ad_hoc)
             caches.keep_keys(store, run_id, info.started_at_ms, fresh, whole=not taken)
             store.write_cached(run_id, taken)
             state, stored = RunState.FAILED, 0
