@@ -274,6 +274,7 @@ def test_hanging_server_delays_a_run_by_its_deadline_only(status: Status) -> Non
         ["cache", "stats"],
         ["cache", "list"],
         ["cache", "clear"],
+        ["selftest"],
     ],
 )
 def test_help_is_as_recorded(status: Status, arguments: list[str]) -> None:
