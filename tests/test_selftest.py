@@ -101,7 +101,7 @@ def test_signal_in_the_middle_of_a_run_leaves_nothing_behind(tmp_path: Path, num
             workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         printed, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (code, "")
+    assert (process.returncode, errors.strip()) == (code, "")
     assert "run with workers" not in printed
     assert nothing_is_left(tmp_path)
 
