@@ -151,13 +151,13 @@ def play_options(command: Decorated) -> Decorated:
 
 
 @click.command("run", epilog=_CODES)
-@click.argument("plan")
+@click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
 @click.option("--suite", is_flag=True, help="Run the grid of users and servers of a legacy configuration.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
 @play_options
 def run_command(
-    plan: str,
+    plan: Path,
     scenarios: tuple[str, ...],
     suite: bool,
     environment: str | None,
@@ -175,10 +175,7 @@ def run_command(
     mcp-status bench run config.yaml --scenario heavy_load
     """  # noqa: D301 # click wants the backspace itself
     from checker.settings.loadtests.plan_file import load_plan
-    from checker.settings.targets import is_address
 
-    if is_address(plan):
-        raise UsageError("an address, no plan; `mcp-status bench quick ADDRESS` puts load on it")
     return play(load_plan(plan, environment, scenarios=scenarios, suite=suite))
 
 

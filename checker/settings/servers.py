@@ -13,7 +13,7 @@ from checker.settings.blocks import ServerEntry
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.server_shapes import LONGEST_NAME, ServerShapes
-from checker.settings.validate import Source, unknown_key, validated, without_faulty
+from checker.settings.validate import Source, unknown_key, validated
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
 _OF_PROBES = "remarks"
@@ -81,8 +81,7 @@ class ServerReader:
             if key not in _KNOWN:
                 source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__struct_fields__ if key in given}
-        laid = merged(self._entry, own)
-        entry = validated(ServerEntry, laid, source)
+        entry = validated(ServerEntry, merged(self._entry, own), source)
         if entry is not None and _OF_PROBES in own:
             given |= _with_own_remarks(given, entry.remarks)
         # a kind without a value is switched off, which is how an environment does it
@@ -90,8 +89,6 @@ class ServerReader:
         if not probes:
             source.complain((), f"nothing to check; add {kinds_in_words(':')} with an address")
         if entry is None or len(source.problems) > before:
-            if (rest := entry or without_faulty(ServerEntry, laid, source, before)) is not None:
-                _check_entry(rest, given, probes, source)
             return None
         _check_entry(entry, given, probes, source)
         server = Server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
@@ -114,17 +111,15 @@ class ServerReader:
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
         if others := probe.not_inherited(own):
             defaults = {key: value for key, value in defaults.items() if key not in others}
-        laid = merged(defaults, own)
-        options = validated(probe.options, laid, below)
-        looked_at = options if options is not None else without_faulty(probe.options, laid, below, before)
-        if looked_at is not None:
-            for keys, text in probe.faults(looked_at):
+        options = validated(probe.options, merged(defaults, own), below)
+        if options is not None:
+            for keys, text in probe.faults(options):
                 below.complain(
                     keys,
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
                 )
-        if own == given and len(source.problems) == before:  # or it names files, which may be others next time
-            self._shapes.learn_probe(kind, own, options)
+            if own == given and len(source.problems) == before:  # or it names files, which may be others next time
+                self._shapes.learn_probe(kind, own, options)
         return options
 
 
@@ -155,7 +150,7 @@ def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[s
     for kind in given.get("weights", ()):
         if kind in KINDS and kind not in given:
             source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
-    if probes and not sum(entry.weights.get(kind, 1.0) for kind in probes):
+    if not sum(entry.weights.get(kind, 1.0) for kind in probes):
         source.complain(("weights",), "every probe of this server has weight 0; give one of them more")
 
 

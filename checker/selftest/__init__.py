@@ -1,1 +1,0 @@
-"""The selftest: does this installation work on this machine, tried against servers of its own on loopback."""
