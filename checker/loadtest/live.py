@@ -125,7 +125,7 @@ class _Updates:
 
 
 @dataclass(slots=True)
-class _SlotSums:
+class _SecondSums:
     """The sums of one slot of time over all series."""
 
     offered: int = 0
@@ -138,7 +138,7 @@ class _NewestSlots:
     """The newest slots of a run, each complete once every worker has told what happened in it."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, _SlotSums] = {}
+        self._sums: dict[int, _SecondSums] = {}
         self._cells = empty()
         self._first: int | None = None
         self._width_s = 1
@@ -151,7 +151,7 @@ class _NewestSlots:
         numbers = [slot.at_s // width_s for slot in slots]
         self._first = min(numbers) if self._first is None else min(self._first, *numbers)
         for number, slot in zip(numbers, slots, strict=True):
-            sums = self._sums.setdefault(number, _SlotSums())
+            sums = self._sums.setdefault(number, _SecondSums())
             sums.offered += slot.offered
             sums.done_ok += slot.done_ok
             sums.done_failed += slot.done_failed
@@ -169,15 +169,15 @@ class _NewestSlots:
         for number, us in zip(changed, found, strict=True):
             self._sums[number].p95_ms = us / 1000
 
-    def complete(self, at_s: float) -> list[_SlotSums]:
+    def complete(self, at_s: float) -> list[_SecondSums]:
         """The complete slots up to a moment, the newest last, with those in which nothing happened."""
         if self._first is None:
             return []
         end = int((at_s - SETTLED_S) // self._width_s)
         begin = max(self._first, end - HISTORY)
-        return [self._sums.get(number, _SlotSums()) for number in range(begin, end)]
+        return [self._sums.get(number, _SecondSums()) for number in range(begin, end)]
 
-    def rates(self, some: Sequence[_SlotSums], at_s: float) -> Rates:
+    def rates(self, some: Sequence[_SecondSums], at_s: float) -> Rates:
         """The rates of these slots, or if there is none of the run so far."""
         seconds = len(some) * self._width_s
         some = some or list(self._sums.values())
@@ -299,7 +299,7 @@ def _stage_now(run: BenchRun, at: int, now_s: float) -> StageNow:
     )
 
 
-def _rates(some: Iterable[_SlotSums], seconds: float) -> Rates:
+def _rates(some: Iterable[_SecondSums], seconds: float) -> Rates:
     offered = ok = failed = 0
     for one in some:
         offered, ok, failed = offered + one.offered, ok + one.done_ok, failed + one.done_failed
