@@ -11,7 +11,7 @@ import msgspec
 
 Message = TypeVar("Message")
 
-PROTOCOL = 11
+PROTOCOL = 10
 """Raised with every change of a frame or of a record that crosses."""
 _HEAD = struct.Struct(">I")
 _MOST_BYTES = 64 * 1024 * 1024

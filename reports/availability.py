@@ -19,10 +19,12 @@ from reports.objectives import (
     standings,
 )
 from reports.output_forms import duration, objective, per_cent
+from reports.percentile_cells import latency_numbers
 from reports.report_model import (
     Chart,
     Column,
     Insufficient,
+    KeyNumber,
     Kind,
     Level,
     Line,
@@ -106,28 +108,32 @@ REMARKS = (
     Column("checked_at", "checked", Kind.TIME),
 )
 
-MOST_LINES = 60
+LITTLE_LEFT_RATIO = 0.25
+"""Share of a budget below which what is left of it is little."""
+MOST_LINES = 200
 """Largest number of servers in a chart: the worst ones."""
 
 
 def state_charts(past: Past, period: Period, servers: Sequence[Standing]) -> list[Chart]:
-    """Charts of the availability in each slot: of groups, if there are several, and of the first of these servers."""
-    word = "hour" if period.slot_ms < DAY_MS else "day"
-    x = [slot * period.slot_ms for slot in period.slots]
-    charts = []
+    """The availability of the first of these servers in each slot, as a chart; none without servers."""
+    lines = _server_lines(past, period, [one.name for one in servers[:MOST_LINES]])
+    return [_by_slot(period, lines)] if lines else []
+
+
+def group_charts(past: Past, period: Period) -> list[Chart]:
+    """The availability of each group in each slot, as a chart; none without several groups."""
     groups = {server.id: server.group for server in past.servers}
     names = sorted(set(groups.values()))
-    if len(names) > 1:
-        times = past.group_times(groups, period)
-        lines = [
-            Line(name or "no group", [_ratio(*times.get((name, slot), (0, 0))) for slot in period.slots])
-            for name in names
-        ]
-        charts.append(Chart(f"Groups by {word}", Shape.STATES, x, lines, "availability"))
-    if servers:
-        lines = _server_lines(past, period, [one.name for one in servers[:MOST_LINES]])
-        charts.append(Chart(f"Servers by {word}, the worst first", Shape.STATES, x, lines, "availability"))
-    return charts
+    if len(names) < 2:
+        return []
+    times = past.group_times(groups, period)
+    lines = [Line(name, [_ratio(*times.get((name, slot), (0, 0))) for slot in period.slots]) for name in names]
+    return [_by_slot(period, lines)]
+
+
+def _by_slot(period: Period, lines: Sequence[Line]) -> Chart:
+    x = [slot * period.slot_ms for slot in period.slots]
+    return Chart("by hour" if period.slot_ms < DAY_MS else "by day", Shape.STATES, x, lines, "availability")
 
 
 def _server_lines(past: Past, period: Period, names: Sequence[str]) -> list[Line]:
@@ -206,7 +212,12 @@ def build(
                 _FORMULA,
                 state_charts(past, period, servers) if pictures else (),
             ),
-            Section("groups", "Groups", Table(GROUPS, [_group(one) for one in (*groups, overall)])),
+            Section(
+                "groups",
+                "Groups",
+                Table(GROUPS, [_group(one) for one in (*groups, overall)]),
+                charts=group_charts(past, period) if pictures else (),
+            ),
             Section("checks", "Checks and times", Table(CHECKS, [_checks(one) for one in (*servers, overall)])),
             _burn_section(servers),
             *_objectives(past, servers),
@@ -216,6 +227,7 @@ def build(
         servers=len(past.servers),
         selection=selection,
         facts=_facts(overall, objective_ratio),
+        numbers=_numbers(past, period, servers, overall) if pictures else (),
         notes=tuple(_notes(servers, never)),
     )
 
@@ -350,6 +362,28 @@ def _facts(overall: Standing, objective_ratio: float | None) -> list[tuple[str, 
     if objective_ratio is not None:
         facts.append(("objective of all", objective(objective_ratio)))
     return [*facts, ("checks", f"{sum(overall.numbers[name] for name in STATES):,}")]
+
+
+def _numbers(past: Past, period: Period, servers: Sequence[Standing], overall: Standing) -> list[KeyNumber]:
+    """Availability, objectives, the smallest budget left, downtime and latencies."""
+    bound = [one for one in servers if one.budget is not None]
+    missing, found = sum(one.misses for one in bound), []
+    level = Level.BAD if missing else Level.GOOD if bound else None
+    if (ratio := overall.availability_ratio) is not None:
+        lowest = min(servers, key=lambda one: 2.0 if one.availability_ratio is None else one.availability_ratio)
+        note = "of the known time" if ratio == 1 else f"lowest {_share(lowest)}, {lowest.name}"
+        found.append(KeyNumber("availability", per_cent(ratio), note, level))
+    if bound:
+        least = min(bound, key=lambda one: one.budget.left_ratio if one.budget else 0.0)
+        left_ratio = least.budget.left_ratio if least.budget else 0.0
+        kept = f"{len(bound) - missing} of {len(bound)}"
+        found.append(KeyNumber("objectives met", kept, f"{missing} missed" if missing else "", level))
+        worth = Level.BAD if left_ratio < 0 else Level.WARNING if left_ratio < LITTLE_LEFT_RATIO else Level.GOOD
+        found.append(KeyNumber("least budget left", per_cent(left_ratio), least.name, worth))
+    down = f"{_counted(overall.repair.failures, 'incident')}"
+    repaired = "" if overall.repair.mttr_ms is None else f", {duration(overall.repair.mttr_ms)} each"
+    found.append(KeyNumber("down", duration(overall.numbers["unhealthy_ms"]), f"{down}{repaired}"))
+    return [*found, *latency_numbers(past, period)]
 
 
 def _share(one: Standing) -> str:

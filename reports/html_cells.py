@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -25,11 +25,19 @@ MOST_NUMBERS = 1200
 """Largest number of values in the table behind a chart; a longer one would dominate the page."""
 
 
-def table_rows(table: Table, most: int | None = None) -> Iterator[Markup]:
-    """Each row as markup, up to ``most``; the first cell is the row's header."""
-    written = [_writer(column, place == 0) for place, column in enumerate(table.columns)]
+def table_rows(
+    table: Table, most: int | None = None, strips: Mapping[str, Markup] | None = None, place: int = 0
+) -> Iterator[Markup]:
+    """Each row as markup, up to ``most``; the first cell is the row's header.
+
+    ``strips`` are rows of cells by the value in the first column; they are drawn before the column at ``place``.
+    """
+    written = [_writer(column, number == 0) for number, column in enumerate(table.columns)]
     for row in table.rows[:most]:
-        yield Markup("".join(write(value) for write, value in zip(written, row, strict=True)))  # noqa: S704 # escaped
+        cells = [write(value) for write, value in zip(written, row, strict=True)]
+        if strips is not None:
+            cells.insert(place, f'<td class="cells">{strips.get(row[0], "")}</td>')
+        yield Markup("".join(cells))  # noqa: S704 # escaped
 
 
 def numbers_of(chart: Chart) -> Table | None:

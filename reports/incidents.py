@@ -11,8 +11,9 @@ import numpy as np
 
 from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
 from checker.stats.slo import DAY_MS, Repair, repair
+from reports.blips import entries
 from reports.output_forms import duration, when
-from reports.report_model import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_model import Chart, Column, KeyNumber, Kind, Level, Line, Report, Section, Shape, Table
 from storage.report_history import Past, ServerRow
 from storage.rollups.read import Incident, Last, Period
 from storage.rollups.watermarks import Outcome
@@ -42,6 +43,19 @@ INCIDENTS = (
         "cause_servers", "together", Kind.COUNT, words="How many servers failed by the same fault, this one with it."
     ),
     Column("detail", "detail", words="What the check said that began it, while its raw row is kept."),
+)
+ENTRIES = (
+    _SERVER,
+    _GROUP,
+    Column("incidents", "times", Kind.COUNT, words="Short incidents in quick succession are one entry."),
+    Column("started_at", "start", Kind.TIME, words="Of the first."),
+    Column("ended_at", "end", Kind.TIME, words="Of the last; empty where no check has ended it."),
+    Column("state", "until", words="As in the whole list."),
+    Column("down_ms", "down", Kind.DURATION, words="Known to be down, together."),
+    Column("longest_ms", "longest", Kind.DURATION),
+    Column("reasons", "reasons", Kind.LIST, words="The most frequent first."),
+    Column("cause_servers", "together", Kind.COUNT, words="How many servers failed by the same fault, at most."),
+    Column("detail", "detail", words="What the check said that began the last one.", wide=True),
 )
 CAUSES = (
     Column("started_at", "start", Kind.TIME, words="Of the first incident."),
@@ -228,6 +242,7 @@ MOST_DETAILS = 200
 MOST_NAMED = 20
 """Largest number of servers and hosts named per cluster."""
 _NAMED = 3
+_TOGETHER_AT = [column.name for column in INCIDENTS].index("cause_servers")
 _UP_MS = slice(6, 8)
 _DOWN_MS = 8
 _WORDS = (
@@ -286,6 +301,8 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     up_ms = dict(zip(servers, sums[:, _UP_MS].sum(axis=1).tolist(), strict=True))
     down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
     seen = _SeenIncidents(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
+    rows = _incidents(seen)
+    shown = _entries(seen, rows)
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
     notes = []
@@ -306,7 +323,14 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
         since_ms=period.since_ms,
         until_ms=period.until_ms,
         sections=(
-            Section("incidents", "Incidents", Table(INCIDENTS, _incidents(seen)), _WORDS, [_chart(seen)]),
+            Section(
+                "incidents",
+                "Incidents",
+                Table(INCIDENTS, rows),
+                _WORDS,
+                [_chart(seen)],
+                page_table=Table(ENTRIES, shown) if len(shown) < len(rows) else None,
+            ),
             Section("causes", "Faults of several servers", Table(CAUSES, _causes(seen, hosts)), _TOGETHER),
             Section("servers", "Failures and repairs", Table(SERVERS, _servers(seen, up_ms))),
             Section("reasons", "Downtime by reason", Table(REASONS, _reasons(seen))),
@@ -315,6 +339,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
         servers=len(past.servers),
         selection=selection,
         facts=[("incidents", str(len(kept))), ("faults", str(len(seen.causes)))],
+        numbers=_numbers(seen, len(shown), flapping),
         notes=notes,
     )
 
@@ -367,6 +392,38 @@ def _incidents(seen: _SeenIncidents) -> list[list[object]]:
         ]
         for one in seen.incidents
     ]
+
+
+def _entries(seen: _SeenIncidents, rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    """The entries of a page, given the rows of all incidents: blips of one server are taken together."""
+    row_of = dict(zip(seen.incidents, rows, strict=True))
+    found: list[list[object]] = []
+    for entry in entries(seen.incidents, lambda one: one.server_id):
+        newest, oldest = row_of[entry[0]], row_of[entry[-1]]
+        reasons = Counter(one.reason for one in entry if one.reason is not None)
+        down_ms, longest_ms = sum(one.down_ms for one in entry), max(map(lasted_ms, entry))
+        together = max(row_of[one][_TOGETHER_AT] for one in entry)  # type: ignore[type-var] # cells are of any kind
+        times = (oldest[2], newest[3], newest[4], down_ms, longest_ms)
+        found.append([newest[0], newest[1], len(entry), *times, most(reasons, _NAMED), together, newest[-1]])
+    return found
+
+
+def _numbers(seen: _SeenIncidents, listed: int, flapping: Sequence[Flapping]) -> list[KeyNumber]:
+    """What is down now, how many incidents there were, and how long they lasted."""
+    now, number = len(seen.down_now), len(seen.incidents)
+    found = [KeyNumber("down now", f"{now}", f"of {len(seen.servers)} servers", Level.BAD if now else Level.GOOD)]
+    faults = f"{len(seen.causes):,} faults" if len(seen.causes) < number else ""
+    found.append(KeyNumber("incidents", f"{number:,}", faults or (f"{listed:,} entries" if listed < number else "")))
+    if number:
+        longest = max(seen.incidents, key=lasted_ms)
+        found.append(KeyNumber("downtime", duration(sum(one.down_ms for one in seen.incidents)), "of all servers"))
+        found.append(KeyNumber("longest", duration(lasted_ms(longest)), seen.servers[longest.server_id].name))
+        mttr_ms = repair_of(seen.incidents, seen.period, 0).mttr_ms
+        if mttr_ms is not None:
+            found.append(KeyNumber("repaired in", duration(mttr_ms), "on average"))
+    words = flapping[0].server.name if flapping else ""
+    level = Level.WARNING if flapping else None
+    return [*found, KeyNumber("flapping now", f"{len(flapping)}", words, level)]
 
 
 def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list[object]]:

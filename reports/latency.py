@@ -13,9 +13,9 @@ import numpy.typing as npt
 from checker.model import Reason
 from checker.probe_kinds import KINDS, STAGES, stages_of
 from reports import latency_change as before
-from reports.output_forms import duration
-from reports.percentile_cells import QUANTILES, PercentileTable, columns, interval_columns, percentiles_of
-from reports.report_model import Chart, Column, Kind, Level, Line, Report, Section, Shape, Table
+from reports.output_forms import duration, per_cent
+from reports.percentile_cells import QUANTILES, PercentileTable, columns, interval_columns, key_numbers, percentiles_of
+from reports.report_model import Chart, Column, KeyNumber, Kind, Level, Line, Report, Section, Shape, Table
 from reports.report_rows import TOTAL, By, Subjects, subjects
 from storage.report_history import Past
 from storage.rollups.buckets import Sums
@@ -119,6 +119,7 @@ def _failures_over_time(failures: Failures, period: Period, order: list[int]) ->
 
 
 Floats = npt.NDArray[np.float64]
+_LEADS = ("over_time", "stages_over_time")
 _P95 = [name for name, _ in QUANTILES].index("p95")
 
 
@@ -172,6 +173,8 @@ def build(
         servers=len(past.servers),
         selection=selection,
         facts=(("probes with an answer", f"{int(of_slots.count.sum()):,}"), ("slot", duration(period.slot_ms))),
+        numbers=_numbers(read.of_kinds, int(of_slots.count.sum()), int(failures.times.sum()), compared),
+        lead=[chart for one in sections if one.name in _LEADS for chart in one.charts],
         notes=_notes(rows, order, shown),
     )
 
@@ -191,6 +194,8 @@ class _LatencySums:
     """The blocks of `latency_change.compared`."""
     whole: Sums | None = None
     """Of the whole probes of each row, where rows are of one stage of them."""
+    of_kinds: Sequence[tuple[str, Sequence[Any]]] = ()
+    """The cells of each kind: of all its answers in the period."""
     spent: Sums | None = None
     """Of each row and slot of the period, where rows are stages: label ``row * slots + slot``."""
 
@@ -203,14 +208,17 @@ def _of_series(past: Past, both: Period, period: Period, kinds: Sequence[str], b
     row, many = rows.row[found.buckets.series], len(rows.keys)
     current, slot = found.buckets.slot >= slots.start, found.buckets.slot - slots.start
     fleet = _kind_of(found.series, kinds, stage)[found.buckets.series]
-    sums, earlier, of_slots, whole = found.buckets.sums(
+    sums, earlier, of_slots, of_kinds, whole = found.buckets.sums(
         (np.where(current, row, -1), many),
         (np.where(current, -1, row), many),
         (np.where(current & (fleet >= 0), fleet * len(slots) + slot, -1), len(kinds) * len(slots)),
+        (np.where(current, fleet, -1), len(kinds)),
         (np.where(current, _whole(past, found.series, rows, stage)[found.buckets.series], -1), many),
     )
     blocks_ms = partial(before.blocks_of_series, past, both, found, rows)
-    return _LatencySums(rows, sums, earlier, of_slots, blocks_ms, whole=whole)
+    cells = percentiles_of(of_kinds)
+    numbers = [(kind, cells.cells(place)) for place, kind in enumerate(kinds)]
+    return _LatencySums(rows, sums, earlier, of_slots, blocks_ms, whole=whole, of_kinds=numbers)
 
 
 def _of_stages(past: Past, both: Period, period: Period, kinds: Sequence[str]) -> _LatencySums:
@@ -223,9 +231,12 @@ def _of_stages(past: Past, both: Period, period: Period, kinds: Sequence[str]) -
     rows = subjects(past, stream.series, By.STAGE)
     summed = stream.summed(rows.row, len(rows.keys))
     of_kind = {key: row for row, key in enumerate(rows.keys)}
+    sums = summed.of_rows(period.slots)
+    cells = percentiles_of(sums)
     return _LatencySums(
         rows,
-        sums=summed.of_rows(period.slots),
+        sums=sums,
+        of_kinds=[(kind, cells.cells(of_kind[kind, TOTAL])) for kind in kinds if (kind, TOTAL) in of_kind],
         earlier=summed.of_rows(range(both.slots.start, period.slots.start)),
         of_slots=summed.of_slots(period.slots, [of_kind.get((kind, TOTAL), -1) for kind in kinds]),
         blocks_ms=partial(before.blocks_of_sums, summed, rows, both, longer),
@@ -367,6 +378,19 @@ def _stages_over_time(period: Period, rows: Subjects, kinds: Sequence[str], spen
         ),
     ]
     return Section("stages_over_time", "Stages over time", Table(heads, table), charts=charts)
+
+
+def _numbers(
+    of_kinds: Sequence[tuple[str, Sequence[Any]]], answers: int, failed: int, compared: before.PeriodComparison
+) -> list[KeyNumber]:
+    """Percentiles of all answers, the share of probes without one, and what became slower."""
+    found = key_numbers(of_kinds)
+    if answers + failed:
+        found.append(KeyNumber("without an answer", per_cent(failed / (answers + failed)), f"{failed:,} probes"))
+    if compared.verdict:
+        level = Level.WARNING if compared.slower else Level.UNKNOWN if compared.blind else Level.GOOD
+        found.append(KeyNumber("became slower", f"{compared.slower:,}", "than in the period before", level))
+    return found
 
 
 def _verdict(rows: Subjects, latencies: PercentileTable, order: Sequence[int]) -> str:

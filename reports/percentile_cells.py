@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from checker.probe_kinds import KINDS
 from checker.stats import Floats
 from checker.stats.intervals import fewest, ranks_of_many
-from reports.report_model import Column, Insufficient, Kind
+from reports.output_forms import duration
+from reports.report_model import Column, Insufficient, KeyNumber, Kind
 from storage.rollups.buckets import Sums
+
+if TYPE_CHECKING:
+    from storage.report_history import Past
+    from storage.rollups.read import Period
 
 QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
 """Name -> ratio; the value is the sample at the nearest rank."""
@@ -84,6 +91,31 @@ def percentiles_of(sums: Sums) -> PercentileTable:
         low_ms=np.where(ends[:, :, 0] >= 1, low_us / 1000, -np.inf),
         high_ms=np.where(ends[:, :, 1] >= 1, high_us / 1000, np.inf),
     )
+
+
+def latency_numbers(past: Past, period: Period) -> list[KeyNumber]:
+    """p50, p95 and p99 of all answers in the period, for each kind of probe that has any."""
+    stream = past.rollups.stream(period, tuple(KINDS))
+    kinds = sorted({one.kind for one in stream.series})
+    row = np.array([kinds.index(one.kind) for one in stream.series], np.int64)
+    sums = stream.summed(row, len(kinds)).of_rows(period.slots)
+    return key_numbers([(kind, percentiles_of(sums).cells(place)) for place, kind in enumerate(kinds)])
+
+
+def key_numbers(cells: Sequence[tuple[str, Sequence[Any]]]) -> list[KeyNumber]:
+    """p50, p95 and p99 as the numbers of a page: of each kind, given its name and its `PercentileTable.cells`."""
+    found = []
+    answered = [(kind, of_kind) for kind, of_kind in cells if of_kind[0]]
+    for name in ("p50", "p95", "p99") if answered else ():
+        place = 2 + [one for one, _ in QUANTILES].index(name)
+        (first, value), *others = ((kind, _shown(of_kind[place])) for kind, of_kind in answered)
+        note = "".join(f"; {kind} {other}" for kind, other in others)
+        found.append(KeyNumber(LABELS[name], value, f"{first}{note}"))
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "too few" if isinstance(value, Insufficient) else duration(value)
 
 
 def columns() -> list[Column]:

@@ -132,6 +132,8 @@ class Line:
     """Text at the end of a row of STATES, such as the overall availability."""
     dashed: bool = False
     """True for a dashed line, so that an equal line behind it stays visible."""
+    steps: bool = False
+    """True for a line that holds each value up to the next x, such as a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,23 @@ class Section:
     text: str = ""
     """Its calculation and meaning, in a sentence or two."""
     charts: Sequence[Chart] = ()
+    """Rows of STATES that are named like the rows of the table are drawn in it, as a column."""
+    open: bool = False
+    """True for a section that a page shows unfolded; the first one always is."""
+    page_table: Table | None = None
+    """The table that a page shows instead, with the whole one folded below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNumber:
+    """One of the numbers that answer first, at the top of a page."""
+
+    label: str
+    value: str
+    note: str = ""
+    """What it is of, or which server it is, in a few words."""
+    level: Level | None = None
+    """None for a number that is neither good nor bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +235,10 @@ class Report:
     """Further facts as names and values: objective, slot width, samples."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Caveats for the reader: what was left out, and why."""
+    numbers: Sequence[KeyNumber] = ()
+    """The numbers at the top of a page, which shows ``facts`` in their place where there are none."""
+    lead: Sequence[Chart] = ()
+    """Charts of the sections that a page draws at its top, and not in their sections again."""
     headline: str = ""
     """Text before the verdict on a page, if the word of the level says too little."""
     until_now: bool = True

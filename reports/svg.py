@@ -39,6 +39,10 @@ class Picture:
     """Meaning of the numbered marks, from 1."""
     note: str = ""
     """Note on what was left out."""
+    places: Sequence[float] = ()
+    """Place of each x in the picture, from the left, or from the top for bars of words."""
+    size: tuple[float, float] = (0, 0)
+    """Width and height in which the places are counted."""
 
 
 def summary(chart: Chart) -> str:
@@ -73,10 +77,13 @@ def gaps(lengths: Collection[int]) -> Markup:
     return Markup(svg).format(Markup(paths))  # noqa: S704 # numbers of ours
 
 
-def strip(values: Sequence[float | None], name: str | None, objective_ratio: float | None = None) -> Markup:
+def strip(
+    values: Sequence[float | None], name: str | None, objective_ratio: float | None = None, told: str = ""
+) -> Markup:
     """A cell for each ratio, 0 to 1; None is unknown.
 
-    ``name`` is read by screen readers, with the numbers; leave it out if the numbers stand beside the strip.
+    ``name`` is read by screen readers, with the numbers; leave it out if the numbers stand beside the strip. ``told``
+    are the values that the page's script shows for each cell.
     """
     kinds = [_kind(value, objective_ratio or KEPT_FROM_RATIO) for value in values]
     runs: dict[str, list[str]] = {}
@@ -91,6 +98,8 @@ def strip(values: Sequence[float | None], name: str | None, objective_ratio: flo
     said = Markup('aria-hidden="true"')
     if name is not None:
         said = Markup('role="img" aria-label="{}"').format(f"{name}: {in_words(values, objective_ratio)}")
+    if told:
+        said += Markup(' data-v="{}"').format(told)
     return Markup('<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" {}>{}</svg>').format(
         place,
         CELL_HEIGHT,
@@ -138,9 +147,9 @@ def _kind(value: float | None, kept_from: float) -> str:
     return "part" if value >= WARNING_FROM_RATIO else "low"
 
 
-WIDTH, HEIGHT = 760, 200
+WIDTH, HEIGHT = 560, 190
 _LEFT, _RIGHT, _TOP, _BELOW = 52, 24, 22, 34
-_LINE = 13
+_LINE, _MOST_TICKS = 13, 6
 
 
 def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Picture:
@@ -170,7 +179,8 @@ def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Pi
     said = f"{name}: {min(known):.4g} to {max(known):.4g} {unit}"
     opening = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>')
     body = Markup("".join(parts))  # noqa: S704 # numbers, and words escaped below
-    return Picture(opening.format(WIDTH, HEIGHT, said, said) + body + Markup("</svg>"), keys)
+    markup = opening.format(WIDTH, HEIGHT, said, said) + body + Markup("</svg>")
+    return Picture(markup, keys, places=[round(_LEFT + (at - low) * across, 1) for at in x_ms], size=(WIDTH, HEIGHT))
 
 
 def _path(places: Sequence[str | None]) -> str:
@@ -195,10 +205,11 @@ def _grid(top: float, down: float, unit: str) -> list[str]:
 
 def _times(low: int, high: int, across: float) -> list[str]:
     parts = []
-    for at, words in time_ticks(low, high):
+    for number, (at, words) in enumerate(time_ticks(low, high, _MOST_TICKS)):
         x = _LEFT + (at - low) * across
         parts.append(f'<path d="M{x:.4g} {_TOP}V{HEIGHT - _BELOW}" stroke="var(--rule)"/>')
         for place, word in enumerate(words.split("\n")):
             y = HEIGHT - _BELOW + 16 + _LINE * place
-            parts.append(f'<text x="{x:.4g}" y="{y}" text-anchor="middle" fill="var(--dim)">{word}</text>')
+            second = ' class="second"' if number % 2 else ""
+            parts.append(f'<text{second} x="{x:.4g}" y="{y}" text-anchor="middle" fill="var(--dim)">{word}</text>')
     return parts

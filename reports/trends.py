@@ -11,10 +11,11 @@ import numpy as np
 from checker.probe_kinds import KINDS
 from checker.stats import Floats
 from checker.stats.change_points import FEWEST_POINTS as FEWEST_CHANGE_POINTS
+from checker.stats.change_points import ChangePoint
 from checker.stats.robust import FAR_Z, SMALLEST_GROUP, medians, outliers
 from checker.stats.slope import FEWEST_SLOPE_POINTS, Trend, trend
 from reports.output_forms import duration, per_cent
-from reports.report_model import Chart, Column, Kind, Level, Line, Mark, Report, Section, Shape, Table
+from reports.report_model import Chart, Column, KeyNumber, Kind, Level, Line, Mark, Report, Section, Shape, Table
 from reports.trend_tests import (
     ALPHA,
     LARGE_RATIO,
@@ -94,6 +95,7 @@ def slope_list(period: Period, found: Tested, top: int) -> TrendList:
         Table(columns, table),
         _said(table, text, "No series rises or falls all along."),
         charts,
+        open=True,
     )
     return TrendList(section, [metric.series[one.row].server for one, metric in significant if one.ratio > 0])
 
@@ -121,7 +123,8 @@ def changes_of_level(period: Period, tests: Tested, top: int) -> TrendList:
                 for _, of_metric, of_row, other, _ in found
                 if of_metric is metric and of_row == row
             ]
-            charts.append(_chart(period, metric, row, marks))
+            levels = [other for _, of_metric, of_row, other, _ in found if of_metric is metric and of_row == row]
+            charts.append(_chart(period, metric, row, marks, [_steps(period, levels)]))
     columns = [
         *_SERVER,
         Column("at", "First slot after", Kind.TIME),
@@ -136,9 +139,8 @@ def changes_of_level(period: Period, tests: Tested, top: int) -> TrendList:
         f"levels that are {LEAST_CHANGE_RATIO:.0%} and 1 ms apart, of five slots and more, and no line that is nearer "
         f"to the values. {len(found):,} found; the largest rise first."
     )
-    section = Section(
-        "changes", "Changes of level", Table(columns, table), _said(table, text, "No level changed."), charts
-    )
+    words = _said(table, text, "No level changed.")
+    section = Section("changes", "Changes of level", Table(columns, table), words, charts, open=True)
     slower = [one for of in tests.metrics for one in of.slower()]
     return TrendList(section, [server for _, server in sorted(slower, key=lambda one: (-one[0], one[1]))])
 
@@ -326,6 +328,15 @@ def _chart(
     return Chart(title, Shape.LINES, at_ms, [line, *more], unit="ms", marks=marks)
 
 
+def _steps(period: Period, changes: Sequence[ChangePoint]) -> Line:
+    """The levels of a series as a line of steps."""
+    ordered = sorted(changes, key=lambda one: one.index)
+    values = [ordered[0].before] * len(period.slots)
+    for one in ordered:
+        values[one.index :] = [one.after] * (len(values) - one.index)
+    return Line("level", values, dashed=True, steps=True)
+
+
 def _with_line(period: Period, metric: PercentileSeries, row: int, one: Trend) -> Chart:
     days = [place * period.slot_ms / _DAY_MS for place in range(len(period.slots))]
     return _chart(period, metric, row, more=[Line("trend", [one.at(day) for day in days])])
@@ -368,6 +379,7 @@ def build(
         ],
         servers=len(past.servers),
         selection=selection,
+        numbers=_numbers(metrics, tests, slower, falling.servers),
         facts=(
             ("slots", f"{len(period.slots)} of {duration(period.slot_ms)}"),
             ("smallest change that would be seen", _smallest(tests) or "none"),
@@ -387,6 +399,24 @@ def _verdict(metrics: Sequence[PercentileSeries], tests: Tested, slower: Sequenc
     if _blind(tests) and not slower:
         return f"Cannot tell whether servers became slower: {_blindness(tests)}. {said}"
     return said
+
+
+def _numbers(
+    metrics: Sequence[PercentileSeries], tests: Tested, slower: Sequence[str], falling: Sequence[str]
+) -> list[KeyNumber]:
+    """What became worse, and the smallest change that would have been seen."""
+    servers = len({series.server for metric in metrics for series in metric.tested})
+    if not servers:
+        return []
+    quiet = Level.UNKNOWN if _blind(tests) else Level.GOOD
+    of = f"of {servers:,} servers"
+    return [
+        KeyNumber("slower", f"{len(slower):,}", slower[0] if slower else of, Level.WARNING if slower else quiet),
+        KeyNumber(
+            "less available", f"{len(falling):,}", falling[0] if falling else of, Level.WARNING if falling else None
+        ),
+        KeyNumber("would be seen from", _smallest(tests) or "none", "a change of level, in nine of ten series"),
+    ]
 
 
 def _blind(tests: Tested) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from checker.ad_hoc_names import AD_HOC, free_name
 from checker.errors import UsageError
 from checker.model import RunInfo, Server
 from storage import result_entries
@@ -28,6 +29,7 @@ COLUMNS = (
     *("config_path", "environment", "retired_at_ms"),
 )
 """The id and the name first."""
+_CONFIG_PATH = COLUMNS.index("config_path")
 _ALL = f"select {', '.join(COLUMNS)} from servers"  # noqa: S608 # our names
 
 
@@ -47,12 +49,19 @@ def keep(
     checked: Sequence[Server],
     configured: Collection[str],
     before: Mapping[str, tuple[Any, ...]],
+    ad_hoc: bool = False,
 ) -> dict[str, int]:
     """Store the servers of a run as far as they are new or have changed; returns the id of every server by its name.
 
-    Their configuration is stored only if the names of all its servers are given.
+    Their configuration is stored only if the names of all its servers are given. A server of a command line that has
+    the name of one of a fleet leaves it to that one.
     """
-    place = tuple(origin(info, configured).values())
+    place = tuple(origin(info, configured, ad_hoc).values())
+    if not ad_hoc:
+        for one in checked:
+            if one.name in before and before[one.name][_CONFIG_PATH] == AD_HOC:
+                rename(connection, one.name, free_name(one.name, before))
+                before = stored(connection)
     tags: dict[tuple[str, ...], str] = {(): "[]"}
     are_known = True
 
@@ -74,11 +83,11 @@ def keep(
     return ids(connection)
 
 
-def origin(info: RunInfo, configured: Collection[str]) -> dict[str, Any]:
+def origin(info: RunInfo, configured: Collection[str], ad_hoc: bool = False) -> dict[str, Any]:
     """The columns of a server that say which configuration it is from; null without the names of all its servers."""
     is_known = bool(configured) and info.config_path is not None
     return {
-        "config_path": os.path.abspath(info.config_path or "") if is_known else None,
+        "config_path": os.path.abspath(info.config_path or "") if is_known else AD_HOC if ad_hoc else None,
         "environment": info.environment if is_known else None,
         "retired_at_ms": None,
     }
@@ -92,7 +101,7 @@ def retire(
     ``before`` are the servers as they were `stored`.
     """
     place = origin(info, configured)
-    if place["config_path"] is None:
+    if not place["config_path"]:
         return
     ours, wanted = (place["config_path"], place["environment"]), set(configured)
     gone: list[int] = []

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
+from checker.ad_hoc_names import AD_HOC
+
 _WAIT_S = 1.0
+_OF_FLEETS = "select name from servers where config_path is not ?"
 _ENTRY = "select value from cache_entries where category = ? and key = ? and expires_at_ms > ?"
 
 
@@ -44,3 +47,16 @@ def cache_entry(path: Path, category: str, key: str, now_ms: int) -> str | None:
     except (binding.Error, OSError):
         return None
     return str(found[0]) if found else None
+
+
+def names_of_fleets(path: Path) -> set[str]:
+    """The names of the servers that are not of a command line; none if there is no database, or none readable now."""
+    binding = driver()
+    try:
+        if not path.is_file():
+            return set()
+        address = f"file:{quote(str(path.resolve()))}?mode=ro"
+        with closing(binding.connect(address, uri=True, timeout=_WAIT_S)) as connection:
+            return {row[0] for row in connection.execute(_OF_FLEETS, (AD_HOC,))}
+    except (binding.Error, OSError):
+        return set()

@@ -87,13 +87,15 @@ class Store:
         self._versions = Versions()
         self._breakers = Breakers()
 
-    def begin_run(self, info: RunInfo, checked: Sequence[Server], configured: Collection[str] = ()) -> int:
+    def begin_run(
+        self, info: RunInfo, checked: Sequence[Server], configured: Collection[str] = (), *, ad_hoc: bool = False
+    ) -> int:
         """Start a run and return its id. Runs whose process died without finishing them are marked abandoned.
 
         ``configured`` are the names of all servers in the configuration, checked or not: servers that are no longer in
-        it are retired. If it is empty, none is.
+        it are retired. If it is empty, none is. ``ad_hoc`` is true for servers that were given on a command line.
         """
-        origin = roster.origin(info, configured)
+        origin = roster.origin(info, configured, ad_hoc)
         self._fleet = known_fleets.fleet(origin["config_path"], origin["environment"], checked, configured)
         with self.transaction() as connection:
             self._mark_abandoned(connection, info.host)
@@ -101,7 +103,7 @@ class Store:
                 self._server_ids = roster.ids(connection)
             else:
                 before = roster.stored(connection)
-                self._server_ids = roster.keep(connection, info, checked, configured, before)
+                self._server_ids = roster.keep(connection, info, checked, configured, before, ad_hoc)
                 roster.retire(connection, info, configured, before)
                 watermarks.add_servers(connection, info.started_at_ms)
                 self._fleet.keep(connection)

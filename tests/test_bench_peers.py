@@ -86,7 +86,7 @@ def test_without_its_environment_it_says_so_in_a_sentence() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("bench_peers: ")
-    assert ".venv/bin/python scripts/bench_peers" in done.stderr
+    assert "run scripts/test once" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -60,7 +60,7 @@ def test_every_shape_draws_whatever_the_values_are(shape: Shape, row: list[float
 @pytest.mark.parametrize("shape", DRAWN)
 def test_every_shape_is_drawn_as_png(shape: Shape) -> None:
     picture = drawn(shape, [[1.0, None, 3.0]] * 3, "png", title="p95 <b>")
-    assert picture.markup.startswith('<img class="chart" width="760" height="230" alt="p95 &lt;b&gt;: ')
+    assert picture.markup.startswith('<img class="chart" width="560" height="210" alt="p95 &lt;b&gt;: ')
 
 
 @pytest.mark.parametrize("shape", DRAWN)
@@ -329,3 +329,43 @@ def test_marks_of_the_clock_are_few_within_and_at_equal_distances(low: float, le
 )
 def test_moment_of_a_run_is_written_as_a_clock_does(at_s: float, said: str) -> None:
     assert clock(at_s) == said
+
+
+def said_of(picture: Picture) -> set[str]:
+    return {one.text or "" for one in elements(picture)}
+
+
+def test_axis_that_does_not_start_at_zero_says_so() -> None:
+    assert "ms" in said_of(drawn(values=[1.0, 2.0, 3.0], unit="ms"))
+    assert "ms, not from zero" in said_of(drawn(values=[101.0, 102.0, 103.0], unit="ms"))
+    assert "not from zero" in said_of(drawn(values=[101.0, 102.0]))
+    assert "ms, logarithmic" in said_of(drawn(values=[1.0, 1000.0], unit="ms", log=True))
+    assert "not from zero" not in said_of(drawn(Shape.BARS, values=[101.0, 102.0])), "bars always do"
+
+
+def test_level_is_drawn_as_steps() -> None:
+    x = times(4, HOUR_MS)
+    lines = [Line("value", [10.0, 10.0, 30.0, 30.0]), Line("level", [10.0, 10.0, 30.0, 30.0], steps=True)]
+    slope, steps = (paths(pictures([Chart("a", Shape.LINES, x, [line])])[0], "var(--c1)")[0] for line in lines)
+    assert len(re.findall("[ML]", slope)) < len(re.findall("[ML]", steps))
+    corners = [tuple(map(float, pair.split())) for pair in re.split("[ML]", steps)[1:]]
+    assert all(one[0] == other[0] or one[1] == other[1] for one, other in itertools.pairwise(corners))
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        (Shape.LINES, {}),
+        (Shape.BARS, {}),
+        (Shape.BARS, {"x_is_time": False, "x": ["one", "two", "three"]}),
+        (Shape.STEPS, {"x_is_time": False, "x": [1, 10, 100], "scale": Scale.LOG}),
+        (Shape.LINES, {"x_is_time": False, "x": [0.5, 0.9, 0.99], "scale": Scale.TAIL}),
+        (Shape.STACK, {"x_is_time": False, "x": [0, 10, 20], "scale": Scale.CLOCK}),
+    ],
+)
+def test_every_x_has_its_place_in_the_picture(shape: Shape, more: dict[str, Any]) -> None:
+    picture = drawn(shape, **more)
+    places = list(picture.places)
+    assert places == sorted(set(places))
+    across = shape is Shape.BARS and "x" in more
+    assert 0 < places[0] < places[-1] < picture.size[across]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,19 @@ from builders import AT_MS
 from conftest import ROOT
 from documents_parsed import texts, valid_page
 from reports.html import MOST_BYTES, MOST_STRIPS, page
-from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_model import (
+    Chart,
+    Column,
+    Insufficient,
+    KeyNumber,
+    Kind,
+    Level,
+    Line,
+    Report,
+    Section,
+    Shape,
+    Table,
+)
 from sample_reports import DAY_MS, HOSTILE, report, times
 
 
@@ -166,11 +179,77 @@ def test_every_chart_has_its_numbers_behind_it() -> None:
     assert rows == [["2026-11-20 12:00", "1.00"], ["2026-11-21 12:00", ""], ["2026-11-22 12:00", "3.00"]]
 
 
-def test_long_table_behind_a_picture_is_folded_a_short_one_is_not() -> None:
-    chart = Chart("States", Shape.STATES, [AT_MS], [Line("search", [1.0])])
-    folded = []
-    for rows in (3, 30):
-        table = Table([Column("server", "Server")], [(f"s{n}",) for n in range(rows)])
-        tree = valid_page(page(small(Section("s", "Servers", table, charts=[chart]))))
-        folded.append(bool(tree.findall(".//details//table")))
-    assert folded == [False, True]
+def shown(*sections: Section, **values: object) -> tuple[list[str], list[str]]:
+    """The captions of the tables that are open, and of those behind a fold."""
+    tree = valid_page(page(small(*sections, **values)))
+    folded = [caption.text or "" for caption in tree.findall(".//details//table/caption")]
+    every = [caption.text or "" for caption in tree.findall(".//table/caption")]
+    return [one for one in every if one not in folded], folded
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_main_table_is_open_whatever_is_drawn_above_it_and_the_rest_is_folded(rows: int) -> None:
+    chart = Chart("p95", Shape.LINES, times(2, DAY_MS), [Line("search", [1.0, 2.0])])
+    table = Table([Column("server", "Server")], [(f"s{n}",) for n in range(rows)])
+    more = (Section("b", "Second", table), Section("c", "Third", table, open=True))
+    assert shown(Section("a", "First", table, charts=[chart]), *more) == (["First", "Third"], ["p95", "Second"])
+
+
+def test_folded_section_is_in_the_contents_and_says_what_is_inside() -> None:
+    table = Table([Column("server", "Server")], [("a",)])
+    tree = valid_page(page(small(Section("a", "First", table), Section("b", "Second", table))))
+    links = {link.attrib["href"]: link.text for link in tree.findall(".//nav//a")}
+    assert links == {"#section-1": "First", "#section-2": "Second"}
+    (summary,) = tree.findall(".//section/details/summary")
+    assert " ".join("".join(summary.itertext()).split()) == "Second 1 row"
+    assert tree.find(".//section/details/*[@id='section-2']") is not None, "a browser unfolds what a link leads into"
+
+
+def test_cells_of_rows_that_the_table_has_are_a_column_of_it() -> None:
+    chart = Chart("by day", Shape.STATES, times(3, DAY_MS), [Line("b", [1.0, None, 0.9991])], threshold=0.9995)
+    table = Table([Column("server", "Server"), Column("up", "Up", Kind.RATIO)], [("a", 1.0), ("b", 0.99)])
+    tree = valid_page(page(small(Section("s", "Servers", table, charts=[chart]))))
+    assert [head.text for head in tree.findall(".//thead//th")] == ["Server", "Up", "by day"]
+    empty, drawn = tree.findall(".//tbody//td[@class='cells']")
+    assert len(empty) == 0
+    assert [one.attrib["data-v"] for one in drawn] == ["100% - 99.91%"]
+    (data,) = [one.attrib["data-x"] for one in tree.iter("table")]
+    assert json.loads(data) == ["2026-11-20 12:00", "2026-11-21 12:00", "2026-11-22 12:00"]
+
+
+def test_every_point_of_a_picture_is_there_for_the_script_whatever_lines_are_called() -> None:
+    x = times(3, DAY_MS)
+    lines = [Line(name, [1.0, None, 3.14159]) for name in HOSTILE]
+    tree = valid_page(page(small(Section("s", "S", None, charts=[Chart("p95", Shape.LINES, x, lines, "ms")]))))
+    (data,) = [json.loads(one.attrib["data-points"]) for one in tree.iter("div") if "data-points" in one.attrib]
+    assert (data["unit"], data["across"], len(data["x"])) == ("ms", False, 3)
+    assert data["at"] == sorted(data["at"])
+    assert 0 < data["at"][0] < data["at"][-1] < data["size"][0]
+    assert [line[2] for line in data["lines"]] == [[1.0, None, 3.142]] * len(HOSTILE)
+    assert data["lines"][0][0] == "<script>alert(1)</script>"
+    assert max(len(line[0]) for line in data["lines"]) <= 60
+
+
+def test_numbers_at_the_top_replace_the_facts() -> None:
+    numbers = [KeyNumber("p95", "171 ms", "mcp", Level.WARNING), KeyNumber("<b>", "1")]
+    tree = valid_page(page(small(numbers=numbers, facts=[("slot", "1 d")])))
+    (key,) = tree.findall(".//dl[@class='key']")
+    assert [" ".join("".join(one.itertext()).split()) for one in key] == ["p95171 msmcp", "<b>1"]
+    assert [one.attrib.get("class") for one in key] == ["warning", None]
+    assert "slot" not in texts(tree)
+
+
+def test_chart_at_the_top_is_not_drawn_again_in_its_section() -> None:
+    chart = Chart("p95", Shape.LINES, times(2, DAY_MS), [Line("a", [1.0, 2.0])])
+    tree = valid_page(page(small(Section("s", "S", None, charts=[chart]), lead=[chart])))
+    (figure,) = tree.iter("figure")
+    assert figure in list(tree.findall("./body/main/div/figure"))
+
+
+def test_short_table_of_a_page_has_the_whole_one_folded_below() -> None:
+    whole = Table([Column("server", "Server")], [(f"s{n}",) for n in range(9)])
+    short = Table([Column("server", "Server")], [("s0",)])
+    tree = valid_page(page(small(Section("s", "Incidents", whole, page_table=short))))
+    counts = [len(table.findall("tbody/tr")) for table in tree.iter("table")]
+    assert counts == [1, 9]
+    assert len(tree.findall(".//details//tbody/tr")) == 9

@@ -54,6 +54,9 @@ def test_wheel_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> Non
     check = [str(venv / "bin/mcp-status"), "check", "--rest", "http://127.0.0.1:9/", "--db", "h.db", "--format", "csv"]
     done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, "connect_refused" in done.stdout) == (2, True), done.stderr
+    selftest = [str(venv / "bin/mcp-status"), "selftest", "--format", "csv"]
+    done = subprocess.run(selftest, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_lock_has_every_package_that_is_named_with_hashes_and_no_place_to_get_it_from() -> None:

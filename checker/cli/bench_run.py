@@ -64,8 +64,7 @@ class PlayOptions:
         for warning in plan.warnings:
             click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
         path = self.database if self.store else None
-        shown = live_view(self.live != "off", self.live == "json", thresholds=plan.thresholds)
-        with shown as watcher:
+        with live_view(wanted=self.live != "off", json_lines=self.live == "json") as watcher:
             request = LoadRequest(plan=self._adjusted(plan), database=path, watchers=(watcher,), log_level=level)
             end = load_test(request)
         quiet = self.live == "json"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from checker.metrics import RunMeasures
     from checker.run.caches import ConfigUse
     from checker.settings.blocks import Settings
+    from checker.settings.targets import CheckTarget
     from storage.history import CheckRow, ContractRow, RunRow
 
 
@@ -100,14 +101,16 @@ _INTERRUPTED = 128
 
 
 def _server_flags(command: Decorated) -> Decorated:
-    """Add the options that name one server: those of each kind of probe."""
+    """Add the options that name a server: those of each kind of probe."""
     for _, flag in reversed(FLAGS.values()):
-        command = click.option(f"--{flag.name}", flag.name, metavar=flag.metavar, help=flag.help)(command)
+        command = click.option(
+            f"--{flag.name}", flag.name, multiple=True, metavar=flag.metavar, help=f"{flag.help} Repeatable."
+        )(command)
     return command
 
 
 @click.command("check")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.argument("words", nargs=-1, metavar="[CONFIG | URL... | COMMAND...]")
 @_server_flags
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
@@ -148,7 +151,7 @@ def _server_flags(command: Decorated) -> Decorated:
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors; the exit code says the rest.")
 @click.option("--verbose", "-v", count=True, help="Log to standard error; -vv logs more.")
 def command(
-    config: Path | None,
+    words: tuple[str, ...],
     source: str | None,
     allow_commands: bool,
     variables: tuple[str, ...],
@@ -166,11 +169,15 @@ def command(
     db: Path | None,
     quiet: bool,
     verbose: int,
-    **addresses: str | None,
+    **addresses: tuple[str, ...],
 ) -> int:
     """Check the servers of CONFIG, or those given on the command line, once.
 
-    Each server's probes run at the same time. Every result is stored before it is printed.
+    CONFIG is a file, or - for standard input. A URL is checked as MCP if it looks like it (/mcp, /sse, mcp.host), else
+    as REST; what was guessed is said. A COMMAND is started as an MCP server; `--` before it keeps its options its own.
+
+    Each server's probes run at the same time. Every result is stored before it is printed. One --mcp and one --rest are
+    two probes of one server; of more, each is a server of its own.
 
     A file given with --from starts no program and gets no environment variable unless you agree to it, or it is the
     configuration of an MCP client in your own home folder. A document at an address never starts a program.
@@ -181,8 +188,10 @@ def command(
 
     \b
     mcp-status check fleet.yaml --tag prod --format json
+    mcp-status check https://your.server/mcp https://your.server/health
+    mcp-status check uvx mcp-server-time
+    mcp-status check -- npx -y @modelcontextprotocol/server-memory
     mcp-status check --mcp http://127.0.0.1:8000/mcp --rest http://127.0.0.1:8000/health
-    mcp-status check --stdio "uvx mcp-server-time"
     mcp-status check --from ~/.cursor/mcp.json
     mcp-status check --from .mcp.json --allow-commands --allow-env GITHUB_TOKEN
     mcp-status check fleet.yaml --fail-on-drift breaking
@@ -201,15 +210,14 @@ def command(
     log_to_stderr(log_level)
     path = database_path(db)
     with for_good():
-        settings, config_use = _settings(
-            config, source, (allow_commands, variables), addresses, environment, timeout, path
-        )
+        given = _targets(words, addresses)
+        settings, config_use = _settings(given, source, (allow_commands, variables), environment, timeout, path)
     know([*(options for one in settings.servers for options in one.probes.values()), settings.run.token_key or ""])
     if not quiet:
         for warning in settings.warnings:
-            click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
-    given = {"workers": workers, "concurrency": concurrency, "max_age": max_age}
-    options = replace(settings.run, **{name: value for name, value in given.items() if value is not None})
+            click.echo(f"mcp-status: {f'{settings.path}: ' if settings.path else ''}{warning}", err=True)
+    limits = {"workers": workers, "concurrency": concurrency, "max_age": max_age}
+    options = replace(settings.run, **{name: value for name, value in limits.items() if value is not None})
     request = run.RunRequest(
         servers=select(settings.servers, tags=tags, groups=groups, names=names),
         database=path,
@@ -218,7 +226,8 @@ def command(
         keep=settings.history,
         config_path=settings.path,
         environment=settings.environment,
-        configured=[one.name for one in settings.servers] if config is not None and config.is_file() else (),
+        configured=[one.name for one in settings.servers] if _is_kept(given) else (),
+        ad_hoc=bool(given) and not isinstance(given, Path),
         log_level=log_level,
     )
     if options.max_age and not options.caches.results.enabled and not quiet:
@@ -270,35 +279,61 @@ def _flags_with_values() -> str:
     return f"{', '.join(some)} or {last}"
 
 
+def _targets(words: tuple[str, ...], addresses: dict[str, tuple[str, ...]]) -> Path | list[CheckTarget]:
+    """The file that is named on the command line, or the servers; raises UsageError."""
+    from checker.settings.targets import CheckTarget, targets
+
+    found = targets(words)
+    given = [CheckTarget(option, value) for option in FLAGS for value in addresses[option]]
+    if isinstance(found, Path):
+        if given:
+            raise UsageError(_together())
+        return found
+    return [*found, *given]
+
+
+def _is_kept(given: Path | list[CheckTarget]) -> bool:
+    """True for a file that is there the next time, too: a pipe is another configuration each time."""
+    return isinstance(given, Path) and given.is_file() and str(given) != "-"
+
+
+def _together() -> str:
+    return f"a config, --from, and {flags_in_words('or')} at the same time; give one of them"
+
+
 def _settings(
-    config: Path | None,
+    given: Path | list[CheckTarget],
     source: str | None,
     allowed: tuple[bool, tuple[str, ...]],
-    addresses: dict[str, str | None],
     environment: str | None,
     timeout: float | None,
     database: Path,
 ) -> tuple[Settings, ConfigUse | None]:
     from checker.settings.blocks import Settings
 
-    given = {name: address for name in FLAGS if (address := addresses[name]) is not None}
-    if (config is not None) + (source is not None) + bool(given) > 1:
-        raise UsageError(f"a config, --from, and {flags_in_words('or')} at the same time; give one of them")
+    if given and source is not None:
+        raise UsageError(_together())
     if any(allowed) and source is None:
         raise UsageError("--allow-commands and --allow-env go with --from; a config may do what it says")
-    if given:
-        from checker.settings.adhoc import adhoc
+    if isinstance(given, list) and given:
+        from checker.ad_hoc_names import named_beside
+        from checker.settings.adhoc import adhoc_servers, what_was_guessed
+        from storage.sqlite_driver import names_of_fleets
 
-        return Settings(servers=(adhoc(given, timeout),)), None
+        servers = adhoc_servers(given, timeout)
+        renamed = named_beside(servers, names_of_fleets(database))
+        return Settings(servers=renamed.servers, warnings=(*what_was_guessed(given), *renamed.notes)), None
     if timeout is not None:
         raise UsageError(f"--timeout goes with {flags_in_words('and')}; a config has its own timeouts")
     if source is not None:
         from checker.settings.imported import imported_settings
 
         return imported_settings(source, leave=leave(*allowed)), None
-    if config is None:
-        raise UsageError(f"nothing to check; name a config file, or give {_flags_with_values()}")
-    return configured(config, environment, database)
+    if not isinstance(given, Path):
+        raise UsageError(
+            f"nothing to check; name a config file, an address or a command, or give {_flags_with_values()}"
+        )
+    return configured(given, environment, database)
 
 
 def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
@@ -306,9 +341,15 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
     from reports import check_documents, rows_as_text, run_as_text
 
     if fmt == "json":
-        from reports.run_metrics import results_document
+        from reports.run_metrics import measures_document
 
-        sys.stdout.write(rows_as_text.json(results_document(run, checks, changed, measures)))
+        document = {
+            "run": check_documents.run_document(run, checks),
+            "checks": list(map(check_documents.check_document, checks)),
+            "contract_changes": list(map(check_documents.contract_document, changed)),
+            "measures": measures_document(measures),
+        }
+        sys.stdout.write(rows_as_text.json(document))
     elif fmt == "ndjson":
         sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, checks)))
     elif fmt == "csv":

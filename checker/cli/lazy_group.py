@@ -12,12 +12,19 @@ import click
 class LazyGroup(click.Group):
     """``lazy`` has for each name the place of the command, ``module`` or ``module:attribute``, and its description.
 
-    The attribute is ``command`` if none is given.
+    The attribute is ``command`` if none is given. ``aliases`` has other names that people try, and what they mean;
+    help does not list them.
     """
 
-    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        lazy: Mapping[str, tuple[str, str]],
+        aliases: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-        self._lazy = lazy
+        self._lazy, self._aliases = lazy, aliases or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the listing."""
@@ -25,6 +32,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command with this name, imported."""
+        name = self._aliases.get(name, name)
         if name not in self._lazy:
             return None
         module, _, attribute = self._lazy[name][0].partition(":")

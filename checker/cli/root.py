@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("checker.cli.report", "Availability, latency, trends, incidents, contracts, cost; a status page."),
     "bench": ("checker.cli.bench", "Load tests: what load servers can take, and whether that has changed."),
     "db": ("checker.cli.db", "Inspect, prune, back up and check the database file."),
+    "selftest": ("checker.cli.selftest", "Try this installation: does everything work on this machine?"),
 }
 """Name -> place of the command, and its description."""
 _USAGE = 3
@@ -32,6 +33,7 @@ _PIPE_CLOSED = 141
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
+    aliases={"doctor": "selftest"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes follow Nagios: 0 all healthy, 1 degraded, 2 unhealthy, 3 unknown, bad usage or bad config; "
     "130 interrupted by Ctrl-C.",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -118,6 +120,7 @@ PAGE_TIMEOUT_S = 30.0
 _MOST_REDIRECTS = 5
 _SILENCE_S = 10.0
 _CHUNK_BYTES = 64 * 1024
+_STANDARD_INPUT = "-"
 
 
 def is_address(source: str) -> bool:
@@ -138,7 +141,7 @@ def shown(source: str) -> str:
 def file_text(path: Path) -> str:
     """The text of a file; raises ConfigError."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if str(path) != _STANDARD_INPUT else nullcontext(sys.stdin.buffer) as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or "not a path"

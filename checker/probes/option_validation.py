@@ -16,6 +16,8 @@ Fault = tuple[tuple[str, ...], str]
 _USUAL_TLS = Tls()
 _USUAL_URL = re.compile(r"https?://[a-zA-Z0-9.-]+(:[1-9]\d{0,3}|:[1-5]\d{4})?(/[!-~]*)?", re.ASCII)
 """Addresses that have no fault of their own; there are others."""
+_WRITTEN_PORT = re.compile(r"://(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:@]*):([^/?#@]+)(?:[/?#]|\Z)")
+_LARGEST_PORT = 65_535
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -54,7 +56,8 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         parts = urlsplit(options.url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        yield ("url",), "not a valid address; write it like https://host:port/path"
+        said = _port_fault(options.url)
+        yield ("url",), said or "not a valid address; write it like https://host:port/path"
         return
     if parts.scheme not in ("http", "https"):
         yield (
@@ -73,6 +76,16 @@ def _url_faults(options: Endpoint) -> Iterator[Fault]:
         yield ("url",), "has user and password although a bearer or Authorization header is set; keep one of them"
     if parts.scheme == "http" and options.tls != _USUAL_TLS:
         yield ("tls",), "TLS options for an http address; write https, or remove them"
+
+
+def _port_fault(url: str) -> str | None:
+    """The fault of a port that is none; None if something else is wrong with the address."""
+    found = _WRITTEN_PORT.search(url)
+    if found is None or "@" in url[found.end(1) :]:  # or it is part of a password that has a slash in it
+        return None
+    if not (found[1].isascii() and found[1].isdigit()):
+        return "what follows the host's colon is no port; write a number, as in https://host:8000/path"
+    return f"port {found[1][:20]} does not exist; ports are 1 to {_LARGEST_PORT}"
 
 
 def _proxy_faults(proxy: str) -> Iterator[Fault]:

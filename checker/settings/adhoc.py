@@ -6,18 +6,22 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from checker.errors import ConfigError, UsageError
 from checker.model import Server
-from checker.probe_kinds import FLAGS, KINDS
+from checker.probe_kinds import FLAGS, KINDS, in_words
 from checker.probes import probe_of
 from checker.probes.http import shown_endpoint
 from checker.secrets.sensitive_names import in_arguments
+from checker.settings.targets import CheckTarget
 
 _LONGEST = 60
 _DEEPEST = 5
@@ -108,8 +112,7 @@ def name_of_command(program: str, args: Sequence[str]) -> str:
         left_out += [told] if not fits or shown.strip("'") != word else []
     if not left_out:
         return full
-    digest = hashlib.sha256("\0".join(left_out).encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{full} #{digest[:6]}"
+    return f"{full} #{_digest(left_out)}"
 
 
 def name_of_address(url: str) -> str:
@@ -330,18 +333,91 @@ def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Serve
             raise ConfigError("\n".join(f"--{place}: {text}" for place, text in said))
         probes[kind] = options
     option, first = next(iter(addresses.items()))
-    if FLAGS[option][1].is_command:
-        program, *args = shlex.split(first)
-        name = name_of_command(program, args)
-    else:
-        name = name_of_address(first)
+    name = _name_of(option, first)
     return Server(name=name, probes={kind: probes[kind] for kind in KINDS if kind in probes})
+
+
+def adhoc_servers(given: Sequence[CheckTarget], timeout_s: float | None = None) -> tuple[Server, ...]:
+    """The servers of a command line, under names that tell them apart.
+
+    Options of which each kind of probe has one at most are one server with several probes, as a configuration would
+    have it; anything else is a server for each, and one that is given twice is one. Raises ConfigError.
+    """
+    options = [one.option for one in given]
+    kinds = [FLAGS[option][0].name for option in options]
+    if len(set(kinds)) == len(kinds) and not any(one.is_guessed for one in given):
+        return (adhoc({one.option: one.value for one in given}, timeout_s),)
+    alone = {(one.option, one.value): adhoc({one.option: one.value}, timeout_s) for one in given}
+    named = _apart({key: server.name for key, server in alone.items()})
+    return tuple(replace(server, name=named[key]) for key, server in alone.items())
+
+
+def what_was_guessed(given: Sequence[CheckTarget]) -> Iterator[str]:
+    """A line for each address and command whose kind was not said, with the way to say another."""
+    for one in given:
+        kind, flag = FLAGS[one.option]
+        if one.is_guessed and flag.is_command:
+            program, *args = shlex.split(one.value) or [""]
+            words = shlex.join([PurePath(program).name, *_shown(args)])
+            yield f"{words}: started as an {kind.label} server (--{one.option})"
+        elif one.is_guessed:
+            others = in_words(
+                f"--{name}" for name, (other, its) in FLAGS.items() if other is not kind and not its.is_command
+            )
+            yield f"{shown_endpoint(one.value)}: checked as {kind.label}, by its looks; {others} says otherwise"
+
+
+def _apart(names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """Names by option and value, of which those that are equal become longer until they differ.
+
+    By the path, by the option, by the whole address as it may be shown; what differs in a secret alone is numbered.
+    """
+    found = dict(names)
+    for make in (_with_path, _with_option, _with_digest):
+        for name in [name for name, often in Counter(found.values()).items() if often > 1]:
+            longer = {key: make(*key, name) for key, its in found.items() if its == name}
+            if len(set(longer.values())) > 1:
+                found |= longer
+    often, numbers = Counter(found.values()), Counter[str]()
+    for key, name in found.items():
+        if often[name] > 1:
+            numbers[name] += 1
+            found[key] = f"{name} {numbers[name]}"
+    return found
+
+
+def _with_path(option: str, value: str, name: str) -> str:
+    if FLAGS[option][1].is_command:
+        return name
+    parts = urlsplit(shown_endpoint(value))
+    return parts.netloc.rpartition("@")[2] + (parts.path.rstrip("/") or "/")
+
+
+def _with_option(option: str, _value: str, name: str) -> str:
+    return f"{name} ({option})"
+
+
+def _with_digest(option: str, value: str, name: str) -> str:
+    return name if FLAGS[option][1].is_command else f"{name} #{_digest([shown_endpoint(value)])}"
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:6]
+
+
+def _name_of(option: str, given: str) -> str:
+    if not FLAGS[option][1].is_command:
+        return name_of_address(given)
+    program, *args = shlex.split(given)
+    return name_of_command(program, args)
 
 
 def _given(option: str, given: str) -> tuple[str, dict[str, Any]]:
     """The kind of probe that an option names, and the kind's options from its value."""
     kind, flag = FLAGS[option]
     if not flag.is_command:
+        if not given:
+            raise ConfigError(f"--{option}: no address; write it like https://host/path")
         return kind.name, {flag.key: given}
     try:
         program, *args = shlex.split(given) or [""]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ALWAYS = "HOME"
 """Paths that begin with ~ depend on it."""
+_STANDARD_INPUT = "-"
 _NONCE_BYTES = 12
 _PURPOSE = b"mcp-status-check configuration, in parts"
 
@@ -198,7 +199,7 @@ def _invalid_tag() -> type[Exception]:
 def _content(path: Path) -> bytes | None:
     """The content of a regular file; None for anything else: reading a pipe would empty it."""
     try:
-        return path.read_bytes() if _is_regular(str(path)) else None
+        return path.read_bytes() if _is_regular(str(path)) and str(path) != _STANDARD_INPUT else None
     except OSError:
         return None
 

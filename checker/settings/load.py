@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from checker.limits import Keep, RunOptions, keep_faults
 from checker.model import Server
 from checker.probe_kinds import KINDS, kinds_in_words
@@ -122,24 +120,6 @@ def load(
         if faults := list(faults_of_others(whole, environment)):
             raise whole.refuse(faults)
         return _Loader(document, environment, environ, files or Files(document.path.parent)).settings()
-
-
-def load_values(values: Mapping[str, Any], name: str, environment: str | None = None) -> Settings:
-    """The settings in plain values of a program: the keys of a file, in which ``$`` is text. Raises ConfigError.
-
-    ``name`` stands in messages in place of a file name; relative paths start at the current folder.
-    """
-    whole = Document(Path(name), _plain(values), {}, may_refer=False)
-    document = with_environment(whole, environment, ENVIRONMENT_KEYS)
-    settings = _Loader(document, environment, {}, Files(Path.cwd())).settings()
-    return replace(settings, path=None)
-
-
-def _plain(values: Any) -> Any:
-    """The values in the forms that a file gives: those of a program may be tuples, or mappings of another kind."""
-    if isinstance(values, Mapping):
-        return {key: _plain(item) for key, item in values.items()}
-    return [_plain(item) for item in values] if isinstance(values, list | tuple) else values
 
 
 @contextmanager

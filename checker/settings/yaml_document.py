@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from msgspec import Struct, field
 from yaml.reader import Reader
 
-from checker.errors import ConfigError, ConfigFault
+from checker.errors import ConfigError
 from checker.settings.yaml_scalars import LOADER, MERGE, TEXT, constructed, settled
 from checker.settings.yaml_values import Unusual, values_of
 from checker.untrusted_text import terminal
@@ -21,6 +21,8 @@ from checker.untrusted_text import terminal
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
+STANDARD_INPUT = "-"
+"""The name of a file that stands for standard input."""
 _ALIASES_MAKE = 20  # times the nodes that are written out, at most, once a small document is exceeded
 _SMALL = 100_000
 _MOST_DEPTH = 50
@@ -82,8 +84,7 @@ class Document(Struct, frozen=True):
         ]
         if len(problems) > most:
             shown.append(f"and {len(problems) - most} more")
-        path = str(self.path)
-        return ConfigError("\n".join(shown), [ConfigFault(path, at, dotted(one.place), one.text) for at, one in placed])
+        return ConfigError("\n".join(shown))
 
     def _line(self, problem: Problem) -> int | None:
         """The line of the problem's place, or of the nearest thing around it."""
@@ -102,7 +103,7 @@ def dotted(place: Place) -> str:
 def read(path: Path) -> Document:
     """The document; raises ConfigError if it cannot be read, is not YAML, or has a duplicate key."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _standard_input() if str(path) == STANDARD_INPUT else path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; name a readable YAML file") from None
     except UnicodeDecodeError as error:
@@ -118,6 +119,12 @@ def read(path: Path) -> Document:
         return read_thoroughly(path, text)
     lines = FoundLater(lambda: read_thoroughly(path, text).lines)
     return Document(path, values, lines, may_refer="$" in text or "\\" in text)  # "\x24" is one too
+
+
+@cache
+def _standard_input() -> str:
+    """What stands on standard input, kept: some files are looked at twice, and this one can be read once."""
+    return "" if sys.stdin is None else sys.stdin.buffer.read().decode("utf-8-sig")
 
 
 def read_thoroughly(path: Path, text: str) -> Document:

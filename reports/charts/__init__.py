@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.charts.axes import INCH, SETTINGS, Numbers, finite, span_keys
+from reports.charts.axes import INCH, SETTINGS, Numbers, finite, places_of, span_keys
 from reports.charts.compact_svg import slim
 from reports.charts.lines import MOST_BARS, MOST_GREY, band, bars, heat, lines, stack
 from reports.palette import LIGHT
@@ -27,6 +27,7 @@ from reports.svg import LegendEntry, Picture, summary
 __all__ = ["MOST_BARS", "MOST_GREY", "files", "pictures"]
 
 _PNG_DPI = 100
+_FILE_WIDTH = 760
 _HEAD, _MOST_KEYS, _MOST_LETTERS = 40, 8, 24
 _SVG_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _DRAWN: dict[Shape, Callable[[Chart, Numbers], tuple[Figure, list[LegendEntry], str]]] = {
@@ -72,7 +73,15 @@ def _picture(chart: Chart, images: str) -> Picture:
     figure, keys, note = drawn
     name = summary(chart)
     marks = [mark.label for mark in chart.marks] if chart.x_is_time or chart.x_is_number else []
-    return Picture(_svg(figure, name) if images == "svg" else _png(figure, name), keys, marks, note)
+    width, height = (round(inches * INCH) for inches in figure.get_size_inches())
+    return Picture(
+        _svg(figure, name) if images == "svg" else _png(figure, name),
+        keys,
+        marks,
+        note,
+        places_of(chart, figure.axes[0]),
+        (width, height),
+    )
 
 
 def _drawn(chart: Chart) -> tuple[Figure, list[LegendEntry], str] | None:
@@ -91,6 +100,7 @@ def _file(chart: Chart, images: str) -> bytes:
     if drawn is None:
         return b""
     figure, keys, _ = drawn
+    figure.set_size_inches(_FILE_WIDTH / INCH, figure.get_size_inches()[1])
     _headed(figure, chart.title, keys)
     figure.patch.set_facecolor(LIGHT["card"])
     file = io.BytesIO()

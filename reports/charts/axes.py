@@ -20,11 +20,11 @@ from reports.ticks import clock_ticks, short, time_ticks
 
 Numbers = npt.NDArray[np.float64]
 
-WIDTH, HEIGHT = 760, 230
-"""In the units of the SVG; text is 11 units high."""
+WIDTH, HEIGHT = 560, 210
+"""In the units of the SVG; text is 11 units high: two charts lie side by side on a wide page, and one fits a phone."""
 INCH = 72
-MOST_LETTERS = 28
-_MOST_WORDS = 12
+MOST_LETTERS = 26
+_MOST_WORDS, _MOST_TIMES, _MOST_CLOCK_TICKS = 6, 6, 7
 _LEFT, _SIDE, _LETTER = 52, 24, 6.0
 _GREATEST = 1e100
 """Values beyond this are not drawn."""
@@ -56,7 +56,7 @@ SETTINGS: dict[Any, object] = {
 def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Figure, Axes]:
     """A figure with one pair of axes and margins for their labels."""
     figure = Figure(figsize=(WIDTH / INCH, height / INCH), dpi=INCH)
-    above = 8 + 16 * bool(chart.unit) + 14 * bool(chart.marks or chart.spans)
+    above = 24 + 14 * bool(chart.marks or chart.spans)
     left = _LEFT
     if chart.shape is Shape.BARS and not chart.x_is_time:
         left = 16 + round(6.7 * min(MOST_LETTERS, max(len(str(one)) for one in chart.x)))
@@ -76,7 +76,7 @@ def x_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
     low, high = float(x.min()), float(x.max())
     if chart.x_is_time:
         pad = (high - low) * 0.01 or slot_of(x) / 2
-        ticks = time_ticks(low, high)
+        ticks = time_ticks(low, high, _MOST_TIMES)
     else:
         pad = 0.5
         step = -(-len(x) // _MOST_WORDS)
@@ -99,7 +99,7 @@ def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
         slot = slot_of(x, 1.0)
         low, high = float(x.min()), float(x.max()) + slot
         axes.set_xlim(low, high)
-        _ticks(axes, clock_ticks(low, high))
+        _ticks(axes, clock_ticks(low, high, _MOST_CLOCK_TICKS))
         _spans(axes, chart, low, high)
         x = x + slot / 2
     elif chart.scale is Scale.TAIL:
@@ -214,11 +214,32 @@ def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, acr
         whole = bool(np.all(rows[np.isfinite(rows)] % 1 == 0))
         axis.set_major_locator(MaxNLocator(6 if across else 5, steps=[1, 2, 2.5, 5, 10], integer=whole))
     axis.set_major_formatter(FuncFormatter(short))
-    if chart.unit:
+    if said := _scale_words(chart, *sorted(axis.get_view_interval())):
         place: Literal["left", "right"] = "right" if across else "left"
-        axes.set_title(
-            chart.unit, fontsize=10, color=LIGHT["dim"], loc=place, pad=16 if chart.marks or chart.spans else 5
-        )
+        axes.set_title(said, fontsize=10, color=LIGHT["dim"], loc=place, pad=16 if chart.marks or chart.spans else 5)
+
+
+def _scale_words(chart: Chart, low: float, high: float) -> str:
+    """The unit of the values, with a warning where their axis does not start at zero."""
+    if chart.log and low > 0 and chart.shape is not Shape.HEAT:
+        return f"{chart.unit}, logarithmic" if chart.unit else "logarithmic"
+    if low > 0 or high < 0:
+        return f"{chart.unit}, not from zero" if chart.unit else "not from zero"
+    return chart.unit
+
+
+def places_of(chart: Chart, axes: Axes) -> list[float]:
+    """The place of each x in the picture, in units of the SVG: from the left, or from the top for bars of words."""
+    height = axes.figure.bbox.height
+    if chart.shape is Shape.BARS and not chart.x_is_time:
+        return [round(height - float(axes.transData.transform((0, row))[1]), 1) for row in range(len(chart.x))]
+    x = np.array(chart.x if chart.x_is_time or chart.x_is_number else range(len(chart.x)), np.float64)
+    if chart.x_is_number and chart.scale is Scale.CLOCK:
+        x = x + slot_of(x, 1.0) / 2
+    elif chart.x_is_number and chart.scale is Scale.TAIL:
+        x = _tail(x)
+    y = float(axes.get_ylim()[0])
+    return [round(float(axes.transData.transform((one, y))[0]), 1) for one in x]
 
 
 def _range(low: float, high: float) -> tuple[float, float]:

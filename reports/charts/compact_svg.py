@@ -23,6 +23,7 @@ _KEPT = (
     "text-anchor",
 )
 _NAMES = {colour: f"var(--{name})" for name, colour in reversed(LIGHT.items())}
+_X_TICK = re.compile(r"xtick_(\d+)")
 _TURNED = re.compile(r"rotate\((-?[\d.]+)")
 
 
@@ -41,8 +42,11 @@ def slim(svg: str, name: str) -> Markup:
     return Markup(f"{opening}{title}{''.join(_drawn(root))}</svg>")  # noqa: S704 # every part is escaped below
 
 
-def _drawn(element: ElementTree.Element) -> Iterator[str]:
-    """The elements inside an element, in order, with groups flattened."""
+def _drawn(element: ElementTree.Element, second: bool = False) -> Iterator[str]:
+    """The elements inside an element, in order, with groups flattened.
+
+    The labels of every ``second`` tick of the x axis have a class: a narrow page has no room for them.
+    """
     dots: list[ElementTree.Element] = []
     for child in element:
         if child.tag == f"{_SVG}use":
@@ -50,9 +54,10 @@ def _drawn(element: ElementTree.Element) -> Iterator[str]:
         elif child.tag == f"{_SVG}path":
             yield _path(child)
         elif child.tag == f"{_SVG}text":
-            yield _text(child)
+            yield _text(child, second)
         elif child.tag == f"{_SVG}g" and child.attrib.get("id") != "patch_1":
-            yield from _drawn(child)
+            tick = _X_TICK.fullmatch(child.attrib.get("id", ""))
+            yield from _drawn(child, second if tick is None else int(tick[1]) % 2 == 0)
     if dots:
         yield _dots(dots)
 
@@ -74,7 +79,7 @@ def _dots(dots: list[ElementTree.Element]) -> str:
     return f'<path class="dots" d="{places}" stroke="{escape(colour)}"/>'
 
 
-def _text(text: ElementTree.Element) -> str:
+def _text(text: ElementTree.Element, second: bool) -> str:
     style = _style(text)
     turned = _TURNED.match(text.attrib.get("transform", ""))
     x, y = text.attrib.get("x", "0"), text.attrib.get("y", "0")
@@ -82,7 +87,8 @@ def _text(text: ElementTree.Element) -> str:
         x, y = moved.groups()
     spin = f' transform="{escape(text.attrib["transform"])}"' if turned and float(turned[1]) else ""
     place = f'x="{_round(x)}" y="{_round(y)}"'
-    return f"<text {place}{spin}{_attributes(style)}>{escape(''.join(text.itertext()))}</text>"
+    named = ' class="second"' if second else ""
+    return f"<text {place}{named}{spin}{_attributes(style)}>{escape(''.join(text.itertext()))}</text>"
 
 
 def _attributes(style: Mapping[str, str]) -> str:

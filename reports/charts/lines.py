@@ -84,7 +84,8 @@ def lines(chart: Chart, rows: Numbers) -> tuple[Figure, list[LegendEntry], str]:
         if dots:
             axes.plot(x, row, color=LIGHT[colour], linewidth=0, marker=dots, markersize=4)
         else:
-            axes.plot(x, row, color=LIGHT[colour], linestyle=pattern, drawstyle=drawstyle)
+            style = "steps-post" if chart.lines[number].steps else drawstyle
+            axes.plot(x, row, color=LIGHT[colour], linestyle=pattern, drawstyle=style)
             alone = _alone(row)
             axes.plot(x[alone], row[alone], color=LIGHT[colour], linewidth=0, marker="o", markersize=4)
         keys.insert(0, LegendEntry(chart.lines[number].label, colour, "" if dots else dashes))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,10 +174,21 @@ def install(component: Component) -> bool:
             quietly = ["--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
             _run([*_npm(node), "install", *quietly, *component.packages], folder, environment)
         else:
-            _run([sys.executable, "-m", "venv", "venv"], folder)
-            _run(["venv/bin/python", "-m", "pip", "install", "-qq", "--no-compile", *component.packages], folder)
+            _install_python(component.packages, folder)
         (folder / ".installed").touch()
         return True
+
+
+def _install_python(packages: tuple[str, ...], folder: Path) -> None:
+    """Install packages into a venv in the folder: by uv, where there is one that reaches the index, else by pip."""
+    uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    if uv is not None:
+        with suppress(NotInstalled):
+            _run([uv, "venv", "-q", "--clear", "--python", sys.executable, "venv"], folder)
+            _run([uv, "pip", "install", "-q", "--python", "venv/bin/python", *packages], folder)
+            return
+    _run([sys.executable, "-m", "venv", "--clear", "venv"], folder)
+    _run(["venv/bin/python", "-m", "pip", "install", "-qq", "--no-compile", *packages], folder)
 
 
 def node_folder(oldest: int = 20) -> Path:

@@ -28,7 +28,7 @@ from checker.settings.loadtests.blocks import (
     ThresholdEntry,
 )
 from checker.settings.loadtests.legacy import plan_of_block
-from checker.settings.loadtests.source import LEFT_OUT, escaped_values, source_of
+from checker.settings.loadtests.source import LEFT_OUT, source_of
 from checker.settings.overlay import expand, with_environment
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
@@ -211,15 +211,6 @@ def stored_plan(source: Mapping[str, Any], environ: Mapping[str, str] = os.envir
     left_out = ", ".join(map(str, source.get(LEFT_OUT, ())))
     said = (f"run without what is not stored: {left_out}",) if left_out else ()
     return reader.plan(lambda: reader.listed(None), said, stored=source)
-
-
-def plan_of_values(values: Mapping[str, Any], servers: Sequence[Server], name: str) -> Plan:
-    """The plan in plain values of a program: the keys of a file but for its servers, in which ``$`` is text.
-
-    Raises ConfigError, in which ``name`` stands in place of a file name.
-    """
-    document = Document(Path(name), {key: escaped_values(value) for key, value in values.items()}, {})
-    return _PlanReader(document, {}).plan(lambda: Listed(tuple(servers), ()))
 
 
 def _has_block(document: Document, environment: str | None, environ: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from checker.loadtest.planning.stages import shorthand
 from checker.loadtest.thresholds.grammar import Metric, canonical
 from checker.settings.adhoc import adhoc
 from checker.settings.loadtests.source import escaped_values, source_of
+from checker.settings.targets import kind_of_address
 
 RATE_PER_S = 50.0
 DURATION_S = 30.0
@@ -51,10 +52,11 @@ def quick_plan(
 ) -> Plan:
     """The plan of one scenario at one server; durations are seconds.
 
-    The default operation is the call of ``tool`` if there is one, tools/list if the path ends in /mcp, a full check if
-    it ends in /sse, else the REST request; without rate and users the rate is `RATE_PER_S`. Thresholds are spelled
-    ``failed:rate<0.01``, or without a metric for the response time. With ``abort`` a broken one ends the run. Raises
-    UsageError and ConfigError for options that contradict each other.
+    The default operation is the call of ``tool`` if there is one, tools/list for an address that looks like one of MCP
+    (`checker.settings.targets.kind_of_address`), a full check if its path ends in /sse, else the REST request; without
+    rate and users the rate is `RATE_PER_S`. Thresholds are spelled ``failed:rate<0.01``, or without a metric for the
+    response time. With ``abort`` a broken one ends the run. Raises UsageError and ConfigError for options that
+    contradict each other.
     """
     if rate is not None and users is not None:
         raise UsageError("--rate and --users are two kinds of load (open, closed); give one of them")
@@ -118,10 +120,10 @@ def quick_plan(
 
 def _by_address(url: str) -> Operation:
     """The usual operation for an address."""
-    path = urlsplit(url).path.rstrip("/")
-    if path.endswith("/sse"):  # the old transport carries whole checks only
-        return "mcp_check"
-    return "mcp_list" if path.endswith("/mcp") else "rest"
+    if kind_of_address(url) != "mcp":
+        return "rest"
+    # the old transport carries whole checks only
+    return "mcp_check" if urlsplit(url).path.rstrip("/").endswith("/sse") else "mcp_list"
 
 
 _SHOWN = ("arrivals", "think_time", "timeout", "max_in_flight", "tool", "arguments")

@@ -1,0 +1,1 @@
+"""The selftest: does this installation work on this machine, tried against servers of its own on loopback."""
