@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 
 class CheckerError(Exception):
     """Base of every error shown to the user as one message: the fault, its place, and the remedy."""
@@ -10,11 +13,31 @@ class CheckerError(Exception):
 
 
 class UsageError(CheckerError):
-    """The command line asks for something that does not exist, or its options do not fit together."""
+    """The command line or a call asks for something that does not exist, or its options do not fit together."""
+
+
+class ConfigFault(NamedTuple):
+    """One fault of a configuration."""
+
+    file: str
+    line: int | None
+    """None for values that come from no file."""
+    key: str
+    """Such as ``servers[2].rest.timeout``."""
+    text: str
+    """The value, if it may be shown, and the remedy."""
 
 
 class ConfigError(CheckerError):
     """A configuration file cannot be used; the message names file, line, key, value and remedy."""
+
+    def __init__(self, text: str, faults: Sequence[ConfigFault] = ()) -> None:
+        super().__init__(text)
+        self.faults = tuple(faults)
+        """The same for programs; empty if the file could not be read at all."""
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, tuple[ConfigFault, ...]]]:
+        return type(self), (str(self), self.faults)
 
 
 class StorageError(CheckerError):

@@ -47,6 +47,21 @@ class Start(Record, frozen=True, tag=True):
     """The descriptor of `checker.processes.started_tasks`."""
 
 
+class LoadLibraries(Record, frozen=True, tag=True):
+    """What a worker that has done checks needs for others."""
+
+    libraries: tuple[str, ...]
+    """Modules to load before they begin."""
+
+
+class Rest(Record, frozen=True, tag=True):
+    """A question for the totals up to now; until there is more to check, the worker keeps what it has open."""
+
+
+class Rested(Record, frozen=True, tag=True):
+    """The answer, behind the report with the totals."""
+
+
 class Run(Record, frozen=True, tag=True):
     """More tasks."""
 
@@ -95,8 +110,8 @@ class Bye(Record, frozen=True, tag=True):
     """The last message of a worker."""
 
 
-FromParent: TypeAlias = Start | Run | AlikeTasks | Gate | Drop | Stop
-FromWorker: TypeAlias = Beat | RowBatch | Batch | WorkerReport | Bye
+FromParent: TypeAlias = Start | LoadLibraries | Run | AlikeTasks | Gate | Drop | Rest | Stop
+FromWorker: TypeAlias = Beat | RowBatch | Batch | WorkerReport | Rested | Bye
 
 
 class Job(Record, frozen=True):

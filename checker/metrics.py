@@ -52,6 +52,9 @@ class CacheMeasures(Record, frozen=True, kw_only=True):
     entries: int = 0
 
 
+Measures = TypeVar("Measures", PoolMeasures, CacheMeasures)
+
+
 class WorkerMeasures(Record, frozen=True, kw_only=True):
     """Figures on one worker process."""
 
@@ -105,6 +108,34 @@ class WorkerReport(Record, frozen=True, kw_only=True, tag=True):
     caches: tuple[CacheMeasures, ...] = ()
 
 
+def since(report: WorkerReport, earlier: WorkerReport) -> WorkerReport:
+    """The report without what the worker had counted before: that belongs to an earlier run.
+
+    What is no count stays as it is: sizes, states, maxima.
+    """
+    counted = {name: getattr(report.worker, name) - getattr(earlier.worker, name) for name in _COUNTED_BY_WORKERS}
+    return WorkerReport(
+        worker=replace(report.worker, **counted),
+        pools=_since(report.pools, earlier.pools),
+        caches=_since(report.caches, earlier.caches),
+    )
+
+
+_COUNTED_BY_WORKERS = ("checks", "suspect_checks", "cpu_ms")
+_NOT_COUNTED = ("most", "longest", "idle", "in_use", "entries")
+
+
+def _since(measures: Sequence[Measures], earlier: Sequence[Measures]) -> tuple[Measures, ...]:
+    found: list[Measures] = []
+    for one in measures:
+        name, *fields = type(one).__struct_fields__
+        before = next((other for other in earlier if getattr(other, name) == getattr(one, name)), None)
+        counted = [field for field in fields if not field.startswith(_NOT_COUNTED)]
+        less = {field: getattr(one, field) - getattr(before, field) for field in counted} if before else {}
+        found.append(replace(one, **less))
+    return tuple(found)
+
+
 class RunMeasures(Record, frozen=True, kw_only=True):
     """All figures that a run measured about itself."""
 
@@ -125,9 +156,6 @@ class RunMeasures(Record, frozen=True, kw_only=True):
             resources=self.resources if "resources" in kept else None,
             alerts=self.alerts,
         )
-
-
-Measures = TypeVar("Measures", PoolMeasures, CacheMeasures)
 
 
 def summed(measures: Iterable[Measures]) -> tuple[Measures, ...]:

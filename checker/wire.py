@@ -11,7 +11,7 @@ import msgspec
 
 Message = TypeVar("Message")
 
-PROTOCOL = 10
+PROTOCOL = 11
 """Raised with every change of a frame or of a record that crosses."""
 _HEAD = struct.Struct(">I")
 _MOST_BYTES = 64 * 1024 * 1024

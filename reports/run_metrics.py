@@ -1,14 +1,15 @@
-"""Measurements that a run made of itself: lines for `check -v`, and a document."""
+"""Measurements that a run made of itself: lines for `check -v`, and documents, one with all results of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import asdict
 
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceMeasures, RunMeasures, WorkerMeasures
-from reports.check_documents import iso
+from reports.check_documents import check_document, contract_document, iso, run_document
+from storage.history import CheckRow, ContractRow, RunRow
 
 _MIB = 1024 * 1024
 
@@ -21,6 +22,18 @@ def measure_lines(measures: RunMeasures) -> Iterator[str]:
     if measures.resources is not None and measures.resources.samples:
         yield _resources(measures.resources)
     yield from (f"{alert.level}: {alert.detail}" for alert in measures.alerts)
+
+
+def results_document(
+    run: RunRow, checks: Sequence[CheckRow], changed: Sequence[ContractRow], measures: RunMeasures
+) -> dict[str, Any]:
+    """A run with all its results, as `docs/check.schema.json` describes it."""
+    return {
+        "run": run_document(run, checks),
+        "checks": list(map(check_document, checks)),
+        "contract_changes": list(map(contract_document, changed)),
+        "measures": measures_document(measures),
+    }
 
 
 def measures_document(measures: RunMeasures) -> dict[str, Any]:

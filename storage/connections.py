@@ -178,6 +178,13 @@ def writing_connection(path: Path, wait_s: float) -> Iterator[DatabaseConnection
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except IsADirectoryError:
+        raise StorageError(f"{path}: a folder; name a file in it with --db, such as {path / 'history.db'}") from None
+    except PermissionError as error:
+        where = "" if path.exists() else f" in the folder {path.parent}"
+        raise StorageError(
+            f"{path}: cannot be written{where} ({error.strerror}); name a file in a folder of yours with --db"
+        ) from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}; name another file with --db") from None
     binding = driver()
@@ -204,6 +211,8 @@ def reading_connection(path: Path) -> Any:
             f"{path}: no such database; `mcp-status check` makes one, --db or MCP_STATUS_DB names another"
         )
     binding = driver()
+    if path.is_dir():
+        raise StorageError(f"{path}: a folder; name the file with the history in it with --db")
     if not path.is_file() or not os.access(path, os.R_OK):
         raise StorageError(f"{path}: not a readable file; name another one with --db")
     log = Path(f"{path}-wal")

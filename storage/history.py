@@ -213,7 +213,7 @@ class ContractRow(Struct, frozen=True):
     """Digest of the contract's canonical text, whether or not all of it is stored."""
 
 
-class History:
+class HistoryReader:
     """Read access to one database."""
 
     def __init__(self, connection: DatabaseConnection, path: Path) -> None:
@@ -231,6 +231,21 @@ class History:
         """All checks of a run, including results reused from earlier runs, by server name."""
         own = self._checks("where c.run_id = :run", _PROBES_OF_RUN, {"run": run_id})
         return sorted([*own, *self._cached_checks(run_id)], key=lambda check: check.server)
+
+    def checks_stored(self, run_id: int, servers: Sequence[str]) -> list[CheckRow]:
+        """The checks that a run itself has made of these servers, as far as they are stored."""
+        asked = {"run": run_id, "servers": orjson.dumps(servers).decode()}
+        return self._checks(_OF_SERVERS.format(row="c"), _OF_SERVERS.format(row="p"), asked)
+
+    def runs(self, limit: int) -> list[RunRow]:
+        """The newest runs, newest first."""
+        with errors_of(self._path):
+            return [RunRow(*row) for row in self._connection.exec_driver_sql(_RUNS, (limit,))]
+
+    def server_names(self) -> list[str]:
+        """The names of all servers, in order."""
+        with errors_of(self._path):
+            return [str(name) for name in self._connection.exec_driver_sql(_NAMES).scalars()]
 
     def statuses_of_run(self, run_id: int) -> set[tuple[str, bool]]:
         """Statuses in a run, reused ones included, each with a flag for suspect.
@@ -308,12 +323,12 @@ class History:
             raise UsageError(f"{self._path}: no server {server!r}{self._alike(server)}")
         return int(server_id)
 
-    def _checks(self, which: str, their_probes: str, asked: Mapping[str, int]) -> list[CheckRow]:
+    def _checks(self, which: str, their_probes: str, asked: Mapping[str, Any]) -> list[CheckRow]:
         """The checks ``c`` that these words select, with those of the probes ``p`` that the others select."""
         with errors_of(self._path):
             return [one for part in BOTH for one in self._checks_of(part, which, their_probes, asked)]
 
-    def _checks_of(self, part: RawPart, which: str, their_probes: str, asked: Mapping[str, int]) -> Iterator[CheckRow]:
+    def _checks_of(self, part: RawPart, which: str, their_probes: str, asked: Mapping[str, Any]) -> Iterator[CheckRow]:
         by_check: dict[tuple[int, int], list[ProbeResult]] = {}
         found = in_part(part, f"{_PROBES} {their_probes} order by p.position")
         for row in self._connection.exec_driver_sql(found, asked).mappings():
@@ -341,10 +356,10 @@ class History:
 
 
 @contextmanager
-def open_history(path: Path) -> Iterator[History]:
+def open_history(path: Path) -> Iterator[HistoryReader]:
     """The history in this file, read-only; raises StorageError if there is none."""
     with reading(path) as connection:
-        yield History(connection, path)
+        yield HistoryReader(connection, path)
 
 
 @contextmanager
@@ -368,6 +383,8 @@ def reading(path: Path) -> Iterator[DatabaseConnection]:
 
 
 _RUN = f"select {', '.join(RunRow.__struct_fields__)} from runs where id = ?"  # noqa: S608 # our names
+_RUNS = f"select {', '.join(RunRow.__struct_fields__)} from runs order by id desc limit ?"  # noqa: S608 # our names
+_NAMES = "select name from servers order by name"
 _CONTRACTS = """select v.*, s.name, d.document, d.contract_bytes from contract_versions v
     join servers s on s.id = v.server_id left join contracts d on d.digest = v.digest"""
 _CHECK_FIELDS = (
@@ -390,6 +407,9 @@ _PROBES = f"""select p.*, u.url, {", ".join(f"f.{name} as mcp_{name}" for name i
     from {{probes}} p left join mcp_facts f on f.id = p.mcp_facts_id left join urls u on u.id = p.url_id"""  # noqa: S608
 _PROBES_OF_RUN = "join {checks} c on c.server_id = p.server_id and c.run_id = p.run_id where c.run_id = :run"
 """By the checks, which have an index of runs."""
+_OF_SERVERS = """where {row}.run_id = :run and {row}.server_id in (
+    select id from servers where name in (select value from json_each(:servers)))"""
+"""The words that select rows of checks or probes of some servers in a run."""
 _REUSED = (
     """join run_cached r on r.server_id = {row}.server_id and r.from_run_id = {row}.run_id where r.run_id = :run"""
 )

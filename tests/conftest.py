@@ -72,7 +72,6 @@ LONG = (
     "test_bench_reports.py",
     "test_bench_stress.py",
     "test_stdio_servers.py",
-    "test_bench_library.py",
     "test_bench_live.py",
     "test_bench_store.py",
     "test_contract.py",

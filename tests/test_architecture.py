@@ -52,6 +52,7 @@ HOMES = {
     "matplotlib": ("reports.charts",),
     "numpy": ("reports", "storage.rollups", "checker.loadtest", "checker.stats"),
     "scipy": ("checker.stats",),
+    "pandas": ("checker.api.past",),
 }
 """Package -> the modules that may import it: third-party ones, and what writes a form that must be written safely."""
 
@@ -146,6 +147,18 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "checker.run",
         "checker.loadtest",
         "checker.selftest",
+    ),
+    "checker.api": (
+        *BASE,
+        *SECRETS,
+        STATS,
+        *LOAD_TEST_RECORDS,
+        "checker.settings",
+        "checker.processes",
+        "storage",
+        "reports",
+        "checker.run",
+        "checker.loadtest",
     ),
     "checker.__main__": ("checker.cli", "checker.processes"),
     "checker": (),

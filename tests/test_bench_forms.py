@@ -249,5 +249,5 @@ def test_all_forms_give_the_same_verdict() -> None:
     run: BenchRun = outcomes()["small"].run
     outcome = LoadTestOutcome(run=run)
     assert {form(outcome) for form in EXPECTED.values()} == {
-        "FAILED: 1 of 3 thresholds, response_time{server:search} p(99)<100 (measured: 4210)."
+        "FAILED: 1 of 3 thresholds, response_time{server:search} p(99)<100 (measured: 4,210 ms)."
     }

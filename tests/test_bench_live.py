@@ -22,6 +22,7 @@ from rich.console import Console
 
 from checker.cli.bench_live import clock, live_view, milliseconds, picture, sparkline
 from checker.loadtest.live import Live, Moment
+from checker.loadtest.plan import Threshold
 from checker.loadtest.protocols import Second
 from checker.loadtest.results import (
     BenchKind,
@@ -33,6 +34,7 @@ from checker.loadtest.results import (
     ThresholdResult,
     WorkerSecond,
 )
+from checker.loadtest.thresholds.watch import Watch
 from checker.stats.histogram import Cells
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "bench-judgement.md"
@@ -148,11 +150,83 @@ def json_of(seconds: Sequence[Second]) -> list[dict[str, Any]]:
 # Adding up
 
 
-def test_rates_are_those_of_the_news_and_of_the_last_five_seconds() -> None:
-    moment = after([second(at, (4_000,) * 100 * at) for at in range(1, 11)])
+def test_rates_are_those_of_the_newest_whole_second_and_of_the_last_five() -> None:
+    some = [second(at, (4_000,) * 100 * at) for at in range(1, 11)]
+    moment = after([*some, replace(some[-1], at_s=10.7, slots=())])
     assert moment.now.ok == pytest.approx(1000)
     assert moment.recent.ok == pytest.approx((600 + 700 + 800 + 900 + 1000) / 5)
     assert moment.history == pytest.approx([100.0 * at for at in range(1, 11)])
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.3, 0.93])
+def test_constant_load_reads_as_constant_whenever_its_samples_arrive(offset_s: float) -> None:
+    """Workers tell two or three times in the second of an update, about what is up to half a second old."""
+    live, told, moments = Live(), 0, []
+    for at_s in np.arange(1.0 + offset_s, 20.0, 1.003).tolist():
+        reached = max(0, int((at_s - 0.1) / 0.42))  # batches that have come until now
+        due = range(round(told * 0.42 * 200), round(reached * 0.42 * 200))
+        told = reached
+        by_second: dict[int, int] = {}
+        for number in due:
+            by_second[number // 200] = by_second.get(number // 200, 0) + 1
+        slots = tuple(
+            Slot(series=0, stage=1, at_s=at, offered=count, ok=count, done_ok=count) for at, count in by_second.items()
+        )
+        moments.append(live.take(replace(second(12), at_s=at_s, slots=slots, health=())))
+    assert {(one.now.offered, one.now.achieved) for one in moments[2:]} == {(200.0, 200.0)}
+    assert set(moments[-1].history) == {200.0}
+
+
+def test_second_without_anything_is_a_rate_of_zero_and_a_gap_in_p95() -> None:
+    some = [second(at) for at in (11, 12, 15)]
+    moment = after([*some, replace(some[-1], at_s=15.7, slots=())])
+    assert moment.history == (100.0, 100.0, 0.0, 0.0, 100.0)
+    assert [one is None for one in moment.p95_history] == [False, False, True, True, False]
+
+
+def test_what_is_not_measured_is_counted_by_its_stage() -> None:
+    moment = after([second(at) for at in range(1, 21)])
+    assert moment.excluded == {"ramp_up": 1000}
+    assert "excluded   1,000 operations of ramp_up: not measured" in lines_of(moment, 80)
+
+
+PLANNED = (
+    Threshold(metric="response_time", expression="p(95)<500"),
+    Threshold(metric="response_time", expression="max<20", over=5.0),
+    Threshold(metric="failed", expression="rate<1%"),
+    Threshold(metric="achieved", expression="rate>=100"),
+)
+
+
+def test_thresholds_have_their_value_and_state_while_the_run_goes_on() -> None:
+    live = Live(PLANNED)
+    some = [second(at, (4_000,) * 100, failed=2 if at > 14 else 0) for at in range(11, 21)]
+    before, *_, last = [live.take(one) for one in (replace(second(10), slots=()), *some, replace(second(21), slots=()))]
+    assert [(one.value, one.passed) for one in before.thresholds] == [(None, True)] * 4
+    p95, longest, failed, achieved = last.thresholds
+    assert (p95.value, p95.passed) == (pytest.approx(4, rel=0.01), True)
+    assert (longest.value, longest.passed) == (4.0, True)
+    assert (failed.value, failed.passed) == (pytest.approx(12 / 1012), False)
+    assert achieved.passed
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(1, 10**6), min_size=1, max_size=20), st.integers(0, 3)), min_size=1, max_size=12
+    )
+)
+def test_state_of_thresholds_ends_as_they_are_judged_after_the_run(seconds: list[tuple[list[int], int]]) -> None:
+    some = [second(11 + at, times_us, failed) for at, (times_us, failed) in enumerate(seconds)]
+    run = replace(RUN, stages=(RUN.stages[0], replace(RUN.stages[1], until_s=10.0 + len(some))))
+    live = Live(PLANNED)
+    for one in some:
+        live.take(replace(one, run=run, until_s=10.0 + len(some)))
+    last = live.take(replace(some[-1], run=run, until_s=10.0 + len(some), at_s=11.5 + len(some), slots=()))
+    judged = Watch(PLANNED).results(replace(run, slots=tuple(slot for one in some for slot in one.slots)))
+    for early, final in zip(last.thresholds, judged, strict=True):
+        assert early.value == pytest.approx(final.value) if final.value is not None else early.value is None
+        assert early.passed == final.passed or final.value is None
 
 
 def test_times_of_the_run_are_those_of_measured_stages_and_the_recent_ones_of_all() -> None:
@@ -205,11 +279,13 @@ def test_picture_shows_stage_rates_times_errors_client_and_thresholds() -> None:
         f"                 102      102      100        2  {'█' * 30}",
         "latency          p50      p95      p99      max",
         "  last 5 s   3.97 ms  3.97 ms  3.97 ms    30 ms",
-        "  run        3.97 ms  3.97 ms  3.97 ms    30 ms",
+        "  measured   3.97 ms  3.97 ms  3.97 ms    30 ms",
+        f"  p95      {'█' * 41}  3.97 ms to 3.97 ms",
         "errors     4  timeout 4",
+        "excluded   1,000 operations of ramp_up: not measured",
         "client     CPU 34%  lag 0.3 ms  late 0.2 ms  in flight 12  waiting 0",
-        "threshold  ok      response_time p(95)<500  now 4",
-        "threshold  BROKEN  response_time max<20  now 30",
+        "threshold  ok          4 ms  response_time p(95)<500 ms",
+        "           BROKEN     30 ms  response_time max<20 ms",
     ]
 
 
@@ -313,10 +389,11 @@ def test_nothing_is_shown_where_it_is_not_wanted() -> None:
 
 
 def test_json_lines_have_one_object_for_every_second() -> None:
-    documents = json_of([second(11), second(12, failed=3)])
-    assert [document["at_s"] for document in documents] == [11, 12]
-    last = documents[-1]
-    assert (last["ok_per_s"], last["failed_per_s"], last["reasons"]) == (100, 3, {"timeout": 3})
+    documents = json_of([second(11), second(12, failed=3), replace(second(13), at_s=12.7, slots=())])
+    assert [document["at_s"] for document in documents] == [11, 12, 12.7]
+    last, settled = documents[1:]
+    assert (last["ok_per_s"], last["failed"], last["reasons"]) == (100, 3, {"timeout": 3})
+    assert (settled["ok_per_s"], settled["failed_per_s"], settled["reasons"]) == (100, 3, {})
     assert (last["response"]["samples"], last["run_response"]["samples"]) == (100, 200)
     assert last["stages"] == [
         {

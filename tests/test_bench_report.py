@@ -99,7 +99,7 @@ def test_verdict_is_the_first_that_holds(
 
 def test_verdict_counts_thresholds_and_names_the_first_broken_one() -> None:
     verdict = bench_report(runs()["frozen"]).verdict
-    assert verdict == "FAILED: 1 of 3 thresholds, response_time{server:search} p(99)<100 (measured: 4210)."
+    assert verdict == "FAILED: 1 of 3 thresholds, response_time{server:search} p(99)<100 (measured: 4,210 ms)."
 
 
 def test_aborted_run_says_why_and_how_far_it_came() -> None:

@@ -149,6 +149,15 @@ def test_sql_describes_its_views_and_limits_rows(status: Status, fleet: Path, tm
         (["contract", "search"], "no such database"),
         (["check", "config/minimal.yaml", "--timeout", "3s"], "--timeout goes with --mcp, --stdio and --rest"),
         (["check", "--rest", "http://h/", "--db", "/proc/none/h.db"], "/proc/none/h.db: "),
+        (
+            ["check", "--rest", "http://h/", "--db", ":memory:"],
+            "a history in memory ends with the command; name a file",
+        ),
+        (
+            ["check", "--rest", "http://h/", "--db", "docs"],
+            "docs: a folder; name a file in it with --db, such as docs/",
+        ),
+        (["sql", "select 1", "--db", "docs"], "docs: a folder; name the file with the history in it with --db"),
         (["history", "search"], "no such database"),
         (["sql"], "give a query"),
         (["sql", "select 1"], "no such database"),

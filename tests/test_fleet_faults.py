@@ -22,7 +22,7 @@ from checker.model import CheckResult, Server
 from checker.probe_kinds import KINDS
 from checker.probes.rest import RestOptions
 from checker.worker.adaptive_concurrency import LagMeter
-from checker.worker.checks import Checker
+from checker.worker.checks import ServerChecker
 from checker.worker.greenlets import Deadlines
 from fleets import Fleet, checked, rest_fleet
 from servers import RestServer
@@ -109,7 +109,7 @@ def test_mistake_of_ours_outside_an_attempt_does_not_lose_the_row(monkeypatch: p
     with RestServer() as server:
         # a plain GET that may have any answer is not judged at all
         one = Server(name="one", probes={"rest": RestOptions(url=server.url(), degraded_above=60.0)})
-        checker = Checker(Limits(concurrency=1, per_origin=1), grace=None)  # type: ignore[arg-type] # REST needs none
+        checker = ServerChecker(Limits(concurrency=1, per_origin=1), grace=None)  # type: ignore[arg-type] # REST needs none
         check = checker.check(Task(server=one, memory={})).check
     assert (check.status, check.reason, check.detail) == ("UNKNOWN", "internal_error", "RuntimeError: not thought of")
     assert set(KINDS) > {"rest"}

@@ -276,21 +276,19 @@ def one_by_one(document: Any, environ: Mapping[str, str]) -> Any:
     values = checker.settings.load.expand(document.values, environ, (), problems)
     if problems:
         raise document.refuse(problems)
-    whole, servers, before = Source((), document.values, problems), {}, 0
+    whole, servers = Source((), document.values, problems), {}
     for index, entry in enumerate(values["servers"]):
         reader = ServerReader(Files(document.path.parent))
         mine = problems if index == 0 else []
         reader.read_defaults(values["defaults"], Source(("defaults",), values["defaults"], mine), {})
         source = whole.below("servers", index)
         server = reader.server(entry, source)
-        if server is None:
-            continue
-        if server.name in servers:
-            source.complain(("name",), f'"{server.name}" is used by another server too; names must be unique')
-        servers[server.name] = server
-        before += 1
+        name = server.name if server is not None else entry.get("name")
+        if name in servers:
+            source.complain(("name",), f'"{name}" is used by another server too; names must be unique')
+        servers[name] = server
     if problems:
-        raise document.refuse(problems)
+        raise document.refuse(problems, 10)
     return tuple(servers.values())
 
 

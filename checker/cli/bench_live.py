@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +17,11 @@ from typing import IO, cast
 import orjson
 
 from checker.loadtest.live import RECENT_S, ClientNow, Live, Moment, Rates, StageNow, Times
+from checker.loadtest.plan import Threshold
 from checker.loadtest.protocols import Second, Watcher
 from checker.loadtest.results import ThresholdResult
 from checker.untrusted_text import json_text
+from reports.loadtests.verdict import limit_words, measured_words
 from reports.terminal import Console, Group, Text, live
 
 _REASONS = 3
@@ -29,17 +32,38 @@ def plain_line(moment: Moment) -> str:
     parts = [f"{moment.at_s:6.0f} s", stages_words(moment.stages) or moment.note, rates_words(moment.recent)]
     parts.append(times_words(moment.recent_times))
     parts.append(f"errors {moment.failed:,}" + (f" ({reasons_words(moment.reasons)})" if moment.reasons else ""))
+    parts.append(thresholds_words(moment.thresholds))
     if moment.client is not None and moment.client.bound:
         parts.append(f"client-bound: {moment.client.bound}")
     return "  ".join(part for part in parts if part)
 
 
 def stages_words(stages: tuple[StageNow, ...]) -> str:
-    """The stages in progress, each with its level."""
+    """The stages in progress, each with its level, and whether it counts."""
     several = len({stage.scenario for stage in stages}) > 1
+    named = [" ".join(filter(None, (stage.scenario if several else "", *stage_words(stage)))) for stage in stages]
     return ", ".join(
-        " ".join(filter(None, (stage.scenario if several else "", *stage_words(stage)))) for stage in stages
+        words if stage.measured else f"{words} (not measured)" for stage, words in zip(stages, named, strict=True)
     )
+
+
+def thresholds_words(thresholds: Sequence[ThresholdResult]) -> str:
+    """The number of thresholds that hold so far, and the broken ones; empty without thresholds."""
+    broken = [threshold_words(one) for one in thresholds if not one.passed]
+    if broken:
+        return f"BROKEN: {'; '.join(broken)}"
+    return f"thresholds hold: {len(thresholds)} of {len(thresholds)}" if thresholds else ""
+
+
+def threshold_words(one: ThresholdResult) -> str:
+    """A threshold with its value so far."""
+    over = "" if one.over_s is None else f" over {one.over_s:g} s"
+    value = (
+        "no answers yet"
+        if one.value is None
+        else f"{'' if one.over_s is None else 'worst '}{measured_words(one, one.value)}"
+    )
+    return f"{one.metric} {limit_words(one)}{over}: {value}"
 
 
 def stage_words(stage: StageNow) -> tuple[str, str]:
@@ -95,7 +119,10 @@ _LABEL = 10
 _COLUMN = 9
 _BAR = 20
 _STAGES = 4
+_MOST_THRESHOLDS = 8
 _WIDE = 80
+_MOST_BARS, _FEWEST_BARS, _RANGE = 60, 2, 24
+"""Bars of p95, and the room that the lowest and the highest value beside them take."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -107,12 +134,14 @@ def picture(moment: Moment, width: int, unicode: bool) -> Group:
     return Group(*lines)
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Bars of the newest values up to a maximum number, scaled to the highest of them."""
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """Bars of the newest values up to a maximum number, from zero to the highest of them; a gap for None."""
     shown = values[-width:] if width > 0 else ()
-    highest = max(shown, default=0.0)
+    highest = max((value for value in shown if value is not None), default=0.0)
     top = len(_SPARKS) - 1
-    return "".join(_SPARKS[round(top * value / highest) if highest > 0 else 0] for value in shown)
+    return "".join(
+        " " if value is None else _SPARKS[round(top * value / highest) if highest > 0 else 0] for value in shown
+    )
 
 
 def _lines(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
@@ -121,13 +150,16 @@ def _lines(moment: Moment, width: int, unicode: bool) -> Iterator[Text]:
     yield from _rates(moment, width, unicode)
     yield _line("latency", "".join(f"{name:>{_COLUMN}}" for name in ("p50", "p95", "p99", "max")), "dim")
     yield _times(f"  last {RECENT_S:g} s", moment.recent_times)
-    yield _times("  run", moment.run_times)
+    yield _times("  measured", moment.run_times)
+    yield from _p95_over_time(moment.p95_history, width, unicode)
     errors = f"{moment.failed:,}  {reasons_words(moment.reasons)}" if moment.failed else "none"
-    yield _line("errors", errors, "red" if moment.failed else "")
+    yield from _wrapped("errors", errors, "red" if moment.failed else "", width)
+    if moment.excluded:
+        total = f"{sum(moment.excluded.values()):,} operations of {', '.join(moment.excluded)}: not measured"
+        yield from _wrapped("excluded", total, "dim", width)
     if moment.client is not None:
         yield from _client(moment.client, width)
-    for result in moment.thresholds:
-        yield _threshold(result)
+    yield from _thresholds(moment.thresholds)
 
 
 def _head(moment: Moment) -> Text:
@@ -200,17 +232,42 @@ def _client(client: ClientNow, width: int) -> Iterator[Text]:
     yield line
     # Its own line, and words: colour alone does not reach everybody.
     if client.bound:
-        yield _line("", f"CLIENT-BOUND: {client.bound}", "bold red")
+        yield from _wrapped("", f"CLIENT-BOUND: {client.bound}", "bold red", width)
     elif client.bound_s:
         yield _line("", f"client-bound for {client.bound_s} s until now", "yellow")
 
 
-def _threshold(result: ThresholdResult) -> Text:
-    value = "no samples yet" if result.value is None else f"now {number(result.value)}"
-    line = _label("threshold")
-    line.append("ok      " if result.passed else "BROKEN  ", "green" if result.passed else "bold red")
-    line.append(f"{result.metric} {result.expression}  {value}")
-    return line
+def _thresholds(results: Sequence[ThresholdResult]) -> Iterator[Text]:
+    """A line for each threshold, the broken ones first where there are many; the value comes before what may be cut."""
+    shown = results if len(results) <= _MOST_THRESHOLDS else sorted(results, key=lambda one: one.passed)
+    for place, one in enumerate(shown[:_MOST_THRESHOLDS]):
+        word, style = ("ok", "green") if one.passed else ("BROKEN", "bold red")
+        word, style = ("-", "dim") if one.passed and one.value is None else (word, style)
+        over = "" if one.over_s is None else f" over {one.over_s:g} s"
+        line = _label("threshold" if place == 0 else "")
+        line.append(f"{word:<7}", style)
+        line.append(f"{'' if one.value is None else measured_words(one, one.value):>{_COLUMN}}")
+        line.append(f"  {one.metric} {limit_words(one)}{over}")
+        yield line
+    if len(shown) > _MOST_THRESHOLDS:
+        rest = shown[_MOST_THRESHOLDS:]
+        broken = sum(not one.passed for one in rest)
+        yield _line(
+            "", f"and {len(rest)} more, {broken} of them broken" if broken else f"and {len(rest)} more hold", "dim"
+        )
+
+
+def _p95_over_time(values: Sequence[float | None], width: int, unicode: bool) -> Iterator[Text]:
+    """The newest values of p95 as bars, with the lowest and the highest of them."""
+    room = min(_MOST_BARS, width - _LABEL - _RANGE)
+    known = [value for value in values[-room:] if value is not None]
+    if len(known) < _FEWEST_BARS:
+        return
+    line = _label("  p95")
+    if unicode:
+        line.append(f"{sparkline(values, room)}  ", "cyan")
+    line.append(f"{milliseconds(min(known))} to {milliseconds(max(known))}")
+    yield line
 
 
 def _label(label: str) -> Text:
@@ -222,6 +279,12 @@ def _line(label: str, words: str, style: str = "") -> Text:
     line = _label(label)
     line.append(words, style)
     return line
+
+
+def _wrapped(label: str, words: str, style: str, width: int) -> Iterator[Text]:
+    """The words in as many lines as they need."""
+    for place, part in enumerate(textwrap.wrap(words, max(20, width - _LABEL - 1)) or [""]):
+        yield _line(label if place == 0 else "", part, style)
 
 
 def json_line(moment: Moment) -> str:
@@ -369,9 +432,13 @@ EVERY_S = 5.0
 
 @contextmanager
 def live_view(
-    wanted: bool = True, json_lines: bool = False, console: Console | None = None, stdout: IO[str] | None = None
+    wanted: bool = True,
+    json_lines: bool = False,
+    console: Console | None = None,
+    stdout: IO[str] | None = None,
+    thresholds: Sequence[Threshold] = (),
 ) -> Iterator[Watcher]:
-    """The watcher that displays the seconds of one run.
+    """The watcher that displays the seconds of one run, with the state of the thresholds of its plan.
 
     ``json_lines`` writes one JSON object per second on standard output, and nothing else is shown. Otherwise standard
     error shows the picture if it is a terminal that can redraw lines, or else a line every five seconds.
@@ -379,22 +446,22 @@ def live_view(
     shown = console or Console(sys.stderr)
     if json_lines:
         with background(stdout or sys.stdout) as out:
-            yield _Guarded(_json_lines(out))
+            yield _Guarded(_json_lines(out), thresholds)
     elif not wanted:
         yield lambda second: None
     elif shown.is_terminal and not shown.is_dumb_terminal:
         with _redrawn(shown) as show:
-            yield _Guarded(show)
+            yield _Guarded(show, thresholds)
     else:
         with background(shown.file) as out:
-            yield _Guarded(_plain_lines(out))
+            yield _Guarded(_plain_lines(out), thresholds)
 
 
 class _Guarded:
     """A watcher that sums the updates and shows them until showing fails."""
 
-    def __init__(self, show: Callable[[Moment], None]) -> None:
-        self._show, self._failed, self._live = show, False, Live()
+    def __init__(self, show: Callable[[Moment], None], thresholds: Sequence[Threshold]) -> None:
+        self._show, self._failed, self._live = show, False, Live(thresholds)
 
     def __call__(self, second: Second) -> None:
         if self._failed:
@@ -426,11 +493,19 @@ def _redrawn(console: Console) -> Iterator[Callable[[Moment], None]]:
 
 
 def _plain_lines(out: BackgroundWriter) -> Callable[[Moment], None]:
-    """A line every five seconds, and each note once: between levels all notes come again."""
+    """A line every five seconds, and each note and each threshold that breaks once, when it does.
+
+    Between levels all notes come again.
+    """
     next_s, said = EVERY_S, {""}
+    broken: set[int] = set()
 
     def show(moment: Moment) -> None:
         nonlocal next_s
+        for place, one in enumerate(moment.thresholds):
+            if not one.passed and place not in broken:
+                broken.add(place)
+                out.write(f"{moment.at_s:6.0f} s  threshold BROKEN: {threshold_words(one)}\n")
         if moment.note not in said:
             said.add(moment.note)
             out.write(f"{moment.at_s:6.0f} s  {moment.note}\n")

@@ -64,7 +64,8 @@ class PlayOptions:
         for warning in plan.warnings:
             click.echo(f"mcp-status: {plan.path or plan.name}: {warning}", err=True)
         path = self.database if self.store else None
-        with live_view(wanted=self.live != "off", json_lines=self.live == "json") as watcher:
+        shown = live_view(self.live != "off", self.live == "json", thresholds=plan.thresholds)
+        with shown as watcher:
             request = LoadRequest(plan=self._adjusted(plan), database=path, watchers=(watcher,), log_level=level)
             end = load_test(request)
         quiet = self.live == "json"
@@ -151,13 +152,13 @@ def play_options(command: Decorated) -> Decorated:
 
 
 @click.command("run", epilog=_CODES)
-@click.argument("plan", type=click.Path(path_type=Path))
+@click.argument("plan")
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
 @click.option("--suite", is_flag=True, help="Run the grid of users and servers of a legacy configuration.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
 @play_options
 def run_command(
-    plan: Path,
+    plan: str,
     scenarios: tuple[str, ...],
     suite: bool,
     environment: str | None,
@@ -175,7 +176,10 @@ def run_command(
     mcp-status bench run config.yaml --scenario heavy_load
     """  # noqa: D301 # click wants the backspace itself
     from checker.settings.loadtests.plan_file import load_plan
+    from checker.settings.targets import is_address
 
+    if is_address(plan):
+        raise UsageError("an address, no plan; `mcp-status bench quick ADDRESS` puts load on it")
     return play(load_plan(plan, environment, scenarios=scenarios, suite=suite))
 
 

@@ -341,15 +341,9 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
     from reports import check_documents, rows_as_text, run_as_text
 
     if fmt == "json":
-        from reports.run_metrics import measures_document
+        from reports.run_metrics import results_document
 
-        document = {
-            "run": check_documents.run_document(run, checks),
-            "checks": list(map(check_documents.check_document, checks)),
-            "contract_changes": list(map(check_documents.contract_document, changed)),
-            "measures": measures_document(measures),
-        }
-        sys.stdout.write(rows_as_text.json(document))
+        sys.stdout.write(rows_as_text.json(results_document(run, checks, changed, measures)))
     elif fmt == "ndjson":
         sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, checks)))
     elif fmt == "csv":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checker.errors import UsageError
+from checker.errors import ConfigError, UsageError
 
 
 @click.group("config")
@@ -16,23 +16,46 @@ def command() -> None:
 
 
 @command.command("validate")
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
-def validate(config: Path, environment: str | None) -> int:
-    """Validate CONFIG; exit code 0 if it is valid, 3 if not.
+@click.argument("config")
+@click.option(
+    "--environment",
+    "-e",
+    metavar="NAME",
+    help="The environment whose variables and secret files have to be there. [env var: MCP_STATUS_ENV]",
+)
+@click.option("--allow-unset", is_flag=True, help="Variables may be unset, and secret files missing.")
+def validate(config: str, environment: str | None, allow_unset: bool) -> int:
+    """Validate CONFIG, a file or - for standard input; exit code 0 if it is valid, 3 if not.
 
-    Each error is one line: file, line, key, value and remedy.
-    """
+    Every fault of the file and of each of its environments is told at once, sorted by line. Each is one line: file,
+    line, key, value and remedy.
+
+    \b
+    mcp-status config validate fleet.yaml
+    mcp-status config validate fleet.yaml --allow-unset    where the secrets are not, such as in CI
+    """  # noqa: D301 # click wants the backspace itself
     from collections import Counter
 
+    from checker.settings.every_fault import validation
     from checker.settings.load import load
+    from checker.settings.targets import is_address
 
+    if is_address(config):
+        raise UsageError("an address, no configuration; `mcp-status check ADDRESS` checks it")
+    found = validation(Path(config), environment, allow_unset=allow_unset)
+    if found.faults:
+        raise ConfigError("\n".join(found.faults))
+    if found.unset:
+        click.echo(f"{config}: valid; not here: {', '.join(found.unset)}")
+        return 0
     settings = load(config, environment)
     for warning in settings.warnings:
         click.echo(f"mcp-status: {settings.path}: {warning}", err=True)
     kinds = Counter(kind for server in settings.servers for kind in server.probes)
     counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     where = f" in environment {settings.environment}" if settings.environment else ""
+    others = [name for name in found.environments if name != settings.environment]
+    where += f", and in {', '.join(others)}" if others else ""
     click.echo(f"{config}: valid{where}; servers: {len(settings.servers)}, probes: {counted}")
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from checker.errors import UsageError
 from checker.units import parse_duration, parse_size
 
 FORMATS = ("table", "json", "ndjson", "csv")
@@ -68,8 +69,10 @@ output_format = format_option(FORMATS)
 
 
 def database_path(given: Path | None) -> Path:
-    """The given database file, else the default one."""
+    """The given database file, else the default one; raises UsageError for a history that nobody could read later."""
     if given is not None:
+        if str(given) == ":memory:":
+            raise UsageError("--db :memory:: a history in memory ends with the command; name a file")
         return given
     from storage.sqlite_driver import default_path
 

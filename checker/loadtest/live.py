@@ -1,4 +1,7 @@
-"""The live state of a load test: the updates of each second summed into one record at a time."""
+"""The live state of a load test: the updates of each second summed into one record at a time.
+
+Rates are those of whole slots of time: updates come at moments of their own, and would make a constant rate jump.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ import numpy as np
 from msgspec import Struct
 
 from checker.loadtest.judging.client_symptoms import ClientLimits, symptoms
+from checker.loadtest.plan import Threshold
 from checker.loadtest.protocols import Second
 from checker.loadtest.results import BenchRun, Slot, ThresholdResult, WorkerSecond
+from checker.loadtest.thresholds.so_far import SETTLED_S, ThresholdsSoFar
 from checker.stats.histogram import Cells, empty
 
 RECENT_S = 5.0
 """The length of "the last seconds"."""
 HISTORY = 120
-"""Number of rates kept for the sparkline."""
+"""Number of slots kept for the sparklines."""
 _RATIOS = (0.5, 0.95, 0.99)
 _SHORTEST_S = 0.2
-"""Updates that follow each other faster are divided by this all the same: a rate would jump."""
+"""A run that is younger is divided by this all the same: a rate would jump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +90,13 @@ class Moment(Struct, frozen=True, kw_only=True):
     until_s: float
     stages: tuple[StageNow, ...]
     now: Rates
-    """Of the newest updates."""
+    """Of the newest slot that is complete; before the first one, of the run so far."""
     recent: Rates
-    """Of the last `RECENT_S` seconds."""
+    """Of the complete slots of the last `RECENT_S` seconds."""
     history: tuple[float, ...]
-    """Achieved rates, update after update, the newest last."""
+    """Achieved rates, slot after slot, the newest last."""
+    p95_history: tuple[float | None, ...]
+    """p95 of the response times of the same slots in milliseconds; None without answers."""
     updates: Times
     recent_times: Times
     run_times: Times
@@ -99,6 +106,8 @@ class Moment(Struct, frozen=True, kw_only=True):
     failed: int
     reasons: Mapping[str, int]
     """Of the failures, the most frequent first."""
+    excluded: Mapping[str, int]
+    """Operations of stages that are not measured, by the name of the stage: they count in no result."""
     new_reasons: Mapping[str, int]
     client: ClientNow | None
     """None before the first report of a worker."""
@@ -111,21 +120,78 @@ class _Updates:
     """The updates of one second."""
 
     at_s: float
-    seconds: float
     cells: Cells
     max_us: int
-    offered: int
-    done_ok: int
-    done_failed: int
+
+
+@dataclass(slots=True)
+class _SecondSums:
+    """The sums of one slot of time over all series."""
+
+    offered: int = 0
+    done_ok: int = 0
+    done_failed: int = 0
+    p95_ms: float | None = None
+
+
+class _NewestSlots:
+    """The newest slots of a run, each complete once every worker has told what happened in it."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, _SecondSums] = {}
+        self._cells = empty()
+        self._first: int | None = None
+        self._width_s = 1
+
+    def add(self, slots: Sequence[Slot], width_s: int) -> None:
+        """Take what is new; answers of earlier slots still come."""
+        self._width_s = width_s
+        if not slots:
+            return
+        numbers = [slot.at_s // width_s for slot in slots]
+        self._first = min(numbers) if self._first is None else min(self._first, *numbers)
+        for number, slot in zip(numbers, slots, strict=True):
+            sums = self._sums.setdefault(number, _SecondSums())
+            sums.offered += slot.offered
+            sums.done_ok += slot.done_ok
+            sums.done_failed += slot.done_failed
+        oldest = max(self._sums) - HISTORY - 2
+        self._sums = {number: sums for number, sums in self._sums.items() if number > oldest}
+        there = [(number, slot.response) for number, slot in zip(numbers, slots, strict=True) if slot.response]
+        told = Cells.of_blobs(np.array([number for number, _ in there], np.int64), [blob for _, blob in there])
+        self._cells = self._cells.plus(told)
+        kept = self._cells.group > oldest
+        self._cells = Cells(self._cells.group[kept], self._cells.bin[kept], self._cells.count[kept])
+        changed = sorted({number for number, _ in there if number in self._sums})
+        label = np.full(max(numbers) + 1, -1, np.int64)
+        label[changed] = np.arange(len(changed))
+        found = self._cells.regrouped(label).quantiles(len(changed), (0.95,))[:, 0].tolist()
+        for number, us in zip(changed, found, strict=True):
+            self._sums[number].p95_ms = us / 1000
+
+    def complete(self, at_s: float) -> list[_SecondSums]:
+        """The complete slots up to a moment, the newest last, with those in which nothing happened."""
+        if self._first is None:
+            return []
+        end = int((at_s - SETTLED_S) // self._width_s)
+        begin = max(self._first, end - HISTORY)
+        return [self._sums.get(number, _SecondSums()) for number in range(begin, end)]
+
+    def rates(self, some: Sequence[_SecondSums], at_s: float) -> Rates:
+        """The rates of these slots, or if there is none of the run so far."""
+        seconds = len(some) * self._width_s
+        some = some or list(self._sums.values())
+        return _rates(some, seconds or max(_SHORTEST_S, at_s))
 
 
 class Live:
-    """The sum of the updates of one run."""
+    """The sum of the updates of one run; ``thresholds`` are those of its plan, to be judged as it goes on."""
 
-    def __init__(self) -> None:
-        self._before_s = 0.0
+    def __init__(self, thresholds: Sequence[Threshold] = ()) -> None:
         self._recent: deque[_Updates] = deque()
-        self._history: deque[float] = deque(maxlen=HISTORY)
+        self._slots = _NewestSlots()
+        self._thresholds = ThresholdsSoFar(thresholds) if thresholds else None
+        self._excluded: Counter[str] = Counter()
         self._run_cells, self._run_max_us = empty(), 0
         self._ok = self._failed = 0
         self._reasons: Counter[str] = Counter()
@@ -135,6 +201,9 @@ class Live:
     def take(self, second: Second) -> Moment:
         """The run with this second's updates."""
         updates = self._updates(second)
+        self._slots.add(second.slots, second.run.slot_s)
+        complete = self._slots.complete(second.at_s)
+        recent_slots = complete[-max(1, round(RECENT_S / second.run.slot_s)) :]
         measured = [slot for slot in second.slots if second.run.stages[slot.stage].measured]
         self._run_cells = self._run_cells.plus(
             updates.cells if len(measured) == len(second.slots) else _cells(measured)
@@ -145,6 +214,9 @@ class Live:
             self._ok += slot.ok
             self._failed += slot.failed
             new_reasons.update(slot.reasons)
+            stage = second.run.stages[slot.stage]
+            if not stage.measured and (ended := slot.ok + slot.failed):
+                self._excluded[stage.name or stage.kind] += ended
         self._reasons.update(new_reasons)
         recent_times = self._recent_times()
         self._take_health(second.health, recent_times, ClientLimits.of_environment(second.run.environment))
@@ -154,9 +226,10 @@ class Live:
             at_s=second.at_s,
             until_s=second.until_s,
             stages=tuple(_stage_now(second.run, at, second.at_s) for at in second.stages),
-            now=_rates((updates,)),
-            recent=_rates(self._recent),
-            history=tuple(self._history),
+            now=self._slots.rates(complete[-1:], second.at_s),
+            recent=self._slots.rates(recent_slots, second.at_s),
+            history=tuple((one.done_ok + one.done_failed) / second.run.slot_s for one in complete),
+            p95_history=tuple(one.p95_ms for one in complete),
             updates=_times(updates.cells, updates.max_us),
             recent_times=recent_times,
             run_times=_times(self._run_cells, self._run_max_us),
@@ -165,26 +238,20 @@ class Live:
             reasons=dict(self._reasons.most_common()),
             new_reasons=dict(new_reasons.most_common()),
             client=self._client,
-            thresholds=second.run.thresholds,
+            excluded=dict(self._excluded),
+            thresholds=second.run.thresholds if self._thresholds is None else self._thresholds.take(second),
             note=second.note,
         )
 
     def _updates(self, second: Second) -> _Updates:
-        seconds = max(_SHORTEST_S, second.at_s - self._before_s)
-        self._before_s = max(self._before_s, second.at_s)
         updates = _Updates(
             at_s=second.at_s,
-            seconds=seconds,
             cells=_cells(second.slots),
             max_us=max((slot.max_us for slot in second.slots), default=0),
-            offered=sum(slot.offered for slot in second.slots),
-            done_ok=sum(slot.done_ok for slot in second.slots),
-            done_failed=sum(slot.done_failed for slot in second.slots),
         )
         self._recent.append(updates)
         while self._recent[0].at_s <= second.at_s - RECENT_S:
             self._recent.popleft()
-        self._history.append((updates.done_ok + updates.done_failed) / seconds)
         return updates
 
     def _recent_times(self) -> Times:
@@ -232,11 +299,10 @@ def _stage_now(run: BenchRun, at: int, now_s: float) -> StageNow:
     )
 
 
-def _rates(updates: Iterable[_Updates]) -> Rates:
-    some = list(updates)
-    seconds = sum(one.seconds for one in some)
-    offered, ok = sum(one.offered for one in some), sum(one.done_ok for one in some)
-    failed = sum(one.done_failed for one in some)
+def _rates(some: Iterable[_SecondSums], seconds: float) -> Rates:
+    offered = ok = failed = 0
+    for one in some:
+        offered, ok, failed = offered + one.offered, ok + one.done_ok, failed + one.done_failed
     return Rates(offered / seconds, (ok + failed) / seconds, ok / seconds, failed / seconds)
 
 

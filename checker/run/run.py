@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from os import cpu_count, getpid
 from pathlib import Path
@@ -34,6 +34,7 @@ from checker.processes.signals import Interrupts
 from checker.result_rows import SERVER, Rows, as_rows, joined
 from checker.run.caches import ConfigUse, RunCaches
 from checker.run.governor import Alarms, Governor
+from checker.run.idle_workers import IdleWorkers
 from checker.run.own_network import OwnNetwork
 from checker.run.queue import PROGRAMS, Shards, shards
 from checker.run.workers import Memory, RunnerOptions, run_shards
@@ -70,14 +71,14 @@ def workers_of(servers: Sequence[Server], options: RunOptions) -> int:
     """Number of workers: no more than can each get a share of every run-wide limit."""
     if not servers:
         return 0
-    wanted = options.workers or _workers_for(len(servers))
+    wanted = options.workers or usual_workers(len(servers))
     kinds = {kind for server in servers for kind in server.probes}
     most = [options.concurrency, *([] if options.max_connections is None else [options.max_connections])]
     most += [pool.max_connections for kind, pool in options.pools.items() if kind in kinds and pool.when_full == "wait"]
     return min(wanted, *most)
 
 
-def _workers_for(servers: int) -> int:
+def usual_workers(servers: int) -> int:
     """One worker per core, but none for fewer than 50 servers: starting one takes longer than checking those."""
     return max(1, min(cpu_count() or 1, servers // _SERVERS_PER_WORKER))
 
@@ -115,6 +116,12 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     ad_hoc: bool = False
     """The servers were given on a command line: a fleet may have others of the same names."""
     log_level: int = 50
+    idle: IdleWorkers | None = None
+    """Workers of earlier runs, and the place for those of this one; by default they end with the run."""
+    interrupts: Callable[[Callable[[], None], Callable[[], None]], Interrupts] = Interrupts
+    """What may end the run early: signals, unless the caller has other means."""
+    stored: Callable[[int, Sequence[str]], None] | None = None
+    """Called with the run's id and the servers of each batch, once their results are stored."""
 
 
 class RunEnd(Struct, frozen=True):
@@ -150,11 +157,10 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
             store.write_cached(run_id, taken)
             state, stored = RunState.FAILED, 0
             try:
-                with Interrupts(run_workers.stop, run_workers.abort) as interrupts:
+                with request.interrupts(run_workers.stop, run_workers.abort) as interrupts:
                     run_workers.begin(_recall(store, fresh, request.options.caches.dns.enabled), _skips(store, fresh))
                     caches.keep_config(store, run_id, now_ms())
-                    canaries = request.options.canaries
-                    stored = _store_results(store, run_id, run_workers, canaries, len(fresh), progress)
+                    stored = _store_results(store, run_id, run_workers, request, len(fresh), progress)
                 state = RunState.INTERRUPTED if interrupts.received else RunState.FINISHED
                 if state is RunState.FINISHED and stored < len(fresh):
                     stored += _fill_gaps(store, run_id, fresh)
@@ -169,6 +175,8 @@ def check(request: RunRequest, progress: Progress) -> RunEnd:
     finally:
         if run_workers is not None:
             run_workers.abort()
+            if request.idle is not None:  # the caller goes on, and expects that nothing is left of the run
+                run_workers.wait()
 
 
 class _WorkerThreads:
@@ -197,6 +205,7 @@ class _WorkerThreads:
             skipped=lambda server: self._skipped.get(server.name, _NOTHING),
             report=self.collector.take,
             alert=self.collector.note,
+            idle=request.idle,
         )
         executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._futures: list[Future[None]] = []
@@ -241,6 +250,10 @@ class _WorkerThreads:
         self._given_up.set()
         self._begin.set()
 
+    def wait(self) -> None:
+        """Return when all threads have ended, and with them the workers that do not stay."""
+        wait(self._futures)
+
     def take(self) -> Batch:
         """Pending batches, merged into one: a transaction costs as much as the rows of many. Raises queue.Empty.
 
@@ -273,7 +286,7 @@ def _store_results(
     store: Store,
     run_id: int,
     run_workers: _WorkerThreads,
-    canaries: Sequence[str],
+    request: RunRequest,
     total: int,
     progress: Progress,
 ) -> int:
@@ -284,7 +297,7 @@ def _store_results(
     counts: dict[Status, int] = dict.fromkeys(Status, 0)
     stored = 0
     windows = {server.name: server.maintenance for server in run_workers.servers if server.maintenance}
-    own_network = OwnNetwork(run_workers.servers, canaries)
+    own_network = OwnNetwork(run_workers.servers, request.options.canaries)
     alarms = run_workers.alarms
 
     def keep(batch: Batch) -> None:
@@ -292,7 +305,10 @@ def _store_results(
         results = as_rows(batch.checks)
         for rows in results.checks if windows else ():
             _mark(rows, windows)
+        names = list(results.of_checks(SERVER)) if request.stored is not None else []  # storing changes the rows
         stored += store.write(run_id, replace(batch, checks=results))
+        if request.stored is not None:
+            request.stored(run_id, names)
         alarms.add(results)
         for status, number in Counter(results.of_checks("status")).items():
             counts[Status(status)] += number

@@ -24,13 +24,14 @@ from msgspec.structs import replace
 from checker.clock import now_ms
 from checker.errors import WorkerStartError
 from checker.limits import Limits
-from checker.messages import Bye, Drop, FromWorker, Gate, Start, Stop, Task
-from checker.metrics import ResourceAlert, WorkerReport
+from checker.messages import Bye, Drop, FromWorker, Gate, LoadLibraries, Rest, Rested, Start, Stop, Task
+from checker.metrics import ResourceAlert, WorkerReport, since
 from checker.missing_results import at_fault, worker_lost
 from checker.model import Batch, Server
 from checker.processes.child import Child, ChildLost
 from checker.processes.started_tasks import BegunTasks
 from checker.result_rows import SERVER, as_rows
+from checker.run.idle_workers import IdleWorker, IdleWorkers
 from checker.run.queue import Shards
 from checker.run.task_shapes import Shapes
 from checker.wire import reader
@@ -68,6 +69,8 @@ class RunnerOptions(Struct, frozen=True, kw_only=True):
     """Takes the reports of a worker: about once a second, and at its end."""
     alert: Callable[[ResourceAlert], None] = field(default=lambda _alert: None)
     """Takes alerts about workers that were lost or replaced; called from any thread."""
+    idle: IdleWorkers | None = None
+    """The workers that stay between runs; by default they end with the run."""
 
 
 class Assigned(Struct, gc=False):
@@ -95,6 +98,9 @@ class Driver:
         self._draining = ""
         self._looked_at = 0.0
         self._cpu_heard_s = 0.0
+        self._loaded: frozenset[str] = frozenset()
+        self._before: WorkerReport | None = None
+        """What the worker had counted when this run took it over."""
         self.patience_s = options.limits.heartbeat_timeout
         """Silence after which the worker counts as lost."""
         self.unanswered: dict[str, Assigned] = {}
@@ -111,6 +117,25 @@ class Driver:
         """Start a worker, if there is none, and assign it the unanswered servers; raises WorkerStartError."""
         if self._child is not None:
             return
+        self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""
+        self._cpu_heard_s, self.answered = 0.0, 0
+        if not self._take_over():
+            self._start_anew()
+        self._send(self.unanswered.values())
+
+    def _take_over(self) -> bool:
+        """Go on with an idle worker; False if there is none that fits."""
+        idle = self._options.idle
+        if idle is None or (found := idle.take(self._options.limits)) is None:
+            return False
+        if missing := set(self._shards.libraries) - found.libraries:
+            found.child.send(LoadLibraries(tuple(sorted(missing))))
+        self._child, self._begun, self._shapes = found.child, found.begun, found.shapes
+        self._loaded, self._before = found.libraries | missing, found.report
+        self._cpu_heard_s = found.report.worker.cpu_ms / 1000
+        return True
+
+    def _start_anew(self) -> None:
         begun = BegunTasks()
         child = Child[FromWorker](reader(FromWorker), descriptors=[begun.descriptor])
         try:
@@ -122,9 +147,7 @@ class Driver:
         child.send(Start(self._options.limits, self._shards.libraries, begun.descriptor))
         log.info("worker %d started", child.pid)
         self._child, self._begun, self._shapes = child, begun, Shapes()
-        self._said_open, self._said_given_up, self.said_stop, self._draining = True, False, False, ""
-        self._cpu_heard_s, self.answered = 0.0, 0
-        self._send(self.unanswered.values())
+        self._loaded, self._before = frozenset(self._shards.libraries), None
 
     def assign(self, tasks: Iterable[Assigned]) -> None:
         """Give the worker more servers; if there is no worker yet, it gets them on start."""
@@ -144,7 +167,7 @@ class Driver:
                 self._pass_on(message)
             elif isinstance(message, WorkerReport):
                 self._cpu_heard_s = message.worker.cpu_ms / 1000
-                self._options.report(message)
+                self._report(message)
             elif isinstance(message, Bye):
                 if self._draining:
                     raise ChildLost(self._draining)
@@ -174,8 +197,8 @@ class Driver:
         return why, suspects, waiting
 
     def end(self) -> None:
-        """Let the worker finish its open work, then wait for its end."""
-        if (child := self._child) is None:
+        """Let the worker finish its open work, then wait for its end, unless it is to stay for another run."""
+        if (child := self._child) is None or self._is_left_idle(child):
             return
         if not self.said_stop:
             self.say_stop(cancel=bool(self.unanswered))
@@ -184,12 +207,38 @@ class Driver:
             while time.monotonic() < until and not self._shards.aborted:
                 for message in child.receive(TICK_S, _END_S):
                     if isinstance(message, WorkerReport):
-                        self._options.report(message)
+                        self._report(message)
                     elif isinstance(message, Bye):
                         return self._discard(within_s=1.0)
         except ChildLost:
             pass
         self._discard(within_s=0 if self._shards.aborted else 1.0)
+
+    def _is_left_idle(self, child: Child[FromWorker]) -> bool:
+        """True if the worker is done, and was given away for the next run."""
+        idle, begun = self._options.idle, self._begun
+        if idle is None or begun is None or self.unanswered or self.draining or self.said_stop or self._shards.stopped:
+            return False
+        child.send(Rest())
+        until, told = time.monotonic() + _END_S, None
+        try:
+            while time.monotonic() < until and not self._shards.aborted:
+                for message in child.receive(TICK_S, _END_S):
+                    if isinstance(message, WorkerReport):
+                        told = message
+                        self._report(message)
+                    elif isinstance(message, Rested) and told is not None:
+                        limits = self._options.limits
+                        idle.put(IdleWorker(child, begun, self._shapes, limits, self._loaded, told))
+                        self._child = self._begun = None
+                        return True
+        except ChildLost:
+            pass
+        return False
+
+    def _report(self, report: WorkerReport) -> None:
+        """Pass on what the worker has counted in this run."""
+        self._options.report(report if self._before is None else since(report, self._before))
 
     def tell(self, resource: str, level: str, detail: str, value: float = 0.0, threshold: float = 0.0) -> None:
         """Log an event of the worker, and keep it with the run."""
@@ -288,7 +337,8 @@ class Quarantine:
         self.needs_all = _cannot_be_shared(options.limits)
         """True if a limit is so low that nothing may run beside: then the groups take turns one by one."""
         self._at_once = 1 if self.needs_all else _PARTS
-        self._options = options if self.needs_all else replace(options, limits=_part_of(options.limits))
+        limits = options.limits if self.needs_all else _part_of(options.limits)
+        self._options = replace(options, limits=limits, idle=None)
         self._threads: ThreadPoolExecutor | None = None
         self._idle: list[Driver] = []
         self._open, self._change = 0, threading.Condition()

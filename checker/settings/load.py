@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
+from checker.errors import ConfigError
 from checker.limits import Keep, RunOptions, keep_faults
 from checker.model import Server
 from checker.probe_kinds import KINDS, kinds_in_words
@@ -18,7 +21,8 @@ from checker.settings.blocks import ENVIRONMENT_KEYS, TOP_KEYS, Settings
 from checker.settings.files import Files, with_files
 from checker.settings.legacy_options import Benchmarking, PerformanceOptimization
 from checker.settings.named_queries import read_queries
-from checker.settings.overlay import FILE_SUFFIX, expand, merged, spelled_out, with_environment
+from checker.settings.other_files import other_kind
+from checker.settings.overlay import FILE_SUFFIX, expand, faults_of_changes, merged, spelled_out, with_environment
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
 from checker.settings.validate import Source, unknown_key, validated
@@ -65,17 +69,12 @@ def _faults(base: Mapping[str, Any], place: Place, above: Mapping[str, Any], fil
     changes, listed = above.get("servers"), base.get("servers")
     if not isinstance(changes, Mapping) or not isinstance(listed, list):
         return problems
+    problems += faults_of_changes(listed, changes, (*place, "servers"))
     entries = {str(one.get("name")): one for one in listed if isinstance(one, Mapping)}
     for name, change in changes.items():
-        if name not in entries:
-            said = unknown_key(name, list(entries)).replace("unknown key", "no server of this name")
-            problems.append(Problem((*place, "servers", name), said))
-        elif isinstance(change, Mapping):
+        if name in entries and isinstance(change, Mapping):
             laid = merged(spelled_out(entries[name]), spelled_out(change))
             reader.server(laid, Source((*place, "servers", name), laid, problems))
-        elif change is not None:
-            said = "write what differs for the server, indented below"
-            problems.append(Problem((*place, "servers", name), said))
     return problems
 
 
@@ -100,6 +99,8 @@ def _at(values: Any, place: Place) -> Any:
 
 Block = TypeVar("Block")
 _MOST_WARNED = 10
+_MOST_TOLD = 10
+"""A run is stopped by the first fault; `checker.settings.every_fault` is for whoever mends a file."""
 
 
 def load(
@@ -118,8 +119,28 @@ def load(
         whole = read(Path(path))
         document = with_environment(whole, environment, ENVIRONMENT_KEYS, named_by)
         if faults := list(faults_of_others(whole, environment)):
-            raise whole.refuse(faults)
-        return _Loader(document, environment, environ, files or Files(document.path.parent)).settings()
+            raise whole.refuse(faults, _MOST_TOLD)
+        if said := other_kind(document.values, str(path)):
+            raise ConfigError(said)
+        return SettingsReader(document, environment, environ, files or Files(document.path.parent)).settings()
+
+
+def load_values(values: Mapping[str, Any], name: str, environment: str | None = None) -> Settings:
+    """The settings in plain values of a program: the keys of a file, in which ``$`` is text. Raises ConfigError.
+
+    ``name`` stands in messages in place of a file name; relative paths start at the current folder.
+    """
+    whole = Document(Path(name), _plain(values), {}, may_refer=False)
+    document = with_environment(whole, environment, ENVIRONMENT_KEYS)
+    settings = SettingsReader(document, environment, {}, Files(Path.cwd())).settings()
+    return replace(settings, path=None)
+
+
+def _plain(values: Any) -> Any:
+    """The values in the forms that a file gives: those of a program may be tuples, or mappings of another kind."""
+    if isinstance(values, Mapping):
+        return {key: _plain(item) for key, item in values.items()}
+    return [_plain(item) for item in values] if isinstance(values, list | tuple) else values
 
 
 @contextmanager
@@ -134,8 +155,8 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-class _Loader:
-    """One file on its way to Settings; problems are collected, so that one run of `config validate` shows them all."""
+class SettingsReader:
+    """One file on its way to Settings; problems are collected, so that all of them are told at once."""
 
     def __init__(self, document: Document, environment: str | None, environ: Mapping[str, str], files: Files) -> None:
         self._document, self._environment, self._files = document, environment, files
@@ -145,9 +166,20 @@ class _Loader:
         if document.may_refer:
             self._values = expand(document.values, environ, (), self._problems)
 
+    def faults(self) -> list[Problem]:
+        """Everything that is wrong with it."""
+        self._read()
+        return self._problems
+
     def settings(self) -> Settings:
         """The settings; raises ConfigError."""
         self._stop_on_problems()
+        settings = self._read()
+        self._stop_on_problems()
+        return settings
+
+    def _read(self) -> Settings:
+        """The settings, which are of no use if there are problems."""
         for key in self._values:
             if key not in TOP_KEYS and key != "$schema" and not key.startswith("x-"):
                 self._whole.complain((key,), unknown_key(key, list(TOP_KEYS)))
@@ -170,7 +202,6 @@ class _Loader:
         reader.read_defaults({} if defaults is None else defaults, self._whole.below("defaults"), from_original)
         servers = legacy.of_one_server(performance, self._servers(reader))
         read_queries(self._values.get("queries"), self._whole.below("queries"))
-        self._stop_on_problems()
         return Settings(
             servers=servers,
             run=run,
@@ -207,22 +238,28 @@ class _Loader:
         if not isinstance(listed, list) or not listed:
             self._whole.complain(("servers",), f"no servers; list at least one with a name and {kinds_in_words(':')}")
             return ()
-        servers: dict[str, Server] = {}
+        servers: dict[str, Server | None] = {}
         for index, values in enumerate(listed):
             server = reader.like_another(values)
             if server is None:
                 server = reader.server(values, self._whole.below("servers", index))
-            if server is None:
-                continue
-            if server.name in servers:
-                said = f'"{server.name}" is used by another server too; names must be unique'
+            name = server.name if server is not None else _name_of(values)
+            if name in servers:
+                said = f'"{name}" is used by another server too; names must be unique'
                 self._whole.complain(("servers", index, "name"), said)
-            servers[server.name] = server
-        return tuple(servers.values())
+            if name is not None:
+                servers[name] = server
+        return tuple(server for server in servers.values() if server is not None)
 
     def _stop_on_problems(self) -> None:
         if self._problems:
-            raise self._document.refuse(self._problems)
+            raise self._document.refuse(self._problems, _MOST_TOLD)
+
+
+def _name_of(entry: Any) -> str | None:
+    """The name that an entry with faults would have."""
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _warnings(servers: Sequence[Server]) -> Iterator[str]:

@@ -53,7 +53,7 @@ def with_environment(document: Document, environment: str | None, known: Sequenc
     """
     values = dict(document.values)
     environments = values.pop("environments", None) or {}
-    if problems := _problems(environments, known):
+    if problems := faults_of_environments(environments, known):
         raise document.refuse(problems)
     base = dict(values)
     if environment is None:
@@ -83,7 +83,7 @@ def _laid(written: Mapping[Place, int], prefix: Place, index_of: Mapping[str, in
     return {**written, **lines}
 
 
-def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:
+def faults_of_environments(environments: Any, known: Sequence[str]) -> list[Problem]:
     """Basic faults of all environments, including those that were not selected."""
     if not isinstance(environments, Mapping):
         return [Problem(("environments",), "write names of environments, indented below")]
@@ -100,23 +100,31 @@ def _problems(environments: Any, known: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def _servers(document: Document, servers: Any, changes: Any, place: Place) -> tuple[list[Any], dict[str, int]]:
-    """The server entries with the changes merged over them, and the position in the list of each changed one."""
+def faults_of_changes(servers: Any, changes: Any, place: Place) -> list[Problem]:
+    """The faults of an environment's ``servers`` themselves, without those of what they say."""
     if not isinstance(changes, Mapping):
-        raise document.refuse([Problem(place, "write names of servers, each with what is different, indented below")])
-    listed = list(servers) if isinstance(servers, list) else []
-    index_of = {str(one.get("name")): index for index, one in enumerate(listed) if isinstance(one, Mapping)}
+        return [Problem(place, "write names of servers, each with what is different, indented below")]
+    listed = servers if isinstance(servers, list) else ()
+    names = list(dict.fromkeys(str(one.get("name")) for one in listed if isinstance(one, Mapping)))
     problems = []
     for name, change in changes.items():
-        if name not in index_of:
-            said = unknown_key(name, list(index_of)).replace("unknown key", "no server of this name")
+        if name not in names:
+            said = unknown_key(name, names).replace("unknown key", "no server of this name")
             problems.append(Problem((*place, name), said))
         elif change is not None and not isinstance(change, Mapping):
             problems.append(Problem((*place, name), "write what differs for the server, indented below"))
-        elif change:
-            listed[index_of[name]] = merged(spelled_out(listed[index_of[name]]), spelled_out(change))
-    if problems:
+    return problems
+
+
+def _servers(document: Document, servers: Any, changes: Any, place: Place) -> tuple[list[Any], dict[str, int]]:
+    """The server entries with the changes merged over them, and the position in the list of each changed one."""
+    if problems := faults_of_changes(servers, changes, place):
         raise document.refuse(problems)
+    listed = list(servers) if isinstance(servers, list) else []
+    index_of = {str(one.get("name")): index for index, one in enumerate(listed) if isinstance(one, Mapping)}
+    for name, change in changes.items():
+        if change:
+            listed[index_of[name]] = merged(spelled_out(listed[index_of[name]]), spelled_out(change))
     return listed, {name: index for name, index in index_of.items() if name in changes}
 
 

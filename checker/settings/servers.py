@@ -13,7 +13,7 @@ from checker.settings.blocks import ServerEntry
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.server_shapes import LONGEST_NAME, ServerShapes
-from checker.settings.validate import Source, unknown_key, validated
+from checker.settings.validate import Source, unknown_key, validated, without_faulty
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
 _OF_PROBES = "remarks"
@@ -81,7 +81,8 @@ class ServerReader:
             if key not in _KNOWN:
                 source.complain((key,), unknown_key(key, list(_KNOWN)))
         own = {key: given[key] for key in ServerEntry.__struct_fields__ if key in given}
-        entry = validated(ServerEntry, merged(self._entry, own), source)
+        laid = merged(self._entry, own)
+        entry = validated(ServerEntry, laid, source)
         if entry is not None and _OF_PROBES in own:
             given |= _with_own_remarks(given, entry.remarks)
         # a kind without a value is switched off, which is how an environment does it
@@ -89,6 +90,8 @@ class ServerReader:
         if not probes:
             source.complain((), f"nothing to check; add {kinds_in_words(':')} with an address")
         if entry is None or len(source.problems) > before:
+            if (rest := entry or without_faulty(ServerEntry, laid, source, before)) is not None:
+                _check_entry(rest, given, probes, source)
             return None
         _check_entry(entry, given, probes, source)
         server = Server(probes=probes, **{key: getattr(entry, key) for key in _OF_SERVER})
@@ -111,15 +114,17 @@ class ServerReader:
             defaults = {key: value for key, value in defaults.items() if key != "tls"}
         if others := probe.not_inherited(own):
             defaults = {key: value for key, value in defaults.items() if key not in others}
-        options = validated(probe.options, merged(defaults, own), below)
-        if options is not None:
-            for keys, text in probe.faults(options):
+        laid = merged(defaults, own)
+        options = validated(probe.options, laid, below)
+        looked_at = options if options is not None else without_faulty(probe.options, laid, below, before)
+        if looked_at is not None:
+            for keys, text in probe.faults(looked_at):
                 below.complain(
                     keys,
                     f"{text} ({keys[0]} is from the defaults)" if keys[0] in defaults and keys[0] not in own else text,
                 )
-            if own == given and len(source.problems) == before:  # or it names files, which may be others next time
-                self._shapes.learn_probe(kind, own, options)
+        if own == given and len(source.problems) == before:  # or it names files, which may be others next time
+            self._shapes.learn_probe(kind, own, options)
         return options
 
 
@@ -150,7 +155,7 @@ def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[s
     for kind in given.get("weights", ()):
         if kind in KINDS and kind not in given:
             source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
-    if not sum(entry.weights.get(kind, 1.0) for kind in probes):
+    if probes and not sum(entry.weights.get(kind, 1.0) for kind in probes):
         source.complain(("weights",), "every probe of this server has weight 0; give one of them more")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,15 +66,21 @@ def targets(words: Sequence[str]) -> Path | list[CheckTarget]:
         elif _is_command_line(word):
             found.append(CheckTarget(_command_option(), word, is_guessed=True))
         elif not found and _is_program(word):
-            return [CheckTarget(_command_option(), shlex.join(words[at:]), is_guessed=True)]
+            return [CheckTarget(_command_option(), _joined(words[at:]), is_guessed=True)]
         elif word == _STANDARD_INPUT or _is_file(word):
             if len(words) > 1:
-                others = shlex.join([*words[:at], *words[at + 1 :]])
+                others = _joined([*words[:at], *words[at + 1 :]])
                 raise UsageError(f"{word}: a file is checked by itself; check {others} with a command of its own")
             return Path(word)
         else:
             raise UsageError(_neither(word))
     return found
+
+
+def _joined(words: Sequence[str]) -> str:
+    import shlex  # not before: most name a file
+
+    return shlex.join(words)
 
 
 def _command_option() -> str:
@@ -85,8 +89,10 @@ def _command_option() -> str:
 
 def _is_command_line(word: str) -> bool:
     """True for a program and its arguments in one word."""
-    if os.path.exists(word):
+    if not word.strip().count(" ") or os.path.exists(word):
         return False
+    import shlex
+
     try:
         first, *others = shlex.split(word) or [""]
     except ValueError:  # a quote that is not closed, of which the reading of the command tells
@@ -97,7 +103,11 @@ def _is_command_line(word: str) -> bool:
 def _is_program(word: str) -> bool:
     if os.path.exists(word):
         return os.path.isfile(word) and os.access(word, os.X_OK) and not word.lower().endswith(_IS_FILE)
-    return os.sep not in word and shutil.which(word) is not None
+    if os.sep in word or word == _STANDARD_INPUT or word.lower().endswith(_IS_FILE):
+        return False
+    import shutil
+
+    return shutil.which(word) is not None
 
 
 def _is_file(word: str) -> bool:

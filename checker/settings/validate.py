@@ -120,6 +120,19 @@ def judged(kind: type[Options], values: Any, source: Source) -> Options | None:
     return None if misread else options
 
 
+def without_faulty(kind: type[Options], values: Any, source: Source, before: int) -> Options | None:
+    """The options without the keys that the source has complained of since it had ``before`` problems.
+
+    None if the others are no options either. What they contradict can be told together with those faults.
+    """
+    depth = len(source.place)
+    faulty = {one.place[depth] for one in source.problems[before:] if len(one.place) > depth}
+    if not isinstance(values, Mapping) or not faulty:
+        return None
+    left = {key: value for key, value in values.items() if key not in faulty}
+    return validated(kind, left, Source(source.place, source.raw, []))
+
+
 def _misread(kind: Any, value: Any, where: Place) -> Iterator[Place]:
     """Places, nested ones too, where pydantic took a boolean, or a variable that holds "nan", for a number."""
     if kind is int or kind is float or _is_number(kind):

@@ -13,7 +13,7 @@ import yaml
 from msgspec import Struct, field
 from yaml.reader import Reader
 
-from checker.errors import ConfigError
+from checker.errors import ConfigError, ConfigFault
 from checker.settings.yaml_scalars import LOADER, MERGE, TEXT, constructed, settled
 from checker.settings.yaml_values import Unusual, values_of
 from checker.untrusted_text import terminal
@@ -24,6 +24,8 @@ Place = tuple[str | int, ...]
 STANDARD_INPUT = "-"
 """The name of a file that stands for standard input."""
 _ALIASES_MAKE = 20  # times the nodes that are written out, at most, once a small document is exceeded
+_SQLITE = b"SQLite format 3\0"
+_MOST_NAMED = 5
 _SMALL = 100_000
 _MOST_DEPTH = 50
 _NODES = {yaml.AliasEvent, yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent}
@@ -75,18 +77,21 @@ class Document(Struct, frozen=True):
     may_refer: bool = True
     """False if no value has a ``$`` in it, and so no variable is to be filled in."""
 
-    def refuse(self, problems: list[Problem], most: int = 10) -> ConfigError:
-        """The error that lists these problems in the order of the file, a line each."""
-        placed = sorted(((self._line(one), one) for one in problems), key=lambda pair: pair[0] or sys.maxsize)
-        shown = [
-            f"{self.path}:{f'{line}: ' if line else ' '}{terminal(f'{dotted(one.place)}: {one.text}')}"
-            for line, one in placed[:most]
-        ]
-        if len(problems) > most:
-            shown.append(f"and {len(problems) - most} more")
-        return ConfigError("\n".join(shown))
+    def refuse(self, problems: list[Problem], most: int | None = None) -> ConfigError:
+        """The error that lists these problems in the order of the file, a line each; with ``most``, so many of them."""
+        placed = sorted(((self.line_of(one), one) for one in problems), key=lambda pair: pair[0] or sys.maxsize)
+        shown = [self.told(line, one) for line, one in placed[:most]]
+        if most is not None and len(problems) > most:
+            shown.append(f"and {len(problems) - most} more; `mcp-status config validate {self.path}` lists them all")
+        path = str(self.path)
+        return ConfigError("\n".join(shown), [ConfigFault(path, at, dotted(one.place), one.text) for at, one in placed])
 
-    def _line(self, problem: Problem) -> int | None:
+    def told(self, line: int | None, problem: Problem) -> str:
+        """A problem as a line for people: file, line, place, and what is wrong."""
+        said = terminal(f"{dotted(problem.place)}: {problem.text}")
+        return f"{self.path}:{f'{line}: ' if line else ' '}{said}"
+
+    def line_of(self, problem: Problem) -> int | None:
         """The line of the problem's place, or of the nearest thing around it."""
         around = (self.lines.get(problem.place[:length]) for length in range(len(problem.place), 0, -1))
         return problem.line or next((line for line in around if line is not None), None)
@@ -102,15 +107,7 @@ def dotted(place: Place) -> str:
 
 def read(path: Path) -> Document:
     """The document; raises ConfigError if it cannot be read, is not YAML, or has a duplicate key."""
-    try:
-        text = _standard_input() if str(path) == STANDARD_INPUT else path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a readable YAML file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    if odd := Reader.NON_PRINTABLE.search(text):
-        line = text.count("\n", 0, odd.start()) + 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: a control character (#x{ord(odd[0]):02x}); remove it")
+    text = _text(path)
     try:
         values = values_of(text)
     except Unusual:
@@ -121,16 +118,55 @@ def read(path: Path) -> Document:
     return Document(path, values, lines, may_refer="$" in text or "\\" in text)  # "\x24" is one too
 
 
+def read_with_faults(path: Path) -> tuple[Document, list[Problem]]:
+    """The document as far as it can be read, and what YAML itself has against it; raises ConfigError for no YAML."""
+    problems: list[Problem] = []
+    return read_thoroughly(path, _text(path), problems), problems
+
+
+def _text(path: Path) -> str:
+    """The text of the file; raises ConfigError."""
+    try:
+        text = _standard_input() if str(path) == STANDARD_INPUT else path.read_text(encoding="utf-8-sig")
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: a folder; name the configuration in it{_there(path)}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a readable YAML file") from None
+    except UnicodeDecodeError as error:
+        if bytes(error.object[: len(_SQLITE)]) == _SQLITE:
+            raise ConfigError(f"{path}: a SQLite database, no configuration; --db names the history") from None
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    if odd := Reader.NON_PRINTABLE.search(text):
+        if text.encode("utf-8", "surrogatepass").startswith(_SQLITE):
+            raise ConfigError(f"{path}: a SQLite database, no configuration; --db names the history")
+        line = text.count("\n", 0, odd.start()) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: a control character (#x{ord(odd[0]):02x}); remove it")
+    return text
+
+
+def _there(folder: Path) -> str:
+    """The files of a folder that may be meant, as the end of a message."""
+    try:
+        names = sorted(one.name for one in folder.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())
+    except OSError:
+        return ""
+    more = "" if len(names) <= _MOST_NAMED else f" and {len(names) - _MOST_NAMED} more"
+    return f": {', '.join(terminal(name) for name in names[:_MOST_NAMED])}{more}" if names else ""
+
+
 @cache
 def _standard_input() -> str:
     """What stands on standard input, kept: some files are looked at twice, and this one can be read once."""
     return "" if sys.stdin is None else sys.stdin.buffer.read().decode("utf-8-sig")
 
 
-def read_thoroughly(path: Path, text: str) -> Document:
-    """The document with its lines; raises ConfigError, which tells everything that YAML itself has against the text."""
+def read_thoroughly(path: Path, text: str, faults: list[Problem] | None = None) -> Document:
+    """The document with its lines; raises ConfigError, which tells everything that YAML itself has against the text.
+
+    With ``faults`` what can be read past goes there instead; the document has what is left.
+    """
     lines: dict[Place, int] = {}
-    document, problems = Document(path, {}, lines), list[Problem]()
+    document, problems = Document(path, {}, lines), list[Problem]() if faults is None else faults
     loader = None
     try:
         most = _SMALL + _ALIASES_MAKE * _written_nodes(text)
@@ -138,21 +174,32 @@ def read_thoroughly(path: Path, text: str) -> Document:
         node = loader.get_single_node()
         if node is not None:
             _walk(node, most, lines, problems)
-        if problems:
+        if problems and faults is None:
             raise document.refuse(problems)
         values = _value(node, loader) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML: {_without_names(error)}") from None
+        said = _of_tab(text, mark) or f"not valid YAML: {_without_names(error)}"
+        raise ConfigError(f"{path}{where}: {said}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     finally:
         if loader is not None:
             loader.dispose()
+    if values is None:
+        raise ConfigError(f'{path}: empty; a configuration begins with keys such as "servers:"')
     if not isinstance(values, dict):
         raise ConfigError(f'{path}: not a mapping; a configuration begins with keys such as "servers:"')
     return Document(path, values, lines)
+
+
+def _of_tab(text: str, mark: Any) -> str | None:
+    """The fault of a line that is indented with a tab; None for any other line."""
+    if mark is None or mark.line >= len(lines := text.split("\n")):
+        return None
+    indent = lines[mark.line][: len(lines[mark.line]) - len(lines[mark.line].lstrip())]
+    return "indented with a tab, which YAML does not allow; indent with spaces" if "\t" in indent else None
 
 
 def _without_names(error: yaml.MarkedYAMLError) -> str:
@@ -185,6 +232,7 @@ def _walk(root: yaml.Node, most: int, lines: dict[Place, int], problems: list[Pr
             raise ValueError("nested too deeply")
         if fault := settled(node):
             problems.append(Problem(place, fault))
+            node.tag = TEXT  # for those who read on
         if isinstance(node, yaml.SequenceNode):
             inner = [(item, (*place, index)) for index, item in enumerate(node.value)]
             lines.update({where: item.start_mark.line + 1 for item, where in inner})
@@ -222,4 +270,4 @@ def _value(node: yaml.Node, loader: Any) -> Any:
         return [_value(item, loader) for item in node.value]
     if any(key.tag == MERGE for key, _ in node.value):
         loader.flatten_mapping(node)
-    return {key.value: _value(value, loader) for key, value in node.value}
+    return {key.value: _value(value, loader) for key, value in node.value if isinstance(key, yaml.ScalarNode)}

@@ -45,7 +45,7 @@ _MOST_AT_REST = 2000
 """Limits of origins that are kept although nobody needs them now."""
 
 
-class Checker:
+class ServerChecker:
     """Checks servers over pools that live as long as the worker; ``due`` takes tasks that were held and may begin."""
 
     def __init__(self, limits: Limits, grace: Grace, due: Due | None = None) -> None:

@@ -28,7 +28,7 @@ from checker.result_rows import FULL_BATCH, RowBatch, UsualResult, rows_of
 from checker.secrets.excerpts import excerpt
 from checker.worker.adaptive_concurrency import Concurrency, LagMeter
 from checker.worker.background import Later
-from checker.worker.checks import Checker, Finished
+from checker.worker.checks import Finished, ServerChecker
 from checker.worker.cpu_offload import Judges
 from checker.worker.cpu_offload_process import peak_memory_bytes
 from checker.worker.greenlets import TURN_S, Waiter, breathe
@@ -82,7 +82,7 @@ class Loop:
         self._finished: list[Finished] = []
         self._full = gevent.event.Event()
         self._background: list[gevent.Greenlet[..., None]] = []
-        self._checker: Checker | None = None
+        self._checker: ServerChecker | None = None
         self._running = gevent.pool.Group()
         self._parked: list[Waiter] = []
         """Greenlets that wait for tasks."""
@@ -96,7 +96,7 @@ class Loop:
     def start(self, limits: Limits, begun: mmap.mmap) -> None:
         """Begin to run tasks, and record in ``begun`` which were begun."""
         self._begun = begun
-        self._checker = Checker(limits, self._grace, self._due)
+        self._checker = ServerChecker(limits, self._grace, self._due)
         do_elsewhere(self._judges.run, breathe)
         self._worker = limits.worker
         self._lag = LagMeter(limits.limits.lag)
@@ -204,7 +204,7 @@ class Loop:
                 self._running.spawn(self._work, self._checker, self._lag)
         self._most_at_once = max(self._most_at_once, self._at_work)
 
-    def _work(self, checker: Checker, lag: LagMeter) -> None:
+    def _work(self, checker: ServerChecker, lag: LagMeter) -> None:
         """Run tasks until the loop is stopped."""
         self._run_tasks(checker, lag)
         while self._more_came():
@@ -235,7 +235,7 @@ class Loop:
         for waiter in parked:
             gevent.get_hub().loop.run_callback(waiter.go_on)
 
-    def _run_tasks(self, checker: Checker, lag: LagMeter) -> None:
+    def _run_tasks(self, checker: ServerChecker, lag: LagMeter) -> None:
         """Run one task after another while there are tasks and free places."""
         tasks, due, concurrency, now = self._tasks, self._due.tasks, self._concurrency, gevent.get_hub().loop.now
         self._starting -= 1
@@ -338,7 +338,7 @@ def _batch(finished: list[Finished], fresh: tuple[CacheEntry, ...], reached_s: t
     )
 
 
-def _checked(checker: Checker, task: Task, held_since: float) -> Finished | None:
+def _checked(checker: ServerChecker, task: Task, held_since: float) -> Finished | None:
     """The result of the check, None if the task is held; a bug of ours must lose neither the row nor the greenlet."""
     try:
         return checker.check_or_hold(task, held_since)

@@ -19,7 +19,22 @@ from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 from msgspec.structs import replace
 
-from checker.messages import AlikeTasks, Beat, Bye, Drop, FromParent, Gate, Hello, Run, Start, Stop, Task
+from checker.messages import (
+    AlikeTasks,
+    Beat,
+    Bye,
+    Drop,
+    FromParent,
+    Gate,
+    Hello,
+    LoadLibraries,
+    Rest,
+    Rested,
+    Run,
+    Start,
+    Stop,
+    Task,
+)
 from checker.model import Server
 from checker.probes import with_options
 from checker.probes.libraries import load
@@ -113,6 +128,11 @@ def serve() -> int:
                 gc.freeze()  # what was imported stays
                 gc.set_threshold(*_COLLECT)
                 gc.enable()
+            elif isinstance(message, LoadLibraries):
+                load(message.libraries)
+            elif isinstance(message, Rest):
+                pipes.send(loop.report())
+                pipes.send(Rested())
             elif isinstance(message, Gate):
                 loop.gate(message.is_open)
             elif isinstance(message, Drop):

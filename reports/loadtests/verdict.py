@@ -72,8 +72,34 @@ def numbers(whole: Summary) -> str:
 def threshold_words(one: ThresholdResult) -> str:
     """The required and the measured value."""
     over = "" if one.over_s is None else f" over {one.over_s:g} s"
-    value = "nothing" if one.value is None else f"{one.value:.4g}"
-    return f"{one.metric} {one.expression}{over} (measured: {value})"
+    return f"{one.metric} {one.expression}{over} (measured: {measured_words(one, one.value)})"
+
+
+_TIMES = ("response_time", "service_time", "first_byte", "late")
+_SHARES = ("failed", "timeouts", "refused", "resent")
+_WHOLE_FROM = 1000
+
+
+def limit_words(one: ThresholdResult) -> str:
+    """The condition as in the plan, with the unit that a plain number has."""
+    return f"{one.expression} ms" if _unit(one) == " ms" and one.expression[-1:].isdigit() else one.expression
+
+
+def measured_words(one: ThresholdResult, value: float | None) -> str:
+    """A value of a threshold's metric with its unit, in enough digits to be compared with the limit."""
+    if value is None:
+        return "nothing"
+    unit = _unit(one)
+    value = 100 * value if unit == "%" else value
+    return f"{value:,.0f}{unit}" if abs(value) >= _WHOLE_FROM else f"{value:.4g}{unit}"
+
+
+def _unit(one: ThresholdResult) -> str:
+    """The unit of a threshold's values, empty for a number of operations."""
+    metric = one.metric.partition("{")[0]
+    if one.expression.startswith("count"):
+        return ""
+    return " ms" if metric in _TIMES else "%" if metric in _SHARES else " /s"
 
 
 def capacity_words(run: BenchRun) -> str:
@@ -135,8 +161,8 @@ def _cannot_tell(untold: list[JudgedThreshold], of: int) -> str:
     if not untold:
         return ""
     first = untold[0]
-    low = "nothing" if first.low is None else f"{first.low:.4g}"
-    high = "whatever" if first.high is None else f"{first.high:.4g}"
+    low = measured_words(first.result, first.low)
+    high = "whatever" if first.high is None else measured_words(first.result, first.high)
     between = f"without delays of the load generator between {low} and {high}"
     return f" {len(untold)} of {of} cannot be judged, first {threshold_words(first.result)}: {between}."
 

@@ -35,7 +35,7 @@ from checker.model import Server
 from checker.probes.mcp.known_contract import CONTRACT_SOURCE, EarlierContract, KnownFacts
 from checker.probes.mcp.options import Call, McpOptions
 from checker.units import Secret
-from checker.worker.checks import Checker, Finished
+from checker.worker.checks import Finished, ServerChecker
 from checker.worker.loop import _GreenletGrace
 
 SEED, EXAMPLES = int(sys.argv[1]), int(sys.argv[2])
@@ -103,7 +103,7 @@ def replied(method: str, path: str, asked: dict[str, Any]) -> bytes:
     return head % (kind, len(data)) + data
 
 
-def checked(checker: Checker, options: McpOptions, memory: dict[str, str]) -> tuple[Any, dict[str, str]]:
+def checked(checker: ServerChecker, options: McpOptions, memory: dict[str, str]) -> tuple[Any, dict[str, str]]:
     """All that a check finds, but for times and connections, and what is remembered after it."""
     server = Server(name="example", probes={"mcp": options})
     finished: Finished = checker.check(Task(server=server, memory={"mcp": memory}))
@@ -141,7 +141,7 @@ def options_of(draw: random.Random, transport: str, port: int, file: Path) -> Mc
 
 def main() -> None:
     EarlierContract.recognised = _noted  # type: ignore[method-assign] # only to count what it says
-    checker = Checker(Limits(), _GreenletGrace())
+    checker = ServerChecker(Limits(), _GreenletGrace())
     accepting = Accepting(serve, backlog=100)
     accepting.start()
     differences: list[Any] = []

@@ -32,7 +32,7 @@ from checker.model import Server
 from checker.probes.mcp import known_replies
 from checker.probes.mcp.options import McpOptions
 from checker.units import Secret
-from checker.worker.checks import Checker, Finished
+from checker.worker.checks import Finished, ServerChecker
 from checker.worker.loop import _GreenletGrace
 
 SEED, EXAMPLES = int(sys.argv[1]), int(sys.argv[2])
@@ -79,7 +79,7 @@ def answer(number: str, method: bytes, body: bytes, sent: str) -> bytes:
     return head + data
 
 
-def checked(checker: Checker, number: int, options: McpOptions) -> Any:
+def checked(checker: ServerChecker, number: int, options: McpOptions) -> Any:
     """All that a check finds, but for times and connections."""
     server = Server(name=f"example {number}", probes={"mcp": options})
     finished: Finished = checker.check(Task(number=0, server=server, memory={}, skip={}, share=1, tries=1))
@@ -99,7 +99,7 @@ def checked(checker: Checker, number: int, options: McpOptions) -> Any:
 def main() -> None:
     readings: list[Any] = [one for one in gc.get_objects() if isinstance(one, known_replies.Readings)]
     kept = 0
-    checker = Checker(Limits(), _GreenletGrace())
+    checker = ServerChecker(Limits(), _GreenletGrace())
     accepting = Accepting(serve, backlog=100)
     accepting.start()
     differences, compared = [], 0

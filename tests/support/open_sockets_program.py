@@ -23,7 +23,7 @@ from checker.limits import Limits
 from checker.messages import Task
 from checker.model import Server
 from checker.probes.rest import RestOptions
-from checker.worker.checks import Checker
+from checker.worker.checks import ServerChecker
 
 
 def sockets() -> int:
@@ -39,7 +39,7 @@ def main() -> None:
     urls: list[str] = json.loads(sys.argv[1])
     before = sockets()
     nothing_in_background: Any = None
-    checker = Checker(Limits(per_origin=50), nothing_in_background)
+    checker = ServerChecker(Limits(per_origin=50), nothing_in_background)
     options = [RestOptions(url=url, timeout=0.5, connect_timeout=0.3) for url in urls]
     tasks = [Task(server=Server(name=f"s{n}", probes={"rest": one}), memory={}) for n, one in enumerate(options * 8)]
     done = [gevent.spawn(checker.check, task) for task in tasks]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from checker.errors import UsageError
+from checker.errors import ConfigError, UsageError
 from checker.loadtest.plan import LoadLimits, Model, Output, Plan, Scenario, Stress, Suite, Threshold
 from checker.loadtest.planning.plan_validation import plan_faults, threshold_faults, unknown
 from checker.loadtest.planning.stages import settled, shorthand, stage_faults
@@ -28,7 +28,8 @@ from checker.settings.loadtests.blocks import (
     ThresholdEntry,
 )
 from checker.settings.loadtests.legacy import plan_of_block
-from checker.settings.loadtests.source import LEFT_OUT, source_of
+from checker.settings.loadtests.source import LEFT_OUT, escaped_values, source_of
+from checker.settings.other_files import of_client
 from checker.settings.overlay import expand, with_environment
 from checker.settings.selection import selected_environment
 from checker.settings.servers import ServerReader
@@ -195,6 +196,8 @@ def load_plan(
     which lists the faults and their remedies, and UsageError for a choice that the file does not have.
     """
     document = read(Path(path))
+    if said := of_client(document.values, str(path)):
+        raise ConfigError(said)
     if not any(key in document.values for key in _PLAYED) and _has_block(document, environment, environ):
         return _of_configuration(Path(path), environment, environ, scenarios, suite)
     reader = _PlanReader(_chosen(document, scenarios, suite), environ)
@@ -211,6 +214,15 @@ def stored_plan(source: Mapping[str, Any], environ: Mapping[str, str] = os.envir
     left_out = ", ".join(map(str, source.get(LEFT_OUT, ())))
     said = (f"run without what is not stored: {left_out}",) if left_out else ()
     return reader.plan(lambda: reader.listed(None), said, stored=source)
+
+
+def plan_of_values(values: Mapping[str, Any], servers: Sequence[Server], name: str) -> Plan:
+    """The plan in plain values of a program: the keys of a file but for its servers, in which ``$`` is text.
+
+    Raises ConfigError, in which ``name`` stands in place of a file name.
+    """
+    document = Document(Path(name), {key: escaped_values(value) for key, value in values.items()}, {})
+    return _PlanReader(document, {}).plan(lambda: Listed(tuple(servers), ()))
 
 
 def _has_block(document: Document, environment: str | None, environ: Mapping[str, str]) -> bool:
