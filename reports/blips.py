@@ -17,7 +17,7 @@ WORDS = (
 )
 
 
-class Ended(Protocol):
+class IncidentSpan(Protocol):
     """An incident, as far as it matters here."""
 
     @property
@@ -29,7 +29,7 @@ class Ended(Protocol):
         """When it ended; None if no check has ended it."""
 
 
-One = TypeVar("One", bound=Ended)
+One = TypeVar("One", bound=IncidentSpan)
 
 
 def entries(incidents: Iterable[One], server_of: Callable[[One], int]) -> list[Sequence[One]]:
@@ -53,9 +53,9 @@ def entries(incidents: Iterable[One], server_of: Callable[[One], int]) -> list[S
     return sorted(found, key=lambda entry: -entry[0].started_at_ms)
 
 
-def _is_blip(one: Ended) -> bool:
+def _is_blip(one: IncidentSpan) -> bool:
     return one.ended_at_ms is not None and one.ended_at_ms - one.started_at_ms <= MOST_BLIP_MS
 
 
-def _pause_ms(before: Ended, after: Ended) -> int:
+def _pause_ms(before: IncidentSpan, after: IncidentSpan) -> int:
     return after.started_at_ms - (before.ended_at_ms or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -30,10 +30,15 @@ def names_of_slots(x: Sequence[Any], x_is_time: bool = True, scale: Scale = Scal
 
 
 def strip_values(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
-    """The cells of a strip as text: per cents separated by spaces, equal neighbours as ``100%*12``."""
-    words = (_UNKNOWN if value is None else per_cent(value, objective_ratio) for value in values)
-    runs = ((word, len(list(of))) for word, of in itertools.groupby(words))
-    return " ".join(word.replace(" ", "") if times == 1 else f"{word.replace(' ', '')}*{times}" for word, times in runs)
+    """The cells of a strip in per cent, as `runs`."""
+    return runs(None if value is None else per_cent(value, objective_ratio) for value in values)
+
+
+def runs(words: Iterable[str | None]) -> str:
+    """Words separated by spaces, equal neighbours as ``100%*12``; None is not known."""
+    told = (_UNKNOWN if word is None else word.replace(" ", "\u00a0") for word in words)
+    counted = ((word, sum(1 for _ in of)) for word, of in itertools.groupby(told))
+    return " ".join(word if times == 1 else f"{word}*{times}" for word, times in counted)
 
 
 def points(chart: Chart, picture: Picture) -> str:

@@ -45,11 +45,6 @@ class _Figure:
     legend: Sequence[tuple[Markup, str]] = ()
     numbers: Table | None = None
 
-    @property
-    def is_words(self) -> bool:
-        """True for bars that are named by words on the left, which need room."""
-        return self.chart.shape is Shape.BARS and not self.chart.x_is_time
-
 
 @dataclass(frozen=True, slots=True)
 class _StripColumn:

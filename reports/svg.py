@@ -108,6 +108,19 @@ def strip(
     )
 
 
+def trace(values: Sequence[float | None], told: str) -> Markup:
+    """A small line from zero up, of the height of a strip; ``told`` are the values for the page's script."""
+    top = max((value for value in values if value is not None), default=0.0) or 1.0
+    places = [
+        None if value is None else f"{place + 0.5:g} {CELL_HEIGHT - 1 - value / top * (CELL_HEIGHT - 2):.1f}"
+        for place, value in enumerate(values)
+    ]
+    return Markup(
+        '<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" data-v="{}">'
+        '<path class="line" d="{}"/></svg>'
+    ).format(len(values), CELL_HEIGHT, told, _path(places))
+
+
 def in_words(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
     """The cells as text for screen readers: number of known cells, their mean and the worst."""
     known = [value for value in values if value is not None]
@@ -148,8 +161,8 @@ def _kind(value: float | None, kept_from: float) -> str:
 
 
 WIDTH, HEIGHT = 560, 190
-_LEFT, _RIGHT, _TOP, _BELOW = 52, 24, 22, 34
-_LINE, _MOST_TICKS = 13, 6
+_LEFT, _RIGHT, _TOP, _BELOW = 52, 24, 22, 42
+_LINE, _MOST_TICKS = 17, 6
 
 
 def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Picture:
@@ -209,7 +222,7 @@ def _times(low: int, high: int, across: float) -> list[str]:
         x = _LEFT + (at - low) * across
         parts.append(f'<path d="M{x:.4g} {_TOP}V{HEIGHT - _BELOW}" stroke="var(--rule)"/>')
         for place, word in enumerate(words.split("\n")):
-            y = HEIGHT - _BELOW + 16 + _LINE * place
+            y = HEIGHT - _BELOW + 20 + _LINE * place
             second = ' class="second"' if number % 2 else ""
             parts.append(f'<text{second} x="{x:.4g}" y="{y}" text-anchor="middle" fill="var(--dim)">{word}</text>')
     return parts

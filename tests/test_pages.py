@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,13 +15,14 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from bench_runs import Faults, bench_report, load_run
+from builders import AT_MS
 from checker.loadtest.bottleneck import BoundSpan, Saturation
 from conftest import ROOT, missing
 from reports.html import page as html_page
 from reports.palette import DARK, LIGHT
 from reports.site.write import write_site
 from sample_reports import HOSTILE, report
-from site_histories import write_fleet
+from site_histories import EVERY_MS, RUNS, write_fleet
 from storage.report_history import open_past
 
 NARROW, WIDE = 390, 1200
@@ -134,7 +136,8 @@ def test_all_links_of_the_site_lead_to_pages_that_open(visit: Visit, folder: Pat
                 waiting.append(next_one)
             else:
                 assert (folder / there.path.lstrip("/")).is_file()
-    assert len(seen) == 1 + len(NAMES)
+    incidents = len(list((folder / "site" / "incidents").glob("*.html")))
+    assert len(seen) == 1 + len(NAMES) + incidents == 1 + len(NAMES) + 3
 
 
 @pytest.mark.parametrize("path", ["svg.html", "png.html", "bench.html", "site/index.html", "site/servers/orders.html"])
@@ -195,6 +198,70 @@ def test_table_is_sorted_by_its_headings_with_what_is_not_known_last(visit: Visi
         assert page.locator("#section-1-table th").nth(2).get_attribute("aria-sort") == order
 
 
+def told(page: Page) -> str:
+    """What the page tells of the cell or point under the pointer or the focus; empty if nothing."""
+    return page.locator("#tip").inner_text().replace("\n", " ") if page.locator("#tip").is_visible() else ""
+
+
+def test_pointer_and_keyboard_tell_the_day_and_the_values_of_every_cell_and_point(visit: Visit) -> None:
+    page = visit.open("svg.html")
+    page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    chart = page.locator("[data-points]").nth(1)
+    data = json.loads(chart.get_attribute("data-points") or "")
+    chart.locator(".chart").hover()
+    assert told(page).startswith("2026-")
+    chart.focus()
+    page.keyboard.press("Home")
+    assert told(page) == f"{data['x'][0]} no data" if data["lines"][0][2][0] is None else data["x"][0] in told(page)
+    for place in range(1, len(data["x"])):
+        page.keyboard.press("ArrowRight")
+        assert told(page).startswith(data["x"][place])
+        if (value := data["lines"][0][2][place]) is not None:
+            assert f"{data['lines'][0][0]} {value:,.4g}" in told(page)
+    page.keyboard.press("Escape")
+    assert told(page) == ""
+
+
+def test_cells_are_walked_with_the_arrow_keys(visit: Visit) -> None:
+    page = visit.open("site/index.html")
+    page.locator("#w24h").check()
+    page.locator(".group").nth(1).locator(".w24h svg[tabindex]").first.focus()
+    page.keyboard.press("End")
+    first = told(page)
+    assert first == "2026-11-23 13:00 orders 50.0%"
+    page.keyboard.press("ArrowLeft")
+    assert told(page) == "2026-11-23 12:00 orders 100%"
+    page.keyboard.press("ArrowDown")
+    assert told(page).startswith("2026-11-23 12:00 ")
+    assert "orders" not in told(page)
+
+
+def test_page_turns_stale_by_itself_when_nothing_has_come_for_three_intervals(visit: Visit) -> None:
+    page = visit.page
+    shown = []
+    for minutes in (29, 32):
+        page.clock.set_fixed_time(AT_MS / 1000 + (RUNS - 1) * EVERY_MS / 1000 + minutes * 60)
+        visit.open("site/index.html")
+        shown.append((page.locator("#age").inner_text().strip(), page.locator(".verdict .sign").inner_text()))
+    assert shown == [(", 29 min ago", "Bad"), (", 32 min ago", "Stale")]
+    assert "of 11 servers is down" in page.locator(".verdict").inner_text()
+
+
+def test_servers_are_searched_by_name_group_and_state(visit: Visit) -> None:
+    page = visit.open("site/index.html")
+    shown = page.locator(".server:visible .name")
+    page.locator("#search").fill("orders")
+    assert (shown.all_inner_texts(), page.locator("#found").inner_text()) == (["orders"], f"1 of {len(NAMES)}")
+    page.locator("#search").fill("GROUP 2")
+    assert "vault" in shown.all_inner_texts()
+    assert "orders" not in shown.all_inner_texts()
+    page.locator("#search").fill("")
+    page.get_by_label("Degraded").check()
+    assert shown.all_inner_texts() == ["vault"]
+    page.get_by_label("all").check()
+    assert shown.count() == len(NAMES)
+
+
 def test_hostile_names_run_nothing(visit: Visit) -> None:
     asked: list[str] = []
     visit.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
@@ -209,3 +276,22 @@ def test_printed_report_shows_its_folded_tables(visit: Visit) -> None:
     page.emulate_media(media="print")
     assert page.locator("details table").first.is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+WIDTHS = (390, 768, 1280, 1920)
+MEASURE = (ROOT / "tests" / "data" / "page_faults.js").read_text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["svg.html", "png.html", "site/index.html", "site/servers/orders.html", "site/incidents/index.html", "incident"],
+)
+def test_nothing_is_cut_or_overlaps_at_any_width_light_or_dark(visit: Visit, folder: Path, path: str) -> None:
+    if path == "incident":
+        path = str(next((folder / "site" / "incidents").glob("orders-*.html")).relative_to(folder))
+    page = visit.open(path)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert page.evaluate(MEASURE) == [], f"{width} px, {scheme}"

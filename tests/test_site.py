@@ -30,6 +30,13 @@ from storage.report_history import open_past
 NAMES = ["search", "orders", "vault", "Search", "billing & co", *(name for name in HOSTILE if name.isprintable())]
 
 
+INCIDENTS = [
+    "incidents/index.html",
+    f"incidents/search-{AT_MS + 3 * EVERY_MS}.html",
+    f"incidents/orders-{AT_MS + (RUNS - 2) * EVERY_MS}.html",
+]
+
+
 def write(database: Path, folder: Path, now_ms: int, names: Collection[str] = (), address: str | None = None) -> None:
     with open_past(database, now_ms, names=names) as past:
         write_site(past, folder, "Status of <b>things</b>", address, lambda done, total: None)
@@ -50,7 +57,7 @@ def names_in(folder: Path) -> set[str]:
 
 def test_every_page_is_valid_and_leads_nowhere_else(site: Path) -> None:
     pages = list(site.rglob("*.html"))
-    assert len(pages) == 1 + len(NAMES)
+    assert len(pages) == 1 + len(NAMES) + len(INCIDENTS)
     for page in pages:
         tree = valid_page(page.read_text())
         for link in (one.attrib["href"] for one in tree.iter() if "href" in one.attrib):
@@ -62,7 +69,7 @@ def test_every_page_is_valid_and_leads_nowhere_else(site: Path) -> None:
 def test_every_server_has_a_page_json_and_two_badges(site: Path) -> None:
     index = json.loads((site / "index.json").read_text())
     assert sorted(one["server"] for one in index["servers"]) == sorted(NAMES)
-    wanted = {"index.html", "index.json", "feed.xml", LIST}
+    wanted = {"index.html", "index.json", "feed.xml", LIST, *INCIDENTS}
     for one in index["servers"]:
         slug = one["slug"]
         wanted |= {f"servers/{slug}.{ending}" for ending in ("html", "json")}
@@ -122,6 +129,48 @@ def test_p95_is_not_told_of_few_answers(site: Path) -> None:
     assert known[0] == pytest.approx(42, rel=0.03)
 
 
+def test_incident_has_a_page_with_its_timeline_and_leads_to_its_server(site: Path) -> None:
+    over, going_on = (valid_page((site / name).read_text()) for name in INCIDENTS[1:])
+    steps = [" ".join("".join(one.itertext()).split()) for one in over.findall(".//ol/li")]
+    assert steps == ["2026-11-23 12:30 down: connect_refused", "2026-11-23 12:50 up again, after 20.0 min"]
+    assert "Over" in texts(over)
+    assert {"../servers/search.html", "index.html", "../index.html"} <= {one.attrib["href"] for one in over.iter("a")}
+    steps = [" ".join("".join(one.itertext()).split()) for one in going_on.findall(".//ol/li")]
+    assert steps[-1].endswith("still down, after 20.0 min")
+    assert "10.0.0.7" not in (site / INCIDENTS[2]).read_text()
+
+
+def test_all_incidents_are_listed_by_day(site: Path) -> None:
+    tree = valid_page((site / INCIDENTS[0]).read_text())
+    assert [one.text for one in tree.iter("h2")] == ["2026-11-23"]
+    assert [item.find("a/bdi").text for item in tree.findall(".//ul/li")] == ["orders", "search"]  # type: ignore[union-attr]
+    links = {one.attrib["href"].removeprefix("../") for one in tree.iter("a")}
+    assert set(INCIDENTS[1:]) <= links
+
+
+def test_index_has_latency_dates_and_what_the_script_needs_to_tell_the_age(site: Path) -> None:
+    tree = valid_page((site / "index.html").read_text())
+    (age,) = [one for one in tree.iter("span") if one.attrib.get("id") == "age"]
+    last_ms = AT_MS + (RUNS - 1) * EVERY_MS
+    assert (age.attrib["data-at"], age.attrib["data-interval"]) == (str(last_ms), str(EVERY_MS))
+    rows = [one for one in tree.iter("li") if one.attrib.get("class") == "server"]
+    latencies = {row.find("a/bdi").text: row.find("span[@class='mean latency']").text for row in rows}  # type: ignore[union-attr]
+    assert float((latencies["search"] or "").removesuffix(" ms")) == pytest.approx(45, rel=0.03)
+    traces = [row.findall("span[@class='trace']/*")[0].attrib["data-v"] for row in rows]
+    assert {trace.split()[0] for trace in traces} == {"-*29"}
+    starts = ["".join(one.itertext()) for one in tree.iter("p") if one.attrib.get("class") == "ends w30d"]
+    assert set(starts) == {"2026-10-25now"}
+
+
+def test_interval_of_a_site_that_is_written_less_often_than_checked_is_that_of_writing(tmp_path: Path) -> None:
+    now_ms = write_fleet(tmp_path / "h.db", ["search"])
+    intervals = []
+    for later_ms in (0, 3_600_000):
+        write(tmp_path / "h.db", tmp_path / "public", now_ms + later_ms)
+        intervals += re.findall(r'data-interval="(\d+)"', (tmp_path / "public" / "index.html").read_text())
+    assert intervals == [str(EVERY_MS), "3600000"]
+
+
 def test_feed_is_rss_with_an_item_for_each_incident_newest_first(site: Path) -> None:
     rss = ElementTree.fromstring((site / "feed.xml").read_text())
     assert (rss.tag, rss.attrib) == ("rss", {"version": "2.0"})
@@ -179,7 +228,8 @@ def test_renewed_site_loses_the_pages_of_servers_that_are_gone_and_nothing_else(
     before = names_in(public)
     write(tmp_path / "h.db", public, now_ms, names=["orders"])
     gone = before - names_in(public)
-    assert gone == {"servers/search.html", "servers/search.json", "badges/search.svg", "badges/search-uptime-30d.svg"}
+    of_server = {"servers/search.html", "servers/search.json", "badges/search.svg", "badges/search-uptime-30d.svg"}
+    assert gone == {*of_server, INCIDENTS[1]}
     assert (public / "CNAME").read_text() == "status.example"
 
 

@@ -26,6 +26,8 @@ INCH = 72
 MOST_LETTERS = 26
 _MOST_WORDS, _MOST_TIMES, _MOST_CLOCK_TICKS = 6, 6, 7
 _LEFT, _SIDE, _LETTER = 52, 24, 6.0
+_LINE_SPACING = 1.5
+"""Of labels with two lines: a narrow page draws them half as large again."""
 _GREATEST = 1e100
 """Values beyond this are not drawn."""
 _TAILS = ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"))
@@ -59,7 +61,7 @@ def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[
     above = 24 + 14 * bool(chart.marks or chart.spans)
     left = _LEFT
     if chart.shape is Shape.BARS and not chart.x_is_time:
-        left = 16 + round(6.7 * min(MOST_LETTERS, max(len(str(one)) for one in chart.x)))
+        left = 16 + round(7.8 * min(MOST_LETTERS, max(len(str(one)) for one in chart.x)))
     sides = {"left": left / WIDTH, "right": 1 - _SIDE / WIDTH}
     figure.subplots_adjust(bottom=below / height, top=1 - above / height, **sides)
     axes = figure.add_subplot()
@@ -81,7 +83,7 @@ def x_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
         pad = 0.5
         step = -(-len(x) // _MOST_WORDS)
         ticks = [(float(place), cut(str(chart.x[place]), 12)) for place in range(0, len(x), step)]
-    figure, axes = figure_of(chart, below=38 if any("\n" in words for _, words in ticks) else 24)
+    figure, axes = figure_of(chart, below=42 if any("\n" in words for _, words in ticks) else 24)
     axes.set_xlim(low - pad, high + pad)
     _marks(axes, [mark.x for mark in chart.marks], low - pad, high + pad)
     _ticks(axes, ticks)
@@ -135,6 +137,8 @@ def _ticks(axes: Axes, ticks: Sequence[tuple[float, str]]) -> None:
     names = dict(ticks)
     axes.xaxis.set_major_locator(FixedLocator(list(names)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
+    for label in axes.get_xticklabels():
+        label.set_linespacing(_LINE_SPACING)
 
 
 def _marks(axes: Axes, places: Sequence[float], low: float, high: float) -> None:

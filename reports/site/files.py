@@ -54,8 +54,8 @@ def _kept(name: str) -> str:
 
 LIST = ".mcp-status-site.json"
 """The list of files created by this command; nothing else in the folder is ever removed."""
-_OURS = re.compile(r"index\.html|index\.json|feed\.xml|(servers|badges)/[a-z0-9-]+\.(html|json|svg)")
-FOLDERS = ("servers", "badges")
+_OURS = re.compile(r"index\.html|index\.json|feed\.xml|(servers|badges|incidents)/[a-z0-9-]+\.(html|json|svg)")
+FOLDERS = ("servers", "badges", "incidents")
 
 
 class Folder:

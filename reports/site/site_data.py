@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from markupsafe import Markup
 
 from checker.probe_kinds import KINDS
 from checker.untrusted_text import markup
+from reports import hover, svg
 from reports.incidents import is_down, lasted_ms
+from reports.output_forms import duration
 from reports.report_model import Level
 from reports.site.files import slugs
 from storage.history import Newest, OfferRow
@@ -28,6 +31,8 @@ Values = Sequence[float | None]
 DAYS = 90
 WINDOWS = (("24h", HOUR_MS, 24), ("7d", DAY_MS, 7), ("30d", DAY_MS, 30), ("90d", DAY_MS, DAYS))
 """Name, length of a cell and number of cells; the last cell is the current hour or day."""
+TRACE_DAYS = 30
+"""Days in the small picture of a server's latency."""
 FEWEST_FOR_P95 = 20
 """Fewest answers in a slot: with fewer, the 95th percentile is their maximum."""
 WELL = 0.9
@@ -68,6 +73,15 @@ class UptimeWindow:
     known_ms: int
     known_well: bool
     """True if the state was known for at least `WELL` of the time."""
+    objective_ratio: float | None = None
+
+    @property
+    def level(self) -> Level | None:
+        """Good if the objective, or 99% without one, is met; None if nothing is known."""
+        if self.ratio is None:
+            return None
+        met = self.ratio >= (self.objective_ratio or svg.KEPT_FROM_RATIO)
+        return Level.GOOD if met else Level.WARNING if self.ratio >= svg.WARNING_FROM_RATIO else Level.BAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,22 @@ class Latencies:
     p50_ms: Values
     p95_ms: Values
     """None also with fewer than `FEWEST_FOR_P95` answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTrace:
+    """The median latency of a kind of probe by day."""
+
+    kind: str
+    values_ms: Values
+    last_ms: float
+    """The newest one."""
+
+    @property
+    def picture(self) -> Markup:
+        """A small line over the days."""
+        told = hover.runs(None if value is None else duration(value) for value in self.values_ms)
+        return svg.trace(self.values_ms, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +147,14 @@ class Subject:
     """Reasons of checks that were not HEALTHY in the last 30 days, most frequent first."""
     offer: OfferRow | None
 
+    @property
+    def trace(self) -> LatencyTrace | None:
+        """The latency of its first kind of probe by day; None if it never answered."""
+        line = next(iter(self.daily), None)
+        values = [] if line is None else line.p50_ms[-TRACE_DAYS:]
+        known = [value for value in values if value is not None]
+        return LatencyTrace(line.kind, values, known[-1]) if line is not None and known else None
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -130,6 +168,10 @@ class Site:
     hours: tuple[int, ...]
     """Starts of the hours of the last day, Unix milliseconds."""
     days: tuple[int, ...]
+    newest_at_ms: int | None
+    """Start of the newest check of all; None if there is none."""
+    interval_ms: int | None
+    """Typical interval between checks of the server that is checked most often; None if unknown."""
 
 
 def gather(past: Past, title: str) -> Site:
@@ -155,7 +197,7 @@ def gather(past: Past, title: str) -> Site:
             slug=slug[server.name],
             state=_state(newest.get(server.id), lasts.get(server.id), past.now_ms),
             newest=newest.get(server.id),
-            windows=[window[number] for window in windows],
+            windows=[replace(window[number], objective_ratio=server.objective_ratio) for window in windows],
             hourly=hourly.get(number, ()),
             daily=daily.get(number, ()),
             incidents=happened.get(server.id, ()),
@@ -173,6 +215,8 @@ def gather(past: Past, title: str) -> Site:
         verdict=verdict,
         hours=tuple(slot * HOUR_MS for slot in hours.slots),
         days=tuple(slot * DAY_MS for slot in days.slots),
+        newest_at_ms=max((one.at_ms for one in newest.values()), default=None),
+        interval_ms=min((one.interval_ms for one in lasts.values() if one.interval_ms), default=None),
     )
 
 

@@ -41,6 +41,44 @@ addEventListener("beforeprint", () => {
 for (const one of document.querySelectorAll("details:not(.numbers)")) one.open = true;
 });
 
+const age = document.getElementById("age");
+const span = (ms) => { const minutes = Math.round(ms / 6e4); return minutes < 60 ? `${minutes} min` : minutes < 2880 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`; };
+const grow = () => {
+const passed = Date.now() - Number(age.dataset.at);
+age.textContent = passed < 6e4 ? ", just now" : `, ${span(passed)} ago`;
+if (!(passed > 3 * Number(age.dataset.interval))) return;
+const verdict = document.querySelector(".verdict");
+if (verdict.dataset.stale) return;
+verdict.dataset.stale = "yes";
+verdict.className = "verdict unknown";
+verdict.querySelector(".sign").textContent = "Stale";
+verdict.querySelector("span").prepend("nothing has come for three intervals; what was known then: ");
+};
+if (age) { grow(); setInterval(grow, 15e3); }
+
+const tools = document.querySelector(".tools");
+if (tools) {
+tools.hidden = false;
+const search = document.getElementById("search"), found = document.getElementById("found");
+const rows = [...document.querySelectorAll(".server")].map((row) => [row, `${row.querySelector(".name").textContent} ${row.dataset.tags ?? ""} ${row.closest(".group").querySelector("h2").textContent}`.toLowerCase(), row.querySelector(".state").textContent]);
+const groups = [...document.querySelectorAll(".group")].map((group) => [group, group.querySelector("details"), group.querySelector("details").open]);
+const filter = () => {
+const words = search.value.toLowerCase().split(/\s+/).filter(Boolean), level = tools.querySelector("input[name=level]:checked").value;
+let shown = 0;
+for (const [row, text, state] of rows) {
+row.hidden = !(words.every((word) => text.includes(word)) && (!level || state === level));
+shown += !row.hidden;
+}
+const all = !words.length && !level;
+for (const [group, fold, open] of groups) {
+group.hidden = !group.querySelector(".server:not([hidden])");
+fold.open = all ? open : true;
+}
+found.textContent = all ? "" : `${shown} of ${rows.length}`;
+};
+tools.addEventListener("input", filter);
+}
+
 const tip = document.createElement("div"), at = document.createElement("div");
 tip.id = "tip"; at.id = "at"; tip.hidden = at.hidden = true;
 tip.setAttribute("role", "status");
@@ -154,7 +192,7 @@ const step = steps[event.key] ?? across[event.key];
 if (step !== undefined) { event.preventDefault(); tell(one, Number(one.dataset.place ?? 0) + step); return; }
 if (!is || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
 event.preventDefault();
-const all = [...one.closest(homes).querySelectorAll("[data-v]")].filter((other) => other.getClientRects().length);
+const all = [...one.closest(homes).querySelectorAll("[data-v]")].filter((other) => other.parentElement.className === one.parentElement.className && other.getClientRects().length);
 const next = all[all.indexOf(one) + (event.key === "ArrowDown" ? 1 : -1)];
 if (!next) return;
 next.dataset.place = one.dataset.place ?? 0;
