@@ -321,7 +321,7 @@ def test_a_faulty_file_is_an_error_with_file_line_and_key(tmp_path: Path) -> Non
         (lambda path: check("http://127.0.0.1:9/", max_age="soon"), "max_age='soon'"),
         (lambda path: Checker(max_concurrent=0), "max_concurrent=0"),
         (lambda path: Checker(":memory:"), "need a file"),
-        (lambda path: check("http://127.0.0.1:9/", database=path), "directory"),
+        (lambda path: check("http://127.0.0.1:9/", database=path), "a folder"),
         (lambda path: History(path / "none.db").servers(), "none.db"),
         (lambda path: Benchmark().load("http://127.0.0.1:9/"), "either rate"),
         (lambda path: Benchmark().load("http://127.0.0.1:9/", rate=5, think="1s"), "think"),

@@ -25,7 +25,7 @@ _END_S = 3.0
 _READ_BYTES = 65536
 
 
-class Ended(Record, frozen=True, kw_only=True):
+class EndedCommand(Record, frozen=True, kw_only=True):
     """A command that has ended."""
 
     code: int | None
@@ -50,13 +50,13 @@ def environment(**changed: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, **changed}
 
 
-def command(arguments: Sequence[str], folder: Path, wait_s: float) -> Ended:
+def command(arguments: Sequence[str], folder: Path, wait_s: float) -> EndedCommand:
     """Run `mcp-status` with these arguments; what it prints is UTF-8."""
     with _running(arguments, folder, environment(PYTHONUTF8="1"), subprocess.PIPE) as process:
         return _ended(process, wait_s)
 
 
-def command_on_terminal(arguments: Sequence[str], folder: Path, wait_s: float) -> Ended:
+def command_on_terminal(arguments: Sequence[str], folder: Path, wait_s: float) -> EndedCommand:
     """Run `mcp-status` with standard output on a terminal of `COLUMNS` columns, in the user's own locale."""
     ours, its = pty.openpty()
     parts: list[bytes] = []
@@ -71,7 +71,7 @@ def command_on_terminal(arguments: Sequence[str], folder: Path, wait_s: float) -
         reader.join(_END_S)
     finally:
         os.close(ours)
-    return Ended(code=ended.code, printed=b"".join(parts).decode(errors="replace"), errors=ended.errors)
+    return EndedCommand(code=ended.code, printed=b"".join(parts).decode(errors="replace"), errors=ended.errors)
 
 
 def _read_all(terminal: int, parts: list[bytes]) -> None:
@@ -80,7 +80,7 @@ def _read_all(terminal: int, parts: list[bytes]) -> None:
             parts.append(part)
 
 
-def _ended(process: subprocess.Popen[bytes], wait_s: float) -> Ended:
+def _ended(process: subprocess.Popen[bytes], wait_s: float) -> EndedCommand:
     code: int | None
     try:
         printed, errors = process.communicate(timeout=wait_s)
@@ -89,7 +89,8 @@ def _ended(process: subprocess.Popen[bytes], wait_s: float) -> Ended:
         end(process)
         printed, errors = process.communicate()
         code = None
-    return Ended(code=code, printed=(printed or b"").decode(errors="replace"), errors=errors.decode(errors="replace"))
+    text = (printed or b"").decode(errors="replace")
+    return EndedCommand(code=code, printed=text, errors=errors.decode(errors="replace"))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from checker.selftest import loopback, mcp_replies
-from checker.selftest.commands import COLUMNS, Ended, command, command_on_terminal, words_of
+from checker.selftest.commands import COLUMNS, EndedCommand, command, command_on_terminal, words_of
 from checker.selftest.loopback import LoopbackServer
 from checker.structs import Record
 
@@ -234,7 +234,7 @@ def _refusing_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-def _failed_command(ended: Ended) -> StepFailed:
+def _failed_command(ended: EndedCommand) -> StepFailed:
     said = " ".join(ended.errors.split())[-500:]
     code = "no end within its time" if ended.code is None else f"exit code {ended.code}"
     return StepFailed(
