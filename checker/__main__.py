@@ -11,7 +11,10 @@ _COLLECT = (100_000, 20, 20)
 def main() -> None:
     """Run the command line; one of our own errors becomes one message and its exit code."""
     gc.set_threshold(*_COLLECT)
-    from checker.cli import cli
+    from checker.lean_start import WITH_LATE_PATTERNS, patterns_when_used
+
+    with patterns_when_used(WITH_LATE_PATTERNS):
+        from checker.cli import cli
     from checker.processes.process_end import leave
 
     leave(cli())

@@ -11,7 +11,7 @@ configuration are not judged.
 
 from __future__ import annotations
 
-import socket
+import _socket  # the part in C alone: a parent seldom needs more
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -186,10 +186,10 @@ def scope(address: str) -> Scope:
 def _ipv4_number(address: str) -> int | None:
     """The number of an IPv4 address in its usual form; None for any other text."""
     try:
-        packed = socket.inet_pton(socket.AF_INET, address)
+        packed = _socket.inet_pton(_socket.AF_INET, address)
     except (OSError, ValueError):
         return None
-    return int.from_bytes(packed, "big") if socket.inet_ntop(socket.AF_INET, packed) == address else None
+    return int.from_bytes(packed, "big") if _socket.inet_ntop(_socket.AF_INET, packed) == address else None
 
 
 @cache
@@ -252,7 +252,7 @@ def in_numbers(host: str) -> str | None:
     if not text or not all(part[:1].isdigit() for part in text.split(".")):
         return None
     try:
-        return socket.inet_ntoa(socket.inet_aton(text))
+        return _socket.inet_ntoa(_socket.inet_aton(text))
     except (OSError, UnicodeError):
         return None
 

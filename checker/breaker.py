@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.model import CheckResult, ProbeResult, Reason, Server, Status
 
@@ -30,8 +32,7 @@ class BreakerState(StrEnum):
     """Tried in every run, each time as a trial."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circuit:
+class Circuit(Struct, frozen=True, kw_only=True):
     """The state of the breaker for one probe of one server."""
 
     state: BreakerState = BreakerState.CLOSED

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, AnyStr, cast
 
-_METHODS = ("search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer", "pattern", "flags")
+_METHODS = (
+    *("search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"),
+    *("pattern", "flags", "groups", "groupindex"),
+)
 
 
 def late(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:

@@ -6,15 +6,12 @@ the underlying stream.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from checker import untrusted_text
-
-_LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 
 
 class PlainStream:
@@ -63,30 +60,3 @@ def plain_streams() -> Iterator[None]:
 def behind(stream: TextIO) -> TextIO:
     """The stream that a plain one writes to; any other stream unchanged."""
     return stream.behind if isinstance(stream, PlainStream) else stream
-
-
-class LogLines(logging.Formatter):
-    """One line per record, whatever its message contains; a traceback follows on lines of its own.
-
-    Secrets are masked in both: those of the current probe in the line, and all that the process knows in a traceback.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # its name
-        """The formatted line."""
-        from checker.secrets.known_secrets import current  # only who logs needs it
-
-        record.message = untrusted_text.terminal(current()(record.message))
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 # its name
-        """The formatted traceback."""
-        from checker.secrets.known_secrets import masked_for_log
-
-        return untrusted_text.lines(masked_for_log(super().formatException(ei)))
-
-
-def log_to_stderr(level: int) -> None:
-    """Log to standard error from this level on, unless logging is already configured."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogLines(_LOG_LINE))
-    logging.basicConfig(level=level, handlers=[handler])

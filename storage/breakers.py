@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +16,7 @@ from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both
 
 log = logging.getLogger(__name__)
-_FIELDS = tuple(field.name for field in fields(Circuit))
+_FIELDS = Circuit.__struct_fields__
 _values = attrgetter(*_FIELDS)
 _COLUMNS = ", ".join(("kind", *_FIELDS))
 _STORED = "select server_id, kind, name from breakers join servers on servers.id = server_id"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -103,7 +102,7 @@ class Versions:
             "digest": seen.digest,
             "grade": worst(counts) if changes else None,
             **{grade.value: counts[grade] for grade in Grade},
-            "changes": orjson.dumps([asdict(change) for change in changes[:MOST_CHANGES]]).decode(),
+            "changes": orjson.dumps(list(changes[:MOST_CHANGES])).decode(),
         }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,8 @@ def driver() -> ModuleType:
     try:
         import pysqlite3
     except ImportError:
+        import sqlite3
+
         return sqlite3
     return pysqlite3  # type: ignore[no-any-return] # no annotations
 

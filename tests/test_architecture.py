@@ -38,7 +38,7 @@ HOMES = {
     "sqlite3": ("storage.sqlite_driver",),
     "pysqlite3": ("storage.sqlite_driver",),
     "platformdirs": ("storage.sqlite_driver",),
-    "psutil": ("checker.run.governor",),
+    "psutil": ("checker.run.resource_use",),
     "authlib": ("checker.probes.oauth",),
     "cryptography": ("checker.worker", "checker.settings.config_cache", "checker.selftest.loopback"),
     "joserfc": ("checker.probes.oauth",),
@@ -62,6 +62,7 @@ BASE = (
     "checker.clock",
     "checker.errors",
     "checker.late_patterns",
+    "checker.lean_start",
     "checker.probe_kinds",
     "checker.limits",
     "checker.maintenance_windows",
@@ -93,13 +94,15 @@ SECRETS, PROBES = (
     ("checker.probes", "checker.judge", "checker.breaker", "checker.missing_results"),
 )
 STREAMS, STATS = "checker.standard_streams", "checker.stats"
+LOG = "checker.log_lines"
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASE, BASE),
     STATS: (),
     "checker.secrets": BASE,
     "checker.cache_keys": (*BASE, "checker.secrets"),
-    STREAMS: (*BASE, "checker.secrets"),
+    STREAMS: BASE,
+    LOG: (*BASE, "checker.secrets"),
     "checker.contract": (*BASE, "checker.secrets"),
     "checker.probes": (*BASE, *SECRETS, "checker.contract"),
     "checker.judge": (*BASE, "checker.probes"),
@@ -119,7 +122,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "reports": (*BASE, STATS, STREAMS, "checker.contract", *LOAD_TEST_RECORDS, "storage"),
     "checker.processes": BASE,
-    "checker.worker": (*BASE, *SECRETS, *PROBES, STREAMS, "checker.processes"),
+    "checker.worker": (*BASE, *SECRETS, *PROBES, LOG, "checker.processes"),
     "checker.run": (*BASE, *SECRETS, *PROBES, "checker.processes", "storage"),
     "checker.selftest": (*BASE, "storage"),
     "checker.loadtest": (*BASE, STATS, *PROBES, *LOAD_TEST_RECORDS, "checker.processes", "storage"),
@@ -127,7 +130,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         *SECRETS,
         *PROBES,
-        STREAMS,
+        LOG,
         *LOAD_TEST_RECORDS,
         "checker.loadtest",
         "checker.processes",
@@ -138,6 +141,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *SECRETS,
         STATS,
         STREAMS,
+        LOG,
         "checker.contract",
         "checker.importers",
         *LOAD_TEST_RECORDS,
@@ -160,7 +164,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "checker.run",
         "checker.loadtest",
     ),
-    "checker.__main__": ("checker.cli", "checker.processes"),
+    "checker.__main__": ("checker.cli", "checker.lean_start", "checker.processes"),
     "checker": (),
 }
 """Package -> the packages that it may import beside itself, from the bottom up; docs/architecture.md has the drawing.
@@ -270,9 +274,9 @@ def test_only_the_worker_entry_patches() -> None:
 
 
 def test_what_is_printed_goes_through_the_doors_that_keep_it_text() -> None:
-    """`checker.standard_streams` and `reports.terminal` clean what is printed; nothing writes past them."""
+    """Standard streams, log lines and `reports.terminal` clean what is printed; nothing writes past them."""
     past_them = ("sys.__stdout__", "sys.__stderr__", "stdout.buffer", "stderr.buffer", "os.write(1", "os.write(2")
-    doors = ("checker.standard_streams", "reports.terminal")
+    doors = ("checker.standard_streams", "checker.log_lines", "reports.terminal")
     assert [
         (module, word)
         for module, file in MODULES.items()

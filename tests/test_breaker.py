@@ -7,7 +7,6 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from dataclasses import replace as changed
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from msgspec.structs import replace as changed
 
 from builders import AT_MS, batch, check, probe, run_info, server
 from checker.breaker import BreakerState, Circuit, after, rules, skips, whole

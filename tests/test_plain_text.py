@@ -27,8 +27,9 @@ from markdown_it import MarkdownIt
 import builders
 from checker import untrusted_text
 from checker.cli import root
+from checker.log_lines import LogLines
 from checker.model import Batch, ContractSnapshot, Reason, RunState, Status
-from checker.standard_streams import LogLines, PlainStream
+from checker.standard_streams import PlainStream
 from documents_parsed import parsed
 from reports import terminal
 from reports.report_model import Chart, Line, Shape

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from checker.cli.bench_report import Wanted, check_output, deliver, output_options
 from checker.cli.options import Decorated, Duration, database, database_path
 from checker.errors import UsageError
+from checker.log_lines import log_to_stderr
 from checker.probe_kinds import OPERATIONS, in_words
-from checker.standard_streams import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.loadtest.plan import Operation, Plan

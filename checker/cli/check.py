@@ -15,8 +15,8 @@ import click
 from checker.cli.options import Decorated, Duration, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
+from checker.log_lines import log_to_stderr
 from checker.probe_kinds import FLAGS, flags_in_words
-from checker.standard_streams import log_to_stderr
 
 if TYPE_CHECKING:
     from checker.importers.trust import Leave, Wishes

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from checker.lean_start import WITH_LATE_PATTERNS, load_msgspec, patterns_when_used
+
 
 class LazyGroup(click.Group):
     """``lazy`` has for each name the place of the command, ``module`` or ``module:attribute``, and its description.
@@ -36,7 +38,9 @@ class LazyGroup(click.Group):
         if name not in self._lazy:
             return None
         module, _, attribute = self._lazy[name][0].partition(":")
-        command = getattr(import_module(module), attribute or "command")
+        with patterns_when_used(WITH_LATE_PATTERNS):
+            load_msgspec()
+            command = getattr(import_module(module), attribute or "command")
         assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
         return command
 

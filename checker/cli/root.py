@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 
 import click
 
@@ -80,6 +79,8 @@ def _run() -> int:
 
 
 def _masked_traceback() -> str:
+    import traceback
+
     from checker.secrets.known_secrets import masked_for_log
 
     return masked_for_log(traceback.format_exc()).rstrip()

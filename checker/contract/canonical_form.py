@@ -10,13 +10,15 @@ from typing import Any
 
 import orjson
 
+from checker.late_patterns import late
 from checker.structs import Record
 
 KEYS = {"tools": "name", "resources": "uri", "resourceTemplates": "uriTemplate", "prompts": "name"}
 """List of a contract -> the member that names its items."""
 
-_SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*+"|[-+.0-9eE]++|true|false|null')
-_LIST = re.compile(rb'":\[((?:(?:' + _SCALAR.pattern + rb"),)++(?:" + _SCALAR.pattern + rb"))\]")
+_ONE = rb'"(?:[^"\\]|\\.)*+"|[-+.0-9eE]++|true|false|null'
+_SCALAR = late(_ONE)
+_LIST = late(rb'":\[((?:(?:' + _ONE + rb"),)++(?:" + _ONE + rb"))\]")
 """The value of a member that is a list of two scalars or more; it begins with the fastest text to search for."""
 _BYTES_PER_TOKEN = 4
 _DEEPEST = 200

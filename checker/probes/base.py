@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from math import inf
-from socket import socket
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from msgspec import Struct, field
 
@@ -16,6 +15,9 @@ from checker.probes.bodies import values_outside_texts
 from checker.probes.offload import LARGE_VALUES, values_in
 from checker.probes.options import Endpoint
 from checker.structs import Record
+
+if TYPE_CHECKING:
+    from socket import socket
 
 _USUAL_TOTAL_BYTES = 64 * 1024 * 1024
 _BODIES = 4

@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
+from checker.late_patterns import late
 from checker.probes.offload import breathe, values_in
 
 _PIECE_BYTES = 65536
-_DECLARED = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:+-]+)", re.IGNORECASE)
-_IN_DOCUMENT = re.compile(
+_DECLARED = late(r"charset\s*=\s*[\"']?\s*([\w.:+-]+)", re.IGNORECASE)
+_IN_DOCUMENT = late(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:+-]+)|<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:+-]+)", re.I
 )
 _PROLOGUE_BYTES = 1024
@@ -129,7 +130,7 @@ MOST_VALUES = 500_000
 """The number that is parsed in about 50 ms. A list of 10,000 tools with large schemas has fewer."""
 _DEEP = 200
 _WINDOW_BYTES = 65536
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_LONG_NUMBER = late(rb"\d{19}")
 
 
 class TooDeep(ValueError):

@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from checker.cache_keys import endpoint_key
+from checker.late_patterns import late
 from checker.model import Reason
 from checker.probes.base import Address, Observation, ProbeFailure, Reply
 from checker.secrets.excerpts import excerpt
 from checker.secrets.fragments import path_secrets
 from checker.secrets.redactor import MASK
 
-_PARAMETER = re.compile(r'([A-Za-z0-9_-]{1,64})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_PARAMETER = late(r'([A-Za-z0-9_-]{1,64})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LONGEST = 8192
 
 
@@ -52,7 +53,7 @@ def token_has_expired(token: str | None, now_s: float) -> bool:
 
 _REFUSALS = (400, 403, 421)
 """421 is RFC 9110 section 15.5.20; the others are answers of SDKs, frameworks and development servers."""
-_BY_HOST = re.compile(
+_BY_HOST = late(
     r"\b(?:invalid|bad|disallowed|forbidden|unknown|untrusted|unexpected|blocked|illegal)\b[\s\w'\"-]{0,20}"
     r"\b(?:http_)?hosts?(?:name)?\b(?! (?:key|certificate))"
     r"|\b(?:http_)?host(?:name)?\b[^\n]{0,80}\b(?:(?:is |was )?not (?:allowed|permitted|trusted|recogni[sz]ed|valid)|"
@@ -61,12 +62,12 @@ _BY_HOST = re.compile(
     r"|\ballowed[_ -]?hosts?\b|\bdns[ -]?rebinding\b",
     re.IGNORECASE,
 )
-_BY_ORIGIN = re.compile(r"\borigin\b(?! server)", re.IGNORECASE)
-_NAMED = re.compile(
+_BY_ORIGIN = late(r"\borigin\b(?! server)", re.IGNORECASE)
+_NAMED = late(
     r"\bonly (?:allowed|permitted|available|accessible) (?:at|on|from|via|through|as) (?:https?://)?"
     r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,200}[A-Za-z0-9])?)(?::(\d{1,5}))?(?![\w.-])"
 )
-_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}|::1|localhost", re.IGNORECASE)
+_LOOPBACK = late(r"127(?:\.\d{1,3}){3}|::1|localhost", re.IGNORECASE)
 
 
 def host_refusal(
@@ -123,10 +124,10 @@ _USUAL_SPELLING = {
     for name in ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Cookie", "Authorization")
 }
 _LONGEST_WAIT_S = 10**9
-_CREDENTIAL_NAME = re.compile(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
+_CREDENTIAL_NAME = late(r"authorization|cookie|token|secret|password|auth|api-?_?key|^x-.*-key$", re.IGNORECASE)
 
 
-_PLAIN = re.compile(r"(https?)://([a-z0-9][a-z0-9.-]*)(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]{0,7})*")
+_PLAIN = late(r"(https?)://([a-z0-9][a-z0-9.-]*)(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]{0,7})*")
 """An address that says nothing secret and is its own form to show: segments as short as these are none of path_secrets.
 
 Taking any address apart costs ten times as much, and a fleet has one for each probe.
@@ -216,7 +217,7 @@ def shown_endpoint(url: str) -> str:
     return shown
 
 
-_WELL_KNOWN = re.compile(r"/\.well-known/(?:oauth-protected-resource|oauth-authorization-server|openid-configuration)")
+_WELL_KNOWN = late(r"/\.well-known/(?:oauth-protected-resource|oauth-authorization-server|openid-configuration)")
 
 
 def told_url(url: str) -> str:

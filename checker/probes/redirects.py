@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from urllib.parse import quote, urljoin
 
 from msgspec.structs import replace
 
+from checker.late_patterns import late
 from checker.model import Reason
 from checker.probes.base import ProbeFailure, Request
 from checker.probes.http import DEFAULT_PORTS, bare_url, origin, told_url
@@ -15,7 +15,7 @@ from checker.secrets.excerpts import excerpt
 
 _GO_ALONG = {"user-agent", "accept"}
 """Configured headers that describe the client, and are sent to any host a redirect leads to."""
-_AUTHORITY = re.compile(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/?#]*")
+_AUTHORITY = late(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/?#]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 

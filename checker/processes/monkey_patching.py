@@ -6,24 +6,31 @@ import sys
 from importlib.util import find_spec
 from types import ModuleType
 
-import gevent.events
-from gevent import monkey
+from checker.lean_start import load_msgspec, load_when_used
 
 LOADED_TOO_EARLY = 4
 """Exit code: a module was imported before the patch, so its sockets would block every greenlet."""
 
 
 def patch(program: str) -> None:
-    """Patch everything, and end the process if ``ssl``, ``urllib3`` or ``requests`` are already imported."""
+    """Patch everything, and end the process if ``ssl``, ``urllib3`` or ``requests`` are already imported.
+
+    What starts programs is patched with the first one (`checker.worker.programs_patched`).
+    """
     for name in ("ssl", "urllib3", "requests"):
         if name in sys.modules:
             sys.stderr.write(f"{program}: {name} was imported before the worker could patch it\n")
             sys.exit(LOADED_TOO_EARLY)
+    import gevent.events
+    from gevent import monkey
+
     # For each of its patches gevent reads the metadata of every distribution that is installed, in search of plugins:
-    # half of the time that a worker takes to start, and a way for others to be in it that nobody asked for.
+    # half of the time that a worker took to start, and a way for others to be in it unasked.
     gevent.events.notify_and_call_entry_points = gevent.events.notify  # type: ignore[attr-defined] # no stub has it
-    monkey.patch_all()
+    monkey.patch_all(subprocess=False, signal=False)
+    load_when_used("inspect")  # dataclasses would load it, for classes that say nothing of themselves
     _leave_out_http2()
+    load_msgspec()
 
 
 def _leave_out_http2() -> None:

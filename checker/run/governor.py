@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from pathlib import Path
 
-import psutil
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,104 +16,9 @@ from checker.limits import Alerts, ResourceCaps
 from checker.metrics import MetricsCollector, ResourceAlert, ResourceMeasures
 from checker.missing_results import unanswered
 from checker.model import Batch, CheckResult, Reason, Server, Status
-from checker.processes.orphans import children_of
 from checker.result_rows import ResultRows, as_rows
 from checker.run.queue import Shards
-
-_TASKS = Path("/proc/self/task")
-_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-
-
-class Meter:
-    """Takes samples; CPU is the use since the previous sample, so the first sample has none."""
-
-    def __init__(self) -> None:
-        self._self = psutil.Process()
-        self._cores = os.cpu_count() or 1
-        self._cpu_s: dict[int, float] = {}
-        self._at = time.monotonic()
-        psutil.cpu_percent(None)
-        self._own_cpu_percent(_with_descendants(self._self))
-
-    def sample(self, workers: Collection[int], ports: int) -> dict[str, float]:
-        """Resource -> value: percent, except bytes for ``memory``.
-
-        ``workers`` are the ids of the worker processes; ``ports`` is the number of ports in use by their connections to
-        the busiest origin.
-        """
-        own = _with_descendants(self._self)
-        found = {
-            "cpu": self._own_cpu_percent(own),
-            "memory": sum(_memory_bytes(process) for process in own),
-            "machine_cpu": psutil.cpu_percent(None),
-            "machine_memory": psutil.virtual_memory().percent,
-        }
-        descriptors = [share for pid in workers if (share := _descriptors_percent(pid)) is not None]
-        if descriptors:
-            found["descriptors"] = max(descriptors)
-        with suppress(OSError, ValueError):  # not Linux
-            first, last = map(int, _PORT_RANGE.read_text().split())
-            found["ports"] = 100.0 * ports / max(1, last - first + 1)
-        return found
-
-    def _own_cpu_percent(self, processes: list[psutil.Process]) -> float:
-        """CPU use of these processes since the last call, in percent of all cores."""
-        now, used_s = time.monotonic(), {}
-        for process in processes:
-            with suppress(psutil.Error):
-                times = process.cpu_times()
-                used_s[process.pid] = times.user + times.system
-        spent_s = sum(seconds - self._cpu_s.get(pid, 0.0) for pid, seconds in used_s.items())
-        elapsed_s = max(1e-3, now - self._at)
-        self._cpu_s, self._at = used_s, now
-        return 100.0 * max(0.0, spent_s) / elapsed_s / self._cores
-
-
-def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
-    """The process, its children, and theirs; psutil looks through all processes of the machine for them."""
-    if not _TASKS.exists():
-        return [process, *process.children(recursive=True)]
-    found, parents = [process], [process.pid]
-    while parents:
-        for pid in children_of(parents.pop()):
-            with suppress(psutil.Error):  # it has ended meanwhile
-                found.append(psutil.Process(pid))
-                parents.append(pid)
-    return found
-
-
-def memory_of(pid: int) -> int:
-    """Resident memory of a process in bytes; 0 if it has ended."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds used by a process; 0 if it has ended."""
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
-
-
-def _memory_bytes(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:  # it has ended meanwhile
-        return 0
-
-
-def _descriptors_percent(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        most, _ = process.rlimit(psutil.RLIMIT_NOFILE)
-        return 100.0 * process.num_fds() / most if most > 0 else None
-    except (psutil.Error, AttributeError, OSError):  # ended, or a system without these
-        return None
-
+from checker.run.resource_use import Meter
 
 log = logging.getLogger(__name__)
 
@@ -318,8 +219,6 @@ class Governor:
 
     def _govern(self) -> None:
         try:
-            pass  # REGROUP  # takes a moment to import, as workers take to start
-
             meter = Meter()
             limits, alarms = self._limits, self._alarms
             of_cpu = (

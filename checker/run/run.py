@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import logging
 import math
 import queue
-import socket
 import threading
 import time
 from collections import Counter
@@ -411,6 +411,6 @@ def _info(request: RunRequest, fresh: int, workers: int) -> RunInfo:
         config_path=request.config_path,
         environment=request.environment,
         checker_version=VERSION,
-        host=socket.gethostname(),
+        host=_socket.gethostname(),
         pid=getpid(),
     )

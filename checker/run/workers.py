@@ -33,6 +33,7 @@ from checker.processes.started_tasks import BegunTasks
 from checker.result_rows import SERVER, as_rows
 from checker.run.idle_workers import IdleWorker, IdleWorkers
 from checker.run.queue import Shards
+from checker.run.resource_use import cpu_of, memory_of
 from checker.run.task_shapes import Shapes
 from checker.wire import reader
 
@@ -296,8 +297,6 @@ class Driver:
         if (now := time.monotonic()) - self._looked_at < _LOOK_S or self.said_stop:
             return
         self._looked_at = now
-        from checker.run.governor import cpu_of, memory_of  # takes a moment to import, as workers take to start
-
         if child.silent_s > _BEATS_S and (spent_s := cpu_of(child.pid) - self._cpu_heard_s) > _WEDGED_CPU_S:
             raise ChildLost(f"busy without a word for {child.silent_s:.0f} s, in which it used {spent_s:.0f} s of CPU")
         limit = self._options.limits.worker_memory

@@ -9,7 +9,6 @@ recognised: docs/secrets.md states the guarantee.
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from array import array
@@ -143,6 +142,8 @@ def _meant(match: re.Match[str]) -> list[tuple[str, int, int]] | None:
     if kind == "one":
         return [(_ONE.get(match["one"], match["one"]), 0, 2)]
     if kind in ("number", "entity"):
+        import html  # whose table of names few texts need
+
         meant = html.unescape(f"&{match[kind]};")
         return None if meant == match[0] or not meant else [(meant, 0, len(match[0]))]
     if kind == "plus":

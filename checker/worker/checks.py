@@ -29,7 +29,7 @@ from checker.worker.transport.dns import CATEGORY as DNS
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Ceiling, Pools
-from checker.worker.transport.stdio_programs import Processes
+from checker.worker.transport.programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from time import perf_counter
 from typing import Any
@@ -19,6 +18,7 @@ from checker.processes.orphans import die_with
 from checker.secrets.known_secrets import current
 from checker.wire import Frames, frame, reader
 from checker.worker.greenlets import DeadlinePassed
+from checker.worker.programs_patched import patch_subprocess
 
 CPU_S = 2.0
 """CPU time of one job; the system ends the process that takes more."""
@@ -128,6 +128,9 @@ class _Judge:
         return None
 
     def _start(self) -> None:
+        patch_subprocess()
+        import subprocess
+
         process: Any = subprocess.Popen(  # our own interpreter and module
             [sys.executable, "-P", "-m", "checker.worker.cpu_offload_process"],
             stdin=subprocess.PIPE,

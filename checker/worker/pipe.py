@@ -19,6 +19,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read, nb_write
 from msgspec.structs import replace
 
+from checker.log_lines import log_to_stderr
 from checker.messages import (
     AlikeTasks,
     Beat,
@@ -39,7 +40,6 @@ from checker.model import Server
 from checker.probes import with_options
 from checker.probes.libraries import load
 from checker.processes.started_tasks import shared_with_parent
-from checker.standard_streams import log_to_stderr
 from checker.wire import PROTOCOL, frame, messages, reader
 from checker.worker.loop import Loop
 

@@ -24,7 +24,7 @@ from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Client, Shared
 from checker.worker.transport.dns import DnsCache
 from checker.worker.transport.pools import Pools
-from checker.worker.transport.stdio_programs import Processes
+from checker.worker.transport.programs import Processes
 from checker.worker.transport.trace import Trace
 from checker.worker.transport.urllib3_exchange import PlainHttp
 from servers import RestServer

@@ -2,13 +2,14 @@
 
 import gc
 
+from checker.lean_start import WITH_LATE_PATTERNS, patterns_when_used
 from checker.processes.monkey_patching import patch
 
 gc.disable()  # what is imported stays: looking through it again and again takes a tenth of the start
-patch("checker.loadtest.worker")
-
-from checker.loadtest.worker.pipe import serve  # noqa: E402 # everything else has to come after the patch
-from checker.processes.process_end import leave  # noqa: E402 # the same
+with patterns_when_used(WITH_LATE_PATTERNS):
+    patch("checker.loadtest.worker")
+    from checker.loadtest.worker.pipe import serve  # after the patch, as everything else
+    from checker.processes.process_end import leave
 
 if __name__ == "__main__":
     leave(serve())

@@ -14,10 +14,10 @@ from checker.loadtest.messages import Begin, FromParent, PlayDone, PlayRequest, 
 from checker.loadtest.worker.health import HealthMeter
 from checker.loadtest.worker.stage import StageRunner
 from checker.loadtest.worker.target import Notes
+from checker.log_lines import log_to_stderr
 from checker.messages import Bye, Hello
 from checker.probes import with_options
 from checker.secrets.known_secrets import know
-from checker.standard_streams import log_to_stderr
 from checker.wire import PROTOCOL, messages, reader
 from checker.worker.pipe import PARENT_GONE, Pipes, raise_descriptor_limit
 

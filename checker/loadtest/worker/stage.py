@@ -31,8 +31,8 @@ from checker.worker.tokens import TokenStore
 from checker.worker.transport.client import Shared
 from checker.worker.transport.dns import DnsCache, ListedDns
 from checker.worker.transport.pools import Pools
+from checker.worker.transport.programs import Processes
 from checker.worker.transport.sockets import resolve
-from checker.worker.transport.stdio_programs import Processes
 from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _FOREVER_S = 4_102_444_800.0

@@ -134,10 +134,12 @@ def not_inherited(own: Mapping[str, Any]) -> Collection[str]:
 
 
 def libraries(options: McpOptions) -> Iterator[str]:
-    """The modules for schema dialects, large messages, OAuth signatures and conditions on calls."""
+    """The modules for schema dialects, large messages, OAuth signatures, programs and conditions on calls."""
     yield from ("checker.probes.mcp.schema_dialects", "checker.probes.mcp.large_messages")
     if options.oauth is not None:
         yield from _SIGNING
+    if options.command is not None:
+        yield "checker.worker.transport.stdio_programs"
     for call in options.calls:
         yield from conditions.libraries(call.expect.json, call.expect.text_regex)
 

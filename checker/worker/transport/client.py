@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from socket import socket
 from time import monotonic, perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import gevent
 from msgspec.structs import replace
@@ -27,12 +27,15 @@ from checker.worker.transport.http1 import IncomingResponse, parsed, request_byt
 from checker.worker.transport.known_heads import WholeReply, first_reply
 from checker.worker.transport.own_network import Surroundings
 from checker.worker.transport.pools import Connected, OriginConnections, Pools
+from checker.worker.transport.programs import Processes
 from checker.worker.transport.reply import ArrivedReply, HttpReply, Response
 from checker.worker.transport.sockets import exchanged, send_all
-from checker.worker.transport.stdio_programs import Processes, StartedProcess
 from checker.worker.transport.tls import tls_for
 from checker.worker.transport.trace import Trace
 from checker.worker.transport.urllib3_exchange import PlainHttp
+
+if TYPE_CHECKING:
+    from checker.worker.transport.stdio_programs import StartedProcess
 
 _MOST_ASIDE_BYTES = 1024 * 1024
 _SENT = ("wait", "transfer")

@@ -184,8 +184,8 @@ _PAUSE_S = 0.001
 """Pause between two reads of unwanted output: a program that writes all the time would keep the worker busy."""
 
 
-class Processes:
-    """The programs that a worker has started, tracked so that none survives it."""
+class ProgramStarter:
+    """Starts programs for `checker.worker.transport.programs`, and keeps track of them."""
 
     def __init__(self) -> None:
         self._keeper = Keeper()

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import gevent.event
@@ -21,6 +20,10 @@ from gevent.lock import BoundedSemaphore
 
 from checker.processes.orphans import children_of, kill, kill_descendants
 from checker.processes.stdio_supervisor import HEAD, KILL, TERMINATE
+from checker.worker.programs_patched import patch_subprocess
+
+if TYPE_CHECKING:
+    import subprocess
 
 _LOOK_S = 0.5
 """Time after which a keeper or a supervisor that a program has stopped is made to continue."""
@@ -110,6 +113,9 @@ class Keeper:
         return ours
 
     def _begin(self) -> None:
+        patch_subprocess()
+        import subprocess
+
         package_parent = str(Path(__file__).resolve().parents[3])
         ours, theirs = gevent.socket.socketpair()
         self._process = subprocess.Popen(  # our own interpreter and module
