@@ -43,7 +43,7 @@ def load_when_used(name: str) -> None:
         vars(stand_in).update({what: value for what, value in vars(module).items() if not what.startswith("__")})
         return getattr(module, wanted)
 
-    stand_in.__getattr__ = look  # type: ignore[method-assign] # as a module may have one
+    vars(stand_in)["__getattr__"] = look
     sys.modules[name] = stand_in
 
 
