@@ -147,6 +147,7 @@ def _offer(facts: list[Any] | None, version: list[Any] | None) -> OfferRow:
 
 
 _WAIT_S = 10.0
+_NEVER_MS = 1 << 62
 _GRADES = ("breaking", "risky", "cosmetic")
 _TRUTHS = tuple(figure.name for figure in figures() if figure.type is bool)
 _STAGES = tuple((stage, f"{stage}_us") for stage in STAGES)
@@ -266,12 +267,20 @@ class HistoryReader:
         found = self._checks(_REUSED.format(row="c"), _REUSED.format(row="p"), {"run": run_id})
         return [replace(one, cached_ms=max(0, run.started_at_ms - one.started_at_ms)) for one in found]
 
-    def checks_of_server(self, server: str, since_ms: int, limit: int) -> list[CheckRow]:
-        """The checks of a server that began at or after ``since_ms``, newest first, at most ``limit``.
+    def checks_of_server(
+        self, server: str, since_ms: int, limit: int, *, until_ms: int = _NEVER_MS, problems: bool = False
+    ) -> list[CheckRow]:
+        """The checks of a server that began in this time, newest first, at most ``limit``; of problems, those alone.
 
         Raises UsageError if the server is unknown, suggesting similar names.
         """
-        asked = {"server": self._server_id(server), "since_ms": since_ms, "limit": limit}
+        asked = {
+            "server": self._server_id(server),
+            "since_ms": since_ms,
+            "until_ms": until_ms,
+            "problems": int(problems),
+            "limit": limit,
+        }
         found = self._checks(_NEWEST_OF_SERVER, _PROBES_OF_NEWEST, asked)
         return sorted(found, key=lambda one: (one.started_at_ms, one.run_id), reverse=True)[:limit]
 
@@ -418,7 +427,8 @@ _STATUSES = in_both(
     f"""select c.status, c.suspect from {{checks}} c where c.run_id = :run and not c.maintenance
     union select c.status, c.suspect from {{checks}} c {_REUSED.format(row="c")} and not c.maintenance"""  # noqa: S608
 )
-_NEWEST_OF_SERVER = """where c.server_id = :server and c.started_at_ms >= :since_ms
+_NEWEST_OF_SERVER = """where c.server_id = :server and c.started_at_ms >= :since_ms and c.started_at_ms < :until_ms
+    and (:problems = 0 or c.status <> 'HEALTHY')
     order by c.started_at_ms desc, c.run_id desc limit :limit"""
 _PROBES_OF_NEWEST = f"""where p.server_id = :server and p.run_id in (
     select c.run_id from {{checks}} c {_NEWEST_OF_SERVER})"""  # noqa: S608 # our words

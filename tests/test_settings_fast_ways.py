@@ -284,6 +284,8 @@ def one_by_one(document: Any, environ: Mapping[str, str]) -> Any:
         source = whole.below("servers", index)
         server = reader.server(entry, source)
         name = server.name if server is not None else entry.get("name")
+        if not isinstance(name, str):
+            continue
         if name in servers:
             source.complain(("name",), f'"{name}" is used by another server too; names must be unique')
         servers[name] = server

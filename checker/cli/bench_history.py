@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli.moments import When
 from checker.cli.options import REPORT_FORMATS, Duration, database, database_path, format_option, output_format
 from checker.cli.report_options import Asked, form, output_file, show, write_whole
 from checker.clock import now_ms
@@ -231,7 +232,7 @@ def _existing(db: Path | None) -> Path:
 
 
 def _asked(fmt: str, output: Path | None, path: Path) -> Asked:
-    return Asked(since_s=0, groups=(), tags=(), names=(), fmt=fmt, output=output, images="svg", database=path)
+    return Asked(since=When("", 0.0), groups=(), tags=(), names=(), fmt=fmt, output=output, images="svg", database=path)
 
 
 def _put(text: str, output: Path | None) -> None:

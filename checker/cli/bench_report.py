@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.options import Decorated, database, database_path, format_option, output_format
 from checker.cli.report_options import write_whole
 from checker.errors import CheckerError, UsageError
@@ -47,8 +48,15 @@ def output_options(command: Decorated) -> Decorated:
     """Add the options of output; the command gets them as ``wanted``."""
 
     @wraps(command)
-    def wrapped(fmt: str, output: Path | None, output_dir: Path | None, also: tuple[str, ...], **more: Any) -> Any:
-        return command(wanted=Wanted(fmt=fmt, output=output, folder=output_dir, also=also), **more)
+    def wrapped(
+        fmt: str, output: Path | None, output_dir: Path | None, also: tuple[str, ...], opens: bool, **more: Any
+    ) -> Any:
+        if opens:
+            fmt, output = of_page(fmt, output, "load-test")
+        code = command(wanted=Wanted(fmt=fmt, output=output, folder=output_dir, also=also), **more)
+        if opens and output is not None and output.exists():
+            show_in_browser(output)
+        return code
 
     options = (
         format_option(FORMATS),
@@ -59,6 +67,7 @@ def output_options(command: Decorated) -> Decorated:
             metavar="FILE",
             help="Write it to a file.",
         ),
+        open_page,
         click.option(
             "--output-dir",
             type=click.Path(path_type=Path, file_okay=False),

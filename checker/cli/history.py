@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
 
-from checker.cli.options import Duration, database, database_path, output_format
+from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.options import database, database_path, output_format
+from checker.clock import now_ms
 
 
 @click.command("history")
 @click.argument("server")
-@click.option("--since", type=Duration(), help="Only checks of the last 24h, 7d, ...")
+@click.option("--since", type=Moment(), help=f"Only checks from then on: {FORMS}.")
+@click.option("--until", type=Moment(), help="Only checks before then, as --since.")
+@click.option("--problems", is_flag=True, help="Only checks that were not HEALTHY.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Show at most this many."
 )
 @output_format
 @database
-def command(server: str, since: float | None, limit: int, fmt: str, db: Path | None) -> int:
+def command(
+    server: str,
+    since: When | None,
+    until: When | None,
+    problems: bool,
+    limit: int,
+    fmt: str,
+    db: Path | None,
+) -> int:
     """Show the past checks of SERVER, the newest first.
 
     \b
-    mcp-status history search --since 7d
+    mcp-status history search --since 7d --problems
+    mcp-status history search --since "2026-11-30 18:00" --until "2026-11-30 19:00"
     mcp-status history search --format csv --limit 1000
     """  # noqa: D301 # click wants the backspace itself
     from reports import check_documents, rows_as_text, tables
     from storage.history import open_history
 
     path = database_path(db)
-    since_ms = 0 if since is None else round((time.time() - since) * 1000)
+    since_ms, until_ms = period_ms(since, until, now_ms() + 1)
     with open_history(path) as history:
-        checks = history.checks_of_server(server, since_ms, limit)
+        checks = history.checks_of_server(server, since_ms, limit, until_ms=until_ms, problems=problems)
     if fmt == "json":
         sys.stdout.write(
             rows_as_text.json({"server": server, "checks": list(map(check_documents.check_document, checks))})

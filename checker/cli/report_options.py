@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.options import REPORT_FORMATS, Decorated, Duration, database, database_path, format_option
+from checker.cli.browser import of_page, open_page, show_in_browser
+from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option
 from checker.clock import now_ms
 from checker.errors import UsageError
 from checker.probe_kinds import KINDS
@@ -33,6 +35,11 @@ output_file = click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
 )
 """Adds ``--output``."""
+_until = click.option(
+    "--until",
+    type=Moment(),
+    help="Up to when, as --since; the last hour counts as a whole, over three days the last day.",
+)
 of_kinds = click.option(
     "--kind",
     "kinds",
@@ -48,7 +55,7 @@ of_kinds = click.option(
 class Asked:
     """Subject of a report and its output options."""
 
-    since_s: float
+    since: When
     groups: tuple[str, ...]
     tags: tuple[str, ...]
     names: tuple[str, ...]
@@ -57,6 +64,9 @@ class Asked:
     images: str
     """Format of charts in HTML: svg or png."""
     database: Path
+    until: When | None = None
+    opens: bool = False
+    """Show the page in a browser."""
 
     @property
     def selection(self) -> str:
@@ -76,22 +86,24 @@ class Asked:
         from storage.rollups.read import Period
 
         at_ms = now_ms()
+        since_ms, until_ms = period_ms(self.since, self.until, at_ms)
         # A report makes hundreds of thousands of rows and no cycles: looking for some would take a quarter of its time.
         gc.disable()
         try:
             with open_past(self.database, at_ms, groups=self.groups, tags=self.tags, names=self.names) as past:
-                yield past, Period.of(at_ms - round(self.since_s * 1000), at_ms)
+                period = Period.of(since_ms, until_ms)
+                yield past, period if until_ms == at_ms else period.rounded_up(at_ms)
         finally:
             gc.enable()
 
 
-def report_options(since: str) -> Callable[[Decorated], Decorated]:
+def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorated], Decorated]:
     """Add the options of every report; the command receives them as one argument, ``asked``."""
 
     def decorate(command: Decorated) -> Decorated:
         @wraps(command)
         def wrapped(
-            since: float,
+            since: When,
             groups: tuple[str, ...],
             tags: tuple[str, ...],
             names: tuple[str, ...],
@@ -99,10 +111,16 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
             output: Path | None,
             images: str,
             db: Path | None,
+            opens: bool,
+            until: When | None = None,
             **more: Any,
         ) -> Any:
+            if opens:
+                fmt, output = of_page(fmt, output, "report")
             asked = Asked(
-                since_s=since,
+                since=since,
+                until=until,
+                opens=opens,
                 groups=groups,
                 tags=tags,
                 names=names,
@@ -116,16 +134,18 @@ def report_options(since: str) -> Callable[[Decorated], Decorated]:
         options = (
             click.option(
                 "--since",
-                type=Duration(),
+                type=Moment(),
                 default=since,
                 show_default=True,
-                help="How far to look back: 24h, 30d, ... Over three days, full days in UTC and today.",
+                help=f"From when on: {FORMS}. Over three days, full days in UTC and today.",
             ),
+            *((_until,) if with_until else ()),
             click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group."),
             click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag."),
             click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server."),
             form,
             output_file,
+            open_page,
             click.option(
                 "--images", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Charts in HTML."
             ),
@@ -148,7 +168,7 @@ def report_command(name: str, module: str) -> click.Command:
     report = import_module(module)
 
     @click.command(name, help=inspect.getdoc(report.build))
-    @report_options(since=getattr(report, "SINCE", "30d"))
+    @report_options(since=getattr(report, "SINCE", "30d"), with_until=getattr(report, "TAKES_UNTIL", False))
     def command(asked: Asked) -> None:
         with asked.past() as (past, period):
             made = report.build(past, period, asked.selection)
@@ -170,6 +190,8 @@ def show(report: Report, asked: Asked) -> None:
     else:
         write_whole(asked.output, written)
         click.echo(f"{asked.output}: {report.verdict}", err=True)
+    if asked.opens and asked.output is not None:
+        show_in_browser(asked.output)
 
 
 def write_whole(path: Path, text: str) -> None:

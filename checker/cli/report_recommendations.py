@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from checker.cli.options import Duration, database, database_path
+from checker.cli.browser import of_page, open_page, show_in_browser
+from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.options import database, database_path
 from checker.cli.report_options import form, output_file, write_whole
 from checker.clock import now_ms
 
@@ -21,16 +22,23 @@ if TYPE_CHECKING:
 
 
 @click.command("recommendations")
-@click.option("--since", type=Duration(), default="7d", show_default=True, help="How far to look back: 24h, 7d, ...")
+@click.option("--since", type=Moment(), default="7d", show_default=True, help=f"From when on: {FORMS}.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare its timeouts with measured durations."
 )
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the config.")
 @form
 @output_file
+@open_page
 @database
 def command(
-    since: float, config: Path | None, environment: str | None, fmt: str, output: Path | None, db: Path | None
+    since: When,
+    config: Path | None,
+    environment: str | None,
+    fmt: str,
+    output: Path | None,
+    opens: bool,
+    db: Path | None,
 ) -> None:
     """Recommend settings to change, each with its evidence.
 
@@ -44,6 +52,8 @@ def command(
     from reports import recommendations as report
     from storage.settings_evidence import evidence_since
 
+    if opens:
+        fmt, output = of_page(fmt, output, "recommendations")
     timeouts_s: dict[str, float] = {}
     if config is not None:
         from checker.settings.load import load
@@ -51,7 +61,7 @@ def command(
         for server in load(config, environment).servers:
             for kind, options in server.probes.items():
                 timeouts_s[kind] = max(options.timeout, timeouts_s.get(kind, 0.0))
-    evidence = evidence_since(database_path(db), round((time.time() - since) * 1000))
+    evidence = evidence_since(database_path(db), period_ms(since, None, now_ms())[0])
     found = report.recommend(evidence, timeouts_s, os.cpu_count(), socket.gethostname())
     if output is not None:
         text = StringIO()
@@ -60,6 +70,9 @@ def command(
     else:
         _write(found, fmt, sys.stdout)
     click.echo(found.looked_at, err=fmt != "table" or output is not None)
+    if opens and output is not None:
+        click.echo(str(output), err=True)
+        show_in_browser(output)
 
 
 def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:

@@ -24,6 +24,7 @@ _LARGE = 50
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag.")
 @click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server.")
 @click.option("--url", metavar="URL", help="Public address of DIR, for links in the feed: https://status.example/")
+@click.option("--open", "opens", is_flag=True, help="Show the overview in a browser.")
 @database
 def command(
     folder: Path,
@@ -32,6 +33,7 @@ def command(
     tags: tuple[str, ...],
     names: tuple[str, ...],
     url: str | None,
+    opens: bool,
     db: Path | None,
 ) -> None:
     """Write a status page into DIR, or update the one there.
@@ -61,6 +63,10 @@ def command(
     ):
         site = write_site(past, folder, title, address, progress)
     click.echo(f"{folder / 'index.html'}: {site.verdict}", err=True)
+    if opens:
+        from checker.cli.browser import show_in_browser
+
+        show_in_browser(folder / "index.html")
 
 
 def _address(url: str | None) -> str | None:

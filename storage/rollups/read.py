@@ -82,6 +82,10 @@ class Period:
         slot_ms = HOUR_MS if until_ms - since_ms <= HOURLY_UP_TO_MS else DAY_MS
         return cls(since_ms // slot_ms * slot_ms, until_ms, slot_ms)
 
+    def rounded_up(self, now_ms: int) -> Period:
+        """The period with its last slot as a whole, or up to now: what buckets have of it."""
+        return replace(self, until_ms=min(-(-self.until_ms // self.slot_ms) * self.slot_ms, now_ms))
+
     @property
     def finished(self) -> Period:
         """The period without its last slot, if that has not ended."""
