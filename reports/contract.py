@@ -72,7 +72,7 @@ CHANGES = (
     Column("group", "group"),
     Column("seen_at", "seen", Kind.TIME, words="When a check first saw it."),
     Column("version", "version", Kind.COUNT, words="Of the server's contract; 1 is the first one seen."),
-    Column("grade", "grade", words="breaking, risky or cosmetic (docs/contracts.md)."),
+    Column("grade", "grade", words="breaking, risky or cosmetic (`mcp-status docs contracts`)."),
     Column("change", "change", words="What kind of change."),
     Column("item", "item", words="The tool, resource or prompt."),
     Column("detail", "what"),
@@ -102,8 +102,8 @@ SOFTWARE = (Column("software", "software"), Column("software_version", "version"
 def build(past: Past, period: Period, selection: str = "") -> Report:
     """List changes in what MCP servers offer, the newest first.
 
-    Every change is breaking, risky or cosmetic, by the rules of docs/contracts.md. Also: the tools that servers
-    have now, the versions of the protocol and of the servers, and which servers run an older version than most.
+    Every change is breaking, risky or cosmetic, by the rules of `mcp-status docs contracts`. Also: the tools that
+    servers have now, the versions of the protocol and of the servers, and which servers run an older version than most.
 
     \b
     mcp-status report contract --since 7d

@@ -38,6 +38,8 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
         for file in (ROOT / package).rglob("*.py")
     }
     assert source == {name for name in names if name.endswith(".py")}, "a package is not listed in pyproject.toml"
+    pages = {f"checker/docs/{file.name}" for ending in ("md", "json") for file in (ROOT / "docs").glob(f"*.{ending}")}
+    assert pages <= set(names), "`mcp-status docs` prints them"
 
 
 def test_wheel_starts_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli import completions
+from checker.cli.lazy_group import FullGroup
 from checker.cli.moments import When
 from checker.cli.options import REPORT_FORMATS, Duration, database, database_path, format_option, output_format
 from checker.cli.report_options import Asked, form, output_file, show, write_whole
@@ -37,8 +39,8 @@ def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int
 
 
 @click.command("compare")
-@click.argument("baseline", default="last-good")
-@click.argument("candidate", default="last")
+@click.argument("baseline", default="last-good", shell_complete=completions.load_tests)
+@click.argument("candidate", default="last", shell_complete=completions.load_tests)
 @click.option(
     "--effect",
     type=click.FloatRange(min=0),
@@ -135,14 +137,14 @@ def trend_command(
     return 0
 
 
-@click.group("baseline")
+@click.group("baseline", cls=FullGroup)
 def baseline_command() -> None:
     """Set, list or remove baselines: named load tests that others are compared with, and that are never pruned."""
 
 
 @baseline_command.command("set")
 @click.argument("name")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completions.load_tests)
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Make RUN, a number or `last`, the baseline NAME, in place of the run that had the name."""

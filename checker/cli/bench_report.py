@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli import completions
 from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.options import Decorated, database, database_path, format_option, output_format
 from checker.cli.report_options import write_whole
@@ -185,7 +186,7 @@ def _trend(database: Path | None, run: BenchRun) -> Report | None:
 
 
 @click.command("report")
-@click.argument("run", default="last")
+@click.argument("run", default="last", shell_complete=completions.load_tests)
 @click.option("--compare", "baseline", metavar="BASELINE", help="A run's number, a baseline, last-good or window:5.")
 @output_options
 @database

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from checker.cli import completions
+from checker.cli.lazy_group import FullGroup
 from checker.cli.options import database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import UsageError
 
 
-@click.group("cache")
+@click.group("cache", cls=FullGroup)
 def command() -> None:
     """Show or clear what is kept between runs.
 
@@ -24,7 +26,7 @@ def command() -> None:
 
     Sizes and times are options of the configuration (run.caches). oauth_issuer holds the authorization servers that
     were trusted on first use. Further categories remember what servers speak, such as
-    mcp_era; docs/caches.md has them all.
+    mcp_era; `mcp-status docs caches` has them all.
 
     \b
     mcp-status cache stats                  hit rates
@@ -63,7 +65,7 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
 
 
 @command.command("list")
-@click.argument("category", required=False)
+@click.argument("category", required=False, shell_complete=completions.cache_categories)
 @click.option("--expired", is_flag=True, help="Only expired entries, which the next run removes.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Show at most this many."
@@ -95,7 +97,7 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
 
 
 @command.command("clear")
-@click.argument("categories", nargs=-1, metavar="[CATEGORY]...")
+@click.argument("categories", nargs=-1, metavar="[CATEGORY]...", shell_complete=completions.cache_categories)
 @click.option("--key", metavar="KEY", help="Only the entry under this key, as cache list shows it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_format

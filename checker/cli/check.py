@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.options import Decorated, Duration, database, database_path, output_format
+from checker.cli import completions
+from checker.cli.options import Decorated, Duration, config_environment, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
 from checker.log_lines import log_to_stderr
@@ -110,7 +111,7 @@ def _server_flags(command: Decorated) -> Decorated:
 
 
 @click.command("check")
-@click.argument("words", nargs=-1, metavar="[CONFIG | URL... | COMMAND...]")
+@click.argument("words", nargs=-1, metavar="[CONFIG | URL... | COMMAND...]", shell_complete=completions.files_only)
 @_server_flags
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
@@ -121,10 +122,31 @@ def _server_flags(command: Decorated) -> Decorated:
     metavar="NAME",
     help="Let --from use this environment variable; repeatable.",
 )
-@click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only servers with this tag; repeatable.")
-@click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only servers of this group; repeatable.")
-@click.option("--server", "names", multiple=True, metavar="NAME", help="Only the server of this name; repeatable.")
+@config_environment
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=completions.tags,
+    help="Only servers with this tag; repeatable.",
+)
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="GROUP",
+    shell_complete=completions.groups,
+    help="Only servers of this group; repeatable.",
+)
+@click.option(
+    "--server",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completions.servers,
+    help="Only the server of this name; repeatable.",
+)
 @click.option(
     "--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per core, fewer for a small fleet."
 )

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import click
 
+from checker.cli import completions
+from checker.cli.lazy_group import FullGroup
 from checker.errors import ConfigError, UsageError
 
 
-@click.group("config")
+@click.group("config", cls=FullGroup)
 def command() -> None:
     """Validate a configuration, import one from other programs, or print its JSON Schema."""
 
 
 @command.command("validate")
-@click.argument("config")
+@click.argument("config", shell_complete=completions.files_only)
 @click.option(
     "--environment",
     "-e",
     metavar="NAME",
+    shell_complete=completions.environments,
     help="The environment whose variables and secret files have to be there. [env var: MCP_STATUS_ENV]",
 )
 @click.option("--allow-unset", is_flag=True, help="Variables may be unset, and secret files missing.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from checker.cli import completions
+from checker.cli.lazy_group import FullGroup
 from checker.cli.options import database, database_path, output_format
 from checker.errors import UsageError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from storage.history import ContractRow
 
 
-class _ShowByDefault(click.Group):
+class _ShowByDefault(FullGroup):
     """A group whose command may be left out: an argument that is no command is the server for `show`."""
 
     def resolve_command(
@@ -35,7 +37,7 @@ def command() -> None:
     """Show what an MCP server offers, and how that changed.
 
     A contract is the tools, resources, resource templates and prompts that a server lists, with its name, version and
-    capabilities. Each change is breaking, risky or cosmetic; docs/contracts.md has the rules.
+    capabilities. Each change is breaking, risky or cosmetic; `mcp-status docs contracts` has the rules.
 
     \b
     mcp-status contract search              what it offers now, and when that changed
@@ -45,7 +47,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("server")
+@click.argument("server", shell_complete=completions.servers)
 @every
 @output_format
 @database
@@ -79,7 +81,7 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
 
 @command.command("diff")
-@click.argument("server")
+@click.argument("server", shell_complete=completions.servers)
 @click.argument("old")
 @click.argument("new", required=False)
 @every

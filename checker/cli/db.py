@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli import completions
+from checker.cli.lazy_group import FullGroup
 from checker.cli.options import Duration, Size, database, database_path, output_format
 from checker.clock import now_ms
 
@@ -19,7 +21,7 @@ _WHOLE = "the file is intact"
 _DAMAGED = 2
 
 
-@click.group("db")
+@click.group("db", cls=FullGroup)
 def command() -> None:
     """Inspect the database file, keep it small, check it and back it up.
 
@@ -68,7 +70,7 @@ def prune(
 
     Rows are rolled up before they are dropped, so reports go on from hourly and daily rollups. Runs do this
     themselves once an hour unless the configuration says `history: {after_runs: false}`. In a database that is
-    too large, the servers that take most space lose first (docs/history.md). A file larger than --max-size
+    too large, the servers that take most space lose first (`mcp-status docs history`). A file larger than --max-size
     shrinks, else its free pages are reused; `mcp-status db vacuum` gives them back.
     """
     from msgspec.structs import replace
@@ -112,7 +114,7 @@ def rebuild(db: Path | None) -> int:
 
 
 @command.command("forget")
-@click.argument("server")
+@click.argument("server", shell_complete=completions.servers)
 @output_format
 @database
 def forget(server: str, fmt: str, db: Path | None) -> int:
@@ -133,8 +135,8 @@ def forget(server: str, fmt: str, db: Path | None) -> int:
 
 
 @command.command("rename")
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", shell_complete=completions.servers)
+@click.argument("new", shell_complete=completions.servers)
 @database
 def rename(old: str, new: str, db: Path | None) -> int:
     """Rename the server OLD to NEW: its history continues under the new name.

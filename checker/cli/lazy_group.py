@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from checker.lean_start import WITH_LATE_PATTERNS, load_msgspec, patterns_when_used
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_WHOLE = 1000
+"""Characters of a sentence, which are never cut."""
+
+
+class FullGroup(click.Group):
+    """A group whose help has the first sentence of every command as a whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands for `--help`."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = [(name, one.get_short_help_str(_WHOLE)) for name, one in commands if one is not None and not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(shown)
 
 
 class LazyGroup(click.Group):
@@ -43,6 +60,16 @@ class LazyGroup(click.Group):
             command = getattr(import_module(module), attribute or "command")
         assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options for completion in a shell, without importing the commands."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=words) for name, (_, words) in self._lazy.items()]
+        return [
+            *(one for one in found if one.value.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands for `--help`, without importing them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from checker.cli import completions
 from checker.errors import UsageError
 from checker.units import parse_duration, parse_size
 
@@ -64,6 +65,14 @@ def format_option(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
     )
 
 
+config_environment = click.option(
+    "--environment",
+    "-e",
+    metavar="NAME",
+    shell_complete=completions.environments,
+    help="Environment of the config. [env var: MCP_STATUS_ENV]",
+)
+"""Adds ``--environment``."""
 output_format = format_option(FORMATS)
 """Adds ``--format``."""
 

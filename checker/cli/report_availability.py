@@ -43,7 +43,7 @@ def command(asked: Asked, objective_ratio: float | None) -> None:
 
     A check counts for its server until the next one, for at most three times the typical interval. Unknown time, which
     includes suspect checks, and maintenance count as neither; they are shown beside it.
-    docs/availability.md has a worked example.
+    `mcp-status docs availability` has a worked example.
 
     \b
     mcp-status report availability --group prod

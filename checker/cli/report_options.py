@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from checker.cli import completions
 from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.moments import FORMS, Moment, When, period_ms
 from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option
@@ -140,9 +141,30 @@ def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorate
                 help=f"From when on: {FORMS}. Over three days, full days in UTC and today.",
             ),
             *((_until,) if with_until else ()),
-            click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group."),
-            click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag."),
-            click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server."),
+            click.option(
+                "--group",
+                "groups",
+                multiple=True,
+                metavar="NAME",
+                shell_complete=completions.groups,
+                help="Only servers of this group.",
+            ),
+            click.option(
+                "--tag",
+                "tags",
+                multiple=True,
+                metavar="NAME",
+                shell_complete=completions.tags,
+                help="Only servers with this tag.",
+            ),
+            click.option(
+                "--server",
+                "names",
+                multiple=True,
+                metavar="NAME",
+                shell_complete=completions.servers,
+                help="Only this server.",
+            ),
             form,
             output_file,
             open_page,

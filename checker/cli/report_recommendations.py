@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Recommend settings to change, each with its evidence.
 
-    Ten rules look at what runs measured of themselves; docs/recommendations.md has their thresholds.
+    Ten rules look at what runs measured of themselves; `mcp-status docs recommendations` has their thresholds.
     Nothing is recommended from fewer than three finished runs.
 
     \b

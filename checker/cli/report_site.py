@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from checker.cli import completions
 from checker.cli.options import database, database_path
 from checker.clock import now_ms
 from checker.errors import UsageError
@@ -20,9 +21,20 @@ _LARGE = 50
 @click.command("site")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--title", default="Status", show_default=True, help="Heading of the overview and name of the feed.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="Only servers of this group.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only servers with this tag.")
-@click.option("--server", "names", multiple=True, metavar="NAME", help="Only this server.")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completions.groups,
+    help="Only servers of this group.",
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="NAME", shell_complete=completions.tags, help="Only servers with this tag."
+)
+@click.option(
+    "--server", "names", multiple=True, metavar="NAME", shell_complete=completions.servers, help="Only this server."
+)
 @click.option("--url", metavar="URL", help="Public address of DIR, for links in the feed: https://status.example/")
 @click.option("--open", "opens", is_flag=True, help="Show the overview in a browser.")
 @database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -20,6 +21,8 @@ COMMANDS = {
     "cache": ("checker.cli.cache", "Show or clear what is kept between runs."),
     "report": ("checker.cli.report", "Availability, latency, trends, incidents, contracts, cost; a status page."),
     "bench": ("checker.cli.bench", "Load tests: what load servers can take, and whether that has changed."),
+    "completion": ("checker.cli.completion", "Print the completion script of bash, zsh or fish."),
+    "docs": ("checker.cli.docs", "Print a page of the documentation, or list them."),
     "db": ("checker.cli.db", "Inspect, prune, back up and check the database file."),
     "selftest": ("checker.cli.selftest", "Try this installation: does everything work on this machine?"),
 }
@@ -27,6 +30,8 @@ COMMANDS = {
 _USAGE = 3
 """Nagios: bad usage is UNKNOWN, not a statement about a server."""
 _PIPE_CLOSED = 141
+_COMPLETES = "_MCP_STATUS_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 
 @click.group(
@@ -57,6 +62,10 @@ def run() -> int:
 
 
 def _run() -> int:
+    if _COMPLETES in os.environ:
+        from checker.cli.completion import register
+
+        register()
     try:
         code = group.main(prog_name="mcp-status", standalone_mode=False)
         return code if isinstance(code, int) else 0

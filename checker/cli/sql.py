@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from checker.cli.options import Duration, database, database_path, output_format
+from checker.cli import completions
+from checker.cli.options import Duration, config_environment, database, database_path, output_format
 from checker.errors import QueryError, UsageError
 from checker.named_query import Query
 
@@ -166,7 +167,7 @@ _GRACE_S = 0.5
 
 
 @click.command("sql")
-@click.argument("query", required=False)
+@click.argument("query", required=False, shell_complete=completions.queries)
 @click.option("--file", "-f", "file", type=click.File(), help="Read the query from a file; - is standard input.")
 @click.option("--param", "-p", "given", multiple=True, metavar="NAME=VALUE", help="Value of :NAME; repeatable.")
 @click.option(
@@ -176,13 +177,14 @@ _GRACE_S = 0.5
     show_envvar=True,
     help="Configuration with saved queries.",
 )
-@click.option("--environment", "-e", metavar="NAME", help="Environment of the config. [env var: MCP_STATUS_ENV]")
+@config_environment
 @click.option("--list", "listing", is_flag=True, help="List the named queries, built-in and saved.")
 @click.option(
     "--schema",
     is_flag=False,
     flag_value="",
     metavar="[VIEW]",
+    shell_complete=completions.views,
     help="Describe the views, or one: rows, columns, units, keys.",
 )
 @click.option(

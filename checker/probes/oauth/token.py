@@ -207,7 +207,7 @@ def withheld(options: OAuth) -> str:
         return ""
     return (
         "credentials will be sent to an authorization server at the server's own origin alone: for any other, add "
-        "issuer: (or token_url:), or trust_on_first_use: true (docs/mcp.md)"
+        "issuer: (or token_url:), or trust_on_first_use: true (`mcp-status docs mcp`)"
     )
 
 

@@ -1,0 +1,75 @@
+"""`mcp-status docs`: the pages of the documentation, as they are installed with the program."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from importlib.resources import files
+
+import click
+
+from checker.cli import completions
+from checker.cli.options import output_format
+from checker.errors import UsageError
+
+_INDEX = "README.md"
+_ENDINGS = (".md", ".json")
+
+
+@click.command("docs")
+@click.argument("topic", required=False, shell_complete=completions.topics)
+@output_format
+def command(topic: str | None, fmt: str) -> None:
+    """Print the page TOPIC of the documentation; without one, list the pages.
+
+    On a terminal pages go through $PAGER.
+
+    \b
+    mcp-status docs                    what there is
+    mcp-status docs statuses           statuses and reasons
+    mcp-status docs sql | grep -A9 p95
+    """  # noqa: D301 # click wants the backspace itself
+    pages = topics()
+    if topic is None:
+        _list(pages, fmt)
+        return
+    name = topic.removeprefix("docs/").lower()
+    found = pages.get(name) or pages.get(name.removesuffix(".md").removesuffix(".json"))
+    if found is None:
+        close = get_close_matches(name, pages, n=1)
+        meant = f'did you mean "{close[0]}"? ' if close else ""
+        raise UsageError(f'no page "{topic}"; {meant}`mcp-status docs` lists them')
+    if sys.stdout.isatty():
+        click.echo_via_pager(found)
+    else:
+        sys.stdout.write(found)
+
+
+def topics() -> dict[str, str]:
+    """Topic -> the text of its page, in the order of their names."""
+    folder = files("checker") / "docs"
+    there = [one for one in folder.iterdir() if one.name.endswith(_ENDINGS) and one.name != _INDEX]
+    found = {one.name.removesuffix(".md").removesuffix(".json"): one for one in there}
+    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found)}
+
+
+def _list(pages: dict[str, str], fmt: str) -> None:
+    from reports import rows_as_text, tables
+
+    rows = [(name, _first_words(text)) for name, text in pages.items()]
+    if fmt == "table":
+        tables.console(sys.stdout).print(tables.rows_table(("topic", "what is in it"), rows))
+        return
+    records = [{"topic": name, "words": words} for name, words in rows]
+    sys.stdout.writelines(rows_as_text.answer(fmt, records, records, ("topic", "words"), rows))
+
+
+def _first_words(page: str) -> str:
+    """What a page is about: the first sentence below the heading of Markdown, or the title of a schema."""
+    if page.startswith("{"):
+        import json
+
+        return str(json.loads(page).get("title", "a JSON Schema"))
+    _, _, below = page.partition("\n# ")[2].partition("\n") if not page.startswith("# ") else page.partition("\n")
+    paragraph = " ".join(below.strip().partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".:")
