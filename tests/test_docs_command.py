@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from checker.cli.docs import topics
+from checker.cli.doc_pages import topics
 from checker.cli.root import group
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -260,7 +260,7 @@ def test_what_is_no_database_of_ours_is_refused(tmp_path: Path) -> None:
     text.write_text("hello, this is no database at all, only text" * 50)
     with closing(sqlite3.connect(foreign)) as connection:
         connection.execute("create table mine (x)")
-    expected = {text: "not a SQLite database", foreign: "of another program", tmp_path: "directory"}
+    expected = {text: "not a SQLite database", foreign: "of another program", tmp_path: "a folder; name a file in it"}
     for path, message in expected.items():
         with pytest.raises(StorageError, match=message), open_store(path):
             pass

@@ -126,7 +126,7 @@ def _load_tests(ctx: click.Context) -> Iterator[tuple[str, str]]:
 
 
 def _topics(_ctx: click.Context) -> list[str]:
-    from checker.cli.docs import topics
+    from checker.cli.doc_pages import topics
 
     return list(topics())
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from difflib import get_close_matches
-from importlib.resources import files
 
 import click
 
 from checker.cli import completions
+from checker.cli.doc_pages import topics
 from checker.cli.options import output_format
 from checker.errors import UsageError
-
-_INDEX = "README.md"
-_ENDINGS = (".md", ".json")
 
 
 @click.command("docs")
@@ -43,14 +40,6 @@ def command(topic: str | None, fmt: str) -> None:
         click.echo_via_pager(found)
     else:
         sys.stdout.write(found)
-
-
-def topics() -> dict[str, str]:
-    """Topic -> the text of its page, in the order of their names."""
-    folder = files("checker") / "docs"
-    there = [one for one in folder.iterdir() if one.name.endswith(_ENDINGS) and one.name != _INDEX]
-    found = {one.name.removesuffix(".md").removesuffix(".json"): one for one in there}
-    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found)}
 
 
 def _list(pages: dict[str, str], fmt: str) -> None:

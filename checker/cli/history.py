@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from checker.cli import completions
-from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.moments import FORMS, When, WhenParam, period_ms
 from checker.cli.options import database, database_path, output_format
 from checker.clock import now_ms
 
 
 @click.command("history")
 @click.argument("server", shell_complete=completions.servers)
-@click.option("--since", type=Moment(), help=f"Only checks from then on: {FORMS}.")
-@click.option("--until", type=Moment(), help="Only checks before then, as --since.")
+@click.option("--since", type=WhenParam(), help=f"Only checks from then on: {FORMS}.")
+@click.option("--until", type=WhenParam(), help="Only checks before then, as --since.")
 @click.option("--problems", is_flag=True, help="Only checks that were not HEALTHY.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Show at most this many."

@@ -68,7 +68,7 @@ def _at(text: str, at: datetime) -> When:
         raise ValueError("no time that a computer can count; write a later one") from None
 
 
-class Moment(click.ParamType[When]):
+class WhenParam(click.ParamType[When]):
     """A time such as 24h, 2026-11-30 or 18:00."""
 
     name = "time"

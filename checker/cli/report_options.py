@@ -19,7 +19,7 @@ import click
 
 from checker.cli import completions
 from checker.cli.browser import of_page, open_page, show_in_browser
-from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.moments import FORMS, When, WhenParam, period_ms
 from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option
 from checker.clock import now_ms
 from checker.errors import UsageError
@@ -38,7 +38,7 @@ output_file = click.option(
 """Adds ``--output``."""
 _until = click.option(
     "--until",
-    type=Moment(),
+    type=WhenParam(),
     help="Up to when, as --since; the last hour counts as a whole, over three days the last day.",
 )
 of_kinds = click.option(
@@ -135,7 +135,7 @@ def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorate
         options = (
             click.option(
                 "--since",
-                type=Moment(),
+                type=WhenParam(),
                 default=since,
                 show_default=True,
                 help=f"From when on: {FORMS}. Over three days, full days in UTC and today.",

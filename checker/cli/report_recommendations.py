@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from checker.cli.browser import of_page, open_page, show_in_browser
-from checker.cli.moments import FORMS, Moment, When, period_ms
+from checker.cli.moments import FORMS, When, WhenParam, period_ms
 from checker.cli.options import database, database_path
 from checker.cli.report_options import form, output_file, write_whole
 from checker.clock import now_ms
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("recommendations")
-@click.option("--since", type=Moment(), default="7d", show_default=True, help=f"From when on: {FORMS}.")
+@click.option("--since", type=WhenParam(), default="7d", show_default=True, help=f"From when on: {FORMS}.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE", help="Compare its timeouts with measured durations."
 )
