@@ -8,7 +8,7 @@ counts. Everything else that is shown of an entry is said by the newest check of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from checker.model import Reason, Status
 from storage.connections import DatabaseConnection
 from storage.raw_parts import in_both, nth_of_both
+from storage.rows import in_statements
 
 RESULTS = "results"
 """Category: SHA-256 of a server and its options -> the runs that checked it with them."""
@@ -90,8 +91,8 @@ _YOUNG = in_both(
         and (p.status = '{Status.UNKNOWN}' or p.reason = '{Reason.CIRCUIT_OPEN}')
     )"""  # noqa: S608 # our names
 )
-_KEEP = """insert into cache_entries (category, key, value, created_at_ms, expires_at_ms) values (?, ?, ?, ?, ?)
-    on conflict (category, key) do update set
+_KEEP = "insert into cache_entries (category, key, value, created_at_ms, expires_at_ms)"
+_OR_CHANGE = """on conflict (category, key) do update set
     value = excluded.value, created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms"""
 _OF_SERVER = f"""delete from cache_entries where category = '{RESULTS}' and value like '[%'
     and json_extract(value, '$[0]') = ?"""  # noqa: S608 # our names
@@ -126,22 +127,37 @@ def keep(connection: DatabaseConnection, run_id: int, at_ms: int, keys: Mapping[
         if value.startswith("["):
             span = SpanOfRuns(*orjson.loads(value))
             spans.setdefault(span.server_id, {})[key] = span
+    added: list[tuple[str, str]] = []
     changed: list[tuple[str, SpanOfRuns, int]] = []
+    value_of = f"[%d,{run_id:d},null,{ttl_ms:d}]"  # the list that orjson writes, of a new span
     for server_id, key in keys.items():
-        for other, span in spans.get(server_id, {}).items():
+        if (known := spans.get(server_id)) is None:
+            if key is not None:
+                added.append((key, value_of % server_id))
+            continue
+        for other, span in known.items():
             if span.last_run_id is None and other != key:
                 changed.append((other, span._replace(last_run_id=run_id - 1), at_ms + span.ttl_ms))
         if key is None:
             continue
-        own = spans.get(server_id, {}).get(key)
+        own = known.get(key)
         if own is None or own.last_run_id is not None:
-            changed.append((key, SpanOfRuns(server_id, run_id, None, ttl_ms), _NEVER_MS))
+            added.append((key, value_of % server_id))
         elif own.ttl_ms != ttl_ms:
             changed.append((key, own._replace(ttl_ms=ttl_ms), _NEVER_MS))
-    changed.sort(key=itemgetter(0))  # keys are spread over the whole table
+    _keep_added(connection, added, at_ms)
     if changed:
         rows = [(RESULTS, key, orjson.dumps([*span]).decode(), at_ms, until_ms) for key, span, until_ms in changed]
-        connection.exec_driver_sql(_KEEP, rows)
+        connection.exec_driver_sql(f"{_KEEP} values (?, ?, ?, ?, ?) {_OR_CHANGE}", rows)
+
+
+def _keep_added(connection: DatabaseConnection, added: list[tuple[str, str]], at_ms: int) -> None:
+    """Write entries whose checks have begun: many in a statement, because each one costs more than a row."""
+    added.sort()  # keys are spread over the whole table
+    for low, rows in in_statements(len(added), 2):
+        places = f"('{RESULTS}', ?, ?, {at_ms:d}, {_NEVER_MS})"
+        statement = f"{_KEEP} values {', '.join([places] * rows)} {_OR_CHANGE}"
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(added[low : low + rows])))
 
 
 def forget(connection: DatabaseConnection, server_id: int) -> None:

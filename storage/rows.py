@@ -26,6 +26,7 @@ _AT_ONCE = (100, 25, 5, 1)
 _MOST_BOUND = 32_766 if driver().sqlite_version_info >= (3, 32) else 999
 """Values that SQLite binds in a statement (SQLITE_MAX_VARIABLE_NUMBER)."""
 _BOUND_AS_THEY_ARE = {int, float, str, bytes}
+_BOUND_OR_NULL = {*_BOUND_AS_THEY_ARE, type(None)}
 
 
 def insert_new(connection: DatabaseConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -76,7 +77,12 @@ def insert_or_update(
     shapes: dict[tuple[bool, ...], list[Any]] = {}
     for row in rows:
         is_there = tuple(map(is_not, row, repeat(None)))
-        shapes.setdefault(is_there, []).extend(map(_plain, compress(row, is_there)))
+        given = compress(row, is_there)
+        if not _BOUND_OR_NULL.issuperset(map(type, row)):
+            given = map(_plain, given)
+        if (into := shapes.get(is_there)) is None:
+            into = shapes[is_there] = []
+        into += given
     newest = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
     for is_there, values in shapes.items():
         columns = tuple(compress(names, is_there))

@@ -86,6 +86,11 @@ def _parents_share(figure: Mapping[str, Any]) -> float | None:
     return share
 
 
+def _parent_of_two(run: str, contestant: str) -> Budget:
+    words = f"CPU of the parent of two workers, {run}, of a worker's"
+    return Budget(words, 0.5, _parents_share, (contestant,), "{:.2f} times")
+
+
 BUDGETS = (
     _ratio("REST, one worker", "checker-rest", 6.0),
     _ratio("REST, from YAML to rows, first run", "checker-rest-run", 3.0),
@@ -102,9 +107,8 @@ BUDGETS = (
     _grown("CPU of a check with a history of 10 GB, of that with none", "history-1MB", "history-10GB", 1.25),
     _megabytes("memory of the parent at 50,000 servers", "fleet-50000", "parent", 150),
     _megabytes("memory of the worker at 50,000 servers", "fleet-50000", "worker", 80),
-    Budget(
-        "CPU of the parent of two workers, of a worker's", 0.5, _parents_share, ("fleet-two-workers",), "{:.2f} times"
-    ),
+    _parent_of_two("first run", "fleet-two-workers"),
+    _parent_of_two("second run on", "fleet-two-workers-again"),
     _command("one server from its file to the end, first run", "start-first", 0.6),
     _command("one server from its file to the end, second run", "start-second", 0.5),
     _command("`--help`", "start-help", 0.1),

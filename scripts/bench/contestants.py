@@ -69,6 +69,7 @@ _SLOW: dict[str, Any] = {"path": "/slow", "counted": "GET /slow"}
 _CLOSE: dict[str, Any] = {"path": "/close", "counted": "GET /close"}
 _TLS: dict[str, Any] = {**_CLOSE, "tls": True, "against": "urllib3-tls"}
 _WORKER, _WHOLE, _URLLIB3 = ("with_worker.py",), ("with_checker.py",), ("with_urllib3.py",)
+_TWO = (*_WHOLE, "--workers", "2")
 _WORDS_WORKER, _WORDS_WHOLE = "this checker, one worker", "this checker, from YAML to stored rows"
 _WORDS_URLLIB3 = "urllib3 and gevent, default settings"
 
@@ -299,8 +300,9 @@ GROWTH = {
         *(_fleet(servers, **_OWN) for servers in (5_000, 50_000)),
     ),
     "REST, from the file to stored rows: 10,000 servers": (
+        _fleet(10_000, name="fleet-two-workers", words="two workers, fed by one parent, first run", client=_TWO),
         _fleet(
-            10_000, name="fleet-two-workers", words="two workers, fed by one parent", client=(*_WHOLE, "--workers", "2")
+            10_000, name="fleet-two-workers-again", words="the same, second run on one database", client=_TWO, runs=2
         ),
     ),
     f"REST, from the file to stored rows: {HISTORY_SERVERS:,} servers, before whose run there is": (
