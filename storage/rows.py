@@ -77,7 +77,7 @@ def insert_or_update(
     shapes: dict[tuple[bool, ...], list[Any]] = {}
     for row in rows:
         is_there = tuple(map(is_not, row, repeat(None)))
-        given = compress(row, is_there)
+        given: Iterator[Any] = compress(row, is_there)
         if not _BOUND_OR_NULL.issuperset(map(type, row)):
             given = map(_plain, given)
         if (into := shapes.get(is_there)) is None:
