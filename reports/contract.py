@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from checker.contract.severity import Grade
-from reports.report_model import Column, Kind, Level, Report, Section, Table
+from reports.report_model import Column, KeyNumber, Kind, Level, Report, Section, Table
 from storage.contract_changes import ServerFacts, Version
 from storage.report_history import Past
 from storage.rollups.read import Period
@@ -148,16 +148,36 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
         sections=(
             Section("changes", "Changes, the newest first", Table(CHANGES, rows)),
             Section(
-                "servers", "Servers, the most drifted first", Table(SERVERS, _servers(past, drifted, facts, newest))
+                "servers",
+                "Servers, the most drifted first",
+                Table(SERVERS, _servers(past, drifted, facts, newest)),
+                open=True,
             ),
             Section("protocols", "Protocol versions", Table(PROTOCOLS, [_shared(one) for one in protocols])),
             Section("software", "Server versions", Table(SOFTWARE, [[one.of, *_shared(one)] for one in software])),
         ),
         servers=len(past.servers),
         selection=selection,
+        numbers=_numbers(drifted, len(known)),
         facts=[("MCP servers", str(len(known))), ("first seen", str(first_seen))],
         notes=notes,
     )
+
+
+def _numbers(drifted: Sequence[Version], known: int) -> list[KeyNumber]:
+    """How many servers changed, and the changes of each grade."""
+    if not known:
+        return []
+    breaking, risky, cosmetic = (
+        sum(getattr(one, grade.value) for one in drifted) for grade in (Grade.BREAKING, Grade.RISKY, Grade.COSMETIC)
+    )
+    changed = len({one.server_id for one in drifted})
+    return [
+        KeyNumber("changed", f"{changed:,}", f"of {known:,} MCP servers"),
+        KeyNumber("breaking", f"{breaking:,}", "changes", Level.BAD if breaking else Level.GOOD),
+        KeyNumber("risky", f"{risky:,}", "changes", Level.WARNING if risky else Level.GOOD),
+        KeyNumber("cosmetic", f"{cosmetic:,}", "changes"),
+    ]
 
 
 def verdict(drifted: Sequence[Version], names: Mapping[int, str], known: int, behind: Sequence[str]) -> str:

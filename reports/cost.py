@@ -11,7 +11,19 @@ import numpy as np
 from checker.stats import Floats
 from checker.stats.intervals import fewest
 from reports.output_forms import number
-from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_model import (
+    Chart,
+    Column,
+    Insufficient,
+    KeyNumber,
+    Kind,
+    Level,
+    Line,
+    Report,
+    Section,
+    Shape,
+    Table,
+)
 from storage.checking_cost import NEWEST_CHECKS, CacheSlot, Footprint, PoolSlot, ProbeCost, Schedule
 from storage.contract_changes import ServerFacts
 from storage.report_history import Past, ServerRow
@@ -364,9 +376,27 @@ def build(past: Past, period: Period, selection: str = "") -> Report:
         ),
         servers=len(past.servers),
         selection=selection,
+        numbers=_numbers(found, used),
         facts=[("MCP servers", str(len(found))), ("runs looked at", str(sum(one.runs for one in used.workers)))],
         notes=notes,
     )
+
+
+def _numbers(found: Sequence[Context], used: Footprint) -> list[KeyNumber]:
+    """Tokens and tools of all servers, and what a check takes."""
+    numbers = []
+    if found:
+        tokens, many = sum(one.now.tools_tokens or 0 for one in found), sum(one.many for one in found)
+        numbers = [
+            KeyNumber("tokens of context", f"{tokens:,}", f"tools of {len(found):,} MCP servers"),
+            KeyNumber("tools", f"{sum(one.now.tool_count or 0 for one in found):,}"),
+            KeyNumber(f"more than {MANY_TOOLS} tools", f"{many:,}", "servers", Level.WARNING if many else Level.GOOD),
+        ]
+    checks = sum(one.checks for one in used.workers)
+    if checks:
+        cpu_ms = sum(one.cpu_ms for one in used.workers) / checks
+        numbers.append(KeyNumber("CPU of a check", f"{number(cpu_ms)} ms", f"of {checks:,} checks"))
+    return numbers
 
 
 def verdict(found: Sequence[Context], used: Footprint) -> str:

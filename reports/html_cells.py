@@ -18,7 +18,7 @@ LEVELS = {
 }
 """The class of each status and result; the style sheet puts its symbol before the word."""
 NUMBERS = frozenset({Kind.COUNT, Kind.NUMBER, Kind.RATIO, Kind.DURATION})
-_TAGS = {**dict.fromkeys(NUMBERS, '<td class="n">'), Kind.TIME: '<td class="t">'}
+_TAGS = {**dict.fromkeys(NUMBERS, '<td class="n">'), Kind.TIME: '<td class="t">', Kind.LIST: '<td class="l">'}
 MOST_LETTERS = 80
 """Largest length of a row's name; the full name is in its title."""
 MOST_NUMBERS = 1200

@@ -95,16 +95,14 @@ def strip(
     paths = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in runs.items())
     if 1 < place < MOST_GAPS:
         paths += f'<use href="#gaps-{place}"/>'
-    said = Markup('aria-hidden="true"')
+    said = 'aria-hidden="true"'
     if name is not None:
-        said = Markup('role="img" aria-label="{}"').format(f"{name}: {in_words(values, objective_ratio)}")
+        said = f'role="img" aria-label="{escape(name)}: {in_words(values, objective_ratio)}"'
     if told:
-        said += Markup(' data-v="{}"').format(told)
-    return Markup('<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" {}>{}</svg>').format(
-        place,
-        CELL_HEIGHT,
-        said,
-        Markup(paths),  # noqa: S704 # numbers and our own words
+        said += f' data-v="{escape(told)}"'
+    # Markup.format takes a tenth of a site's time.
+    return Markup(  # noqa: S704 # numbers, words of ours and what is escaped above
+        f'<svg class="strip" viewBox="0 0 {place} {CELL_HEIGHT}" preserveAspectRatio="none" {said}>{paths}</svg>'
     )
 
 
@@ -115,10 +113,10 @@ def trace(values: Sequence[float | None], told: str) -> Markup:
         None if value is None else f"{place + 0.5:g} {CELL_HEIGHT - 1 - value / top * (CELL_HEIGHT - 2):.1f}"
         for place, value in enumerate(values)
     ]
-    return Markup(
-        '<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" data-v="{}">'
-        '<path class="line" d="{}"/></svg>'
-    ).format(len(values), CELL_HEIGHT, told, _path(places))
+    return Markup(  # noqa: S704 # numbers of ours, and what is escaped
+        f'<svg class="strip" viewBox="0 0 {len(values)} {CELL_HEIGHT}" preserveAspectRatio="none" aria-hidden="true"'
+        f' data-v="{escape(told)}"><path class="line" d="{_path(places)}"/></svg>'
+    )
 
 
 def in_words(values: Sequence[float | None], objective_ratio: float | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -25,7 +24,7 @@ def render(template: str, **values: Any) -> str:
 
 def stamp(at_ms: float) -> str:
     """A time in ISO 8601, in UTC and to the minute, for the `time` element."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
+    return f"{when(at_ms).replace(' ', 'T')}Z"
 
 
 @cache

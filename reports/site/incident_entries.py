@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,13 +105,14 @@ def entries_of(subjects: Sequence[Subject]) -> list[IncidentEntry]:
     return [IncidentEntry(of) for of in blips.entries(happened, lambda one: one.server.id)]
 
 
-def together(entry: IncidentEntry, entries: Sequence[IncidentEntry]) -> list[IncidentEntry]:
-    """Entries of other servers that began within two minutes of this one, and overlap it."""
+def together(entry: IncidentEntry, by_start: Sequence[IncidentEntry]) -> list[IncidentEntry]:
+    """Entries of other servers that began within two minutes of this one, and overlap it; ``by_start`` are all."""
+    low = bisect_left(by_start, entry.started_at_ms - TOGETHER_MS, key=lambda one: one.started_at_ms)
+    high = bisect_right(by_start, entry.started_at_ms + TOGETHER_MS, key=lambda one: one.started_at_ms)
     return [
         one
-        for one in entries
+        for one in by_start[low:high]
         if one.newest.server.id != entry.newest.server.id
-        and abs(one.started_at_ms - entry.started_at_ms) <= TOGETHER_MS
         and one.started_at_ms <= entry.last_ms
         and entry.started_at_ms <= one.last_ms
     ][:_MOST_TOGETHER]

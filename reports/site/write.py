@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -71,6 +72,8 @@ class _SharedData:
     site: Site
     entries: Sequence[IncidentEntry]
     """Newest start first."""
+    by_start: Sequence[IncidentEntry]
+    """By the start of their first incident."""
     paged: Collection[str]
     """Slugs of the entries that have a page."""
     of_server: Mapping[int, Sequence[IncidentEntry]]
@@ -116,7 +119,8 @@ def _pages(site: Site) -> _SharedData:
     for entry in entries:
         of_server.setdefault(entry.newest.server.id, []).append(entry)
     names = {name: hover.names_of_slots(_slots(site, slot_ms)[-cells:]) for name, slot_ms, cells in WINDOWS}
-    return _SharedData(site, entries, {one.slug for one in entries[:MOST_PAGES]}, of_server, names)
+    by_start = sorted(entries, key=lambda one: one.started_at_ms)
+    return _SharedData(site, entries, by_start, {one.slug for one in entries[:MOST_PAGES]}, of_server, names)
 
 
 def _slots(site: Site, slot_ms: int) -> Sequence[int]:
@@ -196,7 +200,7 @@ def _incidents(pages: _SharedData) -> str:
 
 def _incident(pages: _SharedData, entry: IncidentEntry) -> str:
     """The page of one entry."""
-    others = together(entry, pages.entries)
+    others = together(entry, pages.by_start)
     return render("site_incident.html.j2", site=pages.site, one=entry, others=others, paged=pages.paged, cell_counts=())
 
 
@@ -249,7 +253,7 @@ def _newest(values: Values) -> float | None:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> tuple[Picture, str]:
+def _picture(x_ms: tuple[int, ...], latencies: Sequence[Latencies], name: str) -> tuple[Picture, str]:
     """The chart, and its points for the script.
 
     It starts at the first answer, so that a new server is not a line at the edge.
@@ -263,7 +267,13 @@ def _picture(x_ms: Sequence[int], latencies: Sequence[Latencies], name: str) -> 
     ]
     picture = plot(x_ms[first:], lines, "ms", name)
     told = [(line.label, series(place // 2)[0], hover.rounded(line.values)) for place, line in enumerate(lines)]
-    return picture, hover.document(hover.names_of_slots(x_ms[first:]), picture, "ms", told)
+    return picture, hover.document(_names_of_slots(x_ms[first:]), picture, "ms", told)
+
+
+@lru_cache(maxsize=256)
+def _names_of_slots(x_ms: tuple[int, ...]) -> str:
+    """The names of slots, which are the same for most servers."""
+    return hover.names_of_slots(x_ms)
 
 
 def _strip(window: UptimeWindow, one: Subject, aloud: bool) -> Markup:

@@ -30,6 +30,17 @@ body.append(...rows.map((row) => row[1]));
 });
 });
 }
+const parts = [...document.querySelectorAll("details.part")], contents = document.querySelector("nav[aria-label=Sections] ul");
+if (parts.length && contents) {
+const item = document.createElement("li"), all = document.createElement("button");
+all.type = "button"; all.textContent = "unfold all"; all.className = "plain";
+all.addEventListener("click", () => {
+const open = parts.some((part) => !part.open);
+for (const part of parts) part.open = open;
+all.textContent = open ? "fold all" : "unfold all";
+});
+item.append(all); contents.append(item);
+}
 const unfold = () => {
 const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
 const folded = target?.closest("details:not([open])");
