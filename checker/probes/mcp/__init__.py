@@ -139,7 +139,7 @@ def libraries(options: McpOptions) -> Iterator[str]:
     if options.oauth is not None:
         yield from _SIGNING
     if options.command is not None:
-        yield "checker.worker.transport.stdio_programs"
+        yield from ("checker.worker.transport.stdio_programs", "ctypes")
     for call in options.calls:
         yield from conditions.libraries(call.expect.json, call.expect.text_regex)
 
