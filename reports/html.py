@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from reports import blips, html_cells, svg
 from reports.hover import names_of_slots, points, strip_values
@@ -26,15 +26,13 @@ _ROWS_AND_CHARTS: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (5
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Strip:
+class _Strip(Struct, frozen=True):
     label: str
     markup: Markup
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Figure:
+class _Figure(Struct, frozen=True):
     """A chart as the template needs it."""
 
     chart: Chart
@@ -46,8 +44,7 @@ class _Figure:
     numbers: Table | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _StripColumn:
+class _StripColumn(Struct, frozen=True):
     """A row of cells for each row of a table, as one of its columns."""
 
     chart: Chart
@@ -57,8 +54,7 @@ class _StripColumn:
     legend: Sequence[tuple[Markup, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _SectionPart:
+class _SectionPart(Struct, frozen=True):
     """A section as the template needs it."""
 
     section: Section

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
 from checker.stats.slo import DAY_MS, Repair, repair
@@ -94,8 +95,7 @@ FLAPPING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Flapping:
+class Flapping(Struct, frozen=True):
     """A server whose results change too often."""
 
     server: ServerRow
@@ -185,7 +185,7 @@ def repair_of(incidents: Sequence[Incident], period: Period, up_ms: float) -> Re
     """Failures and repairs of the servers of these incidents in the period, given their total up time."""
     spans = [(one.started_at_ms, one.ended_at_ms) for one in incidents]
     found = repair(spans, period.since_ms, period.until_ms, up_ms)
-    return replace(found, longest_ms=max(map(lasted_ms, incidents), default=None))
+    return replace(found, longest_ms=max(map(lasted_ms, incidents), default=None)) if incidents else found
 
 
 def is_down(one: Incident, now_ms: int) -> bool:
@@ -217,9 +217,11 @@ def down_times(incidents: Iterable[Incident], period: Period, down_ms: Mapping[i
     """
     found: dict[Incident, int] = {}
     for server, theirs in by_server(incidents).items():
-        within = {one: one.down_ms for one in theirs if one.started_at_ms >= period.since_ms}
-        found |= {one: max(0, down_ms.get(server, 0) - sum(within.values())) for one in theirs}
-        found |= within
+        within = [one for one in theirs if one.started_at_ms >= period.since_ms]
+        if len(within) < len(theirs):
+            left_ms = max(0, down_ms.get(server, 0) - sum(one.down_ms for one in within))
+            found.update((one, left_ms) for one in theirs if one.started_at_ms < period.since_ms)
+        found.update((one, one.down_ms) for one in within)
     return found
 
 
@@ -258,8 +260,7 @@ _TOGETHER = (
 _FLAPS = "Weighted share of state changes in the newest 21 checks, above 20% (as in Nagios)."
 
 
-@dataclass(frozen=True, slots=True)
-class _SeenIncidents:
+class _SeenIncidents(Struct, frozen=True):
     """The incidents of the report with the figures needed for each."""
 
     past: Past

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from msgspec.structs import replace
 
 from checker.loadtest.results import BenchRun, Series
 from checker.loadtest.summary import HistogramName, Summary, measured

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct
 
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import BLOCK_S
@@ -28,8 +28,7 @@ _LARGE_RATIO = 0.5
 _MOST_CHARTS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class OverRuns:
+class OverRuns(Struct, frozen=True):
     """A statistic of a series over the runs."""
 
     key: Key

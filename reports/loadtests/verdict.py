@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
+
+from msgspec import Struct
 
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.loadtest.summary import Summary, measured, of_stage
@@ -13,8 +14,7 @@ from reports.report_model import Level
 from reports.ticks import clock
 
 
-@dataclass(frozen=True, slots=True)
-class RunVerdict:
+class RunVerdict(Struct, frozen=True):
     """The verdict on a run."""
 
     word: str
