@@ -291,8 +291,13 @@ class _SeenIncidents(Struct, frozen=True):
         return "maintenance" if under else "unknown"
 
 
-def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str = "") -> Report:
-    """The report; incidents shorter than ``min_duration_ms`` are left out of everything except flapping."""
+def build(
+    past: Past, period: Period, min_duration_ms: float = 0, selection: str = "", *, pictures: bool = True
+) -> Report:
+    """The report; incidents shorter than ``min_duration_ms`` are left out of everything except flapping.
+
+    Without ``pictures`` nothing is made that only a page shows.
+    """
     everything = past.rollups.incidents(period.since_ms, period.until_ms)
     kept = [one for one in everything if lasted_ms(one) >= min_duration_ms]
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
@@ -303,7 +308,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
     seen = _SeenIncidents(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
     rows = _incidents(seen)
-    shown = _entries(seen, rows)
+    shown = _entries(seen, rows) if pictures else rows
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
     notes = []
@@ -340,7 +345,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
         servers=len(past.servers),
         selection=selection,
         facts=[("incidents", str(len(kept))), ("faults", str(len(seen.causes)))],
-        numbers=_numbers(seen, len(shown), flapping),
+        numbers=_numbers(seen, len(shown), flapping) if pictures else (),
         notes=notes,
     )
 
@@ -429,22 +434,27 @@ def _numbers(seen: _SeenIncidents, listed: int, flapping: Sequence[Flapping]) ->
 
 def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list[object]]:
     """Clusters of more than one server, newest first."""
+    servers_of_host = Counter(host for of_server in hosts.values() for host in of_server)
+    common = {  # of most servers none: a host of one server alone is shared with nobody
+        server: some
+        for server, of_server in hosts.items()
+        if (some := [host for host in of_server if servers_of_host[host] > 1])
+    }
     rows: list[list[object]] = []
     for cause in reversed(seen.causes):
         number = _servers_of(cause)
         if number > 1:
             ids = list(dict.fromkeys(one.server_id for one in cause))
-            shared = Counter(host for server in ids for host in hosts.get(server, ()))
+            shared = Counter(host for server in ids for host in common.get(server, ()))
             reasons = Counter(one.reason for one in cause if one.reason is not None)
+            ends = [one.ended_at_ms for one in cause]
             rows.append(
                 [
                     cause[0].started_at_ms,
-                    None
-                    if any(one.ended_at_ms is None for one in cause)
-                    else max(one.ended_at_ms or 0 for one in cause),
+                    None if None in ends else max(end or 0 for end in ends),
                     number,
                     len(cause),
-                    most(reasons, _NAMED),
+                    most(reasons, _NAMED) if len(reasons) > 1 else list(reasons),
                     [host for host, times in shared.most_common(MOST_NAMED) if times > 1],
                     [seen.servers[server].name for server in ids[:MOST_NAMED]],
                 ]
