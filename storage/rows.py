@@ -19,8 +19,6 @@ from storage.connections import DatabaseConnection
 from storage.sqlite_driver import driver
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from sqlalchemy import Executable
 
 _AT_ONCE = (100, 25, 5, 1)
@@ -180,22 +178,3 @@ def rows_of(
     finally:
         if collecting:
             gc.enable()
-
-
-def joined_numbers(*columns: str) -> str:
-    """What to select of each series ``s``, grouped by it, so that `numbers_of` gives these columns of integers.
-
-    A row for each series, not for each bucket: the driver takes longer to make the numbers of a row than SQLite to read
-    and join a hundred. Aggregates of one row see the same rows in the same order, whichever it is.
-    """
-    return ", ".join(["s.id", *(f"group_concat({column})" for column in columns)])
-
-
-def numbers_of(ids: Sequence[int], joined: Sequence[Sequence[str]]) -> list[npt.NDArray[np.int64]]:
-    """The id of the series of each row, and the columns, as `joined_numbers` gives them."""
-    import numpy as np  # a check reads no such columns
-
-    rows = [text.count(",") + 1 for text in joined[0]]
-    # numpy reads a text of numbers itself, as integers
-    numbers = (np.fromstring(",".join(texts), np.int64, sep=",") for texts in joined)
-    return [np.repeat(np.array(ids, np.int64), rows), *numbers]

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from checker.stats.histogram import BINS, Cells, Integers, Words, empty, middle_us, pieces_of, words_of
 from storage.connections import DatabaseConnection
+from storage.rollups.bucket_columns import joined_numbers, numbers_of
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, distinct, reasons_text
 from storage.rollups.watermarks import STATES
-from storage.rows import columns_of, joined_numbers, numbers_of
+from storage.rows import columns_of
 
 NUMBERS = (*STATES, *(f"{state}_ms" for state in STATES[:-1]), "changes")
 QUANTILES = (0.5, 0.95, 0.99)

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
+from storage.rollups.bucket_columns import joined_numbers, numbers_of
 from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
 from storage.rollups.watermarks import STATES
-from storage.rows import columns_of, joined_numbers, numbers_of
+from storage.rows import columns_of
 
 PERCENTILES = joined_numbers("b.slot", "b.count", "b.p50_us", "b.p95_us")
 """What `read_percentiles` needs of the buckets ``b`` of each series ``s``."""
