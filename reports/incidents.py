@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
 from checker.stats.slo import DAY_MS, Repair, repair
-from reports.blips import entries
+from reports.blips import WORDS, entries
 from reports.output_forms import duration, when
 from reports.report_model import Chart, Column, KeyNumber, Kind, Level, Line, Report, Section, Shape, Table
 from storage.report_history import Past, ServerRow
@@ -336,6 +336,7 @@ def build(
                 _WORDS,
                 [_chart(seen)],
                 page_table=Table(ENTRIES, shown) if len(shown) < len(rows) else None,
+                page_note=WORDS,
             ),
             Section("causes", "Faults of several servers", Table(CAUSES, _causes(seen, hosts)), _TOGETHER),
             Section("servers", "Failures and repairs", Table(SERVERS, _servers(seen, up_ms))),

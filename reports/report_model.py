@@ -193,7 +193,9 @@ class Section(Struct, frozen=True):
     open: bool = False
     """True for a section that a page shows unfolded; the first one always is."""
     page_table: Table | None = None
-    """The table that a page shows instead, with the whole one folded below it."""
+    """The table that a page shows instead, with the whole one folded below it; without rows only that one."""
+    page_note: str = ""
+    """How the page's table comes from the whole one, before the latter."""
 
 
 class KeyNumber(Struct, frozen=True):

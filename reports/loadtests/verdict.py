@@ -25,8 +25,8 @@ class RunVerdict(Struct, frozen=True):
 
     @property
     def headline(self) -> str:
-        """A word for a page, if the word of the level would be misleading."""
-        return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
+        """The word as a page says it."""
+        return "Not judged" if self.word == "MEASURED" else self.word.capitalize()
 
     @property
     def line(self) -> str:
