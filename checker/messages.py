@@ -37,12 +37,26 @@ class Task(Record, frozen=True, kw_only=True):
     """Number under which its start is reported to the parent."""
 
 
+class SentFunction(Record, frozen=True, tag=True):
+    """A check function that a program has registered, on its way to a worker."""
+
+    kind: str
+    pickled: bytes
+    """By cloudpickle: what no worker could import, such as a function of a notebook, is in it as a whole."""
+    paths: tuple[str, ...]
+    """Folders from which the program imports."""
+
+
+Library: TypeAlias = str | SentFunction
+"""The name of a module, or a function of the program's own."""
+
+
 class Start(Record, frozen=True, tag=True):
     """Options sent to a worker before it gets any tasks."""
 
     limits: Limits
-    libraries: tuple[str, ...]
-    """Modules to load before the first check."""
+    libraries: tuple[Library, ...]
+    """What to load before the first check."""
     begun: int
     """The descriptor of `checker.processes.started_tasks`."""
 
@@ -50,8 +64,8 @@ class Start(Record, frozen=True, tag=True):
 class LoadLibraries(Record, frozen=True, tag=True):
     """What a worker that has done checks needs for others."""
 
-    libraries: tuple[str, ...]
-    """Modules to load before they begin."""
+    libraries: tuple[Library, ...]
+    """What to load before they begin."""
 
 
 class Rest(Record, frozen=True, tag=True):

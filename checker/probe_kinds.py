@@ -3,6 +3,9 @@
 Settings, workers, storage, reports, the site, the command line and the published schemas read `KINDS`, and know no
 other kinds. The behaviour of a kind is in the module that it names, which is imported on first use
 (`checker.probes.probe_of`): reading the registry imports no probe.
+
+Installed packages bring further kinds by an entry point of the group ``mcp_status.probes`` (`checker.probe_packages`),
+of which the name and the function alone are read here; programs register kinds for themselves (`register`).
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
+
+from checker.probe_packages import installed
 
 
 class ProbeStage(Struct, frozen=True):
@@ -67,6 +72,8 @@ class ProbeKind(Struct, frozen=True):
     """The module with its `checker.probes.base.Probe` as ``PROBE``."""
     operations: tuple[LoadOperation, ...] = ()
     """The operations that load tests may perform on it."""
+    function: str = ""
+    """For a kind that is a check function: its place, as ``package.module:name``; empty for any other."""
     echo: Mapping[str, str] = field(default_factory=dict)
     """Its options at the echo server (`checker.loadtest.echo`), against which a load test measures its client, with
     the path alone as address; none where the echo server does not speak it."""
@@ -139,6 +146,25 @@ KINDS: dict[str, ProbeKind] = {
 }
 """Name -> kind: the only list of them, in the order in which they are shown."""
 
+
+def function_kind(name: str, function: str, label: str = "", flags: tuple[Flag, ...] = ()) -> ProbeKind:
+    """The kind of a check function: it may time the stages of HTTP, and load tests call it for each arrival."""
+    return ProbeKind(
+        name=name,
+        label=label or name,
+        stages=_HTTP_STAGES,
+        flags=flags,
+        module="checker.probes.functions",
+        operations=(LoadOperation(name, f"A call of the check function {name}."),),
+        function=function,
+    )
+
+
+for _name, _place in installed():
+    if _name not in KINDS:
+        _flag = Flag(_name, "URL", f"Check this address with {_place.partition(':')[0]}, without a config.")
+        KINDS[_name] = function_kind(_name, _place, flags=(_flag,))
+
 STAGES: dict[str, str] = {}
 """Stage -> its description, for all kinds: the stages of an HTTP exchange, shared by several kinds, then others."""
 for _stage in (*_HTTP_STAGES, *(stage for kind in KINDS.values() for stage in kind.stages)):
@@ -152,6 +178,13 @@ OPERATIONS: dict[str, LoadOperation] = {one.name: one for one in sorted(_OPERATI
 """Name -> operation of load tests; the lightest first."""
 KIND_OF: dict[str, str] = {one.name: kind.name for kind in KINDS.values() for one in kind.operations}
 """Name of an operation -> the probe kind whose options define the connection to the server for it."""
+
+
+def register(kind: ProbeKind) -> None:
+    """Add a kind for this process, or replace it: one whose stages others have, as columns for more cannot come now."""
+    KINDS[kind.name] = kind
+    for one in kind.operations:
+        OPERATIONS[one.name], KIND_OF[one.name] = one, kind.name
 
 
 def stages_of(kind: str) -> tuple[str, ...]:

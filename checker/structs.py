@@ -69,7 +69,7 @@ def _docstrings(kind: type) -> dict[str, str]:
 
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        if one is Options or not is_options(one):
+        if one is Options or not is_options(one) or hasattr(one, "of_function"):  # which no text describes
             continue
         (tree,) = ast.parse(dedent(getsource(one))).body
         assert isinstance(tree, ast.ClassDef)  # noqa: S101 # it is the source of a class

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import ge, gt, le, lt
 from typing import Annotated, Any, cast
 
@@ -183,6 +183,32 @@ class Checked:
     def around(self, convert: Convert) -> Convert:
         """The function of what ``convert`` returns."""
         return lambda value: self._check(convert(value))
+
+
+class OneOf:
+    """Annotated metadata: one of the keys that a mapping has at the time."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def _check(self, value: Any) -> str:
+        if not isinstance(value, str) or value not in self._names:
+            *some, last = map(repr, self._names)
+            raise ValueError(f"should be {', '.join(some)} or {last}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """One of the names."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"enum": list(self._names), "type": "string"}
+
+    def around(self, convert: Convert) -> Convert:
+        """The check of the value itself."""
+        return self._check
 
 
 class _Given:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from checker.contract.severity import Grade
 from reports.report_model import Column, KeyNumber, Kind, Level, Report, Section, Table
@@ -15,7 +14,8 @@ from storage.report_history import Past
 from storage.rollups.read import Period
 
 
-class Share(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Share:
     """A version of something and the servers that run it."""
 
     of: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
-from msgspec import Struct
 
-from reports import html_cells, svg
+from reports import blips, html_cells, svg
 from reports.hover import names_of_slots, points, strip_values
 from reports.report_model import Chart, Kind, Level, Line, Report, Section, Shape, Table
 from reports.svg import Picture
@@ -26,13 +26,15 @@ _ROWS_AND_CHARTS: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (5
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
 
 
-class _Strip(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Strip:
     label: str
     markup: Markup
     said: str
 
 
-class _Figure(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Figure:
     """A chart as the template needs it."""
 
     chart: Chart
@@ -44,7 +46,8 @@ class _Figure(Struct, frozen=True):
     numbers: Table | None = None
 
 
-class _StripColumn(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _StripColumn:
     """A row of cells for each row of a table, as one of its columns."""
 
     chart: Chart
@@ -54,7 +57,8 @@ class _StripColumn(Struct, frozen=True):
     legend: Sequence[tuple[Markup, str]]
 
 
-class _SectionPart(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _SectionPart:
     """A section as the template needs it."""
 
     section: Section
@@ -75,13 +79,6 @@ class _SectionPart(Struct, frozen=True):
         """True if the table scrolls in its own box."""
         return len(self.rows) > _TALL_FROM
 
-    @property
-    def every_label(self) -> str:
-        """The line that unfolds the whole table: it has more rows, or more columns."""
-        if len(self.every) == len(self.rows):
-            return "All columns"
-        return f"All {len(self.every):,} rows, one by one" if self.rows else f"The {len(self.every):,} rows as a table"
-
 
 def page(report: Report, images: str = "svg") -> str:
     """The whole page, at most `MOST_BYTES` long; ``images`` is the format of the charts in it, svg or png."""
@@ -98,18 +95,12 @@ def page(report: Report, images: str = "svg") -> str:
             lead=lead,
             word=report.headline or WORDS[report.level],
             cells=html_cells,
-            said=_said(report),
+            blips=blips.WORDS,
             cell_counts=counts,
         )
         if len(text.encode()) <= MOST_BYTES:
             break
     return text
-
-
-def _said(report: Report) -> str:
-    """The verdict without its first word where that stands before it."""
-    word, _, rest = report.verdict.partition(": ")
-    return rest if rest and report.headline and word.isupper() else report.verdict
 
 
 def _drawn(report: Report, images: str) -> list[tuple[Chart, Picture]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Literal
-
-from msgspec import Struct
 
 from checker.metrics import PoolMeasures
 from storage.settings_evidence import Evidence, RunEvidence
@@ -18,7 +17,8 @@ WAITED_SHARE = 0.2
 """Share of exchanges or checks that had to wait, from which on waiting is significant."""
 
 
-class SettingRecommendation(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRecommendation:
     """A recommended change of a setting."""
 
     severity: Literal["worth doing", "consider"]
@@ -30,7 +30,8 @@ class SettingRecommendation(Struct, frozen=True, kw_only=True):
     numbers: Mapping[str, float]
 
 
-class AdviceFacts(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceFacts:
     """The input of the rules."""
 
     evidence: Evidence

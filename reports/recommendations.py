@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from msgspec import Struct
 
 from reports import report_model
 from reports.check_documents import iso
@@ -17,7 +16,8 @@ COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
 _COLOURS = {"worth doing": "yellow", "consider": ""}
 
 
-class SettingsReport(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SettingsReport:
     """Recommendations and the evidence that they were derived from."""
 
     recommendations: tuple[SettingRecommendation, ...]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-
-from msgspec import Struct, field
 
 
 class Level(StrEnum):
@@ -37,7 +36,8 @@ class Kind(StrEnum):
     LIST = "list"
 
 
-class Insufficient(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Insufficient:
     """Placeholder for a value that would be a guess from too few samples."""
 
     samples: int
@@ -57,7 +57,8 @@ class ObjectiveRatio(float):
         return one
 
 
-class Column(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Column:
     """A column of a table."""
 
     name: str
@@ -73,7 +74,8 @@ class Column(Struct, frozen=True):
     """True if its texts are long, and should not be wrapped in a narrow column."""
 
 
-class Table(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Table:
     """Rows with their columns. A value is None if there is none, Insufficient if there are too few samples."""
 
     columns: Sequence[Column]
@@ -120,7 +122,8 @@ class Look(StrEnum):
     """Marks a span whose values are not to be trusted."""
 
 
-class Line(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Line:
     """A named row of values; None leaves a gap."""
 
     label: str
@@ -133,14 +136,16 @@ class Line(Struct, frozen=True):
     """True for a line that holds each value up to the next x, such as a level."""
 
 
-class Mark(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Mark:
     """An event at a place on the x axis."""
 
     x: float
     label: str
 
 
-class Span(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Span:
     """A highlighted part of the x axis."""
 
     from_x: float
@@ -149,7 +154,8 @@ class Span(Struct, frozen=True):
     look: Look = Look.PLAIN
 
 
-class Chart(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Chart:
     """A chart of numbers; the same numbers are in the table of its section or in its own."""
 
     title: str
@@ -179,7 +185,8 @@ class Chart(Struct, frozen=True):
         return not self.x_is_time and all(isinstance(one, int | float) for one in self.x)
 
 
-class Section(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Section:
     """One question and its answer."""
 
     name: str
@@ -193,12 +200,11 @@ class Section(Struct, frozen=True):
     open: bool = False
     """True for a section that a page shows unfolded; the first one always is."""
     page_table: Table | None = None
-    """The table that a page shows instead, with the whole one folded below it; without rows only that one."""
-    page_note: str = ""
-    """How the page's table comes from the whole one, before the latter."""
+    """The table that a page shows instead, with the whole one folded below it."""
 
 
-class KeyNumber(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class KeyNumber:
     """One of the numbers that answer first, at the top of a page."""
 
     label: str
@@ -209,7 +215,8 @@ class KeyNumber(Struct, frozen=True):
     """None for a number that is neither good nor bad."""
 
 
-class Report(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Report:
     """A finished report; the first section is the one that CSV gives."""
 
     name: str

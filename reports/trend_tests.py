@@ -6,12 +6,12 @@ All tests form one family: results of any of them are corrected for all (false d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from checker.stats import Floats
 from checker.stats.change_points import (
@@ -79,7 +79,8 @@ def rhythm_is_known(values: Floats, slot_ms: int) -> npt.NDArray[np.bool_]:
 METRICS = {"p50": 0.5, "p95": 0.95}
 
 
-class OfServer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OfServer:
     """Server and kind of a row of values."""
 
     server: str
@@ -87,7 +88,8 @@ class OfServer(Struct, frozen=True):
     kind: str
 
 
-class PercentileSeries(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class PercentileSeries:
     """A percentile of all servers and kinds, slot by slot."""
 
     name: str
@@ -129,7 +131,8 @@ class PercentileSeries(Struct, frozen=True, dict=True):
         return medians(self.values_ms)
 
 
-class Steady(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Steady:
     """Up and down times of servers, slot by slot; every table has the shape (servers, slots)."""
 
     servers: Sequence[str]
@@ -188,7 +191,8 @@ _WITHIN_ALPHA = 0.01
 """Significance level for the places of several changes in a series that has one."""
 
 
-class Slope(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Slope:
     """A series that rises or falls steadily, not in steps."""
 
     row: int
@@ -199,7 +203,8 @@ class Slope(Struct, frozen=True):
     """Change of the line from slot to slot."""
 
 
-class OfMetric(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class OfMetric:
     """Findings in the series of a metric, by row."""
 
     metric: PercentileSeries
@@ -244,7 +249,8 @@ class OfMetric(Struct, frozen=True, dict=True):
         ]
 
 
-class Tested(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tested:
     """All findings, corrected together."""
 
     metrics: Sequence[OfMetric]

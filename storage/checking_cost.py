@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from msgspec import Struct
 from sqlalchemy import bindparam, func, select, text
 
 from storage.connections import DatabaseConnection
@@ -43,7 +43,8 @@ _PROBES = f"""select made.kind, count(*), sum(made.attempts), sum(coalesce(made.
     from ({_NEWEST_PROBES}) made group by made.kind order by made.kind"""  # noqa: S608 # our names
 
 
-class WorkerSlot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WorkerSlot:
     """CPU and memory used by worker processes in a slot."""
 
     slot: int
@@ -57,7 +58,8 @@ class WorkerSlot(Struct, frozen=True):
     """Of the worker and run with the largest value."""
 
 
-class ResourceSlot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ResourceSlot:
     """Resources used by the whole checker in a slot, and the effect of its limits."""
 
     slot: int
@@ -67,7 +69,8 @@ class ResourceSlot(Struct, frozen=True):
     dropped: int
 
 
-class PoolSlot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PoolSlot:
     """Connections of a probe kind in a slot."""
 
     slot: int
@@ -83,7 +86,8 @@ class PoolSlot(Struct, frozen=True):
     tls_resumed: int
 
 
-class CacheSlot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CacheSlot:
     """A cache category in a slot."""
 
     slot: int
@@ -94,7 +98,8 @@ class CacheSlot(Struct, frozen=True):
     evicted: int
 
 
-class ProbeCost(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ProbeCost:
     """Cost of the newest probes of a kind."""
 
     kind: str
@@ -106,7 +111,8 @@ class ProbeCost(Struct, frozen=True):
     duration_us: int
 
 
-class Schedule(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Schedule:
     """Runs of one configuration and environment."""
 
     config_path: str | None
@@ -115,7 +121,8 @@ class Schedule(Struct, frozen=True):
     """Start times of its runs, in order."""
 
 
-class Footprint(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Footprint:
     """Measurements of the runs of a period."""
 
     step: int

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
-from msgspec import Struct
-from msgspec.structs import replace
 
 from checker.errors import StorageError, UsageError
 from checker.stats.histogram import Integers
@@ -32,7 +31,8 @@ _SERVERS = (
 )
 
 
-class ServerRow(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ServerRow:
     """A server with its data from its newest run."""
 
     id: int
@@ -46,7 +46,8 @@ class ServerRow(Struct, frozen=True):
     """Time at which it was found to be missing from its configuration."""
 
 
-class Past(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Past:
     """Everything that reports can query."""
 
     path: Path

@@ -8,8 +8,9 @@ together, so that a move can be killed between any two slices, and nobody ever s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import orjson
-from msgspec import Struct
 from sqlalchemy import Table, func, select, text, update
 
 from storage.connections import DatabaseConnection
@@ -25,7 +26,8 @@ CHECKS_AFTER_A_ROLL = 200_000
 _OF_SERVERS = "server_id in (select value from json_each(:servers)) and run_id < :before"
 
 
-class Slice(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Slice:
     """Rows that move together: of these servers, and of runs before this one."""
 
     servers: list[int]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec.structs import replace
 from sqlalchemy import case, func, select
 
 from checker.metrics import RunMeasures
@@ -23,7 +22,8 @@ _SERIES = 220
 """Newest good checks of a server that are read."""
 
 
-class RunEvidence(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvidence:
     """A finished run and the measurements it made of itself."""
 
     id: int
@@ -38,7 +38,8 @@ class RunEvidence(Struct, frozen=True, kw_only=True):
     """Sum of the durations of its checks; 0 for a run that is not among the newest."""
 
 
-class RetryEvidence(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryEvidence:
     """Number of probes of a server, and of those that succeeded only on a retry."""
 
     server: str
@@ -49,14 +50,16 @@ class RetryEvidence(Struct, frozen=True, kw_only=True):
     """Reason of a failed earlier attempt."""
 
 
-class SeriesEvidence(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEvidence:
     """Durations of a server's good, trusted checks in milliseconds, newest first."""
 
     server: str
     durations_ms: Sequence[float]
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
     """Everything the rules look at."""
 
     since_ms: int

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from dataclasses import dataclass
 
 
-class View(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class View:
     """A view: its name, the meaning of a row, its columns, and its FROM."""
 
     name: str

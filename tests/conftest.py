@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from checker import probe_kinds
 from checker.limits import Limits
 from checker.model import Batch, CheckResult, Server
 from checker.run.queue import Shard, Shards
@@ -124,6 +125,17 @@ def status(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return commands.run([str(one) for one in arguments], ROOT, environment, text=text, timeout_s=110)
 
     return run
+
+
+@pytest.fixture
+def registry() -> Iterator[None]:
+    """Forget the kinds of probes that the test registers: they are known to the whole process."""
+    registries: tuple[dict[str, Any], ...] = (probe_kinds.KINDS, probe_kinds.OPERATIONS, probe_kinds.KIND_OF)
+    before = [dict(one) for one in registries]
+    yield
+    for one, known in zip(registries, before, strict=True):
+        one.clear()
+        one.update(known)
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ HOMES = {
     "numpy": ("reports", "storage.rollups", "checker.loadtest", "checker.stats"),
     "scipy": ("checker.stats",),
     "pandas": ("checker.api.past",),
+    "cloudpickle": ("checker.probes.functions",),
 }
 """Package -> the modules that may import it: third-party ones, and what writes a form that must be written safely."""
 
@@ -64,6 +65,7 @@ BASE = (
     "checker.late_patterns",
     "checker.lean_start",
     "checker.probe_kinds",
+    "checker.probe_packages",
     "checker.limits",
     "checker.maintenance_windows",
     "checker.metrics",
@@ -155,6 +157,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "checker.api": (
         *BASE,
         *SECRETS,
+        *PROBES,
         STATS,
         *LOAD_TEST_RECORDS,
         "checker.settings",

@@ -15,6 +15,7 @@ programs to begin with.
 from checker.api.checking import Checker, CheckStream, Interrupted, Progress, check
 from checker.api.fleets import Entry, Servers, load_fleet, server
 from checker.api.load_tests import Benchmark, LoadResult, LoadTestInterrupted
+from checker.api.own_probes import probe
 from checker.api.past import REPORTS, History, default_database, report_html
 from checker.api.results import Results, check_as_dict
 from checker.errors import (
@@ -29,6 +30,7 @@ from checker.errors import (
 )
 from checker.metrics import RunMeasures
 from checker.model import ProbeResult, Reason, Server, Status
+from checker.probes.functions import Degraded, ProbeContext, ProbeResponse, Unhealthy
 from checker.settings.blocks import Settings
 from storage.history import CheckRow, ContractRow, RunRow
 
@@ -42,11 +44,14 @@ __all__ = [
     "ConfigError",
     "ConfigFault",
     "ContractRow",
+    "Degraded",
     "Entry",
     "History",
     "Interrupted",
     "LoadResult",
     "LoadTestInterrupted",
+    "ProbeContext",
+    "ProbeResponse",
     "ProbeResult",
     "Progress",
     "QueryError",
@@ -60,12 +65,14 @@ __all__ = [
     "Status",
     "StorageBusy",
     "StorageError",
+    "Unhealthy",
     "UsageError",
     "WorkerStartError",
     "check",
     "check_as_dict",
     "default_database",
     "load_fleet",
+    "probe",
     "report_html",
     "server",
 ]

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +25,7 @@ from checker.api.results import Results, database_at, results_of
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
 from checker.model import Status
+from checker.probes.functions import CheckFunction, register_function
 from checker.processes.signals import Interrupts
 from checker.run import run
 from checker.run.idle_workers import IdleWorkers
@@ -265,7 +266,8 @@ class Checker:
         """The file with the history."""
         self._max_concurrent, self._workers, self._log_level = max_concurrent, workers, log_level
         self._idle, self._most_workers = IdleWorkers(), 0
-        self._finalizer = weakref.finalize(self, _close, self._idle, folder, os.getpid())
+        self._streams: weakref.WeakSet[CheckStream] = weakref.WeakSet()
+        self._finalizer = weakref.finalize(self, _close, self._idle, self._streams, folder, os.getpid())
 
     def check(
         self,
@@ -278,18 +280,20 @@ class Checker:
         max_concurrent: int | None = None,
         max_age: float | str | None = None,
         progress: OnProgress | None = None,
+        probe: CheckFunction | None = None,
     ) -> Results:
         """Check every server once, and return all results.
 
         ``servers`` is the path of a configuration file, a mapping with the same keys, or a list of servers: addresses,
         mappings as in a configuration, or `server` objects. ``tags``, ``groups`` and ``names`` select some of them.
         With ``max_age`` (seconds, or text like "5m") a server whose last result is younger is not checked again.
-        ``progress`` is called about ten times a second.
+        ``progress`` is called about ten times a second. ``probe`` is a check function of your own for addresses, and
+        for mappings that name no other kind; `probe` registers one under a name.
 
         Raises ConfigError, UsageError, StorageError or WorkerStartError, which are all CheckerError; on Ctrl-C
         Interrupted, with the results so far. A server that fails is a result, never an exception.
         """
-        given = (environment, tags, groups, names, max_concurrent, max_age, progress)
+        given = (environment, tags, groups, names, max_concurrent, max_age, progress, probe)
         return self._begin(servers, *given, tells_checks=False).results()
 
     def stream(
@@ -303,12 +307,13 @@ class Checker:
         max_concurrent: int | None = None,
         max_age: float | str | None = None,
         progress: OnProgress | None = None,
+        probe: CheckFunction | None = None,
     ) -> CheckStream:
         """Check every server once, and give each result as soon as it is stored; arguments and errors as of `check`.
 
         The run begins at once. Leaving the loop early ends it: checks in progress are given up.
         """
-        given = (environment, tags, groups, names, max_concurrent, max_age, progress)
+        given = (environment, tags, groups, names, max_concurrent, max_age, progress, probe)
         return self._begin(servers, *given, tells_checks=True)
 
     @property
@@ -317,7 +322,7 @@ class Checker:
         return History(self.database)
 
     def close(self) -> None:
-        """End the workers; without a database of its own, the history is gone as well."""
+        """End the runs in progress and the workers; without a database of its own, the history is gone as well."""
         self._finalizer()
 
     def __enter__(self) -> Checker:
@@ -336,12 +341,14 @@ class Checker:
         max_concurrent: int | None,
         max_age: float | str | None,
         progress: OnProgress | None,
+        probe: CheckFunction | None,
         *,
         tells_checks: bool,
     ) -> CheckStream:
         if not self._finalizer.alive:
             raise UsageError("this Checker is closed; make another one")
-        settings = settings_of(servers, environment)
+        kind = None if probe is None else register_function(probe).name
+        settings = settings_of(servers, environment, kind)
         know([*(options for one in settings.servers for options in one.probes.values()), settings.run.token_key or ""])
         chosen = select(settings.servers, tags=tags, groups=groups, names=names)
         request = run.RunRequest(
@@ -356,7 +363,9 @@ class Checker:
             idle=self._idle,
         )
         thread = _RunThread(request, settings, tells_checks)
-        return CheckStream(thread, self.database, settings.warnings, progress)
+        stream = CheckStream(thread, self.database, settings.warnings, progress)
+        self._streams.add(stream)
+        return stream
 
     def _options(
         self, settings: Settings, servers: int, max_concurrent: int | None, max_age: float | str | None
@@ -387,6 +396,7 @@ def check(
     max_concurrent: int | None = None,
     max_age: float | str | None = None,
     progress: OnProgress | None = None,
+    probe: CheckFunction | None = None,
 ) -> Results:
     """Check every server once, with workers that end with the call; arguments and errors as of `Checker.check`.
 
@@ -402,10 +412,14 @@ def check(
             max_concurrent=max_concurrent,
             max_age=max_age,
             progress=progress,
+            probe=probe,
         )
 
 
-def _close(idle: IdleWorkers, folder: str | None, of_process: int) -> None:
+def _close(idle: IdleWorkers, streams: Iterable[CheckStream], folder: str | None, of_process: int) -> None:
+    is_fork = os.getpid() != of_process
+    for one in () if is_fork else list(streams):  # their threads are not in a copy that a fork has made
+        one.close()
     idle.close()
-    if folder is not None and os.getpid() == of_process:  # and not in a copy that a fork has made
+    if folder is not None and not is_fork:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ from checker.errors import ConfigError, ConfigFault, UsageError
 from checker.model import Server
 from checker.probe_kinds import KINDS
 from checker.settings.adhoc import name_of_address
-from checker.settings.blocks import Settings
+from checker.settings.blocks import ServerEntry, Settings
 from checker.settings.load import load, load_values
 
 Entry: TypeAlias = "str | Server | Mapping[str, Any]"
@@ -81,13 +81,13 @@ def _listed(servers: Any) -> list[Any]:
 
 def _entry(given: Any, kind: str | None) -> Any:
     """The entry as in a file, with a name; what is none is left to the reader, which says so."""
-    if isinstance(given, str) and "://" in given:
-        given = {kind or _kind_of(given): given}
+    if isinstance(given, str) and kind is not None:
+        given = {kind: given} if "://" in given else {"name": given, kind: {}}
+    elif isinstance(given, str) and "://" in given:
+        given = {_kind_of(given): given}
     if not isinstance(given, Mapping):
         return given
     if kind is not None and not any(one in given for one in KINDS):
-        from checker.settings.blocks import ServerEntry
-
         own = {key: value for key, value in given.items() if key in ServerEntry.__struct_fields__}
         given = {**own, kind: {key: value for key, value in given.items() if key not in own}}
     if "name" in given:

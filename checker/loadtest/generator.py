@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from checker.errors import UsageError
+from checker.errors import UsageError, WorkerStartError
 from checker.loadtest.arrivals import LevelSpan, level_at
 from checker.loadtest.messages import (
     ECHO,
@@ -27,6 +27,7 @@ from checker.loadtest.messages import (
     PlayDone,
     PlayRequest,
     Position,
+    Ready,
     Replan,
     SampleBatch,
 )
@@ -37,6 +38,7 @@ from checker.loadtest.recording import Names, Recording
 from checker.loadtest.results import BenchRun, StageSpan, WorkerSecond
 from checker.messages import Bye
 from checker.model import Server
+from checker.probes.libraries import libraries
 from checker.processes.child import Child, ChildLost
 from checker.wire import reader
 
@@ -111,6 +113,12 @@ class Generator:
             for number, child in enumerate(self._children):
                 child.greet()
                 child.send(self._first_told(number))
+            for child in self._children:  # what takes long to load is not to begin in the first stage
+                while not any(isinstance(message, Ready) for message in child.receive(_WAIT_S, _SILENCE_S)):
+                    continue
+        except ChildLost as lost:
+            self._end(0)
+            raise WorkerStartError(f"a worker was lost as it began: {lost}") from None
         except BaseException:
             self._end(0)
             raise
@@ -297,7 +305,8 @@ class Generator:
             seed=generator_workers.seed,
             log_level=generator_workers.log_level,
         )
-        return Begin(position, generator_workers.servers, generator_workers.addresses)
+        servers = generator_workers.servers
+        return Begin(position, servers, generator_workers.addresses, libraries(servers))
 
     def _end(self, within_s: float) -> None:
         for child in self._children:

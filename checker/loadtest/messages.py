@@ -12,7 +12,7 @@ from msgspec import field
 
 from checker.loadtest.arrivals import LevelSpan
 from checker.loadtest.plan import Arrivals, Model, Operation
-from checker.messages import Bye
+from checker.messages import Bye, Library
 from checker.model import Server
 from checker.structs import Record
 
@@ -62,6 +62,12 @@ class Begin(Record, frozen=True, tag=True):
     servers: tuple[Server, ...]
     addresses: Mapping[str, tuple[str, ...]]
     """Host -> the allowed addresses: the workers connect to no others."""
+    libraries: tuple[Library, ...] = ()
+    """What to load before the first play."""
+
+
+class Ready(Record, frozen=True, tag=True):
+    """The answer: everything is loaded, and a play may begin."""
 
 
 class PlayRequest(Record, frozen=True, tag=True):
@@ -118,7 +124,7 @@ class PlayDone(Record, frozen=True, tag=True):
 
 
 FromParent: TypeAlias = Begin | PlayRequest | Replan | Bye
-FromWorker: TypeAlias = SampleBatch | Health | PlayDone | Bye
+FromWorker: TypeAlias = Ready | SampleBatch | Health | PlayDone | Bye
 
 STAGES = 100_000
 """A key is ``series * STAGES + stage``, so that one number identifies what a sample belongs to."""

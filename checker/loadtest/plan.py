@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import field
 
@@ -12,16 +12,13 @@ from checker.model import Server
 from checker.probe_kinds import KIND_OF, OPERATIONS
 from checker.probes.http import origin
 from checker.structs import Options
-from checker.units import Count, PositiveNumber, Seconds, Within
+from checker.units import Count, OneOf, PositiveNumber, Seconds, Within
 
 Level = Annotated[float, Within(ge=0)]
 """Arrivals per second, or users; 0 for none."""
 
 
-if TYPE_CHECKING:
-    Operation = str
-else:
-    Operation = Literal[tuple(OPERATIONS)]
+Operation = Annotated[str, OneOf(OPERATIONS)]
 """The operation of one arrival: a name in `checker.probe_kinds.OPERATIONS`."""
 
 

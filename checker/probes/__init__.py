@@ -15,7 +15,9 @@ from checker.wire import rebuilt
 @cache
 def probe_of(kind: str) -> Probe:
     """The implementation of a probe kind: its options, attempts and judgement; raises KeyError for an unknown kind."""
-    probe: Probe = import_module(KINDS[kind].module).PROBE
+    entry = KINDS[kind]
+    module = import_module(entry.module)
+    probe: Probe = module.probe_of_function(kind, entry.function) if entry.function else module.PROBE
     return probe
 
 

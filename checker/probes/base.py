@@ -320,6 +320,8 @@ class Observation(Struct, kw_only=True):
     """Faults of a server that did answer; the worst decides."""
     closing: Closing | None = None
     """Work left to end after an attempt that has its answers: its outcome does not affect the verdict."""
+    may_pass: bool | None = None
+    """True if another attempt may succeed, False if not; None if the reason tells (`checker.judge.RETRYABLE`)."""
     is_answered: bool = False
     """Everything there is to judge has arrived."""
     closing_us: int = 0
@@ -401,8 +403,6 @@ class Probe(Struct, frozen=True):
     """The keys of the defaults that are not for an entry that gives these keys and values."""
     libraries: Callable[[Any], Iterator[str]] = lambda options: iter(())
     """Modules that an attempt with these options takes: a worker imports them before its first check."""
-    requests: Callable[[Any], Iterator[str]] = lambda options: iter(())
-    """What an attempt asks, in order and in a form to show, for those who want to know before; none is told."""
     warnings: Callable[[Any], Iterator[OptionWarning]] = lambda options: iter(())
     """Oddities of valid options."""
     takes_usual_addresses: bool = False

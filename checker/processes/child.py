@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from checker.errors import WorkerStartError
 from checker.messages import Hello
+from checker.probe_packages import VARIABLE, as_variable
 from checker.processes.orphans import kill_session
 from checker.wire import PROTOCOL, Frames, frame, reader
 
@@ -49,7 +50,7 @@ def start_process(module: str, descriptors: Collection[int]) -> subprocess.Popen
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, VARIABLE: as_variable()},
         bufsize=0,
         pass_fds=tuple(descriptors),
         start_new_session=True,  # Ctrl-C in the terminal is for the parent alone

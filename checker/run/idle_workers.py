@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from math import inf
 
 from msgspec import Struct
 
 from checker.limits import Limits
-from checker.messages import FromWorker, Stop
+from checker.messages import FromWorker, Library, Stop
 from checker.metrics import WorkerReport
 from checker.processes.child import Child, ChildLost
 from checker.processes.started_tasks import BegunTasks
@@ -26,8 +27,8 @@ class IdleWorker(Struct):
     begun: BegunTasks
     shapes: Shapes
     limits: Limits
-    libraries: frozenset[str]
-    """The modules that it has loaded."""
+    libraries: frozenset[Library]
+    """What it has loaded."""
     report: WorkerReport
     """Its totals when it was done."""
 
@@ -39,6 +40,10 @@ class IdleWorker(Struct):
         except ChildLost:
             return False
         return True
+
+    def has_functions(self, libraries: Iterable[Library]) -> bool:
+        """True if it has the functions among these; modules it can load."""
+        return all(isinstance(one, str) or one in self.libraries for one in libraries)
 
     def end(self, within_s: float = 0) -> None:
         """Wait for its end, and kill it if that takes too long."""
@@ -54,13 +59,17 @@ class IdleWorkers:
         self._lock, self._closed = threading.Lock(), False
         self._of_process = os.getpid()
 
-    def take(self, limits: Limits) -> IdleWorker | None:
-        """The worker of this number, if it has these limits; it is then the caller's. With others it is ended."""
+    def take(self, limits: Limits, libraries: Iterable[Library]) -> IdleWorker | None:
+        """The worker of this number, if it has these limits; it is then the caller's.
+
+        With other limits, or with another version of one of the functions, it is ended.
+        """
         with self._lock:
             if self._of_process != os.getpid():  # a fork has copies of the pipes, and must not speak through them
                 self._idle, self._of_process = {}, os.getpid()
             found = self._idle.pop(limits.worker, None)
-        if found is not None and not (found.limits == limits and found.is_alive()):
+        fits = found is not None and found.limits == limits and found.has_functions(libraries) and found.is_alive()
+        if found is not None and not fits:
             _end([found])
             return None
         return found

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from checker.clock import now_ms
 from checker.errors import WorkerStartError
 from checker.limits import Limits
-from checker.messages import Bye, Drop, FromWorker, Gate, LoadLibraries, Rest, Rested, Start, Stop, Task
+from checker.messages import Bye, Drop, FromWorker, Gate, Library, LoadLibraries, Rest, Rested, Start, Stop, Task
 from checker.metrics import ResourceAlert, WorkerReport, since
 from checker.missing_results import at_fault, worker_lost
 from checker.model import Batch, Server
@@ -99,7 +99,7 @@ class Driver:
         self._draining = ""
         self._looked_at = 0.0
         self._cpu_heard_s = 0.0
-        self._loaded: frozenset[str] = frozenset()
+        self._loaded: frozenset[Library] = frozenset()
         self._before: WorkerReport | None = None
         """What the worker had counted when this run took it over."""
         self.patience_s = options.limits.heartbeat_timeout
@@ -127,12 +127,13 @@ class Driver:
     def _take_over(self) -> bool:
         """Go on with an idle worker; False if there is none that fits."""
         idle = self._options.idle
-        if idle is None or (found := idle.take(self._options.limits)) is None:
+        if idle is None or (found := idle.take(self._options.limits, self._shards.libraries)) is None:
             return False
-        if missing := set(self._shards.libraries) - found.libraries:
-            found.child.send(LoadLibraries(tuple(sorted(missing))))
+        missing = [one for one in self._shards.libraries if one not in found.libraries]
+        if missing:
+            found.child.send(LoadLibraries(tuple(missing)))
         self._child, self._begun, self._shapes = found.child, found.begun, found.shapes
-        self._loaded, self._before = found.libraries | missing, found.report
+        self._loaded, self._before = found.libraries | set(missing), found.report
         self._cpu_heard_s = found.report.worker.cpu_ms / 1000
         return True
 

@@ -327,7 +327,10 @@ def adhoc(addresses: Mapping[str, str], timeout_s: float | None = None) -> Serve
             raise UsageError(f"{' and '.join(both)} are both {KINDS[kind].label}; give one of them")
         if timeout_s is not None:
             values["timeout"] = timeout_s
-        options = probe_of(kind).options(**values)  # of the right types already: the validator takes long to import
+        try:
+            options = probe_of(kind).options(**values)  # of the right types already: the validator takes long to import
+        except TypeError:  # a check function that has options of its own
+            raise UsageError(f"--{option}: {kind} has options that it needs; write a config for it") from None
         if faults := list(probe_of(kind).faults(options)):  # without the address, which may hold a password
             said = (("timeout" if keys[0] == "timeout" else option, text) for keys, text in faults)
             raise ConfigError("\n".join(f"--{place}: {text}" for place, text in said))

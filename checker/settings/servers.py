@@ -13,13 +13,13 @@ from checker.settings.blocks import ServerEntry
 from checker.settings.files import Files, with_files
 from checker.settings.overlay import merged, spelled_out
 from checker.settings.server_shapes import LONGEST_NAME, ServerShapes
-from checker.settings.validate import Source, unknown_key, validated, without_faulty
+from checker.settings.validate import Source, required_options, unknown_key, validated, without_faulty
 
 _INHERITED = tuple(name for name in ServerEntry.__struct_fields__ if name != "name")
 _OF_PROBES = "remarks"
 """The key that is written once for all probes of a server, and copied to each of them."""
 _OF_SERVER = tuple(name for name in ServerEntry.__struct_fields__ if name != _OF_PROBES)
-_KNOWN = dict.fromkeys((*ServerEntry.__struct_fields__, *KINDS))
+_ENTRY = frozenset(ServerEntry.__struct_fields__)
 _MAY_BE_TAKEN_BACK = ("body_regex", "max_latency")
 """Conditions for which null is a value: no condition."""
 
@@ -59,6 +59,12 @@ class ServerReader:
                 continue  # nothing to look through, for which a kind that may not be used need not be loaded
             before, probe = len(source.problems), probe_of(kind)
             laid = merged(of_every_probe, with_files(probe.options, block, below, self._files))
+            if missing := required_options(probe.options) - {"url", *laid}:  # each server may have its own
+                known = probe.options.__struct_fields__
+                for key in laid.keys() - {*known, *missing}:
+                    below.complain((key,), unknown_key(key, list(known)))
+                self._probes[kind] = laid if len(source.problems) == before else {}
+                continue
             options = validated(probe.options, {"url": probe.example, **laid}, below)
             if options is not None:
                 for keys, text in probe.faults(options):
@@ -78,8 +84,8 @@ class ServerReader:
         before = len(source.problems)
         given = spelled_out(values)
         for key in given:
-            if key not in _KNOWN:
-                source.complain((key,), unknown_key(key, list(_KNOWN)))
+            if key not in _ENTRY and key not in KINDS:
+                source.complain((key,), unknown_key(key, [*ServerEntry.__struct_fields__, *KINDS]))
         own = {key: given[key] for key in ServerEntry.__struct_fields__ if key in given}
         laid = merged(self._entry, own)
         entry = validated(ServerEntry, laid, source)

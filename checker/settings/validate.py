@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+import msgspec
 from msgspec import Struct
 
 from checker.secrets.plain_values import SECRET_NAME
@@ -229,6 +230,16 @@ def known_keys(kind: Any, where: Place) -> list[str]:
             return []
     kind = _bare(kind)
     return list(kind.__struct_fields__) if is_options(kind) else []
+
+
+@lru_cache(maxsize=64)
+def _required(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.required)
+
+
+def required_options(kind: Any) -> frozenset[str]:
+    """The options of a class that have no default."""
+    return _required(kind)
 
 
 @lru_cache(maxsize=64)

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
-from msgspec.structs import replace
 
 from checker.stats import Floats
 from checker.stats.ranks import mann_whitney, smallest_p_value
@@ -27,7 +26,8 @@ _DRAWN_AT_ONCE = 1_000_000  # places: 8 MB
 # scipy.special is imported where whole runs are compared: loading it takes a quarter of a second, and blocks need none.
 
 
-class Difference(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Difference:
     """Median of the candidate - median of the baseline, in the unit of the values, with its bootstrap interval."""
 
     value: float
@@ -96,7 +96,8 @@ class CandidateOutcome(StrEnum):
     CANNOT_TELL = "cannot_tell"
 
 
-class Rules(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Rules:
     """Thresholds for a difference that counts."""
 
     alpha: float = 0.05
@@ -114,7 +115,8 @@ LATENCY_MS = Rules()
 """5% or 1 ms, whichever is larger; lower is better."""
 
 
-class Comparison(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Comparison:
     """A verdict and the figures behind it, in the unit of the values."""
 
     outcome: CandidateOutcome
@@ -239,7 +241,8 @@ ASSUMED_SHARE_RATIO = 0.5
 """The same for shares of failures, relative to the share in the present runs."""
 
 
-class Runs(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Runs:
     """Values of one statistic, one per run, each with its own standard error."""
 
     values: Floats
@@ -247,7 +250,8 @@ class Runs(Struct, frozen=True):
     """In the unit of the values; 0 if unknown."""
 
 
-class Between(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Between:
     """Spread between runs at the same level."""
 
     deviation: float
@@ -258,7 +262,8 @@ class Between(Struct, frozen=True):
     """True if there were too few of them."""
 
 
-class LevelDifference(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LevelDifference:
     """Two levels and their difference, on the scale on which it is tested."""
 
     before: float

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from checker.stats import Floats
 
 Integers = npt.NDArray[np.int64]
 
 
-class Ranking(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ranking:
     """The midranks of some values (1 for the smallest), in their order, and the size of each group of equal ones."""
 
     ranks: Floats
@@ -44,7 +45,8 @@ MOST_EXACT = 25
 """Up to this size of the larger sample the p-value is exact if there are no ties; counts then fit 64 bits."""
 
 
-class MannWhitney(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MannWhitney:
     """The Mann-Whitney test of two samples."""
 
     u: float

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from checker.stats import Floats
 
@@ -19,7 +19,8 @@ SMALLEST_GROUP = 5
 """Smaller groups are not examined for outliers."""
 
 
-class Outlier(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Outlier:
     """One value far from the others of its group."""
 
     index: int
@@ -102,7 +103,8 @@ def _kept(values: npt.ArrayLike) -> Floats:
     return given[~np.isnan(given)]
 
 
-class Median(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Median:
     """A median with its interval, both ends observed values; an end is None if there are too few values for it."""
 
     value: float

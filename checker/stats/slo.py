@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -27,7 +25,8 @@ class Severity(StrEnum):
     TICKET = "ticket"
 
 
-class ErrorBudget(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ErrorBudget:
     """An error budget: the downtime that a server is allowed, and the part of it that is left."""
 
     objective_ratio: float
@@ -42,7 +41,8 @@ class ErrorBudget(Struct, frozen=True):
         return self.allowed_down_ms - self.used_down_ms
 
 
-class BurnRule(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BurnRule:
     """An alert rule: fires while both windows burn at ``burn`` or faster; the short one ends it soon afterwards."""
 
     severity: Severity
@@ -72,7 +72,8 @@ def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
     return tuple(replace(rule, burn=max(1.0, rule.burn * scale)) for rule in BURN_RULES)
 
 
-class Exhaustion(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Exhaustion:
     """Time until a budget is used up at the recent rate."""
 
     left_ms: float
@@ -90,7 +91,8 @@ def exhaustion(budget: ErrorBudget, late_up_ms: float, late_down_ms: float) -> E
     return Exhaustion(left, left * known / late_down_ms if late_down_ms > 0 else None)
 
 
-class BudgetWindow(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BudgetWindow:
     """Observations of a server in a window that ends now; unknown and maintenance time are in neither time."""
 
     up_ms: float
@@ -100,7 +102,8 @@ class BudgetWindow(Struct, frozen=True):
     bad_samples: int
 
 
-class Burn(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Burn:
     """An evaluated rule; a burn rate is None if its window has no known time."""
 
     rule: BurnRule
@@ -118,7 +121,8 @@ class Burn(Struct, frozen=True):
         return self.enough_samples and all(rate is not None and rate >= self.rule.burn for rate in rates)
 
 
-class Repair(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Repair:
     """Failures of a server in a window and the time taken to repair them."""
 
     failures: int

@@ -279,6 +279,8 @@ def _explained(suspicion: ProbeFailure | None, failure: ProbeFailure) -> ProbeFa
     """The failure of a passed deadline, by the cause that the probe suspected when it passed."""
     if suspicion is None:
         return failure
+    if suspicion.reason is Reason.DEADLINE:  # of a probe whose time passes elsewhere than in the steps of an exchange
+        return suspicion
     return ProbeFailure(suspicion.reason, f"{suspicion.detail}; {failure.detail}", suspicion.stage or failure.stage)
 
 
@@ -296,6 +298,8 @@ def _may_pass(verdict: Verdict, seen: Observation) -> bool:
         return True
     if verdict.status not in (Status.UNHEALTHY, Status.UNKNOWN):
         return False
+    if seen.may_pass is not None:
+        return seen.may_pass
     return verdict.reason in RETRYABLE or (verdict.reason is Reason.HTTP_STATUS and (seen.http_status or 0) >= 500)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
-from msgspec import Struct
-from msgspec.structs import replace
 
 from checker.loadtest.results import BenchKind, BenchRun
 from checker.loadtest.summary import BLOCK_S
@@ -35,7 +34,8 @@ from reports.loadtests.run_blocks import FEWEST_ANSWERS, Blocks, Key, Statistic,
 from reports.output_forms import per_cent
 
 
-class OfRuns(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OfRuns:
     """A statistic of a series in the runs of both sides."""
 
     key: Key
@@ -104,7 +104,8 @@ def _blocks(side: Sequence[Blocks], statistic: Statistic) -> int:
     return int(sum(np.sum(~np.isnan(one.values[statistic])) for one in side))
 
 
-class Effects(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
     """The smallest differences that count, and the significance level of a verdict."""
 
     ratio: float = 0.05
@@ -127,7 +128,8 @@ class Effects(Struct, frozen=True, kw_only=True):
         return replace(common, least_effect=self.response_ms)
 
 
-class Row(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Row:
     """A statistic of a series on both sides."""
 
     key: Key
@@ -149,7 +151,8 @@ class Row(Struct, frozen=True):
         return CandidateOutcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
 
 
-class BenchComparison(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BenchComparison:
     """The comparison of two sides."""
 
     baseline: Side
@@ -182,7 +185,7 @@ class BenchComparison(Struct, frozen=True):
         return max(needed, default=None)
 
 
-def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # noqa: B008 # frozen
+def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # frozen
     """Every statistic of every series that both sides have, with Holm's correction for multiple comparisons."""
     before, after = (_pooled(side, effects.block_s) for side in (baseline, candidate))
     if baseline.scenario or candidate.scenario:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class Side(Struct, frozen=True):
     """For a baseline: further good runs of the candidate's plan, to estimate the spread between runs."""
 
 
-class JudgedRun(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class JudgedRun:
     """A run without the measured stages in which the load generator was the limit."""
 
     run: BenchRun
@@ -170,7 +172,8 @@ def _known_scenario(scenario: str, run: BenchRun, word: str) -> str:
     return scenario
 
 
-class RunsOverTime(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RunsOverTime:
     """The runs of one name over time."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
-from msgspec import Struct
 
 from checker.loadtest.results import BenchRun, BenchState, Slot
 from checker.loadtest.summary import HistogramName, Summary, measured, of_stage
@@ -33,7 +33,8 @@ _NAMED = ("scenario", "operation", "server", "users", "servers", "statistic")
 _NUMBERS = ("baseline", "candidate", "difference", "low", "high")
 
 
-class Compared(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Compared:
     """One statistic of one series."""
 
     name: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from checker.loadtest.bottleneck import NO_LIMIT, Saturation
 from checker.loadtest.results import BenchRun, Claim, ThresholdResult
 from reports.report_model import Report
 
 
-class LoadTestOutcome(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTestOutcome:
     """A run, and the findings on it."""
 
     run: BenchRun
@@ -31,7 +31,8 @@ class LoadTestOutcome(Struct, frozen=True, kw_only=True):
         return [_told(one, claim) for one, claim in zip(self.run.thresholds, claims, strict=True)]
 
 
-class JudgedThreshold(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class JudgedThreshold:
     """A threshold and the verdict on it."""
 
     result: ThresholdResult

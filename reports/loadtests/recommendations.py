@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,8 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     """One sentence with the numbers."""
 
 
-class RunFacts(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
     """The input of the rules."""
 
     outcome: LoadTestOutcome

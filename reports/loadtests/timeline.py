@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.loadtest.results import BenchRun, Slot
@@ -84,7 +85,8 @@ def _mapped(slots: Sequence[Slot], name: str, label: Integers, size: int) -> lis
 Floats = npt.NDArray[np.float64]
 
 
-class Timeline(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Timeline:
     """Slots in their positions on the time axis."""
 
     starts: Sequence[int]
@@ -107,7 +109,7 @@ class Timeline(Struct, frozen=True):
     def of_slots(self, keep: Callable[[Slot], bool]) -> Timeline:
         """The selected slots, on the same axis."""
         kept = [at for at, slot in enumerate(self.slots) if keep(slot)]
-        return replace(self, slots=[self.slots[at] for at in kept], place=self.place[kept])
+        return dataclasses.replace(self, slots=[self.slots[at] for at in kept], place=self.place[kept])
 
     def chart(
         self,

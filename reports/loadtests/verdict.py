@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import median
-
-from msgspec import Struct
 
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.loadtest.summary import Summary, measured, of_stage
@@ -14,7 +13,8 @@ from reports.report_model import Level
 from reports.ticks import clock
 
 
-class RunVerdict(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RunVerdict:
     """The verdict on a run."""
 
     word: str
@@ -25,8 +25,8 @@ class RunVerdict(Struct, frozen=True):
 
     @property
     def headline(self) -> str:
-        """The word as a page says it."""
-        return "Not judged" if self.word == "MEASURED" else self.word.capitalize()
+        """A word for a page, if the word of the level would be misleading."""
+        return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
 
     @property
     def line(self) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 from markupsafe import Markup
-from msgspec import Struct
-from msgspec.structs import replace
 
 from checker.probe_kinds import KINDS
 from checker.untrusted_text import markup
@@ -42,7 +41,8 @@ _DOWN = NUMBERS.index("unhealthy_ms")
 _REASON_DAYS = 30
 
 
-class ServerState(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ServerState:
     """The current state of a server as a word, with the level that colours it."""
 
     word: str
@@ -61,7 +61,8 @@ STATES = {
 """Worst first."""
 
 
-class UptimeWindow(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UptimeWindow:
     """The availability of a server in a window that ends now."""
 
     name: str
@@ -83,7 +84,8 @@ class UptimeWindow(Struct, frozen=True):
         return Level.GOOD if met else Level.WARNING if self.ratio >= svg.WARNING_FROM_RATIO else Level.BAD
 
 
-class Latencies(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Latencies:
     """Response times of one kind of probe, in milliseconds per slot; None for a slot without answers."""
 
     kind: str
@@ -92,7 +94,8 @@ class Latencies(Struct, frozen=True):
     """None also with fewer than `FEWEST_FOR_P95` answers."""
 
 
-class LatencyTrace(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LatencyTrace:
     """The median latency of a kind of probe by day."""
 
     kind: str
@@ -107,7 +110,8 @@ class LatencyTrace(Struct, frozen=True):
         return svg.trace(self.values_ms, told)
 
 
-class Happening(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Happening:
     """An incident with its server."""
 
     server: ServerRow
@@ -126,7 +130,8 @@ class Happening(Struct, frozen=True):
         return self.ended_at_ms is None and self.unknown_since_ms is None
 
 
-class Subject(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Subject:
     """A server with everything its page shows."""
 
     server: ServerRow
@@ -151,7 +156,8 @@ class Subject(Struct, frozen=True):
         return LatencyTrace(line.kind, values, known[-1]) if line is not None and known else None
 
 
-class Site(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Site:
     """All servers by group, and the overall verdict."""
 
     title: str

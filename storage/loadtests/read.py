@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from msgspec import Struct
 from sqlalchemy import Table, and_, delete, func, not_, select
 
 from checker.errors import UsageError
@@ -42,7 +42,8 @@ from storage.rows import insert_or_update
 from storage.store import Store, is_alive
 
 
-class BenchLine(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchLine:
     """A load test without its measurements."""
 
     id: int
@@ -77,7 +78,8 @@ class BenchLine(Struct, frozen=True, kw_only=True):
         return self.state is BenchState.FINISHED
 
 
-class Baseline(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Baseline:
     """A name for a run that other runs are compared with."""
 
     name: str

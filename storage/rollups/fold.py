@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
-from msgspec import Struct
 
 from checker.stats.histogram import Cells, Integers
 from storage.rollups.check_interval import Rhythm, holds
@@ -27,7 +27,8 @@ _DENSE = 8
 _NEVER = np.iinfo(np.int64).max
 
 
-class States(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class States:
     """State of each server before its next check; every array has one entry per server, sorted by id.
 
     -1 stands for none.
@@ -51,7 +52,8 @@ class States(Struct, frozen=True):
     """Intervals between the server's checks."""
 
 
-class Keys(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Keys:
     """Keys of the buckets; every array has one entry per bucket."""
 
     server: Integers
@@ -62,7 +64,8 @@ class Keys(Struct, frozen=True):
     """Hours since 1970."""
 
 
-class Outcomes(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Outcomes:
     """Buckets of outcomes, as rows of their tables."""
 
     keys: Keys
@@ -75,7 +78,8 @@ class Outcomes(Struct, frozen=True):
     """JSON object: reason -> count."""
 
 
-class FoldedLatencies(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FoldedLatencies:
     """Buckets of latencies in microseconds."""
 
     keys: Keys
@@ -87,7 +91,8 @@ class FoldedLatencies(Struct, frozen=True):
     """Group ``i`` is bucket ``i``."""
 
 
-class Spell(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Spell:
     """An incident as far as it is folded: already open before these rows, or begun in them."""
 
     server: int
@@ -237,7 +242,8 @@ def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, befo
     return turned, known
 
 
-class _CheckRows(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _CheckRows:
     """The rows of a fold, ordered by server and time, with the time for which each counts."""
 
     place: Integers

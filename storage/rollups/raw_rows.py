@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from msgspec import Struct
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
@@ -46,7 +46,8 @@ _PROBES = in_both(
 )
 
 
-class Checks(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Checks:
     """Checks sorted by server and time; every array has one entry per check."""
 
     server: Integers
@@ -58,7 +59,8 @@ class Checks(Struct, frozen=True):
     reasons: Sequence[str]
 
 
-class Probes(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Probes:
     """Probes of checks; every array has one entry per probe."""
 
     check: Integers

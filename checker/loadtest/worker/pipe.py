@@ -10,13 +10,14 @@ from time import monotonic
 import gevent
 import gevent.event
 
-from checker.loadtest.messages import Begin, FromParent, PlayDone, PlayRequest, Replan
+from checker.loadtest.messages import Begin, FromParent, PlayDone, PlayRequest, Ready, Replan
 from checker.loadtest.worker.health import HealthMeter
 from checker.loadtest.worker.stage import StageRunner
 from checker.loadtest.worker.target import Notes
 from checker.log_lines import log_to_stderr
 from checker.messages import Bye, Hello
 from checker.probes import with_options
+from checker.probes.libraries import load
 from checker.secrets.known_secrets import know
 from checker.wire import PROTOCOL, messages, reader
 from checker.worker.pipe import PARENT_GONE, Pipes, raise_descriptor_limit
@@ -40,6 +41,7 @@ def serve() -> int:
         for message in messages(pipes.read, reader(FromParent)):
             if isinstance(message, Begin):
                 work = _Work(pipes, notes, message)
+                pipes.send(Ready())
             elif work is None or isinstance(message, Bye):
                 break
             elif isinstance(message, PlayRequest):
@@ -61,6 +63,7 @@ class _Work:
 
     def __init__(self, pipes: Pipes, notes: Notes, told: Begin) -> None:
         log_to_stderr(told.position.log_level)
+        load(told.libraries)
         servers = {server.name: with_options(server) for server in told.servers}
         know(options for server in servers.values() for options in server.probes.values())
         self.stage = StageRunner(told.position, servers, told.addresses, notes)

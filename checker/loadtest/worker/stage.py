@@ -37,8 +37,8 @@ from checker.worker.transport.urllib3_exchange import PlainHttp
 
 _FOREVER_S = 4_102_444_800.0
 """Expiry of addresses that were resolved before the run: in 2100."""
-_PLAYED_BY = {name: import_module(one.module) for name, one in OPERATIONS.items()}
-"""Imported at the start of the worker: later the import would count in the time of the first requests."""
+for _operation in OPERATIONS.values():
+    import_module(_operation.module)  # at the start: later it would count in the time of the first requests
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ class StageRunner:
             notes=self._notes,
             load=load,
         )
-        target: Target = _PLAYED_BY[part.operation].target(order)
+        target: Target = import_module(OPERATIONS[part.operation].module).target(order)
         return target
 
     def _known(self, name: str, url: str) -> Sequence[str]:
