@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _TAIL_MS = 2 * HOUR_MS
 _WAIT_S = 5.0
+_MOST_NAMED = 10
 _SERVERS = (
     "select id, name, group_name, tags, objective_ratio, objective_window_ms, retired_at_ms from servers order by name"
 )
@@ -225,5 +226,27 @@ def _nobody(
         for word, given in (("group", groups), ("tag", tags), ("name", names))
         if given
     ]
-    there = ", ".join(sorted({one.group for one in everyone if one.group})) or "none"
-    return f"{path}: no server with {' and '.join(asked)}; its {len(everyone)} servers are in the groups: {there}"
+    there: dict[str, Collection[str]] = {
+        "name": [one.name for one in everyone],
+        "group": {one.group for one in everyone if one.group},
+        "tag": {tag for one in everyone for tag in one.tags},
+    }
+    missing = [
+        (word, _alike(value, there[word]))
+        for word, given in (("group", groups), ("tag", tags), ("name", names))
+        for value in sorted(given)
+        if value not in there[word]
+    ]
+    told = ", ".join(f"{word}: {alike}" if len(asked) > 1 else alike for word, alike in missing)
+    return f"{path}: no server with {' and '.join(asked)}; {told or 'leave out one of them'}"
+
+
+def _alike(value: str, known: Collection[str]) -> str:
+    """The known values that are most like this one, else the first of all."""
+    from difflib import get_close_matches
+
+    if close := get_close_matches(value, known, n=3):
+        return f"did you mean {', '.join(map(repr, close))}?"
+    some = sorted(known)[:_MOST_NAMED]
+    more = f" and {len(known) - len(some)} more" if len(known) > len(some) else ""
+    return f"there are: {', '.join(some) or 'none'}{more}"

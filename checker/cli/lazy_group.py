@@ -61,6 +61,23 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 # for the type checker
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names; a name that does not exist fails with the most similar one."""
+        known = self.list_commands(ctx)
+        if (
+            args
+            and not args[0].startswith("-")
+            and self.get_command(ctx, args[0]) is None
+            and not ctx.resilient_parsing
+        ):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], known, n=1)
+            ctx.fail(f"No such command '{args[0]}'.{f' Did you mean {close[0]!r}?' if close else ''}")
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands and options for completion in a shell, without importing the commands."""
         from click.shell_completion import CompletionItem
