@@ -294,3 +294,22 @@ def test_help_is_as_recorded(status: Status, arguments: list[str]) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(shown)
     assert shown == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'?"),
+        (["report", "availabilty"], "No such command 'availabilty'. Did you mean 'availability'?"),
+        (["report", "latency", "--server", "haf"], "no server with name 'haf'; did you mean 'half'?"),
+        (["report", "latency", "--tag", "x"], "no server with tag 'x'; there are: fine"),
+        (["report", "latency", "--server", "dead", "--group", "g"], "'dead'; leave out one of them"),
+    ],
+)
+def test_name_that_does_not_exist_gets_the_most_similar_one(
+    status: Status, fleet: Path, arguments: list[str], said: str
+) -> None:
+    status("check", fleet, "-q")
+    done = status(*arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr
