@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from checker.contract.severity import Grade
 from reports.report_model import Column, KeyNumber, Kind, Level, Report, Section, Table
@@ -14,8 +15,7 @@ from storage.report_history import Past
 from storage.rollups.read import Period
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """A version of something and the servers that run it."""
 
     of: str

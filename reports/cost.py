@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from checker.stats import Floats
 from checker.stats.intervals import fewest
@@ -54,8 +54,7 @@ _WORDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """A server's tool list and its size."""
 
     server: ServerRow

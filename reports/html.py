@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
+from msgspec import Struct
 
-from reports import blips, html_cells, svg
+from reports import html_cells, svg
 from reports.hover import names_of_slots, points, strip_values
 from reports.report_model import Chart, Kind, Level, Line, Report, Section, Shape, Table
 from reports.svg import Picture
@@ -26,15 +26,13 @@ _ROWS_AND_CHARTS: Sequence[tuple[int | None, int]] = ((None, 24), (1000, 16), (5
 WORDS = {Level.GOOD: "Good", Level.WARNING: "Warning", Level.BAD: "Bad", Level.UNKNOWN: "Unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Strip:
+class _Strip(Struct, frozen=True):
     label: str
     markup: Markup
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Figure:
+class _Figure(Struct, frozen=True):
     """A chart as the template needs it."""
 
     chart: Chart
@@ -46,8 +44,7 @@ class _Figure:
     numbers: Table | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _StripColumn:
+class _StripColumn(Struct, frozen=True):
     """A row of cells for each row of a table, as one of its columns."""
 
     chart: Chart
@@ -57,8 +54,7 @@ class _StripColumn:
     legend: Sequence[tuple[Markup, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _SectionPart:
+class _SectionPart(Struct, frozen=True):
     """A section as the template needs it."""
 
     section: Section
@@ -79,6 +75,13 @@ class _SectionPart:
         """True if the table scrolls in its own box."""
         return len(self.rows) > _TALL_FROM
 
+    @property
+    def every_label(self) -> str:
+        """The line that unfolds the whole table: it has more rows, or more columns."""
+        if len(self.every) == len(self.rows):
+            return "All columns"
+        return f"All {len(self.every):,} rows, one by one" if self.rows else f"The {len(self.every):,} rows as a table"
+
 
 def page(report: Report, images: str = "svg") -> str:
     """The whole page, at most `MOST_BYTES` long; ``images`` is the format of the charts in it, svg or png."""
@@ -95,12 +98,18 @@ def page(report: Report, images: str = "svg") -> str:
             lead=lead,
             word=report.headline or WORDS[report.level],
             cells=html_cells,
-            blips=blips.WORDS,
+            said=_said(report),
             cell_counts=counts,
         )
         if len(text.encode()) <= MOST_BYTES:
             break
     return text
+
+
+def _said(report: Report) -> str:
+    """The verdict without its first word where that stands before it."""
+    word, _, rest = report.verdict.partition(": ")
+    return rest if rest and report.headline and word.isupper() else report.verdict
 
 
 def _drawn(report: Report, images: str) -> list[tuple[Chart, Picture]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.stats.flapping import RESULTS, START_RATIO, flap_ratio
 from checker.stats.slo import DAY_MS, Repair, repair
-from reports.blips import entries
+from reports.blips import WORDS, entries
 from reports.output_forms import duration, when
 from reports.report_model import Chart, Column, KeyNumber, Kind, Level, Line, Report, Section, Shape, Table
 from storage.report_history import Past, ServerRow
@@ -94,8 +95,7 @@ FLAPPING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Flapping:
+class Flapping(Struct, frozen=True):
     """A server whose results change too often."""
 
     server: ServerRow
@@ -185,7 +185,7 @@ def repair_of(incidents: Sequence[Incident], period: Period, up_ms: float) -> Re
     """Failures and repairs of the servers of these incidents in the period, given their total up time."""
     spans = [(one.started_at_ms, one.ended_at_ms) for one in incidents]
     found = repair(spans, period.since_ms, period.until_ms, up_ms)
-    return replace(found, longest_ms=max(map(lasted_ms, incidents), default=None))
+    return replace(found, longest_ms=max(map(lasted_ms, incidents), default=None)) if incidents else found
 
 
 def is_down(one: Incident, now_ms: int) -> bool:
@@ -217,9 +217,11 @@ def down_times(incidents: Iterable[Incident], period: Period, down_ms: Mapping[i
     """
     found: dict[Incident, int] = {}
     for server, theirs in by_server(incidents).items():
-        within = {one: one.down_ms for one in theirs if one.started_at_ms >= period.since_ms}
-        found |= {one: max(0, down_ms.get(server, 0) - sum(within.values())) for one in theirs}
-        found |= within
+        within = [one for one in theirs if one.started_at_ms >= period.since_ms]
+        if len(within) < len(theirs):
+            left_ms = max(0, down_ms.get(server, 0) - sum(one.down_ms for one in within))
+            found.update((one, left_ms) for one in theirs if one.started_at_ms < period.since_ms)
+        found.update((one, one.down_ms) for one in within)
     return found
 
 
@@ -258,8 +260,7 @@ _TOGETHER = (
 _FLAPS = "Weighted share of state changes in the newest 21 checks, above 20% (as in Nagios)."
 
 
-@dataclass(frozen=True, slots=True)
-class _SeenIncidents:
+class _SeenIncidents(Struct, frozen=True):
     """The incidents of the report with the figures needed for each."""
 
     past: Past
@@ -290,8 +291,13 @@ class _SeenIncidents:
         return "maintenance" if under else "unknown"
 
 
-def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str = "") -> Report:
-    """The report; incidents shorter than ``min_duration_ms`` are left out of everything except flapping."""
+def build(
+    past: Past, period: Period, min_duration_ms: float = 0, selection: str = "", *, pictures: bool = True
+) -> Report:
+    """The report; incidents shorter than ``min_duration_ms`` are left out of everything except flapping.
+
+    Without ``pictures`` nothing is made that only a page shows.
+    """
     everything = past.rollups.incidents(period.since_ms, period.until_ms)
     kept = [one for one in everything if lasted_ms(one) >= min_duration_ms]
     kept.sort(key=lambda one: (-one.started_at_ms, one.server_id))
@@ -302,7 +308,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
     down = down_times(everything, period, dict(zip(servers, sums[:, _DOWN_MS].tolist(), strict=True)))
     seen = _SeenIncidents(past, period, kept, clusters(kept, hosts), servers, down, past.rollups.newest())
     rows = _incidents(seen)
-    shown = _entries(seen, rows)
+    shown = _entries(seen, rows) if pictures else rows
     flapping = flapping_servers(past)
     short = len(everything) - len(kept)
     notes = []
@@ -330,6 +336,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
                 _WORDS,
                 [_chart(seen)],
                 page_table=Table(ENTRIES, shown) if len(shown) < len(rows) else None,
+                page_note=WORDS,
             ),
             Section("causes", "Faults of several servers", Table(CAUSES, _causes(seen, hosts)), _TOGETHER),
             Section("servers", "Failures and repairs", Table(SERVERS, _servers(seen, up_ms))),
@@ -339,7 +346,7 @@ def build(past: Past, period: Period, min_duration_ms: float = 0, selection: str
         servers=len(past.servers),
         selection=selection,
         facts=[("incidents", str(len(kept))), ("faults", str(len(seen.causes)))],
-        numbers=_numbers(seen, len(shown), flapping),
+        numbers=_numbers(seen, len(shown), flapping) if pictures else (),
         notes=notes,
     )
 
@@ -428,22 +435,27 @@ def _numbers(seen: _SeenIncidents, listed: int, flapping: Sequence[Flapping]) ->
 
 def _causes(seen: _SeenIncidents, hosts: dict[int, frozenset[str]]) -> list[list[object]]:
     """Clusters of more than one server, newest first."""
+    servers_of_host = Counter(host for of_server in hosts.values() for host in of_server)
+    common = {  # of most servers none: a host of one server alone is shared with nobody
+        server: some
+        for server, of_server in hosts.items()
+        if (some := [host for host in of_server if servers_of_host[host] > 1])
+    }
     rows: list[list[object]] = []
     for cause in reversed(seen.causes):
         number = _servers_of(cause)
         if number > 1:
             ids = list(dict.fromkeys(one.server_id for one in cause))
-            shared = Counter(host for server in ids for host in hosts.get(server, ()))
+            shared = Counter(host for server in ids for host in common.get(server, ()))
             reasons = Counter(one.reason for one in cause if one.reason is not None)
+            ends = [one.ended_at_ms for one in cause]
             rows.append(
                 [
                     cause[0].started_at_ms,
-                    None
-                    if any(one.ended_at_ms is None for one in cause)
-                    else max(one.ended_at_ms or 0 for one in cause),
+                    None if None in ends else max(end or 0 for end in ends),
                     number,
                     len(cause),
-                    most(reasons, _NAMED),
+                    most(reasons, _NAMED) if len(reasons) > 1 else list(reasons),
                     [host for host, times in shared.most_common(MOST_NAMED) if times > 1],
                     [seen.servers[server].name for server in ids[:MOST_NAMED]],
                 ]

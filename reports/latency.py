@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.model import Reason
 from checker.probe_kinds import KINDS, STAGES, stages_of
@@ -42,8 +42,7 @@ MOST_SHOWN = 8
 """Reasons with their own column and line; the rest are combined."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failures:
+class Failures(Struct, frozen=True):
     """Counts of unanswered probes; every array has one entry per bucket and reason."""
 
     names: tuple[str, ...]
@@ -179,8 +178,7 @@ def build(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _LatencySums:
+class _LatencySums(Struct, frozen=True):
     """The latencies that the report is made of."""
 
     rows: Subjects

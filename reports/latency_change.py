@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats.change_points import noise, smallest_step
 from checker.stats.compare import FEWEST_BLOCKS, LATENCY_MS, CandidateOutcome, Comparison, compare_all
@@ -52,8 +52,7 @@ _SAID = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodComparison:
+class PeriodComparison(Struct, frozen=True):
     """Comparison of the period with the one before."""
 
     sections: Sequence[Section]

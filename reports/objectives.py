@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from checker.stats.intervals import FEWEST_INCIDENTS, Interval, outages
 from checker.stats.slo import (
@@ -149,24 +149,26 @@ def _raw(
 ) -> list[dict[int, BudgetWindow]]:
     """The windows of these lengths up to now, one list per server."""
     start, end, state = spans_of(checks, now_ms)
-    known = checks.outcome <= Outcome.UNHEALTHY
-    found: list[dict[int, BudgetWindow]] = []
-    for server, wanted in zip(servers, lengths, strict=True):
-        rows = slice(*np.searchsorted(checks.server, (server, server + 1)).tolist())
-        up, down = state[rows] <= Outcome.DEGRADED, state[rows] == Outcome.UNHEALTHY
-        of_server: dict[int, BudgetWindow] = {}
-        for length_ms in wanted:
-            since_ms = now_ms - length_ms
-            spent_ms = np.maximum(0, end[rows] - np.maximum(start[rows], since_ms))
-            samples = known[rows] & (checks.at_ms[rows] >= since_ms) & (checks.at_ms[rows] <= now_ms)
-            counts = (spent_ms[up].sum(), spent_ms[down].sum(), samples.sum(), (samples & down).sum())
-            of_server[length_ms] = BudgetWindow(*(int(one) for one in counts))
-        found.append(of_server)
+    known, up, down = checks.outcome <= Outcome.UNHEALTHY, state <= Outcome.DEGRADED, state == Outcome.UNHEALTHY
+    ids = np.array(servers, np.int64)
+    order = np.argsort(ids)
+    place = order[np.searchsorted(ids, checks.server, sorter=order)]
+    found: list[dict[int, BudgetWindow]] = [{} for _ in servers]
+    for length_ms in sorted({one for wanted in lengths for one in wanted}):
+        since_ms = now_ms - length_ms
+        spent_ms = np.maximum(0, end - np.maximum(start, since_ms))
+        counted = known & (checks.at_ms >= since_ms) & (checks.at_ms <= now_ms)
+        # Sums of whole numbers below 2^53 are exact.
+        columns = [np.where(up, spent_ms, 0), np.where(down, spent_ms, 0), counted, counted & down]
+        sums = (np.bincount(place, column, len(servers)).astype(np.int64).tolist() for column in columns)
+        windows = map(BudgetWindow, *sums)
+        for of_server, wanted, window in zip(found, lengths, windows, strict=True):
+            if length_ms in wanted:
+                of_server[length_ms] = window
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Availability figures of a server, a group or all servers in a period."""
 
     name: str

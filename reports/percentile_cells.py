@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from checker.probe_kinds import KINDS
 from checker.stats import Floats
@@ -35,8 +35,7 @@ def fewest_samples(q: float) -> int:
     return max(fewest(0.5), math.ceil(1 / (1 - q) - 1e-9))
 
 
-@dataclass(frozen=True, slots=True)
-class PercentileTable:
+class PercentileTable(Struct, frozen=True):
     """Percentiles in milliseconds; a row for each label, a column for each of `QUANTILES`."""
 
     count: Floats

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Literal
+
+from msgspec import Struct
 
 from checker.metrics import PoolMeasures
 from storage.settings_evidence import Evidence, RunEvidence
@@ -17,8 +18,7 @@ WAITED_SHARE = 0.2
 """Share of exchanges or checks that had to wait, from which on waiting is significant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingRecommendation:
+class SettingRecommendation(Struct, frozen=True, kw_only=True):
     """A recommended change of a setting."""
 
     severity: Literal["worth doing", "consider"]
@@ -30,8 +30,7 @@ class SettingRecommendation:
     numbers: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdviceFacts:
+class AdviceFacts(Struct, frozen=True, kw_only=True):
     """The input of the rules."""
 
     evidence: Evidence

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reports import report_model
 from reports.check_documents import iso
@@ -16,8 +17,7 @@ COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
 _COLOURS = {"worth doing": "yellow", "consider": ""}
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsReport:
+class SettingsReport(Struct, frozen=True):
     """Recommendations and the evidence that they were derived from."""
 
     recommendations: tuple[SettingRecommendation, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 
 class Level(StrEnum):
@@ -36,8 +37,7 @@ class Kind(StrEnum):
     LIST = "list"
 
 
-@dataclass(frozen=True, slots=True)
-class Insufficient:
+class Insufficient(Struct, frozen=True):
     """Placeholder for a value that would be a guess from too few samples."""
 
     samples: int
@@ -57,8 +57,7 @@ class ObjectiveRatio(float):
         return one
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column of a table."""
 
     name: str
@@ -74,8 +73,7 @@ class Column:
     """True if its texts are long, and should not be wrapped in a narrow column."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows with their columns. A value is None if there is none, Insufficient if there are too few samples."""
 
     columns: Sequence[Column]
@@ -122,8 +120,7 @@ class Look(StrEnum):
     """Marks a span whose values are not to be trusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A named row of values; None leaves a gap."""
 
     label: str
@@ -136,16 +133,14 @@ class Line:
     """True for a line that holds each value up to the next x, such as a level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """An event at a place on the x axis."""
 
     x: float
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A highlighted part of the x axis."""
 
     from_x: float
@@ -154,8 +149,7 @@ class Span:
     look: Look = Look.PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Struct, frozen=True):
     """A chart of numbers; the same numbers are in the table of its section or in its own."""
 
     title: str
@@ -185,8 +179,7 @@ class Chart:
         return not self.x_is_time and all(isinstance(one, int | float) for one in self.x)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One question and its answer."""
 
     name: str
@@ -200,11 +193,12 @@ class Section:
     open: bool = False
     """True for a section that a page shows unfolded; the first one always is."""
     page_table: Table | None = None
-    """The table that a page shows instead, with the whole one folded below it."""
+    """The table that a page shows instead, with the whole one folded below it; without rows only that one."""
+    page_note: str = ""
+    """How the page's table comes from the whole one, before the latter."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyNumber:
+class KeyNumber(Struct, frozen=True):
     """One of the numbers that answer first, at the top of a page."""
 
     label: str
@@ -215,8 +209,7 @@ class KeyNumber:
     """None for a number that is neither good nor bad."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A finished report; the first section is the one that CSV gives."""
 
     name: str

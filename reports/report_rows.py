@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from reports.report_model import Column
 from storage.report_history import Past
@@ -34,8 +34,7 @@ _COLUMNS = {
 _LABELS = {"server": "Server", "group": "Group", "kind": "Kind", "stage": "Stage"}
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(Struct, frozen=True):
     """The rows with their keys."""
 
     by: By

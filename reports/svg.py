@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from math import fsum
 
 from markupsafe import Markup, escape
+from msgspec import Struct
 
 from reports.output_forms import objective, per_cent
 from reports.palette import series
@@ -15,8 +15,7 @@ from reports.report_model import Chart, Line
 from reports.ticks import short, time_ticks, value_ticks
 
 
-@dataclass(frozen=True, slots=True)
-class LegendEntry:
+class LegendEntry(Struct, frozen=True):
     """A legend entry for a line of a picture."""
 
     label: str
@@ -28,8 +27,7 @@ class LegendEntry:
     """Opacity of an area."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A drawn chart; without markup there was nothing to draw."""
 
     markup: str = ""

@@ -6,12 +6,12 @@ All tests form one family: results of any of them are corrected for all (false d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats import Floats
 from checker.stats.change_points import (
@@ -79,8 +79,7 @@ def rhythm_is_known(values: Floats, slot_ms: int) -> npt.NDArray[np.bool_]:
 METRICS = {"p50": 0.5, "p95": 0.95}
 
 
-@dataclass(frozen=True, slots=True)
-class OfServer:
+class OfServer(Struct, frozen=True):
     """Server and kind of a row of values."""
 
     server: str
@@ -88,8 +87,7 @@ class OfServer:
     kind: str
 
 
-@dataclass(frozen=True)
-class PercentileSeries:
+class PercentileSeries(Struct, frozen=True, dict=True):
     """A percentile of all servers and kinds, slot by slot."""
 
     name: str
@@ -131,8 +129,7 @@ class PercentileSeries:
         return medians(self.values_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Steady:
+class Steady(Struct, frozen=True):
     """Up and down times of servers, slot by slot; every table has the shape (servers, slots)."""
 
     servers: Sequence[str]
@@ -191,8 +188,7 @@ _WITHIN_ALPHA = 0.01
 """Significance level for the places of several changes in a series that has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
+class Slope(Struct, frozen=True):
     """A series that rises or falls steadily, not in steps."""
 
     row: int
@@ -203,8 +199,7 @@ class Slope:
     """Change of the line from slot to slot."""
 
 
-@dataclass(frozen=True)
-class OfMetric:
+class OfMetric(Struct, frozen=True, dict=True):
     """Findings in the series of a metric, by row."""
 
     metric: PercentileSeries
@@ -249,8 +244,7 @@ class OfMetric:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
+class Tested(Struct, frozen=True):
     """All findings, corrected together."""
 
     metrics: Sequence[OfMetric]

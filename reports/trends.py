@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from checker.probe_kinds import KINDS
 from checker.stats import Floats
@@ -47,8 +47,7 @@ _SERVER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TrendList:
+class TrendList(Struct, frozen=True):
     """A list, and all servers in it that became worse, including those not shown."""
 
     section: Section

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import bindparam, func, select, text
 
 from storage.connections import DatabaseConnection
@@ -43,8 +43,7 @@ _PROBES = f"""select made.kind, count(*), sum(made.attempts), sum(coalesce(made.
     from ({_NEWEST_PROBES}) made group by made.kind order by made.kind"""  # noqa: S608 # our names
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSlot:
+class WorkerSlot(Struct, frozen=True):
     """CPU and memory used by worker processes in a slot."""
 
     slot: int
@@ -58,8 +57,7 @@ class WorkerSlot:
     """Of the worker and run with the largest value."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceSlot:
+class ResourceSlot(Struct, frozen=True):
     """Resources used by the whole checker in a slot, and the effect of its limits."""
 
     slot: int
@@ -69,8 +67,7 @@ class ResourceSlot:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSlot:
+class PoolSlot(Struct, frozen=True):
     """Connections of a probe kind in a slot."""
 
     slot: int
@@ -86,8 +83,7 @@ class PoolSlot:
     tls_resumed: int
 
 
-@dataclass(frozen=True, slots=True)
-class CacheSlot:
+class CacheSlot(Struct, frozen=True):
     """A cache category in a slot."""
 
     slot: int
@@ -98,8 +94,7 @@ class CacheSlot:
     evicted: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeCost:
+class ProbeCost(Struct, frozen=True):
     """Cost of the newest probes of a kind."""
 
     kind: str
@@ -111,8 +106,7 @@ class ProbeCost:
     duration_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """Runs of one configuration and environment."""
 
     config_path: str | None
@@ -121,8 +115,7 @@ class Schedule:
     """Start times of its runs, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+class Footprint(Struct, frozen=True):
     """Measurements of the runs of a period."""
 
     step: int

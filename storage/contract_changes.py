@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import bindparam, func, select, text
 
 from storage.connections import DatabaseConnection
@@ -28,8 +28,7 @@ _FACTS = f"""select t.id, f.era, f.protocol_version, f.server_name, f.server_ver
     where t.id in :servers"""  # noqa: S608 # our names
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """One version of a server's contract."""
 
     server_id: int
@@ -46,8 +45,7 @@ class Version:
     cosmetic: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(Struct, frozen=True):
     """Facts that an MCP server stated about itself in a probe."""
 
     era: str | None
@@ -61,7 +59,7 @@ class ServerFacts:
 
 def versions_since(connection: DatabaseConnection, servers: Sequence[int], since_ms: int) -> list[Version]:
     """Versions of these servers that were first seen in this period, newest first."""
-    columns = [contract_versions.c[field.name] for field in fields(Version)]
+    columns = [contract_versions.c[name] for name in Version.__struct_fields__]
     found = select(*columns).where(
         contract_versions.c.server_id.in_(servers), contract_versions.c.seen_at_ms >= since_ms
     )

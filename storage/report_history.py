@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.errors import StorageError, UsageError
 from checker.stats.histogram import Integers
@@ -32,8 +33,7 @@ _SERVERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRow:
+class ServerRow(Struct, frozen=True):
     """A server with its data from its newest run."""
 
     id: int
@@ -47,8 +47,7 @@ class ServerRow:
     """Time at which it was found to be missing from its configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Struct, frozen=True):
     """Everything that reports can query."""
 
     path: Path

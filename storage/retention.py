@@ -8,9 +8,9 @@ statuses, reasons and times, are kept as long as those of all servers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec import Struct, field
 from sqlalchemy import delete, func, select, text, update
 
 from checker.limits import Keep
@@ -187,8 +187,7 @@ _EMPTY_RUNS = """select r.id from runs r where r.id < :run
     and not exists (select 1 from contract_versions v where v.run_id = r.id)"""
 
 
-@dataclass(slots=True)
-class Pruned:
+class Pruned(Struct):
     """Number of deleted rows by table."""
 
     rows: dict[str, int] = field(default_factory=dict)

@@ -155,7 +155,15 @@ def batches_of(connection: DatabaseConnection, found: str, rows: int) -> Iterato
 def columns_of(
     connection: DatabaseConnection, found: Executable | str, number: int, values: Mapping[str, Any] | None = None
 ) -> list[Any]:
-    """The selected columns, as the driver returns them: SQLAlchemy's own rows would take a third longer.
+    """The selected columns, as the driver returns them."""
+    rows = rows_of(connection, found, values)
+    return list(zip(*rows, strict=True)) if rows else [()] * number
+
+
+def rows_of(
+    connection: DatabaseConnection, found: Executable | str, values: Mapping[str, Any] | None = None
+) -> Sequence[Any]:
+    """The selected rows, as the driver returns them: SQLAlchemy's own would take a third longer.
 
     Text is for the driver. Rows of numbers contain no cycles, but the garbage collector would scan all of them again
     and again.
@@ -163,13 +171,10 @@ def columns_of(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        rows: Sequence[Any] = ()
         if isinstance(found, str):
-            rows = connection.exec_driver_sql(found, values or {}).all()
-        else:
-            with connection.execute(found, values or {}) as result:
-                rows = result.cursor.fetchall() if result.cursor is not None else ()
-        return list(zip(*rows, strict=True)) if rows else [()] * number
+            return connection.exec_driver_sql(found, values or {}).all()
+        with connection.execute(found, values or {}) as result:
+            return result.cursor.fetchall() if result.cursor is not None else ()
     finally:
         if collecting:
             gc.enable()

@@ -8,9 +8,8 @@ together, so that a move can be killed between any two slices, and nobody ever s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import orjson
+from msgspec import Struct
 from sqlalchemy import Table, func, select, text, update
 
 from storage.connections import DatabaseConnection
@@ -26,8 +25,7 @@ CHECKS_AFTER_A_ROLL = 200_000
 _OF_SERVERS = "server_id in (select value from json_each(:servers)) and run_id < :before"
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """Rows that move together: of these servers, and of runs before this one."""
 
     servers: list[int]

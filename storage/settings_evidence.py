@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import case, func, select
 
 from checker.metrics import RunMeasures
@@ -22,8 +23,7 @@ _SERIES = 220
 """Newest good checks of a server that are read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvidence:
+class RunEvidence(Struct, frozen=True, kw_only=True):
     """A finished run and the measurements it made of itself."""
 
     id: int
@@ -38,8 +38,7 @@ class RunEvidence:
     """Sum of the durations of its checks; 0 for a run that is not among the newest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryEvidence:
+class RetryEvidence(Struct, frozen=True, kw_only=True):
     """Number of probes of a server, and of those that succeeded only on a retry."""
 
     server: str
@@ -50,16 +49,14 @@ class RetryEvidence:
     """Reason of a failed earlier attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesEvidence:
+class SeriesEvidence(Struct, frozen=True, kw_only=True):
     """Durations of a server's good, trusted checks in milliseconds, newest first."""
 
     server: str
     durations_ms: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """Everything the rules look at."""
 
     since_ms: int

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
+
+from msgspec import Struct
 
 from checker.errors import QueryError
 from checker.named_query import Value
@@ -199,8 +200,7 @@ _LAST_WAIT_S = 2.0
 """Longest wait for the thread to release the file, which is immediate except in the middle of a long step."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultSet:
+class ResultSet(Struct, frozen=True):
     """Columns and rows of a query; ``rows`` is read from the database as it is consumed."""
 
     columns: tuple[str, ...]

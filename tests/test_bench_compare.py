@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bench_histories import AT_MS, Judged, histogram, played, slot, threshold, t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from msgspec.structs import replace as changed
 
 from checker.errors import UsageError
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, Series, Slot, StageSpan

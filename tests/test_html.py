@@ -6,9 +6,9 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from builders import AT_MS
 from conftest import ROOT

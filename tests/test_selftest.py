@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
+from checker.selftest.installation import features
+
 COMMAND = (sys.executable, "-m", "checker", "selftest")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,12 +120,18 @@ def test_few_open_files_are_named_with_their_remedy() -> None:
 
 
 def test_missing_decoders_and_authorities_are_named() -> None:
-    from checker.selftest.installation import features
-
     worker = {"authorities": 0, "codings": ["gzip", "deflate"]}
     missing = {one.feature: one.remedy for one in features(worker, Path("history.db")) if not one.is_available}
     assert missing["replies compressed with Brotli"] == 'pip install "mcp-status-check[codings]"'
     assert "ca-certificates" in (missing["https certificates verified"] or "")
+
+
+def test_place_that_cannot_hold_a_history_is_named_with_the_option_for_another(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    places = (tmp_path / "not" / "there" / "yet" / "history.db", tmp_path / "file" / "history.db")
+    good, bad = (next(iter(features({}, place))) for place in places)
+    assert (good.is_available, good.remedy, list(tmp_path.iterdir())) == (True, None, [tmp_path / "file"])
+    assert (bad.is_available, "--db" in (bad.remedy or "")) == (False, True)
 
 
 def test_doctor_is_the_same_command(status: Any) -> None:

@@ -168,6 +168,7 @@ def _server_flags(command: Decorated) -> Decorated:
     type=click.Choice(list(_DRIFT)),
     help="Exit with 2 if an MCP server's contract has changed that much since it was last seen.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be asked of whom, without secrets; send nothing.")
 @output_format
 @database
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors; the exit code says the rest.")
@@ -187,6 +188,7 @@ def command(
     timeout: float | None,
     fail_on: str,
     drift: str | None,
+    dry_run: bool,
     fmt: str,
     db: Path | None,
     quiet: bool,
@@ -218,6 +220,7 @@ def command(
     mcp-status check --from .mcp.json --allow-commands --allow-env GITHUB_TOKEN
     mcp-status check fleet.yaml --fail-on-drift breaking
     mcp-status check fleet.yaml --max-age 60s
+    mcp-status check fleet.yaml --dry-run
     """  # noqa: D301 # click wants the backspace itself
     from msgspec.structs import replace
 
@@ -240,8 +243,14 @@ def command(
             click.echo(f"mcp-status: {f'{settings.path}: ' if settings.path else ''}{warning}", err=True)
     limits = {"workers": workers, "concurrency": concurrency, "max_age": max_age}
     options = replace(settings.run, **{name: value for name, value in limits.items() if value is not None})
+    chosen = select(settings.servers, tags=tags, groups=groups, names=names)
+    if dry_run:
+        from checker.cli.dry_run import print_plan
+
+        print_plan(chosen, options, fmt)
+        return 0
     request = run.RunRequest(
-        servers=select(settings.servers, tags=tags, groups=groups, names=names),
+        servers=chosen,
         database=path,
         options=options,
         config=config_use,

@@ -32,5 +32,5 @@ def command(asked: Asked, min_duration: float) -> None:
     from reports.incidents import build
 
     with asked.past() as (past, period):
-        report = build(past, period, min_duration * 1000, asked.selection)
+        report = build(past, period, min_duration * 1000, asked.selection, pictures=asked.shows_pictures)
     show(report, asked)

@@ -403,6 +403,8 @@ class Probe(Struct, frozen=True):
     """The keys of the defaults that are not for an entry that gives these keys and values."""
     libraries: Callable[[Any], Iterator[str]] = lambda options: iter(())
     """Modules that an attempt with these options takes: a worker imports them before its first check."""
+    requests: Callable[[Any], Iterator[str]] = lambda options: iter(())
+    """What an attempt asks, in order and in a form to show, for those who want to know before; none is told."""
     warnings: Callable[[Any], Iterator[OptionWarning]] = lambda options: iter(())
     """Oddities of valid options."""
     takes_usual_addresses: bool = False

@@ -174,6 +174,13 @@ def libraries(options: RestOptions) -> Iterator[str]:
     yield from conditions.libraries(options.expect.json, options.expect.headers, options.expect.body_regex)
 
 
+def requests(options: RestOptions) -> Iterator[str]:
+    """The request, and what may follow it."""
+    yield options.method if options.body is None else f"{options.method} with {len(options.body.encode())} bytes"
+    if options.max_redirects:
+        yield f"up to {options.max_redirects} redirects"
+
+
 PROBE = Probe(
     options=RestOptions,
     address=http_address,
@@ -184,4 +191,5 @@ PROBE = Probe(
     takes_usual_addresses=True,
     single_get=single_get,
     libraries=libraries,
+    requests=requests,
 )

@@ -104,14 +104,24 @@ def features(worker: Mapping[str, Any], database: Path) -> Iterator[Feature]:
 
 
 def _kept_history(database: Path) -> Feature:
-    folder = next((one for one in (database, *database.parents) if one.exists()), Path("/"))
-    writable = os.access(folder, os.W_OK | (os.X_OK if folder.is_dir() else os.R_OK))
+    writable = _is_writable(database)
     return Feature(
         feature="history kept in the default place",
         is_available=writable,
         found=f"{database}" + ("" if writable else " cannot be written"),
         remedy=None if writable else "name another file with --db, or in the variable MCP_STATUS_DB",
     )
+
+
+def _is_writable(database: Path) -> bool:
+    """True if the file can be written, or made together with the folders that are not there yet."""
+    try:
+        there = next(one for one in (database, *database.absolute().parents) if one.exists())
+        if there.is_dir():
+            return os.access(there, os.W_OK | os.X_OK)
+        return there == database and os.access(there, os.R_OK | os.W_OK)
+    except OSError:  # a folder on the way that may not even be looked into
+        return False
 
 
 def _wal() -> Feature:

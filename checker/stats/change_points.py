@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats import Floats, critical_strengths
 from checker.stats.ranks import ranking, smallest_p_value, split_p_values, untied_p_value
@@ -31,8 +31,7 @@ _NEARLY = 1 - 1e-12  # equal strengths may differ in their last digits
 _SCREEN = 5.0  # how many times alpha a p-value may be that is worth permutations of its own
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """The segment [start, stop) that differs most from the rest, and its p-value under no change."""
 
     start: int
@@ -40,8 +39,7 @@ class Stretch:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretches:
+class _Stretches(Struct, frozen=True):
     """All segments that are at least as long as the shortest and leave at least that length, or 0, on either side."""
 
     starts: npt.NDArray[np.intp]
@@ -223,8 +221,7 @@ SHORTEST = 5
 """Fewest points between two changes, and before the first and after the last: five against five can be significant."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePoint:
+class ChangePoint(Struct, frozen=True):
     """A change of level; levels are medians from the previous change to this one, and from this one to the next."""
 
     index: int
@@ -289,8 +286,7 @@ def changes_of_rows(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Significant:
+class _Significant(Struct, frozen=True):
     """The scan that found a change: how strong it was, in how long a piece."""
 
     n: int

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.stats import Floats
 from checker.stats.ranks import mann_whitney, smallest_p_value
@@ -26,8 +27,7 @@ _DRAWN_AT_ONCE = 1_000_000  # places: 8 MB
 # scipy.special is imported where whole runs are compared: loading it takes a quarter of a second, and blocks need none.
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """Median of the candidate - median of the baseline, in the unit of the values, with its bootstrap interval."""
 
     value: float
@@ -96,8 +96,7 @@ class CandidateOutcome(StrEnum):
     CANNOT_TELL = "cannot_tell"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Thresholds for a difference that counts."""
 
     alpha: float = 0.05
@@ -115,8 +114,7 @@ LATENCY_MS = Rules()
 """5% or 1 ms, whichever is larger; lower is better."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """A verdict and the figures behind it, in the unit of the values."""
 
     outcome: CandidateOutcome
@@ -241,8 +239,7 @@ ASSUMED_SHARE_RATIO = 0.5
 """The same for shares of failures, relative to the share in the present runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(Struct, frozen=True):
     """Values of one statistic, one per run, each with its own standard error."""
 
     values: Floats
@@ -250,8 +247,7 @@ class Runs:
     """In the unit of the values; 0 if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Struct, frozen=True):
     """Spread between runs at the same level."""
 
     deviation: float
@@ -262,8 +258,7 @@ class Between:
     """True if there were too few of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelDifference:
+class LevelDifference(Struct, frozen=True):
     """Two levels and their difference, on the scale on which it is tested."""
 
     before: float

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Integers = npt.NDArray[np.int64]
 
@@ -38,8 +38,7 @@ _DENSE = 4
 """Cells of a full table per given cell, up to which adding in such a table is faster than sorting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """Non-empty bins of several histograms: row ``i`` says that ``bin[i]`` occurs ``count[i]`` times in ``group[i]``.
 
     Sorted by group and bin, each pair once.
@@ -59,10 +58,12 @@ class Cells:
     @classmethod
     def of_blobs(cls, group: Integers, blobs: Sequence[bytes]) -> Cells:
         """The sum of packed histograms over each group: ``blobs[i]`` belongs to ``group[i]``."""
-        parts = [
-            _unpacked(group[low : low + _AT_ONCE], blobs[low : low + _AT_ONCE])
-            for low in range(0, len(blobs), _AT_ONCE)
-        ]
+        return cls.of_joined(group, b"".join(blobs), np.fromiter(map(len, blobs), np.int64, len(blobs)))
+
+    @classmethod
+    def of_joined(cls, group: Integers, packed: bytes, lengths_bytes: Integers) -> Cells:
+        """The same as `of_blobs`, for histograms one after the other, with the length of each."""
+        parts = [_unpacked(group[some], piece, lengths_bytes[some]) for some, piece in pieces_of(packed, lengths_bytes)]
         return _joined(parts) if parts else empty()
 
     @classmethod
@@ -171,8 +172,7 @@ def middle_us(bins: Integers) -> npt.NDArray[np.float64]:
     return middles  # type: ignore[no-any-return] # numpy's indexing is not typed further
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """The words of packed histograms, concatenated; empty histograms have none."""
 
     blob: Integers
@@ -187,13 +187,16 @@ class Words:
     """Samples of the word, 0 if it only moves on."""
 
 
-def words_of(blobs: Sequence[bytes]) -> Words:
-    """Packed histograms split into words, without summing words of one bin; in batches that fit in the cache."""
-    return words_of_joined(b"".join(blobs), np.fromiter(map(len, blobs), np.int64, len(blobs)))
+def pieces_of(packed: bytes, lengths_bytes: Integers) -> Iterator[tuple[slice, memoryview]]:
+    """Pieces of packed histograms that fit in the processor's cache: which ones, and their bytes."""
+    whole, ends = memoryview(packed), np.cumsum(lengths_bytes)
+    for low in range(0, len(ends), _AT_ONCE):
+        some = slice(low, low + _AT_ONCE)
+        yield some, whole[int(ends[low] - lengths_bytes[low]) : int(ends[some][-1])]
 
 
-def words_of_joined(packed: bytes, lengths_bytes: Integers) -> Words:
-    """The same as `words_of`, for histograms that are joined already, with the length of each."""
+def words_of(packed: bytes | memoryview, lengths_bytes: Integers) -> Words:
+    """Packed histograms one after the other, with the length of each, split into words; words of one bin stay apart."""
     every = lengths_bytes // 2
     blob = np.flatnonzero(every)
     lengths = every[blob]
@@ -206,9 +209,9 @@ def words_of_joined(packed: bytes, lengths_bytes: Integers) -> Words:
     return Words(blob, lengths, position[first] - moved[first], position, count)
 
 
-def _unpacked(group: Integers, blobs: Sequence[bytes]) -> Cells:
-    """The same as `Cells.of_blobs`, for a number of blobs that fits in the cache."""
-    words = words_of(blobs)
+def _unpacked(group: Integers, packed: memoryview, lengths_bytes: Integers) -> Cells:
+    """The same as `Cells.of_joined`, for a number of histograms that fits in the cache."""
+    words = words_of(packed, lengths_bytes)
     there = np.flatnonzero(words.count)
     bins = (words.position - np.repeat(words.before, words.lengths))[there]
     groups = np.repeat(group[words.blob], words.lengths)[there]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 _STUDENT_95 = (
     *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
@@ -21,24 +21,21 @@ _LARGE_VARIANCE = 25.0
 _ROUNDING = 1e-9  # 0.07 * 100 is a little above 7, and is meant to be 7
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """A confidence interval, both ends included."""
 
     low: float
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranks:
+class Ranks(Struct, frozen=True):
     """The order statistics that enclose a quantile, 1 for the smallest value; None if no value is far enough out."""
 
     low: int | None
     high: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Quantile:
+class Quantile(Struct, frozen=True):
     """A quantile of a sample in the unit of its values; an end is None if the sample is too small for it."""
 
     value: float

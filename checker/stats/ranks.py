@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats import Floats
 
 Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """The midranks of some values (1 for the smallest), in their order, and the size of each group of equal ones."""
 
     ranks: Floats
@@ -45,8 +44,7 @@ MOST_EXACT = 25
 """Up to this size of the larger sample the p-value is exact if there are no ties; counts then fit 64 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class MannWhitney:
+class MannWhitney(Struct, frozen=True):
     """The Mann-Whitney test of two samples."""
 
     u: float

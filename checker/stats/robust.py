@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats import Floats
 
@@ -19,8 +19,7 @@ SMALLEST_GROUP = 5
 """Smaller groups are not examined for outliers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outlier:
+class Outlier(Struct, frozen=True):
     """One value far from the others of its group."""
 
     index: int
@@ -103,8 +102,7 @@ def _kept(values: npt.ArrayLike) -> Floats:
     return given[~np.isnan(given)]
 
 
-@dataclass(frozen=True, slots=True)
-class Median:
+class Median(Struct, frozen=True):
     """A median with its interval, both ends observed values; an end is None if there are too few values for it."""
 
     value: float

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 FEWEST_LEVELS = 5
 """Three coefficients fit any three points; two more points can contradict the fit."""
@@ -23,8 +23,7 @@ _BEYOND = 2.0
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Usl:
+class Usl(Struct, frozen=True):
     """A fit that is good enough to be shown."""
 
     lambda_per_s: float
@@ -54,8 +53,7 @@ class Usl:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """The law, or the reason why it is not to be shown."""
 
     usl: Usl | None

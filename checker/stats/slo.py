@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -25,8 +27,7 @@ class Severity(StrEnum):
     TICKET = "ticket"
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorBudget:
+class ErrorBudget(Struct, frozen=True):
     """An error budget: the downtime that a server is allowed, and the part of it that is left."""
 
     objective_ratio: float
@@ -41,8 +42,7 @@ class ErrorBudget:
         return self.allowed_down_ms - self.used_down_ms
 
 
-@dataclass(frozen=True, slots=True)
-class BurnRule:
+class BurnRule(Struct, frozen=True):
     """An alert rule: fires while both windows burn at ``burn`` or faster; the short one ends it soon afterwards."""
 
     severity: Severity
@@ -72,8 +72,7 @@ def rules_for(window_ms: float) -> tuple[BurnRule, ...]:
     return tuple(replace(rule, burn=max(1.0, rule.burn * scale)) for rule in BURN_RULES)
 
 
-@dataclass(frozen=True, slots=True)
-class Exhaustion:
+class Exhaustion(Struct, frozen=True):
     """Time until a budget is used up at the recent rate."""
 
     left_ms: float
@@ -91,8 +90,7 @@ def exhaustion(budget: ErrorBudget, late_up_ms: float, late_down_ms: float) -> E
     return Exhaustion(left, left * known / late_down_ms if late_down_ms > 0 else None)
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetWindow:
+class BudgetWindow(Struct, frozen=True):
     """Observations of a server in a window that ends now; unknown and maintenance time are in neither time."""
 
     up_ms: float
@@ -102,8 +100,7 @@ class BudgetWindow:
     bad_samples: int
 
 
-@dataclass(frozen=True, slots=True)
-class Burn:
+class Burn(Struct, frozen=True):
     """An evaluated rule; a burn rate is None if its window has no known time."""
 
     rule: BurnRule
@@ -121,8 +118,7 @@ class Burn:
         return self.enough_samples and all(rate is not None and rate >= self.rule.burn for rate in rates)
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(Struct, frozen=True):
     """Failures of a server in a window and the time taken to repair them."""
 
     failures: int

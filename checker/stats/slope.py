@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from checker.stats import Floats
 from checker.stats.ranks import ranking
@@ -20,8 +20,7 @@ MOST_POINTS = 400
 """Longer series are thinned evenly: all pairs are compared, and 400 points have 79,800."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(Struct, frozen=True):
     """A straight line through a series; units are those of y and of x."""
 
     slope: float

@@ -54,9 +54,8 @@ def capacity(run: BenchRun, found: Capacity) -> Section:
         Column("p99_ms", "p99", Kind.DURATION),
         Column("failed_ratio", "Failed", Kind.RATIO),
     ]
-    return Section(
-        "capacity", "Capacity", Table(columns, rows), f"{_capacity_words(run, found)} In the order they were tried."
-    )
+    text = f"{_capacity_words(run, found)} In the order they were tried."
+    return Section("capacity", "Capacity", Table(columns, rows), text, open=True)
 
 
 def capacity_facts(run: BenchRun, found: Capacity) -> list[tuple[str, str]]:
@@ -110,7 +109,7 @@ def _by_level(run: BenchRun, found: Capacity) -> Section:
         _achieved(found, by_level, unit, marks),
     ]
     text = "Each level of the stress test; where one was tried more than once, the last time."
-    return Section("load", "Latency by load", None, text, charts)
+    return Section("load", "Latency by load", None, text, charts, open=True)
 
 
 def _achieved(found: Capacity, by_level: dict[float, LevelResult], unit: str, marks: list[Mark]) -> Chart:

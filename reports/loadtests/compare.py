@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.loadtest.results import BenchKind, BenchRun
 from checker.loadtest.summary import BLOCK_S
@@ -34,8 +35,7 @@ from reports.loadtests.run_blocks import FEWEST_ANSWERS, Blocks, Key, Statistic,
 from reports.output_forms import per_cent
 
 
-@dataclass(frozen=True, slots=True)
-class OfRuns:
+class OfRuns(Struct, frozen=True):
     """A statistic of a series in the runs of both sides."""
 
     key: Key
@@ -104,8 +104,7 @@ def _blocks(side: Sequence[Blocks], statistic: Statistic) -> int:
     return int(sum(np.sum(~np.isnan(one.values[statistic])) for one in side))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effects:
+class Effects(Struct, frozen=True, kw_only=True):
     """The smallest differences that count, and the significance level of a verdict."""
 
     ratio: float = 0.05
@@ -128,8 +127,7 @@ class Effects:
         return replace(common, least_effect=self.response_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A statistic of a series on both sides."""
 
     key: Key
@@ -151,8 +149,7 @@ class Row:
         return CandidateOutcome.CANNOT_TELL if self.comparison is None else self.comparison.outcome
 
 
-@dataclass(frozen=True, slots=True)
-class BenchComparison:
+class BenchComparison(Struct, frozen=True):
     """The comparison of two sides."""
 
     baseline: Side
@@ -185,7 +182,7 @@ class BenchComparison:
         return max(needed, default=None)
 
 
-def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # frozen
+def compare_sides(baseline: Side, candidate: Side, effects: Effects = Effects()) -> BenchComparison:  # noqa: B008 # frozen
     """Every statistic of every series that both sides have, with Holm's correction for multiple comparisons."""
     before, after = (_pooled(side, effects.block_s) for side in (baseline, candidate))
     if baseline.scenario or candidate.scenario:

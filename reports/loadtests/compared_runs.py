@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -39,8 +38,7 @@ class Side(Struct, frozen=True):
     """For a baseline: further good runs of the candidate's plan, to estimate the spread between runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedRun:
+class JudgedRun(Struct, frozen=True):
     """A run without the measured stages in which the load generator was the limit."""
 
     run: BenchRun
@@ -172,8 +170,7 @@ def _known_scenario(scenario: str, run: BenchRun, word: str) -> str:
     return scenario
 
 
-@dataclass(frozen=True, slots=True)
-class RunsOverTime:
+class RunsOverTime(Struct, frozen=True):
     """The runs of one name over time."""
 
     name: str

@@ -12,7 +12,19 @@ from reports.loadtests.compare import BenchComparison, Effects, Row
 from reports.loadtests.compared_runs import Side
 from reports.loadtests.run_blocks import FEWEST_ANSWERS, QUANTILES, Statistic, key_cells, key_columns
 from reports.output_forms import duration, number, per_cent
-from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Report, Section, Shape, Table
+from reports.report_model import (
+    Chart,
+    Column,
+    Insufficient,
+    KeyNumber,
+    Kind,
+    Level,
+    Line,
+    Report,
+    Section,
+    Shape,
+    Table,
+)
 
 SAID = {
     CandidateOutcome.WORSE: "worse",
@@ -53,8 +65,30 @@ def report_of(compared: BenchComparison, effects: Effects, top: int | None = Non
             ("block", f"{effects.block_s:g} s"),
         ),
         notes=(*compared.notes, *_left_out(len(compared.rows), top)),
+        numbers=_key_numbers(compared),
         until_now=False,
     )
+
+
+def _key_numbers(compared: BenchComparison) -> list[KeyNumber]:
+    """How many statistics are worse, better, the same and open, and how many runs that is from."""
+    found = []
+    for one in _ORDER:
+        many = compared.count(one)
+        level = _LEVELS[one] if many and one is not CandidateOutcome.SAME else None
+        of = f"of {sum(map(compared.count, _ORDER)):,} statistics"
+        found.append(KeyNumber(SAID[one], f"{many:,}", of, level))
+    p95 = next((row for row in _sorted(compared.rows) if row.statistic is Statistic.P95 and row.comparison), None)
+    if p95 is not None:
+        series, _, before, after, *_ = _cells(p95, compared.unit)
+        found.append(KeyNumber("p95", f"{before} → {after}", series))
+    runs = [len(side.runs) for _, side in _sides(compared)]
+    found.append(
+        KeyNumber(
+            "runs", f"{runs[1]} against {runs[0]}", f"{compared.candidate.label} against {compared.baseline.label}"
+        )
+    )
+    return found
 
 
 def verdict(compared: BenchComparison) -> str:
@@ -170,7 +204,33 @@ def _rows(compared: BenchComparison, effects: Effects, top: int | None) -> Secti
         f"Worse or better is a p of {how} below {effects.alpha:g} (Holm, all rows) and levels that are "
         f"{_least(effects)} apart; same is an interval of their difference within that."
     )
-    return Section("compared", "Compared", Table(columns, table), text, _charts(compared))
+    in_words = [
+        Column("series", "Series"),
+        Column("statistic", "Statistic"),
+        Column("verdict", "Verdict"),
+        Column("baseline", "Baseline", words="Mean of the runs; of one run, the median of its blocks."),
+        Column("candidate", "Candidate"),
+        Column("difference", "Difference", words="With its 95% interval."),
+    ]
+    shown = [_in_words(row, compared) for row in _sorted(compared.rows)[:top]]
+    return Section(
+        "compared",
+        "Compared",
+        Table(columns, table),
+        text,
+        _charts(compared),
+        open=True,
+        page_table=Table(in_words, shown) if shown else None,
+    )
+
+
+def _in_words(row: Row, compared: BenchComparison) -> list[Any]:
+    """A row for a page: the verdict beside the names, and numbers with their units."""
+    verdict = _said(row, compared)[0]
+    if row.comparison is None:
+        return [row.key.label, row.statistic.label, verdict, None, None, None]
+    series, statistic, baseline, candidate, difference, _ = _cells(row, compared.unit)
+    return [series, statistic, verdict, baseline, candidate, difference]
 
 
 def _numbers(one: Comparison | None) -> list[Any]:

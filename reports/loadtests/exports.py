@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
+from msgspec import Struct
 
 from checker.loadtest.results import BenchRun, BenchState, Slot
 from checker.loadtest.summary import HistogramName, Summary, measured, of_stage
@@ -33,8 +33,7 @@ _NAMED = ("scenario", "operation", "server", "users", "servers", "statistic")
 _NUMBERS = ("baseline", "candidate", "difference", "low", "high")
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """One statistic of one series."""
 
     name: str

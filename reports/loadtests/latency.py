@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from msgspec.structs import replace
 
 from checker.loadtest.results import BenchRun, Series
 from checker.loadtest.summary import HistogramName, Summary, measured
 from checker.stats.histogram import Cells, middle_us
 from checker.stats.intervals import fewest
 from reports.loadtests.percentile_cells import quantile_cell, samples
+from reports.loadtests.rates import rate_chart
 from reports.loadtests.timeline import Timeline, of_series, stage_spans, width_s
 from reports.loadtests.verdict import is_closed
 from reports.output_forms import duration
@@ -28,17 +29,19 @@ _NARROWEST = 1.04
 """Ratio of the ends of a row of the heat map: two bins of the histograms."""
 
 
-def over_time(run: BenchRun, bound: Sequence[Span], every: Sequence[tuple[Series, Summary]]) -> Section:
-    """Percentiles of the response time in each slot, over all series and for the slowest ones."""
+def over_time(run: BenchRun, bound: Sequence[Span]) -> Section:
+    """Percentiles of the response time in each slot, and the rates, over all series."""
     line = Timeline.of(run)
     spans = [*stage_spans(run), *bound]
     rows = line.quantiles_ms("response", (0.5, 0.95, 0.99))
     (service,) = line.quantiles_ms("service", (0.99,))
     lines = [Line(word, row) for word, row in zip(("p50", "p95", "p99"), rows, strict=True)]
     lines.append(Line("max", line.longest_ms()))
-    charts = [line.chart("Response time, all series", Shape.LINES, lines, "ms", spans, log=True)]
-    if len(run.series) > 1:
-        charts.append(_by_series(run, line, spans, every))
+    limit = _objective_ms(run)
+    charts = [
+        line.chart("Response time", Shape.LINES, lines, "ms", spans, log=True, threshold=limit),
+        rate_chart(line, spans),
+    ]
     n = line.cells("response").counts(len(line.starts)).tolist()
     columns = [
         Column("at", "From the start"),
@@ -55,7 +58,14 @@ def over_time(run: BenchRun, bound: Sequence[Span], every: Sequence[tuple[Series
         f"By scheduled time, in slots of {run.slot_s} s; shaded stages are not measured. In a slot with fewer than "
         f"{fewest(0.99)} samples, p99 is close to the longest."
     )
-    return Section("over_time", "Latency over time", Table(columns, table), text, charts)
+    whole = Table(columns, table)
+    return Section("over_time", "Over time", whole, text, charts, open=True, page_table=Table(columns, ()))
+
+
+def by_series(run: BenchRun, bound: Sequence[Span], every: Sequence[tuple[Series, Summary]]) -> Section:
+    """p95 of the response time in each slot, for the slowest series."""
+    chart = _by_series(run, Timeline.of(run), [*stage_spans(run), *bound], every)
+    return Section("by_series", "Over time, by server and operation", None, "", [chart])
 
 
 def heat(run: BenchRun, bound: Sequence[Span]) -> Section:
@@ -104,7 +114,8 @@ def _heat_rows(cells: Cells, places: int) -> tuple[list[Line], list[float]]:
 
 _MOST_OPERATIONS = 3
 _ECDF_POINTS = 160
-_LIMITED = re.compile(r"(?:p\(\d|max|avg|med).*?<=?\s*(\d+(?:\.\d+)?)")
+_LIMITED = re.compile(r"(?:p\(\d|max|avg|med).*?<=?(\d+(?:\.\d+)?)(us|ms|s)?$")
+_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, None: 1.0}
 _STEPS_MS = [nice * 10.0**power for power in range(-2, 6) for nice in (1.0, 2.0, 5.0)]
 _LISTED_RATIOS = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _SPECTRUM = sorted({0.0, *_LISTED_RATIOS, *(1 - 10 ** (-step / 12) for step in range(1, 80))})
@@ -220,7 +231,7 @@ def _objective_ms(run: BenchRun) -> float | None:
         for one in run.thresholds
         if one.metric.startswith("response_time")
     ]
-    return min((float(one[1]) for one in found if one and float(one[1]) > 0), default=None)
+    return min((ms for one in found if one and (ms := float(one[1]) * _UNITS_MS[one[2]]) > 0), default=None)
 
 
 def _round_edges(whole: Summary) -> list[float]:

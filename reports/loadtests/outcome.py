@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from checker.loadtest.bottleneck import NO_LIMIT, Saturation
 from checker.loadtest.results import BenchRun, Claim, ThresholdResult
 from reports.report_model import Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTestOutcome:
+class LoadTestOutcome(Struct, frozen=True, kw_only=True):
     """A run, and the findings on it."""
 
     run: BenchRun
@@ -31,8 +31,7 @@ class LoadTestOutcome:
         return [_told(one, claim) for one, claim in zip(self.run.thresholds, claims, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedThreshold:
+class JudgedThreshold(Struct, frozen=True):
     """A threshold and the verdict on it."""
 
     result: ThresholdResult

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from checker.errors import UsageError
@@ -16,8 +17,10 @@ from reports.report_model import Shape
 
 
 def html(outcome: LoadTestOutcome) -> str:
-    """The report as one self-contained page."""
-    return pages.page(report_of(outcome))
+    """The report as one self-contained page, without sections that have nothing."""
+    report = report_of(outcome)
+    shown = [one for one in report.sections if one.table or one.charts or one.name == "thresholds"]
+    return pages.page(replace(report, sections=shown))
 
 
 FORMS: Mapping[str, Callable[[LoadTestOutcome], str]] = {

@@ -1,4 +1,4 @@
-"""Rates over the run: offered and achieved, reasons of failures, and time by phase."""
+"""Rates over the run: offered and achieved, what had not ended, reasons of failures, and time by phase."""
 
 from __future__ import annotations
 
@@ -12,30 +12,36 @@ from checker.loadtest.summary import Summary, measured
 from checker.probe_kinds import STAGES
 from reports.loadtests.client import summed
 from reports.loadtests.timeline import Timeline, of_series, stage_spans
-from reports.report_model import Column, Kind, Line, Section, Shape, Span, Table
+from reports.report_model import Chart, Column, Kind, Line, Section, Shape, Span, Table
 from reports.ticks import clock
 
 _MOST_REASONS = 8
 
 
+def rate_chart(line: Timeline, spans: Sequence[Span]) -> Chart:
+    """Offered, achieved and successful rates on one axis."""
+    lines = [
+        Line("offered", line.per_second("offered"), dashed=True),
+        Line("achieved", line.per_second("done_ok", "done_failed")),
+        Line("successful", line.per_second("done_ok")),
+    ]
+    return line.chart("Rate", Shape.STEPS, lines, "operations /s", spans)
+
+
 def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
-    """Offered, achieved and successful rates on one axis, and the operations that had not ended."""
+    """The operations that had not ended, and the rates as a table."""
     line = Timeline.of(run)
     spans = [*stage_spans(run), *bound]
     offered, good = line.per_second("offered"), line.per_second("done_ok")
     achieved = line.per_second("done_ok", "done_failed")
     due = np.maximum(0.0, np.cumsum(line.sums("offered")) - np.cumsum(line.sums("done_ok", "done_failed", "dropped")))
     waiting, in_flight = summed(run, line.starts, "backlog"), summed(run, line.starts, "in_flight")
-    lines = [Line("offered", offered, dashed=True), Line("achieved", achieved), Line("successful", good)]
     open_ones = [
         Line("scheduled and not completed", [float(one) for one in due]),
         Line("most in flight", in_flight),
         Line("most queued", waiting),
     ]
-    charts = [
-        line.chart("Rate", Shape.STEPS, lines, "operations /s", spans),
-        line.chart("Backlog", Shape.STEPS, open_ones, "operations", spans),
-    ]
+    charts = [line.chart("Backlog", Shape.STEPS, open_ones, "operations", spans)]
     columns = [
         Column("at", "From the start"),
         *(
@@ -96,7 +102,8 @@ def errors(run: BenchRun, bound: Sequence[Span]) -> Section:
     censored = sum(slot.censored for slot in run.slots)
     if censored:
         text += f" {censored:,} are timeouts: their time is the limit, and not what they would have taken (censored)."
-    return Section("errors", "Errors", Table(columns, rows) if rows else None, text, [chart] if lines else [])
+    charts = [chart] if lines else []
+    return Section("errors", "Errors", Table(columns, rows) if rows else None, text, charts, open=bool(rows))
 
 
 def phases(run: BenchRun, whole: Summary) -> Section:

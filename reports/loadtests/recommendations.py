@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -71,8 +70,7 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     """One sentence with the numbers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(Struct, frozen=True, kw_only=True):
     """The input of the rules."""
 
     outcome: LoadTestOutcome

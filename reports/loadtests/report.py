@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import measured
 from reports.loadtests import capacity, client, latency, percentile_cells, rates, reproduce, tables
 from reports.loadtests import latency as distribution
+from reports.loadtests.key_numbers import key_numbers
 from reports.loadtests.outcome import LoadTestOutcome
 from reports.loadtests.recommendations import Recommendation, RunFacts, recommendations
 from reports.loadtests.reproduce import command
@@ -38,6 +40,7 @@ def report_of(outcome: LoadTestOutcome) -> Report:
         servers=len({series.server for series in run.series}),
         facts=_facts(run),
         notes=_notes(outcome),
+        numbers=key_numbers(outcome),
         headline=verdict.headline,
     )
 
@@ -50,35 +53,40 @@ def _wanted(outcome: LoadTestOutcome) -> Iterator[Section]:
 
 
 def _sections(outcome: LoadTestOutcome) -> Iterator[Section]:
+    """The answers first, which a page shows unfolded; then everything else."""
     run, bound = outcome.run, client.bound_spans(outcome.saturation)
     every, whole = tables.series_summaries(run), measured(run)
     yield tables.thresholds(outcome)
-    yield tables.summary(run, every)
-    yield tables.latency(run, every)
+    grid = suite(outcome)
+    by_load = capacity.latency_by_load(run) if grid is None else None
     if run.capacity is not None:
         yield capacity.capacity(run, run.capacity)
-    grid = suite(outcome)
     if grid is not None:
         yield grid
+    if by_load is not None and by_load.open:
+        yield by_load
+    yield latency.over_time(run, bound)
+    yield tables.summary(run, every)
+    yield rates.errors(run, bound)
+    yield from _taken_in(outcome.comparison, "comparison", "Comparison")
+    yield from _taken_in(outcome.trend, "trend", "Trend")
+    yield _recommended(recommendations(RunFacts(outcome=outcome, every=every, whole=whole)))
     yield tables.stages(run, outcome.saturation.stages)
-    yield distribution.bands(run, whole)
+    yield tables.latency(run, every)
+    if by_load is not None and not by_load.open:
+        yield by_load
+    if len(run.series) > 1:
+        yield latency.by_series(run, bound, every)
     yield distribution.spectrum(run)
-    yield latency.over_time(run, bound, every)
+    yield distribution.bands(run, whole)
     yield latency.heat(run, bound)
     yield rates.rates(run, bound)
-    by_load = capacity.latency_by_load(run) if grid is None else None
-    if by_load is not None:
-        yield by_load
-    yield rates.errors(run, bound)
     yield rates.phases(run, whole)
-    yield from _client_sections(outcome)
     yield from tables.percentile_tables(run, every)
     bounded = percentile_cells.section(run, every)
     if bounded is not None:
         yield bounded
-    yield from _taken_in(outcome.comparison, "comparison", "Comparison")
-    yield from _taken_in(outcome.trend, "trend", "Trend")
-    yield _recommended(recommendations(RunFacts(outcome=outcome, every=every, whole=whole)))
+    yield from _client_sections(outcome)
     yield reproduce.reproduction(run)
     yield reproduce.plan(run)
 
@@ -98,15 +106,21 @@ def _taken_in(report: Report | None, name: str, title: str) -> Iterator[Section]
     for place, section in enumerate(report.sections if report is not None else ()):
         assert report is not None  # noqa: S101 # for the type checker
         text = f"{report.verdict} {section.text}".strip() if place == 0 else section.text
-        yield replace(section, name=f"{name}_{section.name}", title=f"{title}: {section.title}", text=text)
+        titled = f"{title}: {section.title}"
+        yield replace(section, name=f"{name}_{section.name}", title=titled, text=text, open=place == 0)
 
 
 def _recommended(found: Sequence[Recommendation]) -> Section:
+    if not found:
+        return Section("recommendations", "Recommendations", None, "Nothing to recommend.")
     names = ("severity", "subject", "suggestion", "evidence")
     columns = [Column(name, name.capitalize(), wide=name in names[2:]) for name in names]
     rows = [[getattr(one, name) for name in names] for one in found]
-    text = "" if rows else "Nothing to recommend."
-    return Section("recommendations", "Recommendations", Table(columns, rows) if rows else None, text)
+    in_short = Table(
+        (Column("subject", "Subject"), Column("suggestion", "Suggestion, and its evidence", wide=True)),
+        [[one.subject, f"{one.suggestion} ({one.evidence})"] for one in found],
+    )
+    return Section("recommendations", "Recommendations", Table(columns, rows), open=True, page_table=in_short)
 
 
 def _facts(run: BenchRun) -> list[tuple[str, str]]:
@@ -151,6 +165,7 @@ _SHOWN = (
     "latency",
     "capacity",
     "suite",
+    "stages",
     "errors",
     "client_bound",
     "client_added",
@@ -170,11 +185,17 @@ def text(outcome: LoadTestOutcome) -> str:
     out = console(stream)
     out.print(Text(report.verdict, style=LEVELS[report.level]))
     out.print(f"{report.title}: {', '.join(f'{word.lower()} {value}' for word, value in report.facts)}")
-    sections = [_narrowed(one) for one in report.sections if _is_shown(one)]
+    sections = [_narrowed(one) for one in sorted(report.sections, key=_place) if _is_shown(one)]
     sections_text(replace(report, sections=sections), out)
     if again := command(outcome.run):
         out.print(f"again: {again}")
     return stream.getvalue()
+
+
+def _place(section: Section) -> int:
+    """The place of a section in the short text; comparisons come after the errors."""
+    name = "client_added" if section.name.startswith("comparison_") else section.name
+    return _SHOWN.index(name) if name in _SHOWN else len(_SHOWN)
 
 
 def _is_shown(section: Section) -> bool:

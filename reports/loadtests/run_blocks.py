@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from zlib import crc32
 
 import numpy as np
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from checker.loadtest.plan import Model
@@ -46,8 +46,7 @@ FEWEST_ANSWERS = {one: fewest(q) for one, q in QUANTILES.items()}
 """Fewest successful answers in a block for this quantile: the smallest samples whose 95% interval has two ends."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(Struct, frozen=True, order=True):
     """The key of what is compared separately; an empty server means all servers of the scenario together."""
 
     scenario: str
@@ -85,8 +84,7 @@ def key_cells(key: Key, statistic: Statistic, keys: Collection[Key]) -> list[str
     return [key.scenario, key.operation, key.server, *cell, statistic.value]
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
+class Blocks(Struct, frozen=True):
     """A series in blocks; every array has a value for each block, NaN if the block has too few answers."""
 
     answers: Floats

@@ -20,7 +20,7 @@ from checker.stats.compare import median_difference
 from reports.loadtests import percentile_cells
 from reports.loadtests.outcome import LoadTestOutcome
 from reports.loadtests.percentile_cells import MEASURES, quantile_cell
-from reports.loadtests.verdict import cells_of
+from reports.loadtests.verdict import cells_of, limit_words, measured_words
 from reports.percentile_cells import interval_columns
 from reports.report_model import Chart, Column, Insufficient, Kind, Line, Scale, Section, Shape, Table
 from reports.ticks import clock
@@ -74,7 +74,41 @@ def thresholds(outcome: LoadTestOutcome) -> Section:
         text += " Levels are judged by the objective of the stress test."
     if rows and invalid and not outcome.saturation.claims.thresholds:
         text = "The run is invalid: these results say nothing about the servers."
-    return Section("thresholds", "Thresholds", Table(columns, rows) if rows else None, text)
+    if not rows:
+        return Section("thresholds", "Thresholds", None, text)
+    return Section("thresholds", "Thresholds", Table(columns, rows), text, page_table=_thresholds_in_words(outcome))
+
+
+def _thresholds_in_words(outcome: LoadTestOutcome) -> Table:
+    """The thresholds for people: the result beside the condition, and no column without a value."""
+    columns = (
+        Column("condition", "Threshold"),
+        Column("result", "Result", Kind.STATUS),
+        Column("value", "Measured", words="The worst of its windows, if it has some."),
+        Column("between", "Without the client", words="What it may be without delays of the load generator."),
+        Column("broken_at", "First broken", words="From the start of the run."),
+        Column("aborted", "Ended the run"),
+    )
+    rows = []
+    for told in outcome.told():
+        one = told.result
+        over = "" if one.over_s is None else f" over {one.over_s:g} s"
+        between = ""
+        if told.note:
+            high = "whatever" if told.high is None else measured_words(one, told.high)
+            between = f"{measured_words(one, told.low)} to {high}"
+        rows.append(
+            (
+                f"{one.metric} {limit_words(one)}{over}",
+                told.word.upper(),
+                measured_words(one, one.value),
+                between,
+                "" if one.at_s is None else clock(one.at_s),
+                "yes" if one.aborted else "",
+            )
+        )
+    used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    return Table([columns[at] for at in used], [tuple(row[at] for at in used) for row in rows])
 
 
 def _no_thresholds(run: BenchRun) -> str:
@@ -190,7 +224,32 @@ def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     text = "Measured stages only, without warm-up, ramps and cool-down. Failures count in rates, and in no percentile."
     if closed:
         text += f" {CLOSED[0].upper()}{CLOSED[1:]}."
-    return Section("summary", "Servers and operations", Table(columns, rows), text)
+    in_short = _in_short(run, every)
+    return Section("summary", "Servers and operations", Table(columns, rows), text, open=True, page_table=in_short)
+
+
+def _in_short(run: BenchRun, every: list[tuple[Series, Summary]]) -> Table:
+    """Rates and response times of each server and operation: what a page shows first."""
+    closed = len({series.model for series, _ in every}) > 1
+    columns = [
+        *head_columns(run),
+        *([Column("model", "Model")] if closed else []),
+        Column("ok_per_s", "Good", Kind.NUMBER, "/s", "Completed successfully in time: the throughput."),
+        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Scheduled; in the closed model, started."),
+        Column("failed_ratio", "Failed", Kind.RATIO),
+        *(Column(f"response_{name}_ms", name, Kind.DURATION, words="Response time.") for name, _ in _RESPONSE),
+        Column("response_max_ms", "Longest", Kind.DURATION),
+    ]
+    rows = [[*head(run, series), *([series.model] if closed else []), *_short_cells(one)] for series, one in every]
+    if len(every) > 1:
+        rows.insert(0, ["all", *[None] * (len(head_columns(run)) - 1 + closed), *_short_cells(measured(run))])
+    return Table(columns, rows)
+
+
+def _short_cells(one: Summary) -> list[Any]:
+    failed_ratio = one.failed_ratio if one.offered else None
+    quantiles = [quantile_cell(one, q) for _, q in _RESPONSE]
+    return [one.ok_per_s, one.offered_per_s, failed_ratio, *quantiles, percentile_cells.longest_ms(one, "response")]
 
 
 def words_of(series: Series) -> str:
@@ -312,7 +371,7 @@ def suite(outcome: LoadTestOutcome) -> Section | None:
     apart = sum(outcome.run.stages[at].measured for at in outcome.saturation.stages)
     if apart:
         text += f" {apart} block{'' if apart == 1 else 's'} left out: the load generator was the limit."
-    return Section("suite", "Users and servers", Table(columns, rows), text, charts)
+    return Section("suite", "Users and servers", Table(columns, rows), text, charts, open=True)
 
 
 def _interval_columns(name: str, label: str, kind: Kind, unit: str) -> list[Column]:

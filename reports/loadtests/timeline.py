@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.loadtest.results import BenchRun, Slot
@@ -85,8 +84,7 @@ def _mapped(slots: Sequence[Slot], name: str, label: Integers, size: int) -> lis
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """Slots in their positions on the time axis."""
 
     starts: Sequence[int]
@@ -109,7 +107,7 @@ class Timeline:
     def of_slots(self, keep: Callable[[Slot], bool]) -> Timeline:
         """The selected slots, on the same axis."""
         kept = [at for at, slot in enumerate(self.slots) if keep(slot)]
-        return dataclasses.replace(self, slots=[self.slots[at] for at in kept], place=self.place[kept])
+        return replace(self, slots=[self.slots[at] for at in kept], place=self.place[kept])
 
     def chart(
         self,

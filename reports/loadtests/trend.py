@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct
 
 from checker.loadtest.results import BenchRun
 from checker.loadtest.summary import BLOCK_S
@@ -17,7 +17,20 @@ from reports.loadtests.compared_runs import RunsOverTime
 from reports.loadtests.reproduce import differences
 from reports.loadtests.run_blocks import QUANTILES, Blocks, Key, Statistic, blocks_of, key_cells, key_columns
 from reports.output_forms import number, per_cent
-from reports.report_model import Chart, Column, Insufficient, Kind, Level, Line, Mark, Report, Section, Shape, Table
+from reports.report_model import (
+    Chart,
+    Column,
+    Insufficient,
+    KeyNumber,
+    Kind,
+    Level,
+    Line,
+    Mark,
+    Report,
+    Section,
+    Shape,
+    Table,
+)
 
 _LEAST = {Statistic.FAILED: 0.01, Statistic.OK_RATE: 0.0}
 """The smallest relevant change in the unit of the statistic; 1 ms for times."""
@@ -26,10 +39,11 @@ _ALPHA = 0.05
 """False discovery rate over all statistics that are followed together."""
 _LARGE_RATIO = 0.5
 _MOST_CHARTS = 12
+_LEADING = 2
+"""Charts that a page shows first."""
 
 
-@dataclass(frozen=True, slots=True)
-class OverRuns:
+class OverRuns(Struct, frozen=True):
     """A statistic of a series over the runs."""
 
     key: Key
@@ -84,6 +98,7 @@ def build(
     trends = _trends(ordered, block_s)
     moved = [one for one in trends if one.changes]
     marks = _environment_marks(ordered)
+    points = [] if brief else [_points(ordered, trends, marks)]
     return Report(
         name="bench_trend",
         title=f"Load tests {ordered[-1].name!r} over time",
@@ -94,14 +109,32 @@ def build(
         sections=[
             _newest(trends),
             _changes(ordered, moved),
-            *([] if brief else [_points(ordered, trends, marks)]),
+            *points,
             _environments(marks),
         ],
         servers=len({one.server for run in ordered for one in run.series}),
         facts=(("runs", str(len(ordered))), ("block", f"{block_s:g} s")),
         notes=tuple(left_out),
+        numbers=_key_numbers(ordered, trends),
+        lead=[chart for one in points for chart in one.charts[:_LEADING]],
         until_now=False,
     )
+
+
+def _key_numbers(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> list[KeyNumber]:
+    """How many runs there are, how many statistics changed, and the newest values of the first series."""
+    moved, worse = sum(bool(one.changes) for one in trends), sum(one.worse for one in trends)
+    found = [KeyNumber("runs", f"{len(runs):,}", f"changes of level need {FEWEST_POINTS}")]
+    if len(runs) >= FEWEST_POINTS:
+        of, level = f"of {len(trends):,} statistics", Level.WARNING if worse else None
+        found.append(KeyNumber("became worse", f"{worse:,}", of, level))
+        found.append(KeyNumber("changed their level", f"{moved:,}", of))
+    for one in trends:
+        known = [value for value in one.points if not math.isnan(value)]
+        if one.key == trends[0].key and known:
+            median = _said(one, float(np.median(known)))
+            found.append(KeyNumber(f"newest {one.statistic.label}", _said(one, known[-1]), f"median {median}"))
+    return found
 
 
 def without_runs(found: RunsOverTime) -> Report:
@@ -270,7 +303,7 @@ def _changes(runs: Sequence[BenchRun], moved: Sequence[OverRuns]) -> Section:
         for one in moved
         for change in one.changes
     ]
-    return Section("changes", "Changes of level", Table(columns, table))
+    return Section("changes", "Changes of level", Table(columns, table), open=bool(table))
 
 
 def _points(runs: Sequence[BenchRun], trends: Sequence[OverRuns], marks: Sequence[tuple[BenchRun, str]]) -> Section:

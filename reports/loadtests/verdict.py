@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
+
+from msgspec import Struct
 
 from checker.loadtest.results import BenchKind, BenchRun, BenchState, Capacity, ThresholdResult
 from checker.loadtest.summary import Summary, measured, of_stage
@@ -13,8 +14,7 @@ from reports.report_model import Level
 from reports.ticks import clock
 
 
-@dataclass(frozen=True, slots=True)
-class RunVerdict:
+class RunVerdict(Struct, frozen=True):
     """The verdict on a run."""
 
     word: str
@@ -25,8 +25,8 @@ class RunVerdict:
 
     @property
     def headline(self) -> str:
-        """A word for a page, if the word of the level would be misleading."""
-        return {"INVALID": "Invalid", "MEASURED": "Not judged"}.get(self.word, "")
+        """The word as a page says it."""
+        return "Not judged" if self.word == "MEASURED" else self.word.capitalize()
 
     @property
     def line(self) -> str:

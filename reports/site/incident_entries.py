@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from reports import blips
 from reports.incidents import TOGETHER_MS
@@ -25,8 +25,7 @@ _LEAST_WIDTH = 3
 """Smallest width of a span in the bar, so that it is visible."""
 
 
-@dataclass(frozen=True, slots=True)
-class IncidentEntry:
+class IncidentEntry(Struct, frozen=True):
     """One incident of a server, or several short ones in quick succession."""
 
     happenings: Sequence[Happening]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.probe_kinds import KINDS
 from checker.untrusted_text import markup
@@ -41,8 +42,7 @@ _DOWN = NUMBERS.index("unhealthy_ms")
 _REASON_DAYS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class ServerState:
+class ServerState(Struct, frozen=True):
     """The current state of a server as a word, with the level that colours it."""
 
     word: str
@@ -61,8 +61,7 @@ STATES = {
 """Worst first."""
 
 
-@dataclass(frozen=True, slots=True)
-class UptimeWindow:
+class UptimeWindow(Struct, frozen=True):
     """The availability of a server in a window that ends now."""
 
     name: str
@@ -84,8 +83,7 @@ class UptimeWindow:
         return Level.GOOD if met else Level.WARNING if self.ratio >= svg.WARNING_FROM_RATIO else Level.BAD
 
 
-@dataclass(frozen=True, slots=True)
-class Latencies:
+class Latencies(Struct, frozen=True):
     """Response times of one kind of probe, in milliseconds per slot; None for a slot without answers."""
 
     kind: str
@@ -94,8 +92,7 @@ class Latencies:
     """None also with fewer than `FEWEST_FOR_P95` answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyTrace:
+class LatencyTrace(Struct, frozen=True):
     """The median latency of a kind of probe by day."""
 
     kind: str
@@ -110,8 +107,7 @@ class LatencyTrace:
         return svg.trace(self.values_ms, told)
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """An incident with its server."""
 
     server: ServerRow
@@ -130,8 +126,7 @@ class Happening:
         return self.ended_at_ms is None and self.unknown_since_ms is None
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """A server with everything its page shows."""
 
     server: ServerRow
@@ -156,8 +151,7 @@ class Subject:
         return LatencyTrace(line.kind, values, known[-1]) if line is not None and known else None
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """All servers by group, and the overall verdict."""
 
     title: str

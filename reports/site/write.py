@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 import orjson
 from markupsafe import Markup
+from msgspec import Struct
 
 from checker.stats.slo import error_budget
 from reports import blips, hover, svg
@@ -50,8 +50,7 @@ _FEWEST_SLOTS = 7
 _ORDER = {state.status: place for place, state in enumerate(STATES.values())}
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """The servers of a group, worst first."""
 
     name: str
@@ -65,8 +64,7 @@ class Group:
         return self.subjects[0].state.level
 
 
-@dataclass(frozen=True, slots=True)
-class _SharedData:
+class _SharedData(Struct, frozen=True):
     """What several pages of a site need."""
 
     site: Site

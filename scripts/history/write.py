@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from history.fleet import DAY_MS, Server, make
 from history.samples import CHECK_COLUMNS, KINDS, PROBE_COLUMNS, check_rows, probe_rows, sample
+from msgspec.structs import replace
 from sqlalchemy import insert, select, text, update
 
 from checker.model import McpFacts, RunInfo, RunState

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import Table, and_, delete, func, not_, select
 
 from checker.errors import UsageError
@@ -42,8 +42,7 @@ from storage.rows import insert_or_update
 from storage.store import Store, is_alive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchLine:
+class BenchLine(Struct, frozen=True, kw_only=True):
     """A load test without its measurements."""
 
     id: int
@@ -78,8 +77,7 @@ class BenchLine:
         return self.state is BenchState.FINISHED
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """A name for a run that other runs are compared with."""
 
     name: str

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import orjson
+from msgspec import Struct
 from msgspec.structs import fields
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
@@ -40,8 +40,7 @@ HISTOGRAMS = "histograms"
 """The column for all fields of bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout(Generic[Record]):
+class Layout(Struct, Generic[Record], frozen=True):
     """The storage of a record's fields: as plain columns, as JSON, or packed together."""
 
     kind: type[Record]

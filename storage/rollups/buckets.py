@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from msgspec import Struct
 
-from checker.stats.histogram import BINS, Cells, Integers, empty, middle_us, words_of
+from checker.stats.histogram import BINS, Cells, Integers, Words, empty, middle_us, pieces_of, words_of
 from storage.connections import DatabaseConnection
+from storage.rollups.bucket_columns import joined_numbers, numbers_of
 from storage.rollups.fold import FoldedLatencies, Keys, Outcomes, distinct, reasons_text
 from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
@@ -28,12 +29,14 @@ OUTCOMES = ", ".join(f"b.{name}" for name in OUTCOME_COLUMNS)
 """What `read_outcomes` needs of buckets ``b``."""
 LATENCIES = ", ".join(f"b.{name}" for name in (*_SUMS, "histogram"))
 """What `read_latencies` needs of buckets ``b``."""
-PACKED = "b.series_id, b.slot, b.min_us, b.max_us, b.histogram"
-"""What `read_packed` needs of buckets ``b``."""
+PACKED = (
+    f"{joined_numbers('b.slot', 'b.min_us', 'b.max_us', 'length(b.histogram)')}, "
+    "cast(group_concat(b.histogram, '') as blob)"
+)
+"""What `read_packed` needs of the buckets ``b`` of each series ``s``."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeBuckets:
+class OutcomeBuckets(Struct, frozen=True):
     """Buckets of outcomes; every array has one entry per bucket."""
 
     series: Integers
@@ -58,8 +61,7 @@ class OutcomeBuckets:
         return list(zip(self.series.tolist(), self.slot.tolist(), *self.numbers.T.tolist(), self.reasons, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyBuckets:
+class LatencyBuckets(Struct, frozen=True):
     """Buckets of latencies in microseconds; every array has one entry per bucket."""
 
     series: Integers
@@ -191,8 +193,7 @@ def ascending(series: Integers, slot: Integers) -> bool:
     return bool(further.all())
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesOf:
+class SeriesOf(Struct, frozen=True):
     """Numbers of the series."""
 
     kinds: Sequence[str]
@@ -220,12 +221,7 @@ def latency_buckets(folded: FoldedLatencies, numbers: SeriesOf) -> LatencyBucket
     return LatencyBuckets(numbers.of(folded.keys), folded.keys.hour, *sums, folded.cells)
 
 
-_AT_ONCE = 8192
-"""Blobs unpacked at a time: few enough that the arrays stay in the processor's cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(Struct, frozen=True):
     """Merged latencies in microseconds; most arrays have one entry per label."""
 
     count: Integers
@@ -258,26 +254,31 @@ class Sums:
         return np.clip(found, self.min_us[:, None], self.max_us[:, None])
 
 
-@dataclass(frozen=True, slots=True)
-class PackedBuckets:
-    """Packed buckets of latencies; a series and slot can have several."""
+class PackedBuckets(Struct, frozen=True):
+    """Packed buckets of latencies; every array has one entry per bucket, and a series and slot can have several."""
 
     series: Integers
     slot: Integers
     min_us: Integers
     max_us: Integers
-    blobs: Sequence[bytes]
+    lengths_bytes: Integers
+    """Of the histograms."""
+    histograms: bytes
+    """One after the other."""
 
-    def only(self, kept: Integers) -> PackedBuckets:
+    def only(self, kept: npt.NDArray[np.bool_]) -> PackedBuckets:
         """A subset of the buckets."""
+        if kept.all():
+            return self
+        histograms = np.frombuffer(self.histograms, np.uint8)[np.repeat(kept, self.lengths_bytes)].tobytes()
         numbers = (self.series[kept], self.slot[kept], self.min_us[kept], self.max_us[kept])
-        return PackedBuckets(*numbers, [self.blobs[one] for one in kept.tolist()])
+        return PackedBuckets(*numbers, self.lengths_bytes[kept], histograms)
 
     def cells(self, label: Integers) -> Cells:
         """Histograms for many labels of few buckets each: bucket ``i`` belongs to ``label[i]``, or to none if < 0."""
-        kept = np.flatnonzero(label >= 0)
-        blobs = self.blobs if len(kept) == len(label) else [self.blobs[one] for one in kept.tolist()]
-        return Cells.of_blobs(label[kept], blobs)
+        there = label >= 0
+        some = self.only(there)
+        return Cells.of_joined(label[there], some.histograms, some.lengths_bytes)
 
     def sums(self, *labellings: tuple[Integers, int]) -> tuple[Sums, ...]:
         """Sums for each labelling, with bucket ``i`` in ``label[i]``, or in none if that is negative.
@@ -287,10 +288,9 @@ class PackedBuckets:
         """
         tables = [np.zeros((labels if np.any(label >= 0) else 0, BINS)) for label, labels in labellings]
         used = [place for place, table in enumerate(tables) if len(table)]
-        for low in range(0, len(self.blobs) if used else 0, _AT_ONCE):
-            high = low + _AT_ONCE
-            some = [labellings[place][0][low:high] for place in used]
-            _add(some, self.blobs[low:high], [tables[place] for place in used])
+        for some, histograms in pieces_of(self.histograms, self.lengths_bytes) if used else ():
+            words = words_of(histograms, self.lengths_bytes[some])
+            _add(words, [labellings[place][0][some] for place in used], [tables[place] for place in used])
         return tuple(
             Sums(
                 np.resize(table.sum(axis=1).astype(np.int64), labels),
@@ -302,9 +302,8 @@ class PackedBuckets:
         )
 
 
-def _add(labels: Sequence[Integers], blobs: Sequence[bytes], tables: Sequence[npt.NDArray[np.float64]]) -> None:
+def _add(words: Words, labels: Sequence[Integers], tables: Sequence[npt.NDArray[np.float64]]) -> None:
     """Add these histograms to their rows of the tables, which have a column per bin."""
-    words = words_of(blobs)
     lengths, times = words.lengths, words.count.astype(np.float64)
     for label, table in zip(labels, tables, strict=True):
         kept = label[words.blob]
@@ -329,19 +328,22 @@ def _extreme(best: np.ufunc, values: Integers, label: Integers, labels: int) -> 
 
 def read_packed(connection: DatabaseConnection, found: str) -> PackedBuckets:
     """The selected buckets."""
-    return packed_of(columns_of(connection, found, 5))
+    return packed_of(columns_of(connection, f"{found} group by s.id", 6))
 
 
 def packed_of(columns: Sequence[Any]) -> PackedBuckets:
-    """Packed buckets from these columns as they were read."""
-    of_series, slot, min_us, max_us = (np.array(column, np.int64) for column in columns[:4])
-    return PackedBuckets(of_series, slot, min_us, max_us, columns[4])
+    """Packed buckets from the columns `PACKED`."""
+    ids, *texts, histograms = columns
+    series, slot, min_us, max_us, lengths_bytes = numbers_of(ids, texts)
+    return PackedBuckets(series, slot, min_us, max_us, lengths_bytes, b"".join(histograms))
 
 
 def packed(buckets: LatencyBuckets) -> PackedBuckets:
     """Latency buckets in packed form."""
     blobs = buckets.cells.blobs(len(buckets.count))
-    return PackedBuckets(buckets.series, buckets.slot, buckets.min_us, buckets.max_us, blobs)
+    lengths_bytes = np.fromiter(map(len, blobs), np.int64, len(blobs))
+    numbers = (buckets.series, buckets.slot, buckets.min_us, buckets.max_us, lengths_bytes)
+    return PackedBuckets(*numbers, b"".join(blobs))
 
 
 def joined_packed(parts: Iterable[PackedBuckets]) -> PackedBuckets:
@@ -352,5 +354,6 @@ def joined_packed(parts: Iterable[PackedBuckets]) -> PackedBuckets:
         slot=np.concatenate([part.slot for part in given]),
         min_us=np.concatenate([part.min_us for part in given]),
         max_us=np.concatenate([part.max_us for part in given]),
-        blobs=[blob for part in given for blob in part.blobs],
+        lengths_bytes=np.concatenate([part.lengths_bytes for part in given]),
+        histograms=b"".join(part.histograms for part in given),
     )

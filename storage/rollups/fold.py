@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
+from msgspec import Struct
 
 from checker.stats.histogram import Cells, Integers
 from storage.rollups.check_interval import Rhythm, holds
@@ -27,8 +27,7 @@ _DENSE = 8
 _NEVER = np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True, slots=True)
-class States:
+class States(Struct, frozen=True):
     """State of each server before its next check; every array has one entry per server, sorted by id.
 
     -1 stands for none.
@@ -52,8 +51,7 @@ class States:
     """Intervals between the server's checks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """Keys of the buckets; every array has one entry per bucket."""
 
     server: Integers
@@ -64,8 +62,7 @@ class Keys:
     """Hours since 1970."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(Struct, frozen=True):
     """Buckets of outcomes, as rows of their tables."""
 
     keys: Keys
@@ -78,8 +75,7 @@ class Outcomes:
     """JSON object: reason -> count."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoldedLatencies:
+class FoldedLatencies(Struct, frozen=True):
     """Buckets of latencies in microseconds."""
 
     keys: Keys
@@ -91,8 +87,7 @@ class FoldedLatencies:
     """Group ``i`` is bucket ``i``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
+class Spell(Struct, frozen=True):
     """An incident as far as it is folded: already open before these rows, or begun in them."""
 
     server: int
@@ -242,8 +237,7 @@ def _turns(place: Integers, at_ms: Integers, outcome: Integers, fresh: Any, befo
     return turned, known
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckRows:
+class _CheckRows(Struct, frozen=True):
     """The rows of a fold, ordered by server and time, with the time for which each counts."""
 
     place: Integers

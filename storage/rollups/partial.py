@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from msgspec import Struct
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
+from storage.rollups.bucket_columns import joined_numbers, numbers_of
 from storage.rollups.buckets import NUMBERS, LatencyBuckets, OutcomeBuckets
 from storage.rollups.watermarks import STATES
 from storage.rows import columns_of
 
-PERCENTILES = "b.series_id, b.slot, b.count, b.p50_us, b.p95_us"
-"""What `read_percentiles` needs of buckets ``b``."""
+PERCENTILES = joined_numbers("b.slot", "b.count", "b.p50_us", "b.p95_us")
+"""What `read_percentiles` needs of the buckets ``b`` of each series ``s``."""
 REASONS = "b.series_id, b.slot, b.reasons"
 """What `read_reasons` needs of buckets ``b``."""
-STANDING = (
-    "b.series_id, b.slot, b.healthy_ms + b.degraded_ms, b.unhealthy_ms, b.healthy + b.degraded + b.unhealthy, b.changes"
+STANDING = joined_numbers(
+    "b.slot", "b.healthy_ms + b.degraded_ms", "b.unhealthy_ms", "b.healthy + b.degraded + b.unhealthy", "b.changes"
 )
-"""What `read_standing` needs of buckets ``b``."""
+"""What `read_standing` needs of the buckets ``b`` of each series ``s``."""
 
 
-@dataclass(frozen=True, slots=True)
-class PercentileBuckets:
+class PercentileBuckets(Struct, frozen=True):
     """Percentile buckets, one for each series and slot with samples; every array has one entry per bucket."""
 
     series: Integers
@@ -37,7 +37,7 @@ class PercentileBuckets:
 
     def plus(self, other: PercentileBuckets) -> PercentileBuckets:
         """Both sets of buckets, concatenated."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in PercentileBuckets.__slots__)
+        pairs = ((getattr(self, name), getattr(other, name)) for name in PercentileBuckets.__struct_fields__)
         return PercentileBuckets(*(np.concatenate(pair) for pair in pairs))
 
     def table_us(self, column: Integers, series: int, slots: range) -> npt.NDArray[np.float64]:
@@ -49,8 +49,8 @@ class PercentileBuckets:
 
 def read_percentiles(connection: DatabaseConnection, found: str) -> PercentileBuckets:
     """The selected buckets."""
-    columns = columns_of(connection, found, len(PercentileBuckets.__slots__))
-    return PercentileBuckets(*(np.array(column, np.int64) for column in columns))
+    ids, *texts = columns_of(connection, f"{found} group by s.id", len(PercentileBuckets.__struct_fields__))
+    return PercentileBuckets(*numbers_of(ids, texts))
 
 
 def percentiles_of(buckets: LatencyBuckets) -> PercentileBuckets:
@@ -59,8 +59,7 @@ def percentiles_of(buckets: LatencyBuckets) -> PercentileBuckets:
     return PercentileBuckets(buckets.series, buckets.slot, buckets.count, p50_us, p95_us)
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonBuckets:
+class ReasonBuckets(Struct, frozen=True):
     """Buckets that have reasons; a series and slot can have several."""
 
     series: Integers
@@ -88,8 +87,7 @@ class ReasonBuckets:
         return ReasonCounts(tuple(numbers), self.series[bucket], self.slot[bucket], table[entry, 1], table[entry, 2])
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonCounts:
+class ReasonCounts(Struct, frozen=True):
     """Counts of reasons; every array has one entry per bucket and reason."""
 
     names: Sequence[str]
@@ -126,8 +124,7 @@ def joined_reasons(parts: Iterable[ReasonBuckets]) -> ReasonBuckets:
 _UP_MS = [NUMBERS.index(name) for name in ("healthy_ms", "degraded_ms")]
 
 
-@dataclass(frozen=True, slots=True)
-class StandingBuckets:
+class StandingBuckets(Struct, frozen=True):
     """Up and down times of checks; a series and slot can have several buckets. Unknown time is in neither."""
 
     series: Integers
@@ -142,7 +139,7 @@ class StandingBuckets:
 
     def only(self, kept: Integers) -> StandingBuckets:
         """A subset of the buckets."""
-        return StandingBuckets(*(getattr(self, name)[kept] for name in StandingBuckets.__slots__))
+        return StandingBuckets(*(getattr(self, name)[kept] for name in StandingBuckets.__struct_fields__))
 
     def table(self, column: Integers, series: int, slots: range) -> npt.NDArray[np.float64]:
         """Sums of one of the columns, shape (series, slots)."""
@@ -152,8 +149,8 @@ class StandingBuckets:
 
 def read_standing(connection: DatabaseConnection, found: str) -> StandingBuckets:
     """The selected buckets."""
-    columns = columns_of(connection, found, len(StandingBuckets.__slots__))
-    return StandingBuckets(*(np.array(column, np.int64) for column in columns))
+    ids, *texts = columns_of(connection, f"{found} group by s.id", len(StandingBuckets.__struct_fields__))
+    return StandingBuckets(*numbers_of(ids, texts))
 
 
 def standing_of(buckets: OutcomeBuckets) -> StandingBuckets:
@@ -173,5 +170,5 @@ def joined_standing(parts: Iterable[StandingBuckets]) -> StandingBuckets:
     """The buckets of all parts, concatenated."""
     given = list(parts)
     return StandingBuckets(
-        *(np.concatenate([getattr(part, name) for part in given]) for name in StandingBuckets.__slots__)
+        *(np.concatenate([getattr(part, name) for part in given]) for name in StandingBuckets.__struct_fields__)
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from msgspec import Struct
 
 from checker.model import Reason
 from checker.stats.histogram import Integers
@@ -46,8 +46,7 @@ _PROBES = in_both(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+class Checks(Struct, frozen=True):
     """Checks sorted by server and time; every array has one entry per check."""
 
     server: Integers
@@ -59,8 +58,7 @@ class Checks:
     reasons: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
+class Probes(Struct, frozen=True):
     """Probes of checks; every array has one entry per probe."""
 
     check: Integers

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.stats.histogram import Integers
 from storage.connections import DatabaseConnection
@@ -29,6 +30,7 @@ from storage.rollups.buckets import (
     no_latencies,
     outcome_buckets,
     packed,
+    packed_of,
     read_latencies,
     read_outcomes,
     read_packed,
@@ -52,9 +54,9 @@ from storage.rollups.partial import (
 )
 from storage.rollups.raw_rows import Checks, probes_of, unrolled_checks
 from storage.rollups.read_states import states_of
-from storage.rollups.slot_sums import JOINED, JoinedBuckets, SlotSums, joined, joined_of, slot_sums
+from storage.rollups.slot_sums import SlotSums, slot_sums
 from storage.rollups.watermarks import CHECK, DAY_HOURS, DAY_MS, HOUR_MS, TOTAL, Outcome, marks
-from storage.rows import batches_of, columns_of, of_ids, of_names
+from storage.rows import batches_of, columns_of, of_ids, of_names, rows_of
 
 HOURLY_UP_TO_MS = 3 * DAY_MS
 """A longer period is read by full days."""
@@ -67,8 +69,7 @@ Buckets = TypeVar(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """A period that buckets cover exactly: starts at a full hour or, if it is long, at a full day in UTC."""
 
     since_ms: int
@@ -97,8 +98,7 @@ class Period:
         return range(self.since_ms // self.slot_ms, (self.until_ms - 1) // self.slot_ms + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class BucketSeries:
+class BucketSeries(Struct, frozen=True):
     """One series of buckets: server, kind of probe and stage."""
 
     server_id: int
@@ -106,8 +106,7 @@ class BucketSeries:
     stage: str
 
 
-@dataclass(frozen=True, slots=True)
-class FoundBuckets(Generic[Buckets]):
+class FoundBuckets(Struct, Generic[Buckets], frozen=True):
     """Buckets, one for each series and slot that has any."""
 
     series: Sequence[BucketSeries]
@@ -133,8 +132,7 @@ class Incident(NamedTuple):
     """End of the time for which it was known to be down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
+class Last(Struct, frozen=True):
     """The newest check of a server, by time."""
 
     at_ms: int
@@ -145,14 +143,13 @@ class Last:
     """Typical interval between checks of the server; None after a single one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyStream:
+class LatencyStream(Struct, frozen=True):
     """Latency buckets that are read once, piece by piece."""
 
     series: Sequence[BucketSeries]
     """The series, indexed by the numbers in the buckets."""
     period: Period
-    _parts: Iterator[JoinedBuckets]
+    _parts: Iterator[PackedBuckets]
 
     def summed(self, row: Integers, rows: int) -> SlotSums:
         """The buckets summed by row and slot; a series ``s`` counts for row ``row[s]``, or for none if it is < 0."""
@@ -221,19 +218,19 @@ class Rollups:
 
     def _pieces(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str], found: _Numbers, tail: PackedBuckets
-    ) -> Iterator[JoinedBuckets]:
+    ) -> Iterator[PackedBuckets]:
         """The buckets of one kind and stage after the other: what is summed together comes together."""
         tail.slot[:] = tail.slot * HOUR_MS // period.slot_ms
-        yield joined(tail)
+        yield tail
         hours, days = _LATENCY
         series_at_once = max(1, _BUCKETS_AT_ONCE // len(period.slots))
-        wanted = [(self._hours(JOINED, period, hours, found), HOUR_MS)]
-        wanted += [(self._days(JOINED, period, days, found), DAY_MS)] if period.slot_ms == DAY_MS else []
+        wanted = [(self._hours(PACKED, period, hours, found), HOUR_MS)]
+        wanted += [(self._days(PACKED, period, days, found), DAY_MS)] if period.slot_ms == DAY_MS else []
         for kind, stage in itertools.product(kinds, stages):
             for every, slot_ms in wanted:
                 query = f"{every} and s.kind in {of_names([kind])} and s.stage in {of_names([stage])} group by s.id"
                 for columns in batches_of(self._connection, query, series_at_once):
-                    part = joined_of(columns)
+                    part = packed_of(columns)
                     part.series[:] = found.places(part.series)
                     part.slot[:] = part.slot * slot_ms // period.slot_ms
                     yield part
@@ -245,7 +242,7 @@ class Rollups:
         rolled = found.renamed(read_packed(self._connection, wanted))
         span = Period(min(hours) * HOUR_MS, (max(hours) + 1) * HOUR_MS, HOUR_MS)
         tail = packed(self._latencies_of_tail(span, (TOTAL,), found))
-        return FoundBuckets(found.listed, joined_packed((rolled, tail.only(np.flatnonzero(np.isin(tail.slot, hours))))))
+        return FoundBuckets(found.listed, joined_packed((rolled, tail.only(np.isin(tail.slot, hours)))))
 
     def percentiles(
         self, period: Period, kinds: Sequence[str], stages: Sequence[str] = (TOTAL,)
@@ -295,8 +292,7 @@ class Rollups:
             where started_at_ms < :until_ms and (ended_at_ms is null or ended_at_ms > :since_ms) {those}
             order by server_id, started_at_ms"""  # noqa: S608 # our names
         asked = {"since_ms": since_ms, "until_ms": until_ms}
-        columns = columns_of(self._connection, wanted, len(Incident._fields), asked)
-        rolled = list(map(Incident, *columns))
+        rolled = list(map(Incident._make, rows_of(self._connection, wanted, asked)))
         merged = _continued(rolled, self._folded_tail()[1])
         return [
             one
@@ -452,8 +448,10 @@ def _kept(
 
 
 def _continued(rolled: Sequence[Incident], spells: Sequence[Spell]) -> list[Incident]:
-    """The rolled incidents, continued by these newer spells."""
+    """The rolled incidents, which are by server and start, continued by these newer spells."""
     found = list(rolled)
+    if not spells:
+        return found
     is_open = {one.server_id: number for number, one in enumerate(found) if one.ended_at_ms is None}
     for one in spells:
         parts = one.down_ms, one.maintenance_ms, one.down_until_ms

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
+from msgspec.structs import replace
 from sqlalchemy import Select, Table, bindparam, delete, func, select, update
 
 from storage.connections import DatabaseConnection

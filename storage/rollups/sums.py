@@ -34,10 +34,12 @@ def outcome_sums(connection: DatabaseConnection, rollups: Rollups, servers: Sequ
     """
     place = {server: number for number, server in enumerate(servers)}
     numbers = np.zeros((len(servers), len(NUMBERS)), np.int64)
-    for _, (server, *added) in _rolled(connection, servers, period, _OF_SERVERS):
-        numbers[place[server]] += added
+    for _, found in _rolled(connection, servers, period, _OF_SERVERS):
+        ids, *added = zip(*found, strict=True)
+        numbers[[place[server] for server in ids]] += np.array(added, np.int64).T  # a server has one row
     tail = _tail(connection, rollups, servers, period)
-    rows = np.array([place.get(tail.series[one].server_id, -1) for one in tail.buckets.series.tolist()], np.int64)
+    row_of_series = np.array([place.get(one.server_id, -1) for one in tail.series], np.int64)
+    rows = row_of_series[tail.buckets.series]
     kept = rows >= 0
     np.add.at(numbers, rows[kept], tail.buckets.numbers[kept])
     return numbers
@@ -53,8 +55,9 @@ def group_times(
         before = found.get((group, slot), (0, 0))
         found[group, slot] = before[0] + up_ms, before[1] + down_ms
 
-    for slot_ms, (group, slot, up_ms, down_ms) in _rolled(connection, list(groups), period, _OF_GROUPS):
-        add(group, slot * slot_ms // period.slot_ms, up_ms, down_ms)
+    for slot_ms, rows in _rolled(connection, list(groups), period, _OF_GROUPS):
+        for group, slot, up_ms, down_ms in rows:
+            add(group, slot * slot_ms // period.slot_ms, up_ms, down_ms)
     tail = _tail(connection, rollups, list(groups), period)
     spent = zip(
         tail.buckets.series.tolist(), tail.buckets.slot.tolist(), tail.buckets.numbers[:, 6:9].tolist(), strict=True
@@ -67,8 +70,8 @@ def group_times(
 
 def _rolled(
     connection: DatabaseConnection, servers: Sequence[int], period: Period, sums: str
-) -> Iterator[tuple[int, Any]]:
-    """Rows of the query over full days, if the period is of days, and over hours; each with the slot's length."""
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Rows of the query over full days, if the period is of days, and over hours, after the length of their slots."""
     open_ms = _open_ms(connection, servers, period)
     day = open_ms // DAY_MS if period.slot_ms == DAY_MS else period.since_ms // DAY_MS
     hour = max(day * DAY_HOURS, period.since_ms // HOUR_MS)
@@ -78,8 +81,8 @@ def _rolled(
     ):
         if first < end:
             asked = {"servers": orjson.dumps(list(servers)).decode(), "first": first, "end": end}
-            for row in connection.exec_driver_sql(sums.format(table=table), asked).all():
-                yield slot_ms, row
+            if rows := connection.exec_driver_sql(sums.format(table=table), asked).all():
+                yield slot_ms, rows
 
 
 def _tail(

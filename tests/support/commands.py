@@ -35,6 +35,7 @@ LOADED = (
     "checker.cli.contract",
     "checker.cli.db",
     "checker.cli.docs",
+    "checker.cli.dry_run",
     "checker.cli.history",
     "checker.cli.progress",
     "checker.cli.report",

@@ -12,7 +12,7 @@ from checker.cache_keys import command_key
 from checker.model import McpFacts, Reason, Status
 from checker.probes import conditions
 from checker.probes.base import COMMANDS, Address, Complaint, Observation, OptionWarning, Probe, ProbeFailure, Transport
-from checker.probes.http import http_address
+from checker.probes.http import http_address, shown_url
 from checker.probes.mcp import contract as contracts
 from checker.probes.mcp import protocol_versions
 from checker.probes.mcp.http_sse import HttpSse
@@ -139,7 +139,7 @@ def libraries(options: McpOptions) -> Iterator[str]:
     if options.oauth is not None:
         yield from _SIGNING
     if options.command is not None:
-        yield "checker.worker.transport.stdio_programs"
+        yield from ("checker.worker.transport.stdio_programs", "ctypes")
     for call in options.calls:
         yield from conditions.libraries(call.expect.json, call.expect.text_regex)
 
@@ -148,6 +148,26 @@ def warnings(options: McpOptions) -> Iterator[OptionWarning]:
     """Warnings about credentials that are never sent."""
     if options.oauth is not None and (text := withheld(options.oauth)):
         yield OptionWarning("oauth", text, "oauth: without an issuer")
+
+
+def requests(options: McpOptions) -> Iterator[str]:
+    """The messages of a check; a list is only asked for where the server announces it."""
+    if options.era != "session":
+        yield "server/discover"
+    if options.era != "sessionless":
+        yield "initialize" if options.era == "session" else "or initialize"
+        yield "notifications/initialized"
+        if options.ping:
+            yield "ping"
+    for name in options.lists:
+        yield f"{name.replace('resource_templates', 'resources/templates')}/list"
+    for call in options.calls:
+        if call.resource is not None:
+            yield f"resources/read {shown_url(call.resource)}"
+        else:
+            yield f"tools/call {call.tool}" if call.tool is not None else f"prompts/get {call.prompt}"
+    if options.command is None and options.era != "sessionless":
+        yield "DELETE of the session"
 
 
 PROBE = Probe(
@@ -160,5 +180,6 @@ PROBE = Probe(
     takes_usual_addresses=True,
     not_inherited=not_inherited,
     libraries=libraries,
+    requests=requests,
     warnings=warnings,
 )

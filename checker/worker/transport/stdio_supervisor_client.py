@@ -25,6 +25,8 @@ from checker.worker.programs_patched import patch_subprocess
 if TYPE_CHECKING:
     import subprocess
 
+patch_subprocess()  # as this is loaded: later would be in the time of somebody's check
+
 _LOOK_S = 0.5
 """Time after which a keeper or a supervisor that a program has stopped is made to continue."""
 _GONE_S = 3.0
@@ -113,7 +115,6 @@ class Keeper:
         return ours
 
     def _begin(self) -> None:
-        patch_subprocess()
         import subprocess
 
         package_parent = str(Path(__file__).resolve().parents[3])
