@@ -1,6 +1,6 @@
 """Standard output and standard error for the whole program: everything printed there is plain text.
 
-Colours and redrawn lines come from one place, `reports.terminal`, which cleans every piece of text and then writes to
+Colours come from `reports.text_tables`, redrawn lines from `reports.terminal`; both clean every text and then write to
 the underlying stream.
 """
 

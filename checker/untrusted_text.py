@@ -6,8 +6,8 @@ for each sink; a character that cannot be shown is written as an escape of Pytho
 that a reader sees that it is there. Text in any language, and emoji, stay unchanged.
 
 The sinks apply these functions themselves, so that no caller has to remember them: `checker.standard_streams` for
-printed text, `reports.terminal` for tables and colours, `reports.rows_as_text` for JSON and CSV, `reports.templating`
-for HTML and XML.
+printed text, `reports.text_tables` for tables, `reports.terminal` for live output, `reports.rows_as_text` for JSON and
+CSV, `reports.templating` for HTML and XML.
 """
 
 from __future__ import annotations

@@ -41,27 +41,35 @@ from storage.rollups.watermarks import DAY_MS, STATES
 _SERVER = Column("server", "server")
 _MEASURED = (
     Column("availability_ratio", "availability", Kind.RATIO, words="Up share of the known time."),
-    Column("objective_ratio", "objective", Kind.RATIO, words="Of the server, or given with --objective."),
+    Column("objective_ratio", "objective", Kind.RATIO, words="Of the server, or given with --objective.", rank=1),
     Column(
         "budget_left_ratio",
         "budget left",
         Kind.RATIO,
         words="What is left of the allowed downtime; below 0 the objective is missed.",
     ),
-    Column("budget_left_min", "left", Kind.NUMBER, "min", "What is left of it, in minutes of downtime."),
+    Column("budget_left_min", "left", Kind.NUMBER, "min", "What is left of it, in minutes of downtime.", rank=2),
     Column("unhealthy_ms", "down", Kind.DURATION, words="Time in the state unhealthy."),
-    Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which nothing is known; not counted."),
-    Column("maintenance_ms", "maint.", Kind.DURATION, words="Time under maintenance; not counted."),
-    Column("coverage_ratio", "coverage", Kind.RATIO, words="Known share of the time since the server's first check."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Time in which nothing is known; not counted.", rank=3),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Time under maintenance; not counted.", rank=4),
+    Column(
+        "coverage_ratio",
+        "coverage",
+        Kind.RATIO,
+        words="Known share of the time since the server's first check.",
+        rank=3,
+    ),
 )
-_INCIDENTS = Column("incidents", "incidents", Kind.COUNT, words="That began in the period.")
-_REASONS_COLUMN = Column("reasons", "reasons", Kind.LIST, words="Of its incidents, those with the most downtime.")
+_INCIDENTS = Column("incidents", "incidents", Kind.COUNT, words="That began in the period.", rank=1)
+_REASONS_COLUMN = Column(
+    "reasons", "reasons", Kind.LIST, words="Of its incidents, those with the most downtime.", is_reason=True
+)
 
 SERVERS = (
     _SERVER,
-    Column("group", "group"),
+    Column("group", "group", rank=2),
     *_MEASURED,
-    Column("alert", "alert", words="page or ticket, where a burn rule fires now."),
+    Column("alert", "alert", words="page or ticket, where a burn rule fires now.", rank=-1),
     _INCIDENTS,
     _REASONS_COLUMN,
 )
@@ -75,16 +83,18 @@ GROUPS = (
 CHECKS = (
     _SERVER,
     Column("good_ratio", "good checks", Kind.RATIO, words="Healthy or degraded, of those that could tell."),
-    Column("good_low_ratio", "at least", Kind.RATIO, words="Lower end of its 95% interval, from incidents."),
-    Column("good_high_ratio", "at most", Kind.RATIO, words="Upper end of it."),
-    Column("healthy", "healthy", Kind.COUNT),
+    Column("good_low_ratio", "at least", Kind.RATIO, words="Lower end of its 95% interval, from incidents.", rank=1),
+    Column("good_high_ratio", "at most", Kind.RATIO, words="Upper end of it.", rank=1),
+    Column("healthy", "healthy", Kind.COUNT, rank=1),
     Column("degraded", "degraded", Kind.COUNT),
     Column("unhealthy", "unhealthy", Kind.COUNT),
-    Column("unknown", "unknown", Kind.COUNT),
-    Column("maintenance", "maintenance", Kind.COUNT),
-    Column("suspect", "suspect", Kind.COUNT, words="Taken by a worker that was late; its time is unknown time."),
-    Column("healthy_ms", "time healthy", Kind.DURATION),
-    Column("degraded_ms", "time degraded", Kind.DURATION),
+    Column("unknown", "unknown", Kind.COUNT, rank=1),
+    Column("maintenance", "maintenance", Kind.COUNT, rank=2),
+    Column(
+        "suspect", "suspect", Kind.COUNT, words="Taken by a worker that was late; its time is unknown time.", rank=2
+    ),
+    Column("healthy_ms", "time healthy", Kind.DURATION, rank=3),
+    Column("degraded_ms", "time degraded", Kind.DURATION, rank=2),
 )
 BURNS = (
     _SERVER,

@@ -8,7 +8,7 @@ from typing import Any
 from reports.check_documents import iso
 from reports.output_forms import rounded
 from reports.run_as_text import spelled_duration
-from reports.terminal import TerminalTable, Text
+from reports.text_tables import Role, TextColumn, TextTable
 from storage.cache import CategoryRow, EntryRow
 
 STATS_COLUMNS = (
@@ -28,6 +28,8 @@ STATS_COLUMNS = (
 ENTRY_COLUMNS = ("category", "key", "value", "created_at", "expires_at", "used_at")
 _NUMBERS = {"entries", "expired", "bytes", "hits", "misses", "hit_ratio", "stale_hits", "evicted", "ttl_s"}
 _LONGEST_VALUE = 60
+_LEAVES = {"evicted": 3, "expired": 2, "stale_hits": 2, "oldest_at": 2, "newest_at": 1}
+"""Column -> its rank among those that a narrow terminal leaves out."""
 
 
 def stats_document(row: CategoryRow) -> dict[str, Any]:
@@ -48,19 +50,25 @@ def stats_document(row: CategoryRow) -> dict[str, Any]:
     }
 
 
-def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> TerminalTable:
+def stats_table(rows: Sequence[CategoryRow], now_ms: int) -> TextTable:
     """One line per category; ages instead of times."""
-    table = TerminalTable()
-    for name in STATS_COLUMNS:
-        header = name.removesuffix("_at").removesuffix("_s").replace("_", " ")
-        table.add_column(header, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    columns = [
+        TextColumn(
+            name.removesuffix("_at").removesuffix("_s").replace("_", " "),
+            Role.FIGURE if place else Role.NAME,
+            right=name in _NUMBERS,
+            rank=_LEAVES.get(name, 0),
+        )
+        for place, name in enumerate(STATS_COLUMNS)
+    ]
+    texts = []
     for row in rows:
         shown = stats_document(row)
         shown["hit_ratio"] = "" if row.hit_ratio is None else f"{100 * row.hits // (row.hits + row.misses)}%"
         shown["oldest_at"], shown["newest_at"] = (_ago(at, now_ms) for at in (row.oldest_at_ms, row.newest_at_ms))
         shown["ttl_s"] = "" if row.ttl_ms is None else spelled_duration(row.ttl_ms / 1000)
-        table.add_row(*(Text(str(shown[name])) for name in STATS_COLUMNS))
-    return table
+        texts.append([str(shown[name]) for name in STATS_COLUMNS])
+    return TextTable.of_rows(columns, texts)
 
 
 def entry_document(row: EntryRow) -> dict[str, Any]:
@@ -78,23 +86,31 @@ def entry_document(row: EntryRow) -> dict[str, Any]:
     }
 
 
-def entries_table(rows: Sequence[EntryRow], now_ms: int) -> TerminalTable:
+def entries_table(rows: Sequence[EntryRow], now_ms: int) -> TextTable:
     """One line per entry; ages instead of times."""
-    table = TerminalTable()
-    for name in ("category", "key", "value", "created", "expires", "last used"):
-        table.add_column(name, overflow="fold", no_wrap=name not in ("key", "value"))
+    columns = [
+        TextColumn("category", Role.NAME),
+        TextColumn("key", Role.WORDS),
+        TextColumn("created", rank=2),
+        TextColumn("expires"),
+        TextColumn("last used", rank=1),
+        TextColumn("value", Role.REASON),
+    ]
+    texts = []
     for row in rows:
         shown = entry_document(row)
         left_s = (row.expires_at_ms - now_ms) / 1000
-        table.add_row(
-            Text(row.category),
-            Text(row.key),
-            Text("(encrypted)" if row.value is None else shown["value"]),
-            _ago(row.created_at_ms, now_ms),
-            f"in {spelled_duration(left_s)}" if left_s > 0 else "expired",
-            "never" if row.used_at_ms is None else _ago(row.used_at_ms, now_ms),
+        texts.append(
+            (
+                row.category,
+                row.key,
+                _ago(row.created_at_ms, now_ms),
+                f"in {spelled_duration(left_s)}" if left_s > 0 else "expired",
+                "never" if row.used_at_ms is None else _ago(row.used_at_ms, now_ms),
+                "(encrypted)" if row.value is None else str(shown["value"]),
+            )
         )
-    return table
+    return TextTable.of_rows(columns, texts)
 
 
 def _ago(at_ms: int | None, now_ms: int) -> str:

@@ -69,17 +69,17 @@ _LEVELS = {Grade.BREAKING: Level.BAD, Grade.RISKY: Level.WARNING}
 
 CHANGES = (
     Column("server", "server"),
-    Column("group", "group"),
+    Column("group", "group", rank=2),
     Column("seen_at", "seen", Kind.TIME, words="When a check first saw it."),
     Column("version", "version", Kind.COUNT, words="Of the server's contract; 1 is the first one seen."),
-    Column("grade", "grade", words="breaking, risky or cosmetic (`mcp-status docs contracts`)."),
-    Column("change", "change", words="What kind of change."),
-    Column("item", "item", words="The tool, resource or prompt."),
-    Column("detail", "what"),
+    Column("grade", "grade", words="breaking, risky or cosmetic (`mcp-status docs contracts`).", rank=-1),
+    Column("change", "change", words="What kind of change.", rank=-1),
+    Column("item", "item", words="The tool, resource or prompt.", rank=-1),
+    Column("detail", "what", is_reason=True),
 )
 SERVERS = (
     Column("server", "server"),
-    Column("group", "group"),
+    Column("group", "group", rank=2),
     Column("versions", "new versions", Kind.COUNT, words="Of its contract in the period, without the first one seen."),
     Column("worst_grade", "worst", words="Grade of the worst change."),
     *(Column(grade.value, grade.value, Kind.COUNT, words=f"Changes of the grade {grade.value}.") for grade in Grade),
@@ -93,7 +93,7 @@ _SPREAD = (
     Column("servers", "servers", Kind.COUNT),
     Column("share_ratio", "share", Kind.RATIO),
     Column("state", "state", words="behind where older than the version that more than half run."),
-    Column("names", "names", Kind.LIST, words="The first twenty."),
+    Column("names", "names", Kind.LIST, words="The first twenty.", is_reason=True),
 )
 PROTOCOLS = (Column("protocol_version", "protocol"), *_SPREAD)
 SOFTWARE = (Column("software", "software"), Column("software_version", "version"), *_SPREAD)

@@ -12,8 +12,9 @@ from checker.contract.outline import is_outline
 from checker.contract.severity import Change, Grade
 from checker.untrusted_text import shortened
 from reports.check_documents import iso
-from reports.tables import grade_text
-from reports.terminal import TerminalTable, Text
+from reports.tables import CHANGE_COLUMNS as SHOWN_CHANGE_COLUMNS
+from reports.tables import grade_cell
+from reports.text_tables import Cell, Role, TextColumn, TextTable
 from storage.history import ContractRow
 
 _WORDS = {"tools": "tool", "resources": "resource", "resourceTemplates": "template", "prompts": "prompt"}
@@ -52,35 +53,39 @@ def offered(row: ContractRow) -> int:
     return sum(len(items) for member in KEYS if isinstance(items := row.document.get(member), list))
 
 
-def offer_table(row: ContractRow, most: int | None = None) -> TerminalTable:
+def offer_table(row: ContractRow, most: int | None = None) -> TextTable:
     """One line for each thing that a server offers, up to a limit."""
     document = row.document
-    table = TerminalTable()
-    for name in ("kind", "name"):
-        table.add_column(name, no_wrap=name == "kind")
-    table.add_column("description", overflow="fold")
     listed = [(member, item) for member in KEYS if isinstance(document.get(member), list) for item in document[member]]
+    rows = []
     for member, item in listed[:most]:
         if isinstance(item, dict):
             said = " ".join(str(item.get("description") or "")[:1000].split())
             shown = said if len(said) <= 100 else said[:99] + "…"
-            table.add_row(_WORDS[member], shortened(str(item.get(KEYS[member])), 200), shown)
-    return table
+            rows.append((_WORDS[member], shortened(str(item.get(KEYS[member])), 200), shown))
+    columns = [TextColumn("kind"), TextColumn("name", Role.WORDS, rank=-1), TextColumn("description", Role.WORDS)]
+    return TextTable.of_rows(columns, rows)
 
 
-def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> TerminalTable:
+def versions_table(versions: Sequence[ContractRow], most: int | None = None) -> TextTable:
     """One line per version, newest first, up to a limit."""
-    table = TerminalTable(title="versions")
-    for name in ("version", "seen at", "run", "grade", "changes", "digest"):
-        table.add_column(name, justify="right" if name in ("version", "run") else "left")
+    columns = [
+        TextColumn("version", right=True),
+        TextColumn("seen at"),
+        TextColumn("run", right=True, rank=1),
+        TextColumn("grade"),
+        TextColumn("changes", Role.WORDS),
+        TextColumn("digest"),
+    ]
+    rows: list[Sequence[Cell]] = []
     for row in list(reversed(versions))[:most]:
         kinds = Counter(change["kind"] for change in row.changes)
         told = ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in kinds.items())
         if more := sum(row.change_counts.values()) - len(row.changes):
             told += f", {more:,} more"
         seen_at = iso(row.seen_at_ms) or ""
-        table.add_row(str(row.version), seen_at, str(row.run_id), grade_text(row.grade), Text(told), row.digest[:12])
-    return table
+        rows.append((str(row.version), seen_at, str(row.run_id), grade_cell(row.grade), told, row.digest[:12]))
+    return TextTable.of_rows(columns, rows, title="versions")
 
 
 def version_row(row: ContractRow) -> tuple[Any, ...]:
@@ -88,15 +93,10 @@ def version_row(row: ContractRow) -> tuple[Any, ...]:
     return row.version, iso(row.seen_at_ms), row.run_id, row.grade, sum(row.change_counts.values()), row.digest
 
 
-def changes_table(changes: Sequence[Change]) -> TerminalTable:
+def changes_table(changes: Sequence[Change]) -> TextTable:
     """One line per change."""
-    table = TerminalTable()
-    for name in ("grade", "change", "item"):
-        table.add_column(name, no_wrap=name != "item")
-    table.add_column("what", overflow="fold")
-    for change in changes:
-        table.add_row(grade_text(change.grade), Text(change.kind), Text(change.item), Text(change.detail))
-    return table
+    rows = [(grade_cell(change.grade), change.kind, change.item, change.detail) for change in changes]
+    return TextTable.of_rows(SHOWN_CHANGE_COLUMNS, rows)
 
 
 def change_document(change: Change) -> dict[str, Any]:

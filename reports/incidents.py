@@ -19,31 +19,36 @@ from storage.report_history import Past, ServerRow
 from storage.rollups.read import Incident, Last, Period
 from storage.rollups.watermarks import Outcome
 
-_SERVER, _GROUP = Column("server", "server"), Column("group", "group")
-_REASON = Column("reason", "reason", words="Of the check that began it.")
+_SERVER, _GROUP = Column("server", "server"), Column("group", "group", rank=3)
+_REASON = Column("reason", "reason", words="Of the check that began it.", rank=-1)
 _COUNT = Column("incidents", "incidents", Kind.COUNT)
 
 INCIDENTS = (
     _SERVER,
     _GROUP,
     Column("started_at", "start", Kind.TIME),
-    Column("ended_at", "end", Kind.TIME, words="Empty where no check has ended it."),
+    Column("ended_at", "end", Kind.TIME, words="Empty where no check has ended it.", rank=2),
     Column(
         "state",
         "until",
         words="over; now while the server is known to be down; maintenance; retired where it left the configuration; "
         "unknown where no check speaks for it any more.",
+        rank=1,
     ),
-    Column("unknown_since", "unknown since", Kind.TIME, words="Where the server is not known to be down now."),
+    Column("unknown_since", "unknown since", Kind.TIME, words="Where the server is not known to be down now.", rank=4),
     Column("duration_ms", "duration", Kind.DURATION, words="As far as it is known, while it has no end."),
-    Column("down_ms", "down", Kind.DURATION, words="Of that, known to be down."),
-    Column("unknown_ms", "unknown", Kind.DURATION, words="Of that, not known."),
-    Column("maintenance_ms", "maint.", Kind.DURATION, words="Of that, under maintenance."),
+    Column("down_ms", "down", Kind.DURATION, words="Of that, known to be down.", rank=3),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Of that, not known.", rank=4),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Of that, under maintenance.", rank=4),
     _REASON,
     Column(
-        "cause_servers", "together", Kind.COUNT, words="How many servers failed by the same fault, this one with it."
+        "cause_servers",
+        "together",
+        Kind.COUNT,
+        words="How many servers failed by the same fault, this one with it.",
+        rank=2,
     ),
-    Column("detail", "detail", words="What the check said that began it, while its raw row is kept."),
+    Column("detail", "detail", words="What the check said that began it, while its raw row is kept.", is_reason=True),
 )
 ENTRIES = (
     _SERVER,
@@ -63,9 +68,9 @@ CAUSES = (
     Column("ended_at", "end", Kind.TIME, words="Of the last one; empty while one has none."),
     Column("servers", "servers", Kind.COUNT),
     _COUNT,
-    Column("reasons", "reasons", Kind.LIST, words="The most frequent first."),
-    Column("hosts", "hosts", Kind.LIST, words="That several of the servers have in common."),
-    Column("names", "names", Kind.LIST, words="The first twenty."),
+    Column("reasons", "reasons", Kind.LIST, words="The most frequent first.", is_reason=True),
+    Column("hosts", "hosts", Kind.LIST, words="That several of the servers have in common.", is_reason=True),
+    Column("names", "names", Kind.LIST, words="The first twenty.", is_reason=True),
 )
 SERVERS = (
     _SERVER,
@@ -73,8 +78,8 @@ SERVERS = (
     Column("incidents", "incidents", Kind.COUNT, words="That began in the period."),
     Column("unresolved", "open", Kind.COUNT, words="That no check has ended."),
     Column("down_ms", "down", Kind.DURATION, words="Known to be down, in the period."),
-    Column("unknown_ms", "unknown", Kind.DURATION, words="Not known, of the time of its incidents."),
-    Column("maintenance_ms", "maint.", Kind.DURATION, words="Under maintenance, of the time of its incidents."),
+    Column("unknown_ms", "unknown", Kind.DURATION, words="Not known, of the time of its incidents.", rank=2),
+    Column("maintenance_ms", "maint.", Kind.DURATION, words="Under maintenance, of the time of its incidents.", rank=3),
     Column("mttr_ms", "MTTR", Kind.DURATION, words="Mean time to repair: mean length of the repaired incidents."),
     Column("mtbf_ms", "MTBF", Kind.DURATION, words="Mean time between failures: up time for each incident."),
     Column("longest_ms", "longest", Kind.DURATION),

@@ -300,7 +300,9 @@ def _latency(
     ]
     more = [
         Column("failed", "Failed", Kind.COUNT, words="Probes without an answer; they count in no percentile."),
-        Column("timeouts", "Timeouts", Kind.COUNT, words="Those that timed out: they took longer than the limit."),
+        Column(
+            "timeouts", "Timeouts", Kind.COUNT, words="Those that timed out: they took longer than the limit.", rank=1
+        ),
     ]
     return Section(
         "latency",

@@ -12,7 +12,7 @@ from reports import rows_as_text
 from reports.check_documents import iso
 from reports.report_model import Column, Insufficient, Kind, Level, Report, Section
 from reports.run_as_text import COLOURS
-from reports.terminal import Console, TerminalTable, Text, console
+from reports.text_tables import Cell, Role, TextColumn, TextOutput, TextTable
 
 LEVELS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red bold", Level.UNKNOWN: "magenta"}
 """The style of each level on a terminal."""
@@ -29,25 +29,27 @@ _REMEMBERED = 8192
 
 def text(report: Report, stream: TextIO) -> None:
     """Write the report as text: the verdict first, then every section that has rows."""
-    out = console(stream)
-    out.print(Text(report.verdict, style=LEVELS[report.level]))
+    out = TextOutput(stream)
+    out.line(report.verdict, LEVELS[report.level])
     of = f"{report.servers} server{'' if report.servers == 1 else 's'}"
     until = "now" if report.until_now else when(report.until_ms)
-    out.print(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to {until} (UTC)")
+    out.line(f"{of}{f', {report.selection}' if report.selection else ''}, {when(report.since_ms)} to {until} (UTC)")
     sections_text(report, out)
 
 
-def sections_text(report: Report, out: Console) -> None:
+def sections_text(report: Report, out: TextOutput) -> None:
     """Write every section that has rows, and the notes."""
     for section in report.sections:
         if section.table is not None and section.table.rows:
-            out.print()
-            out.print(Text(section.title, style="bold"))
-            out.print(text_table(section))
+            out.line()
+            out.line(section.title, "bold")
+            out.table(text_table(section))
+            if section.text:
+                out.line()
         if section.text:
-            out.print(Text(section.text, style="dim"))
+            out.line(section.text, "dim")
     for note in report.notes:
-        out.print(Text(f"note: {note}", style="dim"))
+        out.line(f"note: {note}", "dim")
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -210,26 +212,50 @@ _WORDS: dict[Kind, Callable[[Any], str]] = {
 """Kind of a column -> a value as text for people."""
 
 
-def text_table(section: Section) -> TerminalTable:
+def text_table(section: Section) -> TextTable:
     """A section's table as text for people; the section must have one."""
     assert section.table is not None  # noqa: S101 # for the type checker
-    table = TerminalTable()
-    for place, column in enumerate(section.table.columns):
-        right = column.kind in _RIGHT
-        label = f"{column.label} {column.unit}".strip()
-        table.add_column(label, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
     # By columns: a row at a time the kind of each value would be looked up again.
-    texts = map(_texts, section.table.columns, zip(*section.table.rows, strict=True))
-    table.add_rows(zip(*texts, strict=True))
-    return table
+    values = list(zip(*section.table.rows, strict=True)) or [()] * len(section.table.columns)
+    columns = [
+        TextColumn(
+            f"{column.label} {column.unit}".strip(),
+            _role(column, place),
+            column.kind in _RIGHT,
+            column.rank,
+            _needed(of_column),
+        )
+        for place, (column, of_column) in enumerate(zip(section.table.columns, values, strict=True))
+    ]
+    return TextTable(columns, list(map(_texts, section.table.columns, values)))
 
 
-def _texts(column: Column, values: Sequence[Any]) -> list[str | Text]:
+def _role(column: Column, place: int) -> Role:
+    if column.wide or column.is_reason:
+        return Role.REASON
+    if column.kind is Kind.LIST:
+        return Role.WORDS
+    return Role.FIGURE if column.kind is not Kind.TEXT else Role.WORDS if place else Role.NAME
+
+
+def _needed(values: Sequence[Any]) -> str:
+    """How many samples its insufficient values lack; empty if it has none."""
+    few = (
+        [value for value in values if isinstance(value, Insufficient)] if Insufficient in set(map(type, values)) else []
+    )
+    if not few:
+        return ""
+    samples = sorted({one.samples for one in few})
+    have = f"{samples[0]:,}" if len(samples) == 1 else f"{samples[0]:,} to {samples[-1]:,}"
+    return f"{max(one.wanted for one in few):,} samples ({have} here)"
+
+
+def _texts(column: Column, values: Sequence[Any]) -> list[Cell]:
     """The values of a column as cells; plain text unless they have a colour."""
-    words_of = _WORDS[column.kind] if column.kind is not Kind.STATUS else _coloured
+    words_of: Callable[[Any], Cell] = _WORDS[column.kind] if column.kind is not Kind.STATUS else _coloured
 
-    def cell(value: Any) -> str | Text:
-        return "" if value is None else _few(value) if isinstance(value, Insufficient) else words_of(value)
+    def cell(value: Any) -> Cell:
+        return "" if value is None else "-" if isinstance(value, Insufficient) else words_of(value)
 
     if column.kind in _EQUAL_MEANS_ALIKE:  # many repeat
         known = {value: cell(value) for value in set(values)}
@@ -239,12 +265,8 @@ def _texts(column: Column, values: Sequence[Any]) -> list[str | Text]:
     return list(map(cell, values))
 
 
-def _few(value: Insufficient) -> Text:
-    return Text(_insufficient(value), "dim")
-
-
-def _coloured(status: Any) -> Text:
-    return Text(str(status), COLOURS.get(str(status), ""))
+def _coloured(status: Any) -> Cell:
+    return ((str(status), COLOURS.get(str(status), "")),)
 
 
 def _cell(column: Column, value: Any) -> Any:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from storage.report_history import Past
     from storage.rollups.read import Period
 
+_RANKS = {"p90": 1, "p999": 1}
+"""Name of a percentile -> its rank among the columns that a narrow terminal leaves out."""
 QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
 """Name -> ratio; the value is the sample at the nearest rank."""
 LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -121,9 +123,15 @@ def columns() -> list[Column]:
     """The columns of `PercentileTable.cells`."""
     return [
         Column("n", "n", Kind.COUNT, words="Probes that got their answer."),
-        Column("min_ms", "min", Kind.DURATION),
+        Column("min_ms", "min", Kind.DURATION, rank=2),
         *(
-            Column(f"{name}_ms", LABELS[name], Kind.DURATION, words=f"From {fewest_samples(q):,} samples on.")
+            Column(
+                f"{name}_ms",
+                LABELS[name],
+                Kind.DURATION,
+                words=f"From {fewest_samples(q):,} samples on.",
+                rank=_RANKS.get(name, 0),
+            )
             for name, q in QUANTILES
         ),
         Column("max_ms", "max", Kind.DURATION),

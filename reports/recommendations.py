@@ -10,7 +10,7 @@ from msgspec import Struct
 from reports import report_model
 from reports.check_documents import iso
 from reports.recommendation_rules import FEWEST_RUNS, RULES, AdviceFacts, SettingRecommendation
-from reports.terminal import TerminalTable, Text
+from reports.text_tables import Role, TextColumn, TextTable
 from storage.settings_evidence import Evidence
 
 COLUMNS = ("severity", "setting", "subject", "suggestion", "evidence")
@@ -93,17 +93,12 @@ def recommendation_document(one: SettingRecommendation) -> dict[str, Any]:
     return {**{name: getattr(one, name) for name in COLUMNS}, "numbers": dict(one.numbers)}
 
 
-def recommendations_table(found: Sequence[SettingRecommendation]) -> TerminalTable:
+def recommendations_table(found: Sequence[SettingRecommendation]) -> TextTable:
     """One line per recommendation."""
-    table = TerminalTable()
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("severity", "setting"), overflow="fold")
-    for one in found:
-        table.add_row(
-            Text(one.severity, style=_COLOURS[one.severity]),
-            Text(one.setting),
-            Text(one.subject),
-            Text(one.suggestion),
-            Text(one.evidence),
-        )
-    return table
+    roles = (Role.FIGURE, Role.NAME, Role.WORDS, Role.REASON, Role.REASON)
+    columns = [TextColumn(name, role) for name, role in zip(COLUMNS, roles, strict=True)]
+    rows = [
+        (((one.severity, _COLOURS[one.severity]),), one.setting, one.subject, one.suggestion, one.evidence)
+        for one in found
+    ]
+    return TextTable.of_rows(columns, rows)

@@ -71,6 +71,10 @@ class Column(Struct, frozen=True):
     """Its meaning and calculation, in a sentence."""
     wide: bool = False
     """True if its texts are long, and should not be wrapped in a narrow column."""
+    is_reason: bool = False
+    """True for a reason or a list that a narrow terminal has on a line of its own below its row."""
+    rank: int = 0
+    """On a terminal that is too narrow, columns of a higher rank are left out first; of equal ones, the last."""
 
 
 class Table(Struct, frozen=True):

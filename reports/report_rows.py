@@ -46,7 +46,10 @@ class Subjects(Struct, frozen=True):
     @property
     def columns(self) -> list[Column]:
         """The columns of the keys."""
-        return [Column(name, _LABELS[name]) for name in _COLUMNS[self.by]]
+        return [
+            Column(name, _LABELS[name], rank=2 if place and name == "group" else 0)
+            for place, name in enumerate(_COLUMNS[self.by])
+        ]
 
     @property
     def short_columns(self) -> list[Column]:

@@ -1,4 +1,4 @@
-"""Rows as text: a table for people, JSON, NDJSON or CSV for programs, all at once or streamed."""
+"""Rows as text for programs: JSON, NDJSON or CSV, all at once or streamed. Those for people: `reports.text_tables`."""
 
 from __future__ import annotations
 

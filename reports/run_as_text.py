@@ -1,95 +1,95 @@
-"""A run for people: its checks as the cells of a table, the table without colours, and the run in one line.
-
-Loads no rich, which takes longer to load than the checks of a few servers to print: what is no terminal has no colours,
-and a table whose cells are plain and fit is laid out here, to the same characters.
-"""
+"""A run for people: its checks as a table, the problems first, and the run in one line."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import NamedTuple, TextIO
 
 from checker.model import ProbeResult
 from reports.check_documents import counts
+from reports.text_tables import NEW_LINE, Cell, Pieces, Role, TextColumn, TextTable
 from storage.history import CheckRow, RunRow
 
-WIDTH_WITHOUT_TERMINAL = 160
-"""So that nothing is cut off in a log."""
 COLOURS = {
     **{"HEALTHY": "green", "DEGRADED": "yellow", "UNHEALTHY": "red bold", "UNKNOWN": "magenta"},
     **{"PASSED": "green", "FAILED": "red bold", "GOOD": "green", "BAD": "red bold"},
 }
+MOST_LISTED = 50
+"""In a larger fleet the healthy servers are counted, and listed on request."""
 _WORST_FIRST = {"UNHEALTHY": 0, "UNKNOWN": 1, "DEGRADED": 2, "HEALTHY": 3}
-_SAYS_IS_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-"""Variables by which rich takes for a terminal what is none."""
-
-Cell = list[tuple[str, str]]
-"""Pieces of text, each with its style; that of the first is the style of the whole."""
 
 
-class CellColumn(NamedTuple):
-    """A column of such cells."""
-
-    header: str
-    is_right: bool = False
-    no_wrap: bool = False
-    folds: bool = False
+def worst_first(checks: Sequence[CheckRow]) -> list[CheckRow]:
+    """The checks by status, the worst first, and by name."""
+    return sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server))
 
 
-def check_columns(checks: Sequence[CheckRow]) -> list[CellColumn]:
-    """The columns of the table of these checks."""
-    cached = [CellColumn("cached", is_right=True, no_wrap=True)] if _any_cached(checks) else []
-    return [
-        CellColumn("server", no_wrap=True),
-        CellColumn("status", no_wrap=True),
-        CellColumn("score", is_right=True),
-        CellColumn("ms", is_right=True),
-        CellColumn("probes", no_wrap=True),
-        *cached,
-        CellColumn("why", folds=True),
-    ]
+def listed(checks: Sequence[CheckRow], everything: bool) -> list[CheckRow]:
+    """The checks to list, the worst first: all, or of a large fleet those that are not healthy."""
+    some = checks if everything or len(checks) <= MOST_LISTED else [one for one in checks if one.status != "HEALTHY"]
+    return worst_first(some)
 
 
-def check_cells(checks: Sequence[CheckRow]) -> list[list[Cell]]:
-    """A row for each server, worst first."""
-    cached = _any_cached(checks)
-    return [
+def not_listed(checks: Sequence[CheckRow], shown: Sequence[CheckRow]) -> str:
+    """How many healthy servers are not listed, and how to list them; empty if all are."""
+    if len(shown) == len(checks):
+        return ""
+    remarks = sum(any(probe.remarks for probe in one.probes) for one in checks if one.status == "HEALTHY")
+    with_remarks = f", {remarks:,} of them with remarks" if remarks else ""
+    more = "more healthy" if shown else "healthy"
+    return f"{len(checks) - len(shown):,} {more}{with_remarks} (--all lists them)"
+
+
+def checks_table(checks: Sequence[CheckRow]) -> TextTable:
+    """A row for each check, in the given order."""
+    return TextTable.of_rows(
         [
-            [(check.server, "")],
-            [(check.status, COLOURS.get(check.status, ""))],
-            [("" if check.score is None else f"{check.score:.2f}", "")],
-            [(f"{check.duration_us / 1000:.0f}", "")],
-            probes_cell(check.probes),
-            *([[(_age(check.cached_ms), "")]] if cached else []),
-            why_cell(check),
-        ]
-        for check in sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server))
+            TextColumn("server", Role.NAME),
+            TextColumn("status", rank=-1),
+            *_columns(_any_cached(checks)),
+        ],
+        [[check.server, status_cell(check.status), *_cells(check, _any_cached(checks))] for check in checks],
+    )
+
+
+def history_table(checks: Sequence[CheckRow], times: Sequence[str]) -> TextTable:
+    """A row for each check of one server, with the time of each, in the given order."""
+    return TextTable.of_rows(
+        [
+            TextColumn("when"),
+            TextColumn("run", right=True, rank=2),
+            TextColumn("status", rank=-1),
+            *_columns(False),
+        ],
+        [
+            [when, str(check.run_id), status_cell(check.status), *_cells(check, False)]
+            for when, check in zip(times, checks, strict=True)
+        ],
+    )
+
+
+def _columns(cached: bool) -> list[TextColumn]:
+    return [
+        TextColumn("score", right=True, rank=4),
+        TextColumn("ms", right=True, rank=3),
+        TextColumn("probes", Role.PARTS, rank=1),
+        *([TextColumn("cached", right=True, rank=2)] if cached else []),
+        TextColumn("why", Role.REASON),
     ]
 
 
-def plain_table(columns: Sequence[CellColumn], rows: Sequence[Sequence[Cell]], stream: TextIO) -> str | None:
-    """The table as `reports.terminal.TerminalTable` prints it on a stream that is no terminal.
+def _cells(check: CheckRow, cached: bool) -> list[Cell]:
+    return [
+        "" if check.score is None else f"{check.score:.2f}",
+        f"{check.duration_us / 1000:.0f}",
+        probes_cell(check.probes),
+        *([_age(check.cached_ms)] if cached else []),
+        why_cell(check),
+    ]
 
-    None where that has more to do than to pad: colours, cells that do not fit, letters that are not ASCII.
-    """
-    if stream.isatty() or any(map(os.environ.get, _SAYS_IS_TERMINAL)):
-        return None
-    if not rows or not (stream.encoding or "").lower().startswith("utf"):
-        return None
-    padded: list[list[str]] = []
-    for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
-        texts = [column.header, *("".join(text for text, _ in cell) for cell in cells)]
-        joined = "".join(texts)
-        if not (joined.isascii() and joined.isprintable()) or not column.header.strip():
-            return None
-        width = max(map(len, texts))
-        padded.append([text.rstrip().rjust(width) if column.is_right else text.ljust(width) for text in texts])
-    head, *others = (f" {'   '.join(cells)} " for cells in zip(*padded, strict=True))
-    if len(head) > WIDTH_WITHOUT_TERMINAL:
-        return None
-    blank, line = " " * len(head), f" {'─' * (len(head) - 2)} "
-    return "".join(f"{one}\n" for one in (blank, head, line, *others, blank))
+
+def status_cell(status: str) -> Cell:
+    """The status in its colour."""
+    return ((status, COLOURS.get(status, "")),)
 
 
 def summary(run: RunRow, checks: Sequence[CheckRow]) -> str:
@@ -130,29 +130,32 @@ def _any_cached(checks: Sequence[CheckRow]) -> bool:
 
 def probes_cell(probes: Sequence[ProbeResult]) -> Cell:
     """Kind and duration of each probe, and the number of tools of an MCP server."""
-    line: Cell = [("", "")]
+    pieces: list[tuple[str, str]] = []
     for probe in probes:
-        line.append((("  " if len(line) > 1 else "") + probe.kind + " ", ""))
-        line.append((f"{probe.duration_us / 1000:.0f} ms", COLOURS.get(probe.status, "")))
+        pieces.append((("  " if pieces else "") + probe.kind + " ", ""))
+        pieces.append((f"{probe.duration_us / 1000:.0f} ms", COLOURS.get(probe.status, "")))
         if probe.mcp is not None and probe.mcp.tool_count is not None:
-            line.append((f" {probe.mcp.tool_count} tool{'' if probe.mcp.tool_count == 1 else 's'}", ""))
-    return line
+            pieces.append((f" {probe.mcp.tool_count} tool{'' if probe.mcp.tool_count == 1 else 's'}", ""))
+    return tuple(pieces)
 
 
 def why_cell(check: CheckRow) -> Cell:
     """Reason and detail, followed by the remarks, one per line."""
-    cell = _reason(check)
+    pieces = list(_reason(check))
     for probe in check.probes:
         for remark in probe.remarks:
-            begins = "\n" if any(text for text, _ in cell) else ""
+            if pieces:
+                pieces.append(NEW_LINE)
             of_kind = f"{probe.kind} " if len(check.probes) > 1 else ""
-            cell.append((f"{begins}{of_kind}remark: {remark.name}  {remark.detail}", "dim"))
-    return cell
+            pieces.append((f"{of_kind}remark: {remark.name}  {remark.detail}", "dim"))
+    return tuple(pieces)
 
 
-def _reason(check: CheckRow) -> Cell:
-    marks = "under maintenance, not counted  " if check.maintenance else ""
-    if check.reason is None:
-        return [(marks + ("suspect, not counted: the worker was late" if check.suspect else ""), "yellow")]
-    cell = [(marks + ("suspect  " if check.suspect else ""), "yellow"), (check.reason, "bold")]
-    return [*cell, (f"  {check.detail}", "not bold")] if check.detail else cell
+def _reason(check: CheckRow) -> Pieces:
+    marks = "under maintenance, not counted" if check.maintenance else ""
+    if check.suspect:
+        late = "suspect" if check.reason else "suspect, not counted: the worker was late"
+        marks = f"{marks}  {late}" if marks else late
+    told = [(marks, "yellow"), (check.reason or "", "bold"), (check.detail or "" if check.reason else "", "")]
+    some = [piece for piece in told if piece[0]]
+    return tuple((f"  {text}" if place else text, style) for place, (text, style) in enumerate(some))

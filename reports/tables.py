@@ -1,4 +1,4 @@
-"""Tables for people: colours only on a terminal, columns as wide as space allows."""
+"""Tables for people: the past of a server, changes of contracts, arbitrary rows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from reports import run_as_text
 from reports.check_documents import iso
-from reports.run_as_text import COLOURS, Cell, check_cells, check_columns, probes_cell, why_cell
-from reports.terminal import TerminalTable, Text, console
+from reports.text_tables import Cell, Role, TextColumn, TextTable
 from storage.history import CheckRow, ContractRow
-
-__all__ = ["console"]
 
 _GRADES = {"breaking": "red bold", "risky": "yellow", "cosmetic": ""}
 MOST_CHANGES, MOST_OF_A_SERVER = 100, 20
@@ -20,72 +18,33 @@ MOST_CHANGES, MOST_OF_A_SERVER = 100, 20
 _MOST_NAMED = 20
 
 
-def checks_table(checks: Sequence[CheckRow]) -> TerminalTable:
-    """One line per server, worst first."""
-    table = TerminalTable()
-    for column in check_columns(checks):
-        table.add_column(
-            column.header,
-            justify="right" if column.is_right else "left",
-            no_wrap=column.no_wrap,
-            overflow="fold" if column.folds else "ellipsis",
-        )
-    for row in check_cells(checks):
-        table.add_row(*map(_text, row))
-    return table
-
-
-def _text(cell: Cell) -> Text:
-    (first, style), *more = cell
-    text = Text(first, style=style)
-    for piece, its_style in more:
-        text.append(piece, its_style or None)
-    return text
-
-
-def history_table(checks: Sequence[CheckRow]) -> TerminalTable:
+def history_table(checks: Sequence[CheckRow]) -> TextTable:
     """One line per check, in the given order, in local time."""
-    table = TerminalTable()
-    table.add_column("when", no_wrap=True)
-    table.add_column("run", justify="right")
-    table.add_column("status", no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("ms", justify="right")
-    table.add_column("probes", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for check in checks:
-        table.add_row(
-            f"{datetime.fromtimestamp(check.started_at_ms / 1000).astimezone():%Y-%m-%d %H:%M:%S}",
-            str(check.run_id),
-            _status(check.status),
-            "" if check.score is None else f"{check.score:.2f}",
-            f"{check.duration_us / 1000:.0f}",
-            _text(probes_cell(check.probes)),
-            _text(why_cell(check)),
-        )
-    return table
+    times = [f"{datetime.fromtimestamp(check.started_at_ms / 1000).astimezone():%Y-%m-%d %H:%M:%S}" for check in checks]
+    return run_as_text.history_table(checks, times)
 
 
-def changes_table(versions: Sequence[ContractRow]) -> TerminalTable:
+def changes_table(versions: Sequence[ContractRow]) -> TextTable:
     """One line per change of an MCP contract, limited per server and in total to a readable number."""
-    table = TerminalTable(title="changed contracts")
-    for name in ("server", "version", "grade", "change", "item"):
-        table.add_column(name, no_wrap=name != "item")
-    table.add_column("what", overflow="fold")
+    rows: list[Sequence[Cell]] = []
     left = MOST_CHANGES
     for row in versions:
         shown = row.changes[: min(MOST_OF_A_SERVER, left)]
         left -= len(shown)
         for change in shown:
-            table.add_row(
-                Text(row.server),
-                str(row.version),
-                grade_text(change["grade"]),
-                Text(change["kind"]),
-                Text(change["item"]),
-                Text(change["detail"]),
-            )
-    return table
+            told = (grade_cell(change["grade"]), change["kind"], change["item"], change["detail"])
+            rows.append((row.server, str(row.version), *told))
+    columns = [TextColumn("server", Role.NAME), TextColumn("version", right=True, rank=1), *CHANGE_COLUMNS]
+    return TextTable.of_rows(columns, rows, title="changed contracts")
+
+
+CHANGE_COLUMNS = (
+    TextColumn("grade", rank=-2),
+    TextColumn("change", Role.WORDS, rank=-1),
+    TextColumn("item", Role.WORDS, rank=-1),
+    TextColumn("what", Role.REASON),
+)
+"""What a table says of each change of a contract."""
 
 
 def changes_left_out(versions: Sequence[ContractRow]) -> Iterator[str]:
@@ -103,26 +62,52 @@ def changes_left_out(versions: Sequence[ContractRow]) -> Iterator[str]:
             return
 
 
-def grade_text(grade: str | None) -> Text:
+def grade_cell(grade: str | None) -> Cell:
     """The grade of a change in its colour; empty without one."""
-    return Text(grade or "", style=_GRADES.get(grade or "", ""))
+    return ((grade or "", _GRADES.get(grade or "", "")),)
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> TerminalTable:
-    """A table of arbitrary rows."""
-    table = TerminalTable()
-    for column in columns:
-        table.add_column(Text(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
-    return table
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> TextTable:
+    """A table of arbitrary rows; where it is too wide, each row is shown as lines of names and values."""
+    kept = list(rows)
+    figures = [
+        bool(kept) and all(value is None or isinstance(value, int | float) for value in values)
+        for values in (zip(*kept, strict=True) if kept else [()] * len(columns))
+    ]
+    shown = [
+        TextColumn(name, Role.FIGURE if is_figure else Role.WORDS, right=is_figure)
+        for name, is_figure in zip(columns, figures, strict=True)
+    ]
+    texts = [["" if value is None else str(value) for value in row] for row in kept]
+    return TextTable.of_rows(shown, texts, as_records=True)
+
+
+def facts_table(facts: Iterable[tuple[str, Any]]) -> TextTable:
+    """Names and their values."""
+    rows = [(name, "" if value is None else str(value)) for name, value in facts]
+    return TextTable.of_rows([TextColumn("what", Role.NAME), TextColumn("value", Role.WORDS)], rows)
+
+
+def queries_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
+    """Named queries: name, description, parameters, origin."""
+    roles = (Role.NAME, Role.REASON, Role.WORDS, Role.WORDS)
+    return TextTable.of_rows([TextColumn(name, role) for name, role in zip(columns, roles, strict=True)], rows)
+
+
+def plan_table(rows: Iterable[Sequence[str]]) -> TextTable:
+    """Probes that a run would make: server, kind, target, what is asked, what is sent."""
+    roles = (Role.NAME, Role.FIGURE, Role.WORDS, Role.REASON, Role.REASON)
+    names = ("server", "probe", "target", "asks", "sends")
+    return TextTable.of_rows([TextColumn(name, role) for name, role in zip(names, roles, strict=True)], rows)
+
+
+def views_table(rows: Iterable[Sequence[str]]) -> TextTable:
+    """The columns of a view: name, unit, description."""
+    columns = (TextColumn("column", Role.NAME), TextColumn("unit", Role.WORDS), TextColumn("description", Role.WORDS))
+    return TextTable.of_rows(columns, rows)
 
 
 def span(checks: Sequence[CheckRow]) -> str:
     """Times of the first and the last of some checks."""
     first, last = min(one.started_at_ms for one in checks), max(one.started_at_ms for one in checks)
     return f"{iso(first)} to {iso(last)}"
-
-
-def _status(status: str) -> Text:
-    return Text(status, style=COLOURS.get(status, ""))

@@ -76,11 +76,13 @@ def slope_list(period: Period, found: Tested, top: int) -> TrendList:
         Column("direction", "Became"),
         Column("level_ms", "Level", Kind.DURATION, words="Of the line, in the middle of the period."),
         Column("slope_ms_per_day", "A day", Kind.NUMBER, "ms", "Theil-Sen slope."),
-        Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95% interval."),
-        Column("slope_high_ms_per_day", "to", Kind.NUMBER, "ms"),
+        Column("slope_low_ms_per_day", "from", Kind.NUMBER, "ms", "Lower end of Sen's 95% interval.", rank=1),
+        Column("slope_high_ms_per_day", "to", Kind.NUMBER, "ms", rank=1),
         Column("slope_ratio_per_week", "A week", Kind.RATIO, words="Seven days' slope as a share of the level."),
-        Column("p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected for all tests (false discoveries)."),
-        Column("slots", "Slots", Kind.COUNT),
+        Column(
+            "p_value", "p", Kind.NUMBER, words="Of Mann-Kendall, corrected for all tests (false discoveries).", rank=1
+        ),
+        Column("slots", "Slots", Kind.COUNT, rank=2),
     ]
     text = (
         f"Rule: Mann-Kendall p of at most {ALPHA} (false discoveries over {found.family:,} tests, in series of "
@@ -130,7 +132,9 @@ def changes_of_level(period: Period, tests: Tested, top: int) -> TrendList:
         Column("before_ms", "Before", Kind.DURATION),
         Column("after_ms", "After", Kind.DURATION),
         Column("ratio", "Ratio", Kind.NUMBER),
-        Column("confidence_ratio", "Confidence", Kind.RATIO, words="1 - p of the series, corrected for all tests."),
+        Column(
+            "confidence_ratio", "Confidence", Kind.RATIO, words="1 - p of the series, corrected for all tests.", rank=1
+        ),
         Column("lasting", "Lasting", words="Came back: the last level of the series is its first one again."),
     ]
     text = (

@@ -28,6 +28,7 @@ from real_servers import SERVERS, NotInstalled, running  # noqa: E402
 from worker_template import forked_workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ.pop("COLUMNS", None)  # or what is recorded is laid out for the terminal of who runs the tests
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # what an example takes tells more of a busy machine than of what is tested
 

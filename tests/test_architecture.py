@@ -26,7 +26,7 @@ MODULES = {
 
 HOMES = {
     "click": ("checker.cli",),
-    "rich": ("reports.terminal",),
+    "rich": ("reports.terminal", "reports.text_tables"),
     "csv": ("reports.rows_as_text",),
     "yaml": ("checker.settings",),
     "pydantic": ("checker.settings",),
@@ -277,9 +277,9 @@ def test_only_the_worker_entry_patches() -> None:
 
 
 def test_what_is_printed_goes_through_the_doors_that_keep_it_text() -> None:
-    """Standard streams, log lines and `reports.terminal` clean what is printed; nothing writes past them."""
+    """Standard streams, log lines and two modules of reports clean what is printed; nothing writes past them."""
     past_them = ("sys.__stdout__", "sys.__stderr__", "stdout.buffer", "stderr.buffer", "os.write(1", "os.write(2")
-    doors = ("checker.standard_streams", "checker.log_lines", "reports.terminal")
+    doors = ("checker.standard_streams", "checker.log_lines", "reports.terminal", "reports.text_tables")
     assert [
         (module, word)
         for module, file in MODULES.items()

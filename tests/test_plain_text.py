@@ -31,7 +31,7 @@ from checker.log_lines import LogLines
 from checker.model import Batch, ContractSnapshot, Reason, RunState, Status
 from checker.standard_streams import PlainStream
 from documents_parsed import parsed
-from reports import terminal
+from reports import terminal, text_tables
 from reports.report_model import Chart, Line, Shape
 from storage.loadtests.write import RecordingWriter
 from storage.store import open_store
@@ -183,17 +183,26 @@ def test_numbers_of_a_table_stay_numbers() -> None:
 @given(TEXTS)
 @settings(max_examples=100, deadline=None)
 def test_tables_and_consoles_look_for_no_markup(text: str) -> None:
-    out = io.StringIO()
-    console = terminal.console(out)
-    table = terminal.TerminalTable(title=text)
-    table.add_column(text)
-    table.add_row(text)
-    table.add_row(terminal.Text(text, style="red"))
-    for one in (text, table, terminal.Text(text).append(text, "bold")):
-        console.print(one, soft_wrap=True)
-    assert acted_on(out.getvalue()) == []
-    if untrusted_text.terminal(text) == text and len(text) < 100:
-        assert text in out.getvalue()
+    stream = io.StringIO()
+    out = text_tables.TextOutput(stream)
+    for role in text_tables.Role:
+        styled = ((text, "red"), (text, "bold"))
+        out.table(text_tables.TextTable.of_rows([text_tables.TextColumn(text, role)], [[text], [styled]], title=text))
+    out.line(text)
+    out.line(((text, "red"), (text, "bold")))
+    assert acted_on(stream.getvalue()) == []
+    if untrusted_text.terminal(text) == text:
+        assert text in stream.getvalue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORCE_COLOR", "1")
+        patch.setenv("COLUMNS", "80")
+        patch.delenv("NO_COLOR", raising=False)
+        coloured = io.StringIO()
+        text_tables.TextOutput(coloured).line(text, "red")
+        styled_table = text_tables.TextTable.of_rows([text_tables.TextColumn(text)], [[((text, "red"),)]])
+        text_tables.TextOutput(coloured).table(styled_table)
+    assert "\x1b[31m" in coloured.getvalue() or not text
+    assert acted_on(STYLES.sub("", coloured.getvalue())) == []
     drawn = io.StringIO()
     on = terminal.Console(drawn, 80, force_terminal=True)  # type: ignore[arg-type] # as a terminal
     on.print(terminal.Text(text, style="red"))

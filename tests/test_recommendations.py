@@ -17,7 +17,7 @@ from builders import AT_MS, batch, check, probe, run_info, server
 from checker.metrics import CacheMeasures, PoolMeasures, ResourceAlert, ResourceMeasures, RunMeasures, WorkerMeasures
 from checker.model import CheckResult, Reason, RunState, Status
 from reports.recommendations import SettingsReport, recommend, recommendations_table
-from reports.terminal import console
+from reports.text_tables import TextOutput
 from storage.settings_evidence import evidence_since
 from storage.store import open_store
 
@@ -318,7 +318,7 @@ def test_table_is_as_recorded(path: Path, tmp_path: Path) -> None:
     history(path, replace(CASES["attempts wait"][0], caches=CASES["a cache finds nothing"][0].caches))
     drawn = tmp_path / "table.txt"
     with drawn.open("w") as stream:
-        console(stream).print(recommendations_table(found(path).recommendations))
+        TextOutput(stream, 160).table(recommendations_table(found(path).recommendations))
     lines = "".join(f"{line.rstrip()}\n" for line in drawn.read_text().splitlines())
     recorded = ROOT / "tests" / "snapshots" / "recommendations.txt"
     if os.environ.get("MCP_STATUS_UPDATE"):

@@ -117,6 +117,7 @@ def deliver(
     ``planned`` are the files that the plan asks for. ``quiet`` writes nothing to standard output.
     """
     from reports.loadtests.output_forms import FORMS, write_folder
+    from reports.loadtests.report import write_text
 
     compared, worse = None, False
     if baseline is not None and database is not None and run.id is not None:
@@ -135,7 +136,10 @@ def deliver(
     if wanted.output is not None:
         write_whole(wanted.output, FORMS[wanted.fmt](outcome))
     elif not quiet:
-        sys.stdout.write(FORMS[wanted.fmt](outcome))
+        if wanted.fmt == "table":
+            write_text(outcome, sys.stdout)
+        else:
+            sys.stdout.write(FORMS[wanted.fmt](outcome))
         sys.stdout.flush()
     for folder, forms in _folders(wanted, planned):
         written = write_folder(outcome, folder, forms)

@@ -51,7 +51,8 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
     The columns count entries now, and hits, misses and evictions in the last runs. A stale hit is an address that
     was used after its expiry because the lookup failed. The same numbers, run by run, are in the view cache_history.
     """
-    from reports import cache_tables, rows_as_text, tables
+    from reports import cache_tables, rows_as_text
+    from reports.text_tables import TextOutput
     from storage.cache import cache_stats
 
     at_ms = now_ms()
@@ -61,7 +62,7 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
         document, lines = {"runs": runs, "categories": documents}, (tuple(one.values()) for one in documents)
         sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, cache_tables.STATS_COLUMNS, lines))
     else:
-        tables.console(sys.stdout).print(cache_tables.stats_table(rows, at_ms))
+        TextOutput(sys.stdout).table(cache_tables.stats_table(rows, at_ms))
 
 
 @command.command("list")
@@ -78,7 +79,8 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
     Values are shortened; those of config and auth_tokens are encrypted and never shown. The key of a result is a
     digest of the server's name and options, its value the run that checked it.
     """
-    from reports import cache_tables, rows_as_text, tables
+    from reports import cache_tables, rows_as_text
+    from reports.text_tables import TextOutput
     from storage.cache import cache_list
 
     at_ms = now_ms()
@@ -89,7 +91,7 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
         document, lines = {"entries": documents}, (tuple(one.values()) for one in documents)
         sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, cache_tables.ENTRY_COLUMNS, lines))
     elif rows:
-        tables.console(sys.stdout).print(cache_tables.entries_table(rows, at_ms))
+        TextOutput(sys.stdout).table(cache_tables.entries_table(rows, at_ms))
     else:
         click.echo("no entries")
     if len(found) > limit:
@@ -109,6 +111,7 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
     oauth_issuer to trust another authorization server than the one that was pinned on first use.
     """
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
     from storage.cache import known_categories
     from storage.store import open_store
 
@@ -126,6 +129,6 @@ def clear(categories: tuple[str, ...], key: str | None, yes: bool, fmt: str, db:
         columns, document = ("category", "removed"), {"removed": removed}
         sys.stdout.writelines(rows_as_text.answer(fmt, document, documents, columns, removed.items()))
     elif removed:
-        tables.console(sys.stdout).print(tables.rows_table(("category", "removed"), removed.items()))
+        TextOutput(sys.stdout).table(tables.rows_table(("category", "removed"), removed.items()))
     else:
         click.echo("nothing to remove")

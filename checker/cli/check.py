@@ -169,6 +169,7 @@ def _server_flags(command: Decorated) -> Decorated:
     help="Exit with 2 if an MCP server's contract has changed that much since it was last seen.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be asked of whom, without secrets; send nothing.")
+@click.option("--all", "everything", is_flag=True, help="List every server; of more than 50 only problems are.")
 @output_format
 @database
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors; the exit code says the rest.")
@@ -189,6 +190,7 @@ def command(
     fail_on: str,
     drift: str | None,
     dry_run: bool,
+    everything: bool,
     fmt: str,
     db: Path | None,
     quiet: bool,
@@ -279,7 +281,7 @@ def command(
             measures = RunMeasures(alerts=history.alerts_of_run(end.run_id))
         is_behind = history.is_behind(now_ms())
     if not quiet:
-        _show(stored, checks, changed, measures, fmt)
+        _show(stored, checks, changed, measures, fmt, everything)
     for alert in measures.alerts if not (quiet or verbose) else ():  # with -v they were logged as they came
         if alert.level == LEVEL:
             click.echo(f"mcp-status: {alert.level}: {alert.detail}", err=True)
@@ -367,7 +369,14 @@ def _settings(
     return configured(given, environment, database)
 
 
-def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measures: RunMeasures, fmt: str) -> None:
+def _show(
+    run: RunRow,
+    checks: list[CheckRow],
+    changed: list[ContractRow],
+    measures: RunMeasures,
+    fmt: str,
+    everything: bool,
+) -> None:
     """Print the run; the summary goes to standard error if standard output is data."""
     from reports import check_documents, rows_as_text, run_as_text
 
@@ -384,15 +393,28 @@ def _show(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], measu
         rows = [check_documents.csv_row(check, kinds) for check in checks]
         sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(kinds), rows))
     else:
-        plain = run_as_text.plain_table(run_as_text.check_columns(checks), run_as_text.check_cells(checks), sys.stdout)
-        if plain is None or changed:
-            from reports import tables
-        if plain is None:
-            tables.console(sys.stdout).print(tables.checks_table(checks))
-        else:
-            sys.stdout.write(plain)
-        if changed:
-            tables.console(sys.stdout).print(tables.changes_table(changed))
-            for line in tables.changes_left_out(changed):
-                click.echo(line)
-    click.echo(run_as_text.summary(run, checks), err=fmt != "table")
+        _show_table(run, checks, changed, everything)
+        return
+    click.echo(run_as_text.summary(run, checks), err=True)
+
+
+def _show_table(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], everything: bool) -> None:
+    """Print the checks for people: of a large fleet the problems, unless everything is asked for."""
+    from reports import run_as_text
+    from reports.text_tables import TextOutput
+
+    out = TextOutput(sys.stdout)
+    shown = run_as_text.listed(checks, everything)
+    if shown:
+        out.table(run_as_text.checks_table(shown))
+    if more := run_as_text.not_listed(checks, shown):
+        out.line(more)
+    if changed:
+        from reports import tables
+
+        out.line()
+        out.table(tables.changes_table(changed))
+        for line in tables.changes_left_out(changed):
+            out.line(line)
+    out.line()
+    out.line(run_as_text.summary(run, checks))

@@ -15,6 +15,7 @@ from checker.cli.options import database, database_path, output_format
 from checker.errors import UsageError
 
 if TYPE_CHECKING:
+    from reports.text_tables import TextOutput
     from storage.history import ContractRow
 
 
@@ -56,7 +57,8 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
     Long lists are cut, with the number of rows left out; JSON, NDJSON and CSV have all that is kept.
     """
-    from reports import check_documents, contract_tables, rows_as_text, tables
+    from reports import check_documents, contract_tables, rows_as_text
+    from reports.text_tables import TextOutput
     from storage.history import open_history
 
     with open_history(database_path(db)) as history:
@@ -67,15 +69,16 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
         rows = map(contract_tables.version_row, versions)
         sys.stdout.writelines(rows_as_text.answer(fmt, document, listed, contract_tables.VERSION_COLUMNS, rows))
     elif versions:
-        console = tables.console(sys.stdout)
-        click.echo(contract_tables.offer_title(versions[-1]))
+        out = TextOutput(sys.stdout)
+        out.line(contract_tables.offer_title(versions[-1]), "bold")
         for line in contract_tables.kept_words(versions):
-            click.echo(line)
+            out.line(line)
         most = None if everything else contract_tables.MOST_ROWS
-        console.print(contract_tables.offer_table(versions[-1], most))
-        _say_more(contract_tables.offered(versions[-1]), most, ["contract", "show", server])
-        console.print(contract_tables.versions_table(versions, most))
-        _say_more(len(versions), most, ["contract", "show", server])
+        out.table(contract_tables.offer_table(versions[-1], most))
+        _say_more(out, contract_tables.offered(versions[-1]), most, ["contract", "show", server])
+        out.line()
+        out.table(contract_tables.versions_table(versions, most))
+        _say_more(out, len(versions), most, ["contract", "show", server])
     else:
         click.echo("no contract yet: no MCP check of this server has read what it offers")
 
@@ -94,7 +97,8 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
     of the others; JSON, NDJSON and CSV have all.
     """
     from checker.contract.outline import compared
-    from reports import contract_tables, rows_as_text, tables
+    from reports import contract_tables, rows_as_text
+    from reports.text_tables import TextOutput
     from storage.history import open_history
 
     path = database_path(db)
@@ -112,17 +116,19 @@ def difference(server: str, old: str, new: str | None, everything: bool, fmt: st
         sys.stdout.writelines(rows_as_text.answer(fmt, document, records, contract_tables.CHANGE_COLUMNS, rows))
     elif changes:
         most = None if everything else contract_tables.MOST_ROWS
-        tables.console(sys.stdout).print(contract_tables.changes_table(changes[:most]))
-        _say_more(len(changes), most, ["contract", "diff", server, str(before.version), str(after.version)])
-        click.echo(f"version {before.version} to {after.version}: {contract_tables.summary(changes)}")
+        out = TextOutput(sys.stdout)
+        out.table(contract_tables.changes_table(changes[:most]))
+        _say_more(out, len(changes), most, ["contract", "diff", server, str(before.version), str(after.version)])
+        out.line()
+        out.line(f"version {before.version} to {after.version}: {contract_tables.summary(changes)}")
     else:
         click.echo(f"version {before.version} to {after.version}: nothing has changed")
 
 
-def _say_more(rows: int, most: int | None, command: list[str]) -> None:
+def _say_more(out: TextOutput, rows: int, most: int | None, command: list[str]) -> None:
     """If rows were left out, print their number and the way to see them."""
     if most is not None and rows > most:
-        click.echo(f"and {rows - most:,} more: {shlex.join(['mcp-status', *command, '--all'])}\n")
+        out.line(f"and {rows - most:,} more: {shlex.join(['mcp-status', *command, '--all'])}")
 
 
 def _version(versions: list[ContractRow], asked: str, server: str) -> ContractRow:

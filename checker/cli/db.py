@@ -206,9 +206,10 @@ def check(quick: bool, fmt: str, db: Path | None) -> int:
 
 def _show(facts: dict[str, Any], fmt: str) -> None:
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
 
     if fmt == "table":
-        tables.console(sys.stdout).print(tables.rows_table(("what", "value"), list(facts.items())))
+        TextOutput(sys.stdout).table(tables.facts_table(facts.items()))
     else:
         sys.stdout.writelines(rows_as_text.answer(fmt, facts, [facts], tuple(facts), [tuple(facts.values())]))
 

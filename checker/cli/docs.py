@@ -44,10 +44,11 @@ def command(topic: str | None, fmt: str) -> None:
 
 def _list(pages: dict[str, str], fmt: str) -> None:
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
 
     rows = [(name, _first_words(text)) for name, text in pages.items()]
     if fmt == "table":
-        tables.console(sys.stdout).print(tables.rows_table(("topic", "what is in it"), rows))
+        TextOutput(sys.stdout).table(tables.rows_table(("topic", "what is in it"), rows))
         return
     records = [{"topic": name, "words": words} for name, words in rows]
     sys.stdout.writelines(rows_as_text.answer(fmt, records, records, ("topic", "words"), rows))

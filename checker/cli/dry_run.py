@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
 from msgspec.structs import asdict
 
 from checker.limits import RunOptions
@@ -20,6 +19,7 @@ def print_plan(servers: Sequence[Server], options: RunOptions, fmt: str) -> None
     """Print the probes that a run of these servers would make."""
     from checker.run.run import workers_of
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
 
     plans = list(planned(servers))
     records = [asdict(one) for one in plans]
@@ -28,15 +28,16 @@ def print_plan(servers: Sequence[Server], options: RunOptions, fmt: str) -> None
         sys.stdout.writelines(rows_as_text.answer(fmt, {"probes": records}, records, _COLUMNS, rows))
     else:
         shown = [(one.server, one.kind, one.target, ", ".join(one.requests), ", ".join(one.sends)) for one in plans]
-        tables.console(sys.stdout).print(tables.rows_table(("server", "probe", "target", "asks", "sends"), shown))
+        out = TextOutput(sys.stdout)
+        out.table(tables.plan_table(shown))
+        out.line()
     probes = (
         f"{len(plans)} probe{'' if len(plans) == 1 else 's'} of {len(servers)} server{'' if len(servers) == 1 else 's'}"
     )
     workers = workers_of(servers, options)
-    click.echo(
+    TextOutput(sys.stdout if fmt == "table" else sys.stderr).line(
         f"{probes} with {workers} worker{'' if workers == 1 else 's'}, at most {options.concurrency} at once; "
-        "nothing was sent",
-        err=fmt != "table",
+        "nothing was sent"
     )
 
 

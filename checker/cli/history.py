@@ -40,6 +40,7 @@ def command(
     mcp-status history search --format csv --limit 1000
     """  # noqa: D301 # click wants the backspace itself
     from reports import check_documents, rows_as_text, tables
+    from reports.text_tables import TextOutput
     from storage.history import open_history
 
     path = database_path(db)
@@ -58,8 +59,10 @@ def command(
         rows = [check_documents.csv_row(check, list(KINDS)) for check in checks]
         sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(list(KINDS)), rows))
     elif checks:
-        tables.console(sys.stdout).print(tables.history_table(checks))
-        click.echo(f"{len(checks)} check{'' if len(checks) == 1 else 's'}, {tables.span(checks)}")
+        out = TextOutput(sys.stdout)
+        out.table(tables.history_table(checks))
+        out.line()
+        out.line(f"{len(checks)} check{'' if len(checks) == 1 else 's'}, {tables.span(checks)}")
     else:
         click.echo("no checks in this time")
     return 0

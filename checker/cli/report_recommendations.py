@@ -50,6 +50,7 @@ def command(
     mcp-status report recommendations --config fleet.yaml --format json
     """  # noqa: D301 # click wants the backspace itself
     from reports import recommendations as report
+    from reports.text_tables import TextOutput
     from storage.settings_evidence import evidence_since
 
     if opens:
@@ -69,7 +70,10 @@ def command(
         write_whole(output, text.getvalue())
     else:
         _write(found, fmt, sys.stdout)
-    click.echo(found.looked_at, err=fmt != "table" or output is not None)
+    if fmt == "table" and output is None:
+        TextOutput(sys.stdout).line(found.looked_at)
+    else:
+        click.echo(found.looked_at, err=True)
     if opens and output is not None:
         click.echo(str(output), err=True)
         show_in_browser(output)
@@ -77,7 +81,8 @@ def command(
 
 def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:
     from reports import recommendations as report
-    from reports import rows_as_text, tables
+    from reports import rows_as_text
+    from reports.text_tables import TextOutput
 
     if fmt == "html":
         from reports.html import page
@@ -88,6 +93,6 @@ def _write(found: SettingsReport, fmt: str, stream: TextIO) -> None:
         rows = ([getattr(one, name) for name in report.COLUMNS] for one in found.recommendations)
         stream.writelines(rows_as_text.answer(fmt, report.report_document(found), records, report.COLUMNS, rows))
     elif found.recommendations:
-        tables.console(stream).print(report.recommendations_table(found.recommendations))
+        TextOutput(stream).table(report.recommendations_table(found.recommendations))
     else:
         stream.write("nothing to recommend\n")

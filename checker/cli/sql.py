@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from checker.cli import completions
 from checker.cli.options import Duration, config_environment, database, database_path, output_format
 from checker.errors import QueryError, UsageError
 from checker.named_query import Query
+
+if TYPE_CHECKING:
+    from reports.text_tables import TextOutput
 
 
 @contextmanager
@@ -70,6 +73,7 @@ def chosen(query: str | None, file: Any, config: Path | None, environment: str |
 def list_queries(config: Path | None, environment: str | None, fmt: str) -> None:
     """Print the named queries; raises ConfigError for a bad configuration."""
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
 
     known = _known(config, environment)
     if fmt in ("json", "ndjson"):
@@ -90,12 +94,13 @@ def list_queries(config: Path | None, environment: str | None, fmt: str) -> None
     if fmt == "csv":
         sys.stdout.writelines(rows_as_text.csv_lines(columns, [(row[0][1:], *row[1:]) for row in rows]))
     else:
-        tables.console(sys.stdout).print(tables.rows_table(columns, rows))
+        TextOutput(sys.stdout).table(tables.queries_table(columns, rows))
 
 
 def describe(view: str | None, fmt: str) -> None:
     """Describe the views, or the one with this name; raises UsageError if there is none."""
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
     from storage.views import KEYS, described
 
     views = described(view)
@@ -110,28 +115,28 @@ def describe(view: str | None, fmt: str) -> None:
     if fmt == "csv":
         sys.stdout.writelines(rows_as_text.csv_lines(columns, rows))
         return
-    console = tables.console(sys.stdout)
+    out = TextOutput(sys.stdout)
     for one in views:
-        click.echo(f"{one['view']}: a row is {one['row']}")
-        console.print(tables.rows_table(columns[1:], [tuple(column.values()) for column in one["columns"]]))
-    _teach(views, view is not None)
+        out.line(f"{one['view']}: a row is {one['row']}", "bold")
+        out.table(tables.views_table([tuple(column.values()) for column in one["columns"]]))
+        out.line()
+    _teach(out, views, view is not None)
 
 
-def _teach(views: list[dict[str, Any]], of_one: bool) -> None:
+def _teach(out: TextOutput, views: list[dict[str, Any]], of_one: bool) -> None:
     from storage.views import KEYS
 
-    click.echo("Keys to join on:")
+    out.line("Keys to join on:")
     for key, words in KEYS.items():
         having = [one for one in views if key in one["keys"]]
         if not having:
             continue
-        click.echo(f"  {key}: {words}")
+        out.line(f"{key}: {words}", indent="  ")
         names = having[0]["keys"][key] if of_one else [one["view"] for one in having]
-        click.echo(f"    {'also ' if of_one else ''}in {', '.join(names) or 'no other view'}")
-    click.echo(
-        "\nfrom latest_status l join probe_history p on p.server = l.server and p.run_id = l.run_id\n"
-        "has the newest probes of every server. `mcp-status sql --list` lists queries to begin with."
-    )
+        out.line(f"{'also ' if of_one else ''}in {', '.join(names) or 'no other view'}", indent="    ")
+    out.line()
+    out.line("from latest_status l join probe_history p on p.server = l.server and p.run_id = l.run_id", indent="  ")
+    out.line("has the newest probes of every server. `mcp-status sql --list` lists queries to begin with.")
 
 
 def _known(config: Path | None, environment: str | None) -> dict[str, tuple[str, Query]]:
@@ -261,14 +266,16 @@ def _values(given: Sequence[str]) -> dict[str, Any]:
 def _show(columns: Sequence[str], rows: Iterator[Sequence[Any]], fmt: str, limit: int) -> bool:
     """Print at most this many rows, streamed if the format allows it; returns true if there are more."""
     from reports import rows_as_text, tables
+    from reports.text_tables import TextOutput
 
     shown: Iterable[Sequence[Any]] = islice(rows, limit)
     if fmt != "table":
         sys.stdout.writelines(rows_as_text.lines(columns, shown, fmt))
         return next(rows, None) is not None
     kept = rows_as_text.table_rows(shown)
-    tables.console(sys.stdout).print(tables.rows_table(columns, kept))
-    click.echo(f"{len(kept)} row{'' if len(kept) == 1 else 's'}")
+    out = TextOutput(sys.stdout)
+    out.table(tables.rows_table(columns, kept))
+    out.line(f"{len(kept)} row{'' if len(kept) == 1 else 's'}")
     return next(rows, None) is not None
 
 

@@ -47,7 +47,7 @@ def capacity(run: BenchRun, found: Capacity) -> Section:
         Column("order", "Tried", Kind.COUNT),
         Column("level", "Level", Kind.NUMBER, level_unit(run)),
         Column("result", "Result", Kind.STATUS),
-        Column("why", "Why"),
+        Column("why", "Why", is_reason=True),
         Column("offered_per_s", "Offered", Kind.NUMBER, "/s"),
         Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s"),
         Column("p50_ms", "p50", Kind.DURATION),

@@ -72,7 +72,12 @@ def client(run: BenchRun, saturation: Saturation) -> Section:
 
 def bound_table(saturation: Saturation) -> Section:
     """The periods in which the load generator was the limit, and their causes."""
-    columns = [Column("from", "From"), Column("until", "Until"), Column("worker", "Worker"), Column("what", "What")]
+    columns = [
+        Column("from", "From"),
+        Column("until", "Until"),
+        Column("worker", "Worker"),
+        Column("what", "What", is_reason=True),
+    ]
     rows = [
         [clock(one.from_s), clock(one.until_s), "all" if one.worker is None else str(one.worker), one.what]
         for one in saturation.spans

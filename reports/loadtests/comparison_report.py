@@ -183,16 +183,18 @@ def _rows(compared: BenchComparison, effects: Effects, top: int | None) -> Secti
         Column("baseline", "Baseline", Kind.NUMBER, words="Mean of the runs; of one run, the median of its blocks."),
         Column("candidate", "Candidate", Kind.NUMBER),
         Column("difference", "Difference", Kind.NUMBER),
-        Column("low", "from", Kind.NUMBER, words="Its 95% interval."),
-        Column("high", "to", Kind.NUMBER),
-        Column("p_adjusted", "p", Kind.NUMBER, words="Corrected by Holm for all rows."),
-        Column("runs_baseline", "Runs", Kind.COUNT),
-        Column("runs_candidate", "and", Kind.COUNT),
-        Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run."),
-        Column("between_runs_known", "Known from", words="How many runs that is measured from; assumed: too few."),
-        Column("blocks_baseline", "Blocks", Kind.COUNT),
-        Column("blocks_candidate", "and", Kind.COUNT),
-        Column("verdict", "Verdict"),
+        Column("low", "from", Kind.NUMBER, words="Its 95% interval.", rank=2),
+        Column("high", "to", Kind.NUMBER, rank=2),
+        Column("p_adjusted", "p", Kind.NUMBER, words="Corrected by Holm for all rows.", rank=1),
+        Column("runs_baseline", "Runs", Kind.COUNT, rank=3),
+        Column("runs_candidate", "and", Kind.COUNT, rank=3),
+        Column("between_runs", "Between runs", Kind.RATIO, words="Standard deviation from run to run.", rank=3),
+        Column(
+            "between_runs_known", "Known from", words="How many runs that is measured from; assumed: too few.", rank=4
+        ),
+        Column("blocks_baseline", "Blocks", Kind.COUNT, rank=4),
+        Column("blocks_candidate", "and", Kind.COUNT, rank=4),
+        Column("verdict", "Verdict", rank=-1),
         Column(f"more_{compared.unit}", "More", Kind.COUNT, words="About how many more on each side would tell."),
     ]
     table = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from reports.loadtests.timeline import widened
 from reports.loadtests.verdict import reached_s, title_of, verdict_of
 from reports.output_forms import LEVELS, duration, number, per_cent, sections_text
 from reports.report_model import Column, Report, Section, Table
-from reports.terminal import Text, console
+from reports.text_tables import TextOutput
 from reports.ticks import clock
 
 
@@ -179,17 +180,22 @@ _OF_STAGES = (
 
 
 def text(outcome: LoadTestOutcome) -> str:
-    """The short text: verdict, facts, and the sections that matter most."""
-    report = report_of(outcome)
+    """The short text as a string, for a file."""
     stream = io.StringIO()
-    out = console(stream)
-    out.print(Text(report.verdict, style=LEVELS[report.level]))
-    out.print(f"{report.title}: {', '.join(f'{word.lower()} {value}' for word, value in report.facts)}")
+    write_text(outcome, stream)
+    return stream.getvalue()
+
+
+def write_text(outcome: LoadTestOutcome, stream: TextIO) -> None:
+    """Write the short text: verdict, facts, and the sections that matter most."""
+    report = report_of(outcome)
+    out = TextOutput(stream)
+    out.line(report.verdict, LEVELS[report.level])
+    out.line(f"{report.title}: {', '.join(f'{word.lower()} {value}' for word, value in report.facts)}")
     sections = [_narrowed(one) for one in sorted(report.sections, key=_place) if _is_shown(one)]
     sections_text(replace(report, sections=sections), out)
     if again := command(outcome.run):
-        out.print(f"again: {again}")
-    return stream.getvalue()
+        out.line(f"again: {again}")
 
 
 def _place(section: Section) -> int:
@@ -205,7 +211,7 @@ def _is_shown(section: Section) -> bool:
 
 
 def _narrowed(section: Section) -> Section:
-    """The section with as many columns as fit into the terminal."""
+    """The section with the columns that matter most: a page has them all."""
     if section.name != "stages" or section.table is None:
         return section
     kept = [at for at, column in enumerate(section.table.columns) if column.name in _OF_STAGES]

@@ -8,7 +8,7 @@ from typing import TextIO
 from reports import rows_as_text
 from reports.output_forms import csv_of, records, text_table
 from reports.report_model import Column, Kind, Section, Table
-from reports.terminal import console
+from reports.text_tables import TextOutput
 from storage.loadtests.read import Baseline, BenchLine
 
 
@@ -17,17 +17,17 @@ def lines_table(lines: Sequence[BenchLine]) -> Table:
     columns = [
         Column("benchmark_id", "Run", Kind.COUNT),
         Column("benchmark", "Name"),
-        Column("kind", "Kind"),
+        Column("kind", "Kind", rank=3),
         Column("state", "State", words="unfinished: its process is gone and never said how it ended."),
         Column("started_at", "Started", Kind.TIME),
-        Column("duration_ms", "Took", Kind.DURATION),
-        Column("ok_per_s", "Good per second", Kind.NUMBER),
+        Column("duration_ms", "Took", Kind.DURATION, rank=2),
+        Column("ok_per_s", "Good per second", Kind.NUMBER, rank=1),
         Column("failed_ratio", "Failed", Kind.RATIO),
-        Column("p50_ms", "p50", Kind.DURATION),
+        Column("p50_ms", "p50", Kind.DURATION, rank=1),
         Column("p95_ms", "p95", Kind.DURATION),
         Column("p99_ms", "p99", Kind.DURATION),
-        Column("thresholds", "Thresholds", words="How many of them broke."),
-        Column("client", "Client", words="Whether it was the limit; empty where nobody judged."),
+        Column("thresholds", "Thresholds", words="How many of them broke.", rank=-1),
+        Column("client", "Client", words="Whether it was the limit; empty where nobody judged.", rank=1),
         Column("baselines", "Baseline", Kind.LIST),
     ]
     return Table(columns, [_row(one) for one in lines])
@@ -49,7 +49,7 @@ def printed(table: Table, fmt: str, stream: TextIO) -> None:
     """Write a table: for people, or as json, ndjson or csv."""
     section = Section("rows", "", table)
     if fmt == "table":
-        console(stream).print(text_table(section))
+        TextOutput(stream).table(text_table(section))
     elif fmt == "csv":
         stream.writelines(csv_of(section))
     else:

@@ -42,13 +42,13 @@ def thresholds(outcome: LoadTestOutcome) -> Section:
             "over_s", "Over", Kind.NUMBER, "s", "Length of the windows that must each hold; empty for the whole run."
         ),
         Column("value", "Measured", Kind.NUMBER, words="In the unit of the threshold; the worst of the windows."),
-        Column("result", "Result", Kind.STATUS),
+        Column("result", "Result", Kind.STATUS, rank=-1),
         Column(
             "low", "From", Kind.NUMBER, words="What it may be without delays of the load generator; empty if the same."
         ),
         Column("high", "To", Kind.NUMBER),
-        Column("note", "Client", words="How the load generator affected it."),
-        Column("aborted", "Ended the run"),
+        Column("note", "Client", words="How the load generator affected it.", is_reason=True),
+        Column("aborted", "Ended the run", rank=2),
         Column("broken_at", "First broken", words="From the start of the run."),
     )
     rows: list[tuple[Any, ...]] = [
@@ -153,8 +153,8 @@ def _names_scenarios(run: BenchRun) -> bool:
 def rate_columns() -> list[Column]:
     """The columns of `rates`."""
     return [
-        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Scheduled; in the closed model, started."),
-        Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Completed in time, good or bad."),
+        Column("offered_per_s", "Offered", Kind.NUMBER, "/s", "Scheduled; in the closed model, started.", rank=1),
+        Column("achieved_per_s", "Achieved", Kind.NUMBER, "/s", "Completed in time, good or bad.", rank=1),
         Column("ok_per_s", "Good", Kind.NUMBER, "/s", "Completed successfully in time: the throughput."),
         Column("failed_ratio", "Failed", Kind.RATIO, words="Of those completed; what was never sent counts as failed."),
     ]
@@ -169,14 +169,17 @@ def rates(summary: Summary) -> list[Any]:
 def count_columns() -> list[Column]:
     """The columns of `counts`."""
     return [
-        Column("offered", "Offered", Kind.COUNT, words="Arrivals scheduled; in the closed model, requests started."),
-        Column("ok", "ok", Kind.COUNT),
-        Column("failed", "Failed", Kind.COUNT, words="Including those never sent."),
+        Column(
+            "offered", "Offered", Kind.COUNT, words="Arrivals scheduled; in the closed model, requests started.", rank=2
+        ),
+        Column("ok", "ok", Kind.COUNT, rank=2),
+        Column("failed", "Failed", Kind.COUNT, words="Including those never sent.", rank=2),
         Column(
             "resent",
             "Resent",
             Kind.COUNT,
             words="Sent again: the server closed a kept-alive connection without an answer.",
+            rank=2,
         ),
     ]
 
@@ -191,11 +194,18 @@ def latency_columns() -> list[Column]:
     names = [*(name for name, _ in _RESPONSE), "max"]
     return [
         *(
-            Column(f"{which}_{name}_ms", name, Kind.DURATION, which, MEASURES[which][1])
+            Column(
+                f"{which}_{name}_ms",
+                name,
+                Kind.DURATION,
+                which,
+                MEASURES[which][1],
+                rank=1 if which == "service" else 0,
+            )
             for name in names
             for which in _BOTH
         ),
-        Column("late_p99_ms", "p99", Kind.DURATION, "late", MEASURES["late"][1]),
+        Column("late_p99_ms", "p99", Kind.DURATION, "late", MEASURES["late"][1], rank=2),
     ]
 
 
@@ -210,7 +220,13 @@ def summary(run: BenchRun, every: list[tuple[Series, Summary]]) -> Section:
     """Counts and rates of each server and operation."""
     closed = any(series.model == "closed" for series, _ in every)
     p95 = Column("response_p95_ms", "p95", Kind.DURATION, "response", MEASURES["response"][1])
-    columns = [*head_columns(run), Column("model", "Model", wide=closed), *rate_columns(), *count_columns(), p95]
+    columns = [
+        *head_columns(run),
+        Column("model", "Model", wide=closed, rank=2),
+        *rate_columns(),
+        *count_columns(),
+        p95,
+    ]
     rows = [
         [*head(run, series), words_of(series), *rates(one), *counts(one), quantile_cell(one, 0.95)]
         for series, one in every

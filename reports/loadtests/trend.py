@@ -139,7 +139,8 @@ def _key_numbers(runs: Sequence[BenchRun], trends: Sequence[OverRuns]) -> list[K
 
 def without_runs(found: RunsOverTime) -> Report:
     """The report if no run is fit for a trend: the reason why each was left out."""
-    columns = [Column("why", "Left out", wide=True)]
+    columns = [Column("why", "Load test", wide=True)]
+    rows = [[why.removeprefix("left out: ")] for why in found.left_out]
     return Report(
         name="bench_trend",
         title=f"Load tests {found.name!r} over time",
@@ -147,7 +148,7 @@ def without_runs(found: RunsOverTime) -> Report:
         level=Level.UNKNOWN,
         since_ms=found.since_ms,
         until_ms=found.until_ms,
-        sections=[Section("left_out", "Left out", Table(columns, [[why] for why in found.left_out]))],
+        sections=[Section("left_out", "Left out", Table(columns, rows))],
         servers=0,
         until_now=False,
     )
@@ -288,7 +289,7 @@ def _changes(runs: Sequence[BenchRun], moved: Sequence[OverRuns]) -> Section:
         Column("before", "Before", Kind.NUMBER, words="Median of the runs since the change before."),
         Column("after", "After", Kind.NUMBER),
         Column("ratio", "Ratio", Kind.NUMBER),
-        Column("environment", "Environment then", words="What else changed between these two runs."),
+        Column("environment", "Environment then", words="What else changed between these two runs.", is_reason=True),
     ]
     table = [
         [
@@ -346,7 +347,7 @@ def _environments(marks: Sequence[tuple[BenchRun, str]]) -> Section:
     columns = [
         Column("benchmark_id", "From run", Kind.COUNT),
         Column("started_at", "Started", Kind.TIME),
-        Column("differs", "Differs", words="What differs from the run before, then and now."),
+        Column("differs", "Differs", words="What differs from the run before, then and now.", is_reason=True),
     ]
     table = [[run.id, run.started_at_ms, words] for run, words in marks]
     return Section("environment", "Where the environment changed", Table(columns, table))
