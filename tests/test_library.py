@@ -23,6 +23,9 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import checker.api
 from checker.api import (
@@ -41,6 +44,7 @@ from checker.api import (
     report_html,
     server,
 )
+from checker.metrics import PoolMeasures, WorkerMeasures, WorkerReport, since
 from conftest import ROOT, workers_of
 from servers import McpServer, RestServer, Scripted
 from worker_template import forked_workers
@@ -219,6 +223,27 @@ def test_workers_and_their_connections_stay_between_calls(rest: RestServer, work
         other_kind = one.check([{"name": "other", "mcp": {"url": rest.url()}}])
         assert [worker.pid for worker in other_kind.metrics.workers] == pids
         assert workers() == set(pids)
+
+
+COUNTED = ("checks", "suspect_checks", "cpu_ms")
+NUMBERS = st.integers(0, 10**9)
+
+
+@given(st.builds(WorkerMeasures, **dict.fromkeys(WorkerMeasures.__struct_fields__, NUMBERS)), NUMBERS, NUMBERS)
+def test_what_a_worker_counts_in_two_runs_adds_up_to_what_it_counts_in_both(
+    first: WorkerMeasures, more: int, opened: int
+) -> None:
+    pools = (PoolMeasures(kind="rest", created=opened, most_open=opened), PoolMeasures(kind="mcp", reused=more))
+    then = replace(first, **{name: getattr(first, name) + more for name in COUNTED}, peak_memory_bytes=more)
+    later = (replace(pools[0], created=opened + more, most_open=opened + more), pools[1], PoolMeasures(kind="new"))
+    found = since(WorkerReport(worker=then, pools=later), WorkerReport(worker=first, pools=pools))
+    assert {name: getattr(found.worker, name) for name in COUNTED} == dict.fromkeys(COUNTED, more)
+    assert found.worker.peak_memory_bytes == more
+    assert [(one.created, one.reused, one.most_open) for one in found.pools] == [
+        (more, 0, opened + more),
+        (0, 0, 0),
+        (0, 0, 0),
+    ]
 
 
 def test_a_worker_that_ended_meanwhile_is_replaced(rest: RestServer, workers: Callable[[], set[int]]) -> None:
@@ -498,21 +523,33 @@ def test_ctrl_c_loses_nothing_and_leaves_no_process(rest: RestServer, tmp_path: 
 
 
 PLAIN = """
-import sys
+import os, sys
 from checker.api import Checker
-print("begun")
+print("begun", flush=True)
 checker = Checker()
-print(checker.check([sys.argv[1]]).status)
+results = checker.check([sys.argv[1]])
+print(results)
+child = os.fork()
+if not child:
+    own = checker.check([sys.argv[1]])
+    checker.close()
+    others = {one.pid for one in own.metrics.workers} - {one.pid for one in results.metrics.workers}
+    os._exit(0 if own.status == "HEALTHY" and others else 1)
+again = checker.check([sys.argv[1]])
+pids = [[one.pid for one in found.metrics.workers] for found in (results, again)]
+print(os.waitpid(child, 0)[1], pids[0] == pids[1])
 stream = checker.stream([sys.argv[1]])
 print("patched" if "gevent" in sys.modules else "not patched", checker.database)
 """
 
 
 def test_a_plain_script_runs_once_and_ends_with_all_it_started(rest: RestServer, tmp_path: Path) -> None:
-    """Without a guard of ``__main__``, without a block, with a stream that nobody reads."""
+    """Without a guard of ``__main__``, without a block, with a stream that nobody reads, and with a fork of itself."""
     code, out, err = script(PLAIN, tmp_path, rest.url())
-    begun, status, last = out.splitlines()
-    assert (code, err, begun, status) == (0, "", "begun", "HEALTHY")
+    begun, shown, forked, last = out.splitlines()
+    assert (code, err, begun) == (0, "", "begun")
+    assert shown == "<Results of run 1: 1 checks, HEALTHY>"
+    assert forked == "0 True", "the fork has workers of its own, and those of its parent stay"
     said, database = last.rsplit(" ", 1)
     assert said == "not patched"
     assert not Path(database).parent.exists()

@@ -17,7 +17,7 @@ _WORST_FIRST = (Status.UNHEALTHY, Status.UNKNOWN, Status.DEGRADED, Status.HEALTH
 _EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2, Status.UNKNOWN: 3}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Results:
     """The checks of one run, by server name; iterate over them, or take one by its server: ``results["search"]``."""
 
@@ -31,6 +31,9 @@ class Results:
     """Contracts of MCP servers that differ from those seen before."""
     warnings: tuple[str, ...] = ()
     """What is odd about the configuration."""
+
+    def __repr__(self) -> str:
+        return f"<Results of run {self.run.id}: {len(self.checks)} checks, {self.status}>"
 
     def __iter__(self) -> Iterator[CheckRow]:
         return iter(self.checks)
