@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -31,6 +32,11 @@ def names_of_slots(x: Sequence[Any], x_is_time: bool = True, scale: Scale = Scal
 
 def strip_values(values: Sequence[float | None], objective_ratio: float | None = None) -> str:
     """The cells of a strip in per cent, as `runs`."""
+    return _per_cents(tuple(values), objective_ratio)
+
+
+@lru_cache(maxsize=4096)
+def _per_cents(values: tuple[float | None, ...], objective_ratio: float | None) -> str:
     return runs(None if value is None else per_cent(value, objective_ratio) for value in values)
 
 

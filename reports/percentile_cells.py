@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.probe_kinds import KINDS
 from checker.stats import Floats
@@ -25,6 +26,8 @@ _RANKS = {"p90": 1, "p999": 1}
 """Name of a percentile -> its rank among the columns that a narrow terminal leaves out."""
 QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
 """Name -> ratio; the value is the sample at the nearest rank."""
+_MONTH_MS = 31 * 86_400_000
+"""Longest time whose latencies are read for the numbers at the top of another report: they cost as much as it does."""
 LABELS = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 
 
@@ -95,12 +98,15 @@ def percentiles_of(sums: Sums) -> PercentileTable:
 
 
 def latency_numbers(past: Past, period: Period) -> list[KeyNumber]:
-    """p50, p95 and p99 of all answers in the period, for each kind of probe that has any."""
-    stream = past.rollups.stream(period, tuple(KINDS))
+    """p50, p95 and p99 of all answers in the period, or its last month, for each kind of probe that has any."""
+    month_ms = (period.until_ms - _MONTH_MS) // period.slot_ms * period.slot_ms
+    recent = replace(period, since_ms=max(period.since_ms, month_ms))
+    stream = past.rollups.stream(recent, tuple(KINDS))
     kinds = sorted({one.kind for one in stream.series})
     row = np.array([kinds.index(one.kind) for one in stream.series], np.int64)
-    sums = stream.summed(row, len(kinds)).of_rows(period.slots)
-    return key_numbers([(kind, percentiles_of(sums).cells(place)) for place, kind in enumerate(kinds)])
+    sums = percentiles_of(stream.summed(row, len(kinds)).of_rows(recent.slots))
+    found = key_numbers([(kind, sums.cells(place)) for place, kind in enumerate(kinds)])
+    return found if recent == period else [replace(one, note=f"{one.note}; last month") for one in found]
 
 
 def key_numbers(cells: Sequence[tuple[str, Sequence[Any]]]) -> list[KeyNumber]:

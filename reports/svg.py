@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from math import fsum
 
 from markupsafe import Markup, escape
@@ -83,16 +84,7 @@ def strip(
     ``name`` is read by screen readers, with the numbers; leave it out if the numbers stand beside the strip. ``told``
     are the values that the page's script shows for each cell.
     """
-    kinds = [_kind(value, objective_ratio or KEPT_FROM_RATIO) for value in values]
-    runs: dict[str, list[str]] = {}
-    place = 0
-    for kind, cells in itertools.groupby(kinds):
-        after, top = place + len(list(cells)), _TOPS[kind]
-        runs.setdefault(kind, []).append(f"M{place} {top}H{after}V{CELL_HEIGHT}H{place}z")
-        place = after
-    paths = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in runs.items())
-    if 1 < place < MOST_GAPS:
-        paths += f'<use href="#gaps-{place}"/>'
+    place, paths = len(values), _cells(tuple(values), objective_ratio or KEPT_FROM_RATIO)
     said = 'aria-hidden="true"'
     if name is not None:
         said = f'role="img" aria-label="{escape(name)}: {in_words(values, objective_ratio)}"'
@@ -102,6 +94,20 @@ def strip(
     return Markup(  # noqa: S704 # numbers, words of ours and what is escaped above
         f'<svg class="strip" viewBox="0 0 {place} {CELL_HEIGHT}" preserveAspectRatio="none" {said}>{paths}</svg>'
     )
+
+
+@lru_cache(maxsize=4096)
+def _cells(values: tuple[float | None, ...], kept_from: float) -> str:
+    """The cells as paths; a page repeats many rows, and those of healthy servers are alike."""
+    kinds = [_kind(value, kept_from) for value in values]
+    runs: dict[str, list[str]] = {}
+    place = 0
+    for kind, cells in itertools.groupby(kinds):
+        after, top = place + len(list(cells)), _TOPS[kind]
+        runs.setdefault(kind, []).append(f"M{place} {top}H{after}V{CELL_HEIGHT}H{place}z")
+        place = after
+    paths = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in runs.items())
+    return f'{paths}<use href="#gaps-{place}"/>' if 1 < place < MOST_GAPS else paths
 
 
 def trace(values: Sequence[float | None], told: str) -> Markup:
@@ -171,13 +177,14 @@ def plot(x_ms: Sequence[int], lines: Sequence[Line], unit: str, name: str) -> Pi
     across = (WIDTH - _LEFT - _RIGHT) / (high - low or 1)
     down = (HEIGHT - _TOP - _BELOW) / top
     parts = [*_grid(top, down, unit), *_times(low, high, across)]
+    from_left = [f"{_LEFT + (at - low) * across:.4g} " for at in x_ms]
     keys: list[LegendEntry] = []
     for number, line in reversed(list(enumerate(lines))):
         colour, _ = series(number // 2)
         dashes = "3 3" if number % 2 else ""
         places = [
-            None if value is None else f"{_LEFT + (at - low) * across:.4g} {HEIGHT - _BELOW - value * down:.4g}"
-            for at, value in zip(x_ms, line.values, strict=True)
+            None if value is None else f"{x}{HEIGHT - _BELOW - value * down:.4g}"
+            for x, value in zip(from_left, line.values, strict=True)
         ]
         dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         parts.append(

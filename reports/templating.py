@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
+import re
+from functools import cache, lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,13 @@ def stamp(at_ms: float) -> str:
     return f"{when(at_ms).replace(' ', 'T')}Z"
 
 
+@lru_cache(maxsize=8192)
+def moment(at_ms: float) -> Markup:
+    """A time as an element: to the minute, in UTC."""
+    shown = when(at_ms)
+    return Markup(f'<time datetime="{shown.replace(" ", "T")}Z">{shown}</time>')  # noqa: S704 # digits
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -44,13 +52,14 @@ def _environment() -> Environment:
         "duration": duration,
         "when": when,
         "stamp": stamp,
+        "moment": moment,
     }
     sources = {name: _source(environment, name) for name in ("page.css", "page.js")}
     colours = (
         f":root{{color-scheme:light dark;{variables(LIGHT)}}}"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}"
     )
-    style = colours + sources["page.css"]
+    style = colours + re.sub(r" ?([{};]) ?|(?<=[:,]) ", r"\1", sources["page.css"])
     script = sources["page.js"]
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,11 +70,15 @@ def command(
 
     address = _address(url)
     at_ms = now_ms()
-    with (
-        open_past(database_path(db), at_ms, groups=groups, tags=tags, names=names) as past,
-        _bar(len(past.servers)) as progress,
-    ):
-        site = write_site(past, folder, title, address, progress)
+    gc.disable()  # pages are many strings and no cycles: looking for some takes a sixth of the time
+    try:
+        with (
+            open_past(database_path(db), at_ms, groups=groups, tags=tags, names=names) as past,
+            _bar(len(past.servers)) as progress,
+        ):
+            site = write_site(past, folder, title, address, progress)
+    finally:
+        gc.enable()
     click.echo(f"{folder / 'index.html'}: {site.verdict}", err=True)
     if opens:
         from checker.cli.browser import show_in_browser

@@ -84,7 +84,7 @@ class UptimeWindow(Struct, frozen=True):
 
 
 class Latencies(Struct, frozen=True):
-    """Response times of one kind of probe, in milliseconds per slot; None for a slot without answers."""
+    """Response times of one kind of probe, in milliseconds to the microsecond per slot; None without answers."""
 
     kind: str
     p50_ms: Values
@@ -274,8 +274,8 @@ def _latencies(
     """By index of the server: a row of percentiles for each of its kinds of probe."""
     buckets = found.buckets
     size = len(found.series)
-    p50_ms = buckets.table_us(buckets.p50_us, size, period.slots) / 1000
-    p95_ms = buckets.table_us(buckets.p95_us, size, period.slots) / 1000
+    p50_ms = np.round(buckets.table_us(buckets.p50_us, size, period.slots) / 1000, 3)
+    p95_ms = np.round(buckets.table_us(buckets.p95_us, size, period.slots) / 1000, 3)
     p95_ms[buckets.table_us(buckets.count, size, period.slots) < FEWEST_FOR_P95] = np.nan
     rows: dict[int, list[Latencies]] = {}
     for number in np.unique(buckets.series).tolist():

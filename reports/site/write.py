@@ -264,7 +264,7 @@ def _picture(x_ms: tuple[int, ...], latencies: Sequence[Latencies], name: str) -
         for word, values in (("p50", one.p50_ms), ("p95", one.p95_ms))
     ]
     picture = plot(x_ms[first:], lines, "ms", name)
-    told = [(line.label, series(place // 2)[0], hover.rounded(line.values)) for place, line in enumerate(lines)]
+    told = [(line.label, series(place // 2)[0], list(line.values)) for place, line in enumerate(lines)]
     return picture, hover.document(_names_of_slots(x_ms[first:]), picture, "ms", told)
 
 
