@@ -168,3 +168,22 @@ def test_ad_hoc_check_never_goes_into_the_history_of_a_fleet(status: Status, tmp
         assert f'"{host}" is a server of a configuration in this history; this one is "{host} (ad hoc)"' in done.stderr
         status("check", fleet)
     assert names(status) == {host: 2, f"{host} (ad hoc)": 3}
+
+
+def test_dash_is_standard_input_and_output_of_every_command(tmp_path: Path) -> None:
+    """No file of that name is read or made."""
+
+    def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "MCP_STATUS_DB": str(tmp_path / "h.db"), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "checker", *arguments]
+        return subprocess.run(
+            command, input=given, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    client = json.dumps({"mcpServers": {"one": {"url": f"http://127.0.0.1:{closed_port()}/mcp"}}})
+    assert "name: one" in run("config", "import", "-", "-o", "-", given=client).stdout
+    assert (
+        json.loads(run("check", "--from", "-", "--format", "json", given=client).stdout)["checks"][0]["server"] == "one"
+    )
+    assert run("report", "availability", "--format", "csv", "-o", "-").stdout.startswith("server,")
+    assert not (tmp_path / "-").exists()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from checker.cli import completions
 from checker.cli.browser import of_page, open_page, show_in_browser
-from checker.cli.options import Decorated, database, database_path, format_option, output_format
+from checker.cli.options import Decorated, database, database_path, format_option, not_a_dash, output_format
 from checker.cli.report_options import write_whole
 from checker.errors import CheckerError, UsageError
 
@@ -67,6 +67,7 @@ def output_options(command: Decorated) -> Decorated:
             "-o",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
+            callback=not_a_dash,
             help="Write it to a file.",
         ),
         open_page,

@@ -9,6 +9,7 @@ import click
 
 from checker.cli import completions
 from checker.cli.lazy_group import FullGroup
+from checker.cli.options import not_a_dash
 from checker.errors import ConfigError, UsageError
 
 
@@ -65,7 +66,13 @@ def validate(config: str, environment: str | None, allow_unset: bool) -> int:
 
 @command.command("import")
 @click.argument("source")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file, not to the screen.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    callback=not_a_dash,
+    help="Write to this file, not to the screen.",
+)
 @click.option(
     "--merge",
     type=click.Path(path_type=Path),

@@ -46,6 +46,11 @@ class Size(click.ParamType[int]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
+def not_a_dash(_ctx: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
+    """The file to write to; ``-`` is standard output, as no file is."""
+    return None if given is not None and str(given) == "-" else given
+
+
 def database(command: Decorated) -> Decorated:
     """Add ``--db``."""
     return click.option(

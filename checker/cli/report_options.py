@@ -20,7 +20,7 @@ import click
 from checker.cli import completions
 from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.moments import FORMS, When, WhenParam, period_ms
-from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option
+from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option, not_a_dash
 from checker.clock import now_ms
 from checker.errors import UsageError
 from checker.probe_kinds import KINDS
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 form = format_option(REPORT_FORMATS)
 """Adds ``--format``."""
 output_file = click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    callback=not_a_dash,
+    help="Write to a file.",
 )
 """Adds ``--output``."""
 _until = click.option(
