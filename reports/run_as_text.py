@@ -23,10 +23,19 @@ def worst_first(checks: Sequence[CheckRow]) -> list[CheckRow]:
     return sorted(checks, key=lambda one: (_WORST_FIRST.get(one.status, 0), one.server))
 
 
-def listed(checks: Sequence[CheckRow], everything: bool) -> list[CheckRow]:
-    """The checks to list, the worst first: all, or of a large fleet those that are not healthy."""
-    some = checks if everything or len(checks) <= MOST_LISTED else [one for one in checks if one.status != "HEALTHY"]
-    return worst_first(some)
+def ordered(checks: Sequence[CheckRow], sort: str) -> list[CheckRow]:
+    """The checks in one of the orders of ``check --sort``: worst, name or slowest first."""
+    if sort == "worst":
+        return worst_first(checks)
+    return sorted(checks, key=lambda one: (-one.duration_us if sort == "slowest" else 0, one.server))
+
+
+def listed(
+    checks: Sequence[CheckRow], everything: bool, *, problems: bool = False, sort: str = "worst"
+) -> list[CheckRow]:
+    """The checks to list, the worst first: all, or with ``problems`` and of a large fleet those not healthy."""
+    is_whole = not problems and (everything or len(checks) <= MOST_LISTED)
+    return ordered(checks if is_whole else [one for one in checks if one.status != "HEALTHY"], sort)
 
 
 def not_listed(checks: Sequence[CheckRow], shown: Sequence[CheckRow]) -> str:

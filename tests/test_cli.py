@@ -70,6 +70,38 @@ def test_json_keeps_its_published_schema(status: Status, fleet: Path) -> None:
     assert document["run"]["counts"] == {"HEALTHY": 1, "DEGRADED": 2, "UNHEALTHY": 1, "UNKNOWN": 0}
 
 
+@pytest.mark.parametrize("fmt", ["table", "json", "ndjson", "csv"])
+def test_problems_alone_and_any_order_in_every_format(status: Status, fleet: Path, fmt: str) -> None:
+    def names(*arguments: str) -> list[str]:
+        done = status("check", fleet, "--format", fmt, *arguments)
+        assert done.returncode == 2
+        if fmt == "json":
+            document = json.loads(done.stdout)
+            assert document["run"]["counts"]["HEALTHY"] == 1, "the run is told as it was"
+            return [one["server"] for one in document["checks"]]
+        if fmt == "ndjson":
+            return [json.loads(line)["server"] for line in done.stdout.splitlines()]
+        if fmt == "csv":
+            return [row["server"] for row in csv.DictReader(io.StringIO(done.stdout))]
+        words = [line.split() for line in done.stdout.splitlines()]
+        return [line[0] for line in words if len(line) > 2 and line[1].isupper()]
+
+    assert names("--sort", "name") == ["dead", "good", "half", "slowed"]
+    assert names("--sort", "worst") == ["dead", "half", "slowed", "good"]
+    assert names("--problems", "--sort", "worst") == ["dead", "half", "slowed"]
+    assert sorted(names("--problems")) == ["dead", "half", "slowed"]
+    durations = {row["server"]: float(row["duration_ms"]) for row in _csv(status, fleet)}
+    slowest = _csv(status, fleet, "--sort", "slowest")
+    assert [float(row["duration_ms"]) for row in slowest] == sorted(
+        (float(row["duration_ms"]) for row in slowest), reverse=True
+    )
+    assert durations.keys() == {row["server"] for row in slowest}
+
+
+def _csv(status: Status, fleet: Path, *arguments: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(status("check", fleet, "--format", "csv", *arguments).stdout)))
+
+
 def test_ndjson_and_csv_have_a_line_for_each_check(status: Status, fleet: Path) -> None:
     lines = status("check", fleet, "--format", "ndjson").stdout.splitlines()
     assert sorted(json.loads(line)["server"] for line in lines) == ["dead", "good", "half", "slowed"]

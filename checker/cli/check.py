@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -98,7 +98,17 @@ _FAILS_ON = {
 }
 _DRIFT = {"breaking": ("breaking",), "risky": ("breaking", "risky"), "any": ("breaking", "risky", "cosmetic")}
 _DRIFTED = 2
+_SORTS = ("worst", "name", "slowest")
+"""The orders of `reports.run_as_text.ordered`."""
 _INTERRUPTED = 128
+
+
+class Listing(NamedTuple):
+    """Which servers of a run are listed, and in which order."""
+
+    everything: bool
+    problems: bool
+    sort: str | None
 
 
 def _server_flags(command: Decorated) -> Decorated:
@@ -170,6 +180,12 @@ def _server_flags(command: Decorated) -> Decorated:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be asked of whom, without secrets; send nothing.")
 @click.option("--all", "everything", is_flag=True, help="List every server; of more than 50 only problems are.")
+@click.option("--problems", is_flag=True, help="List only servers that are not HEALTHY, in every format.")
+@click.option(
+    "--sort",
+    type=click.Choice(_SORTS),
+    help="Order of the servers, in every format. A table has the worst first by default.",
+)
 @output_format
 @database
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors; the exit code says the rest.")
@@ -191,6 +207,8 @@ def command(
     drift: str | None,
     dry_run: bool,
     everything: bool,
+    problems: bool,
+    sort: str | None,
     fmt: str,
     db: Path | None,
     quiet: bool,
@@ -221,6 +239,7 @@ def command(
     mcp-status check --from ~/.cursor/mcp.json
     mcp-status check --from .mcp.json --allow-commands --allow-env GITHUB_TOKEN
     mcp-status check fleet.yaml --fail-on-drift breaking
+    mcp-status check fleet.yaml --problems --sort slowest
     mcp-status check fleet.yaml --max-age 60s
     mcp-status check fleet.yaml --dry-run
     """  # noqa: D301 # click wants the backspace itself
@@ -281,7 +300,7 @@ def command(
             measures = RunMeasures(alerts=history.alerts_of_run(end.run_id))
         is_behind = history.is_behind(now_ms())
     if not quiet:
-        _show(stored, checks, changed, measures, fmt, everything)
+        _show(stored, checks, changed, measures, fmt, Listing(everything, problems, sort))
     for alert in measures.alerts if not (quiet or verbose) else ():  # with -v they were logged as they came
         if alert.level == LEVEL:
             click.echo(f"mcp-status: {alert.level}: {alert.detail}", err=True)
@@ -375,39 +394,45 @@ def _show(
     changed: list[ContractRow],
     measures: RunMeasures,
     fmt: str,
-    everything: bool,
+    listing: Listing,
 ) -> None:
     """Print the run; the summary goes to standard error if standard output is data."""
     from reports import check_documents, rows_as_text, run_as_text
 
+    if fmt == "table":
+        _show_table(run, checks, changed, listing)
+        return
+    shown = checks if not listing.problems else [one for one in checks if one.status != "HEALTHY"]
+    shown = shown if listing.sort is None else run_as_text.ordered(shown, listing.sort)
     if fmt == "json":
         from reports.run_metrics import results_document
 
-        sys.stdout.write(rows_as_text.json(results_document(run, checks, changed, measures)))
+        document = results_document(run, checks, changed, measures)
+        if shown is not checks:  # the run is told as it was
+            document |= {"checks": list(map(check_documents.check_document, shown))}
+        sys.stdout.write(rows_as_text.json(document))
     elif fmt == "ndjson":
-        sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, checks)))
-    elif fmt == "csv":
+        sys.stdout.writelines(rows_as_text.ndjson(map(check_documents.check_document, shown)))
+    else:
         from checker.probe_kinds import KINDS
 
         kinds = list(KINDS)
-        rows = [check_documents.csv_row(check, kinds) for check in checks]
+        rows = [check_documents.csv_row(check, kinds) for check in shown]
         sys.stdout.writelines(rows_as_text.csv_lines(check_documents.csv_header(kinds), rows))
-    else:
-        _show_table(run, checks, changed, everything)
-        return
     click.echo(run_as_text.summary(run, checks), err=True)
 
 
-def _show_table(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], everything: bool) -> None:
+def _show_table(run: RunRow, checks: list[CheckRow], changed: list[ContractRow], listing: Listing) -> None:
     """Print the checks for people: of a large fleet the problems, unless everything is asked for."""
     from reports import run_as_text
     from reports.text_tables import TextOutput
 
     out = TextOutput(sys.stdout)
-    shown = run_as_text.listed(checks, everything)
+    everything, problems, sort = listing
+    shown = run_as_text.listed(checks, everything, problems=problems, sort=sort or "worst")
     if shown:
         out.table(run_as_text.checks_table(shown))
-    if more := run_as_text.not_listed(checks, shown):
+    if not problems and (more := run_as_text.not_listed(checks, shown)):
         out.line(more)
     if changed:
         from reports import tables
