@@ -146,6 +146,21 @@ def test_states_leave_a_gap_where_nothing_is_known(tmp_path: Path) -> None:
     assert list(chart.lines[0].values) == [1.0, 1.0, None, None, 1.0]
 
 
+def test_numbers_at_the_top_of_the_page_are_the_answer(tmp_path: Path) -> None:
+    words = {"a": "H" * 10, "b": "HHHHHUUUUU"}
+    fields = {name: {"objective": 0.9} for name in words}
+    now_ms = write_past(tmp_path / "h.db", words, servers=fields)
+    report = report_of(tmp_path / "h.db", now_ms)
+    shown = {one.label: (one.value, one.note, one.level) for one in report.numbers}
+    assert shown["availability"] == ("75.0%", "lowest 50.0%, b", Level.BAD)
+    assert shown["objectives met"] == ("1 of 2", "1 missed", Level.BAD)
+    assert shown["least budget left"] == ("-400.0%", "b", Level.BAD)
+    assert shown["down"][1].startswith("1 incident")
+    assert [label for label in shown if label.startswith("p")] == ["p50", "p95", "p99"]
+    with past_of(tmp_path / "h.db", now_ms) as (past, period):
+        assert build(past, period, pictures=False).numbers == ()
+
+
 def test_server_that_was_not_checked_in_the_period_is_left_out_and_counted(tmp_path: Path) -> None:
     write_past(tmp_path / "h.db", {"old": "HHH"})
     now_ms = write_past(tmp_path / "h.db", {"a": "HHH"}, at_ms=AT_MS + 10 * DAY_MS)
