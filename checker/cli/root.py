@@ -47,7 +47,7 @@ def group() -> None:
     """Check the health of MCP servers and REST services, test them under load, and keep the history in SQLite.
 
     \b
-    mcp-status check --mcp http://127.0.0.1:8000/mcp      one server, no config
+    mcp-status check http://127.0.0.1:8000/mcp            one server, no config
     mcp-status check fleet.yaml --tag prod                a fleet
     mcp-status history search                             past checks of one server
     mcp-status sql "select * from latest_status"          any query
