@@ -28,6 +28,8 @@ _MOST_WORDS, _MOST_TIMES, _MOST_CLOCK_TICKS = 6, 6, 7
 _LEFT, _SIDE, _LETTER = 52, 24, 6.0
 _LINE_SPACING = 1.5
 """Of labels with two lines: a narrow page draws them half as large again."""
+SPAN_NAME = "span_name"
+"""Beginning of the ids of the names of spans, for which a narrow page has no room."""
 _GREATEST = 1e100
 """Values beyond this are not drawn."""
 _TAILS = ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999"))
@@ -58,7 +60,7 @@ SETTINGS: dict[Any, object] = {
 def figure_of(chart: Chart, height: float = HEIGHT, below: float = 24) -> tuple[Figure, Axes]:
     """A figure with one pair of axes and margins for their labels."""
     figure = Figure(figsize=(WIDTH / INCH, height / INCH), dpi=INCH)
-    above = 24 + 14 * bool(chart.marks or chart.spans)
+    above = 24 + 18 * bool(chart.marks or chart.spans)
     left = _LEFT
     if chart.shape is Shape.BARS and not chart.x_is_time:
         left = 16 + round(7.8 * min(MOST_LETTERS, max(len(str(one)) for one in chart.x)))
@@ -91,11 +93,12 @@ def x_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
 
 
 def _numbers_figure(chart: Chart) -> tuple[Figure, Axes, Numbers]:
-    figure, axes = figure_of(chart, below=38 if chart.x_label else 24)
+    says_what = bool(chart.x_label) and chart.scale is not Scale.CLOCK  # a clock says it itself
+    figure, axes = figure_of(chart, below=44 if says_what else 24)
     x = np.array(chart.x, np.float64)
     places = [mark.x for mark in chart.marks]
-    if chart.x_label:
-        axes.set_xlabel(chart.x_label, fontsize=10, loc="right", labelpad=1)
+    if says_what:
+        axes.set_xlabel(chart.x_label, fontsize=10, loc="right", labelpad=6)
     axes.xaxis.set_major_formatter(FuncFormatter(short))
     if chart.scale is Scale.CLOCK and len(x):
         slot = slot_of(x, 1.0)
@@ -170,7 +173,8 @@ def _spans(axes: Axes, chart: Chart, low: float, high: float) -> None:
         _behind(axes, beginning, edgecolor=LIGHT["rest"], facecolor="none", linewidth=0.8)
         words = cut(span.label, MOST_LETTERS)
         if len(words) * _LETTER + 6 < (end - begin) * room:
-            axes.text(begin + 2 / room, 1.02, words, transform=sideways, fontsize=9, color=LIGHT["dim"])
+            place = begin + 2 / room, 1.02
+            axes.text(*place, words, transform=sideways, fontsize=9, color=LIGHT["dim"], gid=f"{SPAN_NAME}_{begin:g}")
 
 
 def _behind(axes: Axes, path: Path, **style: Any) -> None:
@@ -220,7 +224,7 @@ def fit(axes: Axes, chart: Chart, rows: Numbers, keys: list[LegendEntry], *, acr
     axis.set_major_formatter(FuncFormatter(short))
     if said := _scale_words(chart, *sorted(axis.get_view_interval())):
         place: Literal["left", "right"] = "right" if across else "left"
-        axes.set_title(said, fontsize=10, color=LIGHT["dim"], loc=place, pad=16 if chart.marks or chart.spans else 5)
+        axes.set_title(said, fontsize=10, color=LIGHT["dim"], loc=place, pad=20 if chart.marks or chart.spans else 5)
 
 
 def _scale_words(chart: Chart, low: float, high: float) -> str:

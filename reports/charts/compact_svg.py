@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
+from reports.charts.axes import SPAN_NAME
 from reports.palette import LIGHT
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -45,7 +46,8 @@ def slim(svg: str, name: str) -> Markup:
 def _drawn(element: ElementTree.Element, second: bool = False) -> Iterator[str]:
     """The elements inside an element, in order, with groups flattened.
 
-    The labels of every ``second`` tick of the x axis have a class: a narrow page has no room for them.
+    The labels of every ``second`` tick of the x axis and the names of spans have a class: a narrow page has no room for
+    them.
     """
     dots: list[ElementTree.Element] = []
     for child in element:
@@ -56,8 +58,9 @@ def _drawn(element: ElementTree.Element, second: bool = False) -> Iterator[str]:
         elif child.tag == f"{_SVG}text":
             yield _text(child, second)
         elif child.tag == f"{_SVG}g" and child.attrib.get("id") != "patch_1":
-            tick = _X_TICK.fullmatch(child.attrib.get("id", ""))
-            yield from _drawn(child, second if tick is None else int(tick[1]) % 2 == 0)
+            tick = _X_TICK.fullmatch(name := child.attrib.get("id", ""))
+            second_one = second or name.startswith(SPAN_NAME)
+            yield from _drawn(child, second_one if tick is None else int(tick[1]) % 2 == 0)
     if dots:
         yield _dots(dots)
 

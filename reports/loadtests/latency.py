@@ -37,7 +37,7 @@ def over_time(run: BenchRun, bound: Sequence[Span]) -> Section:
     (service,) = line.quantiles_ms("service", (0.99,))
     lines = [Line(word, row) for word, row in zip(("p50", "p95", "p99"), rows, strict=True)]
     lines.append(Line("max", line.longest_ms()))
-    limit = _objective_ms(run)
+    limit = _objective_ms(run, of_all=True)
     charts = [
         line.chart("Response time", Shape.LINES, lines, "ms", spans, log=True, threshold=limit),
         rate_chart(line, spans),
@@ -224,12 +224,12 @@ def _curves(run: BenchRun) -> list[tuple[str, Summary]]:
     return found
 
 
-def _objective_ms(run: BenchRun) -> float | None:
-    """The strictest limit of the response time in the thresholds."""
+def _objective_ms(run: BenchRun, *, of_all: bool = False) -> float | None:
+    """The strictest limit of the response time in the thresholds, or in those over all series."""
     found = [
         _LIMITED.match(one.expression.replace(" ", ""))
         for one in run.thresholds
-        if one.metric.startswith("response_time")
+        if one.metric == "response_time" or (one.metric.startswith("response_time") and not of_all)
     ]
     return min((ms for one in found if one and (ms := float(one[1]) * _UNITS_MS[one[2]]) > 0), default=None)
 

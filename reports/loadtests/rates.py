@@ -48,7 +48,7 @@ def rates(run: BenchRun, bound: Sequence[Span]) -> Section:
             Column(f"{name}_per_s", name.capitalize(), Kind.NUMBER, "/s")
             for name in ("offered", "achieved", "successful")
         ),
-        Column("due", "Scheduled and not completed", Kind.COUNT),
+        Column("due", "Not completed", Kind.COUNT, words="Scheduled by then, and not completed."),
         Column("in_flight", "Most in flight", Kind.COUNT),
         Column("backlog", "Most queued", Kind.COUNT),
     ]

@@ -330,9 +330,11 @@ def _points(runs: Sequence[BenchRun], trends: Sequence[OverRuns], marks: Sequenc
     charts = []
     for key, mine in list(by_key.items())[:_MOST_CHARTS]:
         lines = [Line(one.statistic.label, [None if math.isnan(v) else v for v in one.points]) for one in mine]
-        levels = [
-            Mark(float(at_ms[change.index]), f"{one.statistic.label} changed") for one in mine for change in one.changes
-        ]
+        moved: dict[int, list[str]] = {}
+        for one in mine:
+            for change in one.changes:
+                moved.setdefault(at_ms[change.index], []).append(one.statistic.label)
+        levels = [Mark(float(at), f"{', '.join(names)} changed") for at, names in moved.items()]
         charts.append(Chart(key.label, Shape.LINES, at_ms, lines, unit="ms", marks=[*environments, *levels]))
     return Section("points", "Over time", Table(columns, table), charts=charts)
 
