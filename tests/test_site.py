@@ -88,6 +88,13 @@ def test_index_says_the_worst_first(site: Path) -> None:
     groups = [one for one in tree.iter("section") if one.attrib.get("class") == "group"]
     first = next(groups[1].iter("li"))
     assert "orders" in "".join(first.itertext())
+    # A degraded server is up, as for its availability; its group is marked all the same.
+    counts = [next(one.iter("small")) for one in groups]
+    sizes = [len(NAMES[place::3]) for place in range(3)]
+    assert ["".join(one.itertext()) for one in counts] == [
+        f"{up} of {size} up" for up, size in zip((sizes[0], sizes[1] - 1, sizes[2]), sizes, strict=True)
+    ]
+    assert ["class" in one.attrib for one in counts] == [False, True, True]
     assert "<script>alert(1)</script>" in said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -56,6 +57,8 @@ class Group(Struct, frozen=True):
     name: str
     subjects: Sequence[Subject]
     up: int
+    """Healthy or degraded."""
+    all_healthy: bool
     open: bool
 
     @property
@@ -205,9 +208,18 @@ def _incident(pages: _SharedData, entry: IncidentEntry) -> str:
 def _groups(subjects: Sequence[Subject]) -> list[Group]:
     by_group = sorted(subjects, key=lambda one: (one.server.group, _ORDER[one.state.status], one.server.name))
     found = ((name, list(of)) for name, of in itertools.groupby(by_group, key=lambda one: one.server.group))
-    counted = [(name or "Servers", of, sum(one.state.status == "HEALTHY" for one in of)) for name, of in found]
+    counted = [(name or "Servers", of, Counter(one.state.status for one in of)) for name, of in found]
     small = len(subjects) < _FOLDED_FROM or len(counted) == 1
-    return [Group(name, of, up, small or up < len(of)) for name, of, up in counted]
+    return [
+        Group(
+            name,
+            of,
+            states["HEALTHY"] + states["DEGRADED"],
+            all_healthy=states["HEALTHY"] == len(of),
+            open=small or states["HEALTHY"] < len(of),
+        )
+        for name, of, states in counted
+    ]
 
 
 def _page(pages: _SharedData, one: Subject) -> str:
