@@ -128,15 +128,16 @@ def build(
     *,
     by: By = By.SERVER,
     stage: str = TOTAL,
-    kinds: Sequence[str] = tuple(KINDS),
+    kinds: Sequence[str] | None = None,
     top: int | None = None,
     selection: str = "",
 ) -> Report:
     """The report on this period, compared with the preceding one of equal length, and on the newest full hour.
 
-    ``top`` is the largest number of rows in a list, slowest first; None is all, but at most `latency_change.MOST` of
-    those that are compared.
+    ``kinds`` are the kinds of probes; None is all. ``top`` is the largest number of rows in a list, slowest first; None
+    is all, but at most `latency_change.MOST` of those that are compared.
     """
+    kinds = tuple(KINDS) if kinds is None else kinds
     slots = period.slots
     both = Period((2 * slots.start - slots.stop) * period.slot_ms, period.until_ms, period.slot_ms)
     read = _of_stages(past, both, period, kinds) if by is By.STAGE else _of_series(past, both, period, kinds, by, stage)

@@ -350,12 +350,13 @@ MOST_NAMED = 3
 
 
 def build(
-    past: Past, period: Period, *, kinds: Sequence[str] = tuple(KINDS), top: int = 20, selection: str = ""
+    past: Past, period: Period, *, kinds: Sequence[str] | None = None, top: int = 20, selection: str = ""
 ) -> Report:
     """The report; each list has at most ``top`` rows, most important first.
 
     The current slot is left out while it is incomplete: the first hours of a day cannot be compared with a day.
     """
+    kinds = tuple(KINDS) if kinds is None else kinds
     period = period.finished if len(period.finished.slots) > 1 else period
     metrics = metrics_of(past, period, kinds)
     steady = steady_of(past, period)

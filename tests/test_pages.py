@@ -209,6 +209,7 @@ def test_pointer_and_keyboard_tell_the_day_and_the_values_of_every_cell_and_poin
     chart = page.locator("[data-points]").nth(1)
     data = json.loads(chart.get_attribute("data-points") or "")
     chart.locator(".chart").hover()
+    page.locator("#tip").wait_for()  # the browser tells the page of the pointer a moment later
     assert told(page).startswith("2026-")
     chart.focus()
     page.keyboard.press("Home")

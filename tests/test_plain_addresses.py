@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from checker.probes.rest import RestOptions
 
 _PARTS = "http https :// h Shop 1.2.3.4 [::1] . - _ : 80 0443 70000 / health /v1 // ?key=a #x u:p@ hooks. 4f9a8c7d é"
 PIECES = st.lists(st.sampled_from(_PARTS.split()), max_size=9).map("".join)
-PLAIN = st.from_regex(_PLAIN, fullmatch=True)
+PLAIN = st.from_regex(re.compile(_PLAIN.pattern, _PLAIN.flags), fullmatch=True)
 
 
 @given(PLAIN | PIECES.map("http://h".__add__) | PIECES)

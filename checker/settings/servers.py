@@ -158,7 +158,8 @@ def _check_entry(entry: ServerEntry, given: Mapping[str, Any], probes: Mapping[s
         source.complain(("name",), "begins or ends with a space; remove it")
     _weights_are_valid(entry, source)
     _windows_are_valid(entry, source)
-    for kind in given.get("weights", ()):
+    weights = given.get("weights")
+    for kind in weights if isinstance(weights, Mapping) else ():
         if kind in KINDS and kind not in given:
             source.complain(("weights", kind), f"this server has no {kind}: to weigh; add it, or remove the weight")
     if probes and not sum(entry.weights.get(kind, 1.0) for kind in probes):
