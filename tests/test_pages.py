@@ -208,8 +208,11 @@ def test_pointer_and_keyboard_tell_the_day_and_the_values_of_every_cell_and_poin
     page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
     chart = page.locator("[data-points]").nth(1)
     data = json.loads(chart.get_attribute("data-points") or "")
+    chart.locator(".chart").scroll_into_view_if_needed()
+    # The page hides its tip when it is scrolled, of which the browser tells it with the next picture.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     chart.locator(".chart").hover()
-    page.locator("#tip").wait_for()  # the browser tells the page of the pointer a moment later
+    page.locator("#tip").wait_for()
     assert told(page).startswith("2026-")
     chart.focus()
     page.keyboard.press("Home")
