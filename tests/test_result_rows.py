@@ -67,7 +67,7 @@ def by_server(checks: Any) -> list[CheckResult]:
     return sorted(checks, key=lambda one: one.server)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(FLEETS)
 def test_rows_are_the_same_records(checks: list[CheckResult]) -> None:
     found = rows_of(checks)
@@ -113,7 +113,7 @@ def test_probe_without_remarks_after_one_with_some_has_none() -> None:
     assert [("remarks" in one.columns, len(one)) for one in found.probes] == [(True, 1), (False, 1)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(FLEETS, min_size=1, max_size=3))
 def test_joined_batches_have_what_each_had_also_over_the_wire(fleets: list[list[CheckResult]]) -> None:
     named = [[replace(one, server=f"{number} {one.server}") for one in checks] for number, checks in enumerate(fleets)]
