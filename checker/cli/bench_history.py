@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.lazy_group import FullGroup
 from checker.cli.moments import When
 from checker.cli.options import REPORT_FORMATS, Duration, database, database_path, format_option, output_format
@@ -39,8 +39,8 @@ def list_command(name: str | None, limit: int, fmt: str, db: Path | None) -> int
 
 
 @click.command("compare")
-@click.argument("baseline", default="last-good", shell_complete=completions.load_tests)
-@click.argument("candidate", default="last", shell_complete=completions.load_tests)
+@click.argument("baseline", default="last-good", shell_complete=completed_names.load_tests)
+@click.argument("candidate", default="last", shell_complete=completed_names.load_tests)
 @click.option(
     "--effect",
     type=click.FloatRange(min=0),
@@ -144,7 +144,7 @@ def baseline_command() -> None:
 
 @baseline_command.command("set")
 @click.argument("name")
-@click.argument("run", default="last", shell_complete=completions.load_tests)
+@click.argument("run", default="last", shell_complete=completed_names.load_tests)
 @database
 def baseline_set(name: str, run: str, db: Path | None) -> int:
     """Make RUN, a number or `last`, the baseline NAME, in place of the run that had the name."""

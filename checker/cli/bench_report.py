@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.options import Decorated, database, database_path, format_option, not_a_dash, output_format
 from checker.cli.report_options import write_whole
@@ -192,7 +192,7 @@ def _trend(database: Path | None, run: BenchRun) -> Report | None:
 
 
 @click.command("report")
-@click.argument("run", default="last", shell_complete=completions.load_tests)
+@click.argument("run", default="last", shell_complete=completed_names.load_tests)
 @click.option("--compare", "baseline", metavar="BASELINE", help="A run's number, a baseline, last-good or window:5.")
 @output_options
 @database

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.bench_report import Wanted, check_output, deliver, output_options
 from checker.cli.options import Decorated, Duration, database, database_path
 from checker.errors import UsageError
@@ -153,7 +153,7 @@ def play_options(command: Decorated) -> Decorated:
 
 
 @click.command("run", epilog=_CODES)
-@click.argument("plan", shell_complete=completions.files_only)
+@click.argument("plan", shell_complete=completed_names.files_only)
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="Only this scenario; repeatable.")
 @click.option("--suite", is_flag=True, help="Run the grid of users and servers of a legacy configuration.")
 @click.option("--environment", "-e", metavar="NAME", help="Environment of the configuration that servers come from.")
@@ -272,7 +272,7 @@ def quick_command(
 
 
 @click.command("rerun", epilog=_CODES)
-@click.argument("run", default="last", shell_complete=completions.load_tests)
+@click.argument("run", default="last", shell_complete=completed_names.load_tests)
 @play_options
 def rerun_command(run: str, play: PlayOptions) -> int:
     """Run the plan of the stored load test RUN again: a number, last, or the name of a baseline.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.lazy_group import FullGroup
 from checker.cli.options import database, database_path, output_format
 from checker.clock import now_ms
@@ -66,7 +66,7 @@ def stats(runs: int, fmt: str, db: Path | None) -> None:
 
 
 @command.command("list")
-@click.argument("category", required=False, shell_complete=completions.cache_categories)
+@click.argument("category", required=False, shell_complete=completed_names.cache_categories)
 @click.option("--expired", is_flag=True, help="Only expired entries, which the next run removes.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Show at most this many."
@@ -99,7 +99,7 @@ def list_(category: str | None, expired: bool, limit: int, fmt: str, db: Path | 
 
 
 @command.command("clear")
-@click.argument("categories", nargs=-1, metavar="[CATEGORY]...", shell_complete=completions.cache_categories)
+@click.argument("categories", nargs=-1, metavar="[CATEGORY]...", shell_complete=completed_names.cache_categories)
 @click.option("--key", metavar="KEY", help="Only the entry under this key, as cache list shows it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_format

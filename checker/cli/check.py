@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.options import Decorated, Duration, config_environment, database, database_path, output_format
 from checker.clock import now_ms
 from checker.errors import StorageBusy, UsageError
@@ -121,7 +121,7 @@ def _server_flags(command: Decorated) -> Decorated:
 
 
 @click.command("check")
-@click.argument("words", nargs=-1, metavar="[CONFIG | URL... | COMMAND...]", shell_complete=completions.files_only)
+@click.argument("words", nargs=-1, metavar="[CONFIG | URL... | COMMAND...]", shell_complete=completed_names.files_only)
 @_server_flags
 @click.option("--from", "source", metavar="FILE", help="Check the servers of a client's or the registry's file or URL.")
 @click.option("--allow-commands", is_flag=True, help="Start the programs that the file of --from names.")
@@ -138,7 +138,7 @@ def _server_flags(command: Decorated) -> Decorated:
     "tags",
     multiple=True,
     metavar="TAG",
-    shell_complete=completions.tags,
+    shell_complete=completed_names.tags,
     help="Only servers with this tag; repeatable.",
 )
 @click.option(
@@ -146,7 +146,7 @@ def _server_flags(command: Decorated) -> Decorated:
     "groups",
     multiple=True,
     metavar="GROUP",
-    shell_complete=completions.groups,
+    shell_complete=completed_names.groups,
     help="Only servers of this group; repeatable.",
 )
 @click.option(
@@ -154,7 +154,7 @@ def _server_flags(command: Decorated) -> Decorated:
     "names",
     multiple=True,
     metavar="NAME",
-    shell_complete=completions.servers,
+    shell_complete=completed_names.servers,
     help="Only the server of this name; repeatable.",
 )
 @click.option(

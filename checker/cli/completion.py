@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class, split_arg_string
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.errors import UsageError
 
 _BASH = """\
@@ -79,7 +79,7 @@ class _InAnyShell(ShellComplete):
     """Reads the line up to the cursor, and writes a completion as its type, value and help between tabs."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        line = os.environ.get(completions.LINE, "")
+        line = os.environ.get(completed_names.LINE, "")
         words = split_arg_string(line)
         incomplete = "" if not words or (line[-1:].isspace() and not line.endswith("\\ ")) else words.pop()
         named = next((at for at, word in enumerate(words) if Path(word).name == "mcp-status"), 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.lazy_group import FullGroup
 from checker.cli.options import not_a_dash
 from checker.errors import ConfigError, UsageError
@@ -19,12 +19,12 @@ def command() -> None:
 
 
 @command.command("validate")
-@click.argument("config", shell_complete=completions.files_only)
+@click.argument("config", shell_complete=completed_names.files_only)
 @click.option(
     "--environment",
     "-e",
     metavar="NAME",
-    shell_complete=completions.environments,
+    shell_complete=completed_names.environments,
     help="The environment whose variables and secret files have to be there. [env var: MCP_STATUS_ENV]",
 )
 @click.option("--allow-unset", is_flag=True, help="Variables may be unset, and secret files missing.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.lazy_group import FullGroup
 from checker.cli.options import database, database_path, output_format
 from checker.errors import UsageError
@@ -48,7 +48,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("server", shell_complete=completions.servers)
+@click.argument("server", shell_complete=completed_names.servers)
 @every
 @output_format
 @database
@@ -84,7 +84,7 @@ def show(server: str, everything: bool, fmt: str, db: Path | None) -> None:
 
 
 @command.command("diff")
-@click.argument("server", shell_complete=completions.servers)
+@click.argument("server", shell_complete=completed_names.servers)
 @click.argument("old")
 @click.argument("new", required=False)
 @every

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.lazy_group import FullGroup
 from checker.cli.options import Duration, Size, database, database_path, output_format
 from checker.clock import now_ms
@@ -114,7 +114,7 @@ def rebuild(db: Path | None) -> int:
 
 
 @command.command("forget")
-@click.argument("server", shell_complete=completions.servers)
+@click.argument("server", shell_complete=completed_names.servers)
 @output_format
 @database
 def forget(server: str, fmt: str, db: Path | None) -> int:
@@ -135,8 +135,8 @@ def forget(server: str, fmt: str, db: Path | None) -> int:
 
 
 @command.command("rename")
-@click.argument("old", shell_complete=completions.servers)
-@click.argument("new", shell_complete=completions.servers)
+@click.argument("old", shell_complete=completed_names.servers)
+@click.argument("new", shell_complete=completed_names.servers)
 @database
 def rename(old: str, new: str, db: Path | None) -> int:
     """Rename the server OLD to NEW: its history continues under the new name.

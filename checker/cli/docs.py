@@ -7,14 +7,14 @@ from difflib import get_close_matches
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.doc_pages import topics
 from checker.cli.options import output_format
 from checker.errors import UsageError
 
 
 @click.command("docs")
-@click.argument("topic", required=False, shell_complete=completions.topics)
+@click.argument("topic", required=False, shell_complete=completed_names.topics)
 @output_format
 def command(topic: str | None, fmt: str) -> None:
     """Print the page TOPIC of the documentation; without one, list the pages.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.moments import FORMS, When, WhenParam, period_ms
 from checker.cli.options import database, database_path, output_format
 from checker.clock import now_ms
 
 
 @click.command("history")
-@click.argument("server", shell_complete=completions.servers)
+@click.argument("server", shell_complete=completed_names.servers)
 @click.option("--since", type=WhenParam(), help=f"Only checks from then on: {FORMS}.")
 @click.option("--until", type=WhenParam(), help="Only checks before then, as --since.")
 @click.option("--problems", is_flag=True, help="Only checks that were not HEALTHY.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.errors import UsageError
 from checker.units import parse_duration, parse_size
 
@@ -74,7 +74,7 @@ config_environment = click.option(
     "--environment",
     "-e",
     metavar="NAME",
-    shell_complete=completions.environments,
+    shell_complete=completed_names.environments,
     help="Environment of the config. [env var: MCP_STATUS_ENV]",
 )
 """Adds ``--environment``."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.browser import of_page, open_page, show_in_browser
 from checker.cli.moments import FORMS, When, WhenParam, period_ms
 from checker.cli.options import REPORT_FORMATS, Decorated, database, database_path, format_option, not_a_dash
@@ -151,7 +151,7 @@ def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorate
                 "groups",
                 multiple=True,
                 metavar="NAME",
-                shell_complete=completions.groups,
+                shell_complete=completed_names.groups,
                 help="Only servers of this group.",
             ),
             click.option(
@@ -159,7 +159,7 @@ def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorate
                 "tags",
                 multiple=True,
                 metavar="NAME",
-                shell_complete=completions.tags,
+                shell_complete=completed_names.tags,
                 help="Only servers with this tag.",
             ),
             click.option(
@@ -167,7 +167,7 @@ def report_options(since: str, *, with_until: bool = True) -> Callable[[Decorate
                 "names",
                 multiple=True,
                 metavar="NAME",
-                shell_complete=completions.servers,
+                shell_complete=completed_names.servers,
                 help="Only this server.",
             ),
             form,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.options import database, database_path
 from checker.clock import now_ms
 from checker.errors import UsageError
@@ -27,14 +27,19 @@ _LARGE = 50
     "groups",
     multiple=True,
     metavar="NAME",
-    shell_complete=completions.groups,
+    shell_complete=completed_names.groups,
     help="Only servers of this group.",
 )
 @click.option(
-    "--tag", "tags", multiple=True, metavar="NAME", shell_complete=completions.tags, help="Only servers with this tag."
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completed_names.tags,
+    help="Only servers with this tag.",
 )
 @click.option(
-    "--server", "names", multiple=True, metavar="NAME", shell_complete=completions.servers, help="Only this server."
+    "--server", "names", multiple=True, metavar="NAME", shell_complete=completed_names.servers, help="Only this server."
 )
 @click.option("--url", metavar="URL", help="Public address of DIR, for links in the feed: https://status.example/")
 @click.option("--open", "opens", is_flag=True, help="Show the overview in a browser.")

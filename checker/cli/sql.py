@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli import completions
+from checker.cli import completed_names
 from checker.cli.options import Duration, config_environment, database, database_path, output_format
 from checker.errors import QueryError, UsageError
 from checker.named_query import Query
@@ -172,7 +172,7 @@ _GRACE_S = 0.5
 
 
 @click.command("sql")
-@click.argument("query", required=False, shell_complete=completions.queries)
+@click.argument("query", required=False, shell_complete=completed_names.queries)
 @click.option("--file", "-f", "file", type=click.File(), help="Read the query from a file; - is standard input.")
 @click.option("--param", "-p", "given", multiple=True, metavar="NAME=VALUE", help="Value of :NAME; repeatable.")
 @click.option(
@@ -189,7 +189,7 @@ _GRACE_S = 0.5
     is_flag=False,
     flag_value="",
     metavar="[VIEW]",
-    shell_complete=completions.views,
+    shell_complete=completed_names.views,
     help="Describe the views, or one: rows, columns, units, keys.",
 )
 @click.option(
